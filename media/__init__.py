@@ -1,0 +1,1 @@
+"""Samples and pictures with time. Knows nothing of models, pipelines or HTTP."""

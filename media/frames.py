@@ -1,0 +1,59 @@
+"""Audio and pictures as they cross from one stage to the next: frozen values that carry their media time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.int16]
+"""Mono PCM, shape ``(n,)``, full scale ±32767."""
+
+Pixels = NDArray[np.uint8]
+"""RGB, shape ``(height, width, 3)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """A run of mono samples that starts at a known media time."""
+
+    samples: Samples
+    rate: int
+    """Hertz."""
+    time: float
+    """Media time of the first sample, in seconds since the track began."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.rate
+
+    @property
+    def end(self) -> float:
+        """Media time just after the last sample, in seconds."""
+        return self.time + self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One camera frame, decoded to RGB."""
+
+    pixels: Pixels
+    time: float
+    """Media time in seconds since the track began."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.pixels.shape[1])
+
+
+def silence(seconds: float, rate: int) -> Samples:
+    """Zero samples lasting ``seconds`` at ``rate`` hertz."""
+    return np.zeros(max(0, round(seconds * rate)), np.int16)

@@ -1,0 +1,1 @@
+"""What the samples mean: voice, vision, engines and models. Imports ``media`` only."""

@@ -1,0 +1,1 @@
+"""One file per library; heavy imports happen inside, when the engine is built."""

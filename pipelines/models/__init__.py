@@ -1,0 +1,1 @@
+"""Model files: what exists (catalogue), where from (sources), where kept (store)."""

@@ -1,0 +1,236 @@
+"""The contracts between the stages and the engines that serve them. Read this file to know the architecture.
+
+Every engine is one object shared by all sessions; what belongs to one session or one utterance lives in the small
+handle that the engine opens for it. Engines keep the event loop free: their methods are ``async`` where they may
+wait, and do their work on an own worker (see :mod:`pipelines.worker`) or process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.frames import Picture, Samples
+
+VAD_RATE = 16_000
+"""Hertz: what voice activity detection and speech-to-text are fed with."""
+VAD_WINDOW = 512
+"""Samples per voice-activity window: 32 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordTiming:
+    """One word of speech and when it sounds."""
+
+    text: str
+    start: float
+    """Seconds from the start of the audio it belongs to."""
+    end: float
+
+
+# ---------------------------------------------------------------------------------------------------- listen
+
+
+class VoiceActivity(Protocol):
+    """Voice activity of one session (it has memory: windows must be given in order)."""
+
+    def probability(self, window: Samples) -> float:
+        """Chance in 0–1 that ``window`` (exactly 512 samples at 16 kHz) holds speech. Fast enough for the loop."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the past, as after a gap in the audio."""
+        ...
+
+
+class SpeechProbability(Protocol):
+    """A voice-activity model."""
+
+    name: str
+
+    def open(self) -> VoiceActivity:
+        """A fresh state for one session."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said, as far as the recogniser can tell."""
+
+    text: str
+    """Plain words; empty when nothing was recognised."""
+    confidence: float | None = None
+    """0–1, or ``None`` when the engine has none."""
+
+
+class Recognition(Protocol):
+    """One utterance being recognised. One caller at a time; calls are made in order."""
+
+    async def feed(self, samples: Samples) -> str:
+        """Take the next samples (16 kHz, any length); return the best text so far (a partial, may be revised).
+
+        Raises :class:`~pipelines.errors.ListenError` when the engine failed.
+        """
+        ...
+
+    async def transcript(self) -> Transcript:
+        """The best transcript of all that was fed. More may be fed afterwards: the utterance then goes on."""
+        ...
+
+    async def close(self) -> None:
+        """Give the decoder back. Idempotent; safe in the middle of an utterance and after cancellation."""
+        ...
+
+
+class SpeechToText(Protocol):
+    """A speech recogniser."""
+
+    name: str
+
+    async def open(self) -> Recognition:
+        """Start an utterance; waits its turn when all decoders are in use."""
+        ...
+
+    async def close(self) -> None:
+        """End workers and processes."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- turn
+
+
+class TurnDetector(Protocol):
+    """A model that judges from the sound whether the speaker has finished."""
+
+    name: str
+
+    async def completeness(self, samples: Samples) -> float:
+        """Chance in 0–1 that the turn held by ``samples`` (16 kHz, up to 8 s) is finished."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- think
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation as the language model gets it."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a language model is asked."""
+
+    messages: tuple[Message, ...]
+    """System message first, then the turns; what was interrupted is cut to the words that were heard."""
+    scene: str = ""
+    """What the camera shows, in words; empty without a camera. Engines place it where their prompt cache survives."""
+    max_tokens: int = 256
+
+
+class LanguageModel(Protocol):
+    """A language model that streams text."""
+
+    name: str
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        """Yield pieces of the answer. Closing the generator stops generation.
+
+        Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close connections and workers."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- speak
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A piece of synthesised speech."""
+
+    samples: Samples
+    rate: int
+    """Hertz."""
+    words: tuple[WordTiming, ...] = ()
+    """Words that *start* in this piece; times count from the start of the clause, across its pieces."""
+
+
+class TextToSpeech(Protocol):
+    """A voice."""
+
+    name: str
+    voices: tuple[str, ...]
+    """Legal values of ``voice``, the default first."""
+
+    def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
+        """Speak one clause, in pieces as they are ready. Closing the generator stops synthesis.
+
+        Raises :class:`~pipelines.errors.SpeakError` for an unknown voice or when the engine failed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End workers."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- watch
+
+DetectionKind = Literal["face", "hand", "pose"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """One thing found in a picture. Coordinates are fractions of the picture, origin top left."""
+
+    kind: DetectionKind
+    id: int
+    """Small number, unique within its kind in one picture."""
+    box: tuple[float, float, float, float]
+    """x, y, width, height in 0–1."""
+    score: float
+    """0–1."""
+    label: str = ""
+    """For hands ``left`` or ``right``, as the person calls it."""
+    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """Landmarks, shape ``(n, 2)`` in 0–1: 6 for a face (BlazeFace), 21 for a hand, 33 for a pose; empty if none."""
+
+
+class VisionTracker(Protocol):
+    """The detectors of one session. Blocking: call it on a worker, one call at a time."""
+
+    def detect(self, picture: Picture) -> tuple[Detection, ...]:
+        """All that is found in ``picture``. Pictures come in time order.
+
+        Raises :class:`~pipelines.errors.VisionError` when a detector failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the detectors. Idempotent."""
+        ...
+
+
+class VisionDetector(Protocol):
+    """A family of detectors with their models loaded once."""
+
+    name: str
+    kinds: tuple[DetectionKind, ...]
+    """What can be found; kinds whose model or library is missing are left out."""
+
+    def open(self) -> VisionTracker:
+        """Detectors for one session. Blocking (tens of milliseconds): call it on a worker."""
+        ...

@@ -1,0 +1,1 @@
+"""Pipelines as data: the YAML definitions and how a stage finds its engine."""

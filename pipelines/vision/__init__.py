@@ -1,0 +1,1 @@
+"""What the camera shows: detections, the scene in words, and the overlay."""

@@ -1,0 +1,132 @@
+"""The one door to threads: a worker runs blocking engine code off the event loop, one job after another.
+
+asyncio's default executor is left to aiortc's codecs; a model that ran there could starve the audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+from pipelines.errors import EngineBusyError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_Job = Callable[[], None]
+
+
+class Worker:
+    """Threads with a bounded inbox.
+
+    ``inbox`` is the number of jobs that may wait; one more raises :class:`EngineBusyError` (never blocks the loop).
+    A job whose caller was cancelled before it began is skipped.
+    """
+
+    def __init__(self, name: str, *, threads: int = 1, inbox: int = 64) -> None:
+        self.name = name
+        self._inbox: queue.Queue[_Job | None] = queue.Queue(inbox)
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while (job := self._inbox.get()) is not None:
+            job()
+
+    def _submit(self, job: _Job) -> None:
+        if self._closed:
+            raise EngineBusyError("engine_closed", f"the {self.name} worker has been closed")
+        try:
+            self._inbox.put_nowait(job)
+        except queue.Full:
+            raise EngineBusyError("engine_busy", f"the {self.name} worker has {self._inbox.maxsize} jobs waiting") from None
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function`` on the worker and return its result (or raise what it raised)."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            if future.cancelled():
+                return
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:  # handed to the caller, whatever it is
+                _post(loop, _fail, future, error)
+            else:
+                _post(loop, _succeed, future, result)
+
+        self._submit(job)
+        return await future
+
+    async def stream(self, produce: Callable[[threading.Event], Iterator[T]], *, ahead: int = 16) -> AsyncGenerator[T, None]:
+        """Iterate ``produce(stop)`` on the worker and yield its items here, at most ``ahead`` waiting.
+
+        ``stop`` is set when the caller closes the generator; the producer should look at it between steps.
+        """
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+        room = threading.Semaphore(ahead)
+        items: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()  # bounded by ``room``
+
+        def job() -> None:
+            try:
+                for item in () if stop.is_set() else produce(stop):
+                    room.acquire()
+                    if stop.is_set():
+                        return
+                    _post(loop, items.put_nowait, ("item", item))
+                _post(loop, items.put_nowait, ("end", None))
+            except BaseException as error:  # handed to the caller, whatever it is
+                _post(loop, items.put_nowait, ("error", error))
+
+        self._submit(job)
+        try:
+            while True:
+                kind, value = await items.get()
+                if kind == "end":
+                    return
+                if kind == "error":
+                    raise value
+                room.release()
+                yield value
+        finally:
+            stop.set()
+            room.release()
+
+    def close(self) -> None:
+        """Finish the job in hand, drop those waiting, end the threads. Idempotent; does not wait."""
+        if self._closed:
+            return
+        self._closed = True
+        while True:
+            try:
+                self._inbox.get_nowait()
+            except queue.Empty:
+                break
+        for _ in self._threads:
+            self._inbox.put_nowait(None)
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _post(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:  # the loop has ended, and with it whoever waited
+        return

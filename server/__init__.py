@@ -1,0 +1,1 @@
+"""The outside: HTTP, SDP and sessions. Joins media tracks to pipelines."""

@@ -1,0 +1,1 @@
+"""Our events ↔ the JSON other people's clients speak."""
