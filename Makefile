@@ -1,0 +1,43 @@
+# make run    set up once, then serve on http://127.0.0.1:8080       (make run ARGS="--port 9000" for flags)
+# make test   set up once, then check and test everything
+# make setup  only install
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+ARGS ?=
+
+.PHONY: run test setup lint clean
+
+run: $(VENV)/.installed
+	@exec $(BIN)/visavis serve $(ARGS)
+
+setup: $(VENV)/.installed
+
+test: $(VENV)/.installed-for-tests lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch goes first and by its exact version: an open range would pull gigabytes of CUDA packages.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "visavis needs Python 3.11 or newer (set PYTHON=/path/to/python)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "install the venv module (Debian: python3-venv)"; exit 1; }
+	@echo "Installing packages (a few minutes the first time) ..."
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

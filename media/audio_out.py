@@ -1,0 +1,175 @@
+"""The assistant's voice: a paced outgoing track that knows exactly what has been heard.
+
+One :class:`Playout` is one spoken reply. Opening the next one, or flushing, silences what is left of the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import av
+import numpy as np
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from media.clock import Clock
+from media.frames import Samples
+from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder, OpusSettings
+from media.resample import Resampler
+
+BUFFER_SECONDS = 20.0
+"""A reply is synthesised at most this far ahead of what is heard; then :meth:`Playout.write` waits."""
+FADE_SAMPLES = 240
+"""5 ms: what is cut off fades out over this length instead of clicking."""
+LATE_SECONDS = 1.0
+"""After a stall longer than this the pacing starts afresh rather than sending a burst to catch up."""
+
+
+class Playout:
+    """One reply on its way out. Created by :meth:`AudioOut.open`."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        """Set when the first sample has been sent."""
+        self.ended = asyncio.Event()
+        """Set when the last sample has been sent after :meth:`finish`, or when the reply was flushed."""
+        self.flushed = False
+        self._resampler = Resampler(RATE)
+        self._pieces: deque[Samples] = deque()
+        self._queued = 0
+        self._sent = 0
+        self._finished = False
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @property
+    def heard_seconds(self) -> float:
+        """How much of the reply has been sent."""
+        return self._sent / RATE
+
+    async def write(self, samples: Samples, rate: int) -> None:
+        """Queue speech (mono, ``rate`` hertz). Waits while 20 s are queued; after a flush it is dropped."""
+        await self._room.wait()
+        self._queue(self._resampler.push(samples, rate))
+
+    def finish(self) -> None:
+        """All has been written: :attr:`ended` is set once it has been sent. Idempotent."""
+        if not self._finished:
+            self._queue(self._resampler.flush())
+            self._finished = True
+            self._update()
+
+    def flush(self) -> float:
+        """Silence the rest, after a 5 ms fade; returns the seconds heard. Idempotent."""
+        if not self.flushed and not self.ended.is_set():
+            rest = self.take(FADE_SAMPLES) if self.started.is_set() else np.zeros(0, np.int16)
+            self._pieces.clear()
+            self._queued = 0
+            self.flushed = self._finished = True
+            if rest.any():
+                self._sent -= len(rest)
+                self._pieces.append((rest * np.linspace(1.0, 0.0, len(rest))).astype(np.int16))
+                self._queued = len(rest)
+            self._update()
+            self.ended.set()
+        return self.heard_seconds
+
+    def take(self, count: int) -> Samples:
+        """The next ``count`` samples or as many as there are; they count as sent."""
+        taken: list[Samples] = []
+        missing = count
+        while missing and self._pieces:
+            piece = self._pieces.popleft()
+            if len(piece) > missing:
+                self._pieces.appendleft(piece[missing:])
+                piece = piece[:missing]
+            taken.append(piece)
+            missing -= len(piece)
+        if not taken:
+            return np.zeros(0, np.int16)
+        self._queued -= count - missing
+        self._sent += count - missing
+        self.started.set()
+        self._update()
+        return np.concatenate(taken)
+
+    def _queue(self, samples: Samples) -> None:
+        if not self._finished and len(samples):
+            self._pieces.append(samples)
+            self._queued += len(samples)
+            self._update()
+
+    def _update(self) -> None:
+        if self._queued < BUFFER_SECONDS * RATE or self._finished:
+            self._room.set()
+        else:
+            self._room.clear()
+        if self._finished and not self._queued:
+            self.ended.set()
+
+
+class AudioOut(MediaStreamTrack):
+    """20 ms Opus packets on a monotonic clock; silence when there is nothing to say, timestamps without a gap."""
+
+    kind = "audio"
+
+    def __init__(self, clock: Clock, opus: OpusSettings | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+        self._encoder = OpusEncoder(opus)
+        self._playout: Playout | None = None
+        self._fading: Playout | None = None
+        self._number = 0
+        self._start: float | None = None
+        self._gain = self._target_gain = 1.0
+        self._paused = False
+
+    def open(self) -> Playout:
+        """Begin a reply; what is left of the last one is flushed."""
+        if self._playout is not None:
+            self._playout.flush()
+            self._fading = self._playout
+        self._playout = Playout()
+        return self._playout
+
+    def duck(self, decibels: float) -> None:
+        """Lower the voice by ``decibels`` (0 restores it), ramped over the next 20 ms."""
+        self._target_gain = float(10.0 ** (-decibels / 20.0))
+
+    def pause(self) -> None:
+        """Send silence and keep the place in the reply."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on where :meth:`pause` stopped."""
+        self._paused = False
+
+    async def recv(self) -> av.Packet[Any]:
+        """The next packet, when it is due. Raises ``MediaStreamError`` after ``stop()``."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        now = self._clock.now()
+        if self._start is None:
+            self._start = now
+        wait = self._start + self._number * FRAME_SECONDS - now
+        if wait > 0:
+            await self._clock.sleep(wait)
+        elif wait < -LATE_SECONDS:
+            self._number += int(-wait / FRAME_SECONDS)
+        packet = self._encoder.encode(self._next_frame(), self._number)
+        self._number += 1
+        return packet
+
+    def _next_frame(self) -> Samples:
+        frame = np.zeros(FRAME, np.int16)
+        if self._playout is not None and not self._paused:
+            samples = self._playout.take(FRAME)
+            frame[: len(samples)] = samples
+        if self._fading is not None:
+            tail, self._fading = self._fading.take(FRAME), None
+            frame[: len(tail)] += tail
+        if self._gain != 1.0 or self._target_gain != 1.0:
+            frame = (frame * np.linspace(self._gain, self._target_gain, FRAME)).astype(np.int16)
+            self._gain = self._target_gain
+        return frame

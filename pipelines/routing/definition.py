@@ -1,0 +1,155 @@
+"""The YAML pipelines: stages, backends, policy and options as validated data.
+
+A file that is not valid raises :class:`~pipelines.errors.DefinitionError` whose message names the file, the line
+where YAML itself is broken, the field, and the legal values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import DefinitionError
+
+StageType = Literal[
+    "audio_to_text",
+    "text_to_audio",
+    "audio_enhance",
+    "audio_translate",
+    "text_generation",
+    "embedding",
+    "image_to_text",
+    "text_to_image",
+    "image_edit",
+    "image_enhance",
+    "video_to_text",
+    "text_to_video",
+    "video_analysis",
+    "video_summary",
+]
+Hardware = Literal["auto", "cpu", "gpu", "npu"]
+
+SHIPPED = Path(__file__).parent.parent / "definitions"
+"""The folder of the definitions that come with the product."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ForwardingPolicy(_Strict):
+    """When and where a stage is handed on."""
+
+    enable_confidence_check: bool = False
+    min_confidence: float = Field(0.0, ge=0, le=1)
+    enable_latency_check: bool = False
+    max_latency_ms: float | None = Field(None, gt=0)
+    enable_thermal_check: bool = False
+    max_temperature: float | None = None
+    """Degrees Celsius."""
+    max_retries: int = Field(0, ge=0, le=10)
+    escalation_path: tuple[str, ...] = ()
+    """Backend ids, tried in order."""
+
+
+class Stage(_Strict):
+    """One step of a pipeline."""
+
+    id: str
+    type: StageType
+    preferred_hardware: Hardware = "auto"
+    model: str = "auto"
+    """An engine's name, or ``auto`` for the best that is present."""
+    forwarding_policy: ForwardingPolicy = ForwardingPolicy()
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Handed to the stage; each stage checks its own."""
+
+
+class Options(_Strict):
+    """Of a whole pipeline."""
+
+    enable_streaming: bool = True
+    preserve_context: bool = True
+    latency_critical: bool = False
+    collect_metrics: bool = True
+    parallel_stages: bool = False
+
+
+class Pipeline(_Strict):
+    """A named sequence of stages."""
+
+    id: str
+    name: str = ""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    options: Options = Options()
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Pipeline:
+        ids = [stage.id for stage in self.stages]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"stage ids must be unique, got {', '.join(ids)}")
+        return self
+
+    def stage(self, kind: StageType) -> Stage | None:
+        """The first stage of this type."""
+        return next((stage for stage in self.stages if stage.type == kind), None)
+
+
+class Backend(_Strict):
+    """Where stages can run."""
+
+    id: str
+    hardware: Hardware = "auto"
+    kind: Literal["local", "openai"] = "local"
+    base_url: str | None = None
+    capabilities: dict[StageType, bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_address(self) -> Backend:
+        if self.kind == "openai" and not self.base_url:
+            raise ValueError("base_url is required for a backend of kind openai")
+        return self
+
+
+class Definition(_Strict):
+    """One file."""
+
+    pipelines: tuple[Pipeline, ...] = Field(min_length=1)
+    backends: tuple[Backend, ...] = ()
+
+    @model_validator(mode="after")
+    def _paths_lead_somewhere(self) -> Definition:
+        known = {backend.id for backend in self.backends}
+        for pipeline in self.pipelines:
+            for stage in pipeline.stages:
+                unknown = [name for name in stage.forwarding_policy.escalation_path if name not in known]
+                if unknown:
+                    raise ValueError(
+                        f"stage {stage.id}: escalation_path names {', '.join(unknown)}; "
+                        f"the backends of this file are {', '.join(sorted(known)) or 'none'}"
+                    )
+        return self
+
+    def backend(self, backend_id: str) -> Backend:
+        """The backend with this id; ``KeyError`` when there is none."""
+        return {backend.id: backend for backend in self.backends}[backend_id]
+
+
+def load(path: Path) -> Definition:
+    """Read and validate a file. Raises :class:`DefinitionError`."""
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise DefinitionError("definition_unreadable", f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark is not None else ""
+        raise DefinitionError("definition_not_yaml", f"{path}:{line} {getattr(error, 'problem', error)}") from error
+    try:
+        return Definition.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+        raise DefinitionError("definition_invalid", f"{path}: {problems}") from error

@@ -1,0 +1,153 @@
+"""What the conversation tells the outside, in the order of one turn. A dialect turns these into somebody's JSON.
+
+Times are media seconds of the incoming audio unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.errors import PipelineError
+
+Reason = Literal["turn_detected", "client_cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The user began to speak (for an interruption: once it is confirmed)."""
+
+    item_id: str
+    time: float
+    """Where the audio of the turn begins, pre-roll included."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The turn of the user is over."""
+
+    item_id: str
+    time: float
+    """Where the last voice ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartialTranscript:
+    """The best text so far; replaces the one before."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """A complete user turn, spoken or typed; ``text`` is empty when speech was not understood."""
+
+    item_id: str
+    text: str
+    spoken: bool
+    seconds: float = 0.0
+    """Length of the audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptFailed:
+    """The recogniser failed on this turn."""
+
+    item_id: str
+    error: PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The assistant is about to answer."""
+
+    response_id: str
+    item_id: str
+    spoken: bool
+    """Whether there is a voice to hear; otherwise the reply is text only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
+    """The next words of the answer."""
+
+    response_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudioStarted:
+    """The first sample of the answer has been sent."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyGenerated:
+    """All of the answer has been generated and synthesised; it may still be playing."""
+
+    response_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudioStopped:
+    """The last sample of the answer has been sent."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInterrupted:
+    """The answer was cut off; only ``heard`` is remembered."""
+
+    response_id: str
+    reason: Reason
+    heard: str
+    heard_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed:
+    """The answer could not be finished; ``heard`` is what was said before that."""
+
+    response_id: str
+    error: PipelineError
+    heard: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLatency:
+    """Where the time between the end of speech and the first sound of the answer went."""
+
+    response_id: str
+    voice_to_voice: float
+    """Seconds from the last voice of the user to the first sample sent."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Seconds spent in: endpoint, transcript, first_token, first_clause, first_audio; they add up to the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something failed that belongs to no turn."""
+
+    error: PipelineError
+
+
+VoiceEvent = (
+    SpeechStarted
+    | SpeechStopped
+    | PartialTranscript
+    | UserTurn
+    | TranscriptFailed
+    | ReplyStarted
+    | ReplyText
+    | ReplyAudioStarted
+    | ReplyGenerated
+    | ReplyAudioStopped
+    | ReplyInterrupted
+    | ReplyFailed
+    | TurnLatency
+    | Problem
+)

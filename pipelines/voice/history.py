@@ -1,0 +1,87 @@
+"""What is remembered of a conversation: what the user said, and of the answers what was heard. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.ports import Message
+
+LONGEST_HISTORY = 200
+"""Items kept in memory; the oldest are forgotten first."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One message of the conversation."""
+
+    id: str
+    role: Literal["user", "assistant", "system"]
+    text: str
+    interrupted: bool = False
+    """An answer that was cut off: ``text`` holds only what was heard."""
+
+
+class History:
+    """The items of one conversation, in order."""
+
+    def __init__(self, *, context_characters: int = 12_000) -> None:
+        self._items: list[Item] = []
+        self._context_characters = context_characters
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, oldest first."""
+        return tuple(self._items)
+
+    def add(self, item: Item) -> Item:
+        """Append an item and return it."""
+        self._items.append(item)
+        del self._items[:-LONGEST_HISTORY]
+        return item
+
+    def truncate(self, item_id: str, heard: str) -> None:
+        """Keep only what was heard of an answer; an answer of which nothing was heard is forgotten."""
+        for item in self._items:
+            if item.id == item_id:
+                item.text, item.interrupted = heard, True
+                if not heard:
+                    self._items.remove(item)
+                return
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+
+    def messages(self, instructions: str) -> tuple[Message, ...]:
+        """The conversation as a language model wants it: system first, roles alternating, within the budget.
+
+        The newest items win when the budget (characters, ≈ 4 per token) is exceeded; at least the last is kept.
+        """
+        kept: list[Item] = []
+        budget = self._context_characters
+        for item in reversed(self._items):
+            if not item.text:
+                continue
+            budget -= len(item.text)
+            if budget < 0 and kept:
+                break
+            kept.insert(0, item)
+        while kept and kept[0].role == "assistant":
+            kept.pop(0)
+        system = [Message("system", instructions)] if instructions else []
+        return tuple(_merge([*system, *(Message(item.role, _shown(item)) for item in kept)]))
+
+
+def _shown(item: Item) -> str:
+    return f"{item.text} —" if item.interrupted else item.text
+
+
+def _merge(messages: list[Message]) -> list[Message]:
+    """Neighbours of the same role become one message: chat templates insist on alternating roles."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1].role == message.role:
+            message = Message(message.role, f"{merged.pop().content}\n{message.content}")
+        merged.append(message)
+    return merged

@@ -1,0 +1,124 @@
+"""One reply, from the question to the last sample: think, speak, and know what was heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from media.clock import Clock
+from pipelines.errors import PipelineError
+from pipelines.ports import ChatRequest, LanguageModel, TextToSpeech
+from pipelines.voice.events import (
+    ReplyAudioStarted,
+    ReplyAudioStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyText,
+    TurnLatency,
+    VoiceEvent,
+)
+from pipelines.voice.llm import clauses
+from pipelines.voice.tts import Playout, Script, VoiceSettings, speak
+
+
+@dataclass(slots=True)
+class TurnTimes:
+    """Wall times (seconds) of the steps of one turn, as they happen; ``None`` for a step that has not."""
+
+    speech_end: float | None = None
+    endpoint: float | None = None
+    transcript: float | None = None
+    first_token: float | None = None
+    first_clause: float | None = None
+    first_audio: float | None = None
+
+    def latency(self, response_id: str) -> TurnLatency | None:
+        """The breakdown, once the first sample has been sent; ``None`` for turns that were not spoken."""
+        if self.speech_end is None or self.first_audio is None:
+            return None
+        parts: dict[str, float] = {}
+        before = self.speech_end
+        for step in ("endpoint", "transcript", "first_token", "first_clause", "first_audio"):
+            at = getattr(self, step)
+            if at is not None:
+                parts[step] = at - before
+                before = at
+        return TurnLatency(response_id, self.first_audio - self.speech_end, parts)
+
+
+@dataclass(slots=True)
+class Reply:
+    """Runs one reply. The owner cancels :meth:`run` to interrupt it and then calls :meth:`heard`."""
+
+    id: str
+    item_id: str
+    model: LanguageModel
+    voice: TextToSpeech
+    settings: VoiceSettings
+    playout: Playout | None
+    """``None`` for a reply that is only text."""
+    emit: Callable[[VoiceEvent], None]
+    clock: Clock
+    times: TurnTimes = field(default_factory=TurnTimes)
+    script: Script = field(default_factory=Script)
+    text: str = ""
+    """What has been generated (and, with a voice, queued) so far."""
+    generated: bool = False
+    """Whether the whole answer has been generated."""
+
+    async def run(self, request: ChatRequest) -> None:
+        """Answer ``request``; returns when the last sample has been sent. Failures become events."""
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(self._watch_start())
+            await self._answer(request)
+            watcher.cancel()
+
+    def heard(self) -> tuple[str, float]:
+        """Silence the reply; the words and the seconds that were heard."""
+        if self.playout is None:
+            return self.text, 0.0
+        seconds = self.playout.flush()
+        return self.script.heard(seconds), seconds
+
+    async def _answer(self, request: ChatRequest) -> None:
+        error = None
+        try:
+            async with aclosing(self._spoken(self._clauses(request))) as spoken:
+                async for clause in spoken:
+                    self.text = f"{self.text} {clause}".strip()
+                    self.emit(ReplyText(self.id, clause))
+        except PipelineError as failure:
+            error = failure
+        self.generated = True
+        self.emit(ReplyGenerated(self.id, self.text) if error is None else ReplyFailed(self.id, error, self.text))
+        if self.playout is not None:
+            self.playout.finish()
+            await self.playout.ended.wait()
+            self.emit(ReplyAudioStopped(self.id))
+
+    async def _clauses(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        async with aclosing(clauses(self.model, request, self._first_token)) as source:
+            async for clause in source:
+                if self.times.first_clause is None:
+                    self.times.first_clause = self.clock.now()
+                yield clause
+
+    def _spoken(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        if self.playout is None:
+            return source
+        return speak(source, self.voice, self.settings, self.playout, self.script)
+
+    async def _watch_start(self) -> None:
+        if self.playout is None:
+            return
+        await self.playout.started.wait()
+        self.times.first_audio = self.clock.now()
+        self.emit(ReplyAudioStarted(self.id))
+        latency = self.times.latency(self.id)
+        if latency is not None:
+            self.emit(latency)
+
+    def _first_token(self) -> None:
+        self.times.first_token = self.clock.now()

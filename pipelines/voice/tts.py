@@ -1,0 +1,100 @@
+"""Clauses → the voice, with a script of what is said when, so that an interruption knows the words heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from media.frames import Samples
+from pipelines.ports import TextToSpeech, WordTiming
+from pipelines.voice.normalize import speakable
+
+
+class Playout(Protocol):
+    """One reply being played; what this stage needs of :class:`media.audio_out.Playout`."""
+
+    started: asyncio.Event
+    ended: asyncio.Event
+
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds of the reply that have been sent."""
+        ...
+
+    async def write(self, samples: Samples, rate: int) -> None:
+        """Queue speech; waits while too much is queued."""
+        ...
+
+    def finish(self) -> None:
+        """All has been written."""
+        ...
+
+    def flush(self) -> float:
+        """Silence the rest; returns the seconds heard."""
+        ...
+
+
+class VoiceOut(Protocol):
+    """Where replies are played; what the conversation needs of :class:`media.audio_out.AudioOut`."""
+
+    def open(self) -> Playout:
+        """Begin a reply."""
+        ...
+
+    def duck(self, decibels: float) -> None:
+        """Lower the voice; 0 restores it."""
+        ...
+
+
+class Script:
+    """The words of one reply and when each of them sounds. Pure."""
+
+    def __init__(self) -> None:
+        self._words: list[WordTiming] = []
+        self.seconds = 0.0
+        """Length of the speech so far."""
+
+    def add_words(self, words: tuple[WordTiming, ...], offset: float) -> None:
+        """Words of a clause that starts ``offset`` seconds into the reply."""
+        self._words += [WordTiming(word.text, word.start + offset, word.end + offset) for word in words]
+
+    def heard(self, seconds: float) -> str:
+        """The words of which at least half had sounded after ``seconds`` of the reply."""
+        return " ".join(word.text for word in self._words if (word.start + word.end) / 2 <= seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """How the assistant sounds."""
+
+    voice: str | None = None
+    """One of the engine's voices; ``None`` is its default."""
+    speed: float = 1.0
+    """1 is the voice's natural rate."""
+
+
+async def speak(
+    clauses: AsyncGenerator[str, None],
+    engine: TextToSpeech,
+    settings: VoiceSettings,
+    playout: Playout,
+    script: Script,
+) -> AsyncGenerator[str, None]:
+    """Synthesise each clause as it comes and play it; yields each clause once its first sound has been queued."""
+    async with aclosing(clauses):
+        async for clause in clauses:
+            offset, told = script.seconds, False
+            async with aclosing(engine.synthesize(speakable(clause), settings.voice, settings.speed)) as pieces:
+                async for piece in pieces:
+                    script.add_words(piece.words, offset)
+                    script.seconds += len(piece.samples) / piece.rate
+                    await playout.write(piece.samples, piece.rate)
+                    if not told:
+                        yield clause
+                    told = True
+            if not told:  # nothing in it makes a sound
+                yield clause
+    playout.finish()

@@ -1,0 +1,184 @@
+"""Whose turn is it? Pure: voice events and audio time in, decisions out; no clock, no tasks, no models.
+
+An interruption takes two steps. Voice during a reply lowers the reply at once; it becomes an interruption when the
+voice lasts, or when the recogniser hears a word that is more than a listener's "mhm". Otherwise the reply comes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pipelines.voice.vad import Voice, VoiceStarted
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """Times are audio seconds."""
+
+    silence_seconds: float = 0.6
+    """Silence that ends a turn."""
+    prefix_padding_seconds: float = 0.3
+    """Audio kept from before the first voice."""
+    interrupt_seconds: float = 0.35
+    """Voice during a reply that lasts this long interrupts it."""
+    longest_turn_seconds: float = 60.0
+    """A turn is ended after this, however long the user goes on; what follows is a turn of its own."""
+    create_response: bool = True
+    """Answer by itself when a turn ends."""
+    interrupt_response: bool = True
+    """Whether speech may interrupt a reply at all; if not, it is answered after the reply."""
+
+
+class TurnMode(Enum):
+    """Who decides that a turn has ended."""
+
+    SERVER_VAD = auto()
+    """Silence of a fixed length."""
+    MANUAL = auto()
+    """The client, by committing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """Start recognising from media time ``time`` (pre-roll included)."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnConfirmed:
+    """The voice is a turn and not a cough: ``interrupts`` tells whether it cuts off a reply."""
+
+    interrupts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The user has finished."""
+
+    speech_end: float
+    """Media time of the last voice."""
+    decided: float
+    """Media time of this decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDropped:
+    """It was no turn: forget what was recognised since :class:`TurnBegan`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuckReply:
+    """Lower the reply while it is not clear whether this is an interruption."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReply:
+    """It was none: bring the reply back."""
+
+
+Decision = TurnBegan | TurnConfirmed | TurnEnded | TurnDropped | DuckReply | RestoreReply
+
+BACKCHANNELS = frozenset(
+    "mhm mm hmm hm uh huh um ah oh yeah yes yep yup right okay ok sure i see really wow good nice true".split()
+)
+"""What listeners say without wanting the floor (Yngve 1970)."""
+
+
+def is_backchannel(text: str) -> bool:
+    """Whether ``text`` is nothing but listener's noises; an empty text is."""
+    words = text.lower().replace(".", " ").replace(",", " ").split()
+    return len(words) <= 3 and all(word in BACKCHANNELS for word in words)
+
+
+class TurnMachine:
+    """One session's turn-taking. Feed it in audio order: :meth:`voice`, then :meth:`tick`, for every window."""
+
+    def __init__(self, settings: TurnSettings | None = None, mode: TurnMode = TurnMode.SERVER_VAD) -> None:
+        self.settings = settings or TurnSettings()
+        self.mode = mode
+        self.replying = False
+        """Whether there is a reply to interrupt; the owner sets it."""
+        self._began: float | None = None
+        self._voice_since: float | None = None
+        self._speech_end = 0.0
+        self._confirmed = False
+
+    @property
+    def hearing(self) -> bool:
+        """Whether a turn of the user is under way."""
+        return self._began is not None
+
+    def voice(self, event: Voice) -> list[Decision]:
+        """Speech started or paused."""
+        if isinstance(event, VoiceStarted):
+            self._voice_since = event.time
+            return [] if self.hearing else self._begin(event.time)
+        self._voice_since = None
+        self._speech_end = event.time
+        if self.hearing and not self._confirmed:
+            self._began = None
+            return [RestoreReply(), TurnDropped()]
+        return []
+
+    def tick(self, now: float) -> list[Decision]:
+        """Audio time has come to ``now``."""
+        if self._began is None:
+            return []
+        decisions: list[Decision] = []
+        if not self._confirmed and (self._has_lasted(now) or not self.replying):
+            decisions += self._confirm()
+        if self._is_over(now):
+            decisions += self._end(now)
+        return decisions
+
+    def words(self, text: str) -> list[Decision]:
+        """The recogniser's text of the running turn so far."""
+        if self.hearing and not self._confirmed and not is_backchannel(text):
+            return self._confirm()
+        return []
+
+    def commit(self, now: float) -> list[Decision]:
+        """The client says that the turn is over."""
+        if self._began is None:
+            return []
+        return [*([] if self._confirmed else self._confirm()), *self._end(now)]
+
+    def clear(self) -> list[Decision]:
+        """The client takes back what was said in the running turn."""
+        if self._began is None:
+            return []
+        restored: list[Decision] = [] if self._confirmed else [RestoreReply()]
+        self._began = None
+        return [*restored, TurnDropped()]
+
+    def _begin(self, time: float) -> list[Decision]:
+        self._began = max(0.0, time - self.settings.prefix_padding_seconds)
+        self._confirmed = False
+        began: list[Decision] = [TurnBegan(self._began)]
+        if self.replying and self.settings.interrupt_response:
+            return [*began, DuckReply()]
+        return [*began, *self._confirm()]
+
+    def _confirm(self) -> list[Decision]:
+        self._confirmed = True
+        return [TurnConfirmed(self.replying and self.settings.interrupt_response)]
+
+    def _has_lasted(self, now: float) -> bool:
+        return self._voice_since is not None and now - self._voice_since >= self.settings.interrupt_seconds
+
+    def _is_over(self, now: float) -> bool:
+        assert self._began is not None
+        if now - self._began >= self.settings.longest_turn_seconds:
+            return True
+        silent = self._voice_since is None and now - self._speech_end >= self.settings.silence_seconds
+        return silent and self._confirmed and self.mode is TurnMode.SERVER_VAD
+
+    def _end(self, now: float) -> list[Decision]:
+        still_speaking = self._voice_since is not None
+        ended = TurnEnded(now if still_speaking else self._speech_end, now)
+        self._began = None
+        if not still_speaking:
+            return [ended]
+        return [ended, *self._begin(now + self.settings.prefix_padding_seconds)]

@@ -1,0 +1,184 @@
+"""Engines without a model, at the seams of :mod:`pipelines.ports`: they do what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+import numpy as np
+
+from pipelines.errors import ListenError, PipelineError, SpeakError
+from pipelines.ports import ChatRequest, Speech, Transcript, WordTiming
+
+
+class LoudnessVad:
+    """Speech is what is loud."""
+
+    name = "loudness"
+
+    def open(self) -> LoudnessVad:
+        return self
+
+    def probability(self, window: np.ndarray) -> float:
+        return 1.0 if np.abs(window.astype(int)).mean() > 100 else 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+class FakeRecognizer:
+    """Hears the next of ``texts`` in each utterance; a :class:`PipelineError` in the list is raised instead."""
+
+    name = "fake-stt"
+
+    def __init__(self, *texts: str | PipelineError) -> None:
+        self.texts = list(texts)
+        self.opened = 0
+        self.closed = 0
+        self.gate = asyncio.Event()
+        """Transcripts wait for it."""
+        self.gate.set()
+        self.heard: list[np.ndarray] = []
+
+    async def open(self) -> FakeRecognition:
+        self.opened += 1
+        text = self.texts.pop(0) if self.texts else ""
+        return FakeRecognition(self, text)
+
+    async def close(self) -> None:
+        pass
+
+
+class FakeRecognition:
+    """One utterance; one word of the text is known after each 0.2 s of audio."""
+
+    def __init__(self, engine: FakeRecognizer, text: str | PipelineError) -> None:
+        self._engine = engine
+        self._text = text
+        self._samples: list[np.ndarray] = []
+
+    async def feed(self, samples: np.ndarray) -> str:
+        if isinstance(self._text, PipelineError):
+            raise self._text
+        self._samples.append(samples)
+        words = self._text.split()
+        return " ".join(words[: int(sum(map(len, self._samples)) / 3200)])
+
+    async def transcript(self) -> Transcript:
+        await self._engine.gate.wait()
+        if isinstance(self._text, PipelineError):
+            raise self._text
+        self._engine.heard.append(np.concatenate(self._samples))
+        return Transcript(self._text)
+
+    async def close(self) -> None:
+        self._engine.closed += 1
+
+
+class FakeModel:
+    """Answers with the next of ``answers`` word by word; records what it was asked."""
+
+    name = "fake-llm"
+
+    def __init__(self, *answers: str | PipelineError) -> None:
+        self.answers = list(answers)
+        self.requests: list[ChatRequest] = []
+        self.cancelled = 0
+        self.gate = asyncio.Event()
+        """Words wait for it."""
+        self.gate.set()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else "Yes."
+        try:
+            if isinstance(answer, PipelineError):
+                raise answer
+            for word in answer.split():
+                await self.gate.wait()
+                yield f"{word} "
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled += 1
+            raise
+
+    async def close(self) -> None:
+        pass
+
+
+class FakeVoice:
+    """Every word takes 0.25 s of a loud square wave."""
+
+    name = "fake-tts"
+    voices = ("square", "other")
+    rate = 16_000
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.said: list[str] = []
+
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
+        if self.fails:
+            raise SpeakError("tts_failed", "the fake voice is hoarse")
+        self.said.append(text)
+        for n, word in enumerate(text.split()):
+            samples = np.where(np.arange(self.rate // 4) % 40 < 20, 8000, -8000).astype(np.int16)
+            yield Speech(samples, self.rate, (WordTiming(word, n * 0.25, (n + 1) * 0.25),))
+
+    async def close(self) -> None:
+        pass
+
+
+class FakePlayout:
+    """A reply that is heard as fast as the test says."""
+
+    def __init__(self, on_flush: Callable[[], None]) -> None:
+        self.started = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.seconds = 0.0
+        self.heard_seconds = 0.0
+        self.finished = False
+        self._on_flush = on_flush
+
+    async def write(self, samples: np.ndarray, rate: int) -> None:
+        self.seconds += len(samples) / rate
+
+    def finish(self) -> None:
+        self.finished = True
+        self.play(0.0)
+
+    def flush(self) -> float:
+        if not self.ended.is_set():
+            self._on_flush()
+            self.ended.set()
+        return self.heard_seconds
+
+    def play(self, seconds: float) -> None:
+        """Let ``seconds`` of it be heard."""
+        self.heard_seconds = min(self.seconds, self.heard_seconds + seconds)
+        if self.heard_seconds > 0:
+            self.started.set()
+        if self.finished and self.heard_seconds >= self.seconds:
+            self.ended.set()
+
+
+class FakeOut:
+    """Where replies sound."""
+
+    def __init__(self) -> None:
+        self.playouts: list[FakePlayout] = []
+        self.ducks: list[float] = []
+        self.flushes = 0
+
+    def open(self) -> FakePlayout:
+        def flushed() -> None:
+            self.flushes += 1
+
+        self.playouts.append(FakePlayout(flushed))
+        return self.playouts[-1]
+
+    def duck(self, decibels: float) -> None:
+        self.ducks.append(decibels)
+
+
+def crashed() -> ListenError:
+    return ListenError("stt_crashed", "the recogniser has ended unexpectedly")

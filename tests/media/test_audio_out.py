@@ -1,0 +1,182 @@
+"""The outgoing voice: pacing, what was heard, flush without a click, ducking."""
+
+import asyncio
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from media.audio_out import BUFFER_SECONDS, FADE_SAMPLES, AudioOut, Playout
+from media.opus import FRAME, RATE
+from tests.fakes.clock import FakeClock
+
+
+def tone(seconds: float, rate: int = RATE) -> np.ndarray:
+    return (10_000 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+
+
+class SelfAdvancingClock(FakeClock):
+    """Sleeping moves the hands."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(max(0.0, seconds))
+
+
+@pytest.fixture
+def clock():
+    return SelfAdvancingClock(100.0)
+
+
+@pytest.fixture
+def out(clock):
+    return AudioOut(clock)
+
+
+class Decoder:
+    """What a receiver hears."""
+
+    def __init__(self) -> None:
+        self._codec = av.CodecContext.create("libopus", "r")
+        self._codec.format, self._codec.layout, self._codec.sample_rate = "s16", "mono", RATE
+
+    def decode(self, packet) -> np.ndarray:
+        return np.concatenate(
+            [frame.to_ndarray().reshape(-1) for frame in self._codec.decode(av.Packet(bytes(packet)))]
+        )
+
+
+async def test_silence_is_paced_and_timestamps_have_no_gap(out, clock):
+    packets = [await out.recv() for _ in range(30)]
+    assert [p.pts for p in packets] == [n * FRAME for n in range(30)]
+    assert clock.now() == pytest.approx(100.0 + 29 * 0.02)
+    assert np.abs(Decoder().decode(packets[-1]).astype(int)).max() <= 2
+
+
+async def test_a_late_sender_catches_up_but_not_after_a_long_stall(out, clock):
+    await out.recv()
+    clock.advance(0.1)
+    assert [(await out.recv()).pts // FRAME for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert clock.now() == pytest.approx(100.1)
+    clock.advance(5.0)
+    assert (await out.recv()).pts // FRAME > 200
+
+
+async def test_reply_is_heard_to_the_last_sample(out):
+    playout = out.open()
+    await playout.write(tone(0.1), RATE)
+    assert not playout.started.is_set()
+    await out.recv()
+    assert playout.started.is_set()
+    assert playout.heard_seconds == pytest.approx(0.02)
+    for _ in range(4):
+        await out.recv()
+    assert not playout.ended.is_set()
+    playout.finish()
+    assert playout.ended.is_set()
+    assert playout.heard_seconds == pytest.approx(0.1)
+
+
+async def test_other_rates_keep_their_length(out):
+    playout = out.open()
+    await playout.write(tone(0.5, 22_050), 22_050)
+    playout.finish()
+    while not playout.ended.is_set():
+        await out.recv()
+    assert playout.heard_seconds == pytest.approx(0.5, abs=0.001)
+
+
+async def test_flush_ends_within_one_frame_and_fades(out):
+    playout = out.open()
+    await playout.write(tone(1.0), RATE)
+    decoder = Decoder()
+    for _ in range(10):
+        decoder.decode(await out.recv())
+    assert playout.flush() == pytest.approx(0.2)
+    last = out._next_frame()
+    assert last[:FADE_SAMPLES].any()
+    assert not last[FADE_SAMPLES:].any()
+    assert np.abs(np.diff(last.astype(int))).max() < 700
+    assert playout.ended.is_set()
+    assert playout.flush() == playout.heard_seconds
+
+
+async def test_flush_before_the_first_sample_makes_no_sound(out):
+    playout = out.open()
+    await playout.write(tone(1.0), RATE)
+    assert playout.flush() == 0.0
+    assert not out._next_frame().any()
+    assert not playout.started.is_set()
+
+
+async def test_writes_after_a_flush_are_dropped(out):
+    playout = out.open()
+    playout.flush()
+    await playout.write(tone(0.1), RATE)
+    assert not out._next_frame().any()
+
+
+async def test_a_new_reply_silences_the_old(out):
+    first = out.open()
+    await first.write(tone(1.0), RATE)
+    await out.recv()
+    out.open()
+    assert first.flushed
+    assert first.ended.is_set()
+
+
+async def test_writing_waits_when_much_is_queued(out):
+    playout = out.open()
+    await playout.write(tone(BUFFER_SECONDS), RATE)
+    writer = asyncio.create_task(playout.write(tone(0.1), RATE))
+    await asyncio.sleep(0)
+    assert not writer.done()
+    playout.take(FRAME)
+    await writer
+
+
+async def test_flush_releases_a_waiting_writer():
+    playout = Playout()
+    await playout.write(tone(BUFFER_SECONDS), RATE)
+    writer = asyncio.create_task(playout.write(tone(0.1), RATE))
+    await asyncio.sleep(0)
+    playout.flush()
+    await writer
+    assert playout.ended.is_set()
+
+
+async def test_ducking_is_ramped_and_restored(out):
+    playout = out.open()
+    await playout.write(np.full(RATE, 10_000, np.int16), RATE)
+    out.duck(20.0)
+    ramp = out._next_frame()
+    assert ramp[0] == 10_000
+    assert np.abs(np.diff(ramp.astype(int))).max() < 50
+    assert np.allclose(out._next_frame(), 1000, atol=2)
+    out.duck(0.0)
+    out._next_frame()
+    assert (out._next_frame() == 10_000).all()
+
+
+async def test_pause_keeps_the_place(out):
+    playout = out.open()
+    await playout.write(tone(1.0), RATE)
+    await out.recv()
+    out.pause()
+    assert not out._next_frame().any()
+    assert playout.heard_seconds == pytest.approx(0.02)
+    out.resume()
+    assert out._next_frame().any()
+
+
+async def test_empty_reply_ends_without_having_started(out):
+    playout = out.open()
+    playout.finish()
+    assert playout.ended.is_set()
+    assert not playout.started.is_set()
+
+
+async def test_a_stopped_track_ends(out):
+    out.stop()
+    with pytest.raises(MediaStreamError):
+        await out.recv()

@@ -1,0 +1,322 @@
+"""The conversation on fake engines: audio in, events out, in order, and only what was heard is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import numpy as np
+import pytest
+
+from media.channel import Channel
+from media.frames import AudioChunk
+from pipelines.errors import ThinkError
+from pipelines.voice.conversation import Conversation, ConversationSettings, VoiceEngines
+from pipelines.voice.events import (
+    PartialTranscript,
+    ReplyAudioStarted,
+    ReplyAudioStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyInterrupted,
+    ReplyStarted,
+    ReplyText,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFailed,
+    TurnLatency,
+    UserTurn,
+)
+from pipelines.voice.turn import TurnSettings
+from tests.fakes.clock import FakeClock
+from tests.fakes.engines import FakeModel, FakeOut, FakeRecognizer, FakeVoice, LoudnessVad, crashed
+
+RATE = 16_000
+
+
+class Scene:
+    """A conversation with a microphone the test speaks into."""
+
+    def __init__(self, stt: FakeRecognizer, llm: FakeModel, tts: FakeVoice, settings: ConversationSettings) -> None:
+        self.stt, self.llm, self.tts = stt, llm, tts
+        self.out = FakeOut()
+        self.clock = FakeClock()
+        self.events: list[object] = []
+        self.audio: Channel[AudioChunk] = Channel(1000)
+        self._time = 0.0
+        self.seen = "one person"
+        self.conversation = Conversation(
+            VoiceEngines(LoudnessVad(), stt, llm, tts),
+            settings,
+            self.out,
+            self.events.append,
+            self.clock,
+            lambda: self.seen,
+        )
+
+    async def say(self, seconds: float, loud: bool = True) -> None:
+        for _ in range(round(seconds / 0.02)):
+            samples = np.full(320, 3000 if loud else 0, np.int16)
+            self.audio.put(AudioChunk(samples, RATE, self._time))
+            self._time += 0.02
+            self.clock.advance(0.02)
+            await settle(2)
+        await settle()
+
+    async def hush(self, seconds: float) -> None:
+        await self.say(seconds, loud=False)
+
+    def kinds(self, *ignored: type) -> list[type]:
+        return [type(event) for event in self.events if not isinstance(event, (PartialTranscript, *ignored))]
+
+    def last(self, kind: type) -> object:
+        return [event for event in self.events if isinstance(event, kind)][-1]
+
+    @property
+    def remembered(self) -> list[tuple[str, str]]:
+        return [(item.role, item.text) for item in self.conversation.history.items]
+
+
+async def settle(rounds: int = 20) -> None:
+    """Let every task that can go on do so."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: object) -> AsyncIterator[Scene]:
+    settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
+    stage = Scene(FakeRecognizer(*texts), FakeModel(*answers), parts.pop("tts", FakeVoice()), settings)
+    task = asyncio.create_task(stage.conversation.run(stage.audio))
+    await settle()
+    try:
+        yield stage
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert stage.stt.opened == stage.stt.closed, "a decoder was not given back"
+
+
+async def test_one_turn_in_order():
+    async with scene("what is the weather", answers=("It is fine.",)) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[0].play(0.1)
+        await settle()
+        s.out.playouts[0].play(5)
+        await settle()
+        assert s.kinds() == [
+            SpeechStarted,
+            SpeechStopped,
+            UserTurn,
+            ReplyStarted,
+            ReplyText,
+            ReplyGenerated,
+            ReplyAudioStarted,
+            TurnLatency,
+            ReplyAudioStopped,
+        ]
+        assert s.remembered == [("user", "what is the weather"), ("assistant", "It is fine.")]
+        assert not s.conversation.replying
+
+
+async def test_words_are_shown_while_the_user_speaks():
+    async with scene("one two three four") as s:
+        await s.say(0.7)
+        partials = [event.text for event in s.events if isinstance(event, PartialTranscript)]
+        assert partials[-1] == "one two three"
+
+
+async def test_no_syllable_is_lost():
+    async with scene("hello") as s:
+        await s.hush(1.0)
+        await s.say(1.0)
+        await s.hush(0.8)
+        heard = s.stt.heard[0]
+        assert (heard > 0).sum() == pytest.approx(RATE, abs=RATE * 0.01)
+        assert (heard[: int(0.25 * RATE)] == 0).all()
+
+
+async def test_the_model_is_told_what_the_camera_shows():
+    async with scene("what do you see") as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        request = s.llm.requests[0]
+        assert request.scene == "one person"
+        assert [m.role for m in request.messages] == ["system", "user"]
+
+
+async def test_latency_parts_add_up():
+    async with scene("hello") as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.clock.advance(0.05)
+        s.out.playouts[0].play(0.1)
+        await settle()
+        latency = s.last(TurnLatency)
+        assert sum(latency.parts.values()) == pytest.approx(latency.voice_to_voice)
+        assert latency.parts["endpoint"] == pytest.approx(0.6, abs=0.05)
+
+
+async def test_interruption_stops_the_voice_and_remembers_only_what_was_heard():
+    async with scene("tell me a story", "stop that now", answers=("Once upon a time there was a king.", "Okay.")) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[0].play(0.8)
+        await settle()
+        await s.say(0.5)
+        assert s.out.flushes == 1
+        interrupted = s.last(ReplyInterrupted)
+        assert interrupted.heard == "Once upon a"
+        assert interrupted.reason == "turn_detected"
+        assert s.remembered[1] == ("assistant", "Once upon a")
+        await s.say(0.5)
+        await s.hush(0.8)
+        s.out.playouts[1].play(9)
+        await settle()
+        assert s.llm.requests[1].messages[-2].content == "Once upon a —"
+        assert s.remembered[-1] == ("assistant", "Okay.")
+
+
+async def test_interruption_cancels_generation():
+    async with scene("tell me a story", "stop", answers=("Once upon a time there was a king.",)) as s:
+        s.llm.gate.clear()
+        await s.say(1.0)
+        await s.hush(0.8)
+        await s.say(0.6)
+        assert s.llm.cancelled == 1
+        assert s.remembered == [("user", "tell me a story")]
+
+
+async def test_a_cough_costs_nothing():
+    async with scene("tell me a story", "", answers=("Once upon a time there was a king.",)) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[0].play(0.5)
+        await s.say(0.2)
+        assert s.out.ducks[-1] > 0
+        await s.hush(1.0)
+        assert s.out.ducks[-1] == 0
+        s.out.playouts[0].play(9)
+        await settle()
+        assert s.remembered[1] == ("assistant", "Once upon a time there was a king.")
+        assert ReplyInterrupted not in s.kinds()
+
+
+async def test_going_on_before_the_answer_joins_both_turns():
+    async with scene("i would like to know", "what the time is") as s:
+        s.stt.gate.clear()
+        await s.say(1.0)
+        await s.hush(0.7)
+        await s.say(1.0)
+        s.stt.gate.set()
+        await settle()
+        assert ReplyStarted not in s.kinds()
+        await s.hush(0.8)
+        assert len(s.llm.requests) == 1
+        assert s.llm.requests[0].messages[-1].content == "i would like to know\nwhat the time is"
+
+
+async def test_noise_after_the_question_does_not_swallow_the_answer():
+    async with scene("what is the time", "") as s:
+        s.stt.gate.clear()
+        await s.say(1.0)
+        await s.hush(0.7)
+        await s.say(0.3)
+        s.stt.gate.set()
+        await s.hush(0.8)
+        assert len(s.llm.requests) == 1
+
+
+async def test_nothing_understood_is_not_answered():
+    async with scene("") as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.kinds() == [SpeechStarted, SpeechStopped, UserTurn]
+        assert s.remembered == []
+
+
+async def test_a_failing_recogniser_is_told_and_the_next_turn_works():
+    async with scene(crashed(), "hello") as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(TranscriptFailed).error.code == "stt_crashed"
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(UserTurn).text == "hello"
+
+
+async def test_a_failing_model_is_told_and_the_next_turn_works():
+    async with scene("hello", "again", answers=(ThinkError("llm_unreachable", "no server"), "Hi.")) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(ReplyFailed).error.code == "llm_unreachable"
+        assert not s.conversation.replying
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(ReplyText).text == "Hi."
+
+
+async def test_a_failing_voice_is_told():
+    async with scene("hello", tts=FakeVoice(fails=True)) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(ReplyFailed).error.stage == "speak"
+        assert not s.conversation.replying
+
+
+async def test_speech_that_may_not_interrupt_is_answered_afterwards():
+    settings = ConversationSettings(turn=TurnSettings(interrupt_response=False))
+    async with scene("tell me a story", "and then", answers=("Once upon a time.", "The end."), settings=settings) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert len(s.llm.requests) == 1
+        assert s.out.flushes == 0
+        s.out.playouts[0].play(9)
+        await settle()
+        assert len(s.llm.requests) == 2
+
+
+async def test_no_answer_when_the_client_wants_to_ask_for_it():
+    settings = ConversationSettings(turn=TurnSettings(create_response=False))
+    async with scene("hello", settings=settings) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.llm.requests == []
+        s.conversation.respond()
+        await settle()
+        assert len(s.llm.requests) == 1
+
+
+async def test_typed_messages_are_answered():
+    async with scene(answers=("Hi.",)) as s:
+        s.conversation.add_text("hello there")
+        s.conversation.respond()
+        await settle()
+        assert s.last(UserTurn).spoken is False
+        assert s.last(ReplyText).text == "Hi."
+
+
+async def test_client_cancels():
+    async with scene(answers=("Once upon a time there was a king.",)) as s:
+        s.conversation.add_text("a story please")
+        s.conversation.respond()
+        await settle()
+        s.out.playouts[0].play(0.5)
+        assert s.conversation.interrupt("client_cancelled")
+        assert s.last(ReplyInterrupted).heard == "Once upon"
+        assert not s.conversation.interrupt("client_cancelled")
+
+
+async def test_without_context_only_the_last_message_is_shown():
+    async with scene("one", "two", settings=ConversationSettings("Be kind.", preserve_context=False)) as s:
+        for _ in range(2):
+            await s.say(1.0)
+            await s.hush(0.8)
+            s.out.playouts[-1].play(9)
+            await settle()
+        assert [m.content for m in s.llm.requests[1].messages] == ["Be kind.", "two"]

@@ -1,0 +1,197 @@
+"""Turn-taking on a fake clock: scripted situations with the decision expected for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.voice.turn import (
+    DuckReply,
+    RestoreReply,
+    TurnBegan,
+    TurnConfirmed,
+    TurnDropped,
+    TurnEnded,
+    TurnMachine,
+    TurnMode,
+    TurnSettings,
+    is_backchannel,
+)
+from pipelines.voice.vad import Segmenter, SegmenterSettings, VoicePaused, VoiceStarted
+
+WINDOW = 0.032
+
+
+class Stage:
+    """Plays a script of voice and silence through segmenter and machine, and notes what was decided and when."""
+
+    def __init__(self, **settings: float) -> None:
+        self.machine = TurnMachine(TurnSettings(**settings))
+        self.segmenter = Segmenter()
+        self.now = 0.0
+        self.log: list[object] = []
+
+    def say(self, seconds: float, probability: float = 0.95) -> Stage:
+        for _ in range(round(seconds / WINDOW)):
+            start, self.now = self.now, self.now + WINDOW
+            voice = self.segmenter.process(probability, start, self.now)
+            if voice is not None:
+                self.log += self.machine.voice(voice)
+            self.log += self.machine.tick(self.now)
+        return self
+
+    def hush(self, seconds: float) -> Stage:
+        return self.say(seconds, 0.02)
+
+    def replying(self) -> Stage:
+        self.machine.replying = True
+        return self
+
+    def reply_ends(self) -> Stage:
+        self.machine.replying = False
+        return self
+
+    def heard(self, text: str) -> Stage:
+        self.log += self.machine.words(text)
+        return self
+
+    @property
+    def kinds(self) -> list[type]:
+        return [type(decision) for decision in self.log]
+
+
+def test_a_sentence_is_a_turn():
+    stage = Stage().hush(1).say(1.5).hush(1)
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded]
+    began, confirmed, ended = stage.log
+    assert began.time == pytest.approx(1.0 - 0.3, abs=WINDOW)
+    assert confirmed == TurnConfirmed(False)
+    assert ended.speech_end == pytest.approx(2.5, abs=0.05)
+    assert ended.decided - ended.speech_end == pytest.approx(0.6, abs=WINDOW)
+
+
+def test_preroll_does_not_begin_before_the_call():
+    stage = Stage().say(0.5)
+    assert stage.log[0] == TurnBegan(0.0)
+
+
+def test_a_click_is_nothing():
+    assert Stage().hush(1).say(0.064).hush(2).log == []
+
+
+def test_a_short_pause_does_not_end_the_turn():
+    stage = Stage().say(1).hush(0.5).say(1).hush(1)
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded]
+
+
+def test_a_long_pause_makes_two_turns():
+    stage = Stage().say(1).hush(1).say(1).hush(1)
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded] * 2
+
+
+def test_the_pause_that_ends_a_turn_is_a_setting():
+    assert TurnEnded in Stage(silence_seconds=0.3).say(1).hush(0.45).kinds
+    assert TurnEnded not in Stage(silence_seconds=1.2).say(1).hush(0.9).kinds
+
+
+def test_silence_for_a_minute_is_nothing():
+    assert Stage().hush(60).log == []
+
+
+def test_an_endless_talker_is_cut_into_turns_without_losing_any():
+    stage = Stage(longest_turn_seconds=5).say(11).hush(1)
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded] * 3
+    ends = [d.decided for d in stage.log if isinstance(d, TurnEnded)]
+    begins = [d.time for d in stage.log if isinstance(d, TurnBegan)]
+    assert begins[1:] == pytest.approx(ends[:-1])
+
+
+def test_interruption_ducks_at_once_and_is_confirmed_by_lasting():
+    stage = Stage().replying().hush(1).say(0.15)
+    assert stage.kinds == [TurnBegan, DuckReply]
+    stage.say(0.3)
+    assert stage.log[2] == TurnConfirmed(True)
+    assert stage.kinds == [TurnBegan, DuckReply, TurnConfirmed]
+
+
+def test_a_cough_brings_the_reply_back():
+    stage = Stage().replying().hush(1).say(0.2).hush(1)
+    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply, TurnDropped]
+    assert not stage.machine.hearing
+
+
+def test_a_word_confirms_an_interruption_early():
+    stage = Stage().replying().hush(1).say(0.2).heard("stop")
+    assert stage.log[-1] == TurnConfirmed(True)
+
+
+@pytest.mark.parametrize("text", ["mhm", "yeah", "uh huh", "right", "", "oh okay"])
+def test_a_backchannel_does_not(text):
+    stage = Stage().replying().hush(1).say(0.2).heard(text)
+    assert stage.kinds == [TurnBegan, DuckReply]
+
+
+def test_the_reply_ends_while_it_is_unclear():
+    stage = Stage().replying().hush(1).say(0.15).reply_ends().say(0.5).hush(1)
+    assert stage.kinds == [TurnBegan, DuckReply, TurnConfirmed, TurnEnded]
+    assert stage.log[2] == TurnConfirmed(False)
+
+
+def test_speech_that_may_not_interrupt_is_a_turn_all_the_same():
+    stage = Stage(interrupt_response=False).replying().hush(1).say(1).hush(1)
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded]
+    assert stage.log[1] == TurnConfirmed(False)
+
+
+def test_commit_ends_the_turn_now():
+    stage = Stage().say(1)
+    decisions = stage.machine.commit(stage.now)
+    assert isinstance(decisions[0], TurnEnded)
+    assert decisions[0].speech_end == stage.now
+
+
+def test_commit_without_speech_is_nothing():
+    assert Stage().hush(1).machine.commit(1.0) == []
+
+
+def test_manual_turns_wait_for_the_commit():
+    stage = Stage()
+    stage.machine.mode = TurnMode.MANUAL
+    stage.say(1).hush(3)
+    assert stage.kinds == [TurnBegan, TurnConfirmed]
+    assert isinstance(stage.machine.commit(stage.now)[-1], TurnEnded)
+
+
+def test_clear_forgets_the_turn():
+    stage = Stage().say(1)
+    assert stage.machine.clear() == [TurnDropped()]
+    assert stage.machine.clear() == []
+    assert stage.hush(2).kinds == [TurnBegan, TurnConfirmed]
+
+
+def test_clear_of_an_unclear_interruption_brings_the_reply_back():
+    stage = Stage().replying().hush(1).say(0.2)
+    assert stage.machine.clear() == [RestoreReply(), TurnDropped()]
+
+
+def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
+    segmenter = Segmenter(SegmenterSettings())
+    assert all(segmenter.process(0.45, n * WINDOW, (n + 1) * WINDOW) is None for n in range(20))
+    events = [
+        segmenter.process(p, n * WINDOW, (n + 1) * WINDOW) for n, p in enumerate([0.9] * 4 + [0.4] * 10 + [0.1] * 3)
+    ]
+    assert [e for e in events if e] == [VoiceStarted(0.0), VoicePaused(pytest.approx(14 * WINDOW))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mhm", True),
+        ("Yeah.", True),
+        ("yeah right", True),
+        ("no", False),
+        ("okay stop", False),
+        ("yes yes yes yes", False),
+    ],
+)
+def test_backchannels(text, expected):
+    assert is_backchannel(text) is expected
