@@ -1,0 +1,5 @@
+"""``python -m server`` is ``visavis``."""
+
+from server.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""Routes and lifespan, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from media.clock import MonotonicClock
+from server import ice
+from server.auth import guard
+from server.engines import Engines
+from server.http_errors import errors
+from server.registry import Registry
+from server.settings import Settings
+from server.signaling import REGISTRY, SETTINGS, post_offer
+
+STATIC = Path(__file__).parent.parent / "static"
+LARGEST_BODY = 1 << 20
+"""Bytes of a request body."""
+CONTENT_SECURITY_POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; frame-ancestors 'none'"
+
+ENGINES = web.AppKey("engines", Engines)
+
+
+def create_app(settings: Settings, engines: Engines) -> web.Application:
+    """The application. Ending it ends every session; the engines stay with the caller."""
+    ice.gather_from(settings.ice_addresses)
+    app = web.Application(middlewares=[errors, guard(settings)], client_max_size=LARGEST_BODY)
+    app[SETTINGS] = settings
+    app[ENGINES] = engines
+    app[REGISTRY] = Registry(engines, settings, MonotonicClock())
+    app.router.add_get("/", _page)
+    app.router.add_static("/static/", STATIC)
+    app.router.add_post("/offer", post_offer)
+    app.router.add_get("/healthz", _alive)
+    app.router.add_get("/readyz", _ready)
+    app.router.add_get("/v1/engines", _engines)
+    app.on_response_prepare.append(_secure)
+    app.on_shutdown.append(_close_sessions)
+    return app
+
+
+async def _page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(STATIC / "index.html")
+
+
+async def _alive(request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    registry = request.app[REGISTRY]
+    if registry.has_room:
+        return web.json_response({"status": "ready", "sessions": len(registry)})
+    return web.json_response({"status": "full", "sessions": len(registry)}, status=503)
+
+
+async def _engines(request: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": request.app[ENGINES].status()})
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if response.content_type == "text/html":
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    if request.path == "/" or request.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-cache"
+
+
+async def _close_sessions(app: web.Application) -> None:
+    await app[REGISTRY].close_all(app[SETTINGS].shutdown_timeout)

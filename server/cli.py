@@ -1,0 +1,117 @@
+"""The command ``visavis``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.errors import PipelineError
+from server.settings import Settings, SettingsError, load_settings
+
+_EPILOG = """\
+Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
+(flags win over the environment, the environment over the file). docs/settings.md lists all of them.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exits 0, or 2 with one line on what was wrong."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=options.command == "talk")
+    try:
+        _run(_talk(options, console) if options.command == "talk" else _serve(options, console))
+    except (SettingsError, PipelineError) as error:
+        console.print(f"[red]visavis:[/red] {error}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def _serve(options: argparse.Namespace, console: Console) -> None:
+    from server.serve import serve
+
+    names = set(Settings.model_fields)
+    flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    await serve(load_settings(flags, options.config), console)
+
+
+async def _talk(options: argparse.Namespace, console: Console) -> None:
+    from server.talk import TalkOptions, talk
+
+    key = options.api_key
+    await talk(TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json), console)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="visavis", description="A self-hosted voice-and-vision assistant: open the page, speak, be answered."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_talk(commands)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server and print its URL and the engines in use.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8080; 0 takes a free one)")
+    serve.add_argument(
+        "--profile",
+        choices=["auto", "embedded", "bench"],
+        help="auto: the best engines present (default). embedded: no model server. "
+        "bench: stubs and a test tone, for measuring only",
+    )
+    serve.add_argument(
+        "--ice-address",
+        action="append",
+        metavar="ADDR",
+        help="local address offered to peers; repeatable (default: 127.0.0.1 on loopback, else every interface)",
+    )
+    serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
+    serve.add_argument("--bench-tone-seconds", type=float, metavar="S", help="length of the bench tone (default 3)")
+    serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
+    serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
+    serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
+    serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
+    serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
+    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
+
+
+def _add_talk(commands: Any) -> None:
+    talk = commands.add_parser(
+        "talk",
+        help="speak a WAV file to a running server and save the answer",
+        description="Play a sound file into a running server as if spoken into a microphone; print what was "
+        "understood, what was answered and how long each answer took.",
+    )
+    talk.add_argument("wav", type=Path, help="sound file to say (WAV, FLAC, MP3, …)")
+    talk.add_argument("--out", type=Path, metavar="WAV", help="save what came back")
+    talk.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
+    talk.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
+    talk.add_argument(
+        "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for an answer (default %(default)s)"
+    )
+    talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")

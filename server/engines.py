@@ -1,0 +1,218 @@
+"""Composition root: settings → the engines that all sessions share, each with the reason why it was chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipelines.engines.bench import BenchModel, BenchRecognizer, BenchVoice
+from pipelines.engines.espeak import EspeakVoice
+from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.openai_chat import OpenAIChat, discover
+from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
+from pipelines.engines.scripted import ScriptedModel
+from pipelines.engines.silero import SileroVad
+from pipelines.errors import DefinitionError, PipelineError
+from pipelines.models.store import ModelStore
+from pipelines.ports import LanguageModel, SpeechToText, TextToSpeech, VisionDetector
+from pipelines.routing.definition import Definition, Pipeline, Stage, StageType, load
+from pipelines.routing.fallback import FallbackModel
+from pipelines.voice.conversation import ConversationSettings, VoiceEngines
+from pipelines.voice.tts import VoiceSettings
+from pipelines.worker import Worker
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DISCOVERY_SECONDS = 0.5
+"""A language model server on this machine answers at once or is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which engine serves a stage, and why."""
+
+    stage: str
+    engine: str
+    device: str
+    reason: str
+    ok: bool = True
+
+
+@dataclass(slots=True)
+class Engines:
+    """Everything that is loaded once. Build with :func:`build_engines`; the builder closes it."""
+
+    voice: VoiceEngines
+    vision: VisionDetector | None
+    vision_worker: Worker
+    """Threads that look at pictures."""
+    drawing_worker: Worker
+    """Threads that draw; apart from the lookers so that the video stays live while they are busy."""
+    pipeline: Pipeline
+    choices: list[Choice]
+
+    @property
+    def vision_fps(self) -> float:
+        """Pictures per second that are looked at, at most."""
+        watch = self.pipeline.stage("video_analysis")
+        return float(watch.parameters.get("max_fps", 12)) if watch is not None else 0.0
+
+    def conversation_settings(self) -> ConversationSettings:
+        """What a new session starts with, from the pipeline's definition."""
+        think, speak = self.pipeline.stage("text_generation"), self.pipeline.stage("text_to_audio")
+        thinking = think.parameters if think is not None else {}
+        speaking = speak.parameters if speak is not None else {}
+        return ConversationSettings(
+            instructions=str(thinking.get("instructions", "")),
+            voice=VoiceSettings(speaking.get("voice"), float(speaking.get("speed", 1.0))),
+            max_tokens=int(thinking.get("max_tokens", 256)),
+            preserve_context=self.pipeline.options.preserve_context,
+        )
+
+    def status(self) -> list[dict[str, Any]]:
+        """The choices as JSON rows."""
+        return [asdict(choice) for choice in self.choices]
+
+    def failed(self, stage: str, reason: str) -> None:
+        """Note that a stage's engine does not do its work at present."""
+        self.choices[:] = [replace(c, reason=reason, ok=False) if c.stage == stage else c for c in self.choices]
+
+    async def close(self) -> None:
+        """End workers, processes and connections."""
+        await self.voice.stt.close()
+        await self.voice.llm.close()
+        await self.voice.tts.close()
+        self.vision_worker.close()
+        self.drawing_worker.close()
+
+
+async def build_engines(settings: Settings) -> Engines:
+    """Load what the definition asks for. Raises :class:`PipelineError` when the conversation cannot work."""
+    definition = load(settings.pipeline)
+    return await _Builder(settings, definition).build()
+
+
+class _Builder:
+    """Fills the stages one after another, noting a choice for each."""
+
+    def __init__(self, settings: Settings, definition: Definition) -> None:
+        self._settings = settings
+        self._definition = definition
+        self._pipeline = definition.pipelines[0]
+        self._bench = settings.profile == "bench"
+        self._choices: list[Choice] = []
+
+    async def build(self) -> Engines:
+        vad = await asyncio.to_thread(SileroVad)
+        self._note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
+        stt = await self._listen()
+        llm = await self._think()
+        tts = await asyncio.to_thread(self._speak)
+        vision_worker = Worker("vision", threads=self._settings.vision_threads)
+        vision = await self._watch()
+        return Engines(
+            VoiceEngines(vad, stt, llm, tts),
+            vision,
+            vision_worker,
+            Worker("drawing", threads=self._settings.vision_threads),
+            self._pipeline,
+            self._choices,
+        )
+
+    async def _listen(self) -> SpeechToText:
+        stage = self._stage("audio_to_text", ("pocketsphinx",))
+        if self._bench:
+            return self._stub("listen", BenchRecognizer())
+        engine = PocketSphinxRecognizer(processes=self._settings.stt_processes)
+        await engine.warm()
+        self._note("listen", engine.name, _why(stage, "embedded English recogniser; needs no download"))
+        return engine
+
+    async def _think(self) -> LanguageModel:
+        stage = self._stage("text_generation", ("scripted", "openai"))
+        if self._bench:
+            return self._stub("think", BenchModel())
+        scripted = ScriptedModel()
+        if self._settings.profile == "embedded" or stage.model == "scripted":
+            why = "profile embedded" if stage.model == "auto" else "the pipeline names it"
+            self._note("think", scripted.name, f"{why}; a small responder, not a language model")
+            return scripted
+        served, reason = await self._served_model(stage)
+        if served is None:
+            self._note("think", scripted.name, f"{reason}; a small responder, not a language model")
+            return scripted
+        self._note("think", served.name, reason)
+        return FallbackModel([served, scripted], lambda name, error: log.warning("%s failed: %s", name, error))
+
+    async def _served_model(self, stage: Stage) -> tuple[LanguageModel | None, str]:
+        settings = self._settings
+        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
+        tried = []
+        for server, url in self._servers(stage):
+            try:
+                models = await discover(url, key, timeout=DISCOVERY_SECONDS if server == "ollama" else 5.0)
+            except PipelineError as error:
+                tried.append(f"{server}: {error.message}")
+                continue
+            name = settings.llm_model or (models[0] if models else None)
+            if name is None:
+                tried.append(f"{server} at {url} has no model")
+            elif models and name not in models:
+                tried.append(f"{server} at {url} has no model {name}; it has {', '.join(models[:8])}")
+            else:
+                return OpenAIChat(url, name, api_key=key, server=server), f"found at {url}"
+        return None, "; ".join(tried) or "no model server is named"
+
+    def _servers(self, stage: Stage) -> list[tuple[str, str]]:
+        """Model servers to try: the one in the settings, else those on the stage's escalation path."""
+        if self._settings.llm_url is not None:
+            return [("openai", self._settings.llm_url)]
+        backends = [self._definition.backend(name) for name in stage.forwarding_policy.escalation_path]
+        return [(b.id, b.base_url) for b in backends if b.kind == "openai" and b.base_url]
+
+    def _speak(self) -> TextToSpeech:
+        stage = self._stage("text_to_audio", ("espeak-ng",))
+        if self._bench:
+            return self._stub("speak", BenchVoice(self._settings.bench_tone_seconds))
+        engine = EspeakVoice()
+        self._note("speak", engine.name, _why(stage, "embedded voice; needs no download"))
+        return engine
+
+    async def _watch(self) -> VisionDetector | None:
+        if self._pipeline.stage("video_analysis") is None:
+            self._note("watch", "none", "the pipeline has no video_analysis stage")
+            return None
+        if self._bench or not self._settings.vision:
+            self._note("watch", "none", "profile bench" if self._bench else "switched off (vision: false)")
+            return None
+        missing = await asyncio.to_thread(MediaPipeVision.probe)
+        if missing is not None:
+            self._note("watch", "none", f"{missing}; without it no faces, hands or poses are seen", ok=False)
+            return None
+        return await asyncio.to_thread(self._load_vision)
+
+    def _load_vision(self) -> VisionDetector | None:
+        raise NotImplementedError
+
+    def _stage(self, kind: StageType, engines: tuple[str, ...]) -> Stage:
+        stage = self._pipeline.stage(kind)
+        if stage is None:
+            raise DefinitionError("stage_missing", f"pipeline {self._pipeline.id} has no stage of type {kind}")
+        if stage.model not in ("auto", *engines):
+            message = f"stage {stage.id}: model {stage.model} is unknown; legal are auto, {', '.join(engines)}"
+            raise DefinitionError("model_unknown", message)
+        return stage
+
+    def _stub(self, stage: str, engine: Any) -> Any:
+        self._note(stage, engine.name, "benchmark stub (profile bench): answers nothing real")
+        return engine
+
+    def _note(self, stage: str, engine: str, reason: str, *, ok: bool = True) -> None:
+        self._choices.append(Choice(stage, engine, "cpu" if engine != "none" else "-", reason, ok))
+
+
+def _why(stage: Stage, reason: str) -> str:
+    return reason if stage.model == "auto" else f"the pipeline names it; {reason}"

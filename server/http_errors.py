@@ -1,0 +1,53 @@
+"""One shape for every error a client sees: ``{"error": {"message", "type", "code", "param"}}``."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipelines.errors import PipelineError
+from server.offers import OfferError
+from server.registry import ServerFullError
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+
+def error_response(
+    status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
+) -> web.Response:
+    """An error in the common shape."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    body = {"error": {"message": message, "type": kind, "code": code, "param": param}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every exception into an answer in the common shape; tracebacks stay in the log."""
+    try:
+        return await handler(request)
+    except OfferError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+    except ServerFullError as error:
+        return error_response(503, "server_full", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    except PipelineError as error:
+        return error_response(500, error.code, error.message)
+    except web.HTTPRequestEntityTooLarge as error:
+        return error_response(413, "body_too_large", f"the body is too large: {error.text}")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        code = error.reason.lower().replace(" ", "_")
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return error_response(error.status, code, f"{request.method} {request.path}: {error.reason}", headers=allowed)
+    except UnicodeDecodeError:
+        return error_response(400, "invalid_body", "the body is not valid text in its declared encoding")
+    except ConnectionResetError:
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return error_response(500, "internal_error", "the server failed; its log has the details")

@@ -1,0 +1,90 @@
+"""Who is connected: admission, look-up, and the end of all sessions. Owns the task of every session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiortc import RTCSessionDescription
+
+from media.clock import Clock
+from server.engines import Engines
+from server.offers import Offer, OfferError
+from server.session import Session
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ServerFullError(Exception):
+    """No room for another session, now."""
+
+
+class Registry:
+    """The sessions of this process."""
+
+    def __init__(self, engines: Engines, settings: Settings, clock: Clock) -> None:
+        self._engines = engines
+        self._settings = settings
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another offer would be accepted."""
+        return not self._closing and len(self._sessions) < self._settings.max_sessions
+
+    async def open(self, offer: Offer) -> tuple[Session, RTCSessionDescription]:
+        """A session for this offer and its answer. Raises :class:`ServerFullError` or :class:`OfferError`."""
+        if not self.has_room:
+            what = (
+                "the server is shutting down"
+                if self._closing
+                else f"all {self._settings.max_sessions} places are taken"
+            )
+            raise ServerFullError(what)
+        session = Session(offer, self._engines, self._settings, self._clock)
+        self._sessions[session.id] = session
+        try:
+            answer = await session.answer(offer)
+        except Exception as error:
+            # aiortc answers a description it cannot serve with whatever exception it trips over.
+            session.close("the offer could not be answered")
+            self._start(session)
+            log.info("offer refused: %r", error)
+            raise OfferError("invalid_sdp", f"the offer cannot be answered: {_first_line(error)}", "sdp") from error
+        self._start(session)
+        return session, answer
+
+    def get(self, session_id: str) -> Session | None:
+        """The session with this id, if it lives."""
+        return self._sessions.get(session_id)
+
+    async def close_all(self, timeout: float) -> None:
+        """End every session politely; those not gone after ``timeout`` seconds are cut off."""
+        self._closing = True
+        for session in list(self._sessions.values()):
+            session.close("the server is shutting down")
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _start(self, session: Session) -> None:
+        task = asyncio.create_task(session.run(), name=session.id)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._forget(session.id, done))
+
+    def _forget(self, session_id: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._sessions.pop(session_id, None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

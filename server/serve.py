@@ -1,0 +1,74 @@
+"""``visavis serve``: build the engines, open the port, say what runs where and why, and end politely."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+
+from aiohttp import web
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from server.app import create_app
+from server.engines import Engines, build_engines
+from server.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, console: Console) -> None:
+    """Serve until SIGINT or SIGTERM. Raises :class:`SettingsError` when the port cannot be had."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+    logging.getLogger("aioice").setLevel(logging.WARNING)
+    console.print("Loading engines …")
+    engines = await build_engines(settings)
+    runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+        console.print(_table(engines))
+        console.print(f"visavis is ready: [bold]{_url(runner, settings)}[/bold]   (Ctrl-C to stop)")
+        with _stop_signals() as stop:
+            await stop.wait()
+        console.print("Stopping …")
+    finally:
+        await runner.cleanup()
+        await engines.close()
+
+
+def _table(engines: Engines) -> Table:
+    table = Table("stage", "engine", "on", "why", title="Engines", title_justify="left", pad_edge=False)
+    for choice in engines.choices:
+        style = None if choice.ok else "yellow"
+        table.add_row(choice.stage, choice.engine, choice.device, choice.reason, style=style)
+    return table
+
+
+def _url(runner: web.AppRunner, settings: Settings) -> str:
+    port = runner.addresses[0][1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,193 @@
+"""One peer connection: joins its tracks to the pipelines, its data channels to the dialect, and ends in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+import aiortc
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+from media.audio_in import AudioIn
+from media.audio_out import AudioOut
+from media.clock import Clock
+from media.video_in import VideoIn
+from media.video_out import VideoOut
+from pipelines.ports import VAD_RATE
+from pipelines.vision.events import SceneChanged
+from pipelines.voice.conversation import Conversation, new_id
+from pipelines.voice.events import VoiceEvent
+from server import ice
+from server.channels import EventChannels
+from server.dialects.realtime import Json, RealtimeEvents, session_event, status_event
+from server.dialects.realtime_client import RealtimeClient
+from server.engines import Engines
+from server.offers import Offer
+from server.settings import Settings
+from server.watching import Watching
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Lives from the offer to :meth:`close`; :meth:`run` owns every task in between."""
+
+    def __init__(self, offer: Offer, engines: Engines, settings: Settings, clock: Clock) -> None:
+        self.id = new_id("sess")
+        self.ended_because = ""
+        """Why the session ended; empty while it lives."""
+        self._settings = settings
+        self._engines = engines
+        self._clock = clock
+        self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers))
+        self._connected = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._events = RealtimeEvents()
+        self._audio_in: AudioIn | None = None
+        self._drains: list[AudioIn | VideoIn] = []
+        self._watching = Watching(engines, clock, self._tell)
+        self._audio_out = AudioOut(clock) if offer.wants_audio else None
+        self._video_out = VideoOut(self._watching.render) if offer.wants_video else None
+        self._video_in: VideoIn | None = None
+        self.conversation = Conversation(
+            engines.voice,
+            engines.conversation_settings(),
+            self._audio_out,
+            self._tell,
+            clock,
+            lambda: self._watching.scene,
+        )
+        self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
+        client = RealtimeClient(
+            self.conversation,
+            engines.voice.tts.voices,
+            self._channels.send,
+            lambda: self._session_event("session.updated"),
+        )
+        self._pc.on("track", self._on_track)
+        self._pc.on("datachannel", self._channels.add)
+        self._pc.on("connectionstatechange", self._on_state)
+
+    # ------------------------------------------------------------------------------------------------ signalling
+
+    async def answer(self, offer: Offer) -> RTCSessionDescription:
+        """Apply the offer and return the answer, candidates included."""
+        for track in (self._audio_out, self._video_out):
+            if track is not None:
+                self._pc.addTrack(track)
+        await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+        description = await self._pc.createAnswer()
+        await self._pc.setLocalDescription(description)
+        return self._pc.localDescription
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Serve the peer until it is gone, never came, or :meth:`close` is called."""
+        try:
+            if await self._wait_connected():
+                await self._serve()
+        except* Exception:
+            # A defect must end one session, not the server; its traceback belongs in the log.
+            log.exception("session %s failed", self.id)
+            self._end("internal error")
+        finally:
+            await self._pc.close()
+            log.info("session %s ended: %s", self.id, self.ended_because)
+
+    def close(self, reason: str) -> None:
+        """End the session; :meth:`run` returns soon after. Idempotent."""
+        self._end(reason)
+
+    async def _wait_connected(self) -> bool:
+        ended = asyncio.create_task(self._ended.wait())
+        connected = asyncio.create_task(self._connected.wait())
+        try:
+            await asyncio.wait(
+                {ended, connected}, timeout=self._settings.connect_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            ended.cancel()
+            connected.cancel()
+        if not self._connected.is_set():
+            self._end(f"did not connect within {self._settings.connect_timeout:g} s")
+        return not self._ended.is_set()
+
+    async def _serve(self) -> None:
+        log.info("session %s connected", self.id)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work, name=f"{self.id}-{name}") for name, work in self._work().items()]
+            await self._ended.wait()
+            for task in tasks:
+                task.cancel()
+
+    def _work(self) -> dict[str, Coroutine[Any, Any, None]]:
+        work = {"watchdog": self._watch_peer()}
+        chunks = self._audio_in.chunks if self._audio_in is not None else None
+        work["conversation"] = self.conversation.run(chunks)
+        if self._video_in is not None:
+            work["watching"] = self._watching.run(self._video_in.subscribe())
+        work.update({f"drain-{n}": reader.run() for n, reader in enumerate(self._drains)})
+        return work
+
+    async def _watch_peer(self) -> None:
+        """End the session of a peer from which nothing arrives; ICE consent alone would take 30 s to notice."""
+        seen, since = -1, self._clock.now()
+        while True:
+            await self._clock.sleep(min(1.0, self._settings.peer_timeout / 3))
+            received = self._bytes_received()
+            if received != seen:
+                seen, since = received, self._clock.now()
+            elif self._clock.now() - since >= self._settings.peer_timeout:
+                self._end(f"nothing has arrived for {self._settings.peer_timeout:g} s")
+
+    def _bytes_received(self) -> int:
+        """RTP, RTCP and data over all transports: a peer that listens in silence still sends receiver reports."""
+        transports = {t.receiver.transport for t in self._pc.getTransceivers()}
+        if self._pc.sctp is not None:
+            transports.add(self._pc.sctp.transport)
+        stats = [next(iter(transport._get_stats().values())) for transport in transports]
+        return sum(stat.bytesReceived for stat in stats)
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.is_set():
+            self.ended_because = reason
+            self._ended.set()
+
+    # ------------------------------------------------------------------------------------------------ peer events
+
+    def _on_state(self) -> None:
+        state = self._pc.connectionState
+        if state == "connected":
+            self._connected.set()
+        elif state in ("failed", "closed"):
+            self._end("the peer closed the connection" if state == "closed" else "the connection failed")
+
+    def _on_track(self, track: aiortc.MediaStreamTrack) -> None:
+        reader: AudioIn | VideoIn
+        if track.kind == "audio":
+            reader = AudioIn(track, VAD_RATE)
+            self._audio_in = self._audio_in or reader
+        else:
+            reader = VideoIn(track)
+            if self._video_in is None:
+                self._video_in = reader
+                if self._video_out is not None:
+                    self._video_out.connect(reader.subscribe())
+        self._drains.append(reader)
+
+    # ------------------------------------------------------------------------------------------------ events out
+
+    def _tell(self, event: VoiceEvent | SceneChanged) -> None:
+        for message in self._events.translate(event):
+            self._channels.send(message)
+
+    def _greeting(self) -> list[Json]:
+        return [self._session_event("session.created"), status_event(self._engines.status())]
+
+    def _session_event(self, kind: str) -> Json:
+        voice = self._engines.voice
+        models = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
+        return session_event(kind, self.id, self.conversation.settings, voice.tts.voices[0], models)

@@ -1,0 +1,197 @@
+"""All settings, and the only reader of the environment.
+
+Sources, strongest first: flags, environment (``VISAVIS_*``), the YAML file given by ``--config``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from pipelines.routing.definition import SHIPPED
+
+Profile = Literal["auto", "embedded", "bench"]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and what is legal."""
+
+
+class IceServer(BaseModel):
+    """A STUN or TURN server, as in WebRTC's RTCIceServer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    urls: str
+    """Such as ``stun:stun.example.org:3478`` or ``turn:turn.example.org:3478?transport=udp``."""
+    username: str | None = None
+    credential: SecretStr | None = None
+
+    @field_validator("urls")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if not value.startswith(("stun:", "turn:", "turns:")):
+            raise ValueError("must begin with stun:, turn: or turns:")
+        return value
+
+
+class Settings(BaseSettings):
+    """Validated settings of ``visavis serve``."""
+
+    model_config = SettingsConfigDict(env_prefix="VISAVIS_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs an API key."""
+    port: int = Field(8080, ge=0, le=65535)
+    """TCP port; 0 takes a free one."""
+    profile: Profile = "auto"
+    """``auto``: the best engines present. ``embedded``: only those that need no model server. ``bench``: instant
+    stubs and a tone, to measure the media path."""
+    api_key: SecretStr | None = None
+    """When set, every endpoint but the page and ``/healthz`` needs it as a bearer token."""
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Web pages from other origins that may use the API, such as ``https://app.example.org``; ``*`` for all."""
+    pipeline: Path = SHIPPED / "voice-assistant.yaml"
+    """The definition the live conversation runs."""
+
+    ice_address: Annotated[tuple[str, ...], NoDecode] = ()
+    """Local addresses offered to peers. Default: 127.0.0.1 when listening on loopback, else all interfaces."""
+    external_address: str | None = None
+    """The address peers reach this machine under when it is behind a 1:1 NAT (a cloud machine, a container)."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """STUN and TURN servers; none are asked unless given."""
+
+    max_sessions: int = Field(64, ge=1)
+    """One more is answered 503."""
+    connect_timeout: float = Field(30.0, gt=0)
+    """Seconds after which an offer that never connects is dropped."""
+    peer_timeout: float = Field(6.0, gt=0)
+    """Seconds without a packet after which a peer counts as gone."""
+    shutdown_timeout: float = Field(4.0, gt=0)
+    """Seconds that sessions get to end when the server is told to stop."""
+
+    bench_tone_seconds: float = Field(3.0, gt=0, le=60)
+    """Length of the tone of ``--profile bench``."""
+    llm_url: str | None = None
+    """Base URL of an OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``. Default: Ollama's usual port."""
+    llm_model: str | None = None
+    """Model to ask for; default: the first the server lists."""
+    llm_api_key: SecretStr | None = None
+    """Key for that server."""
+    vision: bool = True
+    """Whether camera pictures are looked at."""
+    vision_threads: int = Field(max(1, (os.cpu_count() or 2) // 2), ge=1)
+    """Threads that look at pictures, shared by all sessions."""
+    stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
+    """Embedded recognisers that may run at a time (about one session speaking each)."""
+    models: Path | None = None
+    """A folder with model files, tried before anything is downloaded."""
+    cache: Path = Path("~/.cache/visavis")
+    """Where downloaded models are kept."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("ice_address", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """In the environment a list is written with commas."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("ice_address")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ipaddress.ip_address(address)
+        return value
+
+    @field_validator("external_address")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            ipaddress.ip_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Settings:
+        if not self.on_loopback and self.api_key is None:
+            raise ValueError(
+                f"host {self.host} can be reached by others: set an API key (--api-key or VISAVIS_API_KEY), "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def ice_addresses(self) -> tuple[str, ...] | None:
+        """Addresses to offer to peers; ``None`` for all interfaces."""
+        if self.ice_address:
+            return self.ice_address
+        return ("127.0.0.1",) if self.on_loopback else None
+
+    @property
+    def model_cache(self) -> Path:
+        """Folder of the model store."""
+        return self.cache.expanduser() / "models"
+
+
+def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:
+    """Merge the sources. ``flags`` holds only what was given. Raises :class:`SettingsError`."""
+    from_file = _read(config) if config is not None else {}
+
+    class Sources(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=from_file)
+
+    try:
+        return Sources(**flags)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: must hold settings as `name: value` lines")
+    return data
+
+
+def _explain(problem: ErrorDetails) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"there is no such setting; the settings are {', '.join(sorted(Settings.model_fields))}"
+    return f"{name}: {message}" if name else message

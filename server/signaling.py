@@ -1,0 +1,27 @@
+"""HTTP ↔ SDP: ``POST /offer``, as in the aiortc examples and beyond."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from server.ice import announce
+from server.offers import read_offer
+from server.registry import Registry
+from server.settings import Settings
+
+REGISTRY = web.AppKey("registry", Registry)
+SETTINGS = web.AppKey("settings", Settings)
+
+
+async def post_offer(request: web.Request) -> web.Response:
+    """``{"sdp", "type": "offer"}`` → ``{"sdp", "type": "answer", "session_id"}``."""
+    text = await request.text()
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    session, answer = await request.app[REGISTRY].open(read_offer(body))
+    sdp = announce(answer.sdp, request.app[SETTINGS].external_address)
+    return web.json_response({"sdp": sdp, "type": answer.type, "session_id": session.id})

@@ -1,0 +1,238 @@
+"""``visavis talk``: a headless client. Says a sound file to a running server, saves and prints what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import av
+import numpy as np
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from rich.console import Console
+
+from media.audio_in import AudioIn
+from media.audio_out import AudioOut
+from media.clock import MonotonicClock
+from media.frames import Samples
+from media.opus import RATE
+from server import ice
+from server.settings import SettingsError
+
+CONNECT_SECONDS = 15.0
+QUIET_SECONDS = 2.5
+"""With nobody speaking and no answer under way for this long after the file, the conversation is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkOptions:
+    """What to say, to whom, and where the answer goes."""
+
+    wav: Path
+    out: Path | None
+    url: str
+    api_key: str | None = None
+    wait: float = 10.0
+    """Seconds without any event after which the server counts as silent."""
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One exchange as the client saw it."""
+
+    user: str = ""
+    assistant: str = ""
+    interrupted: bool = False
+    latency_ms: int | None = None
+    """End of speech to first sound of the answer, as the server measured it."""
+    parts_ms: dict[str, int] = field(default_factory=dict)
+
+
+class Transcript:
+    """Server events → turns. Pure."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.errors: list[str] = []
+        self._busy: set[str] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody speaks and no answer is under way."""
+        return not self._busy
+
+    def take(self, event: dict[str, Any]) -> None:
+        """The next event."""
+        match event["type"]:
+            case "input_audio_buffer.speech_started":
+                self._busy.add(event["item_id"])
+            case "conversation.item.input_audio_transcription.completed":
+                self._busy.discard(event["item_id"])
+                self.turns.append(Turn(user=event["transcript"]))
+            case "conversation.item.input_audio_transcription.failed":
+                self._busy.discard(event["item_id"])
+                self.errors.append(event["error"]["message"])
+            case "response.created":
+                self._busy.add("response")
+            case "response.output_audio_transcript.delta" | "response.output_text.delta":
+                self._last().assistant += event["delta"]
+            case "response.done":
+                self._done(event["response"])
+            case "output_audio_buffer.started":
+                self._busy.add("audio")
+            case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
+                self._busy.discard("audio")
+            case "conversation.item.truncated":
+                self._last().interrupted = True
+                self._last().assistant = event["transcript"]
+            case "turn.latency":
+                self._last().latency_ms, self._last().parts_ms = event["voice_to_voice_ms"], event["parts"]
+            case "error":
+                self.errors.append(event["error"]["message"])
+
+    def _done(self, response: dict[str, Any]) -> None:
+        self._busy.discard("response")
+        if response["status"] == "failed":
+            self.errors.append(response["status_details"]["error"]["message"])
+
+    def _last(self) -> Turn:
+        if not self.turns:
+            self.turns.append(Turn())
+        return self.turns[-1]
+
+
+async def talk(options: TalkOptions, console: Console) -> Transcript:
+    """Hold the conversation and report it. Raises :class:`SettingsError` when there is no file or no server."""
+    speech = read_sound(options.wav)
+    transcript, changed = Transcript(), asyncio.Event()
+
+    def take(message: str) -> None:
+        transcript.take(json.loads(message))
+        changed.set()
+
+    async with _connected(options, take) as (microphone, heard):
+        playout = microphone.open()
+        await playout.write(speech, RATE)
+        playout.finish()
+        await playout.ended.wait()
+        await _until_quiet(transcript, changed, options.wait)
+    if options.out is not None:
+        write_wav(options.out, np.concatenate([chunk for chunk in heard] or [np.zeros(0, np.int16)]))
+    _report(transcript, options, console)
+    return transcript
+
+
+def read_sound(path: Path) -> Samples:
+    """Any sound file as 48 kHz mono, shape ``(n,)``."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    try:
+        with av.open(str(path)) as container:
+            frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise SettingsError(f"{path} cannot be read as sound: {error}") from error
+    frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16)
+
+
+def write_wav(path: Path, samples: Samples) -> None:
+    """Save 48 kHz mono samples."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+
+
+@asynccontextmanager
+async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[AudioOut, list[Samples]]]:
+    """A live connection: the microphone, and the list that what is heard is added to."""
+    if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
+        ice.gather_from(["127.0.0.1"])
+    pc = RTCPeerConnection(ice.configuration(()))
+    microphone, heard = AudioOut(MonotonicClock()), list[Samples]()
+    pc.addTrack(microphone)
+    channel = pc.createDataChannel("oai-events")
+    channel.on("message", take)
+    opened = asyncio.Event()
+    channel.on("open", opened.set)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def listen(track: MediaStreamTrack) -> None:
+        reader = AudioIn(track, RATE)
+        tasks.add(asyncio.create_task(reader.run()))
+        tasks.add(asyncio.create_task(_collect(reader, heard)))
+
+    pc.on("track", listen)
+    try:
+        await _signal(pc, options)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await opened.wait()
+        except TimeoutError:
+            raise SettingsError(f"{options.url} answered, but no media connection came about") from None
+        yield microphone, heard
+    finally:
+        await pc.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _collect(reader: AudioIn, heard: list[Samples]) -> None:
+    async for chunk in reader.chunks:
+        heard.append(chunk.samples)
+
+
+async def _signal(pc: RTCPeerConnection, options: TalkOptions) -> None:
+    await pc.setLocalDescription(await pc.createOffer())
+    offer = {"sdp": pc.localDescription.sdp, "type": pc.localDescription.type}
+    headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
+            http.post(f"{options.url.rstrip('/')}/offer", json=offer, headers=headers) as response,
+        ):
+            answer = await response.json()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise SettingsError(f"no visavis at {options.url}: {error}") from error
+    if response.status != 200:
+        raise SettingsError(f"{options.url} refused: {answer['error']['message']}")
+    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+
+
+async def _until_quiet(transcript: Transcript, changed: asyncio.Event, patience: float) -> None:
+    """Return when the conversation has come to rest, or nothing at all happens for ``patience`` seconds."""
+    while True:
+        changed.clear()
+        try:
+            async with asyncio.timeout(QUIET_SECONDS if transcript.idle else patience):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+
+def _report(transcript: Transcript, options: TalkOptions, console: Console) -> None:
+    if options.as_json:
+        turns = [{name: getattr(turn, name) for name in Turn.__slots__} for turn in transcript.turns]
+        Console().print_json(data={"turns": turns, "errors": transcript.errors})
+        return
+    for turn in transcript.turns:
+        console.print(f"[bold]you[/bold]      {turn.user or '(not understood)'}", highlight=False)
+        if turn.assistant or turn.interrupted:
+            cut = " [yellow](interrupted)[/yellow]" if turn.interrupted else ""
+            console.print(f"[bold]visavis[/bold]  {turn.assistant}{cut}", highlight=False)
+        if turn.latency_ms is not None:
+            parts = ", ".join(f"{name} {value}" for name, value in turn.parts_ms.items())
+            console.print(f"         [dim]{turn.latency_ms} ms from end of speech to first sound ({parts})[/dim]")
+    for error in transcript.errors:
+        console.print(f"[red]error[/red]    {error}", highlight=False)
+    if options.out is not None:
+        console.print(f"[dim]what came back is in {options.out}[/dim]")
