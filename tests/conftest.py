@@ -1,0 +1,50 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aioice.ice
+import pytest
+from aiohttp.test_utils import TestServer
+
+from pipelines.routing.definition import SHIPPED, load
+from pipelines.voice.conversation import VoiceEngines
+from pipelines.worker import Worker
+from server import ice
+from server.app import create_app
+from server.engines import Engines
+from server.settings import load_settings
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All media of this process stays on 127.0.0.1."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+    ice.gather_from(["127.0.0.1"])
+
+
+def fake_engines(*, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any = None, vision: Any = None) -> Engines:
+    """Engines that do as told; give real ones for the stages under test."""
+    voice = VoiceEngines(vad or LoudnessVad(), stt or FakeRecognizer(), llm or FakeModel(), tts or FakeVoice())
+    pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
+    return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, [])
+
+
+@pytest.fixture
+async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
+    """``url, app = await serve(engines, **settings)``: the real application on a free port."""
+    async with AsyncExitStack() as stack:
+
+        async def start(engines: Engines | None = None, **settings: Any) -> tuple[str, Any]:
+            engines = engines or fake_engines()
+            app = create_app(load_settings({"shutdown_timeout": 2.0, **settings}), engines)
+            server = TestServer(app, host="127.0.0.1")
+            stack.push_async_callback(engines.close)
+            await stack.enter_async_context(server)
+            return str(server.make_url("")).rstrip("/"), app
+
+        yield start

@@ -1,0 +1,163 @@
+"""A real aiortc client for tests: speaks, listens, and keeps the events it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from fractions import Fraction
+from typing import Any
+
+import aiohttp
+import av
+import numpy as np
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+
+from media.audio_in import AudioIn
+from media.audio_out import AudioOut
+from media.channel import Channel
+from media.clock import MonotonicClock
+from media.opus import RATE
+from media.video_in import VideoIn
+from media.video_out import VideoOut
+from server import ice
+
+
+async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:
+    return frame
+
+
+class Peer:
+    """``async with Peer(url) as peer``; ``kinds`` chooses the media of the offer."""
+
+    def __init__(self, url: str, *, kinds: tuple[str, ...] = ("audio",), channel: str | None = "oai-events") -> None:
+        self.url = url
+        self.kinds = kinds
+        self.channel_label = channel
+        self.events: list[dict[str, Any]] = []
+        self.heard = np.zeros(0, np.int16)
+        """Audio that came back, 48 kHz mono."""
+        self.seen: list[av.VideoFrame] = []
+        """Video that came back, newest last."""
+        self.answer: dict[str, Any] = {}
+        self.camera: Channel[av.VideoFrame] = Channel(1)
+        self.microphone = AudioOut(MonotonicClock())
+        self.pc = RTCPeerConnection(ice.configuration(()))
+        self.channel: Any = None
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Peer:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Offer, answer, and wait until media can flow."""
+        if "audio" in self.kinds:
+            self.pc.addTrack(self.microphone)
+        if "video" in self.kinds:
+            camera = VideoOut(_as_it_is)
+            camera.connect(self.camera)
+            self.pc.addTrack(camera)
+        if self.channel_label is not None:
+            self.channel = self.pc.createDataChannel(self.channel_label)
+            self.channel.on("message", self._take)
+        self.pc.on("track", self._listen)
+        self.pc.on("connectionstatechange", self._changed.set)
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        offer = {"sdp": self.pc.localDescription.sdp, "type": "offer", "something": "else"}
+        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
+            self.answer = await response.json()
+            assert response.status == 200, self.answer
+        await self.pc.setRemoteDescription(RTCSessionDescription(self.answer["sdp"], self.answer["type"]))
+        await self.until(lambda: self.pc.connectionState == "connected")
+
+    async def close(self) -> None:
+        await self.pc.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def vanish(self) -> None:
+        """Be gone without a goodbye, as a killed process is: the sockets close, nothing is sent any more."""
+        for transceiver in self.pc.getTransceivers():
+            for protocol in transceiver.sender.transport.transport.iceGatherer._connection._protocols:
+                protocol.transport.abort()
+
+    def say(self, samples: np.ndarray, rate: int) -> Any:
+        """Speak; returns the playout (``ended`` tells when all was sent)."""
+        playout = self.microphone.open()
+        self._spawn(self._write(playout, samples, rate))
+        return playout
+
+    def send(self, event: dict[str, Any] | str) -> None:
+        """A client event."""
+        self.channel.send(event if isinstance(event, str) else json.dumps(event))
+
+    def named(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+    async def event(self, kind: str, count: int = 1, timeout: float = 20.0) -> dict[str, Any]:
+        """Wait for the ``count``-th event of this type."""
+        await self.until(lambda: len(self.named(kind)) >= count, timeout, kind)
+        return self.named(kind)[count - 1]
+
+    async def until(self, condition: Any, timeout: float = 20.0, what: str = "the condition") -> None:
+        """Wait until something that arrives makes ``condition()`` true."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{what} did not come; events: {[e['type'] for e in self.events]}") from None
+
+    def heard_since(self, position: int) -> np.ndarray:
+        return self.heard[position:].astype(float)
+
+    def _take(self, message: str) -> None:
+        self.events.append(json.loads(message))
+        self._changed.set()
+
+    def _listen(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio":
+            audio = AudioIn(track, RATE)
+            self._spawn(audio.run())
+            self._spawn(self._hear(audio))
+        else:
+            video = VideoIn(track)
+            frames = video.subscribe()
+            self._spawn(video.run())
+            self._spawn(self._see(frames))
+
+    async def _hear(self, audio: AudioIn) -> None:
+        async for chunk in audio.chunks:
+            self.heard = np.concatenate([self.heard, chunk.samples])
+            self._changed.set()
+
+    async def _see(self, frames: Channel[av.VideoFrame]) -> None:
+        async for frame in frames:
+            self.seen.append(frame)
+            self._changed.set()
+
+    async def _write(self, playout: Any, samples: np.ndarray, rate: int) -> None:
+        await playout.write(samples, rate)
+        playout.finish()
+
+    def _spawn(self, work: Any) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+
+def loud(seconds: float, rate: int = RATE) -> np.ndarray:
+    """A buzz that the fake voice activity takes for speech; shape ``(n,)``."""
+    return np.where(np.arange(round(seconds * rate)) % (rate // 200) < rate // 400, 9000, -9000).astype(np.int16)
+
+
+def picture_frame(width: int = 320, height: int = 240, level: int = 128, pts: int = 0) -> av.VideoFrame:
+    """A flat grey camera frame."""
+    frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), level, np.uint8), format="rgb24")
+    frame = frame.reformat(format="yuv420p")
+    frame.pts, frame.time_base = pts, Fraction(1, 90_000)
+    return frame

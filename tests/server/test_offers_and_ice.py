@@ -1,0 +1,73 @@
+"""Offers are checked field by field, and made fit for aiortc."""
+
+from __future__ import annotations
+
+import aioice.ice
+import pytest
+
+from server import ice
+from server.offers import LARGEST_SDP, OfferError, read_offer
+
+AUDIO = (
+    "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\n"
+    "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\n"
+    "a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\r\n"
+    "a=rtpmap:111 opus/48000/2\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (None, "invalid_body", None),
+        ([], "invalid_body", None),
+        ({}, "invalid_type", "type"),
+        ({"type": "answer", "sdp": AUDIO}, "invalid_type", "type"),
+        ({"type": ["offer"], "sdp": AUDIO}, "invalid_type", "type"),
+        ({"type": "offer"}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": 7}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": "  "}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": "m=audio nonsense"}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": "hello"}, "no_media", "sdp"),
+        ({"type": "offer", "sdp": "v=0\r\ns=-\r\n"}, "no_media", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("opus/48000/2", "PCMU/8000")}, "no_opus", "sdp"),
+        ({"type": "offer", "sdp": AUDIO + "x" * LARGEST_SDP}, "sdp_too_large", "sdp"),
+    ],
+)
+def test_bad_offers_name_the_field(body, code, param):
+    with pytest.raises(OfferError) as refused:
+        read_offer(body)
+    assert refused.value.code == code
+    assert refused.value.param == param
+
+
+def test_extra_fields_are_ignored_and_directions_read():
+    offer = read_offer({"type": "offer", "sdp": AUDIO, "video_transform": "none"})
+    assert offer.wants_audio
+    assert not offer.wants_video
+    assert not read_offer({"type": "offer", "sdp": AUDIO.replace("sendrecv", "sendonly")}).wants_audio
+
+
+def test_mdns_candidates_and_their_end_are_dropped():
+    lines = (
+        "a=candidate:1 1 udp 2113937151 8f0e.local 50000 typ host generation 0\r\n"
+        "a=candidate:2 1 udp 2113937151 192.0.2.7 50001 typ host\r\n"
+        "a=end-of-candidates\r\n"
+    )
+    assert ice.normalise_offer(AUDIO + lines) == AUDIO + lines.splitlines(keepends=True)[1]
+
+
+def test_external_address_replaces_host_candidates_only():
+    sdp = "a=candidate:1 1 udp 2130706431 10.0.0.5 5000 typ host\r\na=candidate:2 1 udp 1 198.51.100.1 6 typ srflx\r\n"
+    assert ice.announce(sdp, "203.0.113.9") == sdp.replace("10.0.0.5", "203.0.113.9")
+    assert ice.announce(sdp, None) == sdp
+
+
+def test_local_addresses_can_be_chosen(monkeypatch):
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+    ice.gather_from(["127.0.0.1", "::1"])
+    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == ["127.0.0.1"]
+    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=True) == ["127.0.0.1", "::1"]
+    ice.gather_from(None)
+    assert "127.0.0.1" not in aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
