@@ -26,7 +26,7 @@ ENGINES = web.AppKey("engines", Engines)
 def create_app(settings: Settings, engines: Engines) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller."""
     ice.gather_from(settings.ice_addresses)
-    app = web.Application(middlewares=[errors, guard(settings)], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[guard(settings), errors], client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[REGISTRY] = Registry(engines, settings, MonotonicClock())

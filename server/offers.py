@@ -52,6 +52,11 @@ def read_offer(body: object) -> Offer:
     video = [m for m in media if m.kind == "video"]
     if not audio and not video:
         raise OfferError("no_media", "the offer has neither an audio nor a video section (m=audio, m=video)", "sdp")
+    first = media[0]
+    if not first.ice.usernameFragment or not first.ice.password:
+        raise OfferError("invalid_sdp", "sdp lacks ICE credentials (a=ice-ufrag, a=ice-pwd)", "sdp")
+    if first.dtls is None or not first.dtls.fingerprints:
+        raise OfferError("invalid_sdp", "sdp lacks a certificate fingerprint (a=fingerprint)", "sdp")
     if audio and not _has_opus(audio[0]):
         raise OfferError("no_opus", "the offer's audio must include Opus at 48 kHz", "sdp")
     return Offer(normalise_offer(sdp), _receives(audio), _receives(video))

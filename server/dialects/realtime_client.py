@@ -146,9 +146,11 @@ class RealtimeClient:
         try:
             data = json.loads(message)
         except ValueError:
+            data = None
+        if not isinstance(data, dict):
             self._send(error_event("invalid_json", "an event must be a JSON object"))
             return
-        event_id = data.get("event_id") if isinstance(data, dict) else None
+        event_id = data.get("event_id")
         try:
             event = _events.validate_python(data)
         except ValidationError as error:

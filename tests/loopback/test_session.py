@@ -140,6 +140,7 @@ async def test_client_events(serve):
         peer.send({"type": "conversation.item.create", "item": item})
         peer.send({"type": "response.create"})
         assert (await peer.event("response.done"))["response"]["status"] == "completed"
+        await peer.event("output_audio_buffer.stopped")
         peer.send({"type": "response.create"})
         await peer.event("output_audio_buffer.started", 2)
         peer.send({"type": "response.cancel"})
@@ -154,7 +155,8 @@ async def test_client_events(serve):
     ("message", "code", "named"),
     [
         ("{", "invalid_json", "JSON"),
-        ("[]", "unknown_event", "type"),
+        ("[]", "invalid_json", "JSON"),
+        ("{}", "unknown_event", "type"),
         ('{"type": "session.destroy"}', "unknown_event", "session.update"),
         ('{"type": "conversation.item.create", "item": {"type": "message", "role": "king"}}', "invalid_value", "role"),
         ('{"type": "session.update", "session": {"audio": {"output": {"speed": 9}}}}', "invalid_value", "speed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 import aiohttp
 import pytest
@@ -42,8 +43,8 @@ async def test_health_and_page(serve, http):
     ids=lambda value: str(value)[:30],
 )
 async def test_bad_offers_are_told_what_is_wrong(serve, http, body, status, code, param):
-    url, app = await serve()
-    response = await http.post(f"{url}/offer", data=body)
+    url, _ = await serve()
+    response = await http.post(f"{url}/offer", data=io.BytesIO(body))
     error = (await response.json())["error"]
     assert (response.status, error["code"], error["param"]) == (status, code, param)
     assert error["type"] == "invalid_request_error"
@@ -51,14 +52,14 @@ async def test_bad_offers_are_told_what_is_wrong(serve, http, body, status, code
 
 
 async def test_an_offer_that_parses_but_cannot_be_answered(serve, http):
+    """aiortc trips over what it does not expect; the client is told, the place is freed."""
     url, app = await serve()
-    for broken in (
-        AUDIO.replace("a=ice-ufrag:abcd\r\n", ""),
-        "".join(line for line in AUDIO.splitlines(keepends=True) if "fingerprint" not in line),
-    ):
-        response = await http.post(f"{url}/offer", json={"sdp": broken, "type": "offer"})
-        error = (await response.json())["error"]
-        assert (response.status, error["code"], error["param"]) == (400, "invalid_sdp", "sdp")
+    twice = AUDIO + AUDIO[AUDIO.index("m=audio") :]  # two sections of one name
+    response = await http.post(
+        f"{url}/offer", json={"sdp": twice.replace("a=setup:actpass", "a=setup:x"), "type": "offer"}
+    )
+    error = (await response.json())["error"]
+    assert (response.status, error["code"], error["param"]) == (400, "invalid_sdp", "sdp")
     await asyncio.gather(*app[REGISTRY]._tasks)
     assert len(app[REGISTRY]) == 0
 

@@ -32,6 +32,8 @@ AUDIO = (
         ({"type": "offer", "sdp": "hello"}, "no_media", "sdp"),
         ({"type": "offer", "sdp": "v=0\r\ns=-\r\n"}, "no_media", "sdp"),
         ({"type": "offer", "sdp": AUDIO.replace("opus/48000/2", "PCMU/8000")}, "no_opus", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("a=ice-ufrag:abcd\r\n", "")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("a=fingerprint", "a=fingerprinx")}, "invalid_sdp", "sdp"),
         ({"type": "offer", "sdp": AUDIO + "x" * LARGEST_SDP}, "sdp_too_large", "sdp"),
     ],
 )
