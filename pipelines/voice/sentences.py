@@ -1,0 +1,184 @@
+"""Streamed model text → clauses to speak. Pure: text in, clauses out, whatever the pieces it came in.
+
+The first clause is short, because the user waits for it; whole sentences follow, because they sound better.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+FIRST_WORDS = 3
+"""The first clause ends at the first punctuation mark after this many words …"""
+FIRST_LIMIT = 8
+"""… or after this many words without any."""
+SENTENCE_LIMIT = 30
+"""A longer sentence is cut, at a comma when there is one after :data:`FIRST_LIMIT` words."""
+LEFTOVER = 2
+"""No cut between words that would leave fewer words than this for the next clause."""
+LONGEST = 400
+"""Characters; what is longer without a place to cut is cut all the same."""
+
+_CLOSERS = r"""["'”’»›)\]}」』）】*_`~]*"""
+_END = re.compile(rf"(?P<stop>[.!?…]+|[,;:])(?P<closers>{_CLOSERS})$")
+_INNER = re.compile(rf"(?P<stop>[。！？]+|[，、；：]+|—+){_CLOSERS}")
+_CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿]")
+_LIST_NUMBER = re.compile(r"[(\[]?[0-9]{1,3}[.)]")
+_FENCE = re.compile(r"```.*?```[^\n]*\n", re.DOTALL)
+
+_NEVER_LAST = re.compile(
+    r"mrs?|ms|dr|prof|st|mt|gen|sen|rep|gov|hon|capt|lt|col|sgt|rev|vs|e\.g|i\.e|cf|approx|dept|(?:[^\W\d_]\.)*(?!i$)[^\W\d_]"
+)
+"""Words whose full stop ends no sentence, initials too (``U.S.`` may, but ``U.S. Army`` cut in two sounds worse)."""
+_BEFORE_DIGITS = re.compile(
+    r"nos?|pp?|vol|figs?|sec|ch|art|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec",
+)
+"""Words whose full stop ends no sentence when a number follows."""
+_BEFORE_LOWER = re.compile(r"etc|inc|ltd|co|corp|jr|sr|bros|al|a\.m|p\.m|b\.c|a\.d|ph\.d|m\.d")
+"""Words whose full stop ends no sentence when the next word is in lower case."""
+
+
+class _Kind(IntEnum):
+    WORD = 0
+    SOFT = 1
+    HARD = 2
+    LINE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Boundary:
+    """A place where the text may be cut, and the words before it."""
+
+    end: int
+    kind: _Kind
+    words: int
+
+
+class ClauseSplitter:
+    """The clauses of one reply at a time.
+
+    Where the text is cut depends on the text alone, not on the pieces it came in. The clauses joined are the text but
+    for white space. A fenced code block is one clause, so that it can be left unspoken as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._first = True
+
+    def push(self, text: str) -> list[str]:
+        """Take the next piece of the reply; return the clauses that are complete, without white space around them."""
+        self._text = (self._text + text).lstrip()
+        return list(self._clauses())
+
+    def flush(self) -> list[str]:
+        """The reply has ended: return what is left (nothing or one clause), and be ready for the next reply."""
+        rest = self._text.rstrip()
+        self._text, self._first = "", True
+        return [rest] if rest else []
+
+    def _clauses(self) -> Iterator[str]:
+        while self._text and (end := self._cut()) is not None:
+            yield self._text[:end].rstrip()
+            self._text = self._text[end:].lstrip()
+            self._first = False
+
+    def _cut(self) -> int | None:
+        """Where the next clause ends; ``None`` when more text is needed to know."""
+        if self._text.startswith("```"):
+            fence = _FENCE.match(self._text)
+            return fence.end() if fence else None
+        places = _boundaries(self._text[:LONGEST])
+        end, fallback = _first_clause(places) if self._first else _sentence(places)
+        if end is None and len(self._text) > LONGEST:
+            return fallback or LONGEST
+        return end
+
+
+def _first_clause(places: Iterator[_Boundary]) -> tuple[int | None, int]:
+    """Where the first clause ends, if that is known, and where it ends if it must (0: nowhere yet)."""
+    fallback = 0
+    for place in places:
+        if place.kind is _Kind.LINE or (place.kind is not _Kind.WORD and place.words >= FIRST_WORDS):
+            return place.end, fallback
+        if place.words <= FIRST_LIMIT:
+            fallback = place.end
+        elif place.words + 1 - FIRST_LIMIT >= LEFTOVER:  # the word after the place has begun
+            return fallback or place.end, fallback
+    return None, fallback
+
+
+def _sentence(places: Iterator[_Boundary]) -> tuple[int | None, int]:
+    """The same for the clauses that follow."""
+    comma = word = 0
+    for place in places:
+        if place.kind >= _Kind.HARD:
+            return place.end, comma or word
+        if place.words <= SENTENCE_LIMIT:
+            word = place.end
+            if place.kind is _Kind.SOFT and place.words >= FIRST_LIMIT:
+                comma = place.end
+        elif place.words + 1 - SENTENCE_LIMIT >= LEFTOVER:
+            return comma or word or place.end, comma or word
+    return None, comma or word
+
+
+def _boundaries(text: str) -> Iterator[_Boundary]:
+    """Places to cut, in order, as far as they are certain: those of a longer text begin with the same ones.
+
+    What a full stop means is known once the next word has begun, so each word's end waits for that.
+    """
+    words = 0
+    for match in re.finditer(r"(\S+)(\s*)", text):
+        token, space = match.groups()
+        start = match.start()
+        if words and token.startswith("```"):
+            yield _Boundary(start, _Kind.LINE, words)
+        for end, kind in _inner(token, complete=bool(space)):
+            yield _Boundary(start + end, kind, words + _count(token[:end]))
+        words += _count(token)
+        if "\n" in space:
+            if words:
+                yield _Boundary(match.end(1), _Kind.LINE, words)
+        elif following := text[match.end() : match.end() + 1]:
+            yield _Boundary(match.end(1), _ending(token, following, first=start == 0), words)
+
+
+def _inner(token: str, *, complete: bool) -> Iterator[tuple[int, _Kind]]:
+    """Places inside a token: after dashes, and after the stops of scripts that set no spaces."""
+    for match in _INNER.finditer(token):
+        if match.end() < len(token) or complete:
+            yield match.end(), _Kind.HARD if match["stop"][0] in "。！？" else _Kind.SOFT
+
+
+def _ending(token: str, following: str, *, first: bool) -> _Kind:
+    """What the end of ``token`` is; ``following`` is how the next word begins, ``first`` begins a clause."""
+    match = _END.search(token)
+    if match is None or (first and _LIST_NUMBER.fullmatch(token)):
+        return _Kind.WORD
+    stop = match["stop"]
+    if stop in ",;:":
+        return _Kind.SOFT
+    if following.islower() and (match["closers"] or ".." in stop or "…" in stop):
+        return _Kind.SOFT
+    if stop == "." and _abbreviation(token[: match.start()], following):
+        return _Kind.WORD
+    return _Kind.HARD
+
+
+def _abbreviation(word: str, following: str) -> bool:
+    """Whether the full stop after ``word`` belongs to the word."""
+    word = word.lstrip("\"'“‘«([{*_").lower()
+    if _BEFORE_DIGITS.fullmatch(word) and following.isdigit():
+        return True
+    if _BEFORE_LOWER.fullmatch(word):
+        return not following.isupper()
+    return _NEVER_LAST.fullmatch(word) is not None
+
+
+def _count(token: str) -> int:
+    """Words in a token: one, or one for every two characters of a script that sets no spaces; none in punctuation."""
+    if ideographs := len(_CJK.findall(token)):
+        return max(1, ideographs // 2)
+    return int(any(character.isalnum() for character in token))

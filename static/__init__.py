@@ -1,1 +1,0 @@
-"""The browser client: plain ES modules, served as they are."""

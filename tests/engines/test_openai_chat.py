@@ -1,0 +1,163 @@
+"""The client of OpenAI-compatible servers, against a real HTTP server: what it asks, what it hears, when it lets go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
+from pipelines.ports import ChatRequest, LanguageModel, Message
+from tests.fakes.openai_server import DONE, REQUEST, answer, asking, delta, event, hanging_after, saying
+
+ANSWER = (
+    b": a comment\r\n\r\n"
+    + delta(role="assistant", content="")
+    + delta(content="Grüß ").replace(b"\n", b"\r\n")
+    + b"event: message\nid: 7\n"
+    + event({"choices": []})
+    + event({"choices": [{"index": 0, "delta": {"content": "dich.\n"}, "finish_reason": "stop"}]})
+    + b'data: {"choices": [],\ndata:"usage": {"total_tokens": 7}}\n\n'
+    + DONE
+)
+
+
+# ---------------------------------------------------------------------------------------------------- the stream
+
+
+async def test_the_answer_comes_through_whatever_the_pieces() -> None:
+    async with asking(saying(*(ANSWER[n : n + 1] for n in range(len(ANSWER))))) as model:
+        assert await answer(model) == "Grüß dich.\n"
+    async with asking(saying(ANSWER)) as model:
+        assert await answer(model) == "Grüß dich.\n"
+
+
+async def test_thinking_is_not_spoken_and_leaves_no_gap() -> None:
+    pieces = ["<th", "ink>Let me", " see.</thi", "nk>", "\n\n", "Four", "."]
+    async with asking(saying(*(delta(content=piece) for piece in pieces), DONE)) as model:
+        assert [piece async for piece in model.stream(REQUEST)] == ["Four", "."]
+
+
+async def test_the_answer_may_end_without_done() -> None:
+    async with asking(saying(event({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}))) as model:
+        assert await answer(model) == "Hi"
+
+
+# ---------------------------------------------------------------------------------------------------- the request
+
+
+async def asked(request: ChatRequest, **settings: Any) -> tuple[dict[str, Any], str | None]:
+    """The body and the Authorization header a server gets."""
+    bodies: list[tuple[dict[str, Any], str | None]] = []
+
+    async def handler(http: web.Request) -> web.StreamResponse:
+        bodies.append((await http.json(), http.headers.get("Authorization")))
+        return await saying(delta(content="Hi"), DONE)(http)
+
+    async with asking(handler, **settings) as model:
+        await answer(model, request)
+    return bodies[0]
+
+
+async def test_what_is_asked() -> None:
+    body, authorization = await asked(REQUEST, api_key="secret", options=ChatOptions(temperature=0.5, max_tokens=40))
+    assert body == {
+        "model": "tiny",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}],
+        "stream": True,
+        "max_tokens": 40,
+        "temperature": 0.5,
+    }
+    assert authorization == "Bearer secret"
+
+
+async def test_defaults_leave_the_choice_to_the_request_and_the_server() -> None:
+    body, authorization = await asked(REQUEST)
+    assert body["max_tokens"] == REQUEST.max_tokens
+    assert "temperature" not in body
+    assert authorization is None
+
+
+async def test_the_scene_is_at_the_end_and_nothing_before_it_changes() -> None:
+    past = (*REQUEST.messages, Message("assistant", "Hi."))
+    body, _ = await asked(ChatRequest((*past, Message("user", "What now?")), scene="one person,\n hand raised"))
+    assert body["messages"][:-1] == [{"role": message.role, "content": message.content} for message in past]
+    assert body["messages"][-1]["content"] == "What now?\n[Camera: one person, hand raised]"
+
+
+async def test_a_scene_without_a_question_is_a_message_of_its_own() -> None:
+    body, _ = await asked(ChatRequest((Message("system", "Greet."),), scene="one person"))
+    assert body["messages"][-1] == {"role": "user", "content": "[Camera: one person]"}
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with asking(saying(delta(content="Hi"), DONE)) as model:
+        assert await answer(model) == "Hi"
+
+
+def test_the_name_says_where_and_what() -> None:
+    model: LanguageModel = OpenAIChat("http://127.0.0.1:11434/v1/", "llama3.2", server="ollama")
+    assert model.name == "ollama llama3.2"
+
+
+# ---------------------------------------------------------------------------------------------------- connections
+
+
+async def test_one_connection_serves_many_answers() -> None:
+    peers = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        return await saying(delta(content="Hi"), DONE)(request)
+
+    async with asking(handler) as model:
+        assert [await answer(model) for _ in range(3)] == ["Hi"] * 3
+    assert len(set(peers)) == 1
+
+
+async def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
+    peers = set()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peer = request.transport.get_extra_info("peername")
+        if peer in peers:
+            request.transport.abort()
+        peers.add(peer)
+        return await saying(delta(content="Hi"), DONE)(request)
+
+    async with asking(handler) as model:
+        assert [await answer(model) for _ in range(3)] == ["Hi"] * 3
+    assert len(peers) == 3
+
+
+async def test_closing_the_generator_closes_the_connection() -> None:
+    handler, _, gone = hanging_after(delta(content="One "), delta(content="two "))
+    async with asking(handler) as model:
+        async with aclosing(model.stream(REQUEST)) as pieces:
+            assert await anext(pieces) == "One "
+            assert not gone.is_set()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_cancellation_before_the_first_token_closes_the_connection() -> None:
+    handler, said, gone = hanging_after()
+    async with asking(handler) as model:
+        task = asyncio.create_task(answer(model))
+        await said.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_close_is_idempotent_and_needs_no_use() -> None:
+    model = OpenAIChat("http://127.0.0.1:9/v1", "tiny")
+    await model.close()
+    await model.close()

@@ -1,0 +1,220 @@
+"""What a language-model server can do wrong, and the error that says so; discovery of a server's models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from aiohttp import web
+
+from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
+from pipelines.errors import ThinkError
+from tests.fakes.openai_server import (
+    DONE,
+    REQUEST,
+    answer,
+    asking,
+    delta,
+    event,
+    failure,
+    hanging_after,
+    saying,
+    serving,
+    started,
+)
+
+# ---------------------------------------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ((), "did not begin"),
+        ((delta(role="assistant", content=""), b": keep-alive\n\n"), "did not begin"),
+        ((delta(content="Hm"),), "in the middle"),
+        ((delta(reasoning_content="I think"),), "in the middle"),
+    ],
+)
+async def test_a_server_that_hangs(pieces: tuple[bytes, ...], words: str) -> None:
+    handler, _, gone = hanging_after(*pieces)
+    options = ChatOptions(first_token_seconds=0.05 if words == "did not begin" else 5, between_tokens_seconds=0.05)
+    async with asking(handler, options=options) as model:
+        error = await failure(model)
+        await asyncio.wait_for(gone.wait(), 5)
+    assert error.code == "llm_timeout"
+    assert words in error.message
+
+
+async def test_a_server_that_does_not_even_send_headers() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with asking(handler, options=ChatOptions(first_token_seconds=0.05)) as model:
+        assert (await failure(model)).code == "llm_timeout"
+
+
+async def test_a_slow_listener_is_not_a_slow_server() -> None:
+    async with asking(
+        saying(delta(content="a"), delta(content="b"), DONE), options=ChatOptions(between_tokens_seconds=0.05)
+    ) as model:
+        got = []
+        async for piece in model.stream(REQUEST):
+            got.append(piece)
+            await asyncio.sleep(0.1)  # time is what is tested here
+    assert got == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('{"error": {"message": "no such\\nmodel", "code": 7}}', "no such model"),
+        ('{"error": "model not found"}', "model not found"),
+        ('{"detail": [{"msg": "field required"}]}', "field required"),
+        ("<html>oops</html>", "Not Found"),
+        ("[]", "Not Found"),
+        ("", "Not Found"),
+    ],
+)
+async def test_an_error_status(body: str, message: str) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=404, text=body)
+
+    async with asking(handler) as model:
+        error = await failure(model)
+    assert error.code == "llm_http_error"
+    assert message in error.message
+    assert "404" in error.message
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect("/v1/elsewhere")
+
+    async with asking(handler) as model:
+        assert "307" in (await failure(model)).message
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code", "message"),
+    [
+        ((delta(content="a"), event({"error": {"message": "out of memory"}})), "llm_http_error", "out of memory"),
+        ((event({"error": "overloaded"}),), "llm_http_error", "overloaded"),
+        ((b"data: {nonsense\n\n",), "llm_bad_stream", "JSON"),
+        ((b"data: [1]\n\n",), "llm_bad_stream", "object"),
+        ((b"data: \xff\n\n",), "llm_bad_stream", "JSON"),
+        ((delta(content="half an ans"),), "llm_bad_stream", "early"),
+        ((b'{"choices": []}',), "llm_bad_stream", "early"),
+        ((b"data: " + b"x" * 600_000, b"x" * 600_000), "llm_bad_stream", "bytes"),
+    ],
+)
+async def test_a_broken_stream(pieces: tuple[bytes, ...], code: str, message: str) -> None:
+    async with asking(saying(*pieces)) as model:
+        error = await failure(model)
+    assert error.code == code
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {},
+        {"choices": None},
+        {"choices": {}},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": [1]}]},
+        {"choices": [{"delta": {"content": None, "tool_calls": []}}]},
+    ],
+)
+async def test_chunks_without_text_are_passed_over(chunk: dict[str, object]) -> None:
+    async with asking(saying(event(chunk), delta(content="Hi"), DONE)) as model:
+        assert await answer(model) == "Hi"
+
+
+async def test_nobody_listens() -> None:
+    async with serving(saying()) as url:
+        pass
+    model = OpenAIChat(url.replace("//", "//user:password@"), "tiny")
+    error = await failure(model)
+    await model.close()
+    assert error.code == "llm_unreachable"
+    assert url in error.message
+    assert "password" not in error.message
+
+
+async def test_the_address_is_none() -> None:
+    model = OpenAIChat("llama on my desk", "tiny")
+    assert (await failure(model)).code == "llm_unreachable"
+    await model.close()
+
+
+async def test_the_connection_breaks_in_the_middle() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await started(request)
+        await response.write(delta(content="One "))
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with asking(handler) as model:
+        assert (await failure(model)).code == "llm_unreachable"
+
+
+# ---------------------------------------------------------------------------------------------------- discovery
+
+
+def listing(body: object, status: int = 200) -> AbstractAsyncContextManager[str]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.path == "/v1/models"
+        return web.json_response(body, status=status)
+
+    return serving(handler)
+
+
+async def test_discovery_lists_the_models_that_chat() -> None:
+    names = ["llama3.2:3b", "nomic-embed-text", "qwen3:0.6b", "all-minilm"]
+    async with listing({"object": "list", "data": [{"id": name} for name in names]}) as url:
+        assert await discover(url, timeout=5) == ["llama3.2:3b", "qwen3:0.6b"]
+
+
+@pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {"data": 7}, {"data": [None, {}]}, {}])
+async def test_discovery_of_no_models(body: object) -> None:
+    async with listing(body) as url:
+        assert await discover(url, timeout=5) == []
+
+
+@pytest.mark.parametrize(("body", "status", "code"), [([], 200, "llm_bad_stream"), ({}, 401, "llm_http_error")])
+async def test_discovery_of_something_else(body: object, status: int, code: str) -> None:
+    async with listing(body, status) as url:
+        with pytest.raises(ThinkError) as caught:
+            await discover(url, timeout=5)
+    assert caught.value.code == code
+
+
+async def test_discovery_where_nobody_is() -> None:
+    async with listing({}) as url:
+        pass
+    with pytest.raises(ThinkError) as caught:
+        await discover(url, timeout=5)
+    assert caught.value.code == "llm_unreachable"
+
+
+async def test_discovery_does_not_wait_long() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(handler) as url:
+        with pytest.raises(ThinkError) as caught:
+            await discover(url, timeout=0.05)
+    assert caught.value.code == "llm_timeout"
+
+
+async def test_a_stream_left_alone_is_an_async_generator() -> None:
+    """What is never iterated needs no connection."""
+    pieces: AsyncGenerator[str, None] = OpenAIChat("http://127.0.0.1:9/v1", "tiny").stream(REQUEST)
+    await pieces.aclose()
