@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Protocol
 
 
@@ -31,3 +32,8 @@ class MonotonicClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+def local_time() -> datetime:
+    """Date and time of day here, for telling them to people; never for measuring."""
+    return datetime.now().astimezone()

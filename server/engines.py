@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from media.clock import local_time
 from pipelines.engines.bench import BenchModel, BenchRecognizer, BenchVoice
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.mediapipe_tasks import MediaPipeVision
@@ -14,9 +17,9 @@ from pipelines.engines.openai_chat import OpenAIChat, discover
 from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.silero import SileroVad
-from pipelines.errors import DefinitionError, PipelineError
+from pipelines.errors import DefinitionError, ModelError, PipelineError
 from pipelines.models.store import ModelStore
-from pipelines.ports import LanguageModel, SpeechToText, TextToSpeech, VisionDetector
+from pipelines.ports import DetectionKind, LanguageModel, SpeechToText, TextToSpeech, VisionDetector
 from pipelines.routing.definition import Definition, Pipeline, Stage, StageType, load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.voice.conversation import ConversationSettings, VoiceEngines
@@ -26,6 +29,13 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+VISION_MODELS: dict[DetectionKind, str] = {
+    "face": "mediapipe-face-detector",
+    "hand": "mediapipe-hand-landmarker",
+    "pose": "mediapipe-pose-landmarker",
+}
+BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
+_PLURAL: dict[DetectionKind, str] = {"face": "faces", "hand": "hands", "pose": "poses"}
 DISCOVERY_SECONDS = 0.5
 """A language model server on this machine answers at once or is not there."""
 
@@ -89,16 +99,20 @@ class Engines:
         self.drawing_worker.close()
 
 
-async def build_engines(settings: Settings) -> Engines:
-    """Load what the definition asks for. Raises :class:`PipelineError` when the conversation cannot work."""
+async def build_engines(settings: Settings, say: Callable[[str], None] = log.info) -> Engines:
+    """Load what the definition asks for; ``say`` is told what takes long.
+
+    Raises :class:`PipelineError` when the conversation cannot work.
+    """
     definition = load(settings.pipeline)
-    return await _Builder(settings, definition).build()
+    return await _Builder(settings, definition, say).build()
 
 
 class _Builder:
     """Fills the stages one after another, noting a choice for each."""
 
-    def __init__(self, settings: Settings, definition: Definition) -> None:
+    def __init__(self, settings: Settings, definition: Definition, say: Callable[[str], None]) -> None:
+        self._say = say
         self._settings = settings
         self._definition = definition
         self._pipeline = definition.pipelines[0]
@@ -125,7 +139,8 @@ class _Builder:
     async def _listen(self) -> SpeechToText:
         stage = self._stage("audio_to_text", ("pocketsphinx",))
         if self._bench:
-            return self._stub("listen", BenchRecognizer())
+            self._note("listen", BenchRecognizer.name, BENCH_REASON)
+            return BenchRecognizer()
         engine = PocketSphinxRecognizer(processes=self._settings.stt_processes)
         await engine.warm()
         self._note("listen", engine.name, _why(stage, "embedded English recogniser; needs no download"))
@@ -134,8 +149,9 @@ class _Builder:
     async def _think(self) -> LanguageModel:
         stage = self._stage("text_generation", ("scripted", "openai"))
         if self._bench:
-            return self._stub("think", BenchModel())
-        scripted = ScriptedModel()
+            self._note("think", BenchModel.name, BENCH_REASON)
+            return BenchModel()
+        scripted = ScriptedModel(local_time)
         if self._settings.profile == "embedded" or stage.model == "scripted":
             why = "profile embedded" if stage.model == "auto" else "the pipeline names it"
             self._note("think", scripted.name, f"{why}; a small responder, not a language model")
@@ -176,7 +192,8 @@ class _Builder:
     def _speak(self) -> TextToSpeech:
         stage = self._stage("text_to_audio", ("espeak-ng",))
         if self._bench:
-            return self._stub("speak", BenchVoice(self._settings.bench_tone_seconds))
+            self._note("speak", BenchVoice.name, BENCH_REASON)
+            return BenchVoice(self._settings.bench_tone_seconds)
         engine = EspeakVoice()
         self._note("speak", engine.name, _why(stage, "embedded voice; needs no download"))
         return engine
@@ -195,7 +212,24 @@ class _Builder:
         return await asyncio.to_thread(self._load_vision)
 
     def _load_vision(self) -> VisionDetector | None:
-        raise NotImplementedError
+        """The detectors whose models can be had; the others are told as missing, and why."""
+        store = ModelStore(self._settings.model_cache, self._settings.models)
+        models: dict[DetectionKind, Path] = {}
+        failure: ModelError | None = None
+        for kind, model_id in VISION_MODELS.items():
+            try:
+                files = store.find(model_id) if failure is not None else store.ensure(model_id, self._say)
+            except ModelError as error:
+                failure, files = error, None
+            if files is not None:
+                models[kind] = files.path
+        if models:
+            engine = MediaPipeVision(models)
+            self._note("watch", engine.name, f"finds {', '.join(_PLURAL[kind] for kind in models)}")
+        if failure is not None:
+            missing = ", ".join(_PLURAL[kind] for kind in VISION_MODELS if kind not in models)
+            self._note("watch", "none", f"no {missing}: {failure.message}", ok=False)
+        return engine if models else None
 
     def _stage(self, kind: StageType, engines: tuple[str, ...]) -> Stage:
         stage = self._pipeline.stage(kind)
@@ -205,10 +239,6 @@ class _Builder:
             message = f"stage {stage.id}: model {stage.model} is unknown; legal are auto, {', '.join(engines)}"
             raise DefinitionError("model_unknown", message)
         return stage
-
-    def _stub(self, stage: str, engine: Any) -> Any:
-        self._note(stage, engine.name, "benchmark stub (profile bench): answers nothing real")
-        return engine
 
     def _note(self, stage: str, engine: str, reason: str, *, ok: bool = True) -> None:
         self._choices.append(Choice(stage, engine, "cpu" if engine != "none" else "-", reason, ok))

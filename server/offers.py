@@ -53,7 +53,7 @@ def read_offer(body: object) -> Offer:
     if not audio and not video:
         raise OfferError("no_media", "the offer has neither an audio nor a video section (m=audio, m=video)", "sdp")
     first = media[0]
-    if not first.ice.usernameFragment or not first.ice.password:
+    if first.ice is None or not first.ice.usernameFragment or not first.ice.password:
         raise OfferError("invalid_sdp", "sdp lacks ICE credentials (a=ice-ufrag, a=ice-pwd)", "sdp")
     if first.dtls is None or not first.dtls.fingerprints:
         raise OfferError("invalid_sdp", "sdp lacks a certificate fingerprint (a=fingerprint)", "sdp")

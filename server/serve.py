@@ -27,7 +27,7 @@ async def serve(settings: Settings, console: Console) -> None:
     )
     logging.getLogger("aioice").setLevel(logging.WARNING)
     console.print("Loading engines …")
-    engines = await build_engines(settings)
+    engines = await build_engines(settings, console.print)
     runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
     try:
         await runner.setup()

@@ -125,7 +125,7 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
         await playout.ended.wait()
         await _until_quiet(transcript, changed, options.wait)
     if options.out is not None:
-        write_wav(options.out, np.concatenate([chunk for chunk in heard] or [np.zeros(0, np.int16)]))
+        write_wav(options.out, np.concatenate([np.zeros(0, np.int16), *heard]))
     _report(transcript, options, console)
     return transcript
 
@@ -188,7 +188,7 @@ async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[Aud
 
 async def _collect(reader: AudioIn, heard: list[Samples]) -> None:
     async for chunk in reader.chunks:
-        heard.append(chunk.samples)
+        heard += [chunk.samples]
 
 
 async def _signal(pc: RTCPeerConnection, options: TalkOptions) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import av
 
-from media.channel import Channel
+from media.channel import Channel, ChannelClosedError
 from media.clock import Clock
 from media.frames import Picture
 from media.picture import can_be_drawn, is_even, to_frame, to_picture
@@ -49,7 +50,8 @@ class Watching:
                     return await self._engines.vision_worker.run(to_picture, frame)
 
         stage = VisionStage(detector, self._engines.vision_worker, self._clock, max_fps=self._engines.vision_fps)
-        await stage.run(next_picture, self._take, lambda error: self._tell(Problem(error)))
+        with suppress(ChannelClosedError):  # the camera's track has ended
+            await stage.run(next_picture, self._take, lambda error: self._tell(Problem(error)))
 
     async def render(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame with the latest detections drawn on it; as it is when there are none or vision is overloaded."""
