@@ -6,18 +6,21 @@ aiortc queues frames nobody reads without bound; this always reads, and a reader
 from __future__ import annotations
 
 import av
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc import RTCRtpReceiver
+from aiortc.mediastreams import MediaStreamError
 
 from media.channel import Channel
+from media.receive import release_video_on_marker
 
 
 class VideoIn:
     """Owns the reading of one track."""
 
-    def __init__(self, track: MediaStreamTrack) -> None:
+    def __init__(self, receiver: RTCRtpReceiver) -> None:
         self.received = 0
         """Frames decoded so far."""
-        self._track = track
+        self._track = receiver.track
+        release_video_on_marker(receiver)
         self._readers: list[Channel[av.VideoFrame]] = []
 
     def subscribe(self) -> Channel[av.VideoFrame]:

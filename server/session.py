@@ -13,6 +13,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import Clock
+from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines.ports import VAD_RATE
@@ -167,11 +168,12 @@ class Session:
 
     def _on_track(self, track: aiortc.MediaStreamTrack) -> None:
         reader: AudioIn | VideoIn
+        receiver = receiver_of(self._pc, track)
         if track.kind == "audio":
-            reader = AudioIn(track, VAD_RATE)
+            reader = AudioIn(receiver, VAD_RATE, self._clock)
             self._audio_in = self._audio_in or reader
         else:
-            reader = VideoIn(track)
+            reader = VideoIn(receiver)
             if self._video_in is None:
                 self._video_in = reader
                 if self._video_out is not None:

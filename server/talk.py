@@ -23,6 +23,7 @@ from media.audio_out import AudioOut
 from media.clock import MonotonicClock
 from media.frames import Samples
 from media.opus import RATE
+from media.receive import receiver_of
 from server import ice
 from server.settings import SettingsError
 
@@ -166,7 +167,7 @@ async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[Aud
     tasks: set[asyncio.Task[None]] = set()
 
     def listen(track: MediaStreamTrack) -> None:
-        reader = AudioIn(track, RATE)
+        reader = AudioIn(receiver_of(pc, track), RATE, MonotonicClock())
         tasks.add(asyncio.create_task(reader.run()))
         tasks.add(asyncio.create_task(_collect(reader, heard)))
 

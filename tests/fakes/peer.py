@@ -17,6 +17,7 @@ from media.audio_out import AudioOut
 from media.channel import Channel
 from media.clock import MonotonicClock
 from media.opus import RATE
+from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from server import ice
@@ -123,11 +124,11 @@ class Peer:
 
     def _listen(self, track: MediaStreamTrack) -> None:
         if track.kind == "audio":
-            audio = AudioIn(track, RATE)
+            audio = AudioIn(receiver_of(self.pc, track), RATE, MonotonicClock())
             self._spawn(audio.run())
             self._spawn(self._hear(audio))
         else:
-            video = VideoIn(track)
+            video = VideoIn(receiver_of(self.pc, track))
             frames = video.subscribe()
             self._spawn(video.run())
             self._spawn(self._see(frames))
