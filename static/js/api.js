@@ -1,0 +1,83 @@
+// The server over HTTP: which engines run, and the exchange of session descriptions.
+// Addresses are relative, so the page also works behind a reverse proxy that gives it a path of its own.
+
+const STORED_KEY = "visavis.key";
+let key = null;
+
+/** The server answered with an error. `status` is HTTP's, `code` and `message` are the server's own words. */
+export class ApiError extends Error {
+  constructor(status, { message, code } = {}, retryAfterSeconds = null) {
+    super(message || `The server answered with status ${status}.`);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = code ?? null;
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+/** The server did not answer at all. */
+export class Unreachable extends Error {
+  constructor(cause) {
+    super("The server does not answer.", { cause });
+    this.name = "Unreachable";
+  }
+}
+
+/** Keep the server's key for this tab. */
+export function useKey(value) {
+  key = value;
+  try {
+    sessionStorage.setItem(STORED_KEY, value);
+  } catch {
+    // Storage may be forbidden; the key then lasts until the page is left.
+  }
+}
+
+/** Take the key from `#key=…`, and out of the address bar and the history. @returns whether there was one. */
+export function takeKeyFromAddress() {
+  const found = /(?:^#|&)key=([^&]+)/.exec(location.hash);
+  if (!found) return false;
+  try {
+    useKey(decodeURIComponent(found[1]));
+  } catch {
+    useKey(found[1]); // a stray per cent sign: take it as it stands
+  }
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
+function storedKey() {
+  try {
+    key ??= sessionStorage.getItem(STORED_KEY);
+  } catch {
+    // see useKey
+  }
+  return key;
+}
+
+async function request(path, { headers, ...options } = {}) {
+  const bearer = storedKey();
+  let response;
+  try {
+    response = await fetch(path, {
+      ...options,
+      headers: { ...headers, ...(bearer ? { Authorization: `Bearer ${bearer}` } : {}) },
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Unreachable(error);
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok && body) return body;
+  const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
+}
+
+/** @returns rows {stage, engine, device, reason, ok} */
+export const fetchEngines = async () => (await request("v1/engines", { cache: "no-store" })).data ?? [];
+
+/** @returns {sdp, type, session_id} */
+export const postOffer = ({ sdp, type }, signal) =>
+  request("offer", {
+    method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ sdp, type }),
+  });

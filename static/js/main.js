@@ -1,0 +1,179 @@
+// Joins the parts: the user's hands → the connection → events → state → the page.
+
+import { fetchEngines, takeKeyFromAddress, useKey } from "./api.js";
+import { Connection } from "./connection.js";
+import { openDevices, stopTracks } from "./devices.js";
+import { initialState, isReplying, reduce, snapshotOf } from "./events.js";
+import { Meters } from "./meter.js";
+import { explain, lostProblem } from "./problems.js";
+import { View } from "./view.js";
+
+const STATS_MS = 1000;
+const CAPTION_MS = 200;
+
+let state = initialState();
+let connection = null;
+let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
+let lastTyping = false;
+let unsent = []; // typed before the channel was open
+let timers = [];
+let renderDue = false;
+
+const view = new View({
+  toggle: () => (isRunning() ? stop() : start()),
+  retry: () => start({ typing: lastTyping }),
+  typeInstead: () => { start({ typing: true }); view.focusMessage(); },
+  mute: () => setMuted(!state.muted),
+  camera: () => setCameraOff(!state.cameraOff),
+  hush,
+  say,
+  useKey: enterKey,
+  dismiss: (text) => dispatch({ type: "client.dismissed", text }),
+});
+const meters = new Meters((name, level) => view.showLevel(name, level));
+
+const isRunning = () => state.phase === "connecting" || state.phase === "connected";
+
+function dispatch(event) {
+  state = reduce(state, { ...event, at: performance.now() });
+  if (renderDue) return;
+  renderDue = true;
+  queueMicrotask(() => {
+    renderDue = false;
+    view.render(state);
+    view.renderCaption(state, performance.now());
+  });
+}
+
+/** @param typing without microphone and camera: the user types, the assistant speaks */
+async function start({ typing = false } = {}) {
+  if (isRunning()) return undefined;
+  const mine = ++attempt;
+  lastTyping = typing;
+  dispatch({ type: "client.connecting", typing });
+  try {
+    const { stream, notice } = typing ? { stream: null, notice: null } : await openDevices();
+    if (mine !== attempt) return stopTracks(stream);
+    dispatch({ type: "client.media", microphone: Boolean(stream), camera: Boolean(stream?.getVideoTracks().length),
+      notice });
+    connection = new Connection(stream, connectionHandlers);
+    watchDevices(stream);
+    await connection.open();
+  } catch (error) {
+    if (mine !== attempt) return undefined; // stopped or restarted meanwhile
+    fail(explain(error));
+  }
+  return undefined;
+}
+
+const connectionHandlers = {
+  opened() {
+    dispatch({ type: "client.connected" });
+    timers = [
+      setInterval(pollStats, STATS_MS),
+      setInterval(() => view.renderCaption(state, performance.now()), CAPTION_MS),
+    ];
+    for (const text of unsent.splice(0)) send(text);
+    if (state.engines === null) showEngines();
+  },
+  event(event) {
+    const own = typeof event?.type !== "string" || event.type.startsWith("client."); // not for the server to send
+    if (!own) dispatch(event);
+  },
+  track(track) {
+    if (track.kind === "audio") meters.watch("voice", track);
+    view.play(track);
+  },
+  lost: (reason) => fail(lostProblem(reason)),
+};
+
+function watchDevices(stream) {
+  const microphone = stream?.getAudioTracks()[0];
+  if (!microphone) return;
+  meters.watch("microphone", microphone);
+  microphone.addEventListener("ended", () => dispatch({ type: "client.notice", level: "error",
+    text: "The microphone was taken away. Plug it in again, then press Stop and Start." }));
+}
+
+function release() {
+  attempt += 1;
+  timers.splice(0).forEach(clearInterval);
+  connection?.close();
+  connection = null;
+  meters.close();
+  view.silence();
+}
+
+function stop() {
+  release();
+  unsent = [];
+  dispatch({ type: "client.stopped" });
+}
+
+function fail(problem) {
+  release();
+  dispatch({ type: "client.failed", problem });
+}
+
+async function pollStats() {
+  const stats = await connection?.stats().catch(() => null);
+  if (stats && connection) dispatch({ type: "client.stats", stats });
+}
+
+function setMuted(muted) {
+  connection?.setMicrophone(!muted);
+  dispatch({ type: "client.muted", muted });
+}
+
+function setCameraOff(off) {
+  connection?.setCamera(!off);
+  dispatch({ type: "client.camera_off", off });
+}
+
+/** Stop the reply being made and the reply being heard. */
+function hush() {
+  if (!isReplying(state)) return;
+  if (state.response) connection?.send({ type: "response.cancel", response_id: state.response });
+  connection?.send({ type: "output_audio_buffer.clear" });
+}
+
+/** A typed message. Typing when no call is open starts one that needs no microphone. */
+function say(text) {
+  if (state.phase === "connected") return send(text);
+  unsent.push(text);
+  if (state.phase !== "connecting") start({ typing: true });
+  return undefined;
+}
+
+function send(text) {
+  hush();
+  connection.send({ type: "conversation.item.create",
+    item: { type: "message", role: "user", content: [{ type: "input_text", text }] } });
+  connection.send({ type: "response.create" });
+}
+
+async function showEngines() {
+  try {
+    dispatch({ type: "engine.status", data: await fetchEngines() });
+    if (!isRunning()) dispatch({ type: "client.problem_solved" });
+  } catch (error) {
+    const problem = explain(error);
+    // A server that cannot list its engines may still talk; one that is locked or silent cannot.
+    dispatch({ type: "client.engines_unknown" });
+    if (!isRunning() && (problem.kind === "key" || problem.kind === "unreachable")) fail(problem);
+  }
+}
+
+function enterKey(key) {
+  if (!key) return;
+  useKey(key);
+  showEngines();
+}
+
+window.visavis = Object.freeze({ get state() { return snapshotOf(state); } });
+window.addEventListener("pagehide", () => isRunning() && stop());
+window.addEventListener("hashchange", () => takeKeyFromAddress() && showEngines());
+
+takeKeyFromAddress();
+view.render(state);
+showEngines();

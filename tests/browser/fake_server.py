@@ -1,0 +1,207 @@
+"""A stand-in for the server: real HTTP and real WebRTC, scripted events, a tone for a voice, a card for a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from aiohttp import web
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.media import MediaBlackhole
+from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
+
+STATIC = Path(__file__).parents[2] / "static"
+POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; "
+    "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+ENGINES: list[dict[str, Any]] = [
+    {
+        "stage": "voice activity",
+        "engine": "silero-vad",
+        "device": "cpu",
+        "reason": "ONNX, shared by all sessions",
+        "ok": True,
+    },
+    {
+        "stage": "listen",
+        "engine": "pocketsphinx",
+        "device": "cpu",
+        "reason": "no Whisper model in the store and the network is closed",
+        "ok": True,
+    },
+    {
+        "stage": "think",
+        "engine": "visavis-starter",
+        "device": "cpu",
+        "reason": "no Ollama on port 11434; the starter model ships with visavis",
+        "ok": True,
+    },
+    {
+        "stage": "speak",
+        "engine": "espeak-ng",
+        "device": "cpu",
+        "reason": "no Piper voice in the store",
+        "ok": True,
+    },
+    {"stage": "watch", "engine": "mediapipe", "device": "cpu", "reason": "libEGL missing: no vision", "ok": False},
+]
+SAMPLE_RATE = 48_000
+FRAME = 960  # 20 ms
+
+
+class Tone(MediaStreamTrack):
+    """A quiet 440 Hz tone, paced at 20 ms."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = 0
+        self._started = 0.0
+
+    async def recv(self) -> av.AudioFrame:
+        clock = asyncio.get_running_loop().time
+        self._started = self._started or clock()
+        await asyncio.sleep(max(0.0, self._started + self._sent / SAMPLE_RATE - clock()))
+        times = (self._sent + np.arange(FRAME)) / SAMPLE_RATE
+        samples = (6_000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, self._sent, fractions.Fraction(1, SAMPLE_RATE)
+        self._sent += FRAME
+        return frame
+
+
+class Card(VideoStreamTrack):
+    """One still picture, again and again."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        super().__init__()
+        self._frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+
+    async def recv(self) -> av.VideoFrame:
+        frame = self._frame
+        frame.pts, frame.time_base = await self.next_timestamp()
+        return frame
+
+
+class FakeServer:
+    """What a test says to the page and what it hears from it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.key: str | None = None
+        """With a key set, requests without it are answered 401."""
+        self.refusal: web.Response | None = None
+        """The answer to the next offer, instead of a session."""
+        self.offers: list[str] = []
+        self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
+        self._peers: list[RTCPeerConnection] = []
+        self._sinks: list[MediaBlackhole] = []
+        self._channels: asyncio.Queue[RTCDataChannel] = asyncio.Queue()
+        self._channel: RTCDataChannel | None = None
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._sent = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/", self._page)
+        app.router.add_static("/static", STATIC)
+        app.router.add_get("/v1/engines", self._engines)
+        app.router.add_post("/offer", self._offer)
+        return app
+
+    async def connected(self) -> None:
+        """Wait for the page's data channel."""
+        async with asyncio.timeout(10):
+            self._channel = await self._channels.get()
+
+    def send(self, *events: dict[str, Any]) -> None:
+        """Send events to the page, in order."""
+        assert self._channel is not None, "await connected() first"
+        for event in events:
+            self._sent += 1
+            self._channel.send(json.dumps({"event_id": f"event_{self._sent}", **event}))
+
+    async def next_event(self) -> dict[str, Any]:
+        """The next event that the page sent."""
+        async with asyncio.timeout(10):
+            return await self._events.get()
+
+    async def hang_up(self) -> None:
+        """Close every peer connection, as a stopping server does."""
+        for sink in self._sinks:
+            await sink.stop()
+        for peer in self._peers:
+            await peer.close()
+        self._sinks.clear()
+        self._peers.clear()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        public = request.path == "/" or request.path.startswith("/static/")
+        if self.key and not public and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return error(401, "This server needs an API key.", "invalid_api_key")
+        response: web.StreamResponse = await handler(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    async def _page(self, _: web.Request) -> web.FileResponse:
+        return web.FileResponse(STATIC / "index.html")
+
+    async def _engines(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": ENGINES})
+
+    async def _offer(self, request: web.Request) -> web.Response:
+        offer = await request.json()
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            return refusal
+        self.offers.append(offer["sdp"])
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        sink = MediaBlackhole()
+        self._peers.append(peer)
+        self._sinks.append(sink)
+        peer.on("track", sink.addTrack)
+        peer.on("datachannel", self._on_channel)
+        await peer.setRemoteDescription(RTCSessionDescription(offer["sdp"], offer["type"]))
+        peer.addTrack(Tone())
+        if "m=video" in offer["sdp"]:
+            peer.addTrack(Card(self.picture))
+        await peer.setLocalDescription(await peer.createAnswer())
+        await sink.start()
+        answer = peer.localDescription
+        return web.json_response({"sdp": answer.sdp, "type": answer.type, "session_id": "session_1"})
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))
+        self._channels.put_nowait(channel)
+
+
+def error(status: int, message: str, code: str, **headers: str) -> web.Response:
+    """An error answer as the server words it."""
+    body = {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": None}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+@asynccontextmanager
+async def running_server() -> AsyncIterator[FakeServer]:
+    """A fake server on a free port of the loopback interface."""
+    server = FakeServer()
+    runner = web.AppRunner(server.app(), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        yield server
+    finally:
+        await server.hang_up()
+        await runner.cleanup()
