@@ -1,0 +1,131 @@
+"""The scene in words, and when a change of it is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.ports import Detection
+from pipelines.vision.scene import SceneTracker, describe
+
+
+def face(x: float = 0.4, *, size: float = 0.2, turn: float = 0.0, number: int = 0) -> Detection:
+    """``turn``: how far the nose is from the middle, in ear distances."""
+    box = (x, 0.3, size, size)
+    ears = np.array([x + 0.1 * size, x + 0.9 * size])
+    nose = ears.mean() + turn * np.ptp(ears)
+    across = [x + 0.3 * size, x + 0.7 * size, nose, nose, *ears]
+    return Detection("face", number, box, 0.9, "", np.array([(a, 0.35) for a in across], np.float32))
+
+
+def hand(x: float, y: float, label: str = "right", number: int = 0) -> Detection:
+    """Its centre is at ``x``, ``y``."""
+    return Detection("hand", number, (x - 0.05, y - 0.05, 0.1, 0.1), 0.9, label)
+
+
+def pose(shoulder_y: float = 0.6) -> Detection:
+    points = np.full((33, 2), 0.5, np.float32)
+    points[11], points[12] = (0.7, shoulder_y), (0.3, shoulder_y)
+    return Detection("pose", 0, (0.2, 0.2, 0.6, 0.8), 0.9, "", points)
+
+
+SIDE = 0.9
+"""A turn of the head at which one ear is nearly hidden."""
+
+
+@pytest.mark.parametrize(
+    ("detections", "words"),
+    [
+        ([], "nobody in view"),
+        ([hand(0.5, 0.5)], "one hand visible"),
+        ([hand(0.2, 0.5), hand(0.8, 0.5, number=1)], "two hands visible"),
+        ([face()], "one person, facing the camera"),
+        ([pose()], "one person"),
+        ([face(), pose()], "one person, facing the camera"),
+        ([face(turn=SIDE)], "one person"),
+        ([face(size=0.04)], "one person"),
+        ([face(0.2, size=0.6)], "one person, facing the camera, close to the camera"),
+        ([face(0.1), face(0.6, number=1)], "two people"),
+        ([face(n / 10, size=0.1, number=n) for n in range(7)], "many people"),
+        # with a body, the shoulder line decides
+        ([face(), pose(0.6), hand(0.2, 0.4)], "one person, right hand raised, facing the camera"),
+        ([face(), pose(0.6), hand(0.2, 0.58)], "one person, one hand visible, facing the camera"),
+        ([pose(0.6), hand(0.2, 0.4), hand(0.8, 0.4, "left", 1)], "one person, both hands raised"),
+        ([pose(0.6), hand(0.2, 0.8), hand(0.8, 0.4, "left", 1)], "one person, left hand raised"),
+        ([pose(0.6), hand(0.2, 0.8), hand(0.8, 0.8, "left", 1)], "one person, both hands visible"),
+        ([pose(0.6), hand(0.2, 0.4, label="")], "one person, one hand raised"),
+        # without one, the chin of the face
+        ([face(turn=SIDE), hand(0.2, 0.5)], "one person, right hand raised"),
+        ([face(turn=SIDE), hand(0.2, 0.6)], "one person, one hand visible"),
+        ([face(0.1), face(0.6, number=1), hand(0.7, 0.4)], "two people, one hand raised"),
+        ([face(0.1), face(0.6, number=1), hand(0.7, 0.9)], "two people"),
+    ],
+)
+def test_the_scene_is_said_in_words(detections: list[Detection], words: str) -> None:
+    assert describe(detections) == words
+
+
+def test_what_was_said_holds_until_it_is_clearly_untrue() -> None:
+    half_turned = [face(turn=0.25)]
+    assert describe(half_turned) == "one person"
+    assert describe(half_turned, "one person, facing the camera") == "one person, facing the camera"
+    assert describe([face(turn=0.4)], "one person, facing the camera") == "one person"
+
+
+class Camera:
+    """Feeds a tracker with pictures a tenth of a second apart."""
+
+    def __init__(self, step: float = 0.1) -> None:
+        self.tracker = SceneTracker()
+        self.step = step
+        self.count = 0
+        self.told: list[tuple[str, float]] = []
+
+    def show(self, *detections: Detection, pictures: int = 1) -> list[str]:
+        """What was told in these pictures."""
+        before = len(self.told)
+        for _ in range(pictures):
+            time = self.count * self.step
+            self.count += 1
+            if changed := self.tracker.update(detections, time):
+                assert changed.objects == detections
+                assert changed.time == time
+                self.told.append((changed.scene, round(time, 3)))
+        return [scene for scene, _ in self.told[before:]]
+
+
+def test_a_scene_is_told_once_when_it_has_lasted() -> None:
+    camera = Camera()
+    camera.show(pictures=20)
+    camera.show(pose(), pictures=20)
+    assert camera.told == [("nobody in view", 0.4), ("one person", 2.4)]
+
+
+def test_missed_pictures_are_not_told() -> None:
+    camera = Camera()
+    camera.show(pose(), pictures=6)
+    for _ in range(10):
+        assert camera.show(pictures=3) == []
+        assert camera.show(pose(), pictures=2) == []
+
+
+def test_a_single_odd_picture_is_not_told_however_slow_the_pictures_come() -> None:
+    camera = Camera(step=1.0)
+    camera.show(pose(), pictures=3)
+    camera.show()
+    camera.show(pose(), pictures=3)
+    assert [scene for scene, _ in camera.told] == ["one person"]
+
+
+def test_other_objects_are_told_though_the_words_are_the_same() -> None:
+    camera = Camera()
+    assert camera.show(pose(), pictures=6) == ["one person"]
+    assert camera.show(pose(), face(turn=SIDE), pictures=6) == ["one person"]
+    assert camera.show(pose(), face(turn=SIDE), pictures=6) == []
+
+
+def test_a_camera_that_starts_anew_goes_on_being_watched() -> None:
+    camera = Camera()
+    camera.show(pictures=30)
+    camera.count = 0
+    assert camera.show(pose(), pictures=6) == ["one person"]

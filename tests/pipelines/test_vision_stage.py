@@ -1,0 +1,263 @@
+"""The vision stage: how often it looks, how it fails, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from media.frames import Picture
+from pipelines.errors import EngineBusyError, VisionError
+from pipelines.ports import Detection
+from pipelines.vision.detect import VisionStage
+from pipelines.worker import Worker
+from tests.fakes.clock import FakeClock
+
+FOUND = (Detection("face", 0, (0.2, 0.2, 0.2, 0.2), 0.9),)
+
+
+class FakeVision:
+    """Finds a face in every picture; ``look`` may take time or raise."""
+
+    name = "fake-vision"
+    kinds = ("face",)
+
+    def __init__(self, look: Callable[[], None] = lambda: None) -> None:
+        self.look = look
+        self.broken: VisionError | None = None
+        """Raised by :meth:`open`."""
+        self.opened = 0
+        self.closed = 0
+        self.was_closed = threading.Event()
+        self.looking = threading.Lock()
+        self.threads: set[str] = set()
+
+    def open(self) -> FakeVision:
+        self.threads.add(threading.current_thread().name)
+        if self.broken:
+            raise self.broken
+        self.opened += 1
+        return self
+
+    def detect(self, picture: Picture) -> tuple[Detection, ...]:
+        self.threads.add(threading.current_thread().name)
+        with self.looking:
+            self.look()
+        return FOUND
+
+    def close(self) -> None:
+        assert not self.looking.locked(), "closed while it was looking"
+        self.threads.add(threading.current_thread().name)
+        self.closed += 1
+        self.was_closed.set()
+
+
+class Room:
+    """A stage that runs: the test turns the clock and gets the results."""
+
+    def __init__(self, vision: FakeVision, worker: Worker, **options: float) -> None:
+        self.clock = FakeClock()
+        self.vision = vision
+        self.results: asyncio.Queue[Picture] = asyncio.Queue()
+        self.errors: list[VisionError] = []
+        self.asked = 0
+        stage = VisionStage(vision, worker, self.clock, **options)  # type: ignore[arg-type]
+        self.task = asyncio.create_task(stage.run(self._picture, self._result, self.errors.append))
+
+    async def _picture(self) -> Picture:
+        self.asked += 1
+        return Picture(np.zeros((4, 4, 3), np.uint8), self.clock.now())
+
+    def _result(self, detections: tuple[Detection, ...], picture: Picture) -> None:
+        assert detections == FOUND
+        self.results.put_nowait(picture)
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Worker]:
+    worker = Worker("eyes", threads=2)
+    yield worker
+    worker.close()
+
+
+async def test_pictures_are_looked_at_no_faster_than_asked(worker: Worker) -> None:
+    room = Room(FakeVision(), worker, max_fps=10)
+    times = []
+    for _ in range(4):
+        times.append((await room.results.get()).time)
+        room.clock.advance(await room.clock.sleeper())
+    assert times == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    await room.stop()
+
+
+async def test_a_slow_detector_keeps_to_its_share_of_the_time(worker: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, worker, max_fps=100, duty=0.25)
+    vision.look = lambda: room.clock.advance(0.06)
+    await room.results.get()
+    assert await room.clock.sleeper() == pytest.approx(0.18)
+    await room.stop()
+
+
+async def test_the_picture_is_taken_after_the_rest(worker: Worker) -> None:
+    room = Room(FakeVision(), worker)
+    await room.results.get()
+    await room.clock.sleeper()
+    assert room.asked == 1
+    room.clock.advance(5.0)
+    assert (await room.results.get()).time == 5.0
+    await room.stop()
+
+
+async def test_the_tracker_lives_on_the_worker_and_is_closed_when_cancelled(worker: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, worker)
+    await room.results.get()
+    await room.stop()
+    assert (vision.opened, vision.closed) == (1, 1)
+    assert all(name.startswith("eyes") for name in vision.threads)
+
+
+async def test_cancelled_while_looking_it_closes_after_that(worker: Worker) -> None:
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait()
+
+    vision = FakeVision(look)
+    room = Room(vision, worker)
+    await began.wait()
+    room.task.cancel()
+    await asyncio.sleep(0)
+    assert vision.closed == 0
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await room.task
+    assert vision.closed == 1
+    assert room.results.empty()
+
+
+async def test_cancelled_twice_it_still_closes(worker: Worker) -> None:
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait()
+
+    vision = FakeVision(look)
+    room = Room(vision, worker)
+    await began.wait()
+    room.task.cancel()
+    await asyncio.sleep(0)
+    await room.stop()
+    go_on.set()
+    await worker.run(vision.was_closed.wait)
+    assert vision.closed == 1
+
+
+async def test_an_error_is_told_once_and_what_works_goes_on(worker: Worker) -> None:
+    failures = [VisionError("hand_failed", "no hands"), None, VisionError("hand_failed", "no hands"), None]
+
+    def look() -> None:
+        if failures and (error := failures.pop(0)):
+            raise error
+
+    room = Room(FakeVision(look), worker)
+    for _ in range(2):  # a failure, a rest, a result
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+        room.clock.advance(await room.clock.sleeper())
+    assert [error.code for error in room.errors] == ["hand_failed"]
+    await room.stop()
+
+
+async def test_it_gives_up_after_repeated_failures_and_never_spins(worker: Worker) -> None:
+    def look() -> None:
+        raise VisionError("vision_closed", "no detector works")
+
+    vision = FakeVision(look)
+    room = Room(vision, worker, patience=3, max_fps=10)
+    for _ in range(3):
+        assert await room.clock.sleeper() == pytest.approx(0.1)
+        room.clock.advance(0.1)
+        await asyncio.sleep(0)
+    await room.task
+    assert room.asked == 3
+    assert len(room.errors) == 1
+    assert vision.closed == 1
+
+
+async def test_detectors_that_cannot_be_opened_are_told_and_given_up(worker: Worker) -> None:
+    vision = FakeVision()
+    vision.broken = VisionError("vision_unusable", "libEGL.so.1 is missing")
+    room = Room(vision, worker, patience=2)
+    for _ in range(2):
+        room.clock.advance(await room.clock.sleeper())
+        await asyncio.sleep(0)
+    await room.task
+    assert [error.message for error in room.errors] == ["libEGL.so.1 is missing"]
+    assert (room.asked, vision.opened, vision.closed) == (0, 0, 0)
+
+
+async def test_a_busy_worker_costs_a_picture_and_no_error() -> None:
+    busy = Worker("busy", inbox=1)
+    hold = threading.Event()
+    try:
+        blocked = [asyncio.create_task(busy.run(hold.wait))]
+        await asyncio.sleep(0)
+        while True:  # until one runs and one waits
+            try:
+                async with asyncio.timeout(0):
+                    await busy.run(hold.wait)
+            except TimeoutError:
+                continue
+            except EngineBusyError:
+                break
+        room = Room(FakeVision(), busy)
+        pause = await room.clock.sleeper()
+        assert room.errors == []
+        hold.set()
+        await asyncio.gather(*blocked)
+        await busy.run(lambda: None)
+        room.clock.advance(pause)
+        await room.results.get()
+        await room.stop()
+    finally:
+        hold.set()
+        busy.close()
+
+
+async def test_a_closed_worker_ends_it(worker: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, worker)
+    await room.results.get()
+    worker.close()
+    room.clock.advance(await room.clock.sleeper())
+    await room.task
+    assert room.errors == []
+    assert vision.closed == 1
+
+
+async def test_the_end_of_the_camera_ends_it(worker: Worker) -> None:
+    class CameraEndedError(Exception):
+        pass
+
+    async def ended() -> Picture:
+        raise CameraEndedError
+
+    vision = FakeVision()
+    stage = VisionStage(vision, worker, FakeClock())
+    with pytest.raises(CameraEndedError):
+        await stage.run(ended, lambda *_: None, lambda _: None)
+    assert vision.closed == 1
