@@ -125,13 +125,22 @@ class AudioOut(MediaStreamTrack):
         self._gain = self._target_gain = 1.0
         self._paused = False
 
-    def open(self) -> Playout:
-        """Begin a reply; what is left of the last one is flushed."""
+    def prepare(self) -> Playout:
+        """A reply that can be written to but does not sound before :meth:`play`."""
+        return Playout()
+
+    def play(self, playout: Playout) -> None:
+        """Let a reply sound from its beginning; what is left of the last one is flushed."""
         if self._playout is not None:
             self._playout.flush()
             self._fading = self._playout
-        self._playout = Playout()
-        return self._playout
+        self._playout = playout
+
+    def open(self) -> Playout:
+        """A reply that sounds as soon as it is written."""
+        playout = self.prepare()
+        self.play(playout)
+        return playout
 
     def duck(self, decibels: float) -> None:
         """Lower the voice by ``decibels`` (0 restores it), ramped over the next 20 ms."""

@@ -57,3 +57,11 @@ class Picture:
 def silence(seconds: float, rate: int) -> Samples:
     """Zero samples lasting ``seconds`` at ``rate`` hertz."""
     return np.zeros(max(0, round(seconds * rate)), np.int16)
+
+
+def rms(samples: Samples) -> float:
+    """Root mean square of the samples, 0–32767; 0 for none."""
+    if not len(samples):
+        return 0.0
+    wide = samples.astype(np.float32)
+    return float(np.sqrt(np.dot(wide, wide) / len(wide)))

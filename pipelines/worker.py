@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from pipelines.errors import EngineBusyError
@@ -16,7 +17,12 @@ from pipelines.errors import EngineBusyError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_Job = Callable[[], None]
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    run: Callable[[], None]
+    refuse: Callable[[BaseException], None]
+    """Tells the caller that the job will not be run."""
 
 
 class Worker:
@@ -28,25 +34,25 @@ class Worker:
 
     def __init__(self, name: str, *, threads: int = 1, inbox: int = 64) -> None:
         self.name = name
-        self._inbox: queue.Queue[_Job | None] = queue.Queue(inbox)
+        self._inbox: queue.Queue[_Job | None] = queue.Queue(max(inbox, threads))
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)
-        ]
+        self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def _work(self) -> None:
         while (job := self._inbox.get()) is not None:
-            job()
+            job.run()
 
     def _submit(self, job: _Job) -> None:
         if self._closed:
-            raise EngineBusyError("engine_closed", f"the {self.name} worker has been closed")
+            raise self._closed_error()
         try:
             self._inbox.put_nowait(job)
         except queue.Full:
-            raise EngineBusyError("engine_busy", f"the {self.name} worker has {self._inbox.maxsize} jobs waiting") from None
+            raise EngineBusyError(
+                "engine_busy", f"the {self.name} worker has {self._inbox.maxsize} jobs waiting"
+            ) from None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` on the worker and return its result (or raise what it raised)."""
@@ -58,15 +64,17 @@ class Worker:
                 return
             try:
                 result = function(*args, **kwargs)
-            except BaseException as error:  # handed to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
                 _post(loop, _fail, future, error)
             else:
                 _post(loop, _succeed, future, result)
 
-        self._submit(job)
+        self._submit(_Job(job, lambda error: _post(loop, _fail, future, error)))
         return await future
 
-    async def stream(self, produce: Callable[[threading.Event], Iterator[T]], *, ahead: int = 16) -> AsyncGenerator[T, None]:
+    async def stream(
+        self, produce: Callable[[threading.Event], Iterator[T]], *, ahead: int = 16
+    ) -> AsyncGenerator[T, None]:
         """Iterate ``produce(stop)`` on the worker and yield its items here, at most ``ahead`` waiting.
 
         ``stop`` is set when the caller closes the generator; the producer should look at it between steps.
@@ -84,10 +92,10 @@ class Worker:
                         return
                     _post(loop, items.put_nowait, ("item", item))
                 _post(loop, items.put_nowait, ("end", None))
-            except BaseException as error:  # handed to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
                 _post(loop, items.put_nowait, ("error", error))
 
-        self._submit(job)
+        self._submit(_Job(job, lambda error: _post(loop, items.put_nowait, ("error", error))))
         try:
             while True:
                 kind, value = await items.get()
@@ -101,16 +109,21 @@ class Worker:
             stop.set()
             room.release()
 
+    def _closed_error(self) -> EngineBusyError:
+        return EngineBusyError("engine_closed", f"the {self.name} worker has been closed")
+
     def close(self) -> None:
-        """Finish the job in hand, drop those waiting, end the threads. Idempotent; does not wait."""
+        """Finish the job in hand, refuse those waiting, end the threads. Idempotent; does not wait."""
         if self._closed:
             return
         self._closed = True
         while True:
             try:
-                self._inbox.get_nowait()
+                job = self._inbox.get_nowait()
             except queue.Empty:
                 break
+            if job is not None:
+                job.refuse(self._closed_error())
         for _ in self._threads:
             self._inbox.put_nowait(None)
 

@@ -22,7 +22,7 @@ from pipelines.models.store import ModelStore
 from pipelines.ports import DetectionKind, LanguageModel, SpeechToText, TextToSpeech, VisionDetector
 from pipelines.routing.definition import Definition, Pipeline, Stage, StageType, load
 from pipelines.routing.fallback import FallbackModel
-from pipelines.voice.conversation import ConversationSettings, VoiceEngines
+from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from pipelines.worker import Worker
 from server.settings import Settings

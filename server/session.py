@@ -18,8 +18,9 @@ from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines.ports import VAD_RATE
 from pipelines.vision.events import SceneChanged
-from pipelines.voice.conversation import Conversation, new_id
+from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import VoiceEvent
+from pipelines.voice.replies import Surroundings, new_id
 from server import ice
 from server.channels import EventChannels
 from server.dialects.realtime import Json, RealtimeEvents, session_event, status_event
@@ -52,14 +53,8 @@ class Session:
         self._audio_out = AudioOut(clock) if offer.wants_audio else None
         self._video_out = VideoOut(self._watching.render) if offer.wants_video else None
         self._video_in: VideoIn | None = None
-        self.conversation = Conversation(
-            engines.voice,
-            engines.conversation_settings(),
-            self._audio_out,
-            self._tell,
-            clock,
-            lambda: self._watching.scene,
-        )
+        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, lambda: self._watching.scene)
+        self.conversation = Conversation(around, engines.conversation_settings())
         self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
         client = RealtimeClient(
             self.conversation,

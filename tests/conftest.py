@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from pipelines.routing.definition import SHIPPED, load
-from pipelines.voice.conversation import VoiceEngines
+from pipelines.voice.settings import VoiceEngines
 from pipelines.worker import Worker
 from server import ice
 from server.app import create_app

@@ -7,41 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from media.channel import Channel
-from media.clock import Clock
-from media.frames import AudioChunk
+from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import EngineBusyError, PipelineError
-from pipelines.ports import (
-    VAD_RATE,
-    VAD_WINDOW,
-    ChatRequest,
-    LanguageModel,
-    SpeechProbability,
-    SpeechToText,
-    TextToSpeech,
-)
+from pipelines.ports import VAD_RATE, VAD_WINDOW, Transcript, TurnDetector
+from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     PartialTranscript,
-    Problem,
-    Reason,
-    ReplyInterrupted,
-    ReplyStarted,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
     UserTurn,
-    VoiceEvent,
 )
 from pipelines.voice.history import History, Item
-from pipelines.voice.reply import Reply, TurnTimes
+from pipelines.voice.replies import Replies, Surroundings, new_id
+from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
-from pipelines.voice.tts import VoiceOut, VoiceSettings
 from pipelines.voice.turn import (
     Decision,
     DuckReply,
@@ -51,84 +36,46 @@ from pipelines.voice.turn import (
     TurnDropped,
     TurnEnded,
     TurnMachine,
-    TurnSettings,
+    TurnMode,
+    TurnPaused,
+    TurnResumed,
 )
-from pipelines.voice.vad import Segmenter, SegmenterSettings
+from pipelines.voice.vad import Segmenter
 
 log = logging.getLogger(__name__)
 
 DUCK_DECIBELS = 14.0
 """How far a reply is lowered while it is not clear whether the user interrupts."""
+RING_SECONDS = 8.5
+"""Audio kept for the pre-roll and for the turn detector, which looks at 8 s."""
+SECOND_JUDGEMENT_SECONDS = 0.3
+"""When a pause has lasted this long, the turn detector is asked again: it is surer after some silence."""
 PENDING_TURNS = 8
 """Turns that may wait for their transcript; each holds a decoder or waits for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class VoiceEngines:
-    """The engines a conversation uses; shared by all sessions."""
-
-    vad: SpeechProbability
-    stt: SpeechToText
-    llm: LanguageModel
-    tts: TextToSpeech
-
-
-@dataclass(slots=True)
-class ConversationSettings:
-    """What a session may change while it runs."""
-
-    instructions: str = ""
-    voice: VoiceSettings = field(default_factory=VoiceSettings)
-    turn: TurnSettings = field(default_factory=TurnSettings)
-    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
-    max_tokens: int = 256
-    preserve_context: bool = True
-    """Whether earlier turns are shown to the language model."""
-
-
-@dataclass(slots=True)
-class _Spoken:
-    """A turn of the user from its first voice to its transcript."""
-
-    item_id: str
-    utterance: Utterance
-    began: float
-    times: TurnTimes = field(default_factory=TurnTimes)
-
-
 class Conversation:
-    """One session's conversation.
+    """One session's conversation."""
 
-    ``out`` is where replies sound, or ``None`` for text only; ``scene`` tells what the camera shows. Events are given
-    to ``emit`` on the event loop, in order.
-    """
-
-    def __init__(
-        self,
-        engines: VoiceEngines,
-        settings: ConversationSettings,
-        out: VoiceOut | None,
-        emit: Callable[[VoiceEvent], None],
-        clock: Clock,
-        scene: Callable[[], str] = str,
-    ) -> None:
+    def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
         self.settings = settings
-        self.history = History()
-        self._engines = engines
-        self._out = out
-        self._emit = emit
-        self._clock = clock
-        self._scene = scene
+        self.replies = Replies(around, settings)
+        self._engines = around.engines
+        self._emit = around.emit
+        self._clock = around.clock
         self._segmenter = Segmenter(settings.segmenter)
         self._machine = TurnMachine(settings.turn)
-        self._ring = AudioRing(settings.turn.prefix_padding_seconds + settings.segmenter.start_seconds + 0.1)
-        self._turn: _Spoken | None = None
-        self._turns: Channel[_Spoken] = Channel(PENDING_TURNS)
-        self._reply: Reply | None = None
-        self._reply_task: asyncio.Task[None] | None = None
+        self._ring = AudioRing(RING_SECONDS)
+        self._turn: SpokenTurn | None = None
+        self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
         self._unanswered = False
         self._now = 0.0
         self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def history(self) -> History:
+        """What is remembered."""
+        return self.replies.history
 
     # ------------------------------------------------------------------------------------------------ tasks
 
@@ -136,6 +83,7 @@ class Conversation:
         """Converse until cancelled; ``None`` for a session without a microphone."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            self.replies.start(group)
             group.create_task(self._take_turns(), name="turns")
             if audio is not None:
                 await self._listen(audio)
@@ -147,34 +95,54 @@ class Conversation:
             for window in rechunker.push(chunk):
                 self._now = window.end
                 self._ring.push(window)
+                self._machine.replying = self.replies.active
                 if self._turn is not None:
                     self._turn.utterance.push(window.samples)
-                voice = self._segmenter.process(vad.probability(window.samples), window.time, window.end)
+                probability = vad.probability(window.samples)
+                voice = self._segmenter.process(probability, rms(window.samples), window.time, window.end)
                 decisions = [] if voice is None else self._machine.voice(voice)
                 self._carry_out([*decisions, *self._machine.tick(window.end)])
+                self._judge_again()
 
     async def _take_turns(self) -> None:
-        """Transcripts are finished in the order of the turns, and only the newest turn is answered."""
+        """Transcripts are taken in the order of the turns, and only the newest turn is answered."""
         async for turn in self._turns:
             try:
-                transcript = await turn.utterance.finish()
+                transcript = await self._transcript(turn)
             except PipelineError as error:
                 self._emit(TranscriptFailed(turn.item_id, error))
                 continue
-            turn.times.transcript = self._clock.now()
+            if turn.times.transcript is None:
+                turn.times.transcript = self._clock.now()
             self._emit(UserTurn(turn.item_id, transcript.text, True, turn.utterance.samples / VAD_RATE))
             if transcript.text:
                 self.history.add(Item(turn.item_id, "user", transcript.text))
                 self._unanswered = True
-            await self._answer(turn.times)
+            await self._answer(turn)
 
-    async def _answer(self, times: TurnTimes) -> None:
+    async def _transcript(self, turn: SpokenTurn) -> Transcript:
+        pause = turn.pause
+        if pause is None or pause.work is None:
+            return await turn.utterance.finish()
+        await asyncio.wait([pause.work])
+        if isinstance(pause.transcript, PipelineError):
+            raise pause.transcript
+        await turn.utterance.finish()
+        assert pause.transcript is not None
+        return pause.transcript
+
+    async def _answer(self, turn: SpokenTurn) -> None:
         """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
-        if not self._unanswered or not self.settings.turn.create_response or len(self._turns) or self._machine.hearing:
+        wanted = self._unanswered and self.settings.turn.create_response
+        if not wanted or len(self._turns) or self._machine.hearing:
+            turn.discard_pause()
             return
-        if self._reply_task is not None:  # speech that may not interrupt waits for the end of the reply
-            await asyncio.wait([self._reply_task])
-        self.respond(times)
+        await self.replies.finished()  # speech that may not interrupt waits for the end of the reply
+        self._unanswered = False
+        if turn.pause is not None and turn.pause.prepared is not None:
+            self.replies.give(turn.pause.prepared)
+        else:
+            self.replies.respond(turn.times)
 
     # ------------------------------------------------------------------------------------------------ decisions
 
@@ -185,14 +153,18 @@ class Conversation:
                     self._begin(time)
                 case TurnConfirmed(interrupts):
                     self._confirm(interrupts)
+                case TurnPaused(time):
+                    self._pause(time)
+                case TurnResumed():
+                    self._resume()
                 case TurnEnded():
                     self._end(decision)
                 case TurnDropped():
                     self._drop()
                 case DuckReply():
-                    self._duck(DUCK_DECIBELS)
+                    self.replies.duck(DUCK_DECIBELS)
                 case RestoreReply():
-                    self._duck(0.0)
+                    self.replies.duck(0.0)
 
     def _begin(self, time: float) -> None:
         assert self._group is not None
@@ -200,14 +172,14 @@ class Conversation:
         utterance = Utterance(self._engines.stt, lambda text: self._partial(item_id, text))
         utterance.start(self._group)
         utterance.push(self._ring.since(time))
-        self._turn = _Spoken(item_id, utterance, time)
+        self._turn = SpokenTurn(item_id, utterance, time)
 
     def _confirm(self, interrupts: bool) -> None:
         assert self._turn is not None
-        self._duck(0.0)
+        self.replies.duck(0.0)
         self._emit(SpeechStarted(self._turn.item_id, self._turn.began))
         if interrupts:
-            self.interrupt("turn_detected")
+            self.replies.interrupt("turn_detected")
 
     def _end(self, ended: TurnEnded) -> None:
         turn, self._turn = self._turn, None
@@ -218,6 +190,7 @@ class Conversation:
         if len(self._turns) < PENDING_TURNS:
             self._turns.put(turn)
         else:
+            turn.discard_pause()
             self._forget(turn)
             busy = EngineBusyError("stt_busy", f"{PENDING_TURNS} turns already wait for the recogniser")
             self._emit(TranscriptFailed(turn.item_id, busy))
@@ -227,84 +200,70 @@ class Conversation:
         if turn is not None:
             self._forget(turn)
 
-    def _forget(self, turn: _Spoken) -> None:
+    def _forget(self, turn: SpokenTurn) -> None:
         assert self._group is not None
+        turn.discard_pause()
         self._group.create_task(turn.utterance.cancel(), name="forget")
+
+    # ------------------------------------------------------------------------------------------------ pauses
+
+    def _pause(self, time: float) -> None:
+        turn = self._turn
+        assert turn is not None and self._group is not None
+        turn.pause = pause = Pause(time)
+        turn.times.prepared_since = self._clock.now()
+        pause.work = self._group.create_task(self._prepare(turn, pause), name="prepare")
+        self._ask_detector(turn, pause)
+
+    def _resume(self) -> None:
+        if self._turn is not None:
+            self._turn.discard_pause()
+            self._turn.utterance.resume()
+
+    async def _prepare(self, turn: SpokenTurn, pause: Pause) -> None:
+        try:
+            transcript = await turn.utterance.settle()
+        except PipelineError as error:
+            pause.transcript = error
+            return
+        pause.transcript = transcript
+        turn.times.transcript = self._clock.now()
+        if self._turn is turn:
+            self._machine.judge(Evidence(text=transcript.text))
+        elif self._machine.hearing:  # the next turn is under way and will be answered instead
+            return
+        settings = self.settings
+        asked_for = settings.turn.create_response and settings.turn.mode is not TurnMode.MANUAL
+        if settings.speculate and asked_for and transcript.text and not self.replies.active and not len(self._turns):
+            pause.prepared = self.replies.prepare(turn.times, Item(turn.item_id, "user", transcript.text))
+
+    def _ask_detector(self, turn: SpokenTurn, pause: Pause) -> None:
+        detector = self._engines.turn
+        if detector is not None and self.settings.turn.mode is TurnMode.SEMANTIC_VAD and self._group is not None:
+            pause.judging = self._group.create_task(self._judge(detector, turn, pause), name="judge")
+
+    async def _judge(self, detector: TurnDetector, turn: SpokenTurn, pause: Pause) -> None:
+        try:
+            probability = await detector.completeness(self._ring.since(turn.began))
+        except PipelineError as error:  # the words and the length of the pause decide without it
+            log.warning("the turn detector failed: %s", error)
+            return
+        if self._turn is turn and turn.pause is pause:
+            self._machine.judge(Evidence(sound=probability))
+
+    def _judge_again(self) -> None:
+        turn = self._turn
+        pause = turn.pause if turn is not None else None
+        if turn is None or pause is None or pause.judged_again or self._now - pause.time < SECOND_JUDGEMENT_SECONDS:
+            return
+        if pause.judging is not None and pause.judging.done():
+            pause.judged_again = True
+            self._ask_detector(turn, pause)
 
     def _partial(self, item_id: str, text: str) -> None:
         if self._turn is not None and self._turn.item_id == item_id:
             self._carry_out(self._machine.words(text))
         self._emit(PartialTranscript(item_id, text))
-
-    def _duck(self, decibels: float) -> None:
-        if self._out is not None:
-            self._out.duck(decibels)
-
-    # ------------------------------------------------------------------------------------------------ replies
-
-    @property
-    def replying(self) -> bool:
-        """Whether an answer is being generated or played."""
-        return self._reply is not None
-
-    def respond(self, times: TurnTimes | None = None, instructions: str | None = None) -> str:
-        """Answer the conversation as it stands, after cutting off a running answer; returns the response's id."""
-        assert self._group is not None, "run() first"
-        self.interrupt("client_cancelled")
-        playout = self._out.open() if self._out is not None else None
-        reply = Reply(
-            new_id("resp"),
-            new_id("item"),
-            self._engines.llm,
-            self._engines.tts,
-            self.settings.voice,
-            playout,
-            self._emit,
-            self._clock,
-            times or TurnTimes(),
-        )
-        self._reply, self._machine.replying, self._unanswered = reply, True, False
-        self._emit(ReplyStarted(reply.id, reply.item_id, playout is not None))
-        request = self._request(instructions if instructions is not None else self.settings.instructions)
-        self._reply_task = self._group.create_task(self._run(reply, request), name=reply.id)
-        return reply.id
-
-    def _request(self, instructions: str) -> ChatRequest:
-        messages = self.history.messages(instructions)
-        if not self.settings.preserve_context:
-            messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
-        return ChatRequest(messages, self._scene(), self.settings.max_tokens)
-
-    async def _run(self, reply: Reply, request: ChatRequest) -> None:
-        self.history.add(Item(reply.item_id, "assistant", ""))
-        try:
-            await reply.run(request)
-            self._remember(reply)
-        except Exception:
-            # A defect in one reply must not end the session; it is logged with its traceback and told as an event.
-            log.exception("the reply %s failed", reply.id)
-            self._emit(Problem(PipelineError("internal_error", "the reply failed for an unexpected reason")))
-        finally:
-            if self._reply is reply:
-                self._reply, self._machine.replying = None, False
-                self._duck(0.0)
-
-    def interrupt(self, reason: Reason) -> bool:
-        """Cut off the running answer and remember only what was heard; ``False`` when there was none."""
-        reply, task = self._reply, self._reply_task
-        if reply is None or task is None:
-            return False
-        self._reply, self._reply_task, self._machine.replying = None, None, False
-        heard, seconds = reply.heard()
-        task.cancel()
-        self.history.truncate(reply.item_id, heard)
-        self._emit(ReplyInterrupted(reply.id, reason, heard, seconds))
-        return True
-
-    def _remember(self, reply: Reply) -> None:
-        for item in self.history.items:
-            if item.id == reply.item_id:
-                item.text = reply.text
 
     # ------------------------------------------------------------------------------------------------ the client
 
@@ -326,12 +285,6 @@ class Conversation:
 
     def configure(self, settings: ConversationSettings) -> None:
         """Change the settings; they hold from the next window, reply or turn on."""
-        self.settings = settings
+        self.settings = self.replies.settings = settings
         self._segmenter.settings = settings.segmenter
         self._machine.settings = settings.turn
-        self._ring.seconds = settings.turn.prefix_padding_seconds + settings.segmenter.start_seconds + 0.1
-
-
-def new_id(kind: str) -> str:
-    """An id such as ``item_4f1c…``, unique for all practical purposes."""
-    return f"{kind}_{secrets.token_hex(8)}"

@@ -126,6 +126,8 @@ class TurnLatency:
     """Seconds from the last voice of the user to the first sample sent."""
     parts: dict[str, float] = field(default_factory=dict)
     """Seconds spent in: endpoint, transcript, first_token, first_clause, first_audio; they add up to the whole."""
+    saved: float = 0.0
+    """Seconds of work done while the end of the turn was still being decided."""
 
 
 @dataclass(frozen=True, slots=True)

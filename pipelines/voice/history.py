@@ -49,18 +49,28 @@ class History:
                     self._items.remove(item)
                 return
 
+    def complete(self, item_id: str, text: str) -> None:
+        """An answer has been given in full; an empty one is forgotten."""
+        for item in self._items:
+            if item.id == item_id:
+                item.text = text
+                if not text:
+                    self._items.remove(item)
+                return
+
     def clear(self) -> None:
         """Forget everything."""
         self._items.clear()
 
-    def messages(self, instructions: str) -> tuple[Message, ...]:
+    def messages(self, instructions: str, tentative: Item | None = None) -> tuple[Message, ...]:
         """The conversation as a language model wants it: system first, roles alternating, within the budget.
 
-        The newest items win when the budget (characters, ≈ 4 per token) is exceeded; at least the last is kept.
+        ``tentative`` is shown as the last item without being remembered. The newest items win when the budget
+        (characters, ≈ 4 per token) is exceeded; at least the last is kept.
         """
         kept: list[Item] = []
         budget = self._context_characters
-        for item in reversed(self._items):
+        for item in reversed([*self._items, tentative] if tentative is not None else self._items):
             if not item.text:
                 continue
             budget -= len(item.text)

@@ -28,6 +28,8 @@ class TurnTimes:
     """Wall times (seconds) of the steps of one turn, as they happen; ``None`` for a step that has not."""
 
     speech_end: float | None = None
+    prepared_since: float | None = None
+    """When work on the answer began, before it was known that the turn was over."""
     endpoint: float | None = None
     transcript: float | None = None
     first_token: float | None = None
@@ -43,9 +45,16 @@ class TurnTimes:
         for step in ("endpoint", "transcript", "first_token", "first_clause", "first_audio"):
             at = getattr(self, step)
             if at is not None:
-                parts[step] = at - before
-                before = at
-        return TurnLatency(response_id, self.first_audio - self.speech_end, parts)
+                parts[step] = max(0.0, at - before)
+                before = max(before, at)
+        return TurnLatency(response_id, self.first_audio - self.speech_end, parts, self._saved())
+
+    def _saved(self) -> float:
+        """How much of the work was done before the endpoint was decided."""
+        if self.prepared_since is None or self.endpoint is None:
+            return 0.0
+        done = [at for at in (self.transcript, self.first_token, self.first_clause) if at is not None]
+        return max(0.0, min(self.endpoint, max(done, default=0.0)) - self.prepared_since)
 
 
 @dataclass(slots=True)

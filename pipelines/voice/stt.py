@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from media.channel import Channel, ChannelClosedError, Policy
 from media.frames import Samples
 from pipelines.errors import PipelineError
-from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript
+from pipelines.ports import VAD_RATE, VAD_WINDOW, Recognition, SpeechToText, Transcript
 
 LONGEST_BACKLOG_SECONDS = 90.0
 """Audio that may wait for a decoder. It outlasts the longest turn, so nothing of a turn is ever dropped."""
 
 
-class Utterance:
-    """Feeds a recogniser with what arrives and asks it for the transcript at the end.
+LONGEST_HELD_SECONDS = 2.0
+"""Of a pause, this much is kept to be recognised with what follows; the middle of a longer silence says nothing."""
 
-    Whatever has queued up while the recogniser was busy is given to it in one piece: it catches up by itself.
+
+class Utterance:
+    """Feeds a recogniser with what arrives, and asks it for the transcript at each pause.
+
+    Whatever has queued up while the recogniser was busy is given to it in one piece: it catches up by itself. After
+    :meth:`settle` the audio is held back until :meth:`resume`, for a pause that ends the turn need not be recognised.
     """
 
     def __init__(self, engine: SpeechToText, on_partial: Callable[[str], None]) -> None:
         self._engine = engine
         self._on_partial = on_partial
-        self._audio: Channel[Samples] = Channel(int(LONGEST_BACKLOG_SECONDS * VAD_RATE / 512), Policy.DROP_NEWEST)
+        capacity = int(LONGEST_BACKLOG_SECONDS * VAD_RATE / VAD_WINDOW)
+        self._audio: Channel[Samples | asyncio.Future[None]] = Channel(capacity, Policy.DROP_NEWEST)
+        self._held: deque[Samples] = deque(maxlen=int(LONGEST_HELD_SECONDS * VAD_RATE / VAD_WINDOW))
+        self._holding = False
+        self._settled: Transcript | None = None
         self._task: asyncio.Task[Transcript | PipelineError] | None = None
         self.samples = 0
         """Samples taken so far (16 kHz)."""
@@ -36,17 +47,36 @@ class Utterance:
 
     def push(self, samples: Samples) -> None:
         """The next audio: 16 kHz, any length."""
-        self.samples += len(samples)
-        self._audio.put(samples)
+        if self._holding:
+            self._held.append(samples)
+        else:
+            self.samples += len(samples)
+            self._audio.put(samples)
+
+    async def settle(self) -> Transcript:
+        """The transcript of what was said before this pause. Raises :class:`PipelineError`."""
+        assert self._task is not None
+        self._holding = True
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._audio.put(settled)
+        waiting: set[asyncio.Future[Any]] = {settled, self._task}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            return _checked(self._task.result())
+        assert self._settled is not None
+        return self._settled
+
+    def resume(self) -> None:
+        """The pause was none: what was held back is recognised, too."""
+        self._holding = False
+        while self._held:
+            self.push(self._held.popleft())
 
     async def finish(self) -> Transcript:
         """No more audio: the transcript of all of it. Raises :class:`PipelineError` when the recogniser failed."""
         assert self._task is not None
         self._audio.close()
-        result = await self._task
-        if isinstance(result, PipelineError):
-            raise result
-        return result
+        return _checked(await self._task)
 
     async def cancel(self) -> None:
         """Forget the utterance and give the decoder back."""
@@ -72,8 +102,36 @@ class Utterance:
                 waiting = await self._audio.get_all()
             except ChannelClosedError:
                 break
-            partial = await recognition.feed(np.concatenate(waiting))
-            if partial != shown:
-                shown = partial
-                self._on_partial(partial)
-        return await recognition.transcript()
+            for piece in _joined(waiting):
+                if isinstance(piece, asyncio.Future):
+                    self._settled = await recognition.transcript()
+                    if not piece.done():
+                        piece.set_result(None)
+                    continue
+                self._settled = None
+                partial = await recognition.feed(piece)
+                if partial != shown:
+                    shown = partial
+                    self._on_partial(partial)
+        return self._settled or await recognition.transcript()
+
+
+def _joined(items: list[Samples | asyncio.Future[None]]) -> list[Samples | asyncio.Future[None]]:
+    """Neighbouring audio as one piece."""
+    joined: list[Samples | asyncio.Future[None]] = []
+    run: list[Samples] = []
+    for item in items:
+        if not isinstance(item, asyncio.Future):
+            run.append(item)
+            continue
+        if run:
+            joined.append(np.concatenate(run))
+            run = []
+        joined.append(item)
+    return [*joined, np.concatenate(run)] if run else joined
+
+
+def _checked(result: Transcript | PipelineError) -> Transcript:
+    if isinstance(result, PipelineError):
+        raise result
+    return result

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from media.frames import Samples
 from pipelines.ports import TextToSpeech, WordTiming
@@ -16,8 +16,15 @@ from pipelines.voice.normalize import speakable
 class Playout(Protocol):
     """One reply being played; what this stage needs of :class:`media.audio_out.Playout`."""
 
-    started: asyncio.Event
-    ended: asyncio.Event
+    @property
+    def started(self) -> asyncio.Event:
+        """Set when the first sample has been sent."""
+        ...
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when the last sample has been sent, or the rest was silenced."""
+        ...
 
     @property
     def heard_seconds(self) -> float:
@@ -37,11 +44,18 @@ class Playout(Protocol):
         ...
 
 
-class VoiceOut(Protocol):
+P = TypeVar("P", bound=Playout)
+
+
+class VoiceOut(Protocol[P]):
     """Where replies are played; what the conversation needs of :class:`media.audio_out.AudioOut`."""
 
-    def open(self) -> Playout:
-        """Begin a reply."""
+    def prepare(self) -> P:
+        """A reply that can be written to but does not sound yet."""
+        ...
+
+    def play(self, playout: P) -> None:
+        """Let it sound from its beginning; what is left of the last one is silenced."""
         ...
 
     def duck(self, decibels: float) -> None:

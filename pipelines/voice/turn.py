@@ -1,23 +1,43 @@
 """Whose turn is it? Pure: voice events and audio time in, decisions out; no clock, no tasks, no models.
 
-An interruption takes two steps. Voice during a reply lowers the reply at once; it becomes an interruption when the
+**The end of a turn** is decided by how long the pause has lasted, and how long it must last by what is known of the
+turn: a model's judgement of the sound, and the words. Until something is known it must last ``silence_seconds``.
+
+**An interruption takes two steps.** Voice during a reply lowers the reply at once; it becomes an interruption when the
 voice lasts, or when the recogniser hears a word that is more than a listener's "mhm". Otherwise the reply comes back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 
+from pipelines.voice.completeness import Evidence, is_backchannel, pause_needed
 from pipelines.voice.vad import Voice, VoiceStarted
+
+
+class TurnMode(Enum):
+    """Who decides that a turn has ended. The values are the words of the protocol."""
+
+    SEMANTIC_VAD = "semantic_vad"
+    """A pause whose length depends on what was said and how."""
+    SERVER_VAD = "server_vad"
+    """Silence of a fixed length."""
+    MANUAL = "none"
+    """The client, by committing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """Times are audio seconds."""
 
+    mode: TurnMode = TurnMode.SEMANTIC_VAD
     silence_seconds: float = 0.6
-    """Silence that ends a turn."""
+    """Silence that ends a turn: always with ``SERVER_VAD``, and else as long as nothing is known of the turn."""
+    min_delay_seconds: float = 0.17
+    """With ``SEMANTIC_VAD``, the pause after what is surely complete."""
+    max_delay_seconds: float = 1.2
+    """With ``SEMANTIC_VAD``, the pause after what surely is not."""
     prefix_padding_seconds: float = 0.3
     """Audio kept from before the first voice."""
     interrupt_seconds: float = 0.35
@@ -28,15 +48,6 @@ class TurnSettings:
     """Answer by itself when a turn ends."""
     interrupt_response: bool = True
     """Whether speech may interrupt a reply at all; if not, it is answered after the reply."""
-
-
-class TurnMode(Enum):
-    """Who decides that a turn has ended."""
-
-    SERVER_VAD = auto()
-    """Silence of a fixed length."""
-    MANUAL = auto()
-    """The client, by committing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,18 @@ class TurnConfirmed:
     """The voice is a turn and not a cough: ``interrupts`` tells whether it cuts off a reply."""
 
     interrupts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPaused:
+    """The user may have finished: find out, and prepare the answer. ``time`` is where the voice ended."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed:
+    """The user had not finished: what was prepared since :class:`TurnPaused` is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,49 +101,53 @@ class RestoreReply:
     """It was none: bring the reply back."""
 
 
-Decision = TurnBegan | TurnConfirmed | TurnEnded | TurnDropped | DuckReply | RestoreReply
-
-BACKCHANNELS = frozenset(
-    "mhm mm hmm hm uh huh um ah oh yeah yes yep yup right okay ok sure i see really wow good nice true".split()
-)
-"""What listeners say without wanting the floor (Yngve 1970)."""
-
-
-def is_backchannel(text: str) -> bool:
-    """Whether ``text`` is nothing but listener's noises; an empty text is."""
-    words = text.lower().replace(".", " ").replace(",", " ").split()
-    return len(words) <= 3 and all(word in BACKCHANNELS for word in words)
+Decision = TurnBegan | TurnConfirmed | TurnPaused | TurnResumed | TurnEnded | TurnDropped | DuckReply | RestoreReply
 
 
 class TurnMachine:
     """One session's turn-taking. Feed it in audio order: :meth:`voice`, then :meth:`tick`, for every window."""
 
-    def __init__(self, settings: TurnSettings | None = None, mode: TurnMode = TurnMode.SERVER_VAD) -> None:
+    def __init__(self, settings: TurnSettings | None = None) -> None:
         self.settings = settings or TurnSettings()
-        self.mode = mode
         self.replying = False
         """Whether there is a reply to interrupt; the owner sets it."""
         self._began: float | None = None
         self._voice_since: float | None = None
         self._speech_end = 0.0
         self._confirmed = False
+        self._evidence = Evidence()
 
     @property
     def hearing(self) -> bool:
         """Whether a turn of the user is under way."""
         return self._began is not None
 
+    @property
+    def pause_needed(self) -> float:
+        """Seconds the running pause must last to end the turn, by what is known now."""
+        settings = self.settings
+        if settings.mode is not TurnMode.SEMANTIC_VAD:
+            return settings.silence_seconds
+        limits = (settings.min_delay_seconds, settings.silence_seconds, settings.max_delay_seconds)
+        return pause_needed(self._evidence, *limits)
+
     def voice(self, event: Voice) -> list[Decision]:
         """Speech started or paused."""
         if isinstance(event, VoiceStarted):
             self._voice_since = event.time
-            return [] if self.hearing else self._begin(event.time)
+            if not self.hearing:
+                return self._begin(event.time)
+            self._evidence = Evidence()
+            return [TurnResumed()]
         self._voice_since = None
         self._speech_end = event.time
-        if self.hearing and not self._confirmed:
+        if not self.hearing:
+            return []
+        if not self._confirmed:
             self._began = None
             return [RestoreReply(), TurnDropped()]
-        return []
+        self._evidence = Evidence()
+        return [TurnPaused(event.time)]
 
     def tick(self, now: float) -> list[Decision]:
         """Audio time has come to ``now``."""
@@ -138,6 +165,11 @@ class TurnMachine:
         if self.hearing and not self._confirmed and not is_backchannel(text):
             return self._confirm()
         return []
+
+    def judge(self, evidence: Evidence) -> None:
+        """Something has become known about the running pause; what is ``None`` stays as it was."""
+        if self.hearing and self._voice_since is None:
+            self._evidence = self._evidence.with_(evidence)
 
     def commit(self, now: float) -> list[Decision]:
         """The client says that the turn is over."""
@@ -172,8 +204,9 @@ class TurnMachine:
         assert self._began is not None
         if now - self._began >= self.settings.longest_turn_seconds:
             return True
-        silent = self._voice_since is None and now - self._speech_end >= self.settings.silence_seconds
-        return silent and self._confirmed and self.mode is TurnMode.SERVER_VAD
+        if self._voice_since is not None or not self._confirmed or self.settings.mode is TurnMode.MANUAL:
+            return False
+        return now - self._speech_end >= self.pause_needed - 1e-6
 
     def _end(self, now: float) -> list[Decision]:
         still_speaking = self._voice_since is not None

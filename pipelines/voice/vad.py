@@ -1,7 +1,13 @@
-"""Voice-activity probabilities → speech that starts and pauses. Pure: media time in, events out."""
+"""Voice-activity probabilities → speech that starts and pauses. Pure: media time in, events out.
+
+The model alone is not enough at the end of a sentence. It goes on for up to 100 ms after the sound has ended, and it
+lets go of a trailing syllable that is still audible. So the loudness takes part: a pause begins where the sound has
+fallen to the level of the background, and a sound above the background keeps a turn alive.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 
@@ -34,6 +40,39 @@ class SegmenterSettings:
     """Voice must last this long to be believed: a click or a key press does not."""
     pause_seconds: float = 0.06
     """Silence must last this long to be believed: a stop consonant does not."""
+    tail_threshold: float = 0.04
+    """Probability from which a sound above the background still belongs to the speech before it."""
+    tail_seconds: float = 0.5
+    """How long after the last voice that is so."""
+    above_background: float = 2.0
+    """How much louder than the background (RMS) such a sound is."""
+    quiet_below_peak: float = 0.1
+    """What is not louder than this share of the loudest speech of the turn, nor than the background, is silence."""
+
+
+class Background:
+    """The level of the background: the quietest of the last few seconds (minimum statistics, Martin 2001)."""
+
+    _BLOCK = 16
+    _BLOCKS = 6
+    _LOWEST = 20.0
+    """RMS of 16-bit samples below which nothing matters."""
+
+    def __init__(self) -> None:
+        self._minima: deque[float] = deque(maxlen=self._BLOCKS)
+        self._block: list[float] = []
+
+    @property
+    def level(self) -> float:
+        """RMS of the background; the lowest when nothing is known yet."""
+        return max(self._LOWEST, min([*self._minima, *self._block], default=self._LOWEST))
+
+    def add(self, level: float) -> None:
+        """The RMS of the next window."""
+        self._block.append(level)
+        if len(self._block) == self._BLOCK:
+            self._minima.append(min(self._block))
+            self._block.clear()
 
 
 class Segmenter:
@@ -42,20 +81,51 @@ class Segmenter:
     def __init__(self, settings: SegmenterSettings | None = None) -> None:
         self.settings = settings or SegmenterSettings()
         self.speaking = False
-        self._changed_at: float | None = None
+        self._background = Background()
+        self._voiced_since: float | None = None
+        self._silent_since: float | None = None
+        self._quiet_since: float | None = None
+        self._peak = 0.0
+        self._last_voice = -1.0
 
-    def process(self, probability: float, start: float, end: float) -> Voice | None:
-        """Take the probability (0–1) of the window from ``start`` to ``end`` (media seconds)."""
+    def process(self, probability: float, level: float, start: float, end: float) -> Voice | None:
+        """Take the window from ``start`` to ``end`` (media seconds): probability of voice in 0–1, and its RMS."""
         settings = self.settings
-        voiced = probability >= (settings.stop_threshold if self.speaking else settings.start_threshold)
-        if voiced == self.speaking:
-            self._changed_at = None
+        loud = level >= self._background.level * settings.above_background
+        self._background.add(level)
+        self._peak = max(level, self._peak) if self.speaking else 0.0
+        if loud or level > settings.quiet_below_peak * self._peak:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = start
+        tail = loud and probability >= settings.tail_threshold and start - self._last_voice < settings.tail_seconds
+        if not self.speaking:
+            return self._maybe_start(probability, tail, start, end)
+        return self._maybe_pause(probability, tail, start, end)
+
+    def _maybe_start(self, probability: float, tail: bool, start: float, end: float) -> Voice | None:
+        if probability < self.settings.start_threshold and not tail:
+            self._voiced_since = None
             return None
-        if self._changed_at is None:
-            self._changed_at = start
-        needed = settings.pause_seconds if self.speaking else settings.start_seconds
-        if end - self._changed_at < needed - 1e-6:
+        if self._voiced_since is None:
+            self._voiced_since = start
+        needed = self.settings.pause_seconds if tail else self.settings.start_seconds
+        if end - self._voiced_since < needed - 1e-6:
             return None
-        since, self._changed_at = self._changed_at, None
-        self.speaking = voiced
-        return VoiceStarted(since) if voiced else VoicePaused(since)
+        self.speaking, self._silent_since, self._last_voice = True, None, end
+        return VoiceStarted(self._voiced_since)
+
+    def _maybe_pause(self, probability: float, tail: bool, start: float, end: float) -> Voice | None:
+        voiced = probability >= self.settings.stop_threshold
+        if voiced:
+            self._last_voice = end
+        if voiced or tail:
+            self._silent_since = None
+            return None
+        if self._silent_since is None:
+            self._silent_since = start
+        if end - self._silent_since < self.settings.pause_seconds - 1e-6:
+            return None
+        since = self._silent_since if self._quiet_since is None else min(self._silent_since, self._quiet_since)
+        self.speaking, self._voiced_since, self._silent_since = False, None, None
+        return VoicePaused(max(since, self._last_voice - 0.15))

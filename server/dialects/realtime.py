@@ -14,7 +14,6 @@ from typing import Any
 from pipelines.errors import PipelineError
 from pipelines.ports import Detection
 from pipelines.vision.events import SceneChanged
-from pipelines.voice.conversation import ConversationSettings, new_id
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
@@ -32,6 +31,8 @@ from pipelines.voice.events import (
     UserTurn,
     VoiceEvent,
 )
+from pipelines.voice.replies import new_id
+from pipelines.voice.settings import ConversationSettings
 
 Json = dict[str, Any]
 
@@ -91,9 +92,7 @@ class RealtimeEvents:
                 details = {"type": "failed", "error": _error(event.error)}
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
-                parts = {name: _ms(seconds) for name, seconds in event.parts.items()}
-                total = _ms(event.voice_to_voice)
-                return [_event("turn.latency", response_id=event.response_id, voice_to_voice_ms=total, parts=parts)]
+                return [self._latency(event)]
             case SceneChanged():
                 objects = [_object(detection) for detection in event.objects]
                 return [_event("vision.changed", scene=event.scene, objects=objects)]
@@ -156,6 +155,16 @@ class RealtimeEvents:
     def _item_added(self, item: Json) -> list[Json]:
         previous, self._last_item = self._last_item, item["id"]
         return [_event("conversation.item.added", item=item, previous_item_id=previous)]
+
+    @staticmethod
+    def _latency(event: TurnLatency) -> Json:
+        return _event(
+            "turn.latency",
+            response_id=event.response_id,
+            voice_to_voice_ms=_ms(event.voice_to_voice),
+            parts={name: _ms(seconds) for name, seconds in event.parts.items()},
+            saved_ms=_ms(event.saved),
+        )
 
     # ------------------------------------------------------------------------------------------------ the answer
 
@@ -293,7 +302,7 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
                 "input": {
                     "transcription": {"model": models["listen"]},
                     "turn_detection": {
-                        "type": "server_vad",
+                        "type": turn.mode.value,
                         "threshold": settings.segmenter.start_threshold,
                         "prefix_padding_ms": _ms(turn.prefix_padding_seconds),
                         "silence_duration_ms": _ms(turn.silence_seconds),

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from pipelines.voice.conversation import Conversation, ConversationSettings
+from pipelines.voice.conversation import Conversation
+from pipelines.voice.settings import ConversationSettings
 from server.dialects.realtime import Json, error_event
 
 LARGEST_EVENT = 64 * 1024
@@ -166,13 +167,13 @@ class RealtimeClient:
             case ItemCreate():
                 conversation.add_text("\n".join(part.text for part in event.item.content), event.item.id)
             case ResponseCreate():
-                conversation.respond(instructions=event.response.instructions if event.response else None)
+                conversation.replies.respond(instructions=event.response.instructions if event.response else None)
             case ResponseCancel():
-                if not conversation.interrupt("client_cancelled"):
+                if not conversation.replies.interrupt("client_cancelled"):
                     message = "there is no response to cancel"
                     self._send(error_event("response_cancel_not_active", message, event_id=event.event_id))
             case OutputClear():
-                conversation.interrupt("client_cancelled")
+                conversation.replies.interrupt("client_cancelled")
             case InputCommit():
                 if not conversation.commit():
                     message = "nobody is speaking: there is no audio to commit"

@@ -166,15 +166,20 @@ class FakeOut:
 
     def __init__(self) -> None:
         self.playouts: list[FakePlayout] = []
+        """What sounds or has sounded."""
+        self.prepared = 0
         self.ducks: list[float] = []
         self.flushes = 0
 
-    def open(self) -> FakePlayout:
+    def prepare(self) -> FakePlayout:
         def flushed() -> None:
             self.flushes += 1
 
-        self.playouts.append(FakePlayout(flushed))
-        return self.playouts[-1]
+        self.prepared += 1
+        return FakePlayout(flushed)
+
+    def play(self, playout: FakePlayout) -> None:
+        self.playouts.append(playout)
 
     def duck(self, decibels: float) -> None:
         self.ducks.append(decibels)

@@ -12,7 +12,7 @@ import pytest
 from media.channel import Channel
 from media.frames import AudioChunk
 from pipelines.errors import ThinkError
-from pipelines.voice.conversation import Conversation, ConversationSettings, VoiceEngines
+from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
     ReplyAudioStarted,
@@ -28,6 +28,8 @@ from pipelines.voice.events import (
     TurnLatency,
     UserTurn,
 )
+from pipelines.voice.replies import Surroundings
+from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.turn import TurnSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeOut, FakeRecognizer, FakeVoice, LoudnessVad, crashed
@@ -46,14 +48,10 @@ class Scene:
         self.audio: Channel[AudioChunk] = Channel(1000)
         self._time = 0.0
         self.seen = "one person"
-        self.conversation = Conversation(
-            VoiceEngines(LoudnessVad(), stt, llm, tts),
-            settings,
-            self.out,
-            self.events.append,
-            self.clock,
-            lambda: self.seen,
+        around = Surroundings(
+            VoiceEngines(LoudnessVad(), stt, llm, tts), self.out, self.events.append, self.clock, lambda: self.seen
         )
+        self.conversation = Conversation(around, settings)
 
     async def say(self, seconds: float, loud: bool = True) -> None:
         for _ in range(round(seconds / 0.02)):
@@ -78,7 +76,7 @@ class Scene:
         return [(item.role, item.text) for item in self.conversation.history.items]
 
 
-async def settle(rounds: int = 20) -> None:
+async def settle(rounds: int = 60) -> None:
     """Let every task that can go on do so."""
     for _ in range(rounds):
         await asyncio.sleep(0)
@@ -119,7 +117,7 @@ async def test_one_turn_in_order():
             ReplyAudioStopped,
         ]
         assert s.remembered == [("user", "what is the weather"), ("assistant", "It is fine.")]
-        assert not s.conversation.replying
+        assert not s.conversation.replies.active
 
 
 async def test_words_are_shown_while_the_user_speaks():
@@ -253,7 +251,7 @@ async def test_a_failing_model_is_told_and_the_next_turn_works():
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ReplyFailed).error.code == "llm_unreachable"
-        assert not s.conversation.replying
+        assert not s.conversation.replies.active
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ReplyText).text == "Hi."
@@ -264,12 +262,14 @@ async def test_a_failing_voice_is_told():
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ReplyFailed).error.stage == "speak"
-        assert not s.conversation.replying
+        assert not s.conversation.replies.active
 
 
 async def test_speech_that_may_not_interrupt_is_answered_afterwards():
     settings = ConversationSettings(turn=TurnSettings(interrupt_response=False))
-    async with scene("tell me a story", "and then", answers=("Once upon a time.", "The end."), settings=settings) as s:
+    async with scene(
+        "tell me a story", "what happened next", answers=("Once upon a time.", "The end."), settings=settings
+    ) as s:
         await s.say(1.0)
         await s.hush(0.8)
         await s.say(1.0)
@@ -287,7 +287,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
         await s.say(1.0)
         await s.hush(0.8)
         assert s.llm.requests == []
-        s.conversation.respond()
+        s.conversation.replies.respond()
         await settle()
         assert len(s.llm.requests) == 1
 
@@ -295,7 +295,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
 async def test_typed_messages_are_answered():
     async with scene(answers=("Hi.",)) as s:
         s.conversation.add_text("hello there")
-        s.conversation.respond()
+        s.conversation.replies.respond()
         await settle()
         assert s.last(UserTurn).spoken is False
         assert s.last(ReplyText).text == "Hi."
@@ -304,12 +304,12 @@ async def test_typed_messages_are_answered():
 async def test_client_cancels():
     async with scene(answers=("Once upon a time there was a king.",)) as s:
         s.conversation.add_text("a story please")
-        s.conversation.respond()
+        s.conversation.replies.respond()
         await settle()
         s.out.playouts[0].play(0.5)
-        assert s.conversation.interrupt("client_cancelled")
+        assert s.conversation.replies.interrupt("client_cancelled")
         assert s.last(ReplyInterrupted).heard == "Once upon"
-        assert not s.conversation.interrupt("client_cancelled")
+        assert not s.conversation.replies.interrupt("client_cancelled")
 
 
 async def test_without_context_only_the_last_message_is_shown():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pipelines.voice.completeness import is_backchannel
 from pipelines.voice.turn import (
     DuckReply,
     RestoreReply,
@@ -13,8 +16,9 @@ from pipelines.voice.turn import (
     TurnEnded,
     TurnMachine,
     TurnMode,
+    TurnPaused,
+    TurnResumed,
     TurnSettings,
-    is_backchannel,
 )
 from pipelines.voice.vad import Segmenter, SegmenterSettings, VoicePaused, VoiceStarted
 
@@ -24,7 +28,7 @@ WINDOW = 0.032
 class Stage:
     """Plays a script of voice and silence through segmenter and machine, and notes what was decided and when."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.machine = TurnMachine(TurnSettings(**settings))
         self.segmenter = Segmenter()
         self.now = 0.0
@@ -33,7 +37,7 @@ class Stage:
     def say(self, seconds: float, probability: float = 0.95) -> Stage:
         for _ in range(round(seconds / WINDOW)):
             start, self.now = self.now, self.now + WINDOW
-            voice = self.segmenter.process(probability, start, self.now)
+            voice = self.segmenter.process(probability, 1000.0 if probability > 0.5 else 1.0, start, self.now)
             if voice is not None:
                 self.log += self.machine.voice(voice)
             self.log += self.machine.tick(self.now)
@@ -56,13 +60,14 @@ class Stage:
 
     @property
     def kinds(self) -> list[type]:
-        return [type(decision) for decision in self.log]
+        """The decisions but for pauses within a turn."""
+        return [type(decision) for decision in self.log if not isinstance(decision, TurnPaused | TurnResumed)]
 
 
 def test_a_sentence_is_a_turn():
     stage = Stage().hush(1).say(1.5).hush(1)
     assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded]
-    began, confirmed, ended = stage.log
+    began, confirmed, _, ended = stage.log
     assert began.time == pytest.approx(1.0 - 0.3, abs=WINDOW)
     assert confirmed == TurnConfirmed(False)
     assert ended.speech_end == pytest.approx(2.5, abs=0.05)
@@ -154,8 +159,7 @@ def test_commit_without_speech_is_nothing():
 
 
 def test_manual_turns_wait_for_the_commit():
-    stage = Stage()
-    stage.machine.mode = TurnMode.MANUAL
+    stage = Stage(mode=TurnMode.MANUAL)
     stage.say(1).hush(3)
     assert stage.kinds == [TurnBegan, TurnConfirmed]
     assert isinstance(stage.machine.commit(stage.now)[-1], TurnEnded)
@@ -175,9 +179,10 @@ def test_clear_of_an_unclear_interruption_brings_the_reply_back():
 
 def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
     segmenter = Segmenter(SegmenterSettings())
-    assert all(segmenter.process(0.45, n * WINDOW, (n + 1) * WINDOW) is None for n in range(20))
+    assert all(segmenter.process(0.45, 1.0, n * WINDOW, (n + 1) * WINDOW) is None for n in range(20))
     events = [
-        segmenter.process(p, n * WINDOW, (n + 1) * WINDOW) for n, p in enumerate([0.9] * 4 + [0.4] * 10 + [0.1] * 3)
+        segmenter.process(p, 1.0, n * WINDOW, (n + 1) * WINDOW)
+        for n, p in enumerate([0.9] * 4 + [0.4] * 10 + [0.1] * 3)
     ]
     assert [e for e in events if e] == [VoiceStarted(0.0), VoicePaused(pytest.approx(14 * WINDOW))]
 

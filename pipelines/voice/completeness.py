@@ -1,0 +1,79 @@
+"""Has the speaker finished? What the words and the sound say about it, and how long to wait accordingly. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BACKCHANNELS = frozenset(
+    "mhm mm hmm hm uh huh um ah oh yeah yes yep yup right okay ok sure i see really wow good nice true".split()
+)
+"""What listeners say without wanting the floor (Yngve 1970)."""
+
+_UNFINISHED = frozenset(
+    "a an the and or but so because if when while that which who whose where than then as of to in on at by for from "
+    "with without about into my your his her its our their is are was were am be been being will would can could "
+    "should may might must do does did have has had not very really just um uh er hmm well like also plus minus times "
+    "whether although unless until since between i'm you're we're they're i'd i'll there's it's".split()
+)
+"""Words that a speaker hardly ever ends on."""
+
+_DIGITS = frozenset("zero oh one two three four five six seven eight nine double triple hundred thousand point".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a pause; ``None`` where nothing is."""
+
+    sound: float | None = None
+    """A turn detector's probability (0–1) that the turn is complete."""
+    text: str | None = None
+    """The words of the turn so far."""
+
+    def with_(self, other: Evidence) -> Evidence:
+        """This evidence with what ``other`` knows put over it."""
+        return Evidence(
+            self.sound if other.sound is None else other.sound, self.text if other.text is None else other.text
+        )
+
+
+def is_backchannel(text: str) -> bool:
+    """Whether ``text`` is nothing but listener's noises; an empty text is."""
+    words = _words(text)
+    return len(words) <= 3 and all(word in BACKCHANNELS for word in words)
+
+
+def trails_off(text: str) -> bool:
+    """Whether the words ask to be continued: a conjunction, an article, a filler, a number being dictated."""
+    words = _words(text)
+    if not words or text.rstrip().endswith((".", "!", "?")):
+        return False
+    if words[-1] in _UNFINISHED:
+        return True
+    return len(words) >= 3 and all(word in _DIGITS for word in words[-3:])
+
+
+def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: float) -> float:
+    """Seconds a pause must last to end the turn.
+
+    ``usual`` when the sound has not been judged. A judgement moves it between ``shortest`` (surely complete) and
+    ``longest`` (surely not). Nearly all mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9
+    comes down to the shortest. Words that trail off never get less than the middle of usual and longest.
+    """
+    needed = usual
+    if evidence.sound is not None:
+        needed = _between(evidence.sound, shortest, usual, longest)
+    if evidence.text is not None and trails_off(evidence.text):
+        needed = max(needed, (usual + longest) / 2)
+    return needed
+
+
+def _between(sound: float, shortest: float, usual: float, longest: float) -> float:
+    if sound >= 0.9:
+        return shortest + (min(usual, 2 * shortest) - shortest) * max(0.0, (0.94 - sound) / 0.04)
+    if sound >= 0.5:
+        return min(usual, 2 * shortest) + (usual - min(usual, 2 * shortest)) * (0.9 - sound) / 0.4
+    return usual + (longest - usual) * (0.5 - sound) / 0.5
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip(".,!?;:\"'()…—-") for word in text.lower().replace("’", "'").split() if word.strip(".,!?;:—-…")]

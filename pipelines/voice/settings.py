@@ -1,0 +1,37 @@
+"""The engines and the settings of one conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipelines.ports import LanguageModel, SpeechProbability, SpeechToText, TextToSpeech, TurnDetector
+from pipelines.voice.tts import VoiceSettings
+from pipelines.voice.turn import TurnSettings
+from pipelines.voice.vad import SegmenterSettings
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceEngines:
+    """The engines a conversation uses; shared by all sessions."""
+
+    vad: SpeechProbability
+    stt: SpeechToText
+    llm: LanguageModel
+    tts: TextToSpeech
+    turn: TurnDetector | None = None
+    """Judges from the sound whether a turn is finished; without one the words and the pause decide."""
+
+
+@dataclass(slots=True)
+class ConversationSettings:
+    """What a session may change while it runs."""
+
+    instructions: str = ""
+    voice: VoiceSettings = field(default_factory=VoiceSettings)
+    turn: TurnSettings = field(default_factory=TurnSettings)
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+    max_tokens: int = 256
+    preserve_context: bool = True
+    """Whether earlier turns are shown to the language model."""
+    speculate: bool = True
+    """Whether the answer is prepared while the end of the turn is still being decided."""
