@@ -112,6 +112,10 @@ class TurnDetector(Protocol):
         """Chance in 0–1 that the turn held by ``samples`` (16 kHz, up to 8 s) is finished."""
         ...
 
+    async def close(self) -> None:
+        """End workers."""
+        ...
+
 
 # ---------------------------------------------------------------------------------------------------- think
 

@@ -17,6 +17,7 @@ from pipelines.engines.openai_chat import OpenAIChat, discover
 from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.silero import SileroVad
+from pipelines.engines.smart_turn import SmartTurn
 from pipelines.errors import DefinitionError, ModelError, PipelineError
 from pipelines.models.store import ModelStore
 from pipelines.ports import DetectionKind, LanguageModel, SpeechToText, TextToSpeech, VisionDetector
@@ -95,6 +96,8 @@ class Engines:
         await self.voice.stt.close()
         await self.voice.llm.close()
         await self.voice.tts.close()
+        if self.voice.turn is not None:
+            await self.voice.turn.close()
         self.vision_worker.close()
         self.drawing_worker.close()
 
@@ -122,19 +125,31 @@ class _Builder:
     async def build(self) -> Engines:
         vad = await asyncio.to_thread(SileroVad)
         self._note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
+        turn = await asyncio.to_thread(self._turn_detector)
         stt = await self._listen()
         llm = await self._think()
         tts = await asyncio.to_thread(self._speak)
         vision_worker = Worker("vision", threads=self._settings.vision_threads)
         vision = await self._watch()
         return Engines(
-            VoiceEngines(vad, stt, llm, tts),
+            VoiceEngines(vad, stt, llm, tts, turn),
             vision,
             vision_worker,
             Worker("drawing", threads=self._settings.vision_threads),
             self._pipeline,
             self._choices,
         )
+
+    def _turn_detector(self) -> SmartTurn | None:
+        store = ModelStore(self._settings.model_cache, self._settings.models)
+        try:
+            engine = SmartTurn(store.ensure("smart-turn", self._say).path)
+        except PipelineError as error:
+            reason = f"no turn detector: {error.message}; words and pauses decide when a turn is over"
+            self._note("turn", "rules", reason, ok=False)
+            return None
+        self._note("turn", engine.name, "judges from the sound whether you have finished")
+        return engine
 
     async def _listen(self) -> SpeechToText:
         stage = self._stage("audio_to_text", ("pocketsphinx",))

@@ -50,7 +50,7 @@ class SmartTurn:
         """Chance in 0–1 that the turn held by ``samples`` (16 kHz; the last 8 s count) is finished."""
         return await self._worker.run(self._judge, samples)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the thread. Idempotent."""
         self._worker.close()
 
