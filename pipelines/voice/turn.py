@@ -34,7 +34,7 @@ class TurnSettings:
     mode: TurnMode = TurnMode.SEMANTIC_VAD
     silence_seconds: float = 0.6
     """Silence that ends a turn: always with ``SERVER_VAD``, and else as long as nothing is known of the turn."""
-    min_delay_seconds: float = 0.17
+    min_delay_seconds: float = 0.15
     """With ``SEMANTIC_VAD``, the pause after what is surely complete."""
     max_delay_seconds: float = 1.2
     """With ``SEMANTIC_VAD``, the pause after what surely is not."""
