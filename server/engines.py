@@ -81,6 +81,7 @@ class Engines:
             voice=VoiceSettings(speaking.get("voice"), float(speaking.get("speed", 1.0))),
             max_tokens=int(thinking.get("max_tokens", 256)),
             preserve_context=self.pipeline.options.preserve_context,
+            speculate=self.pipeline.options.latency_critical,
         )
 
     def status(self) -> list[dict[str, Any]]:

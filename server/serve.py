@@ -26,24 +26,27 @@ async def serve(settings: Settings, console: Console) -> None:
         level=settings.log_level.upper(), format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
     logging.getLogger("aioice").setLevel(logging.WARNING)
-    console.print("Loading engines …")
-    engines = await build_engines(settings, console.print)
-    runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
-    try:
-        await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port)
+    with _stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
+        console.print("Loading engines …")
+        engines = await build_engines(settings, console.print)
+        runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
         try:
-            await site.start()
-        except OSError as error:
-            raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
-        console.print(_table(engines))
-        console.print(f"visavis is ready: [bold]{_url(runner, settings)}[/bold]   (Ctrl-C to stop)")
-        with _stop_signals() as stop:
+            await runner.setup()
+            await _listen(runner, settings)
+            console.print(_table(engines))
+            console.print(f"visavis is ready: [bold]{_url(runner, settings)}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
-        console.print("Stopping …")
-    finally:
-        await runner.cleanup()
-        await engines.close()
+            console.print("Stopping …")
+        finally:
+            await runner.cleanup()
+            await engines.close()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
 
 
 def _table(engines: Engines) -> Table:

@@ -1,0 +1,78 @@
+"""The process: starts, says where it is, and ends politely with nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVE = (sys.executable, "-m", "server", "serve", "--port", "0")
+
+
+async def start(*flags: str) -> asyncio.subprocess.Process:
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    return await asyncio.create_subprocess_exec(
+        *SERVE, *flags, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
+    seen = ""
+    assert process.stdout is not None
+    async with asyncio.timeout(40):
+        while text not in seen:
+            line = await process.stdout.readline()
+            assert line, f"ended without {text!r}:\n{seen}"
+            seen += line.decode()
+    return seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+async def test_sigterm_ends_it_and_its_children():
+    process = await start("--profile", "embedded")
+    try:
+        seen = await read_until(process, "visavis is ready: http://127.0.0.1:")
+        assert "pocketsphinx" in seen
+        offspring = children(process.pid)
+        assert offspring
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            rest, _ = await process.communicate()
+        assert process.returncode == 0, rest.decode()
+        assert "Traceback" not in rest.decode()
+        assert not [pid for pid in offspring if is_alive(pid)]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--host", "0.0.0.0"), "API key"),
+        (("--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
+        (("--profile", "fast"), "invalid choice"),
+    ],
+)
+async def test_bad_flags_end_with_one_line(flags, said):
+    process = await start(*flags)
+    output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert said in output.decode()
+    assert "Traceback" not in output.decode()

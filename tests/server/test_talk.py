@@ -1,0 +1,78 @@
+"""The headless client: against the real server, and what it says when things go wrong."""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from media.opus import RATE
+from server.settings import SettingsError
+from server.talk import TalkOptions, Transcript, read_sound, talk, write_wav
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.peer import loud
+
+
+async def test_says_a_file_and_saves_the_answer(serve, tmp_path):
+    question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
+    write_wav(question, np.concatenate([np.zeros(RATE // 2, np.int16), loud(0.8)]))
+    url, _ = await serve(fake_engines(stt=FakeRecognizer("hello there"), llm=FakeModel("Hello to you.")))
+    said = io.StringIO()
+    transcript = await talk(TalkOptions(question, answer, url), Console(file=said))
+    (turn,) = transcript.turns
+    assert (turn.user, turn.assistant) == ("hello there", "Hello to you.")
+    assert turn.latency_ms is not None
+    assert "Hello to you." in said.getvalue()
+    assert not turn.interrupted
+    with wave.open(str(answer)) as file:
+        assert file.getframerate() == RATE
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    assert (np.abs(samples.astype(int)) > 3000).sum() > RATE // 4
+
+
+async def test_no_server_is_told(tmp_path):
+    question = tmp_path / "question.wav"
+    write_wav(question, loud(0.2))
+    with pytest.raises(SettingsError, match="no visavis at"):
+        await talk(TalkOptions(question, None, "http://127.0.0.1:9"), Console(quiet=True))
+
+
+async def test_a_refusal_is_told(serve, tmp_path):
+    question = tmp_path / "question.wav"
+    write_wav(question, loud(0.2))
+    url, _ = await serve(api_key="secret")
+    with pytest.raises(SettingsError, match="refused: give the server's key"):
+        await talk(TalkOptions(question, None, url), Console(quiet=True))
+
+
+@pytest.mark.parametrize("content", [None, b"this is no sound"])
+def test_a_file_that_is_no_sound_is_told(tmp_path, content):
+    path = tmp_path / "x.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"x\.wav cannot be read"):
+        read_sound(path)
+
+
+def test_interruptions_and_failures_are_in_the_transcript():
+    transcript = Transcript()
+    for event in (
+        {"type": "input_audio_buffer.speech_started", "item_id": "u"},
+        {"type": "conversation.item.input_audio_transcription.completed", "item_id": "u", "transcript": "hi"},
+        {"type": "response.created"},
+        {"type": "response.output_audio_transcript.delta", "delta": "Hello you"},
+        {"type": "output_audio_buffer.started"},
+        {"type": "output_audio_buffer.cleared"},
+        {"type": "response.done", "response": {"status": "cancelled"}},
+        {"type": "conversation.item.truncated", "transcript": "Hello"},
+    ):
+        transcript.take(event)
+    assert transcript.idle
+    assert (transcript.turns[0].assistant, transcript.turns[0].interrupted) == ("Hello", True)
+    failed = {"status": "failed", "status_details": {"error": {"message": "no answer in 15 s"}}}
+    transcript.take({"type": "response.done", "response": failed})
+    assert transcript.errors == ["no answer in 15 s"]
