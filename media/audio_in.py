@@ -1,11 +1,14 @@
 """A remote audio track → chunks of mono, in order and without holes, as the packets arrive.
 
 Packets are decoded here and not by aiortc (see :mod:`media.receive`): nothing is held back but what waits behind a gap.
+There is one timeline: the RTP timestamp of the next sample to deliver. Whatever lies between it and the next packet's
+timestamp is missing, be it lost, broken, or a pause of the sender (DTX), and is made up once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import av
 import numpy as np
@@ -17,18 +20,22 @@ from media.channel import Channel
 from media.clock import Clock
 from media.conceal import Concealer
 from media.frames import AudioChunk, Samples, silence
-from media.opus import FRAME, RATE
+from media.opus import RATE
 from media.receive import take_audio
-from media.reorder import Lost, Received, ReorderBuffer
-from media.resample import mono
+from media.reorder import Received, ReorderBuffer, signed
+from media.resample import Resampler, mono
 
 STALL_SECONDS = 0.2
-"""Without a packet for this long, silence is made up: turn-taking counts audio time and must not stand still when a
-client mutes by sending nothing (DTX, a removed track)."""
-LONGEST_PAUSE_SECONDS = 1.0
-"""A jump of the sender's timestamps (DTX) is filled with silence up to this length."""
-LONGEST_CONCEALED_SECONDS = 0.5
-"""A longer loss is filled with silence after this."""
+"""Without a packet for this long, silence is made up as time passes: turn-taking counts audio time and must not stand
+still when a client mutes by sending nothing (DTX, a removed track)."""
+LARGEST_GAP_SECONDS = 2.0
+"""A timestamp further than this from the timeline means that the sender set its clock anew, not that audio is missing:
+longer pauses are made up while they last."""
+SETTLED_SECONDS = 1.5
+"""Silence made up for packets that come after all is given back when it has been quiet for this long: longer than the
+silence that ends a turn, which must not be shortened."""
+QUIET_PEAK = 330
+"""Largest sample (−40 dB of full scale) of a frame that is quiet."""
 CAPACITY_CHUNKS = 250
 """5 s of 20 ms chunks may wait for the conversation before the oldest are dropped."""
 _CHECK_SECONDS = 0.1
@@ -45,100 +52,121 @@ class AudioIn:
         self.chunks: Channel[AudioChunk] = Channel(CAPACITY_CHUNKS)
         self.order = ReorderBuffer()
         self.concealer = Concealer(RATE)
+        self.broken = 0
+        """Packets that could not be decoded."""
         self.stalled_seconds = 0.0
         """Silence made up while nothing arrived."""
         self._receiver = receiver
         self._rate = rate
         self._clock = clock
         self._decoder = _opus_decoder()
-        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=rate) if rate != RATE else None
-        self._timer: asyncio.TimerHandle | None = None
+        self._resampler = Resampler(rate)
+        self._gap = asyncio.Event()
+        self._ssrc: int | None = None
         self._delivered = 0
-        self._position = 0
-        """RTP timestamp (from the first packet) up to which audio has been delivered."""
-        self._arrival: float | None = None
-        self._made_up = 0
+        self._timestamp: int | None = None
+        """RTP timestamp of the next sample to deliver."""
+        self._heard_at: float | None = None
+        """When the last packet was played, on the clock."""
+        self._covered_until = 0.0
+        """The time on the clock up to which there is audio."""
+        self._quiet = 0
+        """Samples of quiet so far while there is silence to give back."""
         take_audio(receiver, self.packet)
 
     async def run(self) -> None:
         """Watch over the track until it ends; the packets themselves are handled as they arrive."""
-        watch = asyncio.create_task(self._watch())
         try:
-            while True:
-                await self._receiver.track.recv()
-        except MediaStreamError:
-            pass
+            async with asyncio.TaskGroup() as tasks:
+                watching = [tasks.create_task(self._fill_stalls()), tasks.create_task(self._give_up_gaps())]
+                with suppress(MediaStreamError):
+                    while True:
+                        await self._receiver.track.recv()
+                for task in watching:
+                    task.cancel()
         finally:
-            watch.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._play_all(self.order.restart())
             self.chunks.close()
 
-    def packet(self, sequence: int, timestamp: int, payload: bytes) -> None:
-        """One Opus packet has arrived."""
-        self._arrival = now = self._clock.now()
-        self._take(self.order.add(sequence, timestamp, payload, now))
-        self._set_timer(now)
-
-    def _take(self, items: list[Received | Lost]) -> None:
-        for item in items:
-            if isinstance(item, Lost):
-                self._conceal(item.packets * FRAME)
-            else:
-                self._play(item)
-
-    def _play(self, packet: Received) -> None:
-        gap = packet.timestamp - self._position
-        if gap > 0:  # the sender paused; what was made up for it meanwhile counts
-            wanted = min(gap, round(LONGEST_PAUSE_SECONDS * RATE)) - self._made_up
-            self._deliver(silence(wanted / RATE, RATE))
-        self._made_up = 0
-        try:
-            frames = self._decoder.decode(av.Packet(packet.payload))
-        except av.FFmpegError:  # a broken packet is a lost one
-            self._position = packet.timestamp
-            self._conceal(FRAME)
+    def packet(self, ssrc: int, sequence: int, timestamp: int, payload: bytes) -> None:
+        """One Opus packet has arrived (an empty one only takes its place in the order). Ignored after the end."""
+        if self.chunks.closed:
             return
-        samples = np.concatenate([mono(frame) for frame in frames]) if frames else silence(0, RATE)
-        self._position = packet.timestamp + len(samples)
-        self._deliver(self.concealer.received(samples))
+        if ssrc != self._ssrc:
+            self._play_all(self.order.restart())
+            self._ssrc = ssrc
+        self._play_all(self.order.add(sequence, timestamp, payload, self._clock.now()))
+        if self.order.deadline is not None:
+            self._gap.set()
 
-    def _conceal(self, count: int) -> None:
-        self._position += count
-        concealed = min(count, round(LONGEST_CONCEALED_SECONDS * RATE))
-        self._deliver(self.concealer.lost(concealed))
-        self._deliver(silence((count - concealed) / RATE, RATE))
+    def _play_all(self, packets: list[Received]) -> None:
+        for packet in packets:
+            samples = self._decode(packet.payload)
+            if len(samples):
+                self._play(packet.timestamp, samples)
 
-    async def _watch(self) -> None:
+    def _play(self, timestamp: int, samples: Samples) -> None:
+        """Deliver a decoded packet at its place on the timeline, and before it whatever is missing up to there."""
+        self._heard_at = self._clock.now()
+        self._covered_until = self._heard_at + len(samples) / RATE
+        missing = self._missing_before(timestamp)
+        if missing > 0:
+            self._deliver(self.concealer.lost(missing))
+        samples = self.concealer.received(samples)
+        self._deliver(self._give_back(samples, -missing))
+
+    def _missing_before(self, timestamp: int) -> int:
+        """Samples between the timeline and ``timestamp``; negative when silence was made up that was not missing."""
+        missing = 0 if self._timestamp is None else signed(timestamp - self._timestamp, 32)
+        if self._timestamp is None or abs(missing) > LARGEST_GAP_SECONDS * RATE:
+            self._timestamp, missing = timestamp, 0
+        return missing
+
+    def _give_back(self, samples: Samples, surplus: int) -> Samples:
+        """``samples`` without the first ``surplus`` of them, if it has been quiet long enough for nobody to notice."""
+        if surplus <= 0:
+            self._quiet = 0
+            return samples
+        loud = max(int(samples.max()), -int(samples.min())) > QUIET_PEAK
+        self._quiet = 0 if loud else self._quiet + len(samples)
+        return samples[surplus:] if self._quiet >= SETTLED_SECONDS * RATE else samples
+
+    def _decode(self, payload: bytes) -> Samples:
+        """Mono at 48 kHz; nothing when the packet is empty or broken: the next timestamp will tell what is missing."""
+        if not payload:  # to the codec an empty packet is the end of the stream, for good
+            return silence(0, RATE)
+        try:
+            frames = self._decoder.decode(av.Packet(payload))
+        except av.FFmpegError:
+            self.broken += 1
+            return silence(0, RATE)
+        return np.concatenate([silence(0, RATE), *(mono(frame) for frame in frames)])
+
+    async def _fill_stalls(self) -> None:
         while True:
             await self._clock.sleep(_CHECK_SECONDS)
-            self.order.relax()
             now = self._clock.now()
-            if self._arrival is not None and now - self._arrival - self._made_up / RATE >= STALL_SECONDS:
-                self.stalled_seconds += STALL_SECONDS
-                self._made_up += round(STALL_SECONDS * RATE)
-                self._deliver(silence(STALL_SECONDS, RATE))
+            if self._heard_at is None or now - self._heard_at < STALL_SECONDS - 1e-9:
+                continue
+            since = max(self._covered_until, now - LARGEST_GAP_SECONDS)
+            missing = round((now - since) * RATE)
+            self._covered_until = since + missing / RATE
+            self.stalled_seconds += missing / RATE
+            self._deliver(self.concealer.lost(missing))
 
-    def _set_timer(self, now: float) -> None:
+    async def _give_up_gaps(self) -> None:
         """Give up a gap when its time has come even if nothing else arrives."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.order.deadline is not None:
-            delay = max(0.0, self.order.deadline - now)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        now = self._clock.now()
-        self._take(self.order.expire(now))
-        self._set_timer(now)
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            while (deadline := self.order.deadline) is not None:
+                await self._clock.sleep(deadline - self._clock.now())
+                self._play_all(self.order.expire(self._clock.now()))
 
     def _deliver(self, samples: Samples) -> None:
-        if self._resampler is not None and len(samples):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
-            frame.sample_rate = RATE
-            samples = np.concatenate([silence(0, 1), *(mono(part) for part in self._resampler.resample(frame))])
+        assert self._timestamp is not None
+        self._timestamp = (self._timestamp + len(samples)) % 2**32
+        samples = self._resampler.push(samples, RATE)
         if len(samples):
             self.chunks.put(AudioChunk(samples, self._rate, self._delivered / self._rate))
             self._delivered += len(samples)

@@ -11,100 +11,114 @@ from numpy.typing import NDArray
 
 from media.frames import Samples
 
-_HISTORY_SECONDS = 0.045
+_Wave = NDArray[np.float32]
+
 _SHORTEST_PERIOD_SECONDS = 1 / 400
 _LONGEST_PERIOD_SECONDS = 1 / 66
+_HISTORY_SECONDS = 0.04
+"""Twice the longest period, and an overlap."""
 _OVERLAP_SECONDS = 0.004
-_FADE_SECONDS = 0.06
+_MEET_SECONDS = 0.001
+"""What is made up begins where the sound stopped, and goes over to its own course in this time."""
 _STEADY_SECONDS = 0.01
 """The first 10 ms of a loss are not attenuated."""
+_FADE_SECONDS = 0.06
+"""After this nothing is left: repeating longer sounds like a machine, and a recogniser would hear words in it."""
+_SEARCH_RATE = 12_000
+"""Hertz; the pitch is looked for roughly at this rate first."""
+_VOICED = 0.5
+"""Correlation below which there is no pitch; noise repeated at a short period would buzz."""
 
 
 class Concealer:
     """One stream at ``rate`` hertz. Give it what arrives and what is missing, in order; it returns what to play."""
 
     def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._overlap = round(_OVERLAP_SECONDS * rate)
-        self._history = np.zeros(round(_HISTORY_SECONDS * rate), np.float32)
-        self._period: NDArray[np.float32] | None = None
-        self._step = 0.0
-        self._concealed = 0
         self.concealed_samples = 0
         """Total length of what was made up."""
+        self._shortest = round(_SHORTEST_PERIOD_SECONDS * rate)
+        self._longest = round(_LONGEST_PERIOD_SECONDS * rate)
+        self._overlap = round(_OVERLAP_SECONDS * rate)
+        self._meet = np.linspace(1, 0, round(_MEET_SECONDS * rate), dtype=np.float32)
+        self._search_step = max(1, rate // _SEARCH_RATE)
+        steady, fade = round(_STEADY_SECONDS * rate), round((_FADE_SECONDS - _STEADY_SECONDS) * rate)
+        self._gain = np.concatenate([np.ones(steady), np.linspace(1, 0, fade)]).astype(np.float32)
+        self._history = np.zeros(round(_HISTORY_SECONDS * rate), np.int16)
+        self._continuation: Samples | None = None
+        """While something is missing: what would follow the last sound."""
+        self._used = 0
 
     def received(self, samples: Samples) -> Samples:
-        """The next samples that arrived; a join after a loss is cross-faded."""
-        if not len(samples):
-            return samples
-        if self._period is not None:
+        """The next samples that arrived, shape ``(n,)``; a join after a loss is cross-faded."""
+        if self._continuation is not None and len(samples):
             samples = self._join(samples)
-        self._remember(samples.astype(np.float32))
+        self._remember(samples)
         return samples
 
     def lost(self, count: int) -> Samples:
         """``count`` samples in place of what is missing."""
-        if count <= 0:
-            return np.zeros(0, np.int16)
-        if self._period is None:
-            self._period, self._concealed = self._last_period(), 0
-        made = self._extrapolate(count)
-        self._concealed += count
+        if self._continuation is None and count:
+            self._continuation, self._used = self._continue(), 0
+        made = self._take(count)
         self.concealed_samples += count
-        return made.astype(np.int16)
+        self._remember(made)
+        return made
+
+    def _take(self, count: int) -> Samples:
+        """The next ``count`` samples of the continuation; silence after its end."""
+        made = np.zeros(count, np.int16)
+        if self._continuation is not None:
+            part = self._continuation[self._used : self._used + count]
+            made[: len(part)] = part
+            self._used += count
+        return made
 
     def _join(self, samples: Samples) -> Samples:
-        """Cross-fade from the extrapolation into the real signal."""
+        """Cross-fade from the continuation into the real signal."""
         length = min(self._overlap * 2, len(samples))
-        guess = self._extrapolate(length)
-        rising = np.linspace(0.0, 1.0, length, dtype=np.float32)
+        rising = np.linspace(0, 1, length, dtype=np.float32)
         joined = samples.copy()
-        joined[:length] = (samples[:length] * rising + guess * (1.0 - rising)).astype(np.int16)
-        self._period = None
+        joined[:length] = np.rint(samples[:length] * rising + self._take(length) * (1 - rising))
+        self._continuation = None
         return joined
 
-    def _extrapolate(self, count: int) -> NDArray[np.float32]:
-        assert self._period is not None
-        position = np.arange(self._concealed, self._concealed + count)
-        wave = self._period[position % len(self._period)]
-        seconds = position / self._rate
-        if self._concealed < self._overlap:  # begin exactly where the real signal ended
-            wave = wave + (self._step * np.clip(1.0 - position / self._overlap, 0.0, 1.0)).astype(np.float32)
-        gain = np.clip(1.0 - (seconds - _STEADY_SECONDS) / (_FADE_SECONDS - _STEADY_SECONDS), 0.0, 1.0)
-        return (wave * gain).astype(np.float32)
+    def _continue(self) -> Samples:
+        """What would follow the history: its last pitch period over and over, fading."""
+        history = self._history.astype(np.float32)
+        lag = self._pitch_period(history)
+        period = history[-lag:].copy()
+        overlap = min(self._overlap, lag // 4)  # the end is bent to meet the beginning: repeating must not click
+        rising = np.linspace(0, 1, overlap, dtype=np.float32)
+        period[-overlap:] += (history[-lag - overlap : -lag] - period[-overlap:]) * rising
+        wave = np.resize(period, len(self._gain)) * self._gain
+        wave[: len(self._meet)] += (history[-1] - history[-lag - 1]) * self._meet
+        continuation: Samples = np.clip(np.rint(wave), -32768, 32767).astype(np.int16)
+        return continuation
 
-    def _last_period(self) -> NDArray[np.float32]:
-        """The last pitch period, its end bent to meet its beginning so that repeating it does not click."""
-        lag = self._pitch_lag()
-        period = self._history[-lag:].copy()
-        self._step = float(self._history[-1] - self._history[-lag - 1])
-        overlap = min(self._overlap, lag // 4)
-        if overlap:
-            before = self._history[-lag - overlap : -lag]
-            rising = np.linspace(0.0, 1.0, overlap, dtype=np.float32)
-            period[-overlap:] = period[-overlap:] * (1.0 - rising) + before * rising
-        return period
+    def _pitch_period(self, history: _Wave) -> int:
+        """Samples per pitch period, searched coarsely and then to the sample."""
+        step = self._search_step
+        coarse = history[len(history) % step :].reshape(-1, step).mean(1)
+        lag, likeness = _best_lag(coarse, self._shortest // step, self._longest // step)
+        if likeness < _VOICED:
+            return self._longest
+        around = max(self._shortest, (lag - 1) * step), min(self._longest, (lag + 1) * step)
+        return _best_lag(history, *around)[0]
 
-    def _pitch_lag(self) -> int:
-        """Samples per pitch period by normalised cross-correlation, searched at a quarter of the rate."""
-        step = max(1, self._rate // 12_000)
-        signal = self._history[::-1][::step][::-1]
-        shortest = int(_SHORTEST_PERIOD_SECONDS * self._rate / step)
-        longest = int(_LONGEST_PERIOD_SECONDS * self._rate / step)
-        window = longest
-        target = signal[-window:]
-        best, best_score = longest, -1.0
-        for lag in range(shortest, longest + 1):
-            candidate = signal[-window - lag : -lag]
-            norm = float(np.sqrt(np.dot(candidate, candidate) * np.dot(target, target))) + 1e-6
-            score = float(np.dot(candidate, target)) / norm
-            if score > best_score + 1e-4:
-                best, best_score = lag, score
-        return best * step
-
-    def _remember(self, samples: NDArray[np.float32]) -> None:
+    def _remember(self, samples: Samples) -> None:
         size = len(self._history)
-        if len(samples) >= size:
-            self._history = samples[-size:].copy()
-        else:
-            self._history = np.concatenate([self._history[len(samples) :], samples])
+        if len(samples) < size:
+            samples = np.concatenate([self._history[len(samples) :], samples])
+        self._history = samples[-size:]
+
+
+def _best_lag(signal: _Wave, shortest: int, longest: int) -> tuple[int, float]:
+    """The lag at which the end of ``signal`` is most like itself, and the normalised cross-correlation there."""
+    window = min(longest, len(signal) - longest)
+    target = signal[-window:]
+    past = signal[len(signal) - window - longest : len(signal) - shortest]
+    energy = np.concatenate([[0.0], np.cumsum(past.astype(np.float64) ** 2)])
+    power = (energy[window:] - energy[:-window]) * float(target @ target)
+    likeness = np.correlate(past, target, "valid") / np.sqrt(np.maximum(power, 1.0))
+    best = int(np.argmax(likeness))
+    return longest - best, float(likeness[best])

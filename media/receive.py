@@ -1,9 +1,9 @@
 """The one file that reaches into aiortc: RTP is taken where it arrives.
 
 aiortc's own path holds audio for 80 ms, never drains after a loss, and decodes on a thread whose two hops cost more
-than the decoding; it releases a video frame only when the next one begins. None of this can be set, so the receiver's
-packet handler is replaced. The names used here are private: they are checked at import against the one release line
-they were read in, and a test pins them.
+than the decoding; it releases a video frame only when the next one begins, and stands still until 512 packets wait
+behind one that is lost. None of this can be set, so the receiver's packet handler is replaced. The names used here are
+private: they are checked at import against the one release line they were read in, and a test pins them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,24 @@ from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
-SUPPORTED = "1.16."
-PacketSink = Callable[[int, int, bytes], None]
-"""Gets sequence number, RTP timestamp and Opus payload of each packet as it arrives, on the event loop."""
+from media.reorder import signed
 
-if not version("aiortc").startswith(SUPPORTED):
-    raise ImportError(
-        f"aiortc {version('aiortc')} is installed, but media/receive.py knows the insides of {SUPPORTED}x only: "
-        "install that release (pip install 'aiortc>=1.16,<1.17'), or check the names in this file against the new one"
-    )
+SUPPORTED = "1.16."
+PacketSink = Callable[[int, int, int, bytes], None]
+"""Gets SSRC, sequence number, RTP timestamp and Opus payload of each packet as it arrives, on the event loop. The
+payload is empty when there is nothing to decode. It must not raise: that would close the peer's transport."""
+
+
+def check_version(installed: str) -> None:
+    """Raise :class:`ImportError` unless this file was written for that aiortc."""
+    if not installed.startswith(SUPPORTED):
+        raise ImportError(
+            f"aiortc {installed} is installed, but media/receive.py knows the insides of {SUPPORTED}x only: install "
+            "that release (pip install 'aiortc>=1.16,<1.17'), or check the names in this file against the new one"
+        )
+
+
+check_version(version("aiortc"))
 
 
 def receiver_of(pc: RTCPeerConnection, track: aiortc.MediaStreamTrack) -> RTCRtpReceiver:
@@ -44,14 +53,15 @@ def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> None:
 
     async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
         codec = codecs.get(packet.payload_type)
-        if codec is None or codec.name.lower() != "opus":
+        if codec is None or not internals._enabled:
             return
         stream = streams.get(packet.ssrc)
         if stream is None:
             stream = streams[packet.ssrc] = aiortc.rtcrtpreceiver.StreamStatistics(codec.clockRate)
         stream.add(packet)
-        if packet.payload:
-            sink(packet.sequence_number, packet.timestamp, packet.payload)
+        # padding and other codecs use up sequence numbers too: unseen, they would be taken for losses
+        payload = packet.payload if codec.name.lower() == "opus" else b""
+        sink(packet.ssrc, packet.sequence_number, packet.timestamp, payload)
 
     internals._handle_rtp_packet = handle
 
@@ -77,74 +87,92 @@ def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
 
 
 class MarkerBuffer:
-    """Reassembles video frames; takes the place of ``aiortc.jitterbuffer.JitterBuffer`` (same ``add``).
+    """Reassembles video frames; takes the place of ``aiortc.jitterbuffer.JitterBuffer`` (same ``add``). Pure.
 
-    A frame is complete when it starts right after the end of the one before (or after a gap, at a packet whose
-    predecessor had the marker) and every packet up to its own marker is there. Frames leave in order; a gap that the
-    sender does not fill (NACK) before ``capacity`` packets wait behind it is skipped, and a key frame is asked for.
+    A frame is complete when it starts right after the end of the one before and every packet up to its own marker is
+    there. Frames leave in order. A gap that the sender does not fill (NACK) within ``patience`` RTP units, or before
+    ``capacity`` packets, is given up with the frames it tore, and a key frame is asked for.
     """
 
-    def __init__(self, capacity: int = 512) -> None:
+    def __init__(self, capacity: int = 512, patience: int = 45_000) -> None:
         self.capacity = capacity
+        self.patience = patience
+        """0.5 s at 90 kHz: a retransmission comes within it or was lost, too."""
         self._packets: dict[int, Any] = {}
         self._next: int | None = None
+        self._ssrc = 0
+        self._torn: int | None = None
+        """Timestamp of the frame that was given up last: should the rest of it come, it is no frame."""
 
     def add(self, packet: Any) -> tuple[bool, JitterFrame | None]:
         """A packet; returns whether to ask for a key frame, and the frame that is complete now, if any."""
-        if self._next is None:
-            self._next = packet.sequence_number
-        number = self._next + _signed(packet.sequence_number - self._next)
-        lost = False
-        if abs(number - self._next) > self.capacity * 4:
+        lost = self._next is not None and self._begins_anew(packet)
+        if self._next is None or lost:
             self._packets.clear()
-            number = self._next = packet.sequence_number
-            lost = True
+            self._next, self._ssrc, self._torn = packet.sequence_number, packet.ssrc, None
+        number = self._next + signed(packet.sequence_number - self._next, 16)
         if number < self._next or number in self._packets:
             return lost, None
         self._packets[number] = packet
-        if len(self._packets) > self.capacity or number - self._next >= self.capacity:
-            self._skip()
+        while (complete := self.take()) is None and self._overdue(number):
+            self._give_up_front()
             lost = True
-        complete = self.take()
         return lost, complete[1] if complete is not None else None
 
     def take(self) -> tuple[int, JitterFrame] | None:
-        """The frame at the front, with its payload type, if all of it is there.
+        """The frame at the front, with its payload type, if all of it is there."""
+        while (end := self._end_of_front()) is not None:
+            assert self._next is not None
+            packets = [self._packets.pop(number) for number in range(self._next, end)]
+            self._next = end
+            first, data = packets[0], b"".join(packet._data for packet in packets)
+            if first.timestamp == self._torn or not data:  # nothing but padding: would tell the codec it is the end
+                continue
+            self._torn = None
+            return first.payload_type, JitterFrame(data=data, timestamp=first.timestamp)
+        return None
+
+    def _begins_anew(self, packet: Any) -> bool:
+        assert self._next is not None
+        behind = signed(self._next - packet.sequence_number, 16)
+        return packet.ssrc != self._ssrc or behind > self.capacity
+
+    def _end_of_front(self) -> int | None:
+        """The number after the front frame's last packet, once all of it is there.
 
         Some senders do not set the marker: a new timestamp ends a frame, too.
         """
-        if self._next is None:
-            return None
-        parts: list[bytes] = []
         number = self._next
-        first: Any = self._packets.get(number)
+        if number is None or (first := self._packets.get(number)) is None:
+            return None
         while (packet := self._packets.get(number)) is not None:
             if packet.timestamp != first.timestamp:
-                return self._release(number, parts, first)
-            parts.append(packet._data)
+                return number
             number += 1
             if packet.marker:
-                return self._release(number, parts, first)
+                return number
         return None
 
-    def _release(self, end: int, parts: list[bytes], first: Any) -> tuple[int, JitterFrame]:
+    def _overdue(self, newest: int) -> bool:
+        """Whether what is at the front has been waited for long enough, seen from packet ``newest``."""
+        if newest not in self._packets:
+            return False
         assert self._next is not None
-        for number in range(self._next, end):
-            del self._packets[number]
-        self._next = end
-        return first.payload_type, JitterFrame(data=b"".join(parts), timestamp=first.timestamp)
+        first = self._packets[min(self._packets)]
+        age = signed(self._packets[newest].timestamp - first.timestamp, 32)
+        return newest - self._next >= self.capacity or age > self.patience
 
-    def _skip(self) -> None:
-        """Give up the gap in front, and the rest of the frame it tore."""
-        assert self._next is not None
+    def _give_up_front(self) -> None:
+        """Give up everything before the next packet that certainly begins a frame.
+
+        That may be more than what is torn, but pictures between a lost one and the key frame are spoilt anyway.
+        """
         waiting = sorted(self._packets)
-        torn = self._packets[waiting[0]].timestamp
-        keep = next((n for n in waiting if self._packets[n].timestamp != torn), waiting[-1] + 1)
+        self._next = next((number for number in waiting if self._begins_a_frame(number)), waiting[-1] + 1)
         for number in waiting:
-            if number < keep:
-                del self._packets[number]
-        self._next = keep
+            if number < self._next:
+                self._torn = self._packets.pop(number).timestamp
 
-
-def _signed(value: int) -> int:
-    return (value + 0x8000) % 0x10000 - 0x8000
+    def _begins_a_frame(self, number: int) -> bool:
+        before = self._packets.get(number - 1)
+        return before is not None and (before.marker or before.timestamp != self._packets[number].timestamp)

@@ -2,15 +2,20 @@
 
 A packet that comes in order leaves at once: recognition needs no smooth playout, so nothing is held back to hide
 jitter. Only behind a gap do packets wait, for as long as reordering on this path has been seen to take; then the gap
-is declared lost. A burst of delay or loss therefore leaves no delay behind (RFC 3550 §6.4.1 for the jitter estimate).
+is given up. A burst of delay or loss therefore leaves no delay behind. What is missing between two packets is told by
+their RTP timestamps, so the packets that leave need no markers between them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _LARGEST_JUMP = 500
-"""Packets (10 s): a larger jump of the sequence numbers is a sender that started anew."""
+"""Packets (10 s): a larger jump of the sequence numbers is a sender that started anew. SRTP lets no forged or replayed
+packet through (RFC 3711 §3.3.2), so one is proof enough where RFC 3550 A.1 asks for two."""
+_MOST_GIVEN_UP = 64
+"""Lost packets remembered, to tell one that is late from one that comes twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,9 @@ class ReorderSettings:
     shortest_wait: float = 0.02
     """One packet time: a neighbour that was overtaken comes within it."""
     longest_wait: float = 0.08
+    """A packet that comes later than this is not worth waiting for."""
+    memory: float = 10.0
+    """How long a wait that was needed once is kept up."""
     most_held: int = 16
     """Packets that may wait behind a gap, whatever the clock says."""
 
@@ -30,14 +38,7 @@ class Received:
 
     payload: bytes
     timestamp: int
-    """RTP units since the first packet; never goes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Packets that did not come in time."""
-
-    packets: int
+    """As the sender wrote it: 32 bits."""
 
 
 class ReorderBuffer:
@@ -50,108 +51,96 @@ class ReorderBuffer:
         self.wait = self.settings.shortest_wait
         """Seconds a gap is waited for at present."""
         self.received = 0
+        """Packets that arrived, whatever became of them."""
         self.lost = 0
-        """Packets declared lost, less those that came too late after all."""
+        """Packets given up; a late one still counts, since it was not played."""
         self.late = 0
         """Packets that came after their place had been given up."""
         self.duplicates = 0
+        """Packets that had been there already, or preceded the first one."""
         self._next: int | None = None
-        self._held: dict[int, tuple[int, bytes, float]] = {}
-        self._timestamp: int | None = None
-        self._origin = 0
-        self._first = 0
+        self._held: dict[int, tuple[Received, float]] = {}
         self._given_up: dict[int, float] = {}
+        self._relax_at = 0.0
 
-    def add(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Received | Lost]:
-        """Take a packet (16-bit sequence number, 32-bit timestamp) that arrived at ``now`` (seconds)."""
+    def add(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Received]:
+        """Take a packet (16-bit sequence number) that arrived at ``now`` (seconds); returns what can be played."""
         self.received += 1
+        if now >= self._relax_at:
+            self.wait = self.settings.shortest_wait
         if self._next is None:
             self._next = sequence
-        number = self._next + _signed(sequence - self._next, 16)
-        if abs(number - self._next) > _LARGEST_JUMP:
-            return self._restart(sequence, timestamp, payload, now)
+        ahead = signed(sequence - self._next, 16)
+        before: list[Received] = []
+        if abs(ahead) > _LARGEST_JUMP:
+            before, self._next, ahead = self.restart(), sequence, 0
+        number = self._next + ahead
         if number < self._next:
             self._too_late(number, now)
-            return []
-        if number in self._held:
+        elif number in self._held:
             self.duplicates += 1
-            return []
-        self._held[number] = (timestamp, payload, now)
-        return self._release(now)
+        else:
+            if ahead == 0 and self._held:
+                self._adapt(now - self._gap_since(), now)
+            self._held[number] = Received(payload, timestamp), now
+        return before + self._release(now)
 
-    def expire(self, now: float) -> list[Received | Lost]:
+    def expire(self, now: float) -> list[Received]:
         """Give up the gap in front if its time has come."""
         return self._release(now)
 
-    def _release(self, now: float) -> list[Received | Lost]:
-        assert self._next is not None
-        out: list[Received | Lost] = []
+    def restart(self) -> list[Received]:
+        """Another stream begins, or none: what was held leaves, and the next packet may have any number."""
+        rest = self._release(math.inf)
+        self._next = None
+        self._given_up.clear()
+        return rest
+
+    def _release(self, now: float) -> list[Received]:
+        out: list[Received] = []
         while self._held:
+            assert self._next is not None
             if self._next not in self._held:
-                waited_enough = self.deadline is not None and now >= self.deadline - 1e-9
-                if not waited_enough and len(self._held) < self.settings.most_held:
-                    break
-                out.append(self._give_up(now))
-            timestamp, payload, _ = self._held.pop(self._next)
+                due = self._gap_since() + self.wait
+                if now < due - 1e-9 and len(self._held) < self.settings.most_held:
+                    self.deadline = due
+                    return out
+                self._give_up()
+            out.append(self._held.pop(self._next)[0])
             self._next += 1
-            out.append(Received(payload, self._unwrap(timestamp)))
-        self._set_deadline()
+        self.deadline = None
         return out
 
-    def _give_up(self, now: float) -> Lost:
-        assert self._next is not None
-        first = min(self._held)
-        missing = first - self._next
-        self.lost += missing
-        for number in range(self._next, first):
-            self._given_up[number] = now
-        while len(self._given_up) > 64:
-            self._given_up.pop(next(iter(self._given_up)))
-        self._next = first
-        return Lost(missing)
+    def _gap_since(self) -> float:
+        """When the first packet behind the gap in front arrived."""
+        return min(arrival for _, arrival in self._held.values())
 
-    def _set_deadline(self) -> None:
-        if not self._held:
-            self.deadline = None
-            return
-        first = min(self._held)
-        self.deadline = self._held[first][2] + self.wait
+    def _give_up(self) -> None:
+        assert self._next is not None
+        since, first = self._gap_since(), min(self._held)
+        self.lost += first - self._next
+        self._given_up.update(dict.fromkeys(range(self._next, first), since))
+        for number in list(self._given_up)[:-_MOST_GIVEN_UP]:
+            del self._given_up[number]
+        self._next = first
 
     def _too_late(self, number: int, now: float) -> None:
-        given_up = self._given_up.pop(number, None)
-        if given_up is None:
+        since = self._given_up.pop(number, None)
+        if since is None:
             self.duplicates += 1
             return
         self.late += 1
-        self.lost -= 1
-        lateness = now - given_up
-        self.wait = min(self.settings.longest_wait, max(self.wait, self.wait + lateness))
+        self._adapt(now - since, now)
 
-    def relax(self) -> None:
-        """Wait a little less from now on; to be called about once a second."""
-        self.wait = max(self.settings.shortest_wait, self.wait * 0.95)
-
-    def _restart(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Received | Lost]:
-        """The sender began anew: its timestamps continue where the last stream ended."""
-        self._held.clear()
-        self._given_up.clear()
-        self._next = sequence
-        if self._timestamp is not None:
-            self._origin += self._timestamp
-            self._timestamp = None
-        self._held[sequence] = (timestamp, payload, now)
-        return self._release(now)
-
-    def _unwrap(self, timestamp: int) -> int:
-        if self._timestamp is None:
-            self._timestamp, self._first = 0, timestamp
-        else:
-            delta = _signed(timestamp - self._first - self._timestamp, 32)
-            self._timestamp += max(0, delta)
-        return self._origin + self._timestamp
+    def _adapt(self, needed: float, now: float) -> None:
+        """A gap was filled after ``needed`` seconds: wait a quarter more than that for a while, if it can help."""
+        settings = self.settings
+        if settings.shortest_wait < needed * 1.25 and needed <= settings.longest_wait:
+            self.wait = max(self.wait, min(needed * 1.25, settings.longest_wait))
+            self._relax_at = now + settings.memory
 
 
-def _signed(value: int, bits: int) -> int:
+def signed(value: int, bits: int) -> int:
     """``value`` modulo 2**bits, in −2**(bits−1) … 2**(bits−1)−1 (serial number arithmetic, RFC 1982)."""
     half = 1 << (bits - 1)
     return (value + half) % (1 << bits) - half
