@@ -8,7 +8,7 @@ from typing import Any
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.ice import normalise_offer
+from server.sdp import normalise_offer
 
 LARGEST_SDP = 256 * 1024
 """Characters; a browser's offer has about 8,000."""
@@ -29,7 +29,7 @@ class Offer:
     """A valid offer."""
 
     sdp: str
-    """Normalised: see :func:`server.ice.normalise_offer`."""
+    """Normalised: see :func:`server.sdp.normalise_offer`."""
     wants_audio: bool
     """Whether the peer can receive our voice."""
     wants_video: bool

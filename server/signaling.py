@@ -6,9 +6,9 @@ import json
 
 from aiohttp import web
 
-from server.ice import announce
 from server.offers import read_offer
 from server.registry import Registry
+from server.sdp import announce, ask_for_fec
 from server.settings import Settings
 
 REGISTRY = web.AppKey("registry", Registry)
@@ -23,5 +23,5 @@ async def post_offer(request: web.Request) -> web.Response:
     except ValueError:
         body = None
     session, answer = await request.app[REGISTRY].open(read_offer(body))
-    sdp = announce(answer.sdp, request.app[SETTINGS].external_address)
+    sdp = ask_for_fec(announce(answer.sdp, request.app[SETTINGS].external_address))
     return web.json_response({"sdp": sdp, "type": answer.type, "session_id": session.id})

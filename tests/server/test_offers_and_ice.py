@@ -5,7 +5,7 @@ from __future__ import annotations
 import aioice.ice
 import pytest
 
-from server import ice
+from server import ice, sdp
 from server.offers import LARGEST_SDP, OfferError, read_offer
 
 AUDIO = (
@@ -57,13 +57,20 @@ def test_mdns_candidates_and_their_end_are_dropped():
         "a=candidate:2 1 udp 2113937151 192.0.2.7 50001 typ host\r\n"
         "a=end-of-candidates\r\n"
     )
-    assert ice.normalise_offer(AUDIO + lines) == AUDIO + lines.splitlines(keepends=True)[1]
+    assert sdp.normalise_offer(AUDIO + lines) == AUDIO + lines.splitlines(keepends=True)[1]
 
 
 def test_external_address_replaces_host_candidates_only():
-    sdp = "a=candidate:1 1 udp 2130706431 10.0.0.5 5000 typ host\r\na=candidate:2 1 udp 1 198.51.100.1 6 typ srflx\r\n"
-    assert ice.announce(sdp, "203.0.113.9") == sdp.replace("10.0.0.5", "203.0.113.9")
-    assert ice.announce(sdp, None) == sdp
+    text = "a=candidate:1 1 udp 2130706431 10.0.0.5 5000 typ host\r\na=candidate:2 1 udp 1 198.51.100.1 6 typ srflx\r\n"
+    assert sdp.announce(text, "203.0.113.9") == text.replace("10.0.0.5", "203.0.113.9")
+    assert sdp.announce(text, None) == text
+
+
+def test_opus_is_asked_for_with_fec_once():
+    asked = sdp.ask_for_fec(AUDIO)
+    assert asked == f"{AUDIO}a=fmtp:111 minptime=10;useinbandfec=1\r\n"
+    assert sdp.ask_for_fec(asked) == asked
+    assert sdp.ask_for_fec("v=0\r\n") == "v=0\r\n"
 
 
 def test_local_addresses_can_be_chosen(monkeypatch):
