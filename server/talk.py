@@ -22,12 +22,14 @@ from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
 from media.frames import Samples
-from media.opus import RATE
+from media.opus import RATE, OpusSettings
 from media.receive import receiver_of
 from server import ice
 from server.settings import SettingsError
 
 CONNECT_SECONDS = 15.0
+CLEAR = OpusSettings(bitrate=64_000, fec=False, expected_loss_percent=0)
+"""A file deserves better than a microphone on a lossy network."""
 QUIET_SECONDS = 2.5
 """With nobody speaking and no answer under way for this long after the file, the conversation is over."""
 
@@ -158,7 +160,7 @@ async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[Aud
     if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
         ice.gather_from(["127.0.0.1"])
     pc = RTCPeerConnection(ice.configuration(()))
-    microphone, heard = AudioOut(MonotonicClock()), list[Samples]()
+    microphone, heard = AudioOut(MonotonicClock(), CLEAR), list[Samples]()
     pc.addTrack(microphone)
     channel = pc.createDataChannel("oai-events")
     channel.on("message", take)

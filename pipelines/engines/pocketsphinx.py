@@ -133,7 +133,9 @@ class PocketSphinxRecognizer:
         try:
             return await _Child.start()
         except (OSError, asyncio.IncompleteReadError) as error:
-            raise ListenError("stt_missing", "the PocketSphinx process cannot be started (package pocketsphinx)") from error
+            raise ListenError(
+                "stt_missing", "the PocketSphinx process cannot be started (package pocketsphinx)"
+            ) from error
 
 
 class PocketSphinxRecognition:

@@ -25,8 +25,9 @@ CHUNK_BYTES = 6400
 RATE = 16_000
 WARM_UP_BYTES = round(1.5 * RATE) * 2
 """After this much speech its own mean is known well enough to begin anew with it."""
-RELEARN_SAMPLES = round(0.3 * RATE)
-"""How often the mean is renewed after that."""
+LONGEST_REJOINED_BYTES = 8 * RATE * 2
+"""When a turn goes on after a pause, up to this much of it is decoded again together with what follows: words know
+their neighbours across the pause. A longer turn is continued with a new utterance instead."""
 _FRAME_SAMPLES, _WINDOW_SAMPLES = 160, 410
 _PRIOR_FRAMES = 50
 """Weight of what earlier speech has taught against what this utterance says."""
@@ -85,10 +86,10 @@ class Decoder:
     def __init__(self) -> None:
         from pocketsphinx import Decoder as PocketSphinx
 
-        self._decoder: Any = PocketSphinx(samprate=RATE, bestpath=False, fwdflat=False, loglevel="FATAL")
+        self._decoder: Any = PocketSphinx(samprate=RATE, loglevel="FATAL")
         self._mean = CepstralMean(self._decoder)
-        self._begun = b""
-        """Audio of the running utterance until the mean is known; empty afterwards."""
+        self._heard = b""
+        """Audio of the running utterance."""
         self._fed = 0
         """Samples fed since the mean was last installed."""
         self._open = self._warm = False
@@ -98,6 +99,7 @@ class Decoder:
         """16-bit samples at 16 kHz; answers with the text so far."""
         if not self._open:
             self._start()
+        self._heard += samples
         for start in range(0, len(samples), CHUNK_BYTES):
             self._take(samples[start : start + CHUNK_BYTES])
         return {"text": self._joined(self._words())}
@@ -111,30 +113,31 @@ class Decoder:
             self._mean.remember()
             self._decoder.end_utt()
             self._open = False
-            words = self._words()
-            if words:
-                self._done.append(words)
+            self._done.append(self._words())
         return {"text": self._joined("")}
 
     def reset(self) -> dict[str, Any]:
         """Forget the utterance."""
         self.finish()
         self._done.clear()
+        self._heard = b""
         return {}
 
     def _start(self) -> None:
         self._mean.begin()
         self._decoder.start_utt()
-        self._open, self._warm, self._begun, self._fed = True, False, b"", 0
+        self._open, self._warm, self._fed = True, False, 0
+        if self._done and len(self._heard) <= LONGEST_REJOINED_BYTES:
+            self._done.pop()
+            for start in range(0, len(self._heard), CHUNK_BYTES):
+                self._process(self._heard[start : start + CHUNK_BYTES])
+            self._warm = True  # the mean was learnt before the pause
+        else:
+            self._heard = b""
 
     def _take(self, piece: bytes) -> None:
         self._process(piece)
-        if self._warm:
-            if self._fed >= RELEARN_SAMPLES:
-                self._relearn()
-            return
-        self._begun += piece
-        if len(self._begun) >= WARM_UP_BYTES:
+        if not self._warm and self._fed * 2 >= WARM_UP_BYTES:
             self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -143,14 +146,9 @@ class Decoder:
         self._decoder.end_utt()
         self._mean.install()
         self._decoder.start_utt()
-        self._fed, self._warm, heard, self._begun = 0, True, self._begun, b""
-        for start in range(0, len(heard), CHUNK_BYTES):
-            self._process(heard[start : start + CHUNK_BYTES])
-
-    def _relearn(self) -> None:
-        self._mean.learn(self._fed)
-        self._mean.install()
-        self._fed = 0
+        again, self._fed, self._warm = self._heard[: self._fed * 2], 0, True
+        for start in range(0, len(again), CHUNK_BYTES):
+            self._process(again[start : start + CHUNK_BYTES])
 
     def _process(self, piece: bytes) -> None:
         self._decoder.process_raw(piece, False, False)
@@ -163,7 +161,7 @@ class Decoder:
         return " ".join(word for word in words if word and word[0] not in "<[+")
 
     def _joined(self, last: str) -> str:
-        return " ".join([*self._done, last]).strip()
+        return " ".join(text for text in [*self._done, last] if text)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
