@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from media.frames import Samples
+from media.frames import Samples, silence
+from pipelines.engines.espeak import EspeakVoice
 from pipelines.ports import VAD_RATE
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -56,3 +57,17 @@ def word_recall(expected: str, heard: str) -> float:
             best[n] = before + 1 if word == other else max(above, best[n - 1])
             before = above
     return best[-1] / len(wanted) if wanted else 1.0
+
+
+async def spoken_16k(text: str) -> Samples:
+    """``text`` as the embedded voice says it, with 0.3 s of silence around, 16 kHz mono."""
+    voice = EspeakVoice()
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=VAD_RATE)
+    parts = [silence(0.3, VAD_RATE)]
+    async for speech in voice.synthesize(text):
+        frame = av.AudioFrame.from_ndarray(speech.samples[None, :], format="s16", layout="mono")
+        frame.sample_rate = speech.rate
+        parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+    parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+    await voice.close()
+    return np.concatenate([*parts, silence(0.3, VAD_RATE)])

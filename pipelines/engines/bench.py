@@ -31,6 +31,7 @@ class BenchRecognizer:
     """A speech recogniser that needs no time and always hears :data:`HEARD`."""
 
     name = "bench"
+    streams_partials = False
 
     async def open(self) -> BenchRecognition:
         """Start an utterance."""

@@ -1,186 +1,239 @@
-"""The child process of :mod:`pipelines.engines.pocketsphinx`: one decoder, driven over stdin and stdout.
+"""One PocketSphinx decoder in a process of its own (https://github.com/cmusphinx/pocketsphinx, BSD).
 
-PocketSphinx holds Python's global lock while it decodes; in the server's process it would stop the audio. A request is
-one byte of kind and four bytes of length (big endian), then that many bytes; every request is answered by a length and
-a JSON object. The child ends when its stdin does, so it cannot outlive the server.
+PocketSphinx keeps the interpreter locked while it decodes, which would stop the server's event loop. This file runs as
+a script beside the server and imports nothing of it. It reads requests from stdin and answers each, in order, with one
+line of JSON on stdout:
+
+======== ===================================== ==================================================
+request  payload                               answer
+======== ===================================== ==================================================
+``F``    samples: 16 kHz mono int16, at will   ``{"text"}``: the best text so far
+``T``    none                                  ``{"text", "confidence"}``: the final text
+``R``    none                                  ``{"text": ""}``: a new recognition begins
+======== ===================================== ==================================================
+
+A request is one letter, the length of the payload (4 bytes, little endian) and the payload. The first line, before any
+request, is ``{"text": ""}`` when the model is loaded; ``{"error"}`` in place of an answer says what failed, and the
+process ends. It also ends when stdin does, so it cannot outlive the server.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import struct
 import sys
 from typing import Any, BinaryIO
 
-import numpy as np
-
-FEED, FINISH, RESET = b"F", b"E", b"R"
-HEADER = struct.Struct(">cI")
-LENGTH = struct.Struct(">I")
-CHUNK_BYTES = 6400
-"""200 ms: PocketSphinx normalises the features of one call together, so calls should not be long."""
-
+FEED, TRANSCRIPT, RESET = b"F", b"T", b"R"
+HEADER = struct.Struct("<cI")
 
 RATE = 16_000
-WARM_UP_BYTES = round(1.5 * RATE) * 2
-"""After this much speech its own mean is known well enough to begin anew with it."""
-LONGEST_REJOINED_BYTES = 8 * RATE * 2
-"""When a turn goes on after a pause, up to this much of it is decoded again together with what follows: words know
-their neighbours across the pause. A longer turn is continued with a new utterance instead."""
-_FRAME_SAMPLES, _WINDOW_SAMPLES = 160, 410
-_PRIOR_FRAMES = 50
-"""Weight of what earlier speech has taught against what this utterance says."""
-_LIVE_FRAMES = 500
-"""PocketSphinx's own prior weight in live normalisation: far too slow for a sentence."""
-_USUAL_MEAN = (47, 4, -2, 8, -12, 0, -10, -2, 0, -2, 0, -2, 3)
-"""Cepstral mean of speech through Opus at a usual level; the package's own (40, 3, -1, …) loses first words."""
+_STEP = 2 * RATE // 10
+"""Bytes decoded at a time: 100 ms."""
+_RENORMALISE = 0.3
+"""Seconds of speech after which the cepstral mean follows it."""
+_SECOND_LOOK = 1.5
+"""Seconds after which an utterance is decoded anew if the mean it began with was wrong (costs some 0.2 s, once)."""
+_WRONG = 2.0
+"""Root mean square difference of two cepstral means that makes a difference to the words."""
+_LONGEST = 30.0
+"""Seconds after which an utterance is closed and another begun, so that the decoder's tables stay small."""
 
 
 class CepstralMean:
-    """Channel and level of the speaker, learnt within the first seconds and kept from one utterance to the next.
+    """Cepstral mean normalisation that follows the speaker.
 
-    Live cepstral mean normalisation gives its start value the weight of 5 s, and with a wrong one the first sentence
-    is lost. Here the mean of the speech itself soon outweighs it.
+    PocketSphinx subtracts a fixed mean for the first eight seconds of a live utterance, and its built-in one belongs to
+    no microphone: the first words go wrong. Here the mean is that of the utterance so far, with what was learnt from
+    those before as half a second of prior. The decoder's own sums serve as the measuring instrument.
     """
+
+    _WINDOW = 500
+    """Frames that a mean weighs once it has been set (``CMN_WIN`` in PocketSphinx's ``cmn.h``)."""
+    _PRIORS = (50, 150)
+    """Frames that the prior weighs: at first, when it is a guess, and when it has been measured."""
+    _TYPICAL = (47.0, 4.0, -2.0, 8.0, -12.0, 0.0, -10.0, -2.0, 0.0, -2.0, 0.0, -2.0, 3.0)
+    """The usual mean of close speech at ordinary level."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
-        self._prior = np.array(_USUAL_MEAN, float)
-        self.begin()
+        self._sum = [0.0] * len(self._TYPICAL)
+        self._frames = 0
+        self._prior = list(self._TYPICAL)
+        self._weight = self._PRIORS[0]
+        self.value = self._prior
 
     def begin(self) -> None:
-        """A new utterance."""
-        self._sum = np.zeros(len(_USUAL_MEAN))
-        self._count = 0
-        self.install()
+        """Before an utterance: what is known now becomes its prior."""
+        self._prior = self._estimate()
+        self._weight = min(self._weight + self._frames, self._PRIORS[1])
+        self._sum = [0.0] * len(self._prior)
+        self._frames = 0
+        self._install()
 
-    def install(self) -> None:
-        """Let the decoder use the best estimate from here on."""
-        self._installed = self.estimate
-        self._decoder.set_cmn(",".join(f"{value:.2f}" for value in self._installed))
+    def follow(self, frames: int) -> None:
+        """Take in the ``frames`` decoded since the last call and use the new mean from here on."""
+        weight = self._WINDOW + frames
+        mixed = [float(number) for number in self._decoder.get_cmn(True).split(",")]
+        pairs = zip(self._sum, mixed, self.value, strict=True)
+        self._sum = [total + mix * weight - old * self._WINDOW for total, mix, old in pairs]
+        self._frames += frames
+        self._install()
 
-    def learn(self, samples: int) -> None:
-        """Take up what the decoder saw in the ``samples`` since the last :meth:`install`."""
-        frames = 0 if samples < _WINDOW_SAMPLES else 1 + (samples - _WINDOW_SAMPLES) // _FRAME_SAMPLES
-        if frames <= 0:
-            return
-        seen = np.array([float(value) for value in self._decoder.get_cmn(True).split(",")])
-        self._sum += seen * (_LIVE_FRAMES + frames) - self._installed * _LIVE_FRAMES
-        self._count += frames
+    def _estimate(self) -> list[float]:
+        weight = self._weight + self._frames
+        return [(total + prior * self._weight) / weight for total, prior in zip(self._sum, self._prior, strict=True)]
 
-    @property
-    def estimate(self) -> Any:
-        """The mean by what is known."""
-        return (self._prior * _PRIOR_FRAMES + self._sum) / (_PRIOR_FRAMES + self._count)
-
-    def remember(self) -> None:
-        """The utterance is over: what it taught is where the next one begins."""
-        if self._count > _PRIOR_FRAMES:
-            self._prior = self.estimate
+    def _install(self) -> None:
+        self.value = self._estimate()
+        self._decoder.set_cmn(",".join(f"{number:g}" for number in self.value))
 
 
-class Decoder:
-    """Texts of one utterance; PocketSphinx's own utterances end at each transcript and their texts are joined."""
+class Listener:
+    """What was said since the last :meth:`reset`: texts of ended utterances, and one that may be open."""
 
     def __init__(self) -> None:
-        from pocketsphinx import Decoder as PocketSphinx
+        from pocketsphinx import Decoder
 
-        self._decoder: Any = PocketSphinx(samprate=RATE, loglevel="FATAL")
+        # Without the second pass (fwdflat): it finds as many words, no more, and makes the end wait for 5 % of the
+        # utterance. The search of the word lattice (bestpath) costs a few milliseconds and judges every word.
+        self._decoder = Decoder(fwdflat=False, bestpath=True, loglevel="FATAL")
         self._mean = CepstralMean(self._decoder)
-        self._heard = b""
-        """Audio of the running utterance."""
-        self._fed = 0
-        """Samples fed since the mean was last installed."""
-        self._open = self._warm = False
-        self._done: list[str] = []
+        self._words: list[tuple[str, float]] = []
+        self._open = False
+        self._audio = bytearray()  # of the open utterance, until its second look
+        self._bytes = 0
+        self._measured = 0
 
-    def feed(self, samples: bytes) -> dict[str, Any]:
-        """16-bit samples at 16 kHz; answers with the text so far."""
-        if not self._open:
-            self._start()
-        self._heard += samples
-        for start in range(0, len(samples), CHUNK_BYTES):
-            self._take(samples[start : start + CHUNK_BYTES])
-        return {"text": self._joined(self._words())}
+    def reset(self) -> None:
+        """Forget all and begin anew; the mean is kept, for the next speaker likely has the same microphone."""
+        self._end()
+        self._words.clear()
 
-    def finish(self) -> dict[str, Any]:
-        """The transcript of all that was fed."""
-        if self._open:
-            if not self._warm:
-                self._begin_anew()
-            self._mean.learn(self._fed)
-            self._mean.remember()
-            self._decoder.end_utt()
-            self._open = False
-            self._done.append(self._words())
-        return {"text": self._joined("")}
+    def feed(self, pcm: bytes) -> str:
+        """Decode ``pcm``; the best text so far."""
+        for begin in range(0, len(pcm), _STEP):
+            if not self._open:
+                self._begin()
+            self._take(pcm[begin : begin + _STEP])
+            if self._bytes >= 2 * RATE * _LONGEST:
+                self._end()
+        return self.text()
 
-    def reset(self) -> dict[str, Any]:
-        """Forget the utterance."""
-        self.finish()
-        self._done.clear()
-        self._heard = b""
-        return {}
+    def text(self) -> str:
+        """The best text so far."""
+        hypothesis = self._decoder.hyp() if self._open else None
+        words = [word for word, _ in self._words]
+        return " ".join(words + (_plain(hypothesis.hypstr) if hypothesis else []))
 
-    def _start(self) -> None:
+    def confidence(self) -> float | None:
+        """Mean posterior of the words of ended utterances: about the share of them that is right."""
+        if not self._words:
+            return None
+        return min(1.0, sum(probability for _, probability in self._words) / len(self._words))
+
+    def transcript(self) -> str:
+        """The final text of all that was fed."""
+        self._end()
+        return self.text()
+
+    def _begin(self) -> None:
         self._mean.begin()
+        self._began_with = self._mean.value
+        self._audio.clear()
+        self._bytes = self._measured = 0
         self._decoder.start_utt()
-        self._open, self._warm, self._fed = True, False, 0
-        if self._done and len(self._heard) <= LONGEST_REJOINED_BYTES:
-            self._done.pop()
-            for start in range(0, len(self._heard), CHUNK_BYTES):
-                self._process(self._heard[start : start + CHUNK_BYTES])
-            self._warm = True  # the mean was learnt before the pause
-        else:
-            self._heard = b""
+        self._open = True
 
-    def _take(self, piece: bytes) -> None:
-        self._process(piece)
-        if not self._warm and self._fed * 2 >= WARM_UP_BYTES:
-            self._begin_anew()
+    def _take(self, pcm: bytes) -> None:
+        before, self._bytes = self._bytes, self._bytes + len(pcm)
+        self._decoder.process_raw(pcm)
+        if self._bytes - self._measured >= 2 * RATE * _RENORMALISE:
+            self._follow()
+        if before < 2 * RATE * _SECOND_LOOK:
+            self._audio += pcm
+            if self._bytes >= 2 * RATE * _SECOND_LOOK:
+                self._look_again()
 
-    def _begin_anew(self) -> None:
-        """Decode what has been heard so far once more, with its own mean."""
-        self._mean.learn(self._fed)
+    def _follow(self) -> None:
+        self._mean.follow(_frames(self._bytes) - _frames(self._measured))
+        self._measured = self._bytes
+
+    def _look_again(self) -> None:
+        self._follow()
+        if _distance(self._mean.value, self._began_with) < _WRONG:
+            return
+        audio = bytes(self._audio)
         self._decoder.end_utt()
-        self._mean.install()
-        self._decoder.start_utt()
-        again, self._fed, self._warm = self._heard[: self._fed * 2], 0, True
-        for start in range(0, len(again), CHUNK_BYTES):
-            self._process(again[start : start + CHUNK_BYTES])
+        self._begin()
+        for begin in range(0, len(audio), _STEP):
+            self._decoder.process_raw(audio[begin : begin + _STEP])
+        self._bytes = len(audio)
 
-    def _process(self, piece: bytes) -> None:
-        self._decoder.process_raw(piece, False, False)
-        self._fed += len(piece) // 2
+    def _end(self) -> None:
+        if not self._open:
+            return
+        if self._bytes < 2 * RATE * _SECOND_LOOK:
+            self._look_again()
+        self._follow()
+        self._decoder.end_utt()
+        self._open = False
+        for segment in self._decoder.seg() or ():
+            self._words += [(word, segment.prob) for word in _plain(segment.word)]
 
-    def _words(self) -> str:
-        found = self._decoder.hyp()
-        text = found.hypstr if found is not None else ""
-        words = (word.partition("(")[0] for word in text.split())
-        return " ".join(word for word in words if word and word[0] not in "<[+")
 
-    def _joined(self, last: str) -> str:
-        return " ".join(text for text in [*self._done, last] if text)
+def _frames(size: int) -> int:
+    """Frames that PocketSphinx makes of ``size`` bytes: 25.625 ms long, 10 ms apart."""
+    return max(0, (size // 2 - 410) // 160 + 1)
+
+
+def _distance(one: list[float], other: list[float]) -> float:
+    return float((sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) / len(one)) ** 0.5)
+
+
+def _plain(text: str) -> list[str]:
+    """The words of ``text`` without noises (``<sil>``, ``[NOISE]``, ``++UH++``) and pronunciations (``the(2)``)."""
+    return [re.sub(r"\(\d+\)$", "", word) for word in text.split() if word[0] not in "<[+"]
+
+
+def _answer(listener: Listener, kind: bytes, payload: bytes) -> dict[str, str | float | None]:
+    if kind == FEED:
+        return {"text": listener.feed(payload)}
+    if kind == TRANSCRIPT:
+        return {"text": listener.transcript(), "confidence": listener.confidence()}
+    listener.reset()
+    return {"text": ""}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
-    decoder = Decoder()
-    handlers = {FINISH: decoder.finish, RESET: decoder.reset}
-    _answer(answers, {"ready": True})
-    while len(header := requests.read(HEADER.size)) == HEADER.size:
-        kind, length = HEADER.unpack(header)
-        body = requests.read(length)
-        _answer(answers, decoder.feed(body) if kind == FEED else handlers[kind]())
+    """Answer until ``requests`` end."""
+
+    def say(answer: dict[str, str | float | None]) -> None:
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+
+    try:
+        listener = Listener()
+        say({"text": ""})
+        while len(header := requests.read(HEADER.size)) == HEADER.size:
+            kind, size = HEADER.unpack(header)
+            say(_answer(listener, kind, requests.read(size)))
+    except BrokenPipeError:  # the server is gone
+        return
+    except Exception as error:  # noqa: BLE001  whatever it is, the server tells it better than a traceback
+        say({"error": f"{type(error).__name__}: {error}"})
 
 
-def _answer(answers: BinaryIO, message: dict[str, Any]) -> None:
-    data = json.dumps(message).encode()
-    answers.write(LENGTH.pack(len(data)) + data)
-    answers.flush()
+def main() -> None:
+    """Serve on stdin and stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches the whole group; the server decides
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not garble the answers
+    serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the whole group; the server decides
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    main()
