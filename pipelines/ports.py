@@ -100,6 +100,14 @@ class SpeechToText(Protocol):
         ...
 
 
+def streams_partials(engine: SpeechToText) -> bool:
+    """Whether ``engine`` knows words while they are being spoken, which tells interruptions from a listener's "mhm".
+
+    It does unless its attribute ``streams_partials`` is false, as for a recogniser of whole utterances.
+    """
+    return bool(getattr(engine, "streams_partials", True))
+
+
 # ---------------------------------------------------------------------------------------------------- turn
 
 

@@ -19,6 +19,13 @@ _UNFINISHED = frozenset(
 
 _DIGITS = frozenset("zero oh one two three four five six seven eight nine double triple hundred thousand point".split())
 
+_SURE = 0.94
+"""Smart Turn says more of nearly every sentence that is over (``tests/benchmarks/cutoffs.py``)."""
+_UNDECIDED = 0.7
+"""A judgement of this says nothing. Pauses between the clauses of read speech get up to it."""
+_FAIRLY_SURE_SECONDS = 0.175
+"""Seconds that a judgement of 0.9 adds to the shortest pause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -56,8 +63,8 @@ def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: flo
     """Seconds a pause must last to end the turn.
 
     ``usual`` when the sound has not been judged. A judgement moves it between ``shortest`` (surely complete) and
-    ``longest`` (surely not). Nearly all mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9
-    comes down to the shortest. Words that trail off never get less than the middle of usual and longest.
+    ``longest`` (surely not). Many mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9 comes
+    down to the shortest. Words that trail off never get less than the middle of usual and longest.
     """
     needed = usual
     if evidence.sound is not None:
@@ -68,11 +75,12 @@ def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: flo
 
 
 def _between(sound: float, shortest: float, usual: float, longest: float) -> float:
+    fairly = min(usual, _FAIRLY_SURE_SECONDS + shortest)
     if sound >= 0.9:
-        return shortest + (min(usual, 2 * shortest) - shortest) * max(0.0, (0.94 - sound) / 0.04)
-    if sound >= 0.5:
-        return min(usual, 2 * shortest) + (usual - min(usual, 2 * shortest)) * (0.9 - sound) / 0.4
-    return usual + (longest - usual) * (0.5 - sound) / 0.5
+        return shortest + (fairly - shortest) * max(0.0, (_SURE - sound) / (_SURE - 0.9))
+    if sound >= _UNDECIDED:
+        return fairly + (usual - fairly) * (0.9 - sound) / (0.9 - _UNDECIDED)
+    return usual + (longest - usual) * (_UNDECIDED - sound) / _UNDECIDED
 
 
 def _words(text: str) -> list[str]:

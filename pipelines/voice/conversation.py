@@ -13,7 +13,7 @@ from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import EngineBusyError, PipelineError
-from pipelines.ports import VAD_RATE, VAD_WINDOW, Transcript, TurnDetector
+from pipelines.ports import VAD_RATE, VAD_WINDOW, Transcript, TurnDetector, streams_partials
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     PartialTranscript,
@@ -64,7 +64,7 @@ class Conversation:
         self._emit = around.emit
         self._clock = around.clock
         self._segmenter = Segmenter(settings.segmenter)
-        self._machine = TurnMachine(settings.turn)
+        self._machine = TurnMachine(settings.turn, expect_words=streams_partials(around.engines.stt))
         self._ring = AudioRing(RING_SECONDS)
         self._turn: SpokenTurn | None = None
         self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
@@ -184,6 +184,7 @@ class Conversation:
     def _end(self, ended: TurnEnded) -> None:
         turn, self._turn = self._turn, None
         assert turn is not None
+        self._segmenter.forget_tail()
         self._emit(SpeechStopped(turn.item_id, ended.speech_end))
         turn.times.endpoint = self._clock.now()
         turn.times.speech_end = turn.times.endpoint - (ended.decided - ended.speech_end)
@@ -196,6 +197,7 @@ class Conversation:
             self._emit(TranscriptFailed(turn.item_id, busy))
 
     def _drop(self) -> None:
+        self._segmenter.forget_tail()
         turn, self._turn = self._turn, None
         if turn is not None:
             self._forget(turn)
@@ -250,6 +252,7 @@ class Conversation:
             return
         if self._turn is turn and turn.pause is pause:
             self._machine.judge(Evidence(sound=probability))
+            self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 
     def _judge_again(self) -> None:
         turn = self._turn

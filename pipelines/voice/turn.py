@@ -4,7 +4,14 @@
 turn: a model's judgement of the sound, and the words. Until something is known it must last ``silence_seconds``.
 
 **An interruption takes two steps.** Voice during a reply lowers the reply at once; it becomes an interruption when the
-voice lasts, or when the recogniser hears a word that is more than a listener's "mhm". Otherwise the reply comes back.
+recogniser hears a word that is more than a listener's "mhm", or when the voice lasts. Otherwise the reply comes back.
+
+How long it must last is a trade. A listener's "mhm" or "yeah, right" takes 0.2–0.6 s (Ward and Tsukahara 2000), so a
+threshold below that takes some of them for interruptions, and one above it lets the reply run on that long. Where the
+recogniser shows words as they are spoken, they decide, nearly always before the length does: it may be generous
+(``interrupt_wordless_seconds``), and voice that pauses before is held until its words are known, so that a single
+"stop" stops. Where no words can be expected, length is all there is: ``interrupt_seconds`` stops the reply as fast as
+coughs and clicks allow, and a long "mhm" stops it, too.
 """
 
 from __future__ import annotations
@@ -34,14 +41,21 @@ class TurnSettings:
     mode: TurnMode = TurnMode.SEMANTIC_VAD
     silence_seconds: float = 0.6
     """Silence that ends a turn: always with ``SERVER_VAD``, and else as long as nothing is known of the turn."""
-    min_delay_seconds: float = 0.15
-    """With ``SEMANTIC_VAD``, the pause after what is surely complete."""
-    max_delay_seconds: float = 1.2
-    """With ``SEMANTIC_VAD``, the pause after what surely is not."""
+    min_delay_seconds: float = 0.125
+    """With ``SEMANTIC_VAD``, the pause after what is surely complete: four windows. The turn detector's answer takes as
+    long, and shorter pauses are stop consonants (``tests/benchmarks/cutoffs.py``)."""
+    max_delay_seconds: float = 1.05
+    """With ``SEMANTIC_VAD``, the pause after what surely is not: less than 1.2 s after the last sound, for breath and
+    windows come on top."""
     prefix_padding_seconds: float = 0.3
     """Audio kept from before the first voice."""
-    interrupt_seconds: float = 0.35
-    """Voice during a reply that lasts this long interrupts it."""
+    interrupt_seconds: float = 0.19
+    """Voice during a reply that lasts this long (six windows) interrupts it, if no words can be expected. As a pause
+    takes two windows to be noticed, the voice itself may be as short as 0.16 s."""
+    interrupt_wordless_seconds: float = 0.7
+    """The same if the recogniser shows words while they are spoken, and has shown none but a listener's so far."""
+    doubt_seconds: float = 0.4
+    """How long such a voice is held after it has paused, until its words are known; then it was nothing."""
     longest_turn_seconds: float = 60.0
     """A turn is ended after this, however long the user goes on; what follows is a turn of its own."""
     create_response: bool = True
@@ -107,8 +121,10 @@ Decision = TurnBegan | TurnConfirmed | TurnPaused | TurnResumed | TurnEnded | Tu
 class TurnMachine:
     """One session's turn-taking. Feed it in audio order: :meth:`voice`, then :meth:`tick`, for every window."""
 
-    def __init__(self, settings: TurnSettings | None = None) -> None:
+    def __init__(self, settings: TurnSettings | None = None, *, expect_words: bool = False) -> None:
         self.settings = settings or TurnSettings()
+        self.expect_words = expect_words
+        """Whether :meth:`words` is called while the user speaks, and :meth:`judge` with the text of every pause."""
         self.replying = False
         """Whether there is a reply to interrupt; the owner sets it."""
         self._began: float | None = None
@@ -143,9 +159,8 @@ class TurnMachine:
         self._speech_end = event.time
         if not self.hearing:
             return []
-        if not self._confirmed:
-            self._began = None
-            return [RestoreReply(), TurnDropped()]
+        if not self._confirmed and not self.expect_words:
+            return self._drop()
         self._evidence = Evidence()
         return [TurnPaused(event.time)]
 
@@ -154,8 +169,8 @@ class TurnMachine:
         if self._began is None:
             return []
         decisions: list[Decision] = []
-        if not self._confirmed and (self._has_lasted(now) or not self.replying):
-            decisions += self._confirm()
+        if not self._confirmed:
+            decisions += self._resolve(now)
         if self._is_over(now):
             decisions += self._end(now)
         return decisions
@@ -181,9 +196,7 @@ class TurnMachine:
         """The client takes back what was said in the running turn."""
         if self._began is None:
             return []
-        restored: list[Decision] = [] if self._confirmed else [RestoreReply()]
-        self._began = None
-        return [*restored, TurnDropped()]
+        return self._drop()
 
     def _begin(self, time: float) -> list[Decision]:
         self._began = max(0.0, time - self.settings.prefix_padding_seconds)
@@ -197,11 +210,27 @@ class TurnMachine:
         self._confirmed = True
         return [TurnConfirmed(self.replying and self.settings.interrupt_response)]
 
-    def _has_lasted(self, now: float) -> bool:
-        return self._voice_since is not None and now - self._voice_since >= self.settings.interrupt_seconds
+    def _drop(self) -> list[Decision]:
+        restored: list[Decision] = [] if self._confirmed else [RestoreReply()]
+        self._began = None
+        return [*restored, TurnDropped()]
+
+    def _resolve(self, now: float) -> list[Decision]:
+        """Decide, if it can be decided yet, whether what is heard during a reply interrupts it."""
+        settings, text = self.settings, self._evidence.text
+        if self._voice_since is not None:
+            needed = settings.interrupt_wordless_seconds if self.expect_words else settings.interrupt_seconds
+            lasted = now - self._voice_since >= needed - 1e-6
+            return self._confirm() if lasted or not self.replying else []
+        if text is not None and not is_backchannel(text):
+            return self._confirm()
+        if text is not None or now - self._speech_end >= settings.doubt_seconds:
+            return self._drop()
+        return []
 
     def _is_over(self, now: float) -> bool:
-        assert self._began is not None
+        if self._began is None:
+            return False
         if now - self._began >= self.settings.longest_turn_seconds:
             return True
         if self._voice_since is not None or not self._confirmed or self.settings.mode is TurnMode.MANUAL:

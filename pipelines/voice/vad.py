@@ -2,7 +2,8 @@
 
 The model alone is not enough at the end of a sentence. It goes on for up to 100 ms after the sound has ended, and it
 lets go of a trailing syllable that is still audible. So the loudness takes part: a pause begins where the sound has
-fallen to the level of the background, and a sound above the background keeps a turn alive.
+fallen to the level of the background, and a sound above the background keeps a turn alive. Once the turn is over such
+a sound is nothing any more: only voice begins a turn (:meth:`Segmenter.forget_tail`).
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class SegmenterSettings:
     """Probability below which a window of running speech counts as silence."""
     start_seconds: float = 0.09
     """Voice must last this long to be believed: a click or a key press does not."""
+    resume_seconds: float = 0.03
+    """The same in a pause of a turn: one window is enough there, for a turn cut short is worse than one held open."""
     pause_seconds: float = 0.06
-    """Silence must last this long to be believed: a stop consonant does not."""
+    """Silence must last this long to be believed: a stop consonant does not. It counts from where the sound became
+    quiet, even if the model let go later; without its consent no quiet is a pause."""
     tail_threshold: float = 0.04
     """Probability from which a sound above the background still belongs to the speech before it."""
     tail_seconds: float = 0.5
@@ -48,6 +52,9 @@ class SegmenterSettings:
     """How much louder than the background (RMS) such a sound is."""
     quiet_below_peak: float = 0.1
     """What is not louder than this share of the loudest speech of the turn, nor than the background, is silence."""
+
+
+_NEVER = float("-inf")
 
 
 class Background:
@@ -86,7 +93,7 @@ class Segmenter:
         self._silent_since: float | None = None
         self._quiet_since: float | None = None
         self._peak = 0.0
-        self._last_voice = -1.0
+        self._last_voice = _NEVER
 
     def process(self, probability: float, level: float, start: float, end: float) -> Voice | None:
         """Take the window from ``start`` to ``end`` (media seconds): probability of voice in 0–1, and its RMS."""
@@ -103,17 +110,29 @@ class Segmenter:
             return self._maybe_start(probability, tail, start, end)
         return self._maybe_pause(probability, tail, start, end)
 
+    def forget_tail(self) -> None:
+        """The turn is over: from now on only voice starts anything, not what merely sounds like its tail."""
+        if not self.speaking:
+            self._last_voice, self._voiced_since = _NEVER, None
+
     def _maybe_start(self, probability: float, tail: bool, start: float, end: float) -> Voice | None:
         if probability < self.settings.start_threshold and not tail:
             self._voiced_since = None
             return None
         if self._voiced_since is None:
             self._voiced_since = start
-        needed = self.settings.pause_seconds if tail else self.settings.start_seconds
-        if end - self._voiced_since < needed - 1e-6:
+        if end - self._voiced_since < self._start_needed(probability) - 1e-6:
             return None
-        self.speaking, self._silent_since, self._last_voice = True, None, end
+        self.speaking, self._silent_since = True, None
+        if probability >= self.settings.start_threshold:  # a tail is no voice: it must not prolong itself
+            self._last_voice = end
         return VoiceStarted(self._voiced_since)
+
+    def _start_needed(self, probability: float) -> float:
+        settings = self.settings
+        if self._last_voice == _NEVER:
+            return settings.start_seconds
+        return settings.resume_seconds if probability >= settings.start_threshold else settings.pause_seconds
 
     def _maybe_pause(self, probability: float, tail: bool, start: float, end: float) -> Voice | None:
         voiced = probability >= self.settings.stop_threshold
@@ -124,8 +143,8 @@ class Segmenter:
             return None
         if self._silent_since is None:
             self._silent_since = start
-        if end - self._silent_since < self.settings.pause_seconds - 1e-6:
-            return None
         since = self._silent_since if self._quiet_since is None else min(self._silent_since, self._quiet_since)
+        if end - since < self.settings.pause_seconds - 1e-6:
+            return None
         self.speaking, self._voiced_since, self._silent_since = False, None, None
         return VoicePaused(max(since, self._last_voice - 0.15))

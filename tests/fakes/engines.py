@@ -30,6 +30,7 @@ class FakeRecognizer:
     """Hears the next of ``texts`` in each utterance; a :class:`PipelineError` in the list is raised instead."""
 
     name = "fake-stt"
+    streams_partials = True
 
     def __init__(self, *texts: str | PipelineError) -> None:
         self.texts = list(texts)

@@ -29,7 +29,7 @@ class Stage:
     """Plays a script of voice and silence through segmenter and machine, and notes what was decided and when."""
 
     def __init__(self, **settings: Any) -> None:
-        self.machine = TurnMachine(TurnSettings(**settings))
+        self.machine = TurnMachine(TurnSettings(**settings), expect_words=True)
         self.segmenter = Segmenter()
         self.now = 0.0
         self.log: list[object] = []
@@ -113,7 +113,7 @@ def test_an_endless_talker_is_cut_into_turns_without_losing_any():
 def test_interruption_ducks_at_once_and_is_confirmed_by_lasting():
     stage = Stage().replying().hush(1).say(0.15)
     assert stage.kinds == [TurnBegan, DuckReply]
-    stage.say(0.3)
+    stage.say(0.6)
     assert stage.log[2] == TurnConfirmed(True)
     assert stage.kinds == [TurnBegan, DuckReply, TurnConfirmed]
 
