@@ -74,6 +74,11 @@ class AudioIn:
         """Samples of quiet so far while there is silence to give back."""
         take_audio(receiver, self.packet)
 
+    @property
+    def concealed_samples(self) -> int:
+        """At 48 kHz: made up in place of what was missing between packets. What filled stalls is not in it."""
+        return self.concealer.concealed_samples - round(self.stalled_seconds * RATE)
+
     async def run(self) -> None:
         """Watch over the track until it ends; the packets themselves are handled as they arrive."""
         try:

@@ -63,10 +63,10 @@ class Playout:
     def flush(self) -> float:
         """Silence the rest, after a 5 ms fade; returns the seconds heard. Idempotent."""
         if not self.flushed and not self.ended.is_set():
+            self.flushed = self._finished = True
             rest = self.take(FADE_SAMPLES) if self.started.is_set() else np.zeros(0, np.int16)
             self._pieces.clear()
             self._queued = 0
-            self.flushed = self._finished = True
             if rest.any():
                 self._sent -= len(rest)
                 self._pieces.append((rest * np.linspace(1.0, 0.0, len(rest))).astype(np.int16))
@@ -76,7 +76,13 @@ class Playout:
         return self.heard_seconds
 
     def take(self, count: int) -> Samples:
-        """The next ``count`` samples or as many as there are; they count as sent."""
+        """The next ``count`` samples; they count as sent.
+
+        Of a finished reply as many as there are. Of one that is still being written nothing when there are fewer:
+        otherwise a stream that is written as it comes would have silence in the middle of a frame.
+        """
+        if self._queued < count and not self._finished:
+            return np.zeros(0, np.int16)
         taken: list[Samples] = []
         missing = count
         while missing and self._pieces:

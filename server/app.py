@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import MonotonicClock
 from server import ice
 from server.auth import guard
 from server.engines import Engines
 from server.http_errors import errors
+from server.loop_watch import LoopWatch
+from server.metrics import Metrics
 from server.registry import Registry
 from server.settings import Settings
 from server.signaling import REGISTRY, SETTINGS, post_offer
@@ -21,6 +27,7 @@ LARGEST_BODY = 1 << 20
 CONTENT_SECURITY_POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; frame-ancestors 'none'"
 
 ENGINES = web.AppKey("engines", Engines)
+METRICS = web.AppKey("metrics", Metrics)
 
 
 def create_app(settings: Settings, engines: Engines) -> web.Application:
@@ -29,15 +36,18 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     app = web.Application(middlewares=[guard(settings), errors], client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
-    app[REGISTRY] = Registry(engines, settings, MonotonicClock())
+    app[METRICS] = metrics = Metrics(engines)
+    app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
     app.router.add_get("/", _page)
     app.router.add_static("/static/", STATIC)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
+    app.router.add_get("/metrics", _metrics)
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
+    app.cleanup_ctx.append(_watch_loop)
     return app
 
 
@@ -58,6 +68,21 @@ async def _ready(request: web.Request) -> web.Response:
 
 async def _engines(request: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": request.app[ENGINES].status()})
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
+    metrics = app[METRICS]
+    watch = LoopWatch(MonotonicClock(), metrics.loop_delay.observe)
+    metrics.longest_delay.set_function(lambda: watch.longest)
+    task = asyncio.create_task(watch.run(), name="loop-watch")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ Every setting can also be given as VISAVIS_NAME in the environment or as `name: 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exits 0, or 2 with one line on what was wrong."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=options.command == "talk")
+    console = Console(stderr=options.command != "serve")
     try:
-        _run(_talk(options, console) if options.command == "talk" else _serve(options, console))
+        _run(_COMMANDS[options.command](options, console))
     except (SettingsError, PipelineError) as error:
         console.print(f"[red]visavis:[/red] {error}", highlight=False)
         sys.exit(2)
@@ -48,6 +48,23 @@ async def _talk(options: argparse.Namespace, console: Console) -> None:
     await talk(TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json), console)
 
 
+async def _bench(options: argparse.Namespace, console: Console) -> None:
+    from server.bench import BenchOptions, bench
+
+    if options.turns < 1 or options.sessions < 1:
+        raise SettingsError("--turns and --sessions must be at least 1")
+    key = options.api_key
+    wanted = BenchOptions(options.url, options.mode, options.turns, options.sessions, options.wav, key, options.json)
+    await bench(wanted, Console())
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, None]]] = {
+    "serve": _serve,
+    "talk": _talk,
+    "bench": _bench,
+}
+
+
 def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
@@ -64,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_talk(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -91,6 +109,12 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
     serve.add_argument("--bench-tone-seconds", type=float, metavar="S", help="length of the bench tone (default 3)")
+    serve.add_argument(
+        "--bench-echo",
+        action="store_const",
+        const=True,
+        help="with --profile bench: send the incoming audio straight back, to measure the media path",
+    )
     serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
     serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
@@ -115,3 +139,25 @@ def _add_talk(commands: Any) -> None:
         "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for an answer (default %(default)s)"
     )
     talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure a running server",
+        description="Speak to a running server as a headless client and measure how soon it answers or stops, from "
+        "the speaker's mouth to the arrival of the sound. Best with `visavis serve --profile bench`.",
+    )
+    bench.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
+    bench.add_argument(
+        "--mode",
+        choices=["voice", "barge", "echo"],
+        default="voice",
+        help="voice: end of speech to first sound of the reply (default). barge: interruption to silence "
+        "(the reply should be long: --bench-tone-seconds 6). echo: round trip (needs --bench-echo)",
+    )
+    bench.add_argument("--turns", type=int, default=10, metavar="N", help="turns of a session (default %(default)s)")
+    bench.add_argument("--sessions", type=int, default=1, metavar="N", help="sessions at a time (default %(default)s)")
+    bench.add_argument("--wav", type=Path, metavar="FILE", help="what to say (default: one synthesised question)")
+    bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    bench.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from pipelines.models.store import ModelStore
 from pipelines.ports import DetectionKind, LanguageModel, SpeechToText, TextToSpeech, VisionDetector
 from pipelines.routing.definition import Definition, Pipeline, Stage, StageType, load
 from pipelines.routing.fallback import FallbackModel
+from pipelines.voice.phrase_files import PhraseFiles
+from pipelines.voice.phrases import CachedVoice
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from pipelines.worker import Worker
@@ -212,7 +218,18 @@ class _Builder:
             return BenchVoice(self._settings.bench_tone_seconds)
         engine = EspeakVoice()
         self._note("speak", engine.name, _why(stage, "embedded voice; needs no download"))
-        return engine
+        return self._remembering(engine, version("espeakng-loader"))
+
+    def _remembering(self, engine: TextToSpeech, release: str) -> TextToSpeech:
+        """``engine`` with a cache of its phrases; they are good for this release of its library and of our code."""
+        settings = self._settings
+        if not settings.phrase_cache_mb and not settings.phrase_disk_mb:
+            return engine
+        files = PhraseFiles(settings.phrase_cache, settings.phrase_disk_mb << 20) if settings.phrase_disk_mb else None
+        if files is not None:
+            files.scan()
+        memory = settings.phrase_cache_mb << 20
+        return CachedVoice(engine, version=f"{release} {_code_of(engine)}", memory_bytes=memory, files=files)
 
     async def _watch(self) -> VisionDetector | None:
         if self._pipeline.stage("video_analysis") is None:
@@ -258,6 +275,14 @@ class _Builder:
 
     def _note(self, stage: str, engine: str, reason: str, *, ok: bool = True) -> None:
         self._choices.append(Choice(stage, engine, "cpu" if engine != "none" else "-", reason, ok))
+
+
+def _code_of(engine: object) -> str:
+    """Tells apart two states of the file an engine is in: a louder voice must not be answered with old audio."""
+    try:
+        return f"{zlib.crc32(inspect.getsource(sys.modules[type(engine).__module__]).encode()):08x}"
+    except OSError:  # installed without its source
+        return version("visavis")
 
 
 def _why(stage: Stage, reason: str) -> str:

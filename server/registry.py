@@ -9,6 +9,7 @@ from aiortc import RTCSessionDescription
 
 from media.clock import Clock
 from server.engines import Engines
+from server.metrics import Metrics
 from server.offers import Offer, OfferError
 from server.session import Session
 from server.settings import Settings
@@ -23,8 +24,9 @@ class ServerFullError(Exception):
 class Registry:
     """The sessions of this process."""
 
-    def __init__(self, engines: Engines, settings: Settings, clock: Clock) -> None:
+    def __init__(self, engines: Engines, settings: Settings, clock: Clock, metrics: Metrics) -> None:
         self._engines = engines
+        self._metrics = metrics
         self._settings = settings
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -48,8 +50,9 @@ class Registry:
                 else f"all {self._settings.max_sessions} places are taken"
             )
             raise ServerFullError(what)
-        session = Session(offer, self._engines, self._settings, self._clock)
+        session = Session(offer, self._engines, self._settings, self._clock, self._metrics.observer())
         self._sessions[session.id] = session
+        self._metrics.join(session)
         try:
             answer = await session.answer(offer)
         except Exception as error:
@@ -79,11 +82,12 @@ class Registry:
     def _start(self, session: Session) -> None:
         task = asyncio.create_task(session.run(), name=session.id)
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._forget(session.id, done))
+        task.add_done_callback(lambda done: self._forget(session, done))
 
-    def _forget(self, session_id: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._sessions.pop(session_id, None)
+        self._sessions.pop(session.id, None)
+        self._metrics.leave(session)
 
 
 def _first_line(error: Exception) -> str:

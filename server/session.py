@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiortc
@@ -13,19 +13,20 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import Clock
+from media.opus import RATE
 from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines.ports import VAD_RATE
-from pipelines.vision.events import SceneChanged
 from pipelines.voice.conversation import Conversation
-from pipelines.voice.events import VoiceEvent
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
 from server.channels import EventChannels
 from server.dialects.realtime import Json, RealtimeEvents, session_event, status_event
 from server.dialects.realtime_client import RealtimeClient
+from server.echo import echo
 from server.engines import Engines
+from server.metrics import Event, SessionCounts
 from server.offers import Offer
 from server.settings import Settings
 from server.watching import Watching
@@ -36,13 +37,16 @@ log = logging.getLogger(__name__)
 class Session:
     """Lives from the offer to :meth:`close`; :meth:`run` owns every task in between."""
 
-    def __init__(self, offer: Offer, engines: Engines, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, offer: Offer, engines: Engines, settings: Settings, clock: Clock, observe: Callable[[Event], None]
+    ) -> None:
         self.id = new_id("sess")
         self.ended_because = ""
         """Why the session ended; empty while it lives."""
         self._settings = settings
         self._engines = engines
         self._clock = clock
+        self._observe = observe
         self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers))
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
@@ -97,6 +101,18 @@ class Session:
         """End the session; :meth:`run` returns soon after. Idempotent."""
         self._end(reason)
 
+    def counts(self) -> SessionCounts:
+        """What the parts of the session have counted so far."""
+        audio = [reader for reader in self._drains if isinstance(reader, AudioIn)]
+        video = [reader for reader in self._drains if isinstance(reader, VideoIn)]
+        return SessionCounts(
+            events_dropped=self._channels.dropped,
+            concealed_samples=sum(reader.concealed_samples for reader in audio),
+            packets_lost=sum(reader.order.lost for reader in audio),
+            video_in=sum(reader.received for reader in video),
+            video_out=self._video_out.sent if self._video_out is not None else 0,
+        )
+
     async def _wait_connected(self) -> bool:
         ended = asyncio.create_task(self._ended.wait())
         connected = asyncio.create_task(self._connected.wait())
@@ -122,7 +138,10 @@ class Session:
     def _work(self) -> dict[str, Coroutine[Any, Any, None]]:
         work = {"watchdog": self._watch_peer()}
         chunks = self._audio_in.chunks if self._audio_in is not None else None
-        work["conversation"] = self.conversation.run(chunks)
+        if not self._settings.bench_echo:
+            work["conversation"] = self.conversation.run(chunks)
+        elif chunks is not None and self._audio_out is not None:
+            work["echo"] = echo(chunks, self._audio_out)
         if self._video_in is not None:
             work["watching"] = self._watching.run(self._video_in.subscribe())
         work.update({f"drain-{n}": reader.run() for n, reader in enumerate(self._drains)})
@@ -165,7 +184,7 @@ class Session:
         reader: AudioIn | VideoIn
         receiver = receiver_of(self._pc, track)
         if track.kind == "audio":
-            reader = AudioIn(receiver, VAD_RATE, self._clock)
+            reader = AudioIn(receiver, RATE if self._settings.bench_echo else VAD_RATE, self._clock)
             self._audio_in = self._audio_in or reader
         else:
             reader = VideoIn(receiver)
@@ -177,7 +196,8 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ events out
 
-    def _tell(self, event: VoiceEvent | SceneChanged) -> None:
+    def _tell(self, event: Event) -> None:
+        self._observe(event)
         for message in self._events.translate(event):
             self._channels.send(message)
 

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
 
     bench_tone_seconds: float = Field(3.0, gt=0, le=60)
     """Length of the tone of ``--profile bench``."""
+    bench_echo: bool = False
+    """Send every peer's audio straight back instead of conversing; only with ``--profile bench``."""
     llm_url: str | None = None
     """Base URL of an OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``. Default: Ollama's usual port."""
     llm_model: str | None = None
@@ -97,10 +99,14 @@ class Settings(BaseSettings):
     """Threads that look at pictures, shared by all sessions."""
     stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
     """Embedded recognisers that may run at a time (about one session speaking each)."""
+    phrase_cache_mb: int = Field(32, ge=0)
+    """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
+    phrase_disk_mb: int = Field(128, ge=0)
+    """Megabytes on disk for the same, which outlive the process; 0 keeps none. They hold what people were told."""
     models: Path | None = None
     """A folder with model files, tried before anything is downloaded."""
     cache: Path = Path("~/.cache/visavis")
-    """Where downloaded models are kept."""
+    """Where downloaded models and spoken phrases are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("ice_address", "allowed_origins", mode="before")
@@ -122,6 +128,12 @@ class Settings(BaseSettings):
         if value is not None:
             ipaddress.ip_address(value)
         return value
+
+    @model_validator(mode="after")
+    def _only_measuring_echoes(self) -> Settings:
+        if self.bench_echo and self.profile != "bench":
+            raise ValueError(f"bench_echo: is for measuring only and needs profile bench, not {self.profile}")
+        return self
 
     @model_validator(mode="after")
     def _is_safe(self) -> Settings:
@@ -153,6 +165,11 @@ class Settings(BaseSettings):
     def model_cache(self) -> Path:
         """Folder of the model store."""
         return self.cache.expanduser() / "models"
+
+    @property
+    def phrase_cache(self) -> Path:
+        """Folder of spoken phrases."""
+        return self.cache.expanduser() / "phrases"
 
 
 def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
@@ -22,10 +23,12 @@ class FallbackModel:
         self._models = tuple(models)
         self._on_failure = on_failure
         self.name = models[0].name
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """How often a request was handed on, by the names of who failed and who was next."""
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""
-        for model in self._models:
+        for model, successor in zip(self._models, (*self._models[1:], None), strict=True):
             begun = False
             try:
                 async with aclosing(model.stream(request)) as pieces:
@@ -35,8 +38,9 @@ class FallbackModel:
                 return
             except PipelineError as error:
                 self._on_failure(model.name, error)
-                if begun or model is self._models[-1]:
+                if begun or successor is None:
                     raise
+                self.forwarded[model.name, successor.name] += 1
 
     async def close(self) -> None:
         """Close every model."""

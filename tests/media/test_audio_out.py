@@ -77,6 +77,35 @@ async def test_reply_is_heard_to_the_last_sample(out):
     assert playout.heard_seconds == pytest.approx(0.1)
 
 
+async def test_half_a_frame_waits_for_its_other_half(out):
+    playout = out.open()
+    await playout.write(tone(0.03), RATE)
+    assert out._next_frame().any()
+    assert not out._next_frame().any()
+    assert playout.heard_seconds == pytest.approx(0.02)
+    await playout.write(tone(0.01), RATE)
+    assert np.count_nonzero(out._next_frame()) > 0.9 * FRAME
+    assert playout.heard_seconds == pytest.approx(0.04)
+
+
+async def test_what_is_left_of_a_finished_reply_is_sent(out):
+    playout = out.open()
+    await playout.write(tone(0.03), RATE)
+    playout.finish()
+    out._next_frame()
+    assert out._next_frame()[: FRAME // 2].any()
+    assert playout.ended.is_set()
+    assert playout.heard_seconds == pytest.approx(0.03)
+
+
+async def test_a_flush_fades_even_the_rest_of_a_frame(out):
+    playout = out.open()
+    await playout.write(tone(0.022), RATE)
+    out._next_frame()
+    playout.flush()
+    assert out._next_frame()[: RATE // 500].any()
+
+
 async def test_other_rates_keep_their_length(out):
     playout = out.open()
     await playout.write(tone(0.5, 22_050), 22_050)

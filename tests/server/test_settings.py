@@ -38,6 +38,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"prot": 1}, "there is no such setting"),
         ({"ice_servers": [{"urls": "http://example.org"}]}, "stun:"),
         ({"bench_tone_seconds": 0}, "bench_tone_seconds"),
+        ({"bench_echo": True}, "bench_echo: .* needs profile bench, not auto"),
     ],
 )
 def test_errors_name_the_setting_and_what_is_legal(flags, named):

@@ -1,0 +1,139 @@
+"""``visavis bench``: measures a running server from outside, from the speaker's mouth to the listener's ear.
+
+:mod:`server.bench_sound` is the mouth, :mod:`server.bench_ear` the ear, :mod:`server.bench_session` the conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from media.clock import MonotonicClock
+from server import ice
+from server.bench_session import BenchSession
+from server.bench_sound import burst, speech
+
+STAGGER = 0.3
+"""Seconds between the starts of two sessions."""
+Mode = Literal["voice", "barge", "echo"]
+FIGURES = {
+    "connect_ms": "offer → connected",
+    "voice_to_voice_ms": "end of speech → first sound of the reply",
+    "duck_ms": "interruption → reply 6 dB softer",
+    "stop_ms": "interruption → reply silent",
+    "echo_ms": "echo, there and back",
+}
+"""What is measured (milliseconds), and how it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure, and where."""
+
+    url: str
+    mode: Mode = "voice"
+    turns: int = 10
+    """Of each session."""
+    sessions: int = 1
+    wav: Path | None = None
+    """What to say; a synthesised question when not given."""
+    api_key: str | None = None
+    as_json: bool = False
+
+
+async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
+    """Measure and print. Returns what ``--json`` prints; raises ``SettingsError`` when there is no server."""
+    clip = burst() if options.mode == "echo" else await speech(options.wav)
+    if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
+        ice.gather_from(["127.0.0.1"])
+    clock = MonotonicClock()
+    sessions = [BenchSession(options.url, options.api_key, clock, seed) for seed in range(options.sessions)]
+    async with AsyncExitStack() as stack:
+        for session in sessions:
+            stack.push_async_callback(session.close)
+        for session in sessions:
+            await session.connect()
+            if session is not sessions[-1]:
+                await clock.sleep(STAGGER)
+        async with asyncio.TaskGroup() as group:
+            for session in sessions:
+                group.create_task(session.run(options.mode, clip, options.turns))
+    report = _report(options, sessions)
+    if options.as_json:
+        console.print_json(data=report)
+    else:
+        _show(report, console)
+    return report
+
+
+def summary(values: Iterable[float]) -> dict[str, float] | None:
+    """Median, 95th percentile, worst and count; ``None`` for no values."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    p95 = ordered[round(0.95 * (len(ordered) - 1))]
+    return {
+        "median": round(statistics.median(ordered), 1),
+        "p95": round(p95, 1),
+        "worst": round(ordered[-1], 1),
+        "n": len(ordered),
+    }
+
+
+def _report(options: BenchOptions, sessions: list[BenchSession]) -> dict[str, Any]:
+    turns = [turn for session in sessions for turn in session.turns]
+    figures = {"connect_ms": summary(session.connect_ms for session in sessions)}
+    for name in list(FIGURES)[1:]:
+        figures[name] = summary(value for turn in turns if (value := getattr(turn, name)) is not None)
+    late = [1000.0 * seconds for session in sessions for seconds in session.microphone.late]
+    return {
+        "url": options.url,
+        "mode": options.mode,
+        "sessions": len(sessions),
+        "turns": len(turns),
+        "missed": dict(Counter(turn.missed for turn in turns if turn.missed)),
+        "early": sum(1 for turn in turns if (turn.voice_to_voice_ms or 0.0) < 0),
+        "figures": {name: figure for name, figure in figures.items() if figure is not None},
+        "streams": [
+            {"connect_ms": round(session.connect_ms, 1), **session.ear.quality().as_dict()} for session in sessions
+        ],
+        "microphone_late_ms": summary(late),
+    }
+
+
+def _show(report: dict[str, Any], console: Console) -> None:
+    table = Table("milliseconds", title=f"{report['mode']}: {report['sessions']} session(s)", title_justify="left")
+    for heading in ("median", "p95", "worst", "n"):
+        table.add_column(heading, justify="right")
+    for name, figure in report["figures"].items():
+        numbers = (f"{figure[key]:.0f}" for key in ("median", "p95", "worst", "n"))
+        table.add_row(FIGURES[name], *numbers)
+    console.print(table)
+    console.print(_streams(report["streams"]))
+    for reason, count in report["missed"].items():
+        console.print(f"[yellow]{count} of {report['turns']} turns:[/yellow] {reason}", highlight=False)
+    if report["early"]:
+        console.print(f"[yellow]{report['early']} replies began before the speech was over[/yellow]", highlight=False)
+    late = report["microphone_late_ms"]
+    if late is not None and late["p95"] > 5:
+        console.print(f"[yellow]this client was {late['p95']:.0f} ms late itself (p95): the machine is busy[/yellow]")
+
+
+def _streams(streams: list[dict[str, Any]]) -> Table:
+    table = Table("stream", title="what came back", title_justify="left")
+    for heading in ("packets", "lost", "breaks", "late60 %", "max gap ms", "connect ms"):
+        table.add_column(heading, justify="right")
+    keys = ("packets", "lost", "breaks", "late60_percent", "max_gap_ms", "connect_ms")
+    for number, stream in enumerate(streams, 1):
+        table.add_row(str(number), *(f"{stream[key]:g}" for key in keys))
+    return table

@@ -1,0 +1,224 @@
+"""``GET /metrics``: a conversation leaves the right figures behind, each counted once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from media.opus import RATE
+from pipelines.errors import PipelineError, ThinkError
+from pipelines.routing.fallback import FallbackModel
+from pipelines.voice.events import (
+    Problem,
+    ReplyAudioStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyInterrupted,
+    ReplyStarted,
+    TranscriptFailed,
+    TurnLatency,
+)
+from pipelines.voice.phrases import CachedVoice
+from server.app import METRICS
+from server.metrics import Metrics, SessionCounts
+from server.signaling import REGISTRY
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
+from tests.fakes.peer import Peer, loud, picture_frame
+
+TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
+FAILURE = ThinkError("llm_failed", "it is out of words")
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Values by name and labels."""
+    families = text_string_to_metric_families(text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+class Scrape:
+    def __init__(self, text: str) -> None:
+        self._values = samples(text)
+
+    def __call__(self, name: str, **labels: str) -> float:
+        return self._values[name, tuple(sorted(labels.items()))]
+
+
+async def scrape(url: str) -> Scrape:
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
+        assert response.status == 200
+        assert response.content_type == "text/plain"
+        return Scrape(await response.text())
+
+
+def outcomes(get: Scrape) -> list[float]:
+    return [get("visavis_turns_total", outcome=outcome) for outcome in ("completed", "interrupted", "failed")]
+
+
+@pytest.fixture
+async def metrics():
+    engines = fake_engines()
+    yield Metrics(engines)
+    await engines.close()
+
+
+def scraped(metrics: Metrics) -> Scrape:
+    return Scrape(metrics.render().decode())
+
+
+async def test_a_spoken_turn(serve):
+    engines = fake_engines(stt=FakeRecognizer("hello there"), llm=FakeModel("Hello to you too."))
+    url, app = await serve(engines)
+    before = await scrape(url)
+    assert outcomes(before) == [0, 0, 0]
+    assert before("visavis_sessions") == 0
+    async with Peer(url) as peer:
+        peer.say(TURN, RATE)
+        latency = await peer.event("turn.latency")
+        await peer.event("output_audio_buffer.stopped")
+        get = await scrape(url)
+        assert get("visavis_sessions") == 1
+    assert outcomes(get) == [1, 0, 0]
+    assert get("visavis_barge_in_total") == 0
+    backends = {"endpoint": "rules", "transcript": "fake-stt", "first_token": "fake-llm", "first_audio": "fake-tts"}
+    for stage, backend in backends.items():
+        assert get("pipeline_stage_duration_ms_count", stage=stage, backend=backend) == 1
+    endpoint = get("pipeline_stage_duration_ms_sum", stage="endpoint", backend="rules")
+    assert endpoint == pytest.approx(latency["parts"]["endpoint"], abs=1)
+    total = get("pipeline_total_latency_ms_sum", pipeline="voice-assistant")
+    assert total == pytest.approx(latency["voice_to_voice_ms"], abs=1)
+    assert get("visavis_speculation_saved_ms_sum") == pytest.approx(latency["saved_ms"], abs=1)
+    assert get("visavis_packets_lost_total") == 0
+    assert get("process_resident_memory_bytes") > 1e6
+    assert get("process_cpu_seconds_total") > 0
+    await asyncio.gather(*app[REGISTRY]._tasks)
+    assert (await scrape(url))("visavis_sessions") == 0
+
+
+async def test_an_interrupted_turn(serve):
+    llm = FakeModel("one two three four five six seven eight nine ten eleven twelve.", "Okay.")
+    url, _ = await serve(fake_engines(stt=FakeRecognizer("count please", "stop it"), llm=llm))
+    async with Peer(url) as peer:
+        peer.say(TURN, RATE)
+        await peer.event("output_audio_buffer.started")
+        peer.say(TURN, RATE)
+        await peer.event("conversation.item.truncated")
+        await peer.event("output_audio_buffer.stopped")
+        get = await scrape(url)
+    assert outcomes(get) == [1, 1, 0]
+    assert get("visavis_barge_in_total") == 1
+
+
+async def test_failure_forwarding_and_phrases(serve):
+    models = [FakeModel(FAILURE, "Hi.", FAILURE, FAILURE), FakeModel("Hello.", FAILURE, "Hello.")]
+    models[0].name, models[1].name = "served", "scripted"
+    url, _ = await serve(fake_engines(llm=FallbackModel(models, lambda *_: None), tts=CachedVoice(FakeVoice())))
+    async with Peer(url) as peer:
+        await peer.event("session.created")
+        for n in range(4):
+            peer.send({"type": "response.create"})
+            await peer.event("response.done", n + 1)
+            if n != 2:
+                await peer.event("output_audio_buffer.stopped", min(n, 2) + 1)
+        get = await scrape(url)
+    assert outcomes(get) == [3, 0, 1]
+    assert get("pipeline_forward_count", **{"from": "served", "to": "scripted"}) == 3
+    assert get("visavis_phrase_cache_total", result="miss") == 2
+    assert get("visavis_phrase_cache_total", result="hit") == 1
+
+
+async def test_video_frames(serve):
+    url, app = await serve()
+    async with Peer(url, kinds=("video",)) as peer:
+        for n in range(200):
+            peer.camera.put(picture_frame(pts=n * 3000))
+            await asyncio.wait([asyncio.create_task(peer._changed.wait())], timeout=0.05)
+            if peer.seen:
+                break
+    await asyncio.gather(*app[REGISTRY]._tasks)
+    get = await scrape(url)
+    assert get("visavis_video_frames_total", direction="in") >= 1, "what an ended session counted stays"
+    assert get("visavis_video_frames_total", direction="out") >= 1
+
+
+async def test_the_scrape_needs_the_key(serve):
+    url, _ = await serve(api_key="secret")
+    async with aiohttp.ClientSession() as http:
+        for header, status in (({}, 401), ({"Authorization": "Bearer secret"}, 200)):
+            async with http.get(f"{url}/metrics", headers=header) as response:
+                assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([ReplyStarted("r", "i", True), ReplyGenerated("r", "")], [0, 0, 0]),
+        ([ReplyStarted("r", "i", True), ReplyGenerated("r", ""), ReplyAudioStopped("r")], [1, 0, 0]),
+        ([ReplyStarted("r", "i", False), ReplyGenerated("r", "")], [1, 0, 0]),
+        ([ReplyStarted("r", "i", True), ReplyFailed("r", FAILURE, ""), ReplyAudioStopped("r")], [0, 0, 1]),
+        (
+            [ReplyStarted("r", "i", True), ReplyGenerated("r", ""), ReplyInterrupted("r", "turn_detected", "", 0.0)],
+            [0, 1, 0],
+        ),
+        ([ReplyStarted("r", "i", True), Problem(PipelineError("internal_error", "a defect"))], [0, 0, 1]),
+        ([ReplyStarted("r", "i", True), Problem(PipelineError("vision_failed", "blind"))], [0, 0, 0]),
+        ([TranscriptFailed("i", FAILURE)], [0, 0, 1]),
+    ],
+)
+async def test_every_turn_has_one_outcome(metrics, events, expected):
+    observe = metrics.observer()
+    for event in events:
+        observe(event)
+    assert outcomes(scraped(metrics)) == expected
+
+
+async def test_cutting_a_reply_off_by_a_button_is_no_barge_in(metrics):
+    observe = metrics.observer()
+    observe(ReplyStarted("r", "i", True))
+    observe(ReplyInterrupted("r", "client_cancelled", "", 0.0))
+    get = scraped(metrics)
+    assert outcomes(get) == [0, 1, 0]
+    assert get("visavis_barge_in_total") == 0
+
+
+async def test_milliseconds_are_milliseconds(metrics):
+    metrics.observer()(TurnLatency("r", 0.42, {"endpoint": 0.2, "first_audio": 0.22}, 0.1))
+    get = scraped(metrics)
+    assert get("pipeline_total_latency_ms_sum", pipeline="voice-assistant") == pytest.approx(420)
+    assert get("pipeline_total_latency_ms_bucket", pipeline="voice-assistant", le="400.0") == 0
+    assert get("pipeline_total_latency_ms_bucket", pipeline="voice-assistant", le="500.0") == 1
+    assert get("visavis_speculation_saved_ms_sum") == pytest.approx(100)
+
+
+class Counting:
+    def __init__(self, *numbers: int) -> None:
+        self._counts = SessionCounts(*numbers)
+
+    def counts(self) -> SessionCounts:
+        return self._counts
+
+
+async def test_what_sessions_counted_is_summed_and_stays(metrics):
+    first, second = Counting(1, RATE, 3, 4, 5), Counting(10, RATE // 2, 30, 40, 50)
+    metrics.join(first)
+    metrics.join(second)
+    for sessions in (2, 1, 1):
+        get = scraped(metrics)
+        assert get("visavis_sessions") == sessions
+        assert get("visavis_events_dropped_total") == 11
+        assert get("visavis_audio_concealed_seconds_total") == 1.5
+        assert get("visavis_packets_lost_total") == 33
+        assert get("visavis_video_frames_total", direction="in") == 44
+        assert get("visavis_video_frames_total", direction="out") == 55
+        metrics.leave(first)
+
+
+async def test_two_applications_do_not_share_their_figures(serve):
+    _, one = await serve()
+    _, two = await serve()
+    one[METRICS].turns.labels("completed").inc()
+    assert outcomes(scraped(two[METRICS])) == [0, 0, 0]
