@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -32,6 +32,8 @@ _SILENT_FRAMES_TO_SETTLE = 10
 class OpusSettings:
     """How speech is encoded."""
 
+    application: Literal["voip", "audio", "lowdelay"] = "voip"
+    """``voip`` favours intelligibility and cuts what is below the voice; ``audio`` keeps the sound as it is."""
     bitrate: int = 32_000
     """Bits per second; 24–40 k is transparent for one voice."""
     fec: bool = True
@@ -52,7 +54,7 @@ class OpusEncoder:
         codec.bit_rate = settings.bitrate
         codec.format, codec.layout, codec.sample_rate = "s16", "mono", RATE
         codec.options = {
-            "application": "voip",
+            "application": settings.application,
             "fec": str(int(settings.fec)),
             "packet_loss": str(settings.expected_loss_percent),
             "dtx": str(int(settings.dtx)),

@@ -28,7 +28,7 @@ from server import ice
 from server.settings import SettingsError
 
 CONNECT_SECONDS = 15.0
-CLEAR = OpusSettings(bitrate=64_000, fec=False, expected_loss_percent=0)
+CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
 """A file deserves better than a microphone on a lossy network."""
 QUIET_SECONDS = 2.5
 """With nobody speaking and no answer under way for this long after the file, the conversation is over."""

@@ -44,7 +44,7 @@ class TurnSettings:
     min_delay_seconds: float = 0.125
     """With ``SEMANTIC_VAD``, the pause after what is surely complete: four windows. The turn detector's answer takes as
     long, and shorter pauses are stop consonants (``tests/benchmarks/cutoffs.py``)."""
-    max_delay_seconds: float = 1.05
+    max_delay_seconds: float = 1.28
     """With ``SEMANTIC_VAD``, the pause after what surely is not: less than 1.2 s after the last sound, for breath and
     windows come on top."""
     prefix_padding_seconds: float = 0.3

@@ -29,10 +29,10 @@ async def say(voice, text: str) -> int:
 @pytest.mark.parametrize(
     ("flags", "kind", "kept"),
     [
-        ({}, CachedVoice, True),
-        ({"phrase_disk_mb": 0}, CachedVoice, False),
-        ({"phrase_cache_mb": 0}, CachedVoice, True),
-        ({"phrase_cache_mb": 0, "phrase_disk_mb": 0}, EspeakVoice, False),
+        ({}, CachedVoice, False),
+        ({"phrase_disk_mb": 8}, CachedVoice, True),
+        ({"phrase_cache_mb": 0, "phrase_disk_mb": 8}, CachedVoice, True),
+        ({"phrase_cache_mb": 0}, EspeakVoice, False),
         ({"profile": "bench"}, BenchVoice, False),
     ],
     ids=str,
@@ -48,7 +48,7 @@ async def test_real_voices_remember_as_the_settings_say(tmp_path, flags, kind, k
 async def test_files_serve_the_next_start_until_the_code_of_the_voice_changes(tmp_path, monkeypatch):
     for code, hits in (("old", 0), ("old", 1), ("new", 0)):
         monkeypatch.setattr(engines, "_code_of", lambda engine, code=code: code)
-        made = await voice(tmp_path)
+        made = await voice(tmp_path, phrase_disk_mb=8)
         await say(made, "Good morning.")
         await made.close()
         assert made.hits == hits
