@@ -193,7 +193,8 @@ class _Builder:
             try:
                 models = await discover(url, key, timeout=DISCOVERY_SECONDS if server == "ollama" else 5.0)
             except PipelineError as error:
-                tried.append(f"{server}: {error.message}")
+                unreachable = error.code in ("llm_unreachable", "llm_timeout")
+                tried.append(f"no {server} at {url}" if unreachable else f"{server}: {error.message}")
                 continue
             name = settings.llm_model or (models[0] if models else None)
             if name is None:

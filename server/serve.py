@@ -25,7 +25,8 @@ async def serve(settings: Settings, console: Console) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    logging.getLogger("aioice").setLevel(logging.WARNING)
+    for chatty in ("aioice", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with _stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
         engines = await build_engines(settings, console.print)
