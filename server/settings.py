@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     phrase_cache_mb: int = Field(32, ge=0)
     """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
     phrase_disk_mb: int = Field(0, ge=0)
-    """Megabytes on disk for the same, which outlive the process. They hold what people were told: off unless asked for."""
+    """Megabytes on disk for the same. They outlive the process and hold what people were told: off unless asked for."""
     models: Path | None = None
     """A folder with model files, tried before anything is downloaded."""
     cache: Path = Path("~/.cache/visavis")

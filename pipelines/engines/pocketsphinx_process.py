@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import struct
 import sys
+from array import array
+from operator import add, mul
 from typing import Any, BinaryIO
 
 FEED, TRANSCRIPT, RESET = b"F", b"T", b"R"
@@ -39,6 +42,11 @@ _SECOND_LOOK = 1.5
 """Seconds after which an utterance is decoded anew if the mean it began with was wrong (costs some 0.2 s, once)."""
 _WRONG = 2.0
 """Root mean square difference of two cepstral means that makes a difference to the words."""
+_REJOINED = 5.0
+"""Seconds of a turn that are decoded again when it goes on after a transcript: words know their neighbours across a
+pause. A longer turn goes on with a new utterance."""
+_LOUDER = 1.5
+"""Ratio of two levels that asks for a second look too."""
 _LONGEST = 30.0
 """Seconds after which an utterance is closed and another begun, so that the decoder's tables stay small."""
 
@@ -92,19 +100,61 @@ class CepstralMean:
         self._decoder.set_cmn(",".join(f"{number:g}" for number in self.value))
 
 
+class NoiseFloor:
+    """Adds the faint noise that the acoustic model was trained with.
+
+    In the silence between the sounds of clean speech (denoised by the browser, coded by Opus, synthesised) the
+    logarithm of next to nothing looks like no recording that the model knows, and words are lost.
+    """
+
+    _SHARE = 0.001
+    """Standard deviation of the noise against the loudest 100 ms (root mean square): -60 dB."""
+
+    def __init__(self) -> None:
+        chance = random.Random(1)  # the same noise each time: the same speech gives the same words
+        self._shape = [chance.gauss(0.0, 1.0) for _ in range(_STEP)]  # twice as long as a step
+        self.loudest = 3000.0
+        """Root mean square of the loudest 100 ms that the noise goes by."""
+        self._noise = array("h")
+        self.set(self.loudest)
+
+    def set(self, loudest: float) -> None:
+        """Go by ``loudest`` from here on."""
+        self.loudest = loudest
+        self._noise = array("h", [round(value * loudest * self._SHARE) for value in self._shape])
+
+    def add(self, pcm: bytes, offset: int) -> bytes:
+        """``pcm`` (at most a step) with noise; ``offset`` varies the noise."""
+        samples = array("h", pcm)
+        begin = offset % (_STEP // 2)
+        try:
+            return array("h", map(add, samples, self._noise[begin : begin + len(samples)])).tobytes()
+        except OverflowError:  # a sample at full scale: what is that loud needs no noise
+            return pcm
+
+
+def loudness(pcm: bytes) -> float:
+    """Root mean square."""
+    samples = array("h", pcm)
+    return float((sum(map(mul, samples, samples)) / max(1, len(samples))) ** 0.5)
+
+
 class Listener:
     """What was said since the last :meth:`reset`: texts of ended utterances, and one that may be open."""
 
     def __init__(self) -> None:
         from pocketsphinx import Decoder
 
-        # Without the second pass (fwdflat): it finds as many words, no more, and makes the end wait for 5 % of the
-        # utterance. The search of the word lattice (bestpath) costs a few milliseconds and judges every word.
-        self._decoder = Decoder(fwdflat=False, bestpath=True, loglevel="FATAL")
+        # The second pass (fwdflat) costs 5 % of the utterance at its end, which falls into the pause that decides the
+        # turn. The search of the word lattice (bestpath) costs a few milliseconds and judges every word.
+        self._decoder = Decoder(fwdflat=True, bestpath=True, loglevel="FATAL")
         self._mean = CepstralMean(self._decoder)
+        self._floor = NoiseFloor()
+        self._loudest = 0.0
         self._words: list[tuple[str, float]] = []
         self._open = False
-        self._audio = bytearray()  # of the open utterance, until its second look
+        self._audio = bytearray()  # of the last utterance
+        self._words_before = 0  # how many words are older than that
         self._bytes = 0
         self._measured = 0
 
@@ -112,15 +162,17 @@ class Listener:
         """Forget all and begin anew; the mean is kept, for the next speaker likely has the same microphone."""
         self._end()
         self._words.clear()
+        self._audio.clear()
 
     def feed(self, pcm: bytes) -> str:
         """Decode ``pcm``; the best text so far."""
         for begin in range(0, len(pcm), _STEP):
             if not self._open:
-                self._begin()
+                self._go_on()
             self._take(pcm[begin : begin + _STEP])
             if self._bytes >= 2 * RATE * _LONGEST:
                 self._end()
+                self._audio.clear()
         return self.text()
 
     def text(self) -> str:
@@ -143,20 +195,39 @@ class Listener:
     def _begin(self) -> None:
         self._mean.begin()
         self._began_with = self._mean.value
-        self._audio.clear()
         self._bytes = self._measured = 0
         self._decoder.start_utt()
         self._open = True
 
+    def _go_on(self) -> None:
+        """Begin an utterance, with the audio of the one before it if that was short."""
+        if 0 < len(self._audio) <= 2 * RATE * _REJOINED:
+            del self._words[self._words_before :]
+            self._begin()
+            self._decode_again(bytes(self._audio))
+        else:
+            self._audio.clear()
+            self._words_before = len(self._words)
+            self._begin()
+
+    def _decode_again(self, audio: bytes) -> None:
+        for begin in range(0, len(audio), _STEP):
+            self._decoder.process_raw(audio[begin : begin + _STEP])
+        self._bytes = len(audio)
+
     def _take(self, pcm: bytes) -> None:
-        before, self._bytes = self._bytes, self._bytes + len(pcm)
-        self._decoder.process_raw(pcm)
+        before = self._bytes
+        self._decode(pcm)
+        self._loudest = max(self._loudest, loudness(pcm))
         if self._bytes - self._measured >= 2 * RATE * _RENORMALISE:
             self._follow()
-        if before < 2 * RATE * _SECOND_LOOK:
-            self._audio += pcm
-            if self._bytes >= 2 * RATE * _SECOND_LOOK:
-                self._look_again()
+        self._audio += pcm
+        if before < 2 * RATE * _SECOND_LOOK <= self._bytes:
+            self._look_again()
+
+    def _decode(self, pcm: bytes) -> None:
+        self._decoder.process_raw(self._floor.add(pcm, self._bytes))
+        self._bytes += len(pcm)
 
     def _follow(self) -> None:
         self._mean.follow(_frames(self._bytes) - _frames(self._measured))
@@ -166,12 +237,9 @@ class Listener:
         self._follow()
         if _distance(self._mean.value, self._began_with) < _WRONG:
             return
-        audio = bytes(self._audio)
         self._decoder.end_utt()
         self._begin()
-        for begin in range(0, len(audio), _STEP):
-            self._decoder.process_raw(audio[begin : begin + _STEP])
-        self._bytes = len(audio)
+        self._decode_again(bytes(self._audio))
 
     def _end(self) -> None:
         if not self._open:
@@ -180,6 +248,8 @@ class Listener:
             self._look_again()
         self._follow()
         self._decoder.end_utt()
+        self._floor.set(self._loudest)
+        self._loudest = 0.0
         self._open = False
         for segment in self._decoder.seg() or ():
             self._words += [(word, segment.prob) for word in _plain(segment.word)]

@@ -64,13 +64,15 @@ def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: flo
 
     ``usual`` when the sound has not been judged. A judgement moves it between ``shortest`` (surely complete) and
     ``longest`` (surely not). Many mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9 comes
-    down to the shortest. Words that trail off never get less than the middle of usual and longest.
+    down to the shortest. Words that trail off get the longest, unless the sound is sure: then the middle of usual and
+    longest, for the words may be misheard.
     """
     needed = usual
     if evidence.sound is not None:
         needed = _between(evidence.sound, shortest, usual, longest)
     if evidence.text is not None and trails_off(evidence.text):
-        needed = max(needed, (usual + longest) / 2)
+        sure = evidence.sound is not None and evidence.sound >= 0.9
+        needed = max(needed, (usual + longest) / 2) if sure else longest
     return needed
 
 

@@ -136,7 +136,7 @@ SENTENCES = [
     S("judged complete", "say 1.5|hush 0.1|detector 0.98|hush 1", "BCpE", 0.125),
     S("judged nearly surely complete", "say 1.5|hush 0.1|detector 0.92|hush 1", "BCpE", 0.21),
     S("judged undecided", "say 1.5|hush 0.1|detector 0.7|hush 1", "BCpE", 0.6),
-    S("judged incomplete", "say 1.5|hush 0.1|detector 0.02|hush 1.3", "BCpE", 1.04),
+    S("judged incomplete", "say 1.5|hush 0.1|detector 0.02|hush 1.3", "BCpE", 1.26),
     S(
         "hesitation",
         "say 0.4|hush 0.1|text um|detector 0.1|hush 0.7|say 1|hush 0.1|detector 0.98|hush 1",
@@ -145,7 +145,7 @@ SENTENCES = [
     ),
     S("self-correction", "say 1|hush 0.1|text at five no|detector 0.3|hush 0.5|say 0.8|hush 1", "BCprpE", 0.6),
     S("trailing conjunction", "say 1|hush 0.1|text tea and|detector 0.97|hush 0.6|say 0.5|hush 1", "BCprpE", 0.6),
-    S("trailing conjunction, left so", "say 1|hush 0.1|text tea and|detector 0.97|hush 1.3", "BCpE", 0.825),
+    S("trailing conjunction, left so", "say 1|hush 0.1|text tea and|detector 0.97|hush 1.3", "BCpE", 0.94),
     S("a finished text leaves the judgement", "say 1|hush 0.1|text tea please|detector 0.97|hush 1", "BCpE", 0.125),
     S("number", "say 1|hush 0.1|text one two three|hush 0.6|say 0.8|hush 0.1|text it is ten|hush 1", "BCprpE", 0.6),
     S(
@@ -170,7 +170,7 @@ SENTENCES = [
     S("silence for a minute", "hush 60", ""),
     S("muted in mid-sentence", "say 1|mute 2", "BCpE", 0.6),
     S("muted briefly", "say 1|mute 0.4|say 1|hush 1", "BCprpE", 0.6),
-    S("muted in mid-sentence, judged incomplete", "say 1|mute 0.1|detector 0.05|mute 2", "BCpE", 1.018),
+    S("muted in mid-sentence, judged incomplete", "say 1|mute 0.1|detector 0.05|mute 2", "BCpE", 1.23),
 ]
 PAUSES = [
     S("stop consonant", "say 0.5|hush 0.032|say 0.5|hush 1", "BCpE", 0.6),
