@@ -191,7 +191,7 @@ PAUSES = [
         "detector changes its mind to incomplete",
         "say 1|hush 0.1|detector 0.75|hush 0.3|detector 0.1|hush 1",
         "BCpE",
-        0.99,
+        1.18,
     ),
     S("judgement of an earlier pause", "say 1|hush 0.1|detector 0.98|say 1|hush 1", "BCprpE", 0.6),
     S("background begins in the pause", "hush 4|say 1|hush 0.1|noise 2", "BCpE", 0.6),
