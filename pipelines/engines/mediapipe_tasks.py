@@ -82,6 +82,7 @@ class MediaPipeVision:
             """Whether MediaPipe tells its maker how it is used; it could not be kept from it on this system."""
         except (ImportError, OSError) as error:
             raise VisionError("vision_unusable", f"mediapipe cannot be loaded: {error}") from error
+        _disarm_finalizers()
         self.kinds = tuple(kind for kind in KINDS if kind in models)
         self._models = dict(models)
         self._options = options or VisionOptions()
@@ -109,6 +110,18 @@ class _Detector:
     task: Any
     convert: Callable[[Any, int, int], list[Detection]]
     """Result, width and height in pixels → detections."""
+
+
+def _disarm_finalizers() -> None:
+    """Keep a detector that was forgotten from hanging the process.
+
+    Its ``__del__`` waits for its own thread, which garbage collection may have ended before it: it then waits for
+    ever, on whichever thread collects. Trackers are closed by those who open them; one that is not costs memory only.
+    """
+    from mediapipe.tasks.python import vision
+
+    for task in (vision.FaceDetector, vision.HandLandmarker, vision.PoseLandmarker):
+        task.__del__ = lambda self: None
 
 
 class MediaPipeTracker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
@@ -157,8 +158,8 @@ def test_a_detector_that_fails_is_told_and_left_out(models: dict[DetectionKind, 
 def test_a_detector_that_fails_on_the_way_is_told_and_left_out(
     vision: MediaPipeVision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker = vision.open(("face", "hand"))
     picture = Picture(photo("sergey.png"), 0.0)
+    tracker = vision.open(("face", "hand"))
     assert tracker.detect(picture)
 
     def crash(*_: object) -> None:
@@ -171,6 +172,16 @@ def test_a_detector_that_fails_on_the_way_is_told_and_left_out(
     assert caught.value.message == "MediaPipe's hand detector failed: CalculatorGraph::Run() failed:"
     assert [found.kind for found in tracker.detect(picture)] == ["face"]
     tracker.close()
+
+
+def test_a_forgotten_detector_does_not_hang_the_process(vision: MediaPipeVision) -> None:
+    for _ in range(3):
+        tracker = vision.open(("hand",))
+        tracker.detect(Picture(np.zeros((48, 64, 3), np.uint8), 0.0))
+        cycle: list[object] = [tracker]
+        cycle.append(cycle)
+        del tracker, cycle
+        gc.collect()
 
 
 def test_closing_twice_is_allowed_and_looking_afterwards_is_an_error(vision: MediaPipeVision) -> None:
