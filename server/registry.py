@@ -55,6 +55,10 @@ class Registry:
         self._metrics.join(session)
         try:
             answer = await session.answer(offer)
+        except asyncio.CancelledError:
+            session.close("the offer was withdrawn")
+            self._start(session)
+            raise
         except Exception as error:
             # aiortc answers a description it cannot serve with whatever exception it trips over.
             session.close("the offer could not be answered")

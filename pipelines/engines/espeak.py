@@ -15,6 +15,7 @@ from contextlib import aclosing
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
+from unicodedata import category
 
 import numpy as np
 
@@ -197,8 +198,9 @@ def _load() -> _Library:
 
 
 def _clean(text: str) -> str:
-    """``text`` without control characters (a NUL would end it early), every other character in its place."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """``text`` without invisible marks (soft hyphens, direction), and blanks for what else cannot be printed (NUL)."""
+    visible = (character for character in text if category(character) != "Cf")
+    return "".join(character if character.isprintable() else " " for character in visible)
 
 
 def _parts(text: str) -> Iterator[str]:
