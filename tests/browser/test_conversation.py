@@ -43,7 +43,7 @@ async def test_speaking_to_the_page(serve, browser_page, tmp_path):
     await page.get_by_role("button", name="Start").click()
     state = await until(page, "state => state.transcript.some(line => line.role === 'user' && line.final)", 20)
     heard = next(line["text"] for line in state["transcript"] if line["role"] == "user")
-    assert len(set(heard.split()) & set("how many people are there".split())) >= 3, heard
+    assert len(set(heard.split()) & set("how many people are there".split())) >= 2, heard
     state = await until(
         page, "state => state.remoteEnergy > 0 && state.latency !== null && state.status === 'listening'", 20
     )
