@@ -51,10 +51,15 @@ def pause_after(text: str) -> float:
     return 0.15 if re.search(r"[.!?…][\"'”’)\]\s]*$", text) else 0.06
 
 
+def audible(samples: Samples) -> tuple[int, int]:
+    """The index of the first sample that can be heard and the one after the last; 0, 0 for silence."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > _AUDIBLE)
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, 0)
+
+
 def with_tail(samples: Samples, rate: int, seconds: float) -> Samples:
     """``samples`` ending in exactly ``seconds`` of silence."""
-    audible = np.flatnonzero(np.abs(samples.astype(np.int32)) > _AUDIBLE)
-    end = (int(audible[-1]) + 1 if len(audible) else 0) + round(seconds * rate)
+    end = audible(samples)[1] + round(seconds * rate)
     return np.concatenate((samples[:end], silence(max(0, end - len(samples)) / rate, rate)))
 
 
