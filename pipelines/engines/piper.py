@@ -149,6 +149,8 @@ def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu
     if device == "cuda":
         if "CUDAExecutionProvider" not in (present := onnxruntime.get_available_providers()):
             raise ModelError("device_unavailable", f"onnxruntime has no CUDA here; it has {', '.join(present)}")
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # CUDA's libraries from torch or from the nvidia packages
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
