@@ -124,6 +124,14 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
+    serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
+    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
+    serve.add_argument(
+        "--chat-model", metavar="MODEL", help="who thinks: auto, scripted, openai, a model or its folder"
+    )
+    serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
+    serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
+    serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
 

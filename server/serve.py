@@ -55,7 +55,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 def _table(engines: Engines) -> Table:
     table = Table("stage", "engine", "on", "why", title="Engines", title_justify="left", pad_edge=False)
-    for choice in engines.choices:
+    for choice in engines.choices.status():
         style = None if choice.ok else "yellow"
         table.add_row(choice.stage, choice.engine, choice.device, choice.reason, style=style)
     return table

@@ -103,6 +103,26 @@ class Settings(BaseSettings):
     """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
     phrase_disk_mb: int = Field(0, ge=0)
     """Megabytes on disk for the same. They outlive the process and hold what people were told: off unless asked for."""
+    device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
+    """Where models run; ``auto``: on the best device that each library can use here."""
+    stt_model: str = "auto"
+    """Who listens: ``auto``, ``pocketsphinx``, a speech-to-text model of the catalogue, or a folder with a Whisper."""
+    language: str = ""
+    """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
+    chat_model: str = "auto"
+    """Who thinks: ``auto``, ``scripted``, ``openai``, a text-generation model of the catalogue, or a folder with one."""
+    tts_model: str = "auto"
+    """Who speaks: ``auto``, ``espeak-ng``, or a text-to-speech model of the catalogue."""
+    voice: str | None = None
+    """Voice of new sessions; default: the pipeline's, or the engine's first."""
+    memory_mb: int | None = Field(None, ge=64)
+    """Megabytes that models may take; the least recently used are unloaded. Default: what the machine has."""
+    unload_minutes: float = Field(0.0, ge=0)
+    """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
+    model_server: str | None = None
+    """Base URL of another visavis to fetch models from before the world outside is asked."""
+    model_server_key: SecretStr | None = None
+    """Its API key, if it has one."""
     models: Path | None = None
     """A folder with model files, tried before anything is downloaded."""
     cache: Path = Path("~/.cache/visavis")

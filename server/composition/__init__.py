@@ -1,0 +1,1 @@
+"""Settings → engines, a module for each stage: what is tried, what is chosen, and the reason a person can read."""

@@ -1,0 +1,101 @@
+"""Who listens: a Whisper that is here, and PocketSphinx, which always is."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from pipelines.devices import threads_for
+from pipelines.engines.bench import BenchRecognizer
+from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
+from pipelines.engines.whisper import WhisperRecognizer
+from pipelines.engines.whisper_model import load_whisper
+from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.errors import PipelineError
+from pipelines.models.plans import Loadable
+from pipelines.ports import SpeechToText
+from pipelines.routing.fallback_stt import FallbackRecognizer
+from server.composition.parts import BENCH_REASON, Parts, why
+
+STAGE = "listen"
+TASK = "speech-to-text"
+EMBEDDED = "pocketsphinx"
+ENGLISH = ("", "en")
+
+
+async def listen(parts: Parts) -> SpeechToText:
+    """The recogniser of all sessions. Raises :class:`PipelineError` when nothing can listen."""
+    if parts.bench:
+        parts.choices.note(STAGE, BenchRecognizer.name, BENCH_REASON)
+        return BenchRecognizer()
+    word = parts.wanted("audio_to_text", parts.settings.stt_model, (EMBEDDED, *parts.models_for(TASK)))
+    whisper, missing = (None, "") if word == EMBEDDED else await _whisper(parts, word)
+    embedded = PocketSphinxRecognizer(processes=parts.settings.stt_processes)
+    if whisper is None:
+        await embedded.warm()
+        ok = parts.settings.language in ENGLISH
+        reason = why(parts.stage("audio_to_text"), word, "embedded English recogniser; needs no download")
+        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", ok=ok)
+        return embedded
+    return join(parts, whisper, embedded)
+
+
+def join(parts: Parts, better: SpeechToText, embedded: SpeechToText) -> FallbackRecognizer:
+    """``better``, and ``embedded`` when it fails."""
+    ladder = FallbackRecognizer([better, embedded], parts.choices.failure_of(STAGE), parts.clock)
+    parts.choices.watch(STAGE, ladder)
+    return ladder
+
+
+async def _whisper(parts: Parts, word: str) -> tuple[WhisperRecognizer | None, str]:
+    """The Whisper to use and no reason, or none and why not; notes the choice."""
+    if word == "auto" and parts.embedded_only:
+        return None, "; profile embedded"
+    found = await asyncio.to_thread(_folder, parts, word)
+    if found is None:
+        ids = parts.models_for(TASK)
+        if word != "auto":
+            return None, f"; {word} is not here: visavis models pull {word}"
+        return None, f"; no Whisper is here: visavis models pull {ids[0]}" if ids else ""
+    name, folder, origin = found
+    try:
+        engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
+        await engine.warm()
+    except PipelineError as error:
+        return None, f"; {name} cannot be used: {error.message}"
+    parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {EMBEDDED} stands by", device=device)
+    return engine, ""
+
+
+def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str, str]:
+    """The engine on the model in ``folder``, its device and why there. Raises :class:`PipelineError`."""
+    device, reason = parts.device_for("ctranslate2")
+    threads = threads_for(STAGE, parts.cores)
+    precision = "float16" if device == "cuda" else "int8"
+    plan = Loadable(
+        name,
+        partial(load_whisper, folder, device, threads=threads),
+        precision=precision,
+        device=device,
+        estimate=parts.estimate(name, precision),
+    )
+    language = parts.settings.language or ("en" if name.endswith(("-en", ".en")) else None)
+    batch_wait = 0.003 if device == "cuda" else 0.0
+    settings = WhisperSettings(language=language)
+    return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
+
+
+def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
+    """Name, folder and origin of the model."""
+    path = Path(word).expanduser()
+    if word != "auto" and path.is_dir():
+        return path.name, path, f"the folder {path}"
+    ids = parts.models_for(TASK) if word == "auto" else (word,)
+    if word == "auto" and parts.settings.language not in ENGLISH:
+        ids = tuple(model_id for model_id in ids if not model_id.endswith(("-en", ".en")))
+    for model_id in ids:
+        files = parts.present(model_id)
+        if files is not None:
+            return model_id, files.path, f"from {files.origin}"
+    return None

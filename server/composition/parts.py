@@ -1,0 +1,188 @@
+"""What every stage is composed from, and where it notes what was chosen."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from media.clock import Clock, MonotonicClock
+from pipelines.devices import Devices, choose_device, survey
+from pipelines.errors import DefinitionError, ModelError, PipelineError
+from pipelines.models.memory import MIB
+from pipelines.models.plans import Limits, ModelEvent
+from pipelines.models.residency import Residency
+from pipelines.models.sources_server import ModelServer
+from pipelines.models.store import ModelFiles, ModelStore
+from pipelines.routing.definition import Definition, Stage, StageType
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which engine serves a stage, and why."""
+
+    stage: str
+    engine: str
+    device: str
+    reason: str
+    ok: bool = True
+
+
+class Ladder(Protocol):
+    """Engines of which another takes over when one fails."""
+
+    name: str
+
+    @property
+    def current(self) -> str:
+        """The name of the engine that would be asked next."""
+        ...
+
+
+class Choices:
+    """The choice for each stage, and what has become of it since."""
+
+    def __init__(self) -> None:
+        self._rows: list[Choice] = []
+        self._ladders: dict[str, Ladder] = {}
+        self._failures: dict[str, str] = {}
+
+    def note(self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True) -> None:
+        """``engine`` serves ``stage``; ``none`` if nothing does."""
+        self._rows.append(Choice(stage, engine, device if engine != "none" else "-", reason, ok))
+
+    def replace(self, stage: str, engine: str, reason: str, *, device: str = "cpu") -> None:
+        """A better engine serves ``stage`` from now on."""
+        self._rows = [Choice(stage, engine, device, reason) if row.stage == stage else row for row in self._rows]
+        self._failures.pop(stage, None)
+
+    def watch(self, stage: str, ladder: Ladder) -> None:
+        """From now on the status tells who of ``ladder`` serves the stage at the moment."""
+        self._ladders[stage] = ladder
+
+    def failure_of(self, stage: str) -> Callable[[str, PipelineError], None]:
+        """What to call when an engine of the stage fails: its name, and why."""
+
+        def failed(engine: str, error: PipelineError) -> None:
+            log.warning("%s (%s) failed: %s", engine, stage, error)
+            self._failures[stage] = f"{engine} failed: {error.message}"
+
+        return failed
+
+    def failed(self, stage: str, reason: str) -> None:
+        """A stage's only engine does not do its work at present."""
+        self._rows = [replace(row, reason=reason, ok=False) if row.stage == stage else row for row in self._rows]
+
+    def status(self) -> list[Choice]:
+        """One row for each stage, in order; a stage whose first engine rests names the one that stands in."""
+        return [self._now(row) for row in self._rows]
+
+    def _now(self, row: Choice) -> Choice:
+        ladder, failure = self._ladders.get(row.stage), self._failures.get(row.stage)
+        if ladder is None or failure is None or ladder.current == ladder.name:
+            return row
+        return Choice(row.stage, ladder.current, "cpu", f"{failure}; stands in for {ladder.name}", ok=False)
+
+
+class Parts:
+    """Shared by the composition of all stages."""
+
+    def __init__(self, settings: Settings, definition: Definition, say: Callable[[str], object]) -> None:
+        self.settings = settings
+        self.definition = definition
+        self.pipeline = definition.pipelines[0]
+        self.say = say
+        self.choices = Choices()
+        self.clock: Clock = MonotonicClock()
+        server = None
+        if settings.model_server is not None:
+            key = settings.model_server_key
+            server = ModelServer(settings.model_server, key.get_secret_value() if key is not None else None)
+        self.store = ModelStore(settings.model_cache, settings.models, server=server)
+        idle = settings.unload_minutes * 60.0 or None
+        budgets = {} if settings.memory_mb is None else {"cpu": settings.memory_mb * MIB}
+        self.residency = Residency(Limits(budgets, idle), on_event=_log_event, clock=self.clock)
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._devices: Devices | None = None
+
+    @property
+    def bench(self) -> bool:
+        """Whether only the server around the engines is to be measured."""
+        return self.settings.profile == "bench"
+
+    @property
+    def embedded_only(self) -> bool:
+        """Whether only what needs no model file of its own may be used."""
+        return self.settings.profile == "embedded"
+
+    def stage(self, kind: StageType) -> Stage:
+        """The pipeline's stage. Raises :class:`DefinitionError` when there is none."""
+        stage = self.pipeline.stage(kind)
+        if stage is None:
+            raise DefinitionError("stage_missing", f"pipeline {self.pipeline.id} has no stage of type {kind}")
+        return stage
+
+    def wanted(self, kind: StageType, setting: str, legal: Sequence[str]) -> str:
+        """Which engine or model is asked for: the setting's word, or the pipeline's; ``auto`` for the best.
+
+        Raises :class:`DefinitionError` when it is neither in ``legal`` nor an existing folder.
+        """
+        stage = self.stage(kind)
+        word = setting if setting != "auto" else stage.model
+        if word in ("auto", *legal) or Path(word).expanduser().is_dir():
+            return word
+        known = ", ".join(("auto", *legal))
+        raise DefinitionError(
+            "model_unknown", f"stage {stage.id}: model {word} is unknown; legal are {known}, a folder"
+        )
+
+    def models_for(self, task: str) -> tuple[str, ...]:
+        """Ids of the catalogue's models for a task, the preferred first."""
+        return tuple(model.id for model in self.store.catalogue.models if model.task == task)
+
+    def present(self, model_id: str) -> ModelFiles | None:
+        """A model that is here, in the store or in the user's folder; ``None`` when it is not. Asks no network."""
+        try:
+            return self.store.here(model_id)
+        except ModelError as error:
+            self.say(f"{model_id}: {error.message}")
+            return None
+
+    def device_for(self, library: str) -> tuple[str, str]:
+        """Where engines on ``library`` run, and why. Raises :class:`ModelError` naming the legal devices."""
+        if self._devices is None:
+            self._devices = survey()
+        return choose_device(self.settings.device, self._devices.library(library))
+
+    def estimate(self, model_id: str, precision: str) -> int:
+        """Bytes that a model takes in memory, by the catalogue; 0 if unknown."""
+        try:
+            memory = self.store.catalogue.get(model_id).memory
+        except ModelError:
+            return 0
+        return memory.get(precision, max(memory.values(), default=0)) * MIB
+
+
+def _log_event(event: ModelEvent) -> None:
+    log.info(
+        "model %s: %s%s%s",
+        event.model,
+        event.transition.replace("_", " "),
+        f" in {event.seconds:.1f} s" if event.seconds else "",
+        f", {event.message}" if event.message else "",
+    )
+
+
+def why(stage: Stage, word: str, reason: str) -> str:
+    """``reason``, and who asked for the engine if anybody did."""
+    if word == "auto":
+        return reason
+    return f"{'the pipeline names it' if stage.model == word else 'asked for'}; {reason}"

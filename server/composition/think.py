@@ -1,0 +1,133 @@
+"""Who thinks: a model server, a model in this process, and behind both the scripted responder."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from media.clock import local_time
+from pipelines.devices import threads_for
+from pipelines.engines.bench import BenchModel
+from pipelines.engines.chat_local import LocalChat
+from pipelines.engines.chat_model import ChatModel
+from pipelines.engines.ctranslate2_chat import load_generator
+from pipelines.engines.openai_chat import OpenAIChat, discover
+from pipelines.engines.scripted import ScriptedModel
+from pipelines.engines.transformers_chat import load_chat
+from pipelines.errors import PipelineError
+from pipelines.models.plans import Loadable
+from pipelines.ports import LanguageModel
+from pipelines.routing.definition import Stage
+from pipelines.routing.fallback import FallbackModel
+from server.composition.parts import BENCH_REASON, Parts
+
+STAGE = "think"
+TASK = "text-generation"
+SCRIPTED = "scripted"
+DISCOVERY_SECONDS = 0.5
+"""A language model server on this machine answers at once or is not there."""
+
+
+async def think(parts: Parts) -> LanguageModel:
+    """The language model of all sessions."""
+    if parts.bench:
+        parts.choices.note(STAGE, BenchModel.name, BENCH_REASON)
+        return BenchModel()
+    word = parts.wanted("text_generation", parts.settings.chat_model, (SCRIPTED, "openai", *parts.models_for(TASK)))
+    scripted = ScriptedModel(local_time)
+    rungs: list[tuple[LanguageModel, str, str]] = []
+    reasons: list[str] = []
+    if word == SCRIPTED or (word == "auto" and parts.embedded_only):
+        reasons.append("the pipeline names it" if word == SCRIPTED else "profile embedded")
+    else:
+        if word in ("auto", "openai"):
+            served, reason = await _served(parts)
+            rungs += [(served, "-", reason)] if served is not None else []
+            reasons.append(reason)
+        if word != "openai":
+            local, device, reason = await asyncio.to_thread(_local, parts, word)
+            rungs += [(local, device, reason)] if local is not None else []
+            reasons.append(reason)
+    return _ladder(parts, rungs, scripted, [reason for reason in reasons if reason])
+
+
+def _ladder(
+    parts: Parts, rungs: list[tuple[LanguageModel, str, str]], scripted: ScriptedModel, reasons: list[str]
+) -> LanguageModel:
+    if not rungs:
+        parts.choices.note(STAGE, scripted.name, f"{'; '.join(reasons)}; a small responder, not a language model")
+        return scripted
+    models = [*(model for model, _, _ in rungs), scripted]
+    behind = ", then ".join(model.name for model in models[1:])
+    _, device, reason = rungs[0]
+    parts.choices.note(STAGE, models[0].name, f"{reason}; {behind} stands by", device=device)
+    ladder = FallbackModel(models, parts.choices.failure_of(STAGE), parts.clock)
+    parts.choices.watch(STAGE, ladder)
+    return ladder
+
+
+async def _served(parts: Parts) -> tuple[LanguageModel | None, str]:
+    settings = parts.settings
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
+    tried = []
+    for server, url in _servers(parts, parts.stage("text_generation")):
+        try:
+            models = await discover(url, key, timeout=DISCOVERY_SECONDS if server == "ollama" else 5.0)
+        except PipelineError as error:
+            unreachable = error.code in ("llm_unreachable", "llm_timeout")
+            tried.append(f"no {server} at {url}" if unreachable else f"{server}: {error.message}")
+            continue
+        name = settings.llm_model or (models[0] if models else None)
+        if name is None:
+            tried.append(f"{server} at {url} has no model")
+        elif models and name not in models:
+            tried.append(f"{server} at {url} has no model {name}; it has {', '.join(models[:8])}")
+        else:
+            return OpenAIChat(url, name, api_key=key, server=server), f"found at {url}"
+    return None, "; ".join(tried) or "no model server is named"
+
+
+def _servers(parts: Parts, stage: Stage) -> list[tuple[str, str]]:
+    """Model servers to try: the one in the settings, else those on the stage's escalation path."""
+    if parts.settings.llm_url is not None:
+        return [("openai", parts.settings.llm_url)]
+    backends = [parts.definition.backend(name) for name in stage.forwarding_policy.escalation_path]
+    return [(b.id, b.base_url) for b in backends if b.kind == "openai" and b.base_url]
+
+
+def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
+    """A model in this process, its device and the reason, or none and why not. Nothing is loaded yet."""
+    path = Path(word).expanduser()
+    if word != "auto" and path.is_dir():
+        found = (path.name, path, f"the folder {path}")
+    else:
+        ids = parts.models_for(TASK) if word == "auto" else (word,)
+        here = ((model_id, parts.present(model_id)) for model_id in ids)
+        found = next(((model_id, files.path, f"from {files.origin}") for model_id, files in here if files), None)
+        if found is None:
+            return None, "-", f"no model is here: visavis models pull {ids[0]}" if ids else ""
+    name, folder, origin = found
+    try:
+        plan, device, reason = _plan(parts, name, folder)
+        with parts.residency.add(plan).lease():  # now and not in the first conversation
+            pass
+    except PipelineError as error:
+        return None, "-", f"{name} cannot be used: {error.message}"
+    return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}"
+
+
+def _plan(parts: Parts, name: str, folder: Path) -> tuple[Loadable[ChatModel], str, str]:
+    threads = threads_for(STAGE, parts.cores)
+    converted = (folder / "model.bin").exists()
+    device, reason = parts.device_for("ctranslate2" if converted else "torch")
+    load = load_generator if converted else load_chat
+    precision = "int8" if converted else "bfloat16"
+    plan: Loadable[ChatModel] = Loadable(
+        name,
+        partial(load, folder, device, threads=threads),
+        precision=precision,
+        device=device,
+        estimate=parts.estimate(name, precision),
+    )
+    return plan, device, reason
