@@ -185,7 +185,9 @@ class Session:
         receiver = receiver_of(self._pc, track)
         if track.kind == "audio":
             reader = AudioIn(receiver, RATE if self._settings.bench_echo else VAD_RATE, self._clock)
-            self._audio_in = self._audio_in or reader
+            if self._audio_in is None:
+                self._audio_in = reader
+                reader.on_packet = self._audio_out.follow if self._audio_out is not None else None
         else:
             reader = VideoIn(receiver)
             if self._video_in is None:
