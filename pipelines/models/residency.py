@@ -1,16 +1,26 @@
-"""Models in memory: what engines hold their loaded model by.
+"""Models in memory: what engines hold their loaded model by, and who decides what stays.
 
 An engine does not own its model. It takes a lease for as long as it computes, and what is not leased may be unloaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
+
+from media.clock import Clock, MonotonicClock
+from pipelines.errors import ModelError
+from pipelines.models.eviction import idle
+from pipelines.models.memory import MIB, MachineMemory, Memory, is_out_of_memory
+from pipelines.models.moving import Entry, Mover
+from pipelines.models.plans import Limits, Loadable, ModelEvent, ModelStatus, Transition
+from pipelines.worker import Worker
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
 
 
 class Resident(Protocol[T_co]):
@@ -37,3 +47,131 @@ class Kept(Generic[T]):
     def lease(self) -> Iterator[T]:
         """The model."""
         yield self._model
+
+
+def attempt(resident: Resident[T], compute: Callable[[T], R]) -> R:
+    """``compute`` with a lease; once more, after what is idle has been unloaded, if memory ran out in it.
+
+    Raises :class:`ModelError` (``out_of_memory``) when it did so again.
+    """
+    begun = False
+    try:
+        with resident.lease() as model:
+            begun = True
+            return compute(model)
+    except ModelError as error:
+        if error.code != "out_of_memory" or not begun:
+            raise
+    with resident.lease() as model:
+        return compute(model)
+
+
+class Residency:
+    """Loads models when they are first leased and unloads them when they are idle or in the way.
+
+    ``on_event`` is called on the thread where it happens, which may be any.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        on_event: Callable[[ModelEvent], None] = lambda event: None,
+        memory: Memory | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self._clock = clock or MonotonicClock()
+        self._mover = Mover(self.limits, memory or MachineMemory(), self._clock, on_event)
+
+    def add(self, plan: Loadable[T]) -> Resident[T]:
+        """Make a model known; nothing is loaded yet. The same name, precision and device give the same model."""
+        with self._mover.lock:
+            entry = self._mover.entries.setdefault(plan.key, Entry(plan))
+        return _Managed(self._mover, entry)
+
+    @property
+    def transitions(self) -> Mapping[tuple[str, str, Transition], int]:
+        """How often, by model, precision and transition."""
+        with self._mover.lock:
+            return MappingProxyType(dict(self._mover.transitions))
+
+    def status(self) -> list[ModelStatus]:
+        """All models in the order in which they were made known."""
+        now = self._clock.now()
+        with self._mover.lock:
+            return [
+                ModelStatus(
+                    name=entry.plan.name,
+                    state=entry.state,
+                    precision=entry.plan.precision,
+                    device=entry.plan.device,
+                    mib=-(-entry.size // MIB),
+                    leases=entry.leases,
+                    unused_seconds=None if entry.last_used is None else max(0.0, now - entry.last_used),
+                    loads=entry.loads,
+                    load_seconds=entry.load_seconds,
+                    problem=entry.problem,
+                )
+                for entry in self._mover.entries.values()
+            ]
+
+    def sweep(self, now: float) -> None:
+        """Unload what has been idle for too long and what exceeds a budget. Blocks: call it on a worker."""
+        with self._mover.moving:
+            if self.limits.idle_seconds is not None:
+                self._mover.unload(idle(self._mover.usages(), now, self.limits.idle_seconds), "idle_unloaded")
+            for device in {status.device for status in self.status()}:
+                self._mover.keep_to_budget(device)
+
+    def unload_idle(self) -> None:
+        """Unload everything that is not in use, as at the end of the server. Blocks."""
+        with self._mover.moving:
+            self._mover.unload(idle(self._mover.usages(), self._clock.now(), 0.0), "idle_unloaded")
+
+    async def run(self, worker: Worker, every_seconds: float = 10.0) -> None:
+        """Sweep on the worker again and again, until cancelled."""
+        while True:
+            await self._clock.sleep(every_seconds)
+            await worker.run(self.sweep, self._clock.now())
+
+
+class _Managed(Generic[T]):
+    """The :class:`Resident` that engines are given."""
+
+    def __init__(self, mover: Mover, entry: Entry) -> None:
+        self.name = entry.plan.name
+        self._mover = mover
+        self._entry = entry
+
+    @contextmanager
+    def lease(self) -> Iterator[T]:
+        """See :class:`Resident`. Raises :class:`ModelError` (``out_of_memory``) also when memory runs out inside."""
+        self._take()
+        try:
+            yield self._entry.model
+        except ModelError:
+            raise
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._mover.ran_out(self._entry, error) from error
+        finally:
+            self._mover.give_back(self._entry)
+
+    def _take(self) -> None:
+        """One lease more, of a model that is in memory. While somebody else loads it, this waits for that."""
+        entry, mover = self._entry, self._mover
+        with mover.lock:
+            failures = entry.failures
+            if mover.leased(entry):
+                return
+        with mover.moving:
+            with mover.lock:
+                if mover.leased(entry):
+                    return
+                if entry.failures != failures:  # the load that we waited for has failed; so would another
+                    raise ModelError(entry.code, entry.problem)
+            mover.load(entry)
+            with mover.lock:
+                mover.leased(entry)

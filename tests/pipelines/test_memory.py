@@ -1,0 +1,126 @@
+"""Reading what memory there is, and which errors mean that there is none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ListenError
+from pipelines.models.memory import (
+    MIB,
+    MachineMemory,
+    file_bytes,
+    is_out_of_memory,
+    mebibytes,
+    parameter_bytes,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+        Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : bfc_arena: Failed to allocate memory for requested"),
+        RuntimeError("std::bad_alloc"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+    ids=str,
+)
+def test_says_that_memory_ran_out(error):
+    assert is_out_of_memory(error)
+    wrapped = ListenError("failed", "the recogniser failed")
+    wrapped.__cause__ = error
+    assert is_out_of_memory(wrapped)
+
+
+def test_other_errors_are_not_taken_for_it():
+    assert not is_out_of_memory(ValueError("no memory of that"))
+    handled = ValueError("unrelated")
+    handled.__context__, handled.__suppress_context__ = MemoryError(), True
+    assert not is_out_of_memory(handled)
+
+
+def test_an_error_that_caused_itself_ends():
+    error = ValueError("circle")
+    error.__cause__ = error
+    assert not is_out_of_memory(error)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> tuple[MachineMemory, Path, Path]:
+    proc, groups = tmp_path / "proc", tmp_path / "groups"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:   {800 * 1024} kB\n")
+    return MachineMemory(proc, groups), proc, groups
+
+
+def limit(folder: Path, names: tuple[str, str, str], limit: str, usage: int, inactive: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(limit + "\n")
+    (folder / names[1]).write_text(f"{usage}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{names[2]} {inactive}\n")
+
+
+V2 = ("memory.max", "memory.current", "inactive_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def test_free_is_what_the_machine_has(machine):
+    memory, *_ = machine
+    assert memory.free("cpu") == 800 * MIB
+
+
+def test_free_is_what_the_tightest_control_group_leaves(machine):
+    memory, proc, groups = machine
+    (proc / "self/cgroup").write_text("0::/outer/inner\n")
+    limit(groups / "outer/inner", V2, "max", 300 * MIB, 0)
+    limit(groups / "outer", V2, str(500 * MIB), 300 * MIB, 50 * MIB)
+    assert memory.free("cpu") == 250 * MIB  # files that were read and not used since can be pushed out
+
+
+def test_in_a_container_the_path_of_the_group_is_that_of_the_host(machine):
+    memory, proc, groups = machine
+    (proc / "self/cgroup").write_text("5:cpuset:/pod/abc\n4:memory:/pod/abc\n0::/\n")
+    limit(groups / "memory", V1, str(400 * MIB), 500 * MIB, 0)
+    assert memory.free("cpu") == 0
+
+
+def test_what_cannot_be_read_is_unknown(tmp_path):
+    memory = MachineMemory(tmp_path, tmp_path)
+    assert memory.free("cpu") is None
+    assert memory.used("cpu") is None
+
+
+def test_a_gpu_is_not_asked_for_while_torch_is_not_in_use(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert MachineMemory().free("cuda") is None
+    assert MachineMemory().used("cuda") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_this_process_sees_what_it_takes_and_gives_back():
+    memory = MachineMemory()
+    before = memory.used("cpu")
+    block = bytearray(b"x") * (64 * MIB)
+    taken = memory.used("cpu")
+    assert taken - before > 60 * MIB
+    del block
+    memory.trim()
+    assert memory.used("cpu") < taken - 60 * MIB
+
+
+def test_estimates(tmp_path):
+    assert parameter_bytes(1000, "float32") == 4000
+    assert parameter_bytes(1000, "int4") == 500
+    with pytest.raises(ValueError, match=r"known are float32.*int4"):
+        parameter_bytes(1, "float8")
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "b").write_bytes(b"123")
+    assert file_bytes(tmp_path.iterdir()) == 8
+    assert mebibytes(MIB + 1) == "2 MiB"
