@@ -146,6 +146,8 @@ def runs(options: argparse.Namespace) -> Iterator[tuple[int, Scenario, Candidate
     """The order of measuring."""
     for number in range(options.rounds):
         for scenario in scenarios(options.turns, options.quick):
+            if options.scenarios and scenario.name not in options.scenarios:
+                continue
             for candidate in candidates(options):
                 if scenario.name in candidate.scenarios:
                     yield number, scenario, candidate
@@ -264,6 +266,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=20, help="turns of a run with one session")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="file to which every raw line is appended")
+    parser.add_argument("--scenarios", nargs="+", choices=[s.name for s in scenarios(1, False)], help="default: all")
+    parser.add_argument("--report", action="store_true", help="measure nothing, report what --out holds")
     parser.add_argument("--quick", action="store_true", help="one small round, within three minutes")
     options = parser.parse_args()
     if options.quick:
@@ -283,7 +287,11 @@ def main() -> None:
     """Measure and report."""
     options = _arguments()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    report(collect(options, console), console)
+    if options.report:
+        rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    else:
+        rows = collect(options, console)
+    report(rows, console)
 
 
 if __name__ == "__main__":
