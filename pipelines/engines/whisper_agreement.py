@@ -33,7 +33,7 @@ class LocalAgreement:
         self._glue = " " if spaced else ""
         tail = words[self._place_in(words) :]
         agreed = _common(self._tail, tail)
-        self.committed += self._tail[:agreed]
+        self.committed += tail[:agreed]
         self._tail = tail[agreed:]
         return self.text
 

@@ -1,4 +1,4 @@
-"""How much Whisper is shown at once, and what is believed of what it says. Pure: sizes, samples and figures.
+"""How much Whisper is shown at once, and what is believed of what it says. Pure: sizes, samples and said.
 
 Whisper was trained on 30 s, but its encoder takes any length. Its cost grows faster than the length (base, one core:
 912 ms for 30 s, 65 ms for 5 s), so a window is made just long enough: the audio and a margin of silence, without which
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,10 +60,11 @@ def quietest(samples: Samples, earliest: int, latest: int) -> int:
     return earliest + last * step + length // 2
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What tells a good transcript from a bad one."""
+class Said(NamedTuple):
+    """What the decoder makes of one window, and what tells whether to believe it."""
 
+    text: str
+    tokens: tuple[int, ...]
     logprob: float
     """Mean logarithm of the probability of a token."""
     no_speech: float
@@ -79,22 +81,22 @@ class Guard:
     most_no_speech: float = 0.6
     most_compression: float = 2.4
 
-    def is_silence(self, figures: Figures) -> bool:
+    def is_silence(self, said: Said) -> bool:
         """Nothing was said, and the text is made up."""
-        return figures.no_speech > self.most_no_speech and figures.logprob < self.least_logprob
+        return said.no_speech > self.most_no_speech and said.logprob < self.least_logprob
 
-    def suspects(self, figures: Figures) -> bool:
+    def suspects(self, said: Said) -> bool:
         """The text is likely wrong: repetitive or guessed."""
-        if self.is_silence(figures):
+        if self.is_silence(said):
             return False
-        return self._repeats(figures) or figures.logprob < self.least_logprob
+        return self._repeats(said) or said.logprob < self.least_logprob
 
-    def prefers(self, one: Figures, other: Figures) -> bool:
+    def prefers(self, one: Said, other: Said) -> bool:
         """Whether the first is to be believed rather than the other: no repetition, then the higher probability."""
         return (not self._repeats(one), one.logprob) > (not self._repeats(other), other.logprob)
 
-    def _repeats(self, figures: Figures) -> bool:
-        return figures.compression > self.most_compression
+    def _repeats(self, said: Said) -> bool:
+        return said.compression > self.most_compression
 
 
 def compression(text: str) -> float:

@@ -18,6 +18,9 @@ TIMESTAMPS = 1501
 ENGLISH_TEXT_TOKENS = 50256
 """Multilingual models have one more, the empty string, by which CTranslate2 knows them."""
 
+RANDOM = "random-weights"
+"""A file of this name marks a folder whose model knows no words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -48,6 +51,7 @@ def build(folder: Path, size: Size = TINIEST, *, multilingual: bool = True, seed
         (source / "preprocessor_config.json").write_text(json.dumps(features | kind))
         converter = TransformersConverter(str(source), copy_files=["tokenizer.json", "preprocessor_config.json"])
         converter.convert(str(folder), quantization="int8", force=True)
+    (folder / RANDOM).touch()
     return folder
 
 
