@@ -65,6 +65,10 @@ class Transcript:
     """Plain words; empty when nothing was recognised."""
     confidence: float | None = None
     """0–1, or ``None`` when the engine has none."""
+    language: str | None = None
+    """Code such as ``en`` of what was spoken; ``None`` when the engine does not tell."""
+    words: tuple[WordTiming, ...] = ()
+    """When each word was said, counted from the start of the utterance; empty unless the engine was asked for it."""
 
 
 class Recognition(Protocol):

@@ -1,0 +1,237 @@
+"""One utterance on a Whisper that all share: what has been said is decoded again and again while it grows."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from media.frames import Samples
+from pipelines.engines.whisper_agreement import LocalAgreement
+from pipelines.engines.whisper_decode import Decoded, Request
+from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.engines.whisper_windows import quietest, window_frames
+from pipelines.errors import ListenError
+from pipelines.ports import VAD_RATE, Transcript, WordTiming
+
+SHORTEST_SECONDS = 0.1
+"""Less is no word."""
+DETECT_SECONDS = 2.0
+"""Audio from which the language can be told for the rest of the utterance."""
+_PROMPT_TOKENS = 64
+"""Of what was said before the window, so much is shown to the decoder."""
+_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
+"""Languages written without spaces between words."""
+
+
+class Heard(NamedTuple):
+    """A decoding of the beginning of the window."""
+
+    length: int
+    """Samples."""
+    decoded: Decoded
+    final: bool
+    """Whether it has been checked."""
+
+
+class Engine(Protocol):
+    """What an utterance needs of :class:`~pipelines.engines.whisper.WhisperRecognizer`."""
+
+    @property
+    def settings(self) -> WhisperSettings: ...
+    async def decode(self, request: Request) -> Decoded | None: ...
+    async def decode_well(self, request: Request, decoded: Decoded | None = None) -> Decoded: ...
+    def make_final(self, request: Request) -> None: ...
+    def spoken_in(self, session_id: str) -> str | None: ...
+    def heard_in(self, session_id: str, language: str) -> None: ...
+
+
+class WhisperRecognition:
+    """Implements :class:`~pipelines.ports.Recognition`.
+
+    The audio is decoded in windows: those before the last are settled, the last one grows. One decoding is under way at
+    a time; whoever needs another one waits for it or ends it.
+    """
+
+    def __init__(self, engine: Engine, session_id: str) -> None:
+        self._engine = engine
+        self._settings = engine.settings
+        self._session = session_id
+        self._window: Samples = np.zeros(0, np.int16)
+        self._begun = 0  # samples of the window that the newest decoding has seen
+        self._settled: list[tuple[float, Decoded]] = []  # windows with the seconds at which they begin
+        self._offset = 0
+        self._newest: Heard | None = None
+        self._language = self._settings.language
+        self._agreement = LocalAgreement()
+        self._running: asyncio.Task[None] | None = None
+        self._request: Request | None = None  # of a running partial
+        self._error: ListenError | None = None
+        self._closed = False
+
+    async def feed(self, samples: Samples) -> str:
+        """Take int16 samples at 16 kHz, shape ``(n,)``; return the newest partial that is known, without waiting.
+
+        Raises :class:`~pipelines.errors.ListenError` when a decoding has failed, and ``stt_closed``.
+        """
+        self._check()
+        self._window = np.concatenate([self._window, samples])
+        if self._running is None:
+            if self._is_long:
+                self._start(self._settle)
+            elif self._is_due:
+                self._request = self._ask(self._window, final=False)
+                self._start(self._guess)
+        return self._agreement.text
+
+    async def transcript(self) -> Transcript:
+        """The transcript of all that was fed, each window of which is decoded once; errors as for :meth:`feed`."""
+        self._check()
+        while self._is_long or (self._running is not None and self._request is None):
+            if self._running is None:
+                self._start(self._settle)
+            await self._finished()
+        if len(self._window) >= SHORTEST_SECONDS * VAD_RATE:
+            last = await self._final()
+            return self._joined([*self._settled, (self._offset / VAD_RATE, last)])
+        return self._joined(self._settled)
+
+    async def close(self) -> None:
+        """End what is being decoded, at its next step. Idempotent."""
+        self._closed = True
+        await self._stop()
+
+    # ---- decodings
+
+    @property
+    def _is_long(self) -> bool:
+        return len(self._window) > self._settings.window_seconds * VAD_RATE
+
+    @property
+    def _is_due(self) -> bool:
+        every = self._settings.partial_seconds * VAD_RATE
+        return 0 < every <= len(self._window) - self._begun
+
+    def _start(self, decoding: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._watched(decoding), name="whisper")
+        self._running.add_done_callback(self._ended)
+
+    async def _watched(self, decoding: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await decoding()
+        except ListenError as error:
+            self._error = error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running = self._request = None
+
+    async def _guess(self) -> None:
+        """Decode the window as it was asked for, for a partial transcript."""
+        assert self._request is not None
+        request = self._request
+        self._begun = len(request.samples)
+        decoded = await self._engine.decode(request)
+        if decoded is None:  # it had to make way
+            self._begun = 0
+        else:
+            self._hear(Heard(len(request.samples), decoded, final=False))
+
+    async def _settle(self) -> None:
+        """Cut the window at a quiet place and decode what is before it for good."""
+        longest = int(self._settings.window_seconds * VAD_RATE)
+        place = quietest(self._window, longest // 2, longest)
+        decoded = await self._engine.decode_well(self._ask(self._window[:place], final=True))
+        self._settled.append((self._offset / VAD_RATE, decoded))
+        self._window = self._window[place:]
+        self._offset += place
+        self._begun = 0
+        self._newest = None
+        self._keep_language(place, decoded)
+
+    async def _final(self) -> Decoded:
+        """Decode the window for good, or take a decoding of the very same audio that is done or under way."""
+        length = len(self._window)
+        request = self._request
+        if request is not None and len(request.samples) == length:
+            self._engine.make_final(request)
+            await self._finished()
+        else:
+            await self._stop()
+        known = self._newest if self._newest is not None and self._newest.length == length else None
+        if known is not None and known.final:
+            return known.decoded
+        if known is not None and self._settings.word_timestamps and known.decoded.words is None:
+            known = None
+        self._begun = length
+        request = self._ask(self._window, final=True)
+        decoded = await self._engine.decode_well(request, known.decoded if known is not None else None)
+        self._hear(Heard(length, decoded, final=True))
+        return decoded
+
+    def _ask(self, samples: Samples, *, final: bool) -> Request:
+        language = self._language
+        if language is None and len(samples) < DETECT_SECONDS * VAD_RATE:
+            language = self._engine.spoken_in(self._session)
+        return Request(samples, window_frames(len(samples)), language, self._before(), final)
+
+    def _before(self) -> tuple[int, ...]:
+        """The end of what was said before the window, unless it is not to be believed."""
+        if not self._settled:
+            return ()
+        said = self._settled[-1][1].said
+        return () if self._settings.guard.suspects(said) else said.tokens[-_PROMPT_TOKENS:]
+
+    def _hear(self, heard: Heard) -> None:
+        """Take note of what the window sounds like so far."""
+        self._newest = heard
+        self._keep_language(heard.length, heard.decoded)
+        parts = [*(one for _, one in self._settled), heard.decoded]
+        self._agreement.hear(self._text(parts), spaced=self._is_spaced(heard.decoded.language))
+
+    def _keep_language(self, length: int, decoded: Decoded) -> None:
+        if self._language is None and length >= DETECT_SECONDS * VAD_RATE:
+            self._language = decoded.language
+            self._engine.heard_in(self._session, decoded.language)
+
+    async def _finished(self) -> None:
+        """Wait for the decoding under way."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        self._check()
+
+    async def _stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ListenError("stt_closed", "this recognition has been closed")
+        if self._error is not None:
+            raise self._error
+
+    # ---- results
+
+    def _is_spaced(self, language: str) -> bool:
+        return language not in _UNSPACED or self._settings.task == "translate"
+
+    def _text(self, parts: list[Decoded]) -> str:
+        texts = ["" if self._settings.guard.is_silence(one.said) else one.said.text for one in parts]
+        return " ".join(text for text in texts if text)
+
+    def _joined(self, windows: list[tuple[float, Decoded]]) -> Transcript:
+        """One transcript of all windows; its confidence is the mean probability of a token."""
+        heard = [(at, one) for at, one in windows if not self._settings.guard.is_silence(one.said) and one.said.text]
+        language = self._language or (windows[-1][1].language if windows else None)
+        if not heard:
+            return Transcript("", None, language)
+        tokens = [len(one.said.tokens) + 1 for _, one in heard]
+        total = sum(n * one.said.logprob for n, (_, one) in zip(tokens, heard, strict=True))
+        confidence = min(1.0, math.exp(total / sum(tokens)))
+        words = tuple(
+            WordTiming(word.text, at + word.start, at + word.end) for at, one in heard for word in one.words or ()
+        )
+        return Transcript(self._text([one for _, one in heard]), confidence, language, words)

@@ -1,0 +1,105 @@
+"""How much Whisper is shown at once, and what is believed of what it says. Pure: sizes, samples and said.
+
+Whisper was trained on 30 s, but its encoder takes any length. Its cost grows faster than the length (base, one core:
+912 ms for 30 s, 65 ms for 5 s), so a window is made just long enough: the audio and a margin of silence, without which
+the ends of sentences go wrong (futo-org/whisper-acft). What looks wrong all the same is decoded again in 30 s.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from media.frames import Samples
+from pipelines.ports import VAD_RATE
+
+HOP = 160
+"""Samples of one frame of the log-mel spectrogram: 10 ms."""
+LONGEST_FRAMES = 3000
+"""What Whisper was trained on: 30 s."""
+MARGIN_FRAMES = 128
+STEP_FRAMES = 100
+"""Windows are multiples of it, so that utterances of different sessions fit into one batch.
+
+Half of it (what the encoder returns) must never be the number of mel bands, 80 or 128: by that CTranslate2 would take
+the encoder's output for a spectrogram, and encode it again.
+"""
+TOKENS_PER_SECOND = 8
+SPARE_TOKENS = 16
+"""Nobody says more than these; a decoder that does is going round in circles."""
+MOST_TOKENS = 224
+"""What a Whisper can say after a prompt of the same length."""
+QUIET_SECONDS = 0.2
+"""Length of the quiet place at which a long turn is cut."""
+
+
+def window_frames(samples: int) -> int:
+    """Length in frames of the window for so many samples (16 kHz): at most 3000, a multiple of 100."""
+    wanted = -(-samples // HOP) + MARGIN_FRAMES
+    return min(LONGEST_FRAMES, -(-wanted // STEP_FRAMES) * STEP_FRAMES)
+
+
+def most_new_tokens(frames: int) -> int:
+    """How long a transcript of so many frames may get."""
+    return min(MOST_TOKENS, TOKENS_PER_SECOND * frames // 100 + SPARE_TOKENS)
+
+
+def quietest(samples: Samples, earliest: int, latest: int) -> int:
+    """The middle of the quietest 0.2 s between two places (in samples), the later of equally quiet ones."""
+    length = int(QUIET_SECONDS * VAD_RATE)
+    region = samples[earliest:latest].astype(np.float64)
+    if len(region) <= length:
+        return latest
+    step = length // 4
+    energy = np.add.reduceat(region**2, np.arange(0, len(region) - len(region) % step, step))[: len(region) // step]
+    spans = np.convolve(energy, np.ones(4), "valid")
+    last = len(spans) - 1 - int(np.argmin(spans[::-1]))
+    return earliest + last * step + length // 2
+
+
+class Said(NamedTuple):
+    """What the decoder makes of one window, and what tells whether to believe it."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float
+    """Mean logarithm of the probability of a token."""
+    no_speech: float
+    """Chance in 0–1 that nobody spoke."""
+    compression: float
+    """How many times smaller zlib makes the text: above 2.4 it repeats itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The limits that Whisper's authors use."""
+
+    least_logprob: float = -1.0
+    most_no_speech: float = 0.6
+    most_compression: float = 2.4
+
+    def is_silence(self, said: Said) -> bool:
+        """Nothing was said, and the text is made up."""
+        return said.no_speech > self.most_no_speech and said.logprob < self.least_logprob
+
+    def suspects(self, said: Said) -> bool:
+        """The text is likely wrong: repetitive or guessed."""
+        if self.is_silence(said):
+            return False
+        return self._repeats(said) or said.logprob < self.least_logprob
+
+    def prefers(self, one: Said, other: Said) -> bool:
+        """Whether the first is to be believed rather than the other: no repetition, then the higher probability."""
+        return (not self._repeats(one), one.logprob) > (not self._repeats(other), other.logprob)
+
+    def _repeats(self, said: Said) -> bool:
+        return said.compression > self.most_compression
+
+
+def compression(text: str) -> float:
+    """Length of the text in bytes over that of its zlib stream; 0 for no text."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
