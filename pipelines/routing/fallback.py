@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, LanguageModel
+from pipelines.ports import ChatRequest, LanguageModel, ToolCall
 
 
 class FallbackModel:
@@ -26,7 +26,7 @@ class FallbackModel:
         self.forwarded: Counter[tuple[str, str]] = Counter()
         """How often a request was handed on, by the names of who failed and who was next."""
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""
         for model, successor in zip(self._models, (*self._models[1:], None), strict=True):
             begun = False
