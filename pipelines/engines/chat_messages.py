@@ -55,8 +55,10 @@ def without_tool_roles(message: Message) -> Message:
         return Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
     if not message.tool_calls:
         return message
-    calls = (f'<tool_call>\n{{"name": {json.dumps(c.name)}, "arguments": {c.arguments}}}\n</tool_call>'
-             for c in message.tool_calls)
+    calls = (
+        f'<tool_call>\n{{"name": {json.dumps(c.name)}, "arguments": {c.arguments}}}\n</tool_call>'
+        for c in message.tool_calls
+    )
     return Message(message.role, "\n".join([message.content, *calls]).strip())
 
 

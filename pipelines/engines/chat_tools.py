@@ -90,7 +90,7 @@ class ToolCallFilter:
             out += calls
         else:
             self._say(self._text[:end], out)
-        self._text = self._text[end:].lstrip() if calls else self._text[end:]
+        self._text = self._text[end:].lstrip(" \n;,") if calls else self._text[end:]
         return True
 
     def _untagged(self, text: str) -> list[ToolCall]:
