@@ -7,9 +7,9 @@ wait, and do their work on an own worker (see :mod:`pipelines.worker`) or proces
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,30 @@ class TurnDetector(Protocol):
 
 # ---------------------------------------------------------------------------------------------------- think
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something the language model may ask to have done."""
+
+    name: str
+    description: str
+    """What it does and when to use it, for the model to read."""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    """JSON schema of the arguments, an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool."""
+
+    id: str
+    """Names this call in the message that brings its result."""
+    name: str
+    """As the model wrote it: there may be no such tool."""
+    arguments: str
+    """A JSON object, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +163,10 @@ class Message:
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant asked for in this message."""
+    tool_call_id: str = ""
+    """Of a ``tool`` message: the call whose result ``content`` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +178,18 @@ class ChatRequest:
     scene: str = ""
     """What the camera shows, in words; empty without a camera. Engines place it where their prompt cache survives."""
     max_tokens: int = 256
+    tools: tuple[Tool, ...] = ()
+    """What the model may call. Without tools an answer is text alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer cost, in tokens."""
+
+    prompt: int
+    cached: int
+    """How many of the prompt's tokens were known from before and not read again."""
+    answer: int
 
 
 class LanguageModel(Protocol):
@@ -158,10 +197,10 @@ class LanguageModel(Protocol):
 
     name: str
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        """Yield pieces of the answer. Closing the generator stops generation.
+    def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+        """Yield pieces of the answer, and each tool call once it is complete (only when ``request`` has tools).
 
-        Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
+        Closing the generator stops generation. Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
         """
         ...
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, LanguageModel
+from pipelines.ports import ChatRequest, LanguageModel, ToolCall
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 
@@ -36,7 +36,7 @@ class FallbackModel:
         self.forwarded = self._ladder.forwarded
         """How often a request was handed on, by the names of who failed or rests and who was next."""
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""
         for place, successor in successors(self._ladder.order()):
             begun = False

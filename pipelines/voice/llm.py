@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from pipelines.ports import ChatRequest, LanguageModel
+from pipelines.ports import ChatRequest, LanguageModel, ToolCall
 from pipelines.voice.sentences import ClauseSplitter
 
 
@@ -23,6 +23,8 @@ async def clauses(
             if first and piece:
                 first = False
                 on_first_token()
+            if isinstance(piece, ToolCall):
+                continue  # nobody here can carry it out, and it must not be read aloud
             for clause in splitter.push(piece):
                 yield clause
     for clause in splitter.flush():

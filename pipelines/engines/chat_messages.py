@@ -1,0 +1,75 @@
+"""The messages of a request as servers and chat templates want them. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from pipelines.ports import ChatRequest, Message, Tool
+
+
+def with_scene(request: ChatRequest) -> list[Message]:
+    """The messages with what the camera shows in the last one of the user.
+
+    All before it stays as it was in the turn before, so a prompt cache holds; a system message at the end would do the
+    same, but the templates of many models refuse it.
+    """
+    messages = list(request.messages)
+    if not request.scene:
+        return messages
+    line = f"[Camera: {' '.join(request.scene.split())}]"
+    for n in reversed(range(len(messages))):
+        if messages[n].role == "user":
+            messages[n] = replace(messages[n], content=f"{messages[n].content}\n{line}")
+            return messages
+    return [*messages, Message("user", line)]
+
+
+def as_dict(message: Message, *, parsed: bool = False) -> dict[str, Any]:
+    """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them."""
+    shown: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        shown["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.loads(call.arguments) if parsed else call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        shown["tool_call_id"] = message.tool_call_id
+    return shown
+
+
+def tool_as_dict(tool: Tool) -> dict[str, Any]:
+    """``tool`` in the form of the OpenAI protocol, which is also that of chat templates."""
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+def without_tool_roles(message: Message) -> Message:
+    """``message`` for a template that knows no tools: calls and results as tagged text."""
+    if message.role == "tool":
+        return Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
+    if not message.tool_calls:
+        return message
+    calls = (
+        f'<tool_call>\n{{"name": {json.dumps(c.name)}, "arguments": {c.arguments}}}\n</tool_call>'
+        for c in message.tool_calls
+    )
+    return Message(message.role, "\n".join([message.content, *calls]).strip())
+
+
+def tools_in_words(tools: tuple[Tool, ...]) -> str:
+    """How to call ``tools``, for the system prompt of a model whose template knows none (the Hermes convention)."""
+    if not tools:
+        return ""
+    signatures = "\n".join(json.dumps(tool_as_dict(tool), ensure_ascii=False) for tool in tools)
+    return (
+        "You may call these functions:\n<tools>\n"
+        f"{signatures}\n</tools>\n"
+        "To call one, answer with nothing but\n"
+        '<tool_call>\n{"name": <name>, "arguments": <object>}\n</tool_call>'
+    )

@@ -1,0 +1,424 @@
+"""A tiny Llama on transformers and on CTranslate2: what is read, what is said, what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipelines.engines import transformers_chat
+from pipelines.engines.chat_local import LocalChat
+from pipelines.engines.chat_model import Sampling
+from pipelines.engines.chat_template import ChatTemplate
+from pipelines.engines.ctranslate2_chat import STATIC_PROMPTS, LoadedGenerator, load_generator
+from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat, recommended
+from pipelines.errors import ModelError, ThinkError
+from pipelines.models.residency import Kept
+from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.worker import session
+from tests.fakes.tiny_llama import TEMPLATE, CountedModel, convert, save_tiny_llama, tiny_tokenizer
+
+SYSTEM = Message("system", "You are a friendly assistant who answers in one short sentence.")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def converted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert(folder, tmp_path_factory.mktemp("converted") / "model")
+
+
+@pytest.fixture
+def loaded(folder: Path) -> LoadedChat:
+    return load_chat(folder, dtype="float32")
+
+
+@pytest.fixture
+def generator(converted: Path) -> LoadedGenerator:
+    return load_generator(converted)
+
+
+@asynccontextmanager
+async def serving(model: Any, **settings: Any) -> AsyncIterator[LocalChat]:
+    chat = LocalChat(Kept("tiny", model), **settings)
+    try:
+        yield chat
+    finally:
+        await chat.close()
+
+
+def talk(*said: str, max_tokens: int = 12, scene: str = "") -> ChatRequest:
+    """User and assistant in turn."""
+    roles = ("user", "assistant")
+    return ChatRequest((SYSTEM, *(Message(roles[n % 2], text) for n, text in enumerate(said))), scene, max_tokens)
+
+
+async def answer(chat: LocalChat, request: ChatRequest, owner: str = "") -> str:
+    token = session.set(owner)
+    try:
+        return "".join([str(piece) async for piece in chat.stream(request)])
+    finally:
+        session.reset(token)
+
+
+def generated(loaded: LoadedChat, request: ChatRequest) -> str:
+    """The answer by transformers' own ``generate``."""
+    import torch
+
+    prompt = loaded.template.encode(request, loaded.context).ids
+    ids = torch.tensor([prompt])
+    out = loaded.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=request.max_tokens, do_sample=False, pad_token_id=0
+    )
+    return loaded.template.decode(out[0, len(prompt) :].tolist()).lstrip()
+
+
+# ---------------------------------------------------------------------------------------------------- the same words
+
+
+CONVERSATION = [
+    ("What is the weather in Paris today?",),
+    ("What is the weather in Paris today?", "It is fine", "What should I wear, a coat perhaps?"),
+    # the answer was cut to what was heard, and the user went on
+    ("What is the weather in Paris today?", "It is —", "No, in Rome, and what should I wear there?"),
+    ("Good morning!",),  # another conversation with the same instructions
+    ("What is the weather in Paris today?", "It is —", "No, in Rome, and what should I wear there?", "A hat", "Why?"),
+]
+
+
+async def test_the_kept_cache_changes_no_word(loaded: LoadedChat, folder: Path) -> None:
+    async with serving(loaded) as chat:
+        kept = [await answer(chat, talk(*said)) for said in CONVERSATION]
+        goes_on = (CONVERSATION[0][0], kept[0], "And tomorrow?")
+        kept.append(await answer(chat, talk(*goes_on)))
+    fresh = []
+    for said in [*CONVERSATION, goes_on]:
+        async with serving(load_chat(folder, dtype="float32")) as chat:
+            fresh.append(await answer(chat, talk(*said)))
+    assert kept == fresh
+    assert kept == [generated(loaded, talk(*said)) for said in [*CONVERSATION, goes_on]]
+    assert len(set(kept)) > 1
+
+
+async def test_only_what_is_new_is_read(loaded: LoadedChat) -> None:
+    counted = CountedModel(loaded.model)
+    usages: list[Usage] = []
+    first, second = talk(*CONVERSATION[0]), talk(*CONVERSATION[1])
+    async with serving(loaded, on_usage=usages.append) as chat:
+        await answer(chat, first, "anna")
+        await answer(chat, second, "anna")
+    prompts = [loaded.template.encode(request, loaded.context).ids for request in (first, second)]
+    assert [usage.prompt for usage in usages] == [len(prompt) for prompt in prompts]
+    assert usages[0].cached == 0
+    assert usages[1].cached >= len(prompts[0])
+    reads = sum(usage.prompt - usage.cached + usage.answer - 1 for usage in usages)
+    assert sum(counted.take()) == reads
+
+
+async def test_a_long_prompt_is_read_in_chunks(loaded: LoadedChat) -> None:
+    counted = CountedModel(loaded.model)
+    request = talk("word " * CPU_CHUNK, max_tokens=1)
+    async with serving(loaded) as chat:
+        await answer(chat, request)
+    prompt = len(loaded.template.encode(request, loaded.context).ids)
+    calls = counted.take()
+    assert sum(calls) == prompt
+    assert max(calls) == CPU_CHUNK
+
+
+async def test_the_scene_does_not_spoil_the_cache(loaded: LoadedChat) -> None:
+    usages: list[Usage] = []
+    async with serving(loaded, on_usage=usages.append) as chat:
+        await answer(chat, talk("Hello there, how are you?", scene="one person"), "anna")
+        await answer(chat, talk("Hello there, how are you?", scene="two people, a hand raised"), "anna")
+    assert usages[1].cached > usages[0].prompt * 0.7
+
+
+async def test_sessions_side_by_side_say_what_they_say_alone(folder: Path) -> None:
+    requests = [talk(*said, max_tokens=8 + 4 * n) for n, said in enumerate(CONVERSATION[:4])]
+    alone = []
+    async with serving(load_chat(folder, dtype="float32")) as chat:
+        for n, request in enumerate(requests):
+            alone.append(await answer(chat, request, f"session {n}"))
+    together = load_chat(folder, dtype="float32")
+    together.max_batch = 8
+    counted = CountedModel(together.model)
+    async with serving(together) as chat:
+        asked = (answer(chat, request, f"session {n}") for n, request in enumerate(requests))
+        assert await asyncio.gather(*asked) == alone
+        assert {2, 3, 4} <= set(counted.take())  # one token of each in one call
+        again = [talk(request.messages[1].content, alone[n], "Really?") for n, request in enumerate(requests)]
+        after = await asyncio.gather(*(answer(chat, request, f"session {n}") for n, request in enumerate(again)))
+    async with serving(load_chat(folder, dtype="float32")) as chat:
+        assert after == [await answer(chat, request, f"session {n}") for n, request in enumerate(again)]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+async def test_a_failing_step_is_tried_once_more(loaded: LoadedChat, batch: int) -> None:
+    loaded.max_batch = batch
+    counted = CountedModel(loaded.model)
+    requests = [talk(f"{name}, what is the weather?") for name in ("Anna", "Berta")]
+    async with serving(loaded) as chat:
+        expected = await asyncio.gather(*(answer(chat, request) for request in requests))
+        answers = [chat.stream(request) for request in requests]
+        said = [[await anext(pieces)] for pieces in answers]
+        counted.broken = 1
+        for pieces, heard in zip(answers, said, strict=True):
+            heard += [piece async for piece in pieces]
+        assert ["".join(map(str, heard)) for heard in said] == expected
+        counted.broken = 2 * len(requests) * (1 + batch)
+        with pytest.raises(ThinkError) as caught:
+            await answer(chat, requests[0])
+        assert caught.value.code == "llm_failed"
+        assert "a part is missing" in caught.value.message
+        counted.broken = 0
+        assert await answer(chat, requests[1]) == expected[1]
+
+
+# ---------------------------------------------------------------------------------------------------- both engines
+
+
+@pytest.fixture(params=["transformers", "ctranslate2"])
+def model(request: pytest.FixtureRequest, folder: Path, converted: Path) -> LoadedChat | LoadedGenerator:
+    return load_chat(folder, dtype="float32") if request.param == "transformers" else load_generator(converted)
+
+
+class Steps:
+    """Counts the steps of a model."""
+
+    def __init__(self, model: Any) -> None:
+        self.count = 0
+        step = model.step
+
+        def counted(batch: Any) -> Any:
+            self.count += 1
+            return step(batch)
+
+        model.step = counted
+
+
+LONG = talk("Tell me a long story", max_tokens=300)
+SHORT = talk("Hello?", max_tokens=5)
+
+
+async def test_both_engines_say_the_same(loaded: LoadedChat, generator: LoadedGenerator) -> None:
+    async with serving(loaded) as one, serving(generator) as other:
+        for said in CONVERSATION:
+            assert await answer(one, talk(*said)) == await answer(other, talk(*said))
+
+
+async def test_closing_the_generator_frees_the_model(model: Any) -> None:
+    steps = Steps(model)
+    async with serving(model) as chat:
+        expected = await answer(chat, SHORT)
+        needed, steps.count = steps.count, 0
+        async with aclosing(chat.stream(LONG)) as pieces:
+            assert await anext(pieces)
+        before = steps.count
+        assert await answer(chat, SHORT) == expected
+    assert steps.count - before <= needed + 1  # the step in hand when the story was given up
+
+
+async def test_a_newcomer_does_not_wait_for_the_end_of_another_answer(model: Any) -> None:
+    steps = Steps(model)
+    async with serving(model) as chat:
+        expected = await answer(chat, SHORT)
+        needed = steps.count
+        async with aclosing(chat.stream(LONG)) as pieces:
+            assert await anext(pieces)
+            before = steps.count
+            assert await answer(chat, SHORT) == expected
+            assert steps.count - before <= 2 * needed + 40  # the event loop may be told late
+            assert await anext(pieces)
+
+
+async def test_an_answer_ends_where_the_model_says(model: Any) -> None:
+    tokens: list[int] = []
+    step = model.step
+
+    def noted(batch: Any) -> Any:
+        out = step(batch)
+        tokens.extend(token for token in out if token is not None)
+        return out
+
+    model.step = noted
+    async with serving(model) as chat:
+        await answer(chat, talk("Hello?", max_tokens=12))
+        whole, at = list(tokens), tokens.index(tokens[4])
+        model.stops |= {whole[4]}
+        said = await answer(chat, talk("Hello?", max_tokens=12))
+    assert said == model.template.decode(whole[:at]).lstrip()
+
+
+async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(model: Any) -> None:
+    turns = [text for n in range(30) for text in (f"My number is {n}, remember it", "Yes")]
+    request = talk(*turns, "What now?", max_tokens=20)
+    prompt = model.template.decode(model.template.encode(request, model.context).ids)
+    assert SYSTEM.content in prompt
+    assert "Earlier, the user said: " in prompt
+    assert prompt.rindex("What now?") > prompt.index("My number is 29")
+    async with serving(model) as chat:
+        assert await answer(chat, request)
+        with pytest.raises(ThinkError) as caught:
+            await answer(chat, talk("word " * 600))
+    assert caught.value.code == "llm_context_full"
+
+
+async def test_drawing_among_the_likeliest(model: Any) -> None:
+    async with serving(model) as chat:
+        greedy = await answer(chat, SHORT)
+    async with serving(model, sampling=Sampling(temperature=1.0, top_k=1)) as chat:
+        assert await answer(chat, SHORT) == greedy
+    async with serving(model, sampling=Sampling(temperature=30.0, seed=3)) as chat:
+        assert await answer(chat, SHORT) != greedy
+
+
+async def test_the_system_message_is_read_once(generator: LoadedGenerator) -> None:
+    usages: list[Usage] = []
+    async with serving(generator, on_usage=usages.append) as chat:
+        await answer(chat, SHORT)
+        await answer(chat, talk("Something else", max_tokens=2))
+        assert usages[0].cached == 0
+        assert 0 < usages[0].prompt - usages[1].cached < 60  # what the user says, and the mark of the answer
+            generator.template._tokenizer("Hello?<|im_end|>\n<|im_start|>assistant\n").input_ids
+        )
+        for n in range(2 * STATIC_PROMPTS):
+            await answer(chat, ChatRequest((Message("system", f"You are number {n}."), Message("user", "Hm?")), "", 1))
+            assert len(generator._static) <= STATIC_PROMPTS
+
+
+async def test_a_seed_repeats_an_answer(loaded: LoadedChat) -> None:
+    async with serving(loaded, sampling=Sampling(temperature=2.0, top_p=0.9, seed=3)) as chat:
+        assert await answer(chat, SHORT) == await answer(chat, SHORT)
+
+
+# ---------------------------------------------------------------------------------------------------- templates
+
+
+def template(text: str) -> ChatTemplate:
+    return ChatTemplate(tiny_tokenizer(template=text), "tiny")
+
+
+PLAIN = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + PLAIN
+TOOLS = (Tool("light", "Switches a lamp."),)
+
+
+def prompt(text: str, *messages: Message, tools: tuple[Tool, ...] = ()) -> str:
+    chosen = template(text)
+    return chosen.decode(chosen.encode(ChatRequest(messages, "", 10, tools), 4096).ids)
+
+
+def test_a_template_without_a_system_message() -> None:
+    assert prompt(NO_SYSTEM, SYSTEM, Message("user", "Hi")) == f"[user] {SYSTEM.content}\n\nHi\n"
+
+
+def test_a_template_that_refuses_the_messages() -> None:
+    with pytest.raises(ThinkError) as caught:
+        prompt(
+            "{% if messages|length > 2 %}{{ raise_exception('enough') }}{% endif %}" + PLAIN,
+            SYSTEM,
+            Message("user", "a"),
+            Message("user", "b"),
+        )
+    assert caught.value.code == "llm_template"
+    assert "enough" in caught.value.message
+
+
+def test_a_template_without_tools_gets_them_in_words() -> None:
+    call = ToolCall("1", "light", '{"on": true}')
+    said = (SYSTEM, Message("user", "Light!"), Message("assistant", "", (call,)), Message("tool", "done", (), "1"))
+    text = prompt(PLAIN, *said, tools=TOOLS)
+    assert "Switches a lamp." in text
+    assert '[assistant] <tool_call>\n{"name": "light", "arguments": {"on": true}}\n</tool_call>' in text
+    assert "[user] <tool_response>\ndone\n</tool_response>" in text
+
+
+def test_a_template_with_tools() -> None:
+    call = ToolCall("1", "light", '{"on": true}')
+    said = (SYSTEM, Message("user", "Light!"), Message("assistant", "", (call,)), Message("tool", "done", (), "1"))
+    text = prompt(TEMPLATE, *said, tools=TOOLS)
+    assert text.count("Switches a lamp.") == 1
+    assert '<tool_call>{"name": "light", "arguments": {"on": true}}</tool_call>' in text
+    assert "<tool_response>" not in text
+
+
+def test_what_ends_an_answer_is_read_off_the_template(loaded: LoadedChat) -> None:
+    assert loaded.stops == {0, 2}
+
+
+# ---------------------------------------------------------------------------------------------------- loading
+
+
+@pytest.mark.parametrize("load", [load_chat, load_generator])
+def test_a_folder_without_a_model(load: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path)
+    assert caught.value.code == "model_broken"
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path)
+    assert caught.value.code == "model_broken"
+
+
+@pytest.mark.parametrize("load", [load_chat, load_generator])
+def test_a_model_that_does_not_chat(load: Callable[[Path], object], tmp_path: Path) -> None:
+    tiny_tokenizer(template=None).save_pretrained(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path)
+    assert caught.value.code == "model_not_chat"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"dtype": "int3"}, "dtype_unknown", "float32"),
+        ({"quantization": "2bit"}, "quantization_unavailable", "4bit"),
+        ({"quantization": "4bit"}, "quantization_unavailable", "pip install bitsandbytes"),
+        ({"quantization": "8bit"}, "quantization_unavailable", "pip install torchao"),
+        ({"device": "cuda"}, "device_unavailable", "cpu"),
+    ],
+)
+def test_settings_that_cannot_be(
+    options: dict[str, str], code: str, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers_chat, "find_spec", lambda name: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ThinkError) as caught:
+        load_chat(folder, **options)
+    assert caught.value.code == code
+    assert words in caught.value.message
+
+
+def test_bfloat16_only_where_the_processor_computes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for has, chosen in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda has=has: {"avx512_bf16": has})
+        assert choose_dtype("cpu", "auto") == chosen
+    assert choose_dtype("cuda", "float16") == torch.float16
+
+
+def test_what_the_makers_recommend() -> None:
+    assert recommended(SimpleNamespace(do_sample=False, temperature=0.7)) == Sampling()
+    config = SimpleNamespace(do_sample=True, temperature=0.7, top_p=0.8, top_k=20)
+    assert recommended(config) == Sampling(0.7, 0.8, 20)
+    assert recommended(SimpleNamespace(do_sample=True, temperature=None)) == Sampling(1.0)
+
+
+def test_memory_is_told(loaded: LoadedChat) -> None:
+    before = loaded.nbytes
+    assert before == sum(weight.nbytes for weight in loaded.model.parameters()) + sum(
+        buffer.nbytes for buffer in loaded.model.buffers()
+    )
+    slot = loaded.begin(loaded.template.encode(SHORT, 512), Sampling(), 1, "")
+    loaded.step([slot])
+    assert loaded.nbytes > before
