@@ -1,95 +1,59 @@
-"""Which models exist, what their files are and where they come from: ``catalogue.yaml``, validated.
-
-A new kind of source (``hub:``, ``https:``, ``http:``) is a new class beside :class:`WheelSource` and its tag in
-``_SOURCE_KEYS``; the data of the models that exist does not change.
-"""
+"""Which models exist, what their files are and where they come from: ``catalogue.yaml``, validated."""
 
 from __future__ import annotations
 
 import hashlib
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import ModelError
+from pipelines.models.catalogue_sources import DirSource, FileName, Frozen, HttpsSource, HubSource, Source, WheelSource
 
-_FileName = Annotated[str, Field(pattern=r"^[\w][\w.\-]*$")]
-"""A plain name: what the catalogue says must not lead out of the store."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+__all__ = ["Catalogue", "DirSource", "FileName", "FileSpec", "HttpsSource", "HubSource", "Model", "WheelSource", "load"]
 
 
-class FileSpec(_Frozen):
+class FileSpec(Frozen):
     """A file as its author publishes it."""
 
-    name: _FileName
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    name: FileName
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Without one the store records the checksum on arrival and holds the file to that."""
     size: int | None = None
     """Bytes."""
 
 
-class DirSource(_Frozen):
-    """A place in the folder of model files that the user keeps, for machines that reach no network."""
-
-    dir: str
-    """Relative to that folder."""
-
-    def __str__(self) -> str:
-        return "the folder of models"
+_Pattern = Annotated[str, Field(pattern=r"^[\w*?][\w*?.\-]*$")]
 
 
-class WheelSource(_Frozen):
-    """Files inside a package of the configured package index. The package is never installed or imported."""
+class FolderSpec(Frozen):
+    """A model that its engine opens as a folder. Names are patterns: publishers differ in details."""
 
-    wheel: Annotated[str, Field(pattern=r"^[\w.\-]+==[\w.\-]+$")]
-    """Name and exact version."""
-    python: str
-    """The tag to ask for, whatever Python runs the server: only files are taken."""
-    platform: str
-    members: dict[_FileName, str]
-    """Name of a file of the model → its path in the wheel."""
-    size: int | None = None
-    """Bytes to download."""
+    files: Annotated[tuple[_Pattern, ...], Field(min_length=1)]
+    """Each of them matches at least one file."""
+    optional: tuple[_Pattern, ...] = ()
 
-    def __str__(self) -> str:
-        return f"the package {self.wheel}"
-
-    def same_file(self, other: WheelSource) -> bool:
-        """Whether both mean the same download."""
-        return (self.wheel, self.python, self.platform) == (other.wheel, other.python, other.platform)
+    def pick(self, names: list[str]) -> list[str]:
+        """Those of ``names`` that belong to the model. Raises :class:`ModelError` (``not_found``) when one lacks."""
+        for pattern in self.files:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ModelError("not_found", f"holds no {pattern}")
+        patterns = (*self.files, *self.optional)
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-_SOURCE_KEYS = ("dir", "wheel")
-
-
-def _source_key(value: Any) -> str | None:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    return next((key for key in _SOURCE_KEYS if key in keys), None)
-
-
-Source = Annotated[
-    Annotated[DirSource, Tag("dir")] | Annotated[WheelSource, Tag("wheel")],
-    Discriminator(
-        _source_key,
-        custom_error_type="unknown_source",
-        custom_error_message=f"a source has one of the keys {', '.join(_SOURCE_KEYS)}",
-    ),
-]
-
-
-class Normalisation(_Frozen):
+class Normalisation(Frozen):
     """How a network wants its picture: ``(value - mean) / std`` of the 8-bit value."""
 
     mean: float
     std: float
 
 
-class BundleMember(_Frozen):
+class BundleMember(Frozen):
     """One model inside a bundle."""
 
     part: str
@@ -98,50 +62,68 @@ class BundleMember(_Frozen):
     """Written into a model file that lacks this metadata."""
 
 
-class Recipe(_Frozen):
+class Recipe(Frozen):
     """How the file that the engine opens is made from the published ones (see :mod:`pipelines.models.assemble`)."""
 
     recipe: Literal["mediapipe-task"]
-    file: _FileName
+    file: FileName
     """Name of the result."""
-    members: dict[_FileName, BundleMember]
+    members: dict[FileName, BundleMember]
 
 
-class Model(_Frozen):
+class Model(Frozen):
     """One model."""
 
-    id: _FileName
+    id: FileName
     task: str
     licence: str
     """SPDX identifier."""
     description: str
-    files: Annotated[tuple[FileSpec, ...], Field(min_length=1)]
+    files: tuple[FileSpec, ...] = ()
+    folder: FolderSpec | None = None
+    """Instead of ``files``."""
     sources: tuple[Source, ...]
     """In the order in which they are tried."""
     assemble: Recipe | None = None
+    memory: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    """Precision → MiB when loaded, roughly."""
+    requires: str | None = None
+    """The library that runs it."""
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the files that the engine gets, the one it opens first."""
+        """Names of the files that the engine gets, the one it opens first; none are known of a folder."""
         return (self.assemble.file,) if self.assemble else tuple(file.name for file in self.files)
 
     @property
     def digest(self) -> str:
         """Changes when the files or the way they are put together change."""
         spec = self.model_dump_json(include={"files", "assemble"})
+        if self.folder:
+            spec += self.folder.model_dump_json()
+        for source in self.sources:
+            if isinstance(source, HubSource):
+                spec += source.model_dump_json()
         return hashlib.sha256(spec.encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _names_agree(self) -> Model:
+        if bool(self.files) == bool(self.folder):
+            raise ValueError(f"{self.id} needs either files or folder")
+        if self.folder and (self.assemble or any(isinstance(s, WheelSource | HttpsSource) for s in self.sources)):
+            raise ValueError(f"{self.id} is a folder: it comes from dir or hub, and is not put together")
+        if any(isinstance(s, WheelSource) for s in self.sources) and not all(file.sha256 for file in self.files):
+            raise ValueError(f"{self.id} comes from a package and needs the sha256 of its files")
         known = {file.name for file in self.files}
         parts = {member.part for member in self.assemble.members.values()} if self.assemble else set()
         named = parts.union(*(source.members for source in self.sources if isinstance(source, WheelSource)))
+        named |= parts.union(*(source.https for source in self.sources if isinstance(source, HttpsSource)))
         if unknown := named - known:
             raise ValueError(f"{', '.join(sorted(unknown))} is not among the files of {self.id}")
         return self
 
 
-class Catalogue(_Frozen):
+class Catalogue(Frozen):
     """All models."""
 
     models: tuple[Model, ...]
@@ -162,7 +144,7 @@ class Catalogue(_Frozen):
             for source in model.sources
             if isinstance(source, WheelSource) and source.same_file(wheel)
             for file in model.files
-            if file.name in source.members
+            if file.name in source.members and file.sha256
         }
 
 

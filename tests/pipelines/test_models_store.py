@@ -366,7 +366,7 @@ def test_the_catalogue_that_ships_is_valid() -> None:
         (
             "models: [{id: a, task: t, licence: l, description: d, sources: [{ftp: x}],"
             " files: [{name: f, sha256: " + "a" * 64 + "}]}]",
-            "a source has one of the keys dir, wheel",
+            "a source has one of the keys dir, hub, https, wheel",
         ),
         (
             "models: [{id: a, task: t, licence: l, description: d, files: [{name: f, sha256: " + "a" * 64 + "}],"

@@ -1,0 +1,66 @@
+"""Model files out of a folder that the user keeps: published files, finished ones, whole models or another store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.errors import ModelError
+from pipelines.models.assemble import check_bundle
+from pipelines.models.catalogue import DirSource, Model
+from pipelines.models.store_layout import MANIFEST, Shelf
+from pipelines.models.store_sums import mismatch
+
+
+def from_folder(root: Path | None, source: DirSource, model: Model) -> dict[str, Path]:
+    """The files of ``model`` under ``root``: the published ones, or the finished one as it lies there.
+
+    They lie in ``root`` itself, in its subfolder of the model's name, or as a store of this kind has them. Raises
+    :class:`ModelError`: ``not_found``; ``folder_unreadable``; ``checksum``.
+    """
+    if root is None:
+        raise ModelError("not_found", "none is set")
+    base = root / source.dir
+    names = _names_in(base)
+    homes = [base / model.id] if model.id in names else []
+    if homes and not isinstance(version := Shelf(homes[0]).current(), str):
+        homes.insert(0, version.folder)
+    if model.folder is not None:
+        return _whole_folder(model, homes)
+    places = [base, *homes]
+    for place in homes:
+        _names_in(place)  # so that one that cannot be read is told from one that is empty
+    if model.assemble and (ready := _first(places, model.assemble.file)):
+        check_bundle(model.assemble, ready)
+        return {model.assemble.file: ready}
+    found = {}
+    for file in model.files:
+        path = _first(places, file.name)
+        if path is None:
+            raise ModelError("not_found", f"holds no {' nor '.join(dict.fromkeys((*model.results, file.name)))}")
+        if file.sha256 and (problem := mismatch(path, file.sha256)):
+            raise ModelError("checksum", problem)
+        found[file.name] = path
+    return found
+
+
+def _whole_folder(model: Model, homes: list[Path]) -> dict[str, Path]:
+    assert model.folder is not None
+    if not homes:
+        raise ModelError("not_found", f"holds no folder {model.id}")
+    names = [name for name in _names_in(homes[0]) if name != MANIFEST and (homes[0] / name).is_file()]
+    try:
+        return {name: homes[0] / name for name in model.folder.pick(names)}
+    except ModelError as error:
+        raise ModelError(error.code, f"its folder {model.id} {error.message}") from error
+
+
+def _first(places: list[Path], name: str) -> Path | None:
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise ModelError("folder_unreadable", f"{folder} cannot be read ({error.strerror})") from error

@@ -1,0 +1,66 @@
+"""Checksums of model files, and moving and linking them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What a publisher says a file is. ``git`` is the id of a git blob, which hubs give for small files."""
+
+    kind: Literal["sha256", "git"]
+    hex: str
+
+    def mismatch(self, path: Path) -> str | None:
+        """Why ``path`` is not the file with this checksum; ``None`` when it is."""
+        try:
+            actual = sha256_of(path) if self.kind == "sha256" else _git_blob_id(path)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            return f"{path.name} is missing" if missing else f"{path.name} cannot be read ({error.strerror})"
+        return (
+            None if actual == self.hex else f"{path.name} has the checksum {actual[:12]}… instead of {self.hex[:12]}…"
+        )
+
+
+def mismatch(path: Path, sha256: str) -> str | None:
+    """Why ``path`` is not the file with that checksum; ``None`` when it is."""
+    return Checksum("sha256", sha256).mismatch(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal. Raises :class:`OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _git_blob_id(path: Path) -> str:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        summed = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        while block := file.read(_BLOCK):
+            summed.update(block)
+    return summed.hexdigest()
+
+
+def move(source: Path, target: Path) -> None:
+    """Put ``source`` in the place of ``target``, at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """``target`` gets the content of ``source``, where the file system can without a second copy."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,124 @@
+"""A web server of files, a model hub if need be, that counts what is asked and breaks off when told to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+COMMIT = "c0ffee" + "0" * 34
+
+
+class FileServer:
+    """``files`` (path → content), at :attr:`url` while the context lasts."""
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self.files = dict(files or {})
+        self.asked: list[tuple[str, str | None]] = []
+        """Path and Range of each request for a file."""
+        self.keys: list[str | None] = []
+        """What stood in Authorization."""
+        self.cuts: dict[str, list[int]] = {}
+        """Path → after how many bytes of the answer the connection ends, one entry for each request to come."""
+        self.before: Callable[[str], object] = lambda path: None
+        """Called before a file is sent."""
+        self.half_sent: Callable[[str], object] = lambda path: None
+        """Called where the connection is about to be cut."""
+        self.redirects: dict[str, str] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> FileServer:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def count(self) -> Counter[str]:
+        """How often each path was asked for."""
+        return Counter(path for path, _ in self.asked)
+
+    def put_repo(self, repo: str, files: dict[str, bytes], *, commit: str = COMMIT, lfs: bool = True) -> None:
+        """A repository of the hub whose main is ``commit``."""
+        entries: dict[str, list[Any]] = {}
+        for path, data in files.items():
+            entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": blob_id(data)}
+            if lfs and not path.endswith(".json"):
+                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+            entries.setdefault(path.rpartition("/")[0], []).append(entry)
+            self.files[f"/{repo}/resolve/{commit}/{path}"] = data
+        for folder, listed in entries.items():
+            tree = f"/api/models/{repo}/tree/{commit}"
+            self.files[f"{tree}/{folder}" if folder else tree] = json.dumps(listed).encode()
+        self.files[f"/api/models/{repo}/revision/main"] = json.dumps({"id": repo, "sha": commit}).encode()
+
+
+def blob_id(data: bytes) -> str:
+    """What git calls a file with this content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            server.asked.append((self.path, wanted))
+            server.keys.append(self.headers.get("Authorization"))
+            server.before(self.path)
+            if self.path in server.redirects:
+                self._head(302, 0, Location=server.redirects[self.path])
+            elif (data := server.files.get(self.path)) is None:
+                self._head(404, 0)
+            else:
+                self._send(data, wanted)
+
+        def _send(self, data: bytes, wanted: str | None) -> None:
+            etag = f'"{hashlib.sha256(data).hexdigest()}"'
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+            if start and self.headers.get("If-Range", etag) != etag:
+                start = 0
+            if start and start >= len(data):
+                self._head(416, 0)
+                return
+            part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+            self._head(206 if start else 200, len(data) - start, ETag=etag, **part)
+            cuts = server.cuts.get(self.path)
+            if not cuts:
+                self.wfile.write(data[start:])
+                return
+            self.wfile.write(data[start : start + cuts.pop(0)])
+            self.wfile.flush()
+            server.half_sent(self.path)
+            self.close_connection = True
+
+        def _head(self, status: int, length: int, **headers: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ConnectionError:
+                pass  # a client that was killed
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    return Handler
