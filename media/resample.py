@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 
@@ -47,11 +49,14 @@ class Resampler:
 def frame_of(samples: Samples, rate: int) -> av.AudioFrame:
     """Mono samples, shape ``(n,)``, as a frame of FFmpeg's; ``n`` must not be 0."""
     frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples))
-    frame.planes[0].update(np.ascontiguousarray(samples).view(np.uint8))
+    plane: Any = frame.planes[0]  # takes any buffer, though its stub asks for bytes
+    plane.update(np.ascontiguousarray(samples))
     frame.sample_rate = rate
     return frame
 
 
 def mono(frame: av.AudioFrame) -> Samples:
     """The samples of a mono s16 frame, shape ``(n,)``."""
-    return np.frombuffer(frame.planes[0], np.int16, frame.samples)  # a view: to_ndarray would copy three times
+    plane: Any = frame.planes[0]
+    samples: Samples = np.frombuffer(plane, np.int16, frame.samples)  # a view: to_ndarray would copy three times
+    return samples

@@ -15,7 +15,7 @@ from pipelines.voice.settings import VoiceEngines
 from pipelines.worker import Worker
 from server import ice
 from server.app import create_app
-from server.engines import Engines
+from server.engines import Choices, Engines
 from server.settings import load_settings
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 
@@ -31,7 +31,7 @@ def fake_engines(*, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any 
     """Engines that do as told; give real ones for the stages under test."""
     voice = VoiceEngines(vad or LoudnessVad(), stt or FakeRecognizer(), llm or FakeModel(), tts or FakeVoice())
     pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
-    return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, [])
+    return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, Choices())
 
 
 @pytest.fixture

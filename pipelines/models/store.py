@@ -83,6 +83,25 @@ class ModelStore:
         checked = self._check(self.catalogue.get(model_id))
         return checked if isinstance(checked, ModelFiles) else None
 
+    def here(self, model_id: str) -> ModelFiles | None:
+        """The model if it is here or in the user's folder, from which it is then taken; asks no network.
+
+        Raises :class:`ModelError`: ``model_unknown``, ``store_failed``, or what is wrong with the one in the folder.
+        """
+        model = self.catalogue.get(model_id)
+        if isinstance(checked := self._check(model), ModelFiles) or self.folder is None:
+            return checked if isinstance(checked, ModelFiles) else None
+        for source in (source for source in model.sources if isinstance(source, DirSource)):
+            with self._changing(model):
+                try:
+                    ready = self._fetcher.obtain(Ask(model, logger.info, _ignore), source, self.folder, self.catalogue)
+                    self._install(model, ready, str(source))
+                except ModelError as error:
+                    if error.code == "not_found":
+                        continue
+                    raise
+        return self.find(model_id)
+
     def verify(self, model_id: str) -> str | None:
         """What is wrong with the stored model, or ``None``. Raises :class:`ModelError` for an unknown id."""
         checked = self._check(self.catalogue.get(model_id))

@@ -41,6 +41,12 @@ class Ladder:
         self._failures = [0] * len(names)
         self._ready_at = [float("-inf")] * len(names)
 
+    @property
+    def current(self) -> str:
+        """The name of the one that would be tried next."""
+        now = self._clock.now()
+        return self._names[min(range(len(self._names)), key=lambda place: (self._ready_at[place] > now, place))]
+
     def order(self, first: int = 0) -> list[int]:
         """All places as they should be tried; ``first`` is preferred. Those that rest come last."""
         now = self._clock.now()

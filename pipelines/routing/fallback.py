@@ -53,6 +53,11 @@ class FallbackModel:
                 self._ladder.worked(place)
                 return
 
+    @property
+    def current(self) -> str:
+        """The name of the engine that is asked next: the first that does not rest."""
+        return self._ladder.current
+
     async def close(self) -> None:
         """Close every model."""
         for model in self._models:

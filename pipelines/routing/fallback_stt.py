@@ -45,6 +45,11 @@ class FallbackRecognizer:
         await recognition.begin()
         return recognition
 
+    @property
+    def current(self) -> str:
+        """The name of the engine that is asked next: the first that does not rest."""
+        return self._ladder.current
+
     async def close(self) -> None:
         """Close every engine."""
         for engine in self.engines:

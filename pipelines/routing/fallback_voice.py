@@ -61,6 +61,11 @@ class FallbackVoice:
                 self._ladder.worked(place)
                 return
 
+    @property
+    def current(self) -> str:
+        """The name of the engine that is asked next: the first that does not rest."""
+        return self._ladder.current
+
     async def close(self) -> None:
         """Close every engine."""
         for engine in self.engines:

@@ -87,15 +87,5 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
 
 
 def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
-    """Name, folder and origin of the model."""
-    path = Path(word).expanduser()
-    if word != "auto" and path.is_dir():
-        return path.name, path, f"the folder {path}"
-    ids = parts.models_for(TASK) if word == "auto" else (word,)
-    if word == "auto" and parts.settings.language not in ENGLISH:
-        ids = tuple(model_id for model_id in ids if not model_id.endswith(("-en", ".en")))
-    for model_id in ids:
-        files = parts.present(model_id)
-        if files is not None:
-            return model_id, files.path, f"from {files.origin}"
-    return None
+    foreign = parts.settings.language not in ENGLISH
+    return parts.folder_of(TASK, word, lambda model_id: not (foreign and model_id.endswith(("-en", ".en"))))

@@ -156,6 +156,19 @@ class Parts:
             self.say(f"{model_id}: {error.message}")
             return None
 
+    def folder_of(
+        self, task: str, word: str, fits: Callable[[str], bool] = lambda model_id: True
+    ) -> tuple[str, Path, str] | None:
+        """Name, folder and origin of the model ``word``, or for ``auto`` of the preferred one that is here and fits."""
+        path = Path(word).expanduser()
+        if word != "auto" and path.is_dir():
+            return path.name, path, f"the folder {path}"
+        for model_id in self.models_for(task) if word == "auto" else (word,):
+            files = self.present(model_id) if fits(model_id) else None
+            if files is not None:
+                return model_id, files.path, f"from {files.origin}"
+        return None
+
     def device_for(self, library: str) -> tuple[str, str]:
         """Where engines on ``library`` run, and why. Raises :class:`ModelError` naming the legal devices."""
         if self._devices is None:

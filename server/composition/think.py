@@ -98,15 +98,10 @@ def _servers(parts: Parts, stage: Stage) -> list[tuple[str, str]]:
 
 def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
     """A model in this process, its device and the reason, or none and why not. Nothing is loaded yet."""
-    path = Path(word).expanduser()
-    if word != "auto" and path.is_dir():
-        found = (path.name, path, f"the folder {path}")
-    else:
+    found = parts.folder_of(TASK, word)
+    if found is None:
         ids = parts.models_for(TASK) if word == "auto" else (word,)
-        here = ((model_id, parts.present(model_id)) for model_id in ids)
-        found = next(((model_id, files.path, f"from {files.origin}") for model_id, files in here if files), None)
-        if found is None:
-            return None, "-", f"no model is here: visavis models pull {ids[0]}" if ids else ""
+        return None, "-", f"no model is here: visavis models pull {ids[0]}" if ids else ""
     name, folder, origin = found
     try:
         plan, device, reason = _plan(parts, name, folder)

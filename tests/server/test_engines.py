@@ -11,14 +11,14 @@ from pipelines.engines.bench import BenchVoice
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.routing.definition import load
 from pipelines.voice.phrases import CachedVoice
-from server import engines
-from server.engines import _Builder
+from server.composition import speak
+from server.composition.parts import Parts
 from server.settings import load_settings
 
 
 async def voice(tmp_path, **flags):
     settings = load_settings({"cache": tmp_path, **flags})
-    return await asyncio.to_thread(_Builder(settings, load(settings.pipeline), print)._speak)
+    return await asyncio.to_thread(speak.speak, Parts(settings, load(settings.pipeline), print))
 
 
 async def say(voice, text: str) -> int:
@@ -47,7 +47,7 @@ async def test_real_voices_remember_as_the_settings_say(tmp_path, flags, kind, k
 
 async def test_files_serve_the_next_start_until_the_code_of_the_voice_changes(tmp_path, monkeypatch):
     for code, hits in (("old", 0), ("old", 1), ("new", 0)):
-        monkeypatch.setattr(engines, "_code_of", lambda engine, code=code: code)
+        monkeypatch.setattr(speak, "_code_of", lambda engine, code=code: code)
         made = await voice(tmp_path, phrase_disk_mb=8)
         await say(made, "Good morning.")
         await made.close()
