@@ -1,6 +1,6 @@
 """What a library can run models on, asked of the library itself: ``python -m pipelines.device_probes LIBRARY``.
 
-Prints one line of JSON: ``devices``, ``accelerators``, ``facts`` and ``reason``, as in :class:`pipelines.devices.Library`.
+Prints one line of JSON: ``devices``, ``accelerators``, ``facts`` and ``reason``, as :class:`pipelines.devices.Library`.
 It runs in a process of its own because any of these libraries may end or hang it.
 """
 

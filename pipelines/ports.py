@@ -93,7 +93,10 @@ class Recognition(Protocol):
 class SpeechToText(Protocol):
     """A speech recogniser."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        ...
 
     async def open(self) -> Recognition:
         """Start an utterance; waits its turn when all decoders are in use."""
@@ -226,9 +229,15 @@ class Speech:
 class TextToSpeech(Protocol):
     """A voice."""
 
-    name: str
-    voices: tuple[str, ...]
-    """Legal values of ``voice``, the default first."""
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        ...
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Legal values of ``voice``, the default first."""
+        ...
 
     def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak one clause, in pieces as they are ready. Closing the generator stops synthesis.

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import MonotonicClock
+from pipelines.worker import Worker
 from server import ice
 from server.auth import guard
 from server.engines import Engines
@@ -48,6 +49,7 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(_watch_loop)
+    app.cleanup_ctx.append(_keep_engines)
     return app
 
 
@@ -83,6 +85,21 @@ async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
+    """Unload models that nobody uses, and fetch better ones."""
+    engines, worker = app[ENGINES], Worker("residency")
+    tell = app[REGISTRY].tell_engines
+    tasks = [
+        asyncio.create_task(engines.residency.run(worker), name="residency"),
+        asyncio.create_task(engines.improve(tell), name="improve"),
+    ]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    worker.close()
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:

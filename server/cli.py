@@ -132,6 +132,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
+    serve.add_argument(
+        "--no-download", dest="download", action="store_const", const=False, help="use only models that are here"
+    )
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
 

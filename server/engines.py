@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipelines.engines.silero import SileroVad
+from pipelines.errors import PipelineError
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.ports import VisionDetector
@@ -44,6 +45,8 @@ class Engines:
     """Which models are in memory."""
     store: ModelStore | None = None
     """Where model files are; ``None`` in tests."""
+    later: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Fetch better engines and put them to work; see :meth:`improve`."""
     default_voice: str | None = None
     """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
 
@@ -69,6 +72,19 @@ class Engines:
     def status(self) -> list[dict[str, Any]]:
         """The choices as JSON rows, as they are now."""
         return [asdict(choice) for choice in self.choices.status()]
+
+    async def improve(self, changed: Callable[[], object] = lambda: None) -> None:
+        """Fetch the models of better engines and let these serve what begins from then on; ``changed`` after each.
+
+        What cannot be had is told once, and the engines that are there go on.
+        """
+        for better in self.later:
+            try:
+                await better()
+            except PipelineError as error:
+                log.info("no better engine: %s", error.message)
+            else:
+                changed()
 
     async def close(self) -> None:
         """End workers, processes and connections."""
@@ -103,5 +119,6 @@ async def build_engines(settings: Settings, say: Callable[[str], object] = log.i
         parts.choices,
         parts.residency,
         parts.store,
+        parts.later,
         settings.voice,
     )

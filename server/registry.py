@@ -72,6 +72,11 @@ class Registry:
         """The session with this id, if it lives."""
         return self._sessions.get(session_id)
 
+    def tell_engines(self) -> None:
+        """Let every client know which engines serve it now."""
+        for session in self._sessions.values():
+            session.tell_engines()
+
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""
         self._closing = True

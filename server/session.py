@@ -103,6 +103,10 @@ class Session:
         """End the session; :meth:`run` returns soon after. Idempotent."""
         self._end(reason)
 
+    def tell_engines(self) -> None:
+        """Send the client the present choice of engines."""
+        self._channels.send(status_event(self._engines.status()))
+
     def counts(self) -> SessionCounts:
         """What the parts of the session have counted so far."""
         audio = [reader for reader in self._drains if isinstance(reader, AudioIn)]

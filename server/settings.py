@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     """Megabytes that models may take; the least recently used are unloaded. Default: what the machine has."""
     unload_minutes: float = Field(0.0, ge=0)
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
+    download: bool = True
+    """With profile ``auto``, fetch a Whisper and a Piper voice (200 MB) in the background when none is here."""
     model_server: str | None = None
     """Base URL of another visavis to fetch models from before the world outside is asked."""
     model_server_key: SecretStr | None = None

@@ -41,6 +41,12 @@ class Ladder:
         self._failures = [0] * len(names)
         self._ready_at = [float("-inf")] * len(names)
 
+    def with_first(self, name: str) -> Ladder:
+        """The same with a better engine before the others, none of which rests any more."""
+        better = Ladder([name, *self._names], self._on_failure, self._clock, self._first_rest)
+        better.forwarded = self.forwarded
+        return better
+
     @property
     def current(self) -> str:
         """The name of the one that would be tried next."""

@@ -34,10 +34,23 @@ class FallbackRecognizer:
     ) -> None:
         self._ladder = Ladder([engine.name for engine in engines], on_failure, clock, rest_seconds)
         self.engines = tuple(engines)
-        self.name = engines[0].name
-        self.streams_partials = all(streams_partials(engine) for engine in engines)
         self.forwarded = self._ladder.forwarded
         """How often an utterance was handed on, by the names of who failed or rests and who was next."""
+
+    @property
+    def name(self) -> str:
+        """Of the preferred one."""
+        return self.engines[0].name
+
+    @property
+    def streams_partials(self) -> bool:
+        """Whether every one of them knows words while they are spoken."""
+        return all(streams_partials(engine) for engine in self.engines)
+
+    def prefer(self, engine: SpeechToText) -> None:
+        """A better engine has come; utterances that begin from now on are heard by it."""
+        self.engines = (engine, *self.engines)
+        self._ladder = self._ladder.with_first(engine.name)
 
     async def open(self) -> Recognition:
         """Start an utterance with the first engine that can. Raises what the last one raised."""

@@ -32,18 +32,32 @@ class FallbackVoice:
     ) -> None:
         self._ladder = Ladder([engine.name for engine in engines], on_failure, clock, rest_seconds)
         self.engines = tuple(engines)
-        self.name = engines[0].name
-        self.voices = tuple(dict.fromkeys(voice for engine in engines for voice in engine.voices))
         self.forwarded = self._ladder.forwarded
         """How often a clause was handed on, by the names of who failed or rests and who was next."""
+
+    @property
+    def name(self) -> str:
+        """Of the preferred one."""
+        return self.engines[0].name
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """All of theirs, the default first."""
+        return tuple(dict.fromkeys(voice for engine in self.engines for voice in engine.voices))
+
+    def prefer(self, engine: TextToSpeech) -> None:
+        """A better engine has come; clauses that begin from now on are spoken by it."""
+        self.engines = (engine, *self.engines)
+        self._ladder = self._ladder.with_first(engine.name)
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak one clause. Raises :class:`SpeakError` (``unknown_voice``), or what the last engine raised."""
         if voice is not None and voice not in self.voices:
             raise SpeakError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
         first = next((n for n, engine in enumerate(self.engines) if voice in engine.voices), 0)
-        for place, successor in successors(self._ladder.order(first)):
-            engine, begun = self.engines[place], False
+        engines, ladder = self.engines, self._ladder  # whatever happens to these meanwhile
+        for place, successor in successors(ladder.order(first)):
+            engine, begun = engines[place], False
             try:
                 async with aclosing(
                     engine.synthesize(text, voice if voice in engine.voices else None, speed)
@@ -54,11 +68,11 @@ class FallbackVoice:
             except PipelineError as error:
                 if error.code in _CALLERS_FAULT:
                     raise
-                self._ladder.failed(place, error, None if begun else successor)
+                ladder.failed(place, error, None if begun else successor)
                 if begun or successor is None:
                     raise
             else:
-                self._ladder.worked(place)
+                ladder.worked(place)
                 return
 
     @property

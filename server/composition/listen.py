@@ -37,15 +37,24 @@ async def listen(parts: Parts) -> SpeechToText:
         ok = parts.settings.language in ENGLISH
         reason = why(parts.stage("audio_to_text"), word, "embedded English recogniser; needs no download")
         parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", ok=ok)
-        return embedded
-    return join(parts, whisper, embedded)
-
-
-def join(parts: Parts, better: SpeechToText, embedded: SpeechToText) -> FallbackRecognizer:
-    """``better``, and ``embedded`` when it fails."""
-    ladder = FallbackRecognizer([better, embedded], parts.choices.failure_of(STAGE), parts.clock)
+    engines: list[SpeechToText] = [embedded] if whisper is None else [whisper, embedded]
+    ladder = FallbackRecognizer(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
+    if whisper is None and word == "auto" and parts.may_download:
+        parts.later.append(partial(_better, parts, ladder))
     return ladder
+
+
+async def _better(parts: Parts, ladder: FallbackRecognizer) -> None:
+    """Fetch the preferred Whisper and let it listen from then on. Raises :class:`PipelineError`."""
+    wanted = [model_id for model_id in parts.models_for(TASK) if _hears(model_id, parts.settings.language)]
+    if not wanted:
+        return
+    files = await parts.fetch(wanted[0])
+    engine, device, reason = await asyncio.to_thread(build, parts, files.id, files.path)
+    await engine.warm()
+    ladder.prefer(engine)
+    parts.choices.replace(STAGE, engine.name, f"from {files.origin}; {reason}; {EMBEDDED} stands by", device=device)
 
 
 async def _whisper(parts: Parts, word: str) -> tuple[WhisperRecognizer | None, str]:
@@ -87,5 +96,9 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
 
 
 def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
-    foreign = parts.settings.language not in ENGLISH
-    return parts.folder_of(TASK, word, lambda model_id: not (foreign and model_id.endswith(("-en", ".en"))))
+    return parts.folder_of(TASK, word, lambda model_id: _hears(model_id, parts.settings.language))
+
+
+def _hears(model_id: str, language: str) -> bool:
+    """Whether a model knows the language; those whose name ends in ``en`` know English only."""
+    return language in ENGLISH or not model_id.endswith(("-en", ".en"))

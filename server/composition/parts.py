@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from pipelines.models.residency import Residency
 from pipelines.models.sources_server import ModelServer
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import Definition, Stage, StageType
+from pipelines.worker import Worker
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ class Parts:
         budgets = {} if settings.memory_mb is None else {"cpu": settings.memory_mb * MIB}
         self.residency = Residency(Limits(budgets, idle), on_event=_log_event, clock=self.clock)
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.later: list[Callable[[], Awaitable[None]]] = []
+        """What fetches better engines than those that were here, once the server runs."""
         self._devices: Devices | None = None
 
     @property
@@ -122,6 +125,19 @@ class Parts:
     def embedded_only(self) -> bool:
         """Whether only what needs no model file of its own may be used."""
         return self.settings.profile == "embedded"
+
+    @property
+    def may_download(self) -> bool:
+        """Whether better models may be fetched by themselves."""
+        return self.settings.download and not self.embedded_only and not self.bench
+
+    async def fetch(self, model_id: str) -> ModelFiles:
+        """A model of the catalogue, downloaded if need be. Raises :class:`ModelError`."""
+        worker = Worker("models")
+        try:
+            return await worker.run(self.store.ensure, model_id, self.say)
+        finally:
+            worker.close()
 
     def stage(self, kind: StageType) -> Stage:
         """The pipeline's stage. Raises :class:`DefinitionError` when there is none."""

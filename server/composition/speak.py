@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 import zlib
 from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from pipelines.devices import threads_for
 from pipelines.engines.bench import BenchVoice
@@ -21,6 +23,9 @@ from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.voice.phrase_files import PhraseFiles
 from pipelines.voice.phrases import CachedVoice
 from server.composition.parts import BENCH_REASON, Parts, why
+
+if TYPE_CHECKING:
+    from piper.voice import PiperVoice
 
 STAGE = "speak"
 TASK = "text-to-speech"
@@ -38,10 +43,23 @@ def speak(parts: Parts) -> TextToSpeech:
     if piper is None:
         reason = why(parts.stage("text_to_audio"), word, "embedded voice; needs no download")
         parts.choices.note(STAGE, embedded.name, f"{reason}{missing}")
-        return _checked(parts, embedded)
-    ladder = FallbackVoice([piper, embedded], parts.choices.failure_of(STAGE), parts.clock)
+    engines = [embedded] if piper is None else [piper, embedded]
+    ladder = FallbackVoice(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
+    if piper is None and word == "auto" and parts.may_download:
+        parts.later.append(partial(_better, parts, ladder))
     return _checked(parts, ladder)
+
+
+async def _better(parts: Parts, ladder: FallbackVoice) -> None:
+    """Fetch the preferred voice and let it speak from then on. Raises :class:`PipelineError`."""
+    ids = parts.models_for(TASK)
+    if not ids:
+        return
+    files = await parts.fetch(ids[0])
+    engine, reason, device = await asyncio.to_thread(_built, parts, {files.id: files})
+    ladder.prefer(engine)
+    parts.choices.replace(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)
 
 
 def _checked(parts: Parts, engine: TextToSpeech) -> TextToSpeech:
@@ -64,19 +82,23 @@ def _piper(parts: Parts, word: str) -> tuple[TextToSpeech | None, str]:
     if not here:
         return None, f"; no Piper voice is here: visavis models pull {ids[0]}" if ids else ""
     try:
-        device, reason = parts.device_for("onnxruntime")
-        device = "cuda" if device == "cuda" else "cpu"  # Piper's graph has shapes that an NPU does not take
-        residents = {_voice_of(files): _resident(parts, files, device) for files in here.values()}
-        first = next(iter(residents.values()))
-        with first.lease():  # now and not in the first conversation
-            pass
+        engine, reason, device = _built(parts, here)
     except PipelineError as error:
         return None, f"; {next(iter(here))} cannot be used: {error.message}"
+    parts.choices.note(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)
+    return engine, ""
+
+
+def _built(parts: Parts, here: dict[str, ModelFiles]) -> tuple[TextToSpeech, str, str]:
+    """An engine for these voices, with the first of them loaded; why, and its device. Raises :class:`PipelineError`."""
+    device, reason = parts.device_for("onnxruntime")
+    device = "cuda" if device == "cuda" else "cpu"  # Piper's graph has shapes that an NPU does not take
+    residents = {_voice_of(files): _resident(parts, files, device) for files in here.values()}
+    with next(iter(residents.values())).lease():  # now and not in the first conversation
+        pass
     engine = PiperVoices(residents, threads=1)
-    origin = next(iter(here.values())).origin
-    names = listed(tuple(residents))
-    parts.choices.note(STAGE, engine.name, f"{names}, from {origin}; {reason}; {EMBEDDED} stands by", device=device)
-    return _remembering(parts, engine, " ".join(files.version for files in here.values())), ""
+    why_this = f"{listed(tuple(residents))}, from {next(iter(here.values())).origin}; {reason}"
+    return _remembering(parts, engine, " ".join(files.version for files in here.values())), why_this, device
 
 
 def _voice_of(files: ModelFiles) -> str:
@@ -84,7 +106,7 @@ def _voice_of(files: ModelFiles) -> str:
     return next(name.removesuffix(".onnx") for name in files.files if name.endswith(".onnx"))
 
 
-def _resident(parts: Parts, files: ModelFiles, device: str) -> Resident:  # type: ignore[type-arg]
+def _resident(parts: Parts, files: ModelFiles, device: str) -> Resident[PiperVoice]:
     network = next(path for name, path in files.files.items() if name.endswith(".onnx"))
     config = next(path for name, path in files.files.items() if name.endswith(".json"))
     threads = threads_for(STAGE, parts.cores)
