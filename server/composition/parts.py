@@ -189,7 +189,9 @@ class Parts:
         """Where engines on ``library`` run, and why. Raises :class:`ModelError` naming the legal devices."""
         if self._devices is None:
             self._devices = survey()
-        return choose_device(self.settings.device, self._devices.library(library))
+        found = self._devices.library(library)
+        device, reason = choose_device(self.settings.device, found)
+        return device, f"on the CPU, {found.reason}" if device == "cpu" and found.reason else reason
 
     def estimate(self, model_id: str, precision: str) -> int:
         """Bytes that a model takes in memory, by the catalogue; 0 if unknown."""
