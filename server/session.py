@@ -17,6 +17,7 @@ from media.opus import RATE
 from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
+from pipelines import worker
 from pipelines.ports import VAD_RATE
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
@@ -86,6 +87,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve the peer until it is gone, never came, or :meth:`close` is called."""
+        worker.session.set(self.id)  # the tasks of this session inherit it: engines serve sessions in turn
         try:
             if await self._wait_connected():
                 await self._serve()
