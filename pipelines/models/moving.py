@@ -54,7 +54,7 @@ class Mover:
     def __init__(self, limits: Limits, memory: Memory, clock: Clock, on_event: Callable[[ModelEvent], None]) -> None:
         self.limits = limits
         self.entries: dict[Key, Entry] = {}
-        self.transitions: Counter[tuple[str, str, Transition]] = Counter()
+        self.transitions: Counter[tuple[Key, Transition]] = Counter()
         self.lock = threading.Lock()
         """Guards the entries and the counter; held for moments."""
         self.moving = threading.RLock()
@@ -213,7 +213,7 @@ class Mover:
     def _emit(self, entry: Entry, transition: Transition, **more: Any) -> None:
         plan = entry.plan
         with self.lock:
-            self.transitions[plan.name, plan.precision, transition] += 1
+            self.transitions[plan.key, transition] += 1
         self._on_event(ModelEvent(plan.name, transition, plan.precision, plan.device, **more))
 
 

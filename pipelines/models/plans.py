@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from pipelines.models.memory import MIB
 
@@ -14,6 +14,7 @@ Key = tuple[str, str, str]
 """Name, precision and device."""
 State = Literal["unloaded", "loading", "ready", "unloading"]
 Transition = Literal["loading", "ready", "idle_unloaded", "evicted", "out_of_memory", "failed"]
+TRANSITIONS: tuple[Transition, ...] = get_args(Transition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class ModelStatus:
     state: State
     precision: str
     device: str
-    mib: int
-    """What it takes, or would take (measured once it has been loaded, before that the estimate)."""
+    size: int
+    """Bytes that it takes, or would take (measured once it has been loaded, before that the estimate)."""
     leases: int
     unused_seconds: float | None
     """Since its last use; ``None`` if it has not been used yet."""
@@ -71,6 +72,11 @@ class ModelStatus:
     """All loads together."""
     problem: str
     """Why the last attempt to load it failed; empty if it did not."""
+
+    @property
+    def mib(self) -> int:
+        """``size`` for people, rounded up."""
+        return -(-self.size // MIB)
 
 
 @dataclass(frozen=True, slots=True)

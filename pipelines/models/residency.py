@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import ModelError
 from pipelines.models.eviction import idle
-from pipelines.models.memory import MIB, MachineMemory, Memory, is_out_of_memory
+from pipelines.models.memory import MachineMemory, Memory, is_out_of_memory
 from pipelines.models.moving import Entry, Mover
-from pipelines.models.plans import Limits, Loadable, ModelEvent, ModelStatus, Transition
+from pipelines.models.plans import Key, Limits, Loadable, ModelEvent, ModelStatus, Transition
 from pipelines.worker import Worker
 
 T = TypeVar("T")
@@ -91,8 +91,8 @@ class Residency:
         return _Managed(self._mover, entry)
 
     @property
-    def transitions(self) -> Mapping[tuple[str, str, Transition], int]:
-        """How often, by model, precision and transition."""
+    def transitions(self) -> Mapping[tuple[Key, Transition], int]:
+        """How often which model has made which transition."""
         with self._mover.lock:
             return MappingProxyType(dict(self._mover.transitions))
 
@@ -106,7 +106,7 @@ class Residency:
                     state=entry.state,
                     precision=entry.plan.precision,
                     device=entry.plan.device,
-                    mib=-(-entry.size // MIB),
+                    size=entry.size,
                     leases=entry.leases,
                     unused_seconds=None if entry.last_used is None else max(0.0, now - entry.last_used),
                     loads=entry.loads,

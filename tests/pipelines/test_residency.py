@@ -73,7 +73,7 @@ def test_two_precisions_are_two_models():
     with coarse.lease() as one, fine.lease() as other:
         assert one is not other
     assert [status.precision for status in bench.residency.status()] == ["int8", "float32"]
-    assert bench.residency.transitions["stt", "int8", "ready"] == 1
+    assert bench.residency.transitions[("stt", "int8", "cpu"), "ready"] == 1
 
 
 def test_the_ready_event_says_how_long_and_how_much():
@@ -284,7 +284,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_may_be_tried_again():
     assert bench.residency.status()[0].problem == "no source"
     bench.use(stt)
     assert bench.residency.status()[0].problem == ""
-    assert bench.residency.transitions["stt", "", "failed"] == 2
+    assert bench.residency.transitions[("stt", "", "cpu"), "failed"] == 2
 
 
 def test_an_unload_that_fails_is_logged_and_the_model_is_gone(caplog):
