@@ -1,7 +1,7 @@
 """What a library can run models on, asked of the library itself; run as ``python -m pipelines.device_probes LIBRARY``.
 
-Prints one line of JSON: ``devices``, ``accelerators``, ``facts`` and ``reason``, as :class:`pipelines.devices.Library` has
-them. It runs in a process of its own because any of these libraries may end or hang it.
+Prints one line of JSON with the fields ``devices``, ``accelerators``, ``facts`` and ``reason`` of
+:class:`pipelines.devices.Library`. It runs in a process of its own because any of these libraries may end or hang it.
 """
 
 from __future__ import annotations
