@@ -21,7 +21,7 @@ Every setting can also be given as VISAVIS_NAME in the environment or as `name: 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits 0, or 2 with one line on what was wrong."""
+    """Entry point. Exits 0, or 2 with one line on what was wrong (the doctor: 1 when visavis cannot serve)."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.command != "serve")
     try:
@@ -62,10 +62,20 @@ async def _bench(options: argparse.Namespace, console: Console) -> None:
     await bench(wanted, Console())
 
 
+async def _doctor(options: argparse.Namespace, console: Console) -> None:
+    from server.doctor import doctor
+
+    flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
+    status = await doctor(load_settings(flags, options.config), Console(), as_json=options.json)
+    if status:
+        sys.exit(status)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, None]]] = {
     "serve": _serve,
     "talk": _talk,
     "bench": _bench,
+    "doctor": _doctor,
 }
 
 
@@ -86,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_talk(commands)
     _add_bench(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -179,3 +190,17 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--burst", type=int, default=0, metavar="N", help="lose N packets in a row once, after 3 s")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     bench.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine this machine",
+        description="Look at packages, devices, system libraries, ports, folders and models; say whether visavis can "
+        "serve (exit status 0, else 1) and which commands would make it better.",
+    )
+    doctor.add_argument("--host", help="address that the server is to listen on (default 127.0.0.1)")
+    doctor.add_argument("--port", type=int, help="port that the server is to listen on (default 8080)")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="folder with model files")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from media.opus import RATE
-from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.vision.events import SceneChanged
 from pipelines.voice.events import (
     Problem,
@@ -185,16 +185,19 @@ class _EngineCounts(Collector):
         self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
-        llm, tts = self._engines.voice.llm, self._engines.voice.tts
+        voice = self._engines.voice
         # A CounterMetricFamily would be called …_total; this name is given by the pipelines' words.
         forwards = Metric("pipeline_forward_count", "Requests handed to the next backend", "unknown")
-        for (origin, target), count in llm.forwarded.items() if isinstance(llm, FallbackModel) else ():
-            forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
+        for ladder in (voice.stt, voice.llm, voice.tts):
+            for (origin, target), count in getattr(ladder, "forwarded", {}).items():
+                forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
         yield forwards
         phrases = CounterMetricFamily("visavis_phrase_cache", "Clauses by where they came from", labels=["result"])
-        if isinstance(tts, CachedVoice):
-            phrases.add_metric(["hit"], tts.hits)
-            phrases.add_metric(["miss"], tts.misses)
+        voices = voice.tts.engines if isinstance(voice.tts, FallbackVoice) else (voice.tts,)
+        caches = [engine for engine in voices if isinstance(engine, CachedVoice)]
+        if caches:
+            phrases.add_metric(["hit"], sum(cache.hits for cache in caches))
+            phrases.add_metric(["miss"], sum(cache.misses for cache in caches))
         yield phrases
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipelines.devices import threads_for
+from pipelines.engines import piper_text, spoken
 from pipelines.engines.bench import BenchVoice
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.piper import PiperVoices, load_piper
@@ -134,8 +135,9 @@ def _remembering(parts: Parts, engine: TextToSpeech, release: str) -> TextToSpee
 
 
 def _code_of(engine: object) -> str:
-    """Tells apart two states of the file an engine is in: a louder voice must not be answered with old audio."""
+    """Tells apart two states of the code that speaks: a louder voice must not be answered with old audio."""
+    modules = (sys.modules[type(engine).__module__], piper_text, spoken)
     try:
-        return f"{zlib.crc32(inspect.getsource(sys.modules[type(engine).__module__]).encode()):08x}"
+        return f"{zlib.crc32(''.join(map(inspect.getsource, modules)).encode()):08x}"
     except OSError:  # installed without its source
         return version("visavis")

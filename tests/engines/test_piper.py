@@ -309,6 +309,19 @@ def test_a_device_that_is_not_there_is_refused(folder):
     assert refused.value.code == "device_unavailable"
 
 
+async def test_on_cuda_a_voice_sounds_as_on_the_processor(folder, voice):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA")
+    on_gpu = load_piper(folder / "tone.onnx", folder / "tone.onnx.json", device="cuda")
+    engine = PiperVoices({"tone": Kept("tone", on_gpu)})
+    pieces, expected = await said(engine, SENTENCE), await said(voice, SENTENCE)
+    assert [w for piece in pieces for w in piece.words] == [w for piece in expected for w in piece.words]
+    assert pitches(sound(pieces)) == pitches(sound(expected))
+    await engine.close()
+
+
 async def test_clauses_of_several_sessions_do_not_mix_with_each_other_nor_with_espeak(voice):
     other = EspeakVoice()
     texts = [f"This is number {n}. It is followed by {n + 1}." for n in range(6)]

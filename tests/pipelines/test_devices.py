@@ -206,6 +206,21 @@ def test_a_library_is_really_asked_and_not_imported_here(library):
     assert library not in set(sys.modules) - before
 
 
+@pytest.mark.parametrize("library", ["torch", "ctranslate2", "onnxruntime"])
+def test_a_gpu_is_found_by_each_library(library):
+    found = survey()
+    if not found.nvidia_driver:
+        pytest.skip("this machine has no NVIDIA driver")
+    assert choose_device("cuda", found.library(library))[0] == "cuda"
+
+
+def test_an_npu_is_found_by_openvino():
+    found = survey()
+    if not found.npu:
+        pytest.skip("this machine has no NPU")
+    assert choose_device("npu", found.library("openvino"))[0] == "npu"
+
+
 def test_a_library_that_is_not_there_says_so():
     with pytest.raises(OSError, match="KeyError: 'nonsense'"):
         ask_process("nonsense")
