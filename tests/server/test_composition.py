@@ -1,0 +1,269 @@
+"""Which engines are composed of what is here, and why; and what happens when a better one comes or one fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError
+from pipelines.models.catalogue import Catalogue, Model
+from pipelines.models.catalogue_sources import DirSource
+from pipelines.models.store import ModelFiles, ModelStore
+from pipelines.routing.definition import load
+from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.fallback_stt import FallbackRecognizer
+from pipelines.routing.fallback_voice import FallbackVoice
+from server.composition.listen import listen
+from server.composition.parts import Choices, Parts
+from server.composition.speak import speak
+from server.composition.think import think
+from server.settings import load_settings
+from tests.conftest import fake_engines
+from tests.fakes import piper_voice, tiny_llama, tiny_whisper
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
+from tests.fakes.peer import Peer
+from tests.loopback.test_session import TURN
+
+WHISPER, CHAT, VOICE = "whisper-test-en", "chat-test", "piper-test"
+CLOSED = {"llm_url": "http://127.0.0.1:9/v1"}
+"""A model server that is not there."""
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder with a model for each stage."""
+    folder = tmp_path_factory.mktemp("models")
+    tiny_whisper.build(folder / WHISPER, multilingual=False)
+    tiny_llama.save_tiny_llama(folder / CHAT)
+    (folder / VOICE).mkdir()
+    piper_voice.write_voice(folder / VOICE, "en_US-test-medium")
+    return folder
+
+
+def catalogue() -> Catalogue:
+    def model(name: str, task: str, *patterns: str) -> Model:
+        return Model(
+            id=name,
+            task=task,
+            licence="MIT",
+            description="for tests",
+            folder={"files": patterns, "optional": ("*",)},
+            sources=(DirSource(dir="."),),
+        )
+
+    return Catalogue(
+        models=(
+            model(WHISPER, "speech-to-text", "model.bin", "config.json"),
+            model(CHAT, "text-generation", "config.json"),
+            model(VOICE, "text-to-speech", "*.onnx", "*.onnx.json"),
+        )
+    )
+
+
+def parts(cache: Path, folder: Path | None = None, **flags) -> Parts:
+    settings = load_settings({"cache": cache, "models": folder, **CLOSED, **flags})
+    made = Parts(settings, load(settings.pipeline), lambda line: None)
+    made.store = ModelStore(settings.model_cache, folder, catalogue=catalogue())
+    return made
+
+
+def row(made: Parts, stage: str):
+    return next(choice for choice in made.choices.status() if choice.stage == stage)
+
+
+# ------------------------------------------------------------------------------------------------ listening
+
+
+async def test_the_embedded_recogniser_listens_and_the_better_one_is_named(tmp_path):
+    made = parts(tmp_path)
+    engine = await listen(made)
+    try:
+        assert engine.name == "pocketsphinx"
+        assert f"visavis models pull {WHISPER}" in row(made, "listen").reason
+        assert len(made.later) == 1
+    finally:
+        await engine.close()
+
+
+async def test_a_whisper_in_the_users_folder_listens(tmp_path, models):
+    made = parts(tmp_path, models)
+    engine = await listen(made)
+    try:
+        assert isinstance(engine, FallbackRecognizer)
+        assert [rung.name for rung in engine.engines] == [WHISPER, "pocketsphinx"]
+        assert "the folder of models" in row(made, "listen").reason
+        assert "pocketsphinx stands by" in row(made, "listen").reason
+        assert not made.later
+        assert [status.state for status in made.residency.status()] == ["ready"]
+    finally:
+        await engine.close()
+
+
+async def test_a_folder_can_be_named_directly(tmp_path, models):
+    made = parts(tmp_path, stt_model=str(models / WHISPER))
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == WHISPER
+    assert row(made, "listen").ok
+
+
+async def test_a_broken_model_is_passed_over_and_the_reason_told(tmp_path):
+    (tmp_path / "broken").mkdir()
+    made = parts(tmp_path, stt_model=str(tmp_path / "broken"))
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "pocketsphinx"
+    assert "broken cannot be used" in row(made, "listen").reason
+    assert "model.bin" in row(made, "listen").reason
+
+
+async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_success(tmp_path, models):
+    made = parts(tmp_path, models, language="de", download=False)
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "pocketsphinx"  # the Whisper that is here knows English only
+    assert not row(made, "listen").ok
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "legal"),
+    [
+        (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
+        (think, "chat_model", f"auto, scripted, openai, {CHAT}, a folder"),
+        (speak, "tts_model", f"auto, espeak-ng, {VOICE}, a folder"),
+    ],
+    ids=["listen", "think", "speak"],
+)
+async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, legal):
+    made = parts(tmp_path, **{setting: "gpt-99"})
+    with pytest.raises(DefinitionError, match=f"model gpt-99 is unknown; legal are {legal}"):
+        await stage(made) if asyncio.iscoroutinefunction(stage) else stage(made)
+
+
+# ------------------------------------------------------------------------------------------------ thinking
+
+
+async def test_a_model_in_the_users_folder_thinks_before_the_script(tmp_path, models):
+    made = parts(tmp_path, models)
+    engine = await think(made)
+    try:
+        assert isinstance(engine, FallbackModel)
+        assert engine.name == CHAT
+        assert "scripted stands by" in row(made, "think").reason
+        assert [status.state for status in made.residency.status()] == ["ready"]
+    finally:
+        await engine.close()
+
+
+async def test_without_any_model_the_script_answers_and_every_reason_is_told(tmp_path):
+    made = parts(tmp_path)
+    engine = await think(made)
+    await engine.close()
+    reason = row(made, "think").reason
+    assert engine.name == "scripted"
+    assert "no openai at http://127.0.0.1:9/v1" in reason
+    assert f"visavis models pull {CHAT}" in reason
+
+
+# ------------------------------------------------------------------------------------------------ speaking
+
+
+async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_path, models):
+    made = parts(tmp_path, models, voice="en_US-test-medium")
+    engine = await asyncio.to_thread(speak, made)
+    try:
+        assert engine.name == "piper"
+        assert engine.voices[0] == "en_US-test-medium"
+        assert "en-us" in engine.voices
+        assert sum([len(piece.samples) async for piece in engine.synthesize("Good morning.")]) > 1000
+        assert sum([len(piece.samples) async for piece in engine.synthesize("Good morning.", "en-us")]) > 1000
+    finally:
+        await engine.close()
+
+
+async def test_a_voice_that_is_not_here_names_those_that_are(tmp_path):
+    with pytest.raises(DefinitionError, match="voice: 'nobody' is not one of en-us, "):
+        await asyncio.to_thread(speak, parts(tmp_path, voice="nobody"))
+
+
+# ------------------------------------------------------------------------------------------------ later
+
+
+async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, models):
+    made = parts(tmp_path)
+    engines = fake_engines(stt=await listen(made), tts=await asyncio.to_thread(speak, made))
+    engines.later, changes = made.later, []
+
+    async def fetch(model_id: str) -> ModelFiles:
+        made.store.folder = models
+        found = made.store.here(model_id)
+        assert found is not None
+        return found
+
+    made.fetch = fetch  # type: ignore[method-assign]
+    try:
+        await engines.improve(lambda: changes.append(None))
+        assert (engines.voice.stt.name, engines.voice.tts.name) == (WHISPER, "piper")
+        assert row(made, "listen").engine == WHISPER
+        assert row(made, "speak").engine == "piper"
+        assert len(changes) == 2
+    finally:
+        await engines.close()
+
+
+async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
+    made = parts(tmp_path)
+    engines = fake_engines(stt=await listen(made))
+    engines.later, before = made.later, made.choices.status()
+
+    async def fetch(model_id: str) -> ModelFiles:
+        raise ModelError("model_unavailable", "the network is closed")
+
+    made.fetch = fetch  # type: ignore[method-assign]
+    try:
+        await engines.improve(lambda: pytest.fail("nothing has changed"))
+        assert made.choices.status() == before
+    finally:
+        await engines.close()
+
+
+# ------------------------------------------------------------------------------------------------ failures
+
+
+async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(serve):
+    """Each fails in the second turn of a running conversation; the next engine takes the turn over."""
+    choices = Choices()
+    for stage in ("listen", "think", "speak"):
+        choices.note(stage, f"better-{stage}", "the best there is")
+    hearing = FakeRecognizer("first question", ListenError("stt_crashed", "the recogniser was killed"))
+    thinking = FakeModel("First answer.", ThinkError("llm_unreachable", "the model server was killed"))
+    speaking, standby = FakeVoice(), FakeVoice()
+    hearing.name, thinking.name, speaking.name = "better-listen", "better-think", "better-speak"
+    stt = FallbackRecognizer([hearing, FakeRecognizer("second question")], choices.failure_of("listen"))
+    llm = FallbackModel([thinking, FakeModel("Second answer.")], choices.failure_of("think"))
+    tts = FallbackVoice([speaking, standby], choices.failure_of("speak"))
+    for stage, ladder in (("listen", stt), ("think", llm), ("speak", tts)):
+        choices.watch(stage, ladder)
+    engines = fake_engines(stt=stt, llm=llm, tts=tts)
+    engines.choices = choices
+    url, _ = await serve(engines)
+    async with Peer(url) as peer:
+        peer.say(TURN, 48_000)
+        await peer.event("output_audio_buffer.stopped")
+        assert all(choice.ok for choice in choices.status())
+        speaking.fails = True
+        peer.say(TURN, 48_000)
+        await peer.until(lambda: len(peer.named("output_audio_buffer.stopped")) == 2)
+        heard = [event["transcript"] for event in peer.named("conversation.item.input_audio_transcription.completed")]
+        assert heard == ["first question", "second question"]
+        assert [event["response"]["status"] for event in peer.named("response.done")] == ["completed", "completed"]
+    assert speaking.said == ["First answer."]
+    assert standby.said == ["Second answer."]
+    rows = {choice.stage: choice for choice in choices.status()}
+    assert [rows[stage].engine for stage in ("listen", "think", "speak")] == ["fake-stt", "fake-llm", "fake-tts"]
+    assert rows["listen"].reason == "better-listen failed: the recogniser was killed; stands in for better-listen"
+    assert not any(choice.ok for choice in rows.values())
+    assert json.dumps(engines.status())
