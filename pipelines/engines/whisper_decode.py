@@ -72,13 +72,13 @@ class WhisperDecoder:
         self.largest_batch = 0
         """Windows decoded together, at most."""
 
-    def run(self, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None | Exception]:
+    def run(self, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | Exception | None]:
         """One result for each job: ``None`` for those dropped, an error for all if the model cannot serve them.
 
         An error of CTranslate2 is raised: the engine has crashed.
         """
         self.finals_waiting.difference_update([job.request for job in jobs])
-        results: list[Decoded | None | Exception] = [None] * len(jobs)
+        results: list[Decoded | Exception | None] = [None] * len(jobs)
         places = [n for n, job in enumerate(jobs) if not job.cancelled]
         if self.finals_waiting or any(jobs[n].request.final for n in places):
             places = [n for n in places if jobs[n].request.final]

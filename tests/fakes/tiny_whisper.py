@@ -110,7 +110,7 @@ def _save_tokenizer(folder: Path, multilingual: bool) -> dict[str, int]:
     special += [f"<|{name}|>" for name in "translate transcribe startoflm startofprev nospeech notimestamps".split()]
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     tokenizer.save(str(folder / "tokenizer.json"))
-    end = {name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    end = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "<|endoftext|>")
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"} | end))
     return {token: tokenizer.token_to_id(token) for token in special}
 
