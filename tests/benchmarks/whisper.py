@@ -167,10 +167,9 @@ async def batches(whisper: TimedWhisper, rounds: int) -> Table:
                 whisper.decoding = 0.0
                 all_of_it = await milliseconds(work)
                 figures[name].append((1000 * whisper.decoding, all_of_it))
-        largest = together.decoder.largest_batch
-        middle = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in figures.items()}
-        cells = [f"{middle[name][0]:.0f} ({middle[name][1]:.0f})" for name in ("singly", "together")]
-        table.add_row(f"4 × {seconds} s", cells[0], f"{cells[1]}, batch of {largest}", f"{middle['singly'][0] / middle['together'][0]:.1f}")
+        one, other = ([statistics.median(column) for column in zip(*rows, strict=True)] for rows in figures.values())
+        batch = f"{other[0]:.0f} ({other[1]:.0f}), batch of {together.decoder.largest_batch}"
+        table.add_row(f"4 × {seconds} s", f"{one[0]:.0f} ({one[1]:.0f})", batch, f"{one[0] / other[0]:.1f}")
         await singly.close()
         await together.close()
     return table
@@ -185,7 +184,9 @@ async def measure(whisper: Whisper, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="folder of a Whisper for CTranslate2 (default: base, random weights)")
+    parser.add_argument(
+        "--model", type=Path, help="folder of a Whisper for CTranslate2 (default: base, random weights)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)

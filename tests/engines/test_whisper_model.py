@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.engines.whisper_model import choose_compute_type, choose_device, load_whisper
-from pipelines.errors import ListenError, ModelError
+from pipelines.errors import ModelError
 
 
 def test_a_folder_without_a_model_is_named_with_what_it_lacks(tmp_path, whisper_folder):
@@ -31,18 +31,18 @@ def test_a_folder_without_feature_settings_gets_those_of_its_model(tmp_path, whi
 
 
 def test_unknown_devices_and_numbers_are_refused_with_the_known_ones(whisper_folder):
-    with pytest.raises(ListenError, match="auto, cpu, cuda") as device:
+    with pytest.raises(ModelError, match="auto, cpu, cuda") as device:
         load_whisper(whisper_folder, "tpu")
-    assert device.value.code == "stt_device"
-    with pytest.raises(ListenError, match=r"'int2' on cpu; known: auto, .*float32") as compute:
+    assert device.value.code == "unknown_device"
+    with pytest.raises(ModelError, match=r"'int2' on cpu; known: auto, .*float32") as compute:
         load_whisper(whisper_folder, "cpu", "int2")
-    assert compute.value.code == "stt_compute_type"
+    assert compute.value.code == "unknown_compute_type"
 
 
 def test_a_missing_graphics_card_is_no_surprise(monkeypatch):
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
     assert choose_device("auto") == "cpu"
-    with pytest.raises(ListenError, match="no CUDA device"):
+    with pytest.raises(ModelError, match="no CUDA device"):
         choose_device("cuda")
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 1)
     assert choose_device("auto") == "cuda"
