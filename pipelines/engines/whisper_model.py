@@ -147,8 +147,8 @@ def load_whisper(folder: Path, device: str = "auto", compute_type: str = "auto",
     """Load ``folder``. Blocking: seconds for a large one.
 
     ``threads`` are CTranslate2's, for one computation on the CPU. ``compute_type`` is one of CTranslate2's, or ``auto``
-    for the best that the device has. Raises :class:`~pipelines.errors.ListenError` (``stt_device``,
-    ``stt_compute_type``) and :class:`~pipelines.errors.ModelError` (``whisper_incomplete``, ``whisper_broken``).
+    for the best that the device has. Raises :class:`~pipelines.errors.ModelError`: ``unknown_device``,
+    ``device_unavailable``, ``unknown_compute_type``, ``whisper_incomplete``, ``whisper_broken``.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:  # faster-whisper would ask the hub for a tokenizer
@@ -172,22 +172,22 @@ def load_whisper(folder: Path, device: str = "auto", compute_type: str = "auto",
 def choose_device(device: str) -> str:
     """``cpu`` or ``cuda``; ``auto`` is the graphics card if CTranslate2 finds one.
 
-    Raises :class:`~pipelines.errors.ListenError` (``stt_device``).
+    Raises :class:`~pipelines.errors.ModelError`: ``unknown_device``, ``device_unavailable``.
     """
     import ctranslate2
 
     if device not in DEVICES:
-        raise ListenError("stt_device", f"unknown device {device!r} for Whisper; known: {', '.join(DEVICES)}")
+        raise ModelError("unknown_device", f"unknown device {device!r} for Whisper; known: {', '.join(DEVICES)}")
     cards: int = ctranslate2.get_cuda_device_count()
     if device == "cuda" and not cards:
-        raise ListenError("stt_device", "CTranslate2 finds no CUDA device; use auto or cpu")
+        raise ModelError("device_unavailable", "CTranslate2 finds no CUDA device; use auto or cpu")
     return device if device != "auto" else "cuda" if cards else "cpu"
 
 
 def choose_compute_type(device: str, wanted: str, supported: Collection[str] | None = None) -> str:
     """The numbers to compute with; ``supported`` is what the device can do (asked if not given).
 
-    Raises :class:`~pipelines.errors.ListenError` (``stt_compute_type``).
+    Raises :class:`~pipelines.errors.ModelError`: ``unknown_compute_type``.
     """
     if supported is None:
         import ctranslate2
@@ -197,5 +197,5 @@ def choose_compute_type(device: str, wanted: str, supported: Collection[str] | N
         return next((kind for kind in COMPUTE_TYPES[device] if kind in supported), "default")
     if wanted not in supported:
         known = ", ".join(["auto", *sorted(supported)])
-        raise ListenError("stt_compute_type", f"Whisper cannot compute with {wanted!r} on {device}; known: {known}")
+        raise ModelError("unknown_compute_type", f"Whisper cannot compute with {wanted!r} on {device}; known: {known}")
     return wanted

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from pipelines.engines.whisper_model import Whisper
+from pipelines.engines.whisper_windows import Said
 
 
 class WatchedWhisper:
@@ -19,6 +20,8 @@ class WatchedWhisper:
         """Of each run of the decoder: the languages of its windows."""
         self.previous: list[list[tuple[int, ...]]] = []
         """Of each run of the decoder: the tokens before its windows."""
+        self.said: list[list[Said]] = []
+        """Of each run of the decoder: its results."""
         self.detections = 0
         self.gate = threading.Event()
         """The encoder waits for it."""
@@ -47,4 +50,5 @@ class WatchedWhisper:
     def generate(self, encoded: Any, task: str, languages: Any, previous: Any, most: int) -> Any:
         self.generated.append(list(languages))
         self.previous.append([tuple(tokens) for tokens in previous])
-        return self._whisper.generate(encoded, task, languages, previous, most)
+        self.said.append(self._whisper.generate(encoded, task, languages, previous, most))
+        return self.said[-1]
