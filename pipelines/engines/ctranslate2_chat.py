@@ -35,7 +35,7 @@ class _Answer:
 
     def __init__(self, generate: Callable[[Callable[[Any], bool]], object], cached: int) -> None:
         self.cached = cached
-        self._generate = generate
+        self._generate: Callable[[Callable[[Any], bool]], object] | None = generate
         self._go = threading.Semaphore(0)
         self._tokens: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
         self._stopped = False
@@ -61,8 +61,11 @@ class _Answer:
             self._thread.join()
 
     def _run(self) -> None:
+        # CTranslate2's thread drops its callback when it likes, and must not drop the model itself with it
+        generate, self._generate = self._generate, None
+        assert generate is not None, "once"
         try:
-            self._generate(self._on_token)
+            generate(self._on_token)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the token
             self._tokens.put(error)
         else:

@@ -259,6 +259,7 @@ async def test_an_answer_ends_where_the_model_says(model: Any) -> None:
 
 
 async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(model: Any) -> None:
+    model.context = 512  # CTranslate2's folder does not say
     turns = [text for n in range(30) for text in (f"My number is {n}, remember it", "Yes")]
     request = talk(*turns, "What now?", max_tokens=20)
     prompt = model.template.decode(model.template.encode(request, model.context).ids)
@@ -288,8 +289,6 @@ async def test_the_system_message_is_read_once(generator: LoadedGenerator) -> No
         await answer(chat, talk("Something else", max_tokens=2))
         assert usages[0].cached == 0
         assert 0 < usages[0].prompt - usages[1].cached < 60  # what the user says, and the mark of the answer
-            generator.template._tokenizer("Hello?<|im_end|>\n<|im_start|>assistant\n").input_ids
-        )
         for n in range(2 * STATIC_PROMPTS):
             await answer(chat, ChatRequest((Message("system", f"You are number {n}."), Message("user", "Hm?")), "", 1))
             assert len(generator._static) <= STATIC_PROMPTS
