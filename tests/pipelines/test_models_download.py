@@ -347,7 +347,11 @@ def test_a_published_file_with_another_checksum(tmp_path: Path, server: FileServ
 
 def test_redirects_stay_with_the_scheme_and_take_no_key_elsewhere(tmp_path: Path, server: FileServer) -> None:
     with FileServer({"/there": b"file"}) as other:
-        server.redirects = {"/other": f"{other.url}/there", "/file": "file:///etc/hostname", "/tls": "https://x.invalid/"}
+        server.redirects = {
+            "/other": f"{other.url}/there",
+            "/file": "file:///etc/hostname",
+            "/tls": "https://x.invalid/",
+        }
         headers = {"Authorization": "Bearer secret"}
         Downloader().fetch(Remote("f", f"{server.url}/other", headers=headers), tmp_path / "f")
         assert (tmp_path / "f").read_bytes() == b"file"
