@@ -7,20 +7,22 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import Model
-from pipelines.models.sources_http import Progress
-from pipelines.models.sources_server import ModelServer
-from pipelines.models.store import ModelStore
-from pipelines.models.store_layout import Shelf
 from server.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipelines.models.catalogue import Model
+    from pipelines.models.sources_http import Progress
+    from pipelines.models.store import ModelStore
+    from pipelines.models.store_layout import Shelf
 
 ACTIONS = ("list", "pull", "verify", "rm", "rollback")
 
@@ -57,6 +59,9 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
 
     Blocks. Raises :class:`ModelError` and :class:`~server.settings.SettingsError`.
     """
+    from pipelines.models.sources_server import ModelServer
+    from pipelines.models.store import ModelStore  # here, because the other commands need not wait for it
+
     settings = load_settings({"models": options.models} if options.models else {}, options.config)
     server = getattr(options, "server", None)
     store = ModelStore(
@@ -158,13 +163,15 @@ def _pull(store: ModelStore, console: Console, ids: Iterable[str], *, update: bo
     with _Report(console) as report:
         for model in wanted:
             try:
-                files = store.pull(model.id, lambda line: console.print(line, highlight=False), report, update=update)
+                files = store.pull(
+                    model.id, lambda line: console.print(escape(line), highlight=False), report, update=update
+                )
             except ModelError as error:
-                console.print(f"[red]{model.id}[/red]: {error.message}", highlight=False)
+                console.print(f"[red]{model.id}[/red]: {escape(error.message)}", highlight=False)
                 status = 1
             else:
                 console.print(
-                    f"[green]{model.id}[/green] {files.version} from {files.origin}: {files.path}",
+                    f"[green]{model.id}[/green] {files.version} from {escape(f'{files.origin}: {files.path}')}",
                     highlight=False,
                     soft_wrap=True,
                 )
@@ -176,7 +183,11 @@ def _verify(store: ModelStore, console: Console, ids: list[str]) -> int:
     status = 0
     for model_id in ids or here:
         problem = store.verify(model_id)
-        result = f"[red]{problem}[/red]; `visavis models pull {model_id}` fetches it" if problem else "[green]sound[/]"
+        result = (
+            f"[red]{escape(problem)}[/red]; `visavis models pull {model_id}` fetches it"
+            if problem
+            else "[green]sound[/]"
+        )
         console.print(f"{model_id}: {result}", highlight=False, soft_wrap=True)
         status = 1 if problem else status
     if not ids and not here:
