@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import MonotonicClock
+from pipelines.models.store import ModelStore
 from pipelines.worker import Worker
 from server import ice
 from server.auth import guard
@@ -18,6 +19,7 @@ from server.engines import Engines
 from server.http_errors import errors
 from server.loop_watch import LoopWatch
 from server.metrics import Metrics
+from server.model_files import add_model_files
 from server.registry import Registry
 from server.settings import Settings
 from server.signaling import REGISTRY, SETTINGS, post_offer
@@ -46,6 +48,7 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
     app.router.add_get("/metrics", _metrics)
+    add_model_files(app, ModelStore(settings.model_cache, settings.models))
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(_watch_loop)

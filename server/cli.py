@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pipelines.errors import PipelineError
+from server.models_cli import add_models, run_models
 from server.settings import Settings, SettingsError, load_settings
 
 _EPILOG = """\
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.command != "serve")
     try:
+        if options.command == "models":
+            sys.exit(_models(options))
         _run(_COMMANDS[options.command](options, console))
     except (SettingsError, PipelineError) as error:
         console.print(f"[red]visavis:[/red] {error}", highlight=False)
@@ -71,6 +74,10 @@ async def _doctor(options: argparse.Namespace, console: Console) -> None:
         sys.exit(status)
 
 
+def _models(options: argparse.Namespace) -> int:
+    return run_models(options, Console())  # without an event loop: Ctrl-C ends a download at once
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, None]]] = {
     "serve": _serve,
     "talk": _talk,
@@ -97,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_talk(commands)
     _add_bench(commands)
     _add_doctor(commands)
+    add_models(commands)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -30,7 +31,7 @@ class FileServer:
         self.half_sent: Callable[[str], object] = lambda path: None
         """Called where the connection is about to be cut."""
         self.redirects: dict[str, str] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> FileServer:
@@ -70,55 +71,51 @@ def blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    fake: FileServer
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
-            server.asked.append((self.path, wanted))
-            server.keys.append(self.headers.get("Authorization"))
-            server.before(self.path)
-            if self.path in server.redirects:
-                self._head(302, 0, Location=server.redirects[self.path])
-            elif (data := server.files.get(self.path)) is None:
-                self._head(404, 0)
-            else:
-                self._send(data, wanted)
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.fake.asked.append((self.path, wanted))
+        self.fake.keys.append(self.headers.get("Authorization"))
+        self.fake.before(self.path)
+        if self.path in self.fake.redirects:
+            self._head(302, 0, Location=self.fake.redirects[self.path])
+        elif (data := self.fake.files.get(self.path)) is None:
+            self._head(404, 0)
+        else:
+            self._send(data, wanted)
 
-        def _send(self, data: bytes, wanted: str | None) -> None:
-            etag = f'"{hashlib.sha256(data).hexdigest()}"'
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-            if start and self.headers.get("If-Range", etag) != etag:
-                start = 0
-            if start and start >= len(data):
-                self._head(416, 0)
-                return
-            part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
-            self._head(206 if start else 200, len(data) - start, ETag=etag, **part)
-            cuts = server.cuts.get(self.path)
-            if not cuts:
-                self.wfile.write(data[start:])
-                return
-            self.wfile.write(data[start : start + cuts.pop(0)])
-            self.wfile.flush()
-            server.half_sent(self.path)
-            self.close_connection = True
+    def _send(self, data: bytes, wanted: str | None) -> None:
+        etag = f'"{hashlib.sha256(data).hexdigest()}"'
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if start and self.headers.get("If-Range", etag) != etag:
+            start = 0
+        if start and start >= len(data):
+            self._head(416, 0)
+            return
+        part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        self._head(206 if start else 200, len(data) - start, ETag=etag, **part)
+        cuts = self.fake.cuts.get(self.path)
+        if not cuts:
+            self.wfile.write(data[start:])
+            return
+        self.wfile.write(data[start : start + cuts.pop(0)])
+        self.wfile.flush()
+        self.fake.half_sent(self.path)
+        self.close_connection = True
 
-        def _head(self, status: int, length: int, **headers: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(length))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+    def _head(self, status: int, length: int, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
 
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except ConnectionError:
-                pass  # a client that was killed
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            super().handle()
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    return Handler
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
