@@ -17,8 +17,8 @@ Status = Literal["ok", "better", "missing"]
 
 _ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", "onnxruntime", "silero-vad")
 _TASKS = {
-    "listen": ("speech-to-text", "automatic-speech-recognition"),
-    "think": ("text-generation", "language-model"),
+    "listen": ("speech-to-text",),
+    "think": ("chat",),
     "speak": ("text-to-speech",),
     "watch": ("face-detection", "hand-landmarks", "pose-landmarks"),
 }

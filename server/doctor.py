@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.console import Console
@@ -19,14 +21,25 @@ _STYLES = {"ok": None, "better": "yellow", "missing": "bold red"}
 
 async def doctor(settings: Settings, console: Console, *, as_json: bool = False) -> int:
     """Examine this machine and print the report. Returns the exit status: 0 when visavis can serve, else 1."""
-    logging.getLogger("pipelines").setLevel(logging.ERROR)
-    facts = await gather(settings)
+    with _without_warnings():  # what they would say is in the report
+        facts = await gather(settings)
     checks = diagnose(facts, settings)
     if as_json:
         console.print_json(json.dumps(report(facts, checks)))
     else:
         show(checks, console)
     return 0 if can_serve(checks) else 1
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    logger = logging.getLogger("pipelines")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def report(facts: Facts, checks: list[Check]) -> dict[str, object]:

@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     language: str = ""
     """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
     chat_model: str = "auto"
-    """Who thinks: ``auto``, ``scripted``, ``openai``, a text-generation model of the catalogue, or its folder."""
+    """Who thinks: ``auto``, ``scripted``, ``openai``, a chat model of the catalogue, or its folder."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, ``espeak-ng``, or a text-to-speech model of the catalogue."""
     voice: str | None = None

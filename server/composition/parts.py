@@ -40,7 +40,10 @@ class Choice:
 class Ladder(Protocol):
     """Engines of which another takes over when one fails."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the preferred one."""
+        ...
 
     @property
     def current(self) -> str:

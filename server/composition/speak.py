@@ -54,10 +54,11 @@ def speak(parts: Parts) -> TextToSpeech:
 
 async def _better(parts: Parts, ladder: FallbackVoice) -> None:
     """Fetch the preferred voice and let it speak from then on. Raises :class:`PipelineError`."""
-    ids = parts.models_for(TASK)
-    if not ids:
+    models = [model for model in parts.store.catalogue.models if model.task == TASK]
+    free = [model.id for model in models if not model.licence.startswith("LicenseRef")]
+    if not free:  # a voice with a licence of its own is fetched by whoever has read that
         return
-    files = await parts.fetch(ids[0])
+    files = await parts.fetch(free[0])
     engine, reason, device = await asyncio.to_thread(_built, parts, {files.id: files})
     ladder.prefer(engine)
     parts.choices.replace(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)

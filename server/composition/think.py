@@ -23,7 +23,7 @@ from pipelines.routing.fallback import FallbackModel
 from server.composition.parts import BENCH_REASON, Parts
 
 STAGE = "think"
-TASK = "text-generation"
+TASK = "chat"
 SCRIPTED = "scripted"
 DISCOVERY_SECONDS = 0.5
 """A language model server on this machine answers at once or is not there."""

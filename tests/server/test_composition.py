@@ -57,7 +57,7 @@ def catalogue() -> Catalogue:
     return Catalogue(
         models=(
             model(WHISPER, "speech-to-text", "model.bin", "config.json"),
-            model(CHAT, "text-generation", "config.json"),
+            model(CHAT, "chat", "config.json"),
             model(VOICE, "text-to-speech", "*.onnx", "*.onnx.json"),
         )
     )

@@ -172,7 +172,7 @@ def test_packages_that_do_not_fit_each_other():
 
 
 def test_the_better_engines_are_named_with_their_device():
-    tasks = {"w": "speech-to-text", "q": "text-generation", "p": "text-to-speech"}
+    tasks = {"w": "speech-to-text", "q": "chat", "p": "text-to-speech"}
     models = [ModelState(name, task, "", None, True) for name, task in tasks.items()]
     card = Accelerator("cuda", "GeForce", 8 * GIB, 6 * GIB)
     libraries = {n: Library(n, "1", ("cpu", "cuda"), (card,)) for n in ("torch", "ctranslate2", "onnxruntime")}
