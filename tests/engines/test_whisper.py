@@ -17,6 +17,7 @@ from pipelines.engines.whisper_windows import Guard
 from pipelines.errors import ListenError
 from pipelines.models.residency import Kept
 from pipelines.ports import VAD_RATE, Transcript
+from pipelines.voice.stt import Utterance
 from pipelines.worker import session
 from tests.assets import asset, speech_16k, word_recall
 from tests.fakes.tiny_whisper import RANDOM
@@ -113,13 +114,27 @@ async def test_silence_is_recognised_and_not_decoded_again(make, watched):
 
 
 async def test_what_is_not_believed_is_decoded_once_more_in_thirty_seconds(make, watched):
-    engine = make(guard=Guard(least_logprob=1.0, most_no_speech=2.0), partial_seconds=0)
+    unsure = Guard(least_logprob=1.0, most_no_speech=2.0, most_compression=1000.0)
+    engine = make(guard=unsure, partial_seconds=0)
     recognition = await engine.open()
     await recognition.feed(noise(2.0))
     await recognition.transcript()
     await recognition.transcript()
     assert watched.encoded == [(1, 400), (1, 3000)]
+    assert watched.limits == [{"most": 48, "may_repeat": True}, {"most": 48, "may_repeat": True}]
     assert engine.counts.padded == 1
+
+
+async def test_what_went_round_in_circles_may_not_repeat_itself_the_second_time(make, watched):
+    engine = make(guard=Guard(least_logprob=-1000.0, most_compression=-1.0))
+    recognition = await engine.open()
+    await recognition.feed(noise(2.0))
+    await idle(recognition)
+    assert await recognition.feed(noise(0.1)) == ""  # it is not shown either
+    await recognition.transcript()
+    assert [limits["may_repeat"] for limits in watched.limits] == [True, True, False]
+    tokens = watched.said[-1][0].tokens
+    assert len({tokens[n : n + 3] for n in range(len(tokens) - 2)}) == max(0, len(tokens) - 2)
 
 
 # ---------------------------------------------------------------------------------------------------- partials
@@ -324,6 +339,19 @@ async def test_the_beginning_of_a_long_turn_is_settled_while_the_user_still_spea
     await recognition.transcript()
     assert len(watched.encoded) == 2
     await recognition.close()
+
+
+async def test_a_conversation_takes_a_transcript_at_a_pause_and_goes_on(make, watched):
+    utterance = Utterance(make(), lambda partial: None)
+    async with asyncio.TaskGroup() as group:
+        utterance.start(group)
+        utterance.push(noise(1.5, seed=1))
+        paused = await utterance.settle()
+        utterance.push(noise(0.5, seed=2))
+        utterance.resume()
+        finished = await utterance.finish()
+    assert watched.encoded[-1] == (1, 400)  # the 2.0 s of both
+    assert [transcript.language for transcript in (paused, finished)] == ["en", "en"]
 
 
 # ---------------------------------------------------------------------------------------------------- ends

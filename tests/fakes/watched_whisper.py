@@ -22,6 +22,8 @@ class WatchedWhisper:
         """Of each run of the decoder: the tokens before its windows."""
         self.said: list[list[Said]] = []
         """Of each run of the decoder: its results."""
+        self.limits: list[dict[str, Any]] = []
+        """Of each run of the decoder: how long the text may be, and whether it may repeat itself."""
         self.detections = 0
         self.gate = threading.Event()
         """The encoder waits for it."""
@@ -47,8 +49,9 @@ class WatchedWhisper:
         self.detections += 1
         return self._whisper.detect(encoded)
 
-    def generate(self, encoded: Any, task: str, languages: Any, previous: Any, most: int) -> Any:
+    def generate(self, encoded: Any, task: str, languages: Any, previous: Any, **limits: Any) -> Any:
         self.generated.append(list(languages))
         self.previous.append([tuple(tokens) for tokens in previous])
-        self.said.append(self._whisper.generate(encoded, task, languages, previous, most))
+        self.limits.append(limits)
+        self.said.append(self._whisper.generate(encoded, task, languages, previous, **limits))
         return self.said[-1]
