@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
+import numpy as np
+
+from media.frames import Samples
+from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import Whisper
-from pipelines.engines.whisper_windows import Said
+from pipelines.engines.whisper_utterance import WhisperRecognition
+from pipelines.engines.whisper_windows import Guard, Said
+from pipelines.ports import VAD_RATE, Transcript
 
 
 class WatchedWhisper:
@@ -55,3 +62,31 @@ class WatchedWhisper:
         self.limits.append(limits)
         self.said.append(self._whisper.generate(encoded, task, languages, previous, **limits))
         return self.said[-1]
+
+
+BELIEVE = Guard(least_logprob=-1000.0, most_compression=1000.0)
+"""Random weights are sure of nothing."""
+
+
+def noise(seconds: float, seed: int = 1) -> Samples:
+    return np.random.default_rng(seed).normal(0, 3000, int(seconds * VAD_RATE)).astype(np.int16)
+
+
+async def heard(engine: WhisperRecognizer, samples: Samples) -> Transcript:
+    recognition = await engine.open()
+    try:
+        await recognition.feed(samples)
+        return await recognition.transcript()
+    finally:
+        await recognition.close()
+
+
+async def idle(recognition: WhisperRecognition) -> None:
+    """Wait for the decoding that runs beside the user's speech."""
+    while recognition._running is not None:
+        await asyncio.wait([recognition._running])
+
+
+async def begun(watched: WatchedWhisper) -> None:
+    """Wait until the encoder has been started once more."""
+    await asyncio.to_thread(watched.begun.acquire)
