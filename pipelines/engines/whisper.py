@@ -93,7 +93,7 @@ class WhisperRecognizer:
         if request.final:
             self.decoder.finals_waiting.add(request)
         try:
-            decoded = await self._worker.submit(request, group=(request.frames, len(request.previous)))
+            decoded = await self._worker.submit(request, group=request.group)
         except EngineBusyError as error:
             if error.code == "engine_busy" and not request.final:
                 return self._count(request, None)
@@ -121,7 +121,8 @@ class WhisperRecognizer:
             raise ListenError("stt_failed", f"{self.name} gave no transcript")
         if short.frames == LONGEST_FRAMES or not guard.suspects(short.said):
             return short
-        again = Request(request.samples, LONGEST_FRAMES, short.language, request.previous, final=True)
+        may_repeat = not guard.repeats(short.said)
+        again = Request(request.samples, LONGEST_FRAMES, short.language, request.previous, may_repeat, final=True)
         padded = await self.decode(again)
         self.counts.padded += 1
         return padded if padded is not None and not guard.prefers(short.said, padded.said) else short

@@ -5,7 +5,7 @@ faster-whisper's own ``transcribe`` pads every window to 30 s, and runs the enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.engines.whisper_model import Whisper
-from pipelines.engines.whisper_windows import Said, most_new_tokens
+from pipelines.engines.whisper_windows import Said, most_new_tokens, window_frames
 from pipelines.errors import PipelineError
 from pipelines.models.residency import Resident
 from pipelines.ports import WordTiming
@@ -31,8 +31,15 @@ class Request:
     """``None``: to be detected."""
     previous: tuple[int, ...] = ()
     """Tokens of what was said before; equally many in a batch."""
+    may_repeat: bool = True
+    """Whether a sequence of words may come twice; equal in a batch."""
     final: bool = False
     """Not final: dropped when somebody waits for a final one. It may become final while it is decoded."""
+
+    @property
+    def group(self) -> Hashable:
+        """Equal for requests that may share a batch."""
+        return self.frames, len(self.previous), self.may_repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class WhisperDecoder:
 
     def _decode(self, whisper: Whisper, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None]:
         requests = [job.request for job in jobs]
-        frames = requests[0].frames
+        frames, may_repeat = requests[0].frames, requests[0].may_repeat
         self.windows += len(jobs)
         self.largest_batch = max(self.largest_batch, len(jobs))
         encoded = whisper.encode(np.stack([whisper.spectrogram(request.samples, frames) for request in requests]))
@@ -104,7 +111,8 @@ class WhisperDecoder:
         detected = whisper.detect(encoded) if any(request.language is None for request in requests) else []
         languages = [request.language or detected[n] for n, request in enumerate(requests)]
         previous = [request.previous for request in requests]
-        said = whisper.generate(encoded, self._task, languages, previous, most_new_tokens(frames))
+        most = max(most_new_tokens(window_frames(len(request.samples))) for request in requests)
+        said = whisper.generate(encoded, self._task, languages, previous, most=most, may_repeat=may_repeat)
         words: Sequence[tuple[WordTiming, ...] | None] = [None] * len(jobs)
         if self._word_timestamps and any(request.final for request in requests) and not self._is_pointless(jobs):
             words = whisper.align(encoded, self._task, languages, said, [len(request.samples) for request in requests])

@@ -23,6 +23,7 @@ COMPUTE_TYPES = {
 NEEDED = ("model.bin", "config.json", "tokenizer.json")
 _REPETITION_PENALTY = 1.1
 _NO_REPEAT_NGRAM = 3
+"""Only for what went round in circles before: people do say "can do for" twice in one sentence."""
 _POSITIONS = 448
 """Tokens that a Whisper can see, the prompt included."""
 _BEFORE = "\"'“¿([{-"
@@ -68,9 +69,19 @@ class Whisper:
         return [ranking[0][0].strip("<|>") for ranking in self._model.model.detect_language(encoded)]
 
     def generate(
-        self, encoded: Any, task: str, languages: Sequence[str], previous: Sequence[Sequence[int]], most: int
+        self,
+        encoded: Any,
+        task: str,
+        languages: Sequence[str],
+        previous: Sequence[Sequence[int]],
+        *,
+        most: int,
+        may_repeat: bool = True,
     ) -> list[Said]:
-        """The likeliest text of each window, of at most ``most`` tokens, given as many tokens of what came before."""
+        """The likeliest text of each window, of at most ``most`` tokens, given equally many of what came before each.
+
+        Unless it ``may_repeat``, no three tokens in a row come twice.
+        """
         prompts = [
             self._model.get_prompt(self._tokenizer(task, language), list(before), without_timestamps=True)
             for language, before in zip(languages, previous, strict=True)
@@ -82,8 +93,8 @@ class Whisper:
             beam_size=1,
             # CTranslate2 allows half of it for the text, and no more than what the prompt leaves of it.
             max_length=min(_POSITIONS, max(2 * most, longest + most)),
-            repetition_penalty=_REPETITION_PENALTY,
-            no_repeat_ngram_size=_NO_REPEAT_NGRAM,
+            repetition_penalty=1.0 if may_repeat else _REPETITION_PENALTY,
+            no_repeat_ngram_size=0 if may_repeat else _NO_REPEAT_NGRAM,
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppress(),

@@ -22,7 +22,7 @@ class WhisperSettings:
     task: Task = "transcribe"
     """``translate``: into English, whatever is spoken."""
     word_timestamps: bool = False
-    """Give the final transcript's words their times; costs about a fifth of the decoding."""
+    """Give the words of final transcripts their times: one more pass of the decoder."""
     partial_seconds: float = 0.6
     """New audio after which a partial transcript is begun, unless one is still being made; 0: no partials."""
     window_seconds: float = 28.0

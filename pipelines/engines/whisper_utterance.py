@@ -175,7 +175,7 @@ class WhisperRecognition:
         language = self._language
         if language is None and len(samples) < DETECT_SECONDS * VAD_RATE:
             language = self._engine.spoken_in(self._session)
-        return Request(samples, window_frames(len(samples)), language, self._before(), final)
+        return Request(samples, window_frames(len(samples)), language, self._before(), final=final)
 
     def _before(self) -> tuple[int, ...]:
         """The end of what was said before the window, unless it is not to be believed."""
@@ -188,6 +188,8 @@ class WhisperRecognition:
         """Take note of what the window sounds like so far."""
         self._newest = heard
         self._keep_language(heard.length, heard.decoded)
+        if not heard.final and self._settings.guard.repeats(heard.decoded.said):
+            return
         parts = [*(one for _, one in self._settled), heard.decoded]
         self._agreement.hear(self._text(parts), spaced=self._is_spaced(heard.decoded.language))
 

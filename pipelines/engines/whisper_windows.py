@@ -89,13 +89,14 @@ class Guard:
         """The text is likely wrong: repetitive or guessed."""
         if self.is_silence(said):
             return False
-        return self._repeats(said) or said.logprob < self.least_logprob
+        return self.repeats(said) or said.logprob < self.least_logprob
 
     def prefers(self, one: Said, other: Said) -> bool:
         """Whether the first is to be believed rather than the other: no repetition, then the higher probability."""
-        return (not self._repeats(one), one.logprob) > (not self._repeats(other), other.logprob)
+        return (not self.repeats(one), one.logprob) > (not self.repeats(other), other.logprob)
 
-    def _repeats(self, said: Said) -> bool:
+    def repeats(self, said: Said) -> bool:
+        """The decoder went round in circles."""
         return said.compression > self.most_compression
 
 

@@ -47,10 +47,10 @@ class TimedWhisper(Whisper):
         self.encoder_runs += len(spectrograms)
         return super().encode(spectrograms)
 
-    def generate(self, *args: Any) -> Any:
+    def generate(self, *args: Any, **limits: Any) -> Any:
         begun = perf_counter()
         try:
-            return super().generate(*args)
+            return super().generate(*args, **limits)
         finally:
             self.decoding += perf_counter() - begun
 

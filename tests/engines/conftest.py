@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import Whisper, load_whisper
+from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.models.residency import Kept
 from tests.fakes import tiny_whisper
+from tests.fakes.watched_whisper import BELIEVE, WatchedWhisper
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +35,25 @@ def english_whisper(tmp_path_factory: pytest.TempPathFactory) -> Whisper:
     """A tiny one that knows English alone."""
     folder = tmp_path_factory.mktemp("whisper") / "english"
     return load_whisper(tiny_whisper.build(folder, multilingual=False), "cpu")
+
+
+@pytest.fixture
+def watched(whisper: Whisper) -> WatchedWhisper:
+    """That model, under observation."""
+    return WatchedWhisper(whisper)
+
+
+@pytest.fixture
+async def make(watched: WatchedWhisper) -> AsyncIterator[Callable[..., WhisperRecognizer]]:
+    """``recognizer = make(**settings)``: on the watched model unless told otherwise."""
+    engines = []
+
+    def made(*, model: Any = watched, name: str = "whisper-test", **settings: Any) -> WhisperRecognizer:
+        chosen = WhisperSettings(**{"language": "en", "guard": BELIEVE, **settings})
+        engines.append(WhisperRecognizer(Kept(name, model), chosen))
+        return engines[-1]
+
+    yield made
+    watched.gate.set()
+    for engine in engines:
+        await engine.close()

@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
 
-import numpy as np
 import pytest
 
-from media.frames import Samples
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_settings import WhisperSettings, known_languages
-from pipelines.engines.whisper_utterance import WhisperRecognition
+from pipelines.engines.whisper_settings import known_languages
 from pipelines.engines.whisper_windows import Guard
 from pipelines.errors import ListenError
-from pipelines.models.residency import Kept
-from pipelines.ports import VAD_RATE, Transcript
+from pipelines.ports import Transcript
 from pipelines.worker import session
-from tests.assets import asset, speech_16k, word_recall
-from tests.fakes.tiny_whisper import RANDOM
-from tests.fakes.watched_whisper import WatchedWhisper
-
-BELIEVE = Guard(least_logprob=-1000.0, most_compression=1000.0)
-"""Random weights are sure of nothing."""
-
-
-def noise(seconds: float, seed: int = 1) -> Samples:
-    return np.random.default_rng(seed).normal(0, 3000, int(seconds * VAD_RATE)).astype(np.int16)
-
-
-@pytest.fixture
-def watched(whisper) -> WatchedWhisper:
-    return WatchedWhisper(whisper)
-
-
-@pytest.fixture
-async def make(watched) -> AsyncIterator[Callable[..., WhisperRecognizer]]:
-    """``engine = make(**settings)``: a recogniser on the watched model."""
-    engines = []
-
-    def made(*, model: Any = watched, name: str = "whisper-test", **settings: Any) -> WhisperRecognizer:
-        chosen = WhisperSettings(**{"language": "en", "guard": BELIEVE, **settings})
-        engines.append(WhisperRecognizer(Kept(name, model), chosen))
-        return engines[-1]
-
-    yield made
-    watched.gate.set()
-    for engine in engines:
-        await engine.close()
-
-
-async def heard(engine: WhisperRecognizer, samples: Samples) -> Transcript:
-    recognition = await engine.open()
-    try:
-        await recognition.feed(samples)
-        return await recognition.transcript()
-    finally:
-        await recognition.close()
-
-
-async def idle(recognition: WhisperRecognition) -> None:
-    """Wait for the decoding that runs beside the user's speech."""
-    while recognition._running is not None:
-        await asyncio.wait([recognition._running])
-
-
-async def begun(watched: WatchedWhisper) -> None:
-    """Wait until the encoder has been started once more."""
-    await asyncio.to_thread(watched.begun.acquire)
-
+from tests.fakes.watched_whisper import begun, heard, idle, noise
 
 # ---------------------------------------------------------------------------------------------------- final
 
@@ -113,13 +55,27 @@ async def test_silence_is_recognised_and_not_decoded_again(make, watched):
 
 
 async def test_what_is_not_believed_is_decoded_once_more_in_thirty_seconds(make, watched):
-    engine = make(guard=Guard(least_logprob=1.0, most_no_speech=2.0), partial_seconds=0)
+    unsure = Guard(least_logprob=1.0, most_no_speech=2.0, most_compression=1000.0)
+    engine = make(guard=unsure, partial_seconds=0)
     recognition = await engine.open()
     await recognition.feed(noise(2.0))
     await recognition.transcript()
     await recognition.transcript()
     assert watched.encoded == [(1, 400), (1, 3000)]
+    assert watched.limits == [{"most": 48, "may_repeat": True}, {"most": 48, "may_repeat": True}]
     assert engine.counts.padded == 1
+
+
+async def test_what_went_round_in_circles_may_not_repeat_itself_the_second_time(make, watched):
+    engine = make(guard=Guard(least_logprob=-1000.0, most_compression=-1.0))
+    recognition = await engine.open()
+    await recognition.feed(noise(2.0))
+    await idle(recognition)
+    assert await recognition.feed(noise(0.1)) == ""  # it is not shown either
+    await recognition.transcript()
+    assert [limits["may_repeat"] for limits in watched.limits] == [True, True, False]
+    tokens = watched.said[-1][0].tokens
+    assert len({tokens[n : n + 3] for n in range(len(tokens) - 2)}) == max(0, len(tokens) - 2)
 
 
 # ---------------------------------------------------------------------------------------------------- partials
@@ -280,116 +236,3 @@ async def test_what_no_such_model_can_do_is_refused_at_once(make, settings, code
     with pytest.raises(ListenError) as refused:
         make(**settings)
     assert refused.value.code == code
-
-
-# ---------------------------------------------------------------------------------------------------- words
-
-
-async def test_words_get_times_without_another_run_of_the_encoder(make, watched):
-    transcript = await heard(make(word_timestamps=True, partial_seconds=0), noise(2.0))
-    assert watched.encoded == [(1, 400)]
-    assert [word for timing in transcript.words for word in timing.text.split()] == transcript.text.split()
-    times = [time for timing in transcript.words for time in (timing.start, timing.end)]
-    assert times == sorted(times)
-    assert all(0 <= time <= 2.0 for time in times)
-
-
-async def test_without_being_asked_for_there_are_no_times(make):
-    assert (await heard(make(), noise(1.0))).words == ()
-
-
-# ---------------------------------------------------------------------------------------------------- long turns
-
-
-async def test_a_long_turn_is_cut_where_it_is_quiet_and_goes_on_from_there(make, watched, whisper_folder):
-    speech = noise(40.0)
-    speech[20 * VAD_RATE : int(20.4 * VAD_RATE)] = 0
-    transcript = await heard(make(partial_seconds=0, word_timestamps=True), speech)
-    assert watched.encoded == [(1, 2200), (1, 2100)]  # 20.2 s, 19.8 s
-    first, second = watched.said
-    assert watched.previous == [[()], [first[0].tokens[-64:]]]
-    assert transcript.text == f"{first[0].text} {second[0].text}".strip()
-    times = [time for timing in transcript.words for time in (timing.start, timing.end)]
-    assert times == sorted(times)
-    if (whisper_folder / RANDOM).exists():  # a trained model hears no words in noise
-        assert times[-1] > 20.2
-
-
-async def test_the_beginning_of_a_long_turn_is_settled_while_the_user_still_speaks(make, watched):
-    recognition = await make(partial_seconds=0).open()
-    for n in range(30):
-        await recognition.feed(noise(1.0, seed=n))
-    await idle(recognition)
-    assert len(watched.encoded) == 1
-    await recognition.transcript()
-    assert len(watched.encoded) == 2
-    await recognition.close()
-
-
-# ---------------------------------------------------------------------------------------------------- ends
-
-
-async def test_cancelling_a_transcript_frees_the_engine_at_the_next_step(make, watched):
-    engine = make(partial_seconds=0)
-    watched.gate.clear()
-    cancelled = asyncio.create_task(heard(engine, noise(3.0)))
-    await begun(watched)
-    cancelled.cancel()
-    await asyncio.wait([cancelled])
-    watched.gate.set()
-    await heard(engine, noise(2.0))
-    assert watched.encoded == [(1, 500), (1, 400)]
-    assert len(watched.generated) == 1
-
-
-async def test_closing_in_mid_decoding_leaves_the_engine_fit_and_is_idempotent(make, watched):
-    engine = make()
-    watched.gate.clear()
-    recognition = await engine.open()
-    await recognition.feed(noise(1.0))
-    await recognition.close()
-    await recognition.close()
-    with pytest.raises(ListenError) as closed:
-        await recognition.feed(noise(1.0))
-    assert closed.value.code == "stt_closed"
-    watched.gate.set()
-    assert (await heard(engine, noise(1.0))).language == "en"
-
-
-async def test_a_crash_fails_its_utterance_only(make, watched):
-    engine = make(partial_seconds=0)
-    watched.error = RuntimeError("out of luck")
-    with pytest.raises(ListenError, match="out of luck") as failed:
-        await heard(engine, noise(1.0))
-    assert failed.value.code == "stt_failed"
-    assert (await heard(engine, noise(1.0))).language == "en"
-
-
-async def test_a_partial_that_failed_is_told_with_the_next_audio(make, watched):
-    recognition = await make().open()
-    watched.error = RuntimeError("out of luck")
-    await recognition.feed(noise(1.0))
-    await idle(recognition)
-    with pytest.raises(ListenError, match="out of luck"):
-        await recognition.feed(noise(0.1))
-    await recognition.close()
-
-
-async def test_a_closed_engine_says_so(make):
-    engine = make()
-    await engine.close()
-    with pytest.raises(ListenError) as closed:
-        await heard(engine, noise(1.0))
-    assert closed.value.code == "stt_closed"
-
-
-# ---------------------------------------------------------------------------------------------------- wording
-
-
-@pytest.mark.parametrize("name", ["audio/LJ001-0002", "audio/LJ001-0004"])
-async def test_words_of_real_speech(make, whisper_folder, name):
-    if (whisper_folder / RANDOM).exists():
-        pytest.skip("random weights know no words; VISAVIS_TEST_WHISPER names the folder of a trained Whisper")
-    text = asset(f"{name}.txt").read_text()
-    transcript = await heard(make(guard=Guard()), speech_16k(f"{name}.wav"))
-    assert word_recall(text, transcript.text) >= 0.8, transcript.text

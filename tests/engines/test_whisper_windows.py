@@ -48,6 +48,7 @@ def test_a_good_transcript_is_believed_and_a_bad_one_is_not():
     assert not guard.suspects(GOOD)
     assert guard.suspects(replace_said(logprob=-1.2))
     assert guard.suspects(replace_said(compression=2.5))
+    assert guard.repeats(replace_said(compression=2.5))
     silent = replace_said(logprob=-1.2, no_speech=0.7)
     assert guard.is_silence(silent)
     assert not guard.suspects(silent)

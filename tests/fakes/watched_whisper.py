@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
+import numpy as np
+
+from media.frames import Samples
+from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import Whisper
-from pipelines.engines.whisper_windows import Said
+from pipelines.engines.whisper_utterance import WhisperRecognition
+from pipelines.engines.whisper_windows import Guard, Said
+from pipelines.ports import VAD_RATE, Transcript
 
 
 class WatchedWhisper:
@@ -22,6 +29,8 @@ class WatchedWhisper:
         """Of each run of the decoder: the tokens before its windows."""
         self.said: list[list[Said]] = []
         """Of each run of the decoder: its results."""
+        self.limits: list[dict[str, Any]] = []
+        """Of each run of the decoder: how long the text may be, and whether it may repeat itself."""
         self.detections = 0
         self.gate = threading.Event()
         """The encoder waits for it."""
@@ -47,8 +56,37 @@ class WatchedWhisper:
         self.detections += 1
         return self._whisper.detect(encoded)
 
-    def generate(self, encoded: Any, task: str, languages: Any, previous: Any, most: int) -> Any:
+    def generate(self, encoded: Any, task: str, languages: Any, previous: Any, **limits: Any) -> Any:
         self.generated.append(list(languages))
         self.previous.append([tuple(tokens) for tokens in previous])
-        self.said.append(self._whisper.generate(encoded, task, languages, previous, most))
+        self.limits.append(limits)
+        self.said.append(self._whisper.generate(encoded, task, languages, previous, **limits))
         return self.said[-1]
+
+
+BELIEVE = Guard(least_logprob=-1000.0, most_compression=1000.0)
+"""Random weights are sure of nothing."""
+
+
+def noise(seconds: float, seed: int = 1) -> Samples:
+    return np.random.default_rng(seed).normal(0, 3000, int(seconds * VAD_RATE)).astype(np.int16)
+
+
+async def heard(engine: WhisperRecognizer, samples: Samples) -> Transcript:
+    recognition = await engine.open()
+    try:
+        await recognition.feed(samples)
+        return await recognition.transcript()
+    finally:
+        await recognition.close()
+
+
+async def idle(recognition: WhisperRecognition) -> None:
+    """Wait for the decoding that runs beside the user's speech."""
+    while recognition._running is not None:
+        await asyncio.wait([recognition._running])
+
+
+async def begun(watched: WatchedWhisper) -> None:
+    """Wait until the encoder has been started once more."""
+    await asyncio.to_thread(watched.begun.acquire)
