@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,6 +17,9 @@ from pipelines.errors import EngineBusyError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+session: ContextVar[str] = ContextVar("session", default="")
+"""For whom work is done: the id of the peer's session. Workers that serve sessions in turn go by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,11 @@ class Worker:
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
-                _post(loop, _fail, future, error)
+                post(loop, fail, future, error)
             else:
-                _post(loop, _succeed, future, result)
+                post(loop, succeed, future, result)
 
-        self._submit(_Job(job, lambda error: _post(loop, _fail, future, error)))
+        self._submit(_Job(job, lambda error: post(loop, fail, future, error)))
         return await future
 
     async def stream(
@@ -90,12 +94,12 @@ class Worker:
                     room.acquire()
                     if stop.is_set():
                         return
-                    _post(loop, items.put_nowait, ("item", item))
-                _post(loop, items.put_nowait, ("end", None))
+                    post(loop, items.put_nowait, ("item", item))
+                post(loop, items.put_nowait, ("end", None))
             except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
-                _post(loop, items.put_nowait, ("error", error))
+                post(loop, items.put_nowait, ("error", error))
 
-        self._submit(_Job(job, lambda error: _post(loop, items.put_nowait, ("error", error))))
+        self._submit(_Job(job, lambda error: post(loop, items.put_nowait, ("error", error))))
         try:
             while True:
                 kind, value = await items.get()
@@ -128,17 +132,23 @@ class Worker:
             self._inbox.put_nowait(None)
 
 
-def _succeed(future: asyncio.Future[T], result: T) -> None:
+def succeed(future: asyncio.Future[T], result: T) -> None:
+    """Set the result if anybody still waits for it. On the future's loop."""
     if not future.done():
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Set the exception if anybody still waits. On the future's loop."""
+    if future.done():
+        return
+    if isinstance(error, StopIteration):  # which a future refuses, and its caller would wait for ever
+        error = RuntimeError(f"an iterator ended too early: {error!r}")
+    future.set_exception(error)
 
 
-def _post(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+def post(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    """Have ``loop`` call the function, from any thread; a loop that has ended is no error."""
     try:
         loop.call_soon_threadsafe(function, *args)
     except RuntimeError:  # the loop has ended, and with it whoever waited
