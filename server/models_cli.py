@@ -167,7 +167,7 @@ def _pull(store: ModelStore, console: Console, ids: Iterable[str], *, update: bo
                     model.id, lambda line: console.print(escape(line), highlight=False), report, update=update
                 )
             except ModelError as error:
-                console.print(f"[red]{model.id}[/red]: {escape(error.message)}", highlight=False)
+                console.print(f"[red]{escape(error.message)}[/red]", highlight=False)
                 status = 1
             else:
                 console.print(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-import urllib.error
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from pipelines.errors import ModelError
 
 if TYPE_CHECKING:
     _Base = http.client.HTTPConnection
@@ -86,7 +87,8 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if before.scheme != after.scheme:
-            raise urllib.error.URLError(f"it redirects from {before.scheme} to {after.scheme}, which is not followed")
+            way = f"from {before.scheme} to {after.scheme}"
+            raise ModelError("download_failed", f"{before.hostname} redirects {way}, which is not followed")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         if new is not None and before.netloc != after.netloc:
             new.remove_header("Authorization")

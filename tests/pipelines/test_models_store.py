@@ -18,7 +18,7 @@ from filelock import FileLock
 from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.assemble import with_normalisation, write_bundle
-from pipelines.models.catalogue import Catalogue, Normalisation
+from pipelines.models.catalogue import Catalogue, DirSource, Model, Normalisation
 from pipelines.models.sources import Pip, condense
 from pipelines.models.store import ModelStore
 
@@ -355,6 +355,14 @@ def test_the_catalogue_that_ships_is_valid() -> None:
     ids = [model.id for model in catalogues.load().models]
     assert {"mediapipe-face-detector", "mediapipe-hand-landmarker", "mediapipe-pose-landmarker"} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("model", catalogues.load().models, ids=lambda model: model.id)
+def test_each_entry_says_what_it_costs_and_needs(model: Model) -> None:
+    assert model.memory
+    assert model.requires
+    assert model.sources[0] == DirSource(dir="."), "without a network the user's folder is the only place"
+    assert len(model.sources) > 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -123,3 +124,15 @@ def test_another_instance_is_asked_first(run: Run, tmp_path: Path) -> None:
         assert "the model server 127.0.0.1:" in output
         assert "answered 404 Not Found" in output
         assert (fake.asked, fake.keys) == ([("/v1/models/files/eye", None)], ["Bearer secret"])
+
+
+def test_what_another_instance_has_is_downloaded(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "eye.onnx").unlink()
+    weights, version = b"served weights", "0" * 12
+    served = {"name": "eye.onnx", "size": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
+    described = {"id": "eye", "version": version, "digest": CATALOGUE.get("eye").digest, "files": [served]}
+    path = "/v1/models/files/eye"
+    with FileServer({path: json.dumps(described).encode(), f"{path}/{version}/eye.onnx": weights}) as fake:
+        status, output = run("pull", "eye", "--server", fake.url)
+    assert (status, stored(tmp_path).read_bytes()) == (0, weights)
+    assert "downloading eye from the model server 127.0.0.1:" in output
