@@ -11,7 +11,6 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import MonotonicClock
-from pipelines.models.store import ModelStore
 from pipelines.worker import Worker
 from server import ice
 from server.auth import guard
@@ -23,6 +22,7 @@ from server.model_files import add_model_files
 from server.registry import Registry
 from server.settings import Settings
 from server.signaling import REGISTRY, SETTINGS, post_offer
+from server.stores import model_store
 
 STATIC = Path(__file__).parent.parent / "static"
 LARGEST_BODY = 1 << 20
@@ -48,7 +48,7 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
     app.router.add_get("/metrics", _metrics)
-    add_model_files(app, ModelStore(settings.model_cache, settings.models))
+    add_model_files(app, engines.store or model_store(settings))
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(_watch_loop)

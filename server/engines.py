@@ -22,6 +22,7 @@ from server.composition.parts import Choice, Choices, Parts
 from server.composition.speak import speak
 from server.composition.think import think
 from server.composition.watch import turn_detector, watch
+from server.model_metrics import CountingWorker
 from server.settings import Settings
 
 __all__ = ["Choice", "Choices", "Engines", "build_engines"]
@@ -45,6 +46,8 @@ class Engines:
     """Which models are in memory."""
     store: ModelStore | None = None
     """Where model files are; ``None`` in tests."""
+    workers: Sequence[CountingWorker] = ()
+    """Whose queues and batches are counted."""
     later: Sequence[Callable[[], Awaitable[None]]] = ()
     """Fetch better engines and put them to work; see :meth:`improve`."""
     default_voice: str | None = None
@@ -119,6 +122,7 @@ async def build_engines(settings: Settings, say: Callable[[str], object] = log.i
         parts.choices,
         parts.residency,
         parts.store,
+        parts.workers,
         parts.later,
         settings.voice,
     )

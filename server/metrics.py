@@ -30,7 +30,7 @@ from pipelines.voice.events import (
 )
 from pipelines.voice.phrases import CachedVoice
 from server.engines import Engines
-from server.model_metrics import ModelMetrics
+from server.model_metrics import ModelMetrics, WorkerMetrics
 
 Event = VoiceEvent | SceneChanged
 STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
@@ -71,6 +71,7 @@ class Metrics:
     def __init__(self, engines: Engines) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(ModelMetrics(engines.residency))
+        self.registry.register(WorkerMetrics(engines.workers))
         self._pipeline = engines.pipeline.id
         self._backends = _backends(engines)
         histogram = partial(Histogram, registry=self.registry, buckets=MILLISECONDS)

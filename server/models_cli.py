@@ -59,16 +59,10 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
 
     Blocks. Raises :class:`ModelError` and :class:`~server.settings.SettingsError`.
     """
-    from pipelines.models.sources_server import ModelServer
-    from pipelines.models.store import ModelStore  # here, because the other commands need not wait for it
+    from server.stores import model_store  # here, because the other commands need not wait for it
 
     settings = load_settings({"models": options.models} if options.models else {}, options.config)
-    server = getattr(options, "server", None)
-    store = ModelStore(
-        settings.model_cache,
-        settings.models,
-        server=ModelServer(server, options.server_key) if server else None,
-    )
+    store = model_store(settings, getattr(options, "server", None), getattr(options, "server_key", None))
     match options.action:
         case "list":
             return _list(store, console, as_json=options.json)

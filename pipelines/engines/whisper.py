@@ -65,7 +65,7 @@ class WhisperRecognizer:
         self.streams_partials = self.settings.partial_seconds > 0
         self._spoken: OrderedDict[str, str] = OrderedDict()  # session → language
         self.decoder = WhisperDecoder(model, self.settings.task, self.settings.word_timestamps)
-        self._worker: BatchWorker[Request, Decoded | None] = BatchWorker(
+        self.worker: BatchWorker[Request, Decoded | None] = BatchWorker(
             "whisper", self.decoder.run, max_batch=max_batch, max_wait=max_wait, inbox=inbox
         )
 
@@ -80,7 +80,7 @@ class WhisperRecognizer:
 
     async def close(self) -> None:
         """End the thread; utterances in progress fail. Idempotent."""
-        self._worker.close()
+        self.worker.close()
 
     # ---- for the utterances
 
@@ -93,7 +93,7 @@ class WhisperRecognizer:
         if request.final:
             self.decoder.finals_waiting.add(request)
         try:
-            decoded = await self._worker.submit(request, group=request.group)
+            decoded = await self.worker.submit(request, group=request.group)
         except EngineBusyError as error:
             if error.code == "engine_busy" and not request.final:
                 return self._count(request, None)

@@ -15,11 +15,12 @@ from pipelines.errors import DefinitionError, ModelError, PipelineError
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
-from pipelines.models.sources_server import ModelServer
-from pipelines.models.store import ModelFiles, ModelStore
+from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import Definition, Stage, StageType
 from pipelines.worker import Worker
+from server.model_metrics import CountingWorker
 from server.settings import Settings
+from server.stores import model_store
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +107,13 @@ class Parts:
         self.say = say
         self.choices = Choices()
         self.clock: Clock = MonotonicClock()
-        server = None
-        if settings.model_server is not None:
-            key = settings.model_server_key
-            server = ModelServer(settings.model_server, key.get_secret_value() if key is not None else None)
-        self.store = ModelStore(settings.model_cache, settings.models, server=server)
+        self.store = model_store(settings)
         idle = settings.unload_minutes * 60.0 or None
         budgets = {} if settings.memory_mb is None else {"cpu": settings.memory_mb * MIB}
         self.residency = Residency(Limits(budgets, idle), on_event=_log_event, clock=self.clock)
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers: list[CountingWorker] = []
+        """Whose queues and batches are counted."""
         self.later: list[Callable[[], Awaitable[None]]] = []
         """What fetches better engines than those that were here, once the server runs."""
         self._devices: Devices | None = None
