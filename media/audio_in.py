@@ -8,6 +8,7 @@ timestamp is missing, be it lost, broken, or a pause of the sender (DTX), and is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import av
@@ -72,6 +73,8 @@ class AudioIn:
         """The time on the clock up to which there is audio."""
         self._quiet = 0
         """Samples of quiet so far while there is silence to give back."""
+        self.on_packet: Callable[[float], None] | None = None
+        """Told when each packet arrives, on the clock."""
         take_audio(receiver, self.packet)
 
     @property
@@ -100,7 +103,10 @@ class AudioIn:
         if ssrc != self._ssrc:
             self._play_all(self.order.restart())
             self._ssrc = ssrc
-        self._play_all(self.order.add(sequence, timestamp, payload, self._clock.now()))
+        now = self._clock.now()
+        if self.on_packet is not None:
+            self.on_packet(now)
+        self._play_all(self.order.add(sequence, timestamp, payload, now))
         if self.order.deadline is not None:
             self._gap.set()
 
@@ -145,7 +151,8 @@ class AudioIn:
         except av.FFmpegError:
             self.broken += 1
             return silence(0, RATE)
-        return np.concatenate([silence(0, RATE), *(mono(frame) for frame in frames)])
+        pieces = [mono(frame) for frame in frames]
+        return pieces[0] if len(pieces) == 1 else np.concatenate([silence(0, RATE), *pieces])
 
     async def _fill_stalls(self) -> None:
         while True:

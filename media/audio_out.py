@@ -22,6 +22,11 @@ BUFFER_SECONDS = 20.0
 """A reply is synthesised at most this far ahead of what is heard; then :meth:`Playout.write` waits."""
 FADE_SAMPLES = 240
 """5 ms: what is cut off fades out over this length instead of clicking."""
+FOLLOW_SECONDS = 0.002
+"""Packets leave this long after the peer's arrive: what one of them has caused leaves with the next, not up to 20 ms
+later, and the process is woken, with cold caches, once for both."""
+LARGEST_STEP = 0.0005
+"""Seconds by which the pacing may follow the peer's with each packet, while nothing is said."""
 LATE_SECONDS = 1.0
 """After a stall longer than this the pacing starts afresh rather than sending a burst to catch up."""
 
@@ -130,6 +135,7 @@ class AudioOut(MediaStreamTrack):
         self._start: float | None = None
         self._gain = self._target_gain = 1.0
         self._paused = False
+        self._following = False
 
     def prepare(self) -> Playout:
         """A reply that can be written to but does not sound before :meth:`play`."""
@@ -151,6 +157,22 @@ class AudioOut(MediaStreamTrack):
     def duck(self, decibels: float) -> None:
         """Lower the voice by ``decibels`` (0 restores it), ramped over the next 20 ms."""
         self._target_gain = float(10.0 ** (-decibels / 20.0))
+
+    def follow(self, arrival: float) -> None:
+        """A packet of the peer arrived at ``arrival`` (clock seconds): leave a little after such ones, not anywhen.
+
+        Only in silence, and in steps too small to matter for a playout buffer. Jitter of the arrivals averages out.
+        """
+        speaking = self._playout is not None and not self._playout.ended.is_set()
+        if self._start is None or (speaking and self._following):
+            return
+        apart = (arrival + FOLLOW_SECONDS - self._start) % FRAME_SECONDS
+        early = apart if apart < FRAME_SECONDS / 2 else apart - FRAME_SECONDS
+        if not self._following:  # the first time at once: nobody has heard anything yet
+            self._following, step = True, apart
+        else:
+            step = min(max(0.1 * early, -LARGEST_STEP), LARGEST_STEP)
+        self._start += step
 
     def pause(self) -> None:
         """Send silence and keep the place in the reply."""

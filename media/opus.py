@@ -12,10 +12,10 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import av
-import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
 from media.frames import Samples
+from media.resample import frame_of
 
 RATE = 48_000
 """Hertz: RTP clock and codec rate."""
@@ -78,6 +78,4 @@ class OpusEncoder:
         return packet
 
     def _encode(self, samples: Samples) -> bytes:
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
-        frame.sample_rate = RATE
-        return b"".join(bytes(packet) for packet in self._codec.encode(frame))
+        return b"".join(bytes(packet) for packet in self._codec.encode(frame_of(samples, RATE)))

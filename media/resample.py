@@ -7,6 +7,8 @@ import numpy as np
 
 from media.frames import Samples
 
+_NOTHING = np.zeros(0, np.int16)
+
 
 class Resampler:
     """Mono s16 from any rate to ``rate`` hertz, with libswresample.
@@ -30,23 +32,26 @@ class Resampler:
         if self._resampler is None:
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=self.rate)
             self._input_rate = rate
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
-        frame.sample_rate = rate
-        return self._join(before, self._resampler.resample(frame))
+        made = [mono(frame) for frame in self._resampler.resample(frame_of(samples, rate))]
+        return made[0] if len(made) == 1 and not len(before) else np.concatenate([before, *made])
 
     def flush(self) -> Samples:
         """What the filter still holds."""
         if self._resampler is None:
-            return np.zeros(0, np.int16)
-        rest = self._join(np.zeros(0, np.int16), self._resampler.resample(None))
+            return _NOTHING
+        rest = np.concatenate([_NOTHING, *(mono(frame) for frame in self._resampler.resample(None))])
         self._resampler, self._input_rate = None, 0
         return rest
 
-    @staticmethod
-    def _join(before: Samples, frames: list[av.AudioFrame]) -> Samples:
-        return np.concatenate([before, *(mono(frame) for frame in frames)])
+
+def frame_of(samples: Samples, rate: int) -> av.AudioFrame:
+    """Mono samples, shape ``(n,)``, as a frame of FFmpeg's; ``n`` must not be 0."""
+    frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples))
+    frame.planes[0].update(np.ascontiguousarray(samples).view(np.uint8))
+    frame.sample_rate = rate
+    return frame
 
 
 def mono(frame: av.AudioFrame) -> Samples:
     """The samples of a mono s16 frame, shape ``(n,)``."""
-    return frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+    return np.frombuffer(frame.planes[0], np.int16, frame.samples)  # a view: to_ndarray would copy three times

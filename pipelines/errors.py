@@ -6,6 +6,8 @@ traceback text ever reaches a client.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PipelineError(Exception):
     """``code`` is for programs, ``message`` for people, ``stage`` says where."""
@@ -61,3 +63,9 @@ class EngineBusyError(PipelineError):
     """An engine's inbox is full: the caller may try again or give up, nothing was queued."""
 
     stage = "engine"
+
+
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """``names`` for a message, at most ``most`` of them: some voices have hundreds of speakers."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -10,7 +10,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from media.clock import MonotonicClock
 from server import ice
+from server.bench_network import Network, NetworkOptions
 from server.bench_session import BenchSession
 from server.bench_sound import burst, speech
 
@@ -49,6 +50,7 @@ class BenchOptions:
     """What to say; a synthesised question when not given."""
     api_key: str | None = None
     as_json: bool = False
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
@@ -57,7 +59,10 @@ async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
     if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
         ice.gather_from(["127.0.0.1"])
     clock = MonotonicClock()
-    sessions = [BenchSession(options.url, options.api_key, clock, seed) for seed in range(options.sessions)]
+    networks = [None if options.network.perfect else Network(options.network, n) for n in range(options.sessions)]
+    sessions = [
+        BenchSession(options.url, options.api_key, clock, seed, network) for seed, network in enumerate(networks)
+    ]
     async with AsyncExitStack() as stack:
         for session in sessions:
             stack.push_async_callback(session.close)
@@ -104,6 +109,11 @@ def _report(options: BenchOptions, sessions: list[BenchSession]) -> dict[str, An
         "missed": dict(Counter(turn.missed for turn in turns if turn.missed)),
         "early": sum(1 for turn in turns if (turn.voice_to_voice_ms or 0.0) < 0),
         "figures": {name: figure for name, figure in figures.items() if figure is not None},
+        "each_turn": [
+            {name: round(v, 1) for name in list(FIGURES)[1:] if (v := getattr(turn, name)) is not None}
+            for turn in turns
+        ],
+        "packets_lost_on_the_way": sum(session.network.lost for session in sessions if session.network is not None),
         "streams": [
             {"connect_ms": round(session.connect_ms, 1), **session.ear.quality().as_dict()} for session in sessions
         ],

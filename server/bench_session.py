@@ -11,9 +11,10 @@ import aiohttp
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from media.clock import Clock
-from media.receive import receiver_of, take_audio
+from media.receive import receiver_of, shape_outgoing, take_audio
 from server import ice
 from server.bench_ear import Ear, Reply
+from server.bench_network import Network
 from server.bench_sound import Clip, Microphone
 from server.settings import SettingsError
 
@@ -49,13 +50,16 @@ class Turn:
 class BenchSession:
     """Connect, run, close; results are in ``turns``, ``ear``, ``microphone`` and ``connect_ms``."""
 
-    def __init__(self, url: str, api_key: str | None, clock: Clock, seed: int = 0) -> None:
+    def __init__(
+        self, url: str, api_key: str | None, clock: Clock, seed: int = 0, network: Network | None = None
+    ) -> None:
         self.turns: list[Turn] = []
         self.connect_ms = 0.0
         self.microphone = Microphone(clock)
         self.ear = Ear(clock)
         self._url = url
         self._api_key = api_key
+        self.network = network
         self._clock = clock
         self._random = random.Random(seed)
         self._pc = RTCPeerConnection(ice.configuration(()))
@@ -63,7 +67,7 @@ class BenchSession:
     async def connect(self) -> None:
         """From the offer to media that can flow, timed. Raises :class:`SettingsError`."""
         began, connected = self._clock.now(), asyncio.Event()
-        self._pc.addTrack(self.microphone)
+        sender = self._pc.addTrack(self.microphone)
         self._pc.on("track", self._listen)
 
         def note() -> None:
@@ -80,6 +84,8 @@ class BenchSession:
         except TimeoutError:
             raise SettingsError(f"{self._url} answered, but no media connection came about") from None
         self.connect_ms = 1000.0 * (self._clock.now() - began)
+        if self.network is not None:
+            shape_outgoing(sender, self.network.delay, self._clock)
 
     async def run(self, mode: str, clip: Clip, turns: int) -> None:
         """Take ``turns`` turns, at odd times so that they meet the server's 20 and 32 ms windows everywhere."""

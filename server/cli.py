@@ -50,11 +50,15 @@ async def _talk(options: argparse.Namespace, console: Console) -> None:
 
 async def _bench(options: argparse.Namespace, console: Console) -> None:
     from server.bench import BenchOptions, bench
+    from server.bench_network import NetworkOptions
 
     if options.turns < 1 or options.sessions < 1:
         raise SettingsError("--turns and --sessions must be at least 1")
-    key = options.api_key
-    wanted = BenchOptions(options.url, options.mode, options.turns, options.sessions, options.wav, key, options.json)
+    if not 0 <= options.loss <= 100 or options.jitter < 0 or options.burst < 0:
+        raise SettingsError("--loss is a percentage from 0 to 100, --jitter and --burst are not negative")
+    network = NetworkOptions(options.loss, options.jitter, options.burst)
+    key, sessions = options.api_key, options.sessions
+    wanted = BenchOptions(options.url, options.mode, options.turns, sessions, options.wav, key, options.json, network)
     await bench(wanted, Console())
 
 
@@ -159,5 +163,8 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--turns", type=int, default=10, metavar="N", help="turns of a session (default %(default)s)")
     bench.add_argument("--sessions", type=int, default=1, metavar="N", help="sessions at a time (default %(default)s)")
     bench.add_argument("--wav", type=Path, metavar="FILE", help="what to say (default: one synthesised question)")
+    bench.add_argument("--loss", type=float, default=0.0, metavar="%%", help="lose this share of what is sent")
+    bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="delay what is sent by up to this")
+    bench.add_argument("--burst", type=int, default=0, metavar="N", help="lose N packets in a row once, after 3 s")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     bench.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ async def serve(settings: Settings, console: Console) -> None:
     with _stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
         engines = await build_engines(settings, console.print)
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
         runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
         try:
             await runner.setup()

@@ -17,6 +17,7 @@ from media.opus import RATE
 from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
+from pipelines import worker
 from pipelines.ports import VAD_RATE
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
@@ -86,6 +87,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve the peer until it is gone, never came, or :meth:`close` is called."""
+        worker.session.set(self.id)  # the tasks of this session inherit it: engines serve sessions in turn
         try:
             if await self._wait_connected():
                 await self._serve()
@@ -185,7 +187,9 @@ class Session:
         receiver = receiver_of(self._pc, track)
         if track.kind == "audio":
             reader = AudioIn(receiver, RATE if self._settings.bench_echo else VAD_RATE, self._clock)
-            self._audio_in = self._audio_in or reader
+            if self._audio_in is None:
+                self._audio_in = reader
+                reader.on_packet = self._audio_out.follow if self._audio_out is not None else None
         else:
             reader = VideoIn(receiver)
             if self._video_in is None:

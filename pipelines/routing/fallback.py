@@ -1,46 +1,61 @@
-"""When an engine fails, the next one answers: the conversation goes on, and the reason is told."""
+"""When an engine fails, the next one answers: the conversation goes on, and the reason is told.
+
+Voices do the same in :mod:`pipelines.routing.fallback_voice`, recognisers in :mod:`pipelines.routing.fallback_stt`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from media.clock import Clock
 from pipelines.errors import PipelineError
+<<<<<<< HEAD
 from pipelines.ports import ChatRequest, LanguageModel, ToolCall
+=======
+from pipelines.ports import ChatRequest, LanguageModel
+from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
+>>>>>>> main
 
 
 class FallbackModel:
     """Language models in order of preference.
 
-    A model that fails before its first word hands the request to the next. After a first word has been given there is
-    no going back: the failure is raised, for the user has heard half an answer.
+    A model that fails before its first word hands the request to the next, and is left alone for ``rest_seconds`` (and
+    twice as long after each further failure, up to a minute), so that a dead server does not cost every turn its
+    timeout. After a first word has been given there is no going back: the failure is raised, for the user has heard
+    half an answer.
     """
 
-    def __init__(self, models: Sequence[LanguageModel], on_failure: Callable[[str, PipelineError], None]) -> None:
-        if not models:
-            raise ValueError("at least one model")
+    def __init__(
+        self,
+        models: Sequence[LanguageModel],
+        on_failure: OnFailure,
+        clock: Clock | None = None,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._ladder = Ladder([model.name for model in models], on_failure, clock, rest_seconds)
         self._models = tuple(models)
-        self._on_failure = on_failure
         self.name = models[0].name
-        self.forwarded: Counter[tuple[str, str]] = Counter()
-        """How often a request was handed on, by the names of who failed and who was next."""
+        self.forwarded = self._ladder.forwarded
+        """How often a request was handed on, by the names of who failed or rests and who was next."""
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""
-        for model, successor in zip(self._models, (*self._models[1:], None), strict=True):
+        for place, successor in successors(self._ladder.order()):
             begun = False
             try:
-                async with aclosing(model.stream(request)) as pieces:
+                async with aclosing(self._models[place].stream(request)) as pieces:
                     async for piece in pieces:
                         begun = begun or bool(piece)
                         yield piece
-                return
             except PipelineError as error:
-                self._on_failure(model.name, error)
+                self._ladder.failed(place, error, None if begun else successor)
                 if begun or successor is None:
                     raise
-                self.forwarded[model.name, successor.name] += 1
+            else:
+                self._ladder.worked(place)
+                return
 
     async def close(self) -> None:
         """Close every model."""

@@ -40,7 +40,7 @@ from pipelines.voice.turn import (
     TurnPaused,
     TurnResumed,
 )
-from pipelines.voice.vad import Segmenter
+from pipelines.voice.vad import QuietSkipped, Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Conversation:
                 await self._listen(audio)
 
     async def _listen(self, audio: Channel[AudioChunk]) -> None:
-        vad = self._engines.vad.open()
+        vad = QuietSkipped(self._engines.vad.open())
         rechunker = Rechunker(VAD_WINDOW)
         async for chunk in audio:
             for window in rechunker.push(chunk):

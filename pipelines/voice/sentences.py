@@ -96,6 +96,12 @@ class ClauseSplitter:
         return end
 
 
+def cuts(text: str) -> list[tuple[int, bool, int]]:
+    """Where ``text`` may be cut between clauses: index, whether a sentence ends there, words before it."""
+    places = _boundaries(text)
+    return [(place.end, place.kind >= _Kind.HARD, place.words) for place in places if place.kind is not _Kind.WORD]
+
+
 def _first_clause(places: Iterator[_Boundary]) -> tuple[int | None, int]:
     """Where the first clause ends, if that is known, and where it ends if it must (0: nowhere yet)."""
     fallback = 0

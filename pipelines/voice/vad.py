@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from media.frames import Samples, rms
+from pipelines.ports import VoiceActivity
+
 
 @dataclass(frozen=True, slots=True)
 class VoiceStarted:
@@ -28,6 +31,9 @@ class VoicePaused:
 
 Voice = VoiceStarted | VoicePaused
 
+VOICE_SIGN = 0.04
+"""Probability below which there is nothing of a voice in a window, not even its tail."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmenterSettings:
@@ -44,7 +50,7 @@ class SegmenterSettings:
     pause_seconds: float = 0.06
     """Silence must last this long to be believed: a stop consonant does not. It counts from where the sound became
     quiet, even if the model let go later; without its consent no quiet is a pause."""
-    tail_threshold: float = 0.04
+    tail_threshold: float = VOICE_SIGN
     """Probability from which a sound above the background still belongs to the speech before it."""
     tail_seconds: float = 0.5
     """How long after the last voice that is so."""
@@ -148,3 +154,44 @@ class Segmenter:
             return None
         self.speaking, self._voiced_since, self._silent_since = False, None, None
         return VoicePaused(max(since, self._last_voice - 0.15))
+
+
+class QuietSkipped:
+    """A voice activity that is not asked about windows which cannot hold a voice.
+
+    Noise suppression, a muted microphone and DTX leave minutes of near silence, and asking costs more than all else
+    that is done with such a window. When the sound is back the model is first given the windows just before it: it
+    judges a beginning by what came before.
+    """
+
+    QUIET = 26.0
+    """RMS of 16-bit samples (-62 dB of full scale): a whisper across the room is louder."""
+    HANGOVER = 16
+    """Windows (0.5 s) after the last sign of voice that are judged however quiet they are."""
+    LEAD = 4
+    """Windows before the sound that the model is given first."""
+
+    def __init__(self, activity: VoiceActivity) -> None:
+        self._activity = activity
+        self._skipped: deque[Samples] = deque(maxlen=self.LEAD)
+        self._quiet_for = 0
+
+    def probability(self, window: Samples) -> float:
+        """Chance in 0–1 that ``window`` holds speech; 0 for one that is skipped."""
+        self._quiet_for = self._quiet_for + 1 if rms(window) < self.QUIET else 0
+        if self._quiet_for > self.HANGOVER:
+            self._skipped.append(window)
+            return 0.0
+        for before in self._skipped:
+            self._activity.probability(before)
+        self._skipped.clear()
+        probability = self._activity.probability(window)
+        if probability >= VOICE_SIGN:
+            self._quiet_for = 0
+        return probability
+
+    def reset(self) -> None:
+        """Forget the past, as after a gap in the audio."""
+        self._skipped.clear()
+        self._quiet_for = 0
+        self._activity.reset()

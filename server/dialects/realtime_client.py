@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipelines.errors import listed
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.settings import ConversationSettings
 from server.dialects.realtime import Json, error_event
@@ -184,7 +185,7 @@ class RealtimeClient:
     def _update(self, event: SessionUpdate) -> None:
         voice = event.session.audio.output.voice if event.session.audio and event.session.audio.output else None
         if voice is not None and voice not in self._voices:
-            message = f"there is no voice {voice!r}; the voices are {', '.join(self._voices)}"
+            message = f"there is no voice {voice!r}; the voices are {listed(self._voices)}"
             param = "session.audio.output.voice"
             self._send(error_event("invalid_value", message, param=param, event_id=event.event_id))
             return

@@ -94,9 +94,12 @@ def per_run(*keys: str) -> Callable[[Row], list[float]]:
 FIGURES = (
     Figure("voice to voice, ms", "voice", per_turn("v2v_ms")),
     Figure("barge-in stop, ms", "barge", per_turn("stop_ms")),
+    Figure("worst barge-in stop, ms", "barge", per_run("stop_ms", "max")),
     Figure("echo, ms", "echo", per_turn("echo_ms")),
     Figure("cores per session at 1", "voice", per_run("server", "cpu_per_session_s"), 3),
     Figure("cores per session at 8", "eight", per_run("server", "cpu_per_session_s"), 3),
+    Figure("echo only, cores at 1", "echo one", per_run("server", "cpu_per_session_s"), 3),
+    Figure("echo only, cores per session at 8", "echo eight", per_run("server", "cpu_per_session_s"), 3),
     Figure("voice to voice at 8, ms", "eight", per_turn("v2v_ms")),
     Figure("voice to voice at 24, ms", "capacity", per_turn("v2v_ms")),
     Figure("late60 at 24, %", "capacity", per_run("late60_pct"), 2),
@@ -113,6 +116,8 @@ def scenarios(turns: int, quick: bool) -> list[Scenario]:
         Scenario("barge", "barge", 1, max(1, turns // 2), 13.5, LONG_TONE),
         # the phase between the two clocks is fixed for a session and worth up to 20 ms: several sessions average it
         Scenario("echo", "echo", 4, max(3, turns // 2), 1.3),
+        Scenario("echo one", "echo", 1, max(3, turns // 2), 1.3),
+        Scenario("echo eight", "echo", 8, max(3, turns // 4), 1.3),
         Scenario("eight", "voice", 8, max(1, turns // 5), 8.0),
         Scenario("capacity", "voice", 24, max(2, turns // 5), 9.0),
     ]
@@ -122,11 +127,12 @@ def scenarios(turns: int, quick: bool) -> list[Scenario]:
 def candidates(options: argparse.Namespace) -> list[Candidate]:
     """Ours and those for which a Python was given."""
     talk = ("voice", "barge", "eight", "capacity")
+    echo = ("echo", "echo one", "echo eight")
     peers = options.bench.resolve() / "peers"
     ours = f"{options.ours_python} -m server serve --profile bench --log-level error --port {{port}}"
     found = [
         Candidate(OURS, "ours", f"{ours} --bench-tone-seconds {{tone}}", talk, 4.0),
-        Candidate(OURS, "ours", f"{ours} --bench-echo", ("echo",), 4.0),
+        Candidate(OURS, "ours", f"{ours} --bench-echo", echo, 4.0),
     ]
     if options.pipecat_python:
         command = f"STUB_TTS_S={{tone}} {options.pipecat_python} {peers}/pipecat_bot.py --port {{port}}"
@@ -138,7 +144,9 @@ def candidates(options: argparse.Namespace) -> list[Candidate]:
         found.append(Candidate("fastrtc", "fastrtc", command, talk[:1] if options.quick else talk, 12.0))
     if options.echo_python:
         command = f"{options.echo_python} {peers}/raw_echo.py --port {{port}}"
-        found.append(Candidate("bare aiortc", "ours", command, ("echo",), 2.0))
+        found.append(Candidate("bare aiortc", "ours", command, echo, 2.0))
+    if options.candidates:
+        found = [candidate for candidate in found if candidate.name in options.candidates]
     return found
 
 
@@ -267,6 +275,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="file to which every raw line is appended")
     parser.add_argument("--scenarios", nargs="+", choices=[s.name for s in scenarios(1, False)], help="default: all")
+    parser.add_argument("--candidates", nargs="+", metavar="NAME", help="default: all whose Python is given")
     parser.add_argument("--report", action="store_true", help="measure nothing, report what --out holds")
     parser.add_argument("--quick", action="store_true", help="one small round, within three minutes")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """How often a pause is mistaken for the end, and how long the end takes to be noticed: real models, virtual time.
 
-    python -m tests.benchmarks.cutoffs /work/shared/assets/audio [--latency 0.06] [--detail]
+    python -m tests.benchmarks.cutoffs ASSETS/audio [--latency 0.06] [--detail]
 
 Every recording is one utterance followed by silence. It goes through Opus, Silero, the segmenter, the turn machine and
 (with ``semantic_vad``) Smart Turn, as in a conversation, but without a recogniser. Each is heard at several phases of

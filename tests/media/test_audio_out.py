@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from media.audio_out import BUFFER_SECONDS, FADE_SAMPLES, AudioOut, Playout
+from media.audio_out import BUFFER_SECONDS, FADE_SAMPLES, FOLLOW_SECONDS, LARGEST_STEP, AudioOut, Playout
 from media.opus import FRAME, RATE
 from tests.fakes.clock import FakeClock
 
@@ -209,3 +209,44 @@ async def test_a_stopped_track_ends(out):
     out.stop()
     with pytest.raises(MediaStreamError):
         await out.recv()
+
+
+# ------------------------------------------------------------------------------------------------ following the peer
+
+
+async def leaves_at(out, clock, count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        await out.recv()
+        times.append(clock.now())
+    return times
+
+
+async def test_packets_leave_just_after_the_peers_arrive(out, clock):
+    await out.recv()
+    out.follow(100.007)
+    times = await leaves_at(out, clock, 5)
+    assert np.allclose(np.diff(times), FRAME / RATE)
+    assert (times[0] - 100.007) % 0.02 == pytest.approx(FOLLOW_SECONDS)
+
+
+async def test_following_a_drifting_peer_is_gentle(out, clock):
+    await out.recv()
+    arrival, times = 100.0, []
+    for _ in range(1000):
+        arrival += 0.02 * 1.001  # its clock runs slower by 0.1 %: thirty times worse than a quartz
+        out.follow(arrival)
+        times += await leaves_at(out, clock, 1)
+    assert np.abs(np.diff(times[1:]) - 0.02).max() <= LARGEST_STEP + 1e-9
+    assert (times[-1] - arrival - FOLLOW_SECONDS + 0.01) % 0.02 - 0.01 == pytest.approx(0.0, abs=0.001)
+
+
+async def test_the_pace_is_kept_while_something_is_said(out, clock):
+    await out.recv()
+    out.follow(100.0)
+    await out.open().write(tone(1.0), RATE)
+    before = await leaves_at(out, clock, 1)
+    for n in range(10):
+        out.follow(100.009 + 0.02 * n)
+        before += await leaves_at(out, clock, 1)
+    assert np.allclose(np.diff(before), 0.02)

@@ -6,6 +6,7 @@ import io
 import json
 import math
 
+import aiohttp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -17,6 +18,7 @@ from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder
 from pipelines.engines.bench import TONES, BenchModel, BenchRecognizer, BenchVoice
 from server.bench import BenchOptions, bench, summary
 from server.bench_ear import Ear
+from server.bench_network import Network, NetworkOptions
 from server.bench_sound import Microphone, burst, speech, speech_from
 from server.cli import main
 from server.echo import echo
@@ -41,6 +43,42 @@ def wav(tmp_path):
 def is_figure(figure, n) -> bool:
     in_order = 0 < figure["median"] <= figure["p95"] <= figure["worst"] < math.inf
     return in_order and figure["n"] == n
+
+
+# ---------------------------------------------------------------------------------------- a bad network
+
+
+def test_loss_is_random_at_its_rate_and_the_same_with_the_same_seed():
+    delays = [Network(NetworkOptions(loss_percent=3.0), seed=1) for _ in range(2)]
+    first, second = ([network.delay(n * FRAME_SECONDS) for n in range(3000)] for network in delays)
+    assert first == second
+    assert 50 < first.count(None) == delays[0].lost < 130
+    assert set(first) == {None, 0.0}
+
+
+def test_jitter_spreads_evenly_and_loses_nothing():
+    network = Network(NetworkOptions(jitter_ms=20.0), seed=2)
+    delays = [network.delay(0.0) for _ in range(1000)]
+    assert 0.0 <= min(delays) < 0.001 < 0.019 < max(delays) < 0.02
+    assert network.lost == 0
+
+
+def test_a_burst_is_lost_once_at_its_time():
+    network = Network(NetworkOptions(burst=5, burst_at=1.0), seed=3)
+    lost = [n for n in range(200) if network.delay(7.0 + n * FRAME_SECONDS) is None]
+    assert lost == [50, 51, 52, 53, 54]
+
+
+async def test_a_bad_network_is_met_by_the_server_and_told(serve, wav):
+    url, _ = await serve(bench_engines(0.4))
+    options = BenchOptions(url, turns=1, wav=wav, network=NetworkOptions(loss_percent=10.0, jitter_ms=20.0))
+    report = await bench(options, Console(file=io.StringIO()))
+    assert not report["missed"]
+    assert report["packets_lost_on_the_way"] > 0
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
+        text = await response.text()
+    concealed = [line for line in text.splitlines() if line.startswith("visavis_audio_concealed")]
+    assert any(float(line.split()[-1]) > 0 for line in concealed if "_created" not in line), concealed
 
 
 # ---------------------------------------------------------------------------------------- against the server
@@ -84,6 +122,8 @@ async def test_the_echo_brings_the_burst_back(serve):
     assert 3 * 4 <= stream["reply_packets"] <= 3 * 9
     assert json.loads(out.getvalue()) == report
     assert set(report) == {
+        "each_turn",
+        "packets_lost_on_the_way",
         "url",
         "mode",
         "sessions",

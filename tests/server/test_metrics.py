@@ -116,7 +116,8 @@ async def test_an_interrupted_turn(serve):
 async def test_failure_forwarding_and_phrases(serve):
     models = [FakeModel(FAILURE, "Hi.", FAILURE, FAILURE), FakeModel("Hello.", FAILURE, "Hello.")]
     models[0].name, models[1].name = "served", "scripted"
-    url, _ = await serve(fake_engines(llm=FallbackModel(models, lambda *_: None), tts=CachedVoice(FakeVoice())))
+    llm = FallbackModel(models, lambda *_: None, rest_seconds=0.0)
+    url, _ = await serve(fake_engines(llm=llm, tts=CachedVoice(FakeVoice())))
     async with Peer(url) as peer:
         await peer.event("session.created")
         for n in range(4):

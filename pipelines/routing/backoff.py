@@ -1,0 +1,70 @@
+"""Which of several engines to try: one that has just failed rests for a while, so that not every turn waits for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from media.clock import Clock, MonotonicClock
+from pipelines.errors import EngineBusyError, PipelineError
+
+REST_SECONDS = 5.0
+"""How long an engine rests after its first failure; twice as long after each further one …"""
+LONGEST_REST = 60.0
+"""… up to this."""
+
+OnFailure = Callable[[str, PipelineError], None]
+"""Is told the name of the engine that failed, and why."""
+
+
+class Ladder:
+    """Engines by name in order of preference, those that failed of late last. Pure but for the clock.
+
+    An engine that is busy has not failed: it is tried again at once.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        on_failure: OnFailure,
+        clock: Clock | None = None,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        if not names:
+            raise ValueError("at least one engine")
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """How often a request was handed on, by the names of who failed or rests and who was next."""
+        self._names = tuple(names)
+        self._on_failure = on_failure
+        self._clock = clock or MonotonicClock()
+        self._first_rest = rest_seconds
+        self._failures = [0] * len(names)
+        self._ready_at = [float("-inf")] * len(names)
+
+    def order(self, first: int = 0) -> list[int]:
+        """All places as they should be tried; ``first`` is preferred. Those that rest come last."""
+        now = self._clock.now()
+        order = sorted(range(len(self._names)), key=lambda place: (self._ready_at[place] > now, place != first, place))
+        if order[0] != first:
+            self.forwarded[self._names[first], self._names[order[0]]] += 1
+        return order
+
+    def failed(self, place: int, error: PipelineError, successor: int | None) -> None:
+        """Tell of the failure and let the engine rest; ``successor`` gets the request, if there is one."""
+        self._on_failure(self._names[place], error)
+        if successor is not None:
+            self.forwarded[self._names[place], self._names[successor]] += 1
+        if not isinstance(error, EngineBusyError):
+            rest = min(LONGEST_REST, self._first_rest * 2.0 ** min(self._failures[place], 16))
+            self._failures[place] += 1
+            self._ready_at[place] = self._clock.now() + rest
+
+    def worked(self, place: int) -> None:
+        """Forget the failures of an engine that has done its work."""
+        self._failures[place] = 0
+        self._ready_at[place] = float("-inf")
+
+
+def successors(order: Sequence[int]) -> list[tuple[int, int | None]]:
+    """Each place with the one that is tried after it."""
+    return list(zip(order, (*order[1:], None), strict=True))

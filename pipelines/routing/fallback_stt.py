@@ -1,0 +1,128 @@
+"""When a recogniser fails in the middle of an utterance, the next one hears it from its beginning."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from media.clock import Clock
+from media.frames import Samples
+from pipelines.errors import ListenError, PipelineError
+from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, streams_partials
+from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure
+
+KEPT_SECONDS = 60.0
+"""How much of an utterance is kept for another recogniser (2 MB); of a longer one the beginning is lost to it."""
+
+
+class FallbackRecognizer:
+    """Recognisers in order of preference, a :class:`~pipelines.ports.SpeechToText` itself.
+
+    The next one takes over when one fails, at the start of an utterance or within it; the failed one rests (see
+    :class:`Ladder`). What had been understood may then be revised, as partials may anyway.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[SpeechToText],
+        on_failure: OnFailure,
+        clock: Clock | None = None,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._ladder = Ladder([engine.name for engine in engines], on_failure, clock, rest_seconds)
+        self.engines = tuple(engines)
+        self.name = engines[0].name
+        self.streams_partials = all(streams_partials(engine) for engine in engines)
+        self.forwarded = self._ladder.forwarded
+        """How often an utterance was handed on, by the names of who failed or rests and who was next."""
+
+    async def open(self) -> Recognition:
+        """Start an utterance with the first engine that can. Raises what the last one raised."""
+        recognition = _Recognition(self.engines, self._ladder)
+        await recognition.begin()
+        return recognition
+
+    async def close(self) -> None:
+        """Close every engine."""
+        for engine in self.engines:
+            await engine.close()
+
+
+class _Recognition:
+    """One utterance: the engine that hears it, and its sound in case that one fails."""
+
+    def __init__(self, engines: Sequence[SpeechToText], ladder: Ladder) -> None:
+        self._engines = engines
+        self._ladder = ladder
+        self._waiting = deque(ladder.order())
+        """Places of the engines that have not been tried."""
+        self._place = 0
+        self._current: Recognition | None = None
+        self._heard: deque[Samples] = deque()
+        self._kept = 0
+        """Samples in ``_heard``."""
+
+    async def begin(self) -> None:
+        while self._current is None:
+            self._place = self._waiting.popleft()
+            try:
+                self._current = await self._engines[self._place].open()
+            except PipelineError as error:
+                self._report(error)
+                if not self._waiting:
+                    raise
+
+    async def feed(self, samples: Samples) -> str:
+        self._heard.append(samples)
+        self._kept += len(samples)
+        while self._kept > KEPT_SECONDS * VAD_RATE and len(self._heard) > 1:
+            self._kept -= len(self._heard.popleft())
+        try:
+            return await self._opened().feed(samples)
+        except PipelineError as error:
+            return await self._from_the_beginning(error)
+
+    async def transcript(self) -> Transcript:
+        while True:
+            try:
+                transcript = await self._opened().transcript()
+            except PipelineError as error:
+                await self._from_the_beginning(error)
+            else:
+                self._ladder.worked(self._place)
+                return transcript
+
+    async def close(self) -> None:
+        current, self._current = self._current, None
+        self._heard.clear()
+        if current is not None:
+            await current.close()
+
+    async def _from_the_beginning(self, error: PipelineError) -> str:
+        """Let the next engine that can hear the whole utterance; its text so far. Raises ``error`` if none is left."""
+        while True:
+            self._report(error)
+            if not self._waiting:
+                raise error
+            broken, self._current = self._current, None
+            if broken is not None:
+                with suppress(PipelineError):
+                    await broken.close()
+            await self.begin()
+            if not self._heard:
+                return ""
+            try:
+                return await self._opened().feed(np.concatenate(self._heard))
+            except PipelineError as next_error:
+                error = next_error
+
+    def _opened(self) -> Recognition:
+        if self._current is None:
+            raise ListenError("stt_ended", "this utterance has ended: it was closed, or every recogniser failed")
+        return self._current
+
+    def _report(self, error: PipelineError) -> None:
+        self._ladder.failed(self._place, error, self._waiting[0] if self._waiting else None)

@@ -1,0 +1,67 @@
+"""All voices of several engines as one, and another engine speaks when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from media.clock import Clock
+from pipelines.errors import PipelineError, SpeakError, listed
+from pipelines.ports import Speech, TextToSpeech
+from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
+
+_CALLERS_FAULT = ("unknown_voice", "invalid_speed")
+"""Codes of errors that no other engine would mend."""
+
+
+class FallbackVoice:
+    """Voices of ``engines`` in order of preference, a :class:`~pipelines.ports.TextToSpeech` itself.
+
+    A voice is spoken by the first engine that has it. If that fails before its first sound, the next one speaks the
+    same clause with its default voice, and the failed one rests (see :class:`Ladder`). After a first sound the failure
+    is raised. A cache of phrases goes around each engine and not around this: it must not remember a stand-in's sound
+    as the voice's own.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[TextToSpeech],
+        on_failure: OnFailure,
+        clock: Clock | None = None,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._ladder = Ladder([engine.name for engine in engines], on_failure, clock, rest_seconds)
+        self.engines = tuple(engines)
+        self.name = engines[0].name
+        self.voices = tuple(dict.fromkeys(voice for engine in engines for voice in engine.voices))
+        self.forwarded = self._ladder.forwarded
+        """How often a clause was handed on, by the names of who failed or rests and who was next."""
+
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
+        """Speak one clause. Raises :class:`SpeakError` (``unknown_voice``), or what the last engine raised."""
+        if voice is not None and voice not in self.voices:
+            raise SpeakError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
+        first = next((n for n, engine in enumerate(self.engines) if voice in engine.voices), 0)
+        for place, successor in successors(self._ladder.order(first)):
+            engine, begun = self.engines[place], False
+            try:
+                async with aclosing(
+                    engine.synthesize(text, voice if voice in engine.voices else None, speed)
+                ) as pieces:
+                    async for piece in pieces:
+                        begun = begun or len(piece.samples) > 0
+                        yield piece
+            except PipelineError as error:
+                if error.code in _CALLERS_FAULT:
+                    raise
+                self._ladder.failed(place, error, None if begun else successor)
+                if begun or successor is None:
+                    raise
+            else:
+                self._ladder.worked(place)
+                return
+
+    async def close(self) -> None:
+        """Close every engine."""
+        for engine in self.engines:
+            await engine.close()
