@@ -10,12 +10,8 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import PipelineError
-<<<<<<< HEAD
 from pipelines.ports import ChatRequest, LanguageModel, ToolCall
-=======
-from pipelines.ports import ChatRequest, LanguageModel
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
->>>>>>> main
 
 
 class FallbackModel:
