@@ -95,7 +95,11 @@ class Decoder:
         inputs = {"input_ids": torch.tensor([tokens], device=self._device), "past_key_values": slot.cache}
         last = len(tokens) == sequence.unread
         try:
-            logits = self._forward(**inputs) if last else self._read(**inputs)
+            logits: Any = None
+            if last:
+                logits = self._forward(**inputs)
+            else:
+                self._read(**inputs)
         except Exception as error:  # noqa: BLE001 - whatever a model raises fails this answer alone
             return self._again(sequence, error)
         slot.tokens += tokens
