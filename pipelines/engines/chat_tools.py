@@ -32,6 +32,8 @@ class ToolCallFilter:
         self._begun = False
         """Whether anything but a call has been said: JSON further on is part of what is said."""
         self._inside = False
+        self._called = False
+        """Whether a call was the last thing: what separates it from the next is not read aloud."""
 
     def push(self, text: str) -> list[str | ToolCall]:
         """What is complete; what may become a call is kept.
@@ -58,17 +60,20 @@ class ToolCallFilter:
 
     def _step(self, out: list[str | ToolCall]) -> bool:
         """Take the next part off the kept text; ``False`` when more text is needed."""
+        if self._called:
+            self._text = self._text.lstrip(" \n;,")
+            self._called = not self._text
         if self._inside:
             body, found, rest = self._text.partition(_CLOSE)
             if found:
                 out += parse_calls(body)
-                self._inside, self._text = False, rest.lstrip()
+                self._inside, self._called, self._text = False, True, rest
             return bool(found)
         if not self._begun and _looks_like_json(self._text):
             return self._json(out)
         before, found, rest = self._text.partition(_OPEN)
         if found:
-            self._say(before.rstrip(), out)
+            self._say(before, out)
             self._inside, self._text = True, rest
             return True
         if not self._begun and not self._text.strip():
@@ -90,7 +95,7 @@ class ToolCallFilter:
             out += calls
         else:
             self._say(self._text[:end], out)
-        self._text = self._text[end:].lstrip(" \n;,") if calls else self._text[end:]
+        self._called, self._text = bool(calls), self._text[end:]
         return True
 
     def _untagged(self, text: str) -> list[ToolCall]:

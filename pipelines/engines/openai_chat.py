@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from pipelines.engines.chat_stream import EventStream, ThoughtFilter
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_scene
+from pipelines.engines.chat_stream import EventStream
+from pipelines.engines.chat_text import AnswerText
+from pipelines.engines.chat_tools import ToolCallPieces
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Message
+from pipelines.ports import ChatRequest, ToolCall, Usage
 
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 """Where Ollama listens unless it was told otherwise."""
@@ -32,8 +35,8 @@ _DRAIN_SECONDS = 0.01
 """What keeping a connection may cost at the end of an answer."""
 _KEPT_SECONDS = 60.0
 """How long an idle connection is kept, so that the next turn need not open one."""
-_TOKENS = ("content", "reasoning_content", "reasoning")
-"""Where servers put the text of a token: what is said, and what is thought."""
+_TOKENS = ("content", "reasoning_content", "reasoning", "tool_calls")
+"""Where servers put the text of a token: what is said, what is thought, what is to be done."""
 _NOT_CHAT = ("embed", "minilm", "rerank", "bge-")
 """Parts of the names of models that do not chat."""
 
@@ -55,7 +58,8 @@ class ChatOptions:
 class OpenAIChat:
     """A model of an OpenAI-compatible server; connections are kept and shared by all sessions.
 
-    ``server`` is what people call it (``ollama``). Proxies and other settings of the environment are not followed.
+    ``server`` is what people call it (``ollama``). ``on_usage`` is told what each answer cost, where the server says
+    so. Proxies and other settings of the environment are not followed.
     """
 
     def __init__(
@@ -66,33 +70,34 @@ class OpenAIChat:
         api_key: str | None = None,
         server: str = "openai",
         options: ChatOptions | None = None,
+        on_usage: Callable[[Usage], None] | None = None,
     ) -> None:
         self.name = f"{server} {model}"
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._api_key = api_key
         self._options = options or ChatOptions()
+        self._on_usage = on_usage
         self._session: aiohttp.ClientSession | None = None
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        """Yield pieces of the answer, without what the model thinks to itself.
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+        """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
         Closing the generator closes the connection at once, which makes the server stop. Raises
         :class:`~pipelines.errors.ThinkError`: ``llm_unreachable`` (no connection, or it broke), ``llm_timeout``,
         ``llm_http_error`` (the server answered with an error, also in the middle of the stream), ``llm_bad_stream``
-        (what it sent is no such stream, or ends early).
+        (what it sent is no such stream, or ends early), ``tool_call_invalid``.
         """
-        thoughts, spoken = ThoughtFilter(), False
+        text, calls = AnswerText([tool.name for tool in request.tools]), ToolCallPieces()
         async with (
-            aclosing(self._deltas(request)) as deltas,
+            aclosing(self._deltas(request, calls)) as deltas,
             aclosing(_timed(deltas, self._options, self.name)) as timed,
         ):
             async for delta in timed:
-                if piece := thoughts.push(delta) if spoken else thoughts.push(delta).lstrip():
-                    spoken = True
+                for piece in text.push(delta):
                     yield piece
-        if rest := thoughts.flush():
-            yield rest
+        for piece in (*text.flush(), *(calls.flush() if request.tools else ())):
+            yield piece
 
     async def close(self) -> None:
         """Close the connections."""
@@ -100,14 +105,17 @@ class OpenAIChat:
         if session is not None:
             await session.close()
 
-    async def _deltas(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+    async def _deltas(self, request: ChatRequest, calls: ToolCallPieces) -> AsyncGenerator[str, None]:
         """Yield each token's text as the server sends it; empty for a token that is not meant to be read."""
         try:
-            response = await self._post(_payload(request, self._model, self._options))
+            payload = _payload(request, self._model, self._options)
+            if self._on_usage is not None:
+                payload["stream_options"] = {"include_usage": True}
+            response = await self._post(payload)
             try:
                 if response.status != 200:
                     raise await _http_error(response, self.name)
-                async with aclosing(_read(response, self.name)) as deltas:
+                async with aclosing(_read(response, self.name, calls, self._on_usage)) as deltas:
                     async for delta in deltas:
                         yield delta
             finally:
@@ -163,30 +171,15 @@ def _payload(request: ChatRequest, model: str, options: ChatOptions) -> dict[str
     limit = request.max_tokens if options.max_tokens is None else min(request.max_tokens, options.max_tokens)
     payload: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": message.content} for message in _with_scene(request)],
+        "messages": [as_dict(message) for message in with_scene(request)],
         "stream": True,
         "max_tokens": limit,
     }
+    if request.tools:
+        payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
     if options.temperature is not None:
         payload["temperature"] = options.temperature
     return payload
-
-
-def _with_scene(request: ChatRequest) -> list[Message]:
-    """The messages with what the camera shows in the last one of the user.
-
-    All before it stays as it was in the turn before, so the server's prompt cache holds; a system message at the end
-    would do the same, but the templates of many models refuse it.
-    """
-    messages = list(request.messages)
-    if not request.scene:
-        return messages
-    line = f"[Camera: {' '.join(request.scene.split())}]"
-    for n in reversed(range(len(messages))):
-        if messages[n].role == "user":
-            messages[n] = replace(messages[n], content=f"{messages[n].content}\n{line}")
-            return messages
-    return [*messages, Message("user", line)]
 
 
 async def _timed(deltas: AsyncGenerator[str, None], options: ChatOptions, name: str) -> AsyncGenerator[str, None]:
@@ -204,8 +197,10 @@ async def _timed(deltas: AsyncGenerator[str, None], options: ChatOptions, name: 
         limit, late = options.between_tokens_seconds, "stopped in the middle of its answer and did not go on"
 
 
-async def _read(response: aiohttp.ClientResponse, name: str) -> AsyncGenerator[str, None]:
-    """Yield the deltas of one answer until it is complete."""
+async def _read(
+    response: aiohttp.ClientResponse, name: str, calls: ToolCallPieces, on_usage: Callable[[Usage], None] | None
+) -> AsyncGenerator[str, None]:
+    """Yield the deltas of one answer until it is complete; pieces of tool calls go to ``calls``."""
     events, finished = EventStream(), False
     async for data in response.content.iter_any():
         for event in events.push(data):
@@ -215,16 +210,29 @@ async def _read(response: aiohttp.ClientResponse, name: str) -> AsyncGenerator[s
             chunk = _json(event, name)
             if chunk.get("error"):
                 raise ThinkError("llm_http_error", f"{name}: {_error_message(chunk) or 'unknown error'}")
+            if on_usage is not None and (usage := _usage(chunk.get("usage"))) is not None:
+                on_usage(usage)
             choice = _first(chunk.get("choices"))
             finished = finished or choice.get("finish_reason") is not None
             delta = choice.get("delta")
             if isinstance(delta, dict) and any(delta.get(key) for key in _TOKENS):
+                calls.push(delta.get("tool_calls"))
                 text = delta.get("content")
                 yield text if isinstance(text, str) else ""
         if events.pending > _LONGEST_EVENT:
             raise ThinkError("llm_bad_stream", f"{name} sent an event of more than {_LONGEST_EVENT} bytes")
     if not finished:
         raise ThinkError("llm_bad_stream", f"{name} ended its answer early")
+
+
+def _usage(value: Any) -> Usage | None:
+    """What a server says that an answer cost."""
+    if not isinstance(value, dict):
+        return None
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    counts = (value.get("prompt_tokens"), cached, value.get("completion_tokens"))
+    return Usage(*(count if isinstance(count, int) else 0 for count in counts))
 
 
 def _first(choices: Any) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
-from pipelines.ports import ChatRequest, LanguageModel, Message
+from pipelines.ports import ChatRequest, LanguageModel, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import DONE, REQUEST, answer, asking, delta, event, hanging_after, saying
 
+TOOLS = (Tool("light", "Switches a lamp."),)
 ANSWER = (
     b": a comment\r\n\r\n"
     + delta(role="assistant", content="")
@@ -46,6 +48,37 @@ async def test_the_answer_may_end_without_done() -> None:
         assert await answer(model) == "Hi"
 
 
+async def test_tool_calls_come_after_the_text_and_are_not_spoken() -> None:
+    pieces = (
+        delta(content="One moment."),
+        delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "light", "arguments": '{"on"'}}]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": ": true}"}}]),
+        event({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+        DONE,
+    )
+    async with asking(saying(*pieces)) as model:
+        said = [piece async for piece in model.stream(replace(REQUEST, tools=TOOLS))]
+        assert said == ["One moment.", ToolCall("c1", "light", '{"on": true}')]
+        assert await answer(model) == "One moment."
+
+
+async def test_a_server_that_leaves_calls_in_the_text() -> None:
+    text = '<tool_call>{"name": "light", "arguments": {"on": true}}</tool_call>'
+    async with asking(saying(*(delta(content=letter) for letter in text), DONE)) as model:
+        (call,) = [piece async for piece in model.stream(replace(REQUEST, tools=TOOLS))]
+        assert isinstance(call, ToolCall)
+        assert (call.name, call.arguments) == ("light", '{"on": true}')
+
+
+async def test_what_an_answer_cost() -> None:
+    usages: list[Usage] = []
+    cost = {"prompt_tokens": 30, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 20}}
+    pieces = (delta(content="Hi"), event({"choices": [], "usage": cost}), event({"usage": {}, "choices": []}), DONE)
+    async with asking(saying(*pieces), on_usage=usages.append) as model:
+        assert await answer(model) == "Hi"
+    assert usages == [Usage(30, 20, 4), Usage(0, 0, 0)]
+
+
 # ---------------------------------------------------------------------------------------------------- the request
 
 
@@ -72,6 +105,27 @@ async def test_what_is_asked() -> None:
         "temperature": 0.5,
     }
     assert authorization == "Bearer secret"
+
+
+async def test_tools_and_their_results_are_passed_on() -> None:
+    call = ToolCall("c1", "light", '{"on": true}')
+    messages = (*REQUEST.messages, Message("assistant", "", (call,)), Message("tool", "done", (), "c1"))
+    body, _ = await asked(ChatRequest(messages, tools=TOOLS), on_usage=lambda usage: None)
+    assert body["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "light",
+                "description": "Switches a lamp.",
+                "parameters": {"type": "object", "properties": {}},
+            },
+        }
+    ]
+    assert body["messages"][2]["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "light", "arguments": '{"on": true}'}}
+    ]
+    assert body["messages"][3] == {"role": "tool", "content": "done", "tool_call_id": "c1"}
+    assert body["stream_options"] == {"include_usage": True}
 
 
 async def test_defaults_leave_the_choice_to_the_request_and_the_server() -> None:

@@ -104,7 +104,8 @@ class CountedModel:
         """Tokens read by each call; a batch counts all its rows."""
         self.broken = 0
         """So many of the next calls fail."""
-        forward = model.forward
+        inner = model.base_model  # all calls pass through it, whether or not the next token is asked for
+        forward = inner.forward
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.calls.append(int(kwargs["input_ids"].numel()))
@@ -113,7 +114,7 @@ class CountedModel:
                 raise RuntimeError("a part is missing")
             return forward(*args, **kwargs)
 
-        model.forward = counted
+        inner.forward = counted
 
     def take(self) -> Sequence[int]:
         """The calls since the last time."""
