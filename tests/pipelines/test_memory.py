@@ -107,12 +107,12 @@ def test_a_gpu_is_not_asked_for_while_torch_is_not_in_use(monkeypatch):
 def test_this_process_sees_what_it_takes_and_gives_back():
     memory = MachineMemory()
     before = memory.used("cpu")
-    block = bytearray(b"x") * (64 * MIB)
+    block = bytearray(b"x") * (256 * MIB)  # so much that what else the process gives back does not matter
     taken = memory.used("cpu")
-    assert taken - before > 60 * MIB
+    assert taken - before > 180 * MIB
     del block
     memory.trim()
-    assert memory.used("cpu") < taken - 60 * MIB
+    assert memory.used("cpu") < taken - 180 * MIB
 
 
 def test_estimates(tmp_path):
