@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.ports import Message
+from pipelines.voice.context import fit
 
-LONGEST_HISTORY = 200
-"""Items kept in memory; the oldest are forgotten first."""
+LONGEST_HISTORY = 400
+"""Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
+a language model read everything again each time."""
 
 
 @dataclass(slots=True)
@@ -25,9 +27,9 @@ class Item:
 class History:
     """The items of one conversation, in order."""
 
-    def __init__(self, *, context_characters: int = 12_000) -> None:
+    def __init__(self, *, context_tokens: int = 3_000) -> None:
         self._items: list[Item] = []
-        self._context_characters = context_characters
+        self._context_tokens = context_tokens
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -37,7 +39,8 @@ class History:
     def add(self, item: Item) -> Item:
         """Append an item and return it."""
         self._items.append(item)
-        del self._items[:-LONGEST_HISTORY]
+        if len(self._items) > LONGEST_HISTORY:
+            del self._items[: -LONGEST_HISTORY // 2]
         return item
 
     def truncate(self, item_id: str, heard: str) -> None:
@@ -65,22 +68,16 @@ class History:
     def messages(self, instructions: str, tentative: Item | None = None) -> tuple[Message, ...]:
         """The conversation as a language model wants it: system first, roles alternating, within the budget.
 
-        ``tentative`` is shown as the last item without being remembered. The newest items win when the budget
-        (characters, ≈ 4 per token) is exceeded; at least the last is kept.
+        ``tentative`` is shown as the last item without being remembered. What does not fit is told in one line (see
+        :mod:`pipelines.voice.context`). A model with less room cuts further by itself.
         """
-        kept: list[Item] = []
-        budget = self._context_characters
-        for item in reversed([*self._items, tentative] if tentative is not None else self._items):
-            if not item.text:
-                continue
-            budget -= len(item.text)
-            if budget < 0 and kept:
-                break
-            kept.insert(0, item)
-        while kept and kept[0].role == "assistant":
-            kept.pop(0)
+        items = [*self._items, tentative] if tentative is not None else self._items
+        shown = [item for item in items if item.text]
+        while shown and shown[0].role == "assistant":
+            shown = shown[1:]
         system = [Message("system", instructions)] if instructions else []
-        return tuple(_merge([*system, *(Message(item.role, _shown(item)) for item in kept)]))
+        merged = _merge([*system, *(Message(item.role, _shown(item)) for item in shown)])
+        return tuple(fit(merged, self._context_tokens))
 
 
 def _shown(item: Item) -> str:

@@ -53,10 +53,10 @@ def test_a_reply_is_one_clause_that_is_spoken_as_it_is(text: str) -> None:
     assert speakable(text) == text
 
 
-@pytest.mark.parametrize(("context", "heard_words"), [*product([12_000, 300, 100], [9, 3, 1]), (12_000, 0), (300, 0)])
+@pytest.mark.parametrize(("context", "heard_words"), [*product([3_000, 120], [9, 3, 1]), (3_000, 0), (120, 0)])
 async def test_consecutive_replies_alternate(context: int, heard_words: int) -> None:
     """Whatever was heard of the replies, and however little of the past is remembered."""
-    history, replies = History(context_characters=context), []
+    history, replies = History(context_tokens=context), []
     for turn in range(12):
         history.add(Item(f"user{turn}", "user", HEARD))
         replies.append(await reply(history))

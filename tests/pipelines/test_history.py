@@ -1,5 +1,7 @@
 """What is remembered, and how it is shown to a language model."""
 
+from itertools import pairwise
+
 from pipelines.ports import Message
 from pipelines.voice.history import LONGEST_HISTORY, History, Item
 
@@ -40,24 +42,38 @@ def test_truncating_the_unknown_changes_nothing():
     assert history.items[0].text == "hello"
 
 
-def test_the_newest_fit_the_budget_and_the_last_is_always_there():
-    history = History(context_characters=20)
+def test_the_newest_fit_the_budget_and_a_line_tells_of_the_others():
+    history = History(context_tokens=60)
     for n in range(5):
         history.add(Item(f"u{n}", "user", f"question {n}"))
         history.add(Item(f"a{n}", "assistant", f"answer {n}"))
-    history.add(Item("last", "user", "x" * 50))
-    assert history.messages("") == (Message("user", "x" * 50),)
+    history.add(Item("last", "user", "x" * 200))
+    system, *others = history.messages("Be kind.")
+    assert system.role == "system"
+    assert system.content.startswith("Be kind.")
+    assert "question 4" in system.content
+    assert others == [Message("user", "x" * 200)]
+
+
+def test_what_is_dropped_stays_the_same_for_many_turns():
+    """Else a model that keeps what it has read would read all of it again in each turn."""
+    history, beginnings = History(context_tokens=300), []
+    for n in range(40):
+        history.add(Item(f"u{n}", "user", f"question number {n}"))
+        beginnings.append(history.messages("Be kind.")[:2])
+        history.add(Item(f"a{n}", "assistant", f"answer number {n}"))
+    changes = sum(one != two for one, two in pairwise(beginnings))
+    assert 1 < changes < 8
 
 
 def test_messages_never_begin_with_an_answer():
-    history = History(context_characters=18)
-    history.add(Item("a", "user", "a long first question"))
-    history.add(Item("b", "assistant", "an answer"))
-    history.add(Item("c", "user", "and now"))
-    assert history.messages("") == (Message("user", "and now"),)
+    history = filled(("assistant", "welcome"), ("user", "hello"))
+    assert history.messages("") == (Message("user", "hello"),)
 
 
-def test_memory_is_bounded():
-    history = filled(*[("user", str(n)) for n in range(LONGEST_HISTORY + 50)])
+def test_memory_is_bounded_and_forgets_in_blocks():
+    history = filled(*[("user", str(n)) for n in range(LONGEST_HISTORY)])
     assert len(history.items) == LONGEST_HISTORY
-    assert history.items[-1].text == str(LONGEST_HISTORY + 49)
+    history.add(Item("more", "user", "more"))
+    assert len(history.items) == LONGEST_HISTORY // 2
+    assert history.items[-1].text == "more"
