@@ -2,7 +2,7 @@
 
 Model: pipecat-ai/smart-turn v3.2 (BSD-2-Clause), a Whisper-tiny encoder with a classification head. Input: log-mel
 features of 8 s at 16 kHz, zero-padded at the front, normalised to zero mean and unit variance. Output: the probability
-that the turn is complete. 30–60 ms per call on one core, 16 ms of it for the features.
+that the turn is complete. 30–60 ms per call on one core, a few of them for the features.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from pipelines.worker import Worker
 _SECONDS = 8
 _MEL_BANDS = 80
 _FRAMES = 800
+_HOP = 160
+_PAD_FRAMES = 4
+"""More than one frame (400 samples) of nothing but padding before the sound."""
 
 
 class SmartTurn:
@@ -55,8 +58,7 @@ class SmartTurn:
         self._worker.close()
 
     def _judge(self, samples: Samples) -> float:
-        features = self._features(_window(samples), padding=0)
-        features = _fit(np.asarray(features, np.float32))
+        features = _features(self._features, _window(samples), len(samples))
         (probability,) = self._session.run(None, {"input_features": features[None]})
         return float(np.ravel(probability)[0])
 
@@ -69,7 +71,15 @@ def _window(samples: Samples) -> NDArray[np.float32]:
     return np.asarray((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7), np.float32)
 
 
-def _fit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Exactly 800 frames of 10 ms."""
-    missing = _FRAMES - features.shape[1]
-    return np.pad(features, ((0, 0), (0, missing))) if missing > 0 else features[:, :_FRAMES]
+def _features(extract: Any, window: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Log-mel features of ``window``, shape ``(80, 800)``, of which only the last ``length`` samples hold sound.
+
+    All frames of the padding are alike: one is computed and repeated.
+    """
+    sound = -(-length // _HOP) * _HOP + _PAD_FRAMES * _HOP
+    computed = np.asarray(extract(window[-sound:], padding=0), np.float32)
+    computed = computed[:, : sound // _HOP]
+    missing = _FRAMES - computed.shape[1]
+    if missing > 0:
+        return np.concatenate([np.repeat(computed[:, :1], missing, axis=1), computed], axis=1)
+    return computed[:, -_FRAMES:]
