@@ -27,14 +27,16 @@ _PAD_FRAMES = 4
 
 
 class SmartTurn:
-    """Implements :class:`~pipelines.ports.TurnDetector` on an own thread; sessions share it.
+    """Implements :class:`~pipelines.ports.TurnDetector` on own threads; sessions share it.
+
+    ``threads`` turns are judged at a time, one core each: several people often stop speaking at once.
 
     Raises :class:`ListenError` (``turn_model_broken``) when ``path`` is no such model.
     """
 
     name = "smart-turn-v3.2"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 1) -> None:
         import onnxruntime
         from faster_whisper.feature_extractor import FeatureExtractor
 
@@ -47,7 +49,7 @@ class SmartTurn:
         except Exception as error:
             raise ListenError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
         self._features: Any = FeatureExtractor(feature_size=_MEL_BANDS, chunk_length=_SECONDS)
-        self._worker = Worker("turn", inbox=32)
+        self._worker = Worker("turn", threads=threads, inbox=32)
 
     async def completeness(self, samples: Samples) -> float:
         """Chance in 0–1 that the turn held by ``samples`` (16 kHz; the last 8 s count) is finished."""

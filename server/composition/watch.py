@@ -23,7 +23,7 @@ _PLURAL: dict[DetectionKind, str] = {"face": "faces", "hand": "hands", "pose": "
 def turn_detector(parts: Parts) -> SmartTurn | None:
     """Smart Turn, if its model can be had. Blocking."""
     try:
-        engine = SmartTurn(parts.store.ensure("smart-turn", parts.say).path)
+        engine = SmartTurn(parts.store.ensure("smart-turn", parts.say).path, threads=min(2, parts.cores))
     except PipelineError as error:
         reason = f"no turn detector: {error.message}; words and pauses decide when a turn is over"
         parts.choices.note("turn", "rules", reason, ok=False)

@@ -12,7 +12,7 @@ from pipelines.errors import ListenError
 from pipelines.ports import VAD_RATE
 
 
-@pytest.mark.parametrize("length", [1_600, 4_801, 16_000, 16_001, 40_000, 127_999, 128_000, 176_000])
+@pytest.mark.parametrize("length", [4_801, 16_000, 16_001, 40_000, 127_999, 128_000, 176_000])
 def test_features_are_those_of_the_whole_window(length):
     extract = FeatureExtractor(feature_size=80, chunk_length=8)
     time = np.arange(length) / VAD_RATE
