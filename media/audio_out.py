@@ -20,6 +20,8 @@ from media.resample import Resampler
 
 BUFFER_SECONDS = 20.0
 """A reply is synthesised at most this far ahead of what is heard; then :meth:`Playout.write` waits."""
+SLICE_SECONDS = 0.04
+"""How much of a reply is resampled at a time."""
 FADE_SAMPLES = 240
 """5 ms: what is cut off fades out over this length instead of clicking."""
 FOLLOW_SECONDS = 0.002
@@ -41,10 +43,16 @@ class Playout:
         """Set when the last sample has been sent after :meth:`finish`, or when the reply was flushed."""
         self.flushed = False
         self._resampler = Resampler(RATE)
+        self._written: deque[tuple[Samples, int]] = deque()
+        """As it was written, with its rate: resampled when it is due, so that a reply that is written in an instant
+        does not hold up everybody else's audio."""
+        self._waiting = 0.0
+        """Samples of it, once resampled."""
         self._pieces: deque[Samples] = deque()
-        self._queued = 0
+        self._ready = 0
+        """Samples of ``_pieces``."""
         self._sent = 0
-        self._finished = False
+        self._finished = self._drained = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -56,13 +64,16 @@ class Playout:
     async def write(self, samples: Samples, rate: int) -> None:
         """Queue speech (mono, ``rate`` hertz). Waits while 20 s are queued; after a flush it is dropped."""
         await self._room.wait()
-        self._queue(self._resampler.push(samples, rate))
+        if not self._finished and len(samples):
+            self._written.append((samples, rate))
+            self._waiting += len(samples) * RATE / rate
+            self._update()
 
     def finish(self) -> None:
         """All has been written: :attr:`ended` is set once it has been sent. Idempotent."""
         if not self._finished:
-            self._queue(self._resampler.flush())
             self._finished = True
+            self._resample(0)
             self._update()
 
     def flush(self) -> float:
@@ -70,12 +81,13 @@ class Playout:
         if not self.flushed and not self.ended.is_set():
             self.flushed = self._finished = True
             rest = self.take(FADE_SAMPLES) if self.started.is_set() else np.zeros(0, np.int16)
+            self._written.clear()
             self._pieces.clear()
-            self._queued = 0
+            self._ready, self._waiting, self._drained = 0, 0.0, True
             if rest.any():
                 self._sent -= len(rest)
                 self._pieces.append((rest * np.linspace(1.0, 0.0, len(rest))).astype(np.int16))
-                self._queued = len(rest)
+                self._ready = len(rest)
             self._update()
             self.ended.set()
         return self.heard_seconds
@@ -86,7 +98,8 @@ class Playout:
         Of a finished reply as many as there are. Of one that is still being written nothing when there are fewer:
         otherwise a stream that is written as it comes would have silence in the middle of a frame.
         """
-        if self._queued < count and not self._finished:
+        self._resample(count)
+        if self._ready < count and not self._finished:
             return np.zeros(0, np.int16)
         taken: list[Samples] = []
         missing = count
@@ -99,24 +112,37 @@ class Playout:
             missing -= len(piece)
         if not taken:
             return np.zeros(0, np.int16)
-        self._queued -= count - missing
+        self._ready -= count - missing
         self._sent += count - missing
         self.started.set()
         self._update()
         return np.concatenate(taken)
 
-    def _queue(self, samples: Samples) -> None:
-        if not self._finished and len(samples):
+    def _resample(self, wanted: int) -> None:
+        """Make ``wanted`` samples ready, if so much has been written."""
+        while self._ready < wanted and self._written:
+            samples, rate = self._written.popleft()
+            slice_ = max(1, round(SLICE_SECONDS * rate))
+            if len(samples) > slice_:
+                self._written.appendleft((samples[slice_:], rate))
+                samples = samples[:slice_]
+            self._waiting = self._waiting - len(samples) * RATE / rate if self._written else 0.0
+            self._add(self._resampler.push(samples, rate))
+        if self._finished and not self._written and not self._drained:
+            self._drained = True
+            self._add(self._resampler.flush())
+
+    def _add(self, samples: Samples) -> None:
+        if len(samples):
             self._pieces.append(samples)
-            self._queued += len(samples)
-            self._update()
+            self._ready += len(samples)
 
     def _update(self) -> None:
-        if self._queued < BUFFER_SECONDS * RATE or self._finished:
+        if self._ready + self._waiting < BUFFER_SECONDS * RATE or self._finished:
             self._room.set()
         else:
             self._room.clear()
-        if self._finished and not self._queued:
+        if self._finished and not self._ready and not self._written:
             self.ended.set()
 
 
