@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 
 from aiohttp import web
@@ -21,6 +22,10 @@ from server.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while the event loop wants it: the default is 5 ms for each of them."""
+
+
 async def serve(settings: Settings, console: Console) -> None:
     """Serve until SIGINT or SIGTERM. Raises :class:`SettingsError` when the port cannot be had."""
     logging.basicConfig(
@@ -28,6 +33,7 @@ async def serve(settings: Settings, console: Console) -> None:
     )
     for chatty in ("aioice", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with _stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
         engines = await build_engines(settings, console.print)
