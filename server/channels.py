@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from aiortc import RTCDataChannel
 
-from server.dialects.realtime import Json, error_event
+from server.dialects.realtime_shapes import Json, error_event
 
 MOST_CHANNELS = 4
 """Data channels a peer may open."""

@@ -23,8 +23,9 @@ from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
 from server.channels import EventChannels
-from server.dialects.realtime import Json, RealtimeEvents, session_event, status_event
+from server.dialects.realtime import RealtimeEvents
 from server.dialects.realtime_client import RealtimeClient
+from server.dialects.realtime_shapes import Json, session_event, status_event
 from server.echo import echo
 from server.engines import Engines
 from server.metrics import Event, SessionCounts

@@ -9,10 +9,7 @@ ignore types they do not know.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from pipelines.errors import PipelineError
-from pipelines.ports import Detection
 from pipelines.vision.events import SceneChanged
 from pipelines.voice.events import (
     PartialTranscript,
@@ -31,10 +28,7 @@ from pipelines.voice.events import (
     UserTurn,
     VoiceEvent,
 )
-from pipelines.voice.replies import new_id
-from pipelines.voice.settings import ConversationSettings
-
-Json = dict[str, Any]
+from server.dialects.realtime_shapes import Json, error_event, error_object, milliseconds, seen_object, server_event
 
 
 @dataclass(slots=True)
@@ -64,7 +58,11 @@ class RealtimeEvents:
         match event:
             case SpeechStarted():
                 return [
-                    _event("input_audio_buffer.speech_started", item_id=event.item_id, audio_start_ms=_ms(event.time))
+                    server_event(
+                        "input_audio_buffer.speech_started",
+                        item_id=event.item_id,
+                        audio_start_ms=milliseconds(event.time),
+                    )
                 ]
             case SpeechStopped():
                 return self._speech_stopped(event)
@@ -74,28 +72,28 @@ class RealtimeEvents:
                 return self._user_turn(event)
             case TranscriptFailed():
                 return [
-                    _event(
+                    server_event(
                         "conversation.item.input_audio_transcription.failed",
                         item_id=event.item_id,
                         content_index=0,
-                        error=_error(event.error),
+                        error=error_object(event.error),
                     )
                 ]
             case ReplyStarted():
                 self._response = _Response(event.response_id, event.item_id, event.spoken)
-                return [_event("response.created", response=self._response_object("in_progress"))]
+                return [server_event("response.created", response=self._response_object("in_progress"))]
             case ReplyText() | ReplyAudioStarted() | ReplyGenerated() | ReplyAudioStopped():
                 return self._reply(event)
             case ReplyInterrupted():
                 return self._interrupted(event)
             case ReplyFailed():
-                details = {"type": "failed", "error": _error(event.error)}
+                details = {"type": "failed", "error": error_object(event.error)}
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
             case SceneChanged():
-                objects = [_object(detection) for detection in event.objects]
-                return [_event("vision.changed", scene=event.scene, objects=objects)]
+                objects = [seen_object(detection) for detection in event.objects]
+                return [server_event("vision.changed", scene=event.scene, objects=objects)]
             case Problem():
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
@@ -113,27 +111,29 @@ class RealtimeEvents:
         }
         previous = self._last_item
         return [
-            _event("input_audio_buffer.speech_stopped", item_id=event.item_id, audio_end_ms=_ms(event.time)),
-            _event("input_audio_buffer.committed", item_id=event.item_id, previous_item_id=previous),
+            server_event(
+                "input_audio_buffer.speech_stopped", item_id=event.item_id, audio_end_ms=milliseconds(event.time)
+            ),
+            server_event("input_audio_buffer.committed", item_id=event.item_id, previous_item_id=previous),
             *self._item_added(item),
-            _event("conversation.item.done", item=item, previous_item_id=previous),
+            server_event("conversation.item.done", item=item, previous_item_id=previous),
         ]
 
     def _partial_transcript(self, event: PartialTranscript) -> list[Json]:
         """The whole partial as an event of ours, and what two partials in a row agree on as a standard delta."""
         agreed = _common_words(self._partial, event.text)
         self._partial = event.text
-        events = [_event("visavis.partial_transcript", item_id=event.item_id, transcript=event.text)]
+        events = [server_event("visavis.partial_transcript", item_id=event.item_id, transcript=event.text)]
         if agreed.startswith(self._told) and len(agreed) > len(self._told):
             delta, self._told = agreed[len(self._told) :], agreed
             kind = "conversation.item.input_audio_transcription.delta"
-            events.append(_event(kind, item_id=event.item_id, content_index=0, delta=delta))
+            events.append(server_event(kind, item_id=event.item_id, content_index=0, delta=delta))
         return events
 
     def _user_turn(self, event: UserTurn) -> list[Json]:
         if event.spoken:
             return [
-                _event(
+                server_event(
                     "conversation.item.input_audio_transcription.completed",
                     item_id=event.item_id,
                     content_index=0,
@@ -150,20 +150,20 @@ class RealtimeEvents:
             "content": [{"type": "input_text", "text": event.text}],
         }
         previous = self._last_item
-        return [*self._item_added(item), _event("conversation.item.done", item=item, previous_item_id=previous)]
+        return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]
 
     def _item_added(self, item: Json) -> list[Json]:
         previous, self._last_item = self._last_item, item["id"]
-        return [_event("conversation.item.added", item=item, previous_item_id=previous)]
+        return [server_event("conversation.item.added", item=item, previous_item_id=previous)]
 
     @staticmethod
     def _latency(event: TurnLatency) -> Json:
-        return _event(
+        return server_event(
             "turn.latency",
             response_id=event.response_id,
-            voice_to_voice_ms=_ms(event.voice_to_voice),
-            parts={name: _ms(seconds) for name, seconds in event.parts.items()},
-            saved_ms=_ms(event.saved),
+            voice_to_voice_ms=milliseconds(event.voice_to_voice),
+            parts={name: milliseconds(seconds) for name, seconds in event.parts.items()},
+            saved_ms=milliseconds(event.saved),
         )
 
     # ------------------------------------------------------------------------------------------------ the answer
@@ -180,14 +180,14 @@ class RealtimeEvents:
                 return [*self._open(), self._part_event(kind, delta=delta)]
             case ReplyAudioStarted():
                 response.sounding = True
-                return [_event("output_audio_buffer.started", response_id=response.id)]
+                return [server_event("output_audio_buffer.started", response_id=response.id)]
             case ReplyGenerated():
                 return [*self._open(), *self._close("completed", "completed")]
             case ReplyAudioStopped():
                 if not response.sounding:
                     return []
                 response.sounding = False
-                return [_event("output_audio_buffer.stopped", response_id=response.id)]
+                return [server_event("output_audio_buffer.stopped", response_id=response.id)]
 
     def _interrupted(self, event: ReplyInterrupted) -> list[Json]:
         response = self._response
@@ -195,13 +195,13 @@ class RealtimeEvents:
             return []
         events: list[Json] = []
         if response.sounding:
-            events.append(_event("output_audio_buffer.cleared", response_id=response.id))
+            events.append(server_event("output_audio_buffer.cleared", response_id=response.id))
         if not response.done:
             details = {"type": "cancelled", "reason": event.reason}
             events += self._close("cancelled", "incomplete", details)
         if response.opened and response.spoken:
-            truncated = _event("conversation.item.truncated", item_id=response.item_id, content_index=0)
-            events.append({**truncated, "audio_end_ms": _ms(event.heard_seconds), "transcript": event.heard})
+            truncated = server_event("conversation.item.truncated", item_id=response.item_id, content_index=0)
+            events.append({**truncated, "audio_end_ms": milliseconds(event.heard_seconds), "transcript": event.heard})
         self._response = None
         return events
 
@@ -214,7 +214,7 @@ class RealtimeEvents:
         item = self._item("in_progress", [])
         part = {"type": "audio", "transcript": ""} if response.spoken else {"type": "text", "text": ""}
         return [
-            _event("response.output_item.added", response_id=response.id, output_index=0, item=item),
+            server_event("response.output_item.added", response_id=response.id, output_index=0, item=item),
             *self._item_added(item),
             self._part_event("response.content_part.added", part=part),
         ]
@@ -232,10 +232,10 @@ class RealtimeEvents:
             output = [item]
             events = [
                 *self._parts_done(),
-                _event("conversation.item.done", item=item, previous_item_id=self._last_item),
-                _event("response.output_item.done", response_id=response.id, output_index=0, item=item),
+                server_event("conversation.item.done", item=item, previous_item_id=self._last_item),
+                server_event("response.output_item.done", response_id=response.id, output_index=0, item=item),
             ]
-        return [*events, _event("response.done", response=self._response_object(status, output, details))]
+        return [*events, server_event("response.done", response=self._response_object(status, output, details))]
 
     def _parts_done(self) -> list[Json]:
         response = self._response
@@ -254,7 +254,7 @@ class RealtimeEvents:
     def _part_event(self, kind: str, **fields: object) -> Json:
         assert self._response is not None
         place = {"response_id": self._response.id, "item_id": self._response.item_id, "output_index": 0}
-        return _event(kind, **place, content_index=0, **fields)
+        return server_event(kind, **place, content_index=0, **fields)
 
     def _item(self, status: str, content: list[Json]) -> Json:
         assert self._response is not None
@@ -283,83 +283,6 @@ class RealtimeEvents:
             "output": output or [],
             "output_modalities": ["audio" if self._response.spoken else "text"],
         }
-
-
-def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
-    """``session.created`` or ``session.updated`` with the settings in effect."""
-    turn = settings.turn
-    return _event(
-        kind,
-        session={
-            "type": "realtime",
-            "object": "realtime.session",
-            "id": session_id,
-            "model": models["think"],
-            "instructions": settings.instructions,
-            "output_modalities": ["audio"],
-            "max_output_tokens": settings.max_tokens,
-            "audio": {
-                "input": {
-                    "transcription": {"model": models["listen"]},
-                    "turn_detection": {
-                        "type": turn.mode.value,
-                        "threshold": settings.segmenter.start_threshold,
-                        "prefix_padding_ms": _ms(turn.prefix_padding_seconds),
-                        "silence_duration_ms": _ms(turn.silence_seconds),
-                        "create_response": turn.create_response,
-                        "interrupt_response": turn.interrupt_response,
-                    },
-                },
-                "output": {"voice": settings.voice.voice or voice, "speed": settings.voice.speed},
-            },
-        },
-    )
-
-
-def error_event(
-    code: str,
-    message: str,
-    *,
-    param: str | None = None,
-    event_id: str | None = None,
-    kind: str = "invalid_request_error",
-) -> Json:
-    """An ``error`` event; ``event_id`` is the client's event that it answers."""
-    error: Json = {"type": kind, "code": code, "message": message}
-    if param is not None:
-        error["param"] = param
-    if event_id is not None:
-        error["event_id"] = event_id
-    return _event("error", error=error)
-
-
-def status_event(rows: list[Json]) -> Json:
-    """``engine.status``: what runs where, and why."""
-    return _event("engine.status", data=rows)
-
-
-def _event(kind: str, **fields: object) -> Json:
-    return {"type": kind, "event_id": new_id("event"), **fields}
-
-
-def _error(error: PipelineError) -> Json:
-    return {"type": "server_error", "code": error.code, "message": error.message}
-
-
-def _object(detection: Detection) -> Json:
-    shown: Json = {
-        "kind": detection.kind,
-        "id": detection.id,
-        "box": [round(value, 4) for value in detection.box],
-        "score": round(detection.score, 3),
-    }
-    if detection.label:
-        shown["label"] = detection.label
-    return shown
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
 
 
 def _common_words(one: str, other: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pipelines.errors import listed
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.settings import ConversationSettings
-from server.dialects.realtime import Json, error_event
+from server.dialects.realtime_shapes import Json, error_event
 
 LARGEST_EVENT = 64 * 1024
 """Bytes; aiortc's data channels carry no larger message either."""

@@ -1,0 +1,93 @@
+"""The JSON shapes of the OpenAI Realtime (GA) events that need no memory of the session. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.errors import PipelineError
+from pipelines.ports import Detection
+from pipelines.voice.replies import new_id
+from pipelines.voice.settings import ConversationSettings
+
+Json = dict[str, Any]
+
+
+def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
+    """``session.created`` or ``session.updated`` with the settings in effect."""
+    turn = settings.turn
+    return server_event(
+        kind,
+        session={
+            "type": "realtime",
+            "object": "realtime.session",
+            "id": session_id,
+            "model": models["think"],
+            "instructions": settings.instructions,
+            "output_modalities": ["audio"],
+            "max_output_tokens": settings.max_tokens,
+            "audio": {
+                "input": {
+                    "transcription": {"model": models["listen"]},
+                    "turn_detection": {
+                        "type": turn.mode.value,
+                        "threshold": settings.segmenter.start_threshold,
+                        "prefix_padding_ms": milliseconds(turn.prefix_padding_seconds),
+                        "silence_duration_ms": milliseconds(turn.silence_seconds),
+                        "create_response": turn.create_response,
+                        "interrupt_response": turn.interrupt_response,
+                    },
+                },
+                "output": {"voice": settings.voice.voice or voice, "speed": settings.voice.speed},
+            },
+        },
+    )
+
+
+def error_event(
+    code: str,
+    message: str,
+    *,
+    param: str | None = None,
+    event_id: str | None = None,
+    kind: str = "invalid_request_error",
+) -> Json:
+    """An ``error`` event; ``event_id`` is the client's event that it answers."""
+    error: Json = {"type": kind, "code": code, "message": message}
+    if param is not None:
+        error["param"] = param
+    if event_id is not None:
+        error["event_id"] = event_id
+    return server_event("error", error=error)
+
+
+def status_event(rows: list[Json]) -> Json:
+    """``engine.status``: what runs where, and why."""
+    return server_event("engine.status", data=rows)
+
+
+def server_event(kind: str, **fields: object) -> Json:
+    """An event with an id of its own."""
+    return {"type": kind, "event_id": new_id("event"), **fields}
+
+
+def error_object(error: PipelineError) -> Json:
+    """A failure of ours inside another event."""
+    return {"type": "server_error", "code": error.code, "message": error.message}
+
+
+def seen_object(detection: Detection) -> Json:
+    """Something the camera shows, in ``vision.changed``."""
+    shown: Json = {
+        "kind": detection.kind,
+        "id": detection.id,
+        "box": [round(value, 4) for value in detection.box],
+        "score": round(detection.score, 3),
+    }
+    if detection.label:
+        shown["label"] = detection.label
+    return shown
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds."""
+    return round(seconds * 1000)
