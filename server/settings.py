@@ -109,8 +109,12 @@ class Settings(BaseSettings):
     """Who listens: ``auto``, ``pocketsphinx``, a speech-to-text model of the catalogue, or a folder with a Whisper."""
     language: str = ""
     """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
+    stt_task: Literal["transcribe", "translate"] = "transcribe"
+    """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
     chat_model: str = "auto"
     """Who thinks: ``auto``, ``scripted``, ``openai``, a chat model of the catalogue, or its folder."""
+    chat_quantization: Literal["8bit", "4bit"] | None = None
+    """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, ``espeak-ng``, or a text-to-speech model of the catalogue."""
     voice: str | None = None

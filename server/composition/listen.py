@@ -91,7 +91,7 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
     )
     language = parts.settings.language or ("en" if name.endswith(("-en", ".en")) else None)
     batch_wait = 0.003 if device == "cuda" else 0.0
-    settings = WhisperSettings(language=language)
+    settings = WhisperSettings(language=language, task=parts.settings.stt_task)
     engine = WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait)
     parts.workers.append(engine.worker)
     return engine, device, reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -116,8 +117,9 @@ def _plan(parts: Parts, name: str, folder: Path) -> tuple[Loadable[ChatModel], s
     threads = threads_for(STAGE, parts.cores)
     converted = (folder / "model.bin").exists()
     device, reason = parts.device_for("ctranslate2" if converted else "torch")
-    load = load_generator if converted else load_chat
-    precision = "int8" if converted else "bfloat16"
+    bits = parts.settings.chat_quantization
+    load: Callable[..., ChatModel] = load_generator if converted else partial(load_chat, quantization=bits)
+    precision = "int8" if converted else bits or "bfloat16"
     plan: Loadable[ChatModel] = Loadable(
         name,
         partial(load, folder, device, threads=threads),
