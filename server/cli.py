@@ -14,6 +14,8 @@ from rich.console import Console
 from pipelines.errors import PipelineError
 from server.models_cli import add_models, run_models
 from server.settings import Settings, SettingsError, load_settings
+from server.starter_cli import COMMANDS as STARTER
+from server.starter_cli import add_starter, run_starter
 
 _EPILOG = """\
 Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if options.command == "models":
             sys.exit(_models(options))
+        if options.command in STARTER:
+            sys.exit(run_starter(options, Console()))
         _run(_COMMANDS[options.command](options, console))
     except (SettingsError, PipelineError) as error:
         console.print(f"[red]visavis:[/red] {error}", highlight=False)
@@ -105,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_doctor(commands)
     add_models(commands)
+    add_starter(commands)
     return parser
 
 

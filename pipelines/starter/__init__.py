@@ -1,0 +1,1 @@
+"""Small models that the project trains itself and ships: a conversation before anything is downloaded."""

@@ -1,0 +1,213 @@
+"""The examination of the starter chat model, through the engine that serves it.
+
+Each probe of :mod:`pipelines.starter.heldout` is asked as it is written and, where that leaves it answerable, as the
+embedded recogniser might have heard it; scripted conversations of ten turns must keep their thread. An answer passes
+when it matches what its probe wants, has at most 25 words and ended by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from pipelines.engines.chat_local import ChatLimits, LocalChat
+from pipelines.engines.transformers_chat import load_chat
+from pipelines.models.residency import Kept
+from pipelines.ports import ChatRequest, Message, ToolCall, Usage
+from pipelines.starter.grammar import instructions
+from pipelines.starter.grammar_skills import now_line
+from pipelines.starter.heldout import Probe, probes
+from pipelines.starter.mishearing import mishear
+from pipelines.worker import session
+
+LONGEST_ANSWER = 25
+"""Words."""
+_MOST_TOKENS = 100
+_SEED = 2026
+
+
+@dataclass(slots=True)
+class Verdict:
+    """One probe's outcome."""
+
+    probe: Probe
+    said: str
+    """The last thing the user said, as it reached the model."""
+    answer: str
+    passed: bool
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found."""
+
+    clean: list[Verdict] = field(default_factory=list)
+    misheard: list[Verdict] = field(default_factory=list)
+    threads: list[bool] = field(default_factory=list)
+    """For each question of the ten-turn conversations that needs an earlier turn, whether it was answered."""
+    dialogues: list[bool] = field(default_factory=list)
+    """For each of these conversations, whether all of them were."""
+    first_token: list[float] = field(default_factory=list)
+    """Seconds to the first token of an answer."""
+    tokens_per_second: list[float] = field(default_factory=list)
+    longest: int = 0
+    """Words of the longest answer."""
+    empty: int = 0
+    endless: int = 0
+    """Answers that did not end within a hundred tokens."""
+
+
+class Examiner:
+    """Asks a model and judges it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._usage: list[Usage] = []
+        model = load_chat(folder, threads=1)
+        self._chat = LocalChat(Kept("starter", model), limits=ChatLimits(answers=1), on_usage=self._usage.append)
+        self._conversation = 0
+        self.report = Report()
+
+    async def run(self, chosen: Sequence[Probe] | None = None) -> Report:
+        """All probes, or ``chosen``, and the ten-turn conversations."""
+        wanted = probes() if chosen is None else chosen
+        rng = Random(_SEED)
+        for probe in wanted:
+            self.report.clean.append(await self._judge(probe, probe.said))
+        for probe in wanted:
+            if probe.misheard:
+                last = mishear(probe.said[-1], rng, rate=1.0)
+                self.report.misheard.append(await self._judge(probe, (*probe.said[:-1], last)))
+        if chosen is None:
+            for talk in conversations():
+                await self._follow(talk)
+        await self._chat.close()
+        return self.report
+
+    async def _judge(self, probe: Probe, said: Sequence[str]) -> Verdict:
+        answers = await self._converse(said, probe)
+        return Verdict(probe, said[-1], answers[-1], _passes(answers[-1], probe.good))
+
+    async def _follow(self, talk: Sequence[tuple[str, str]]) -> None:
+        answers = await self._converse([said for said, _ in talk], Probe("talk", (), ""))
+        results = [_passes(answer, good) for answer, (_, good) in zip(answers, talk, strict=True) if good]
+        self.report.threads += results
+        self.report.dialogues.append(all(results))
+
+    async def _converse(self, said: Sequence[str], probe: Probe) -> list[str]:
+        system = instructions() + (f" {now_line(probe.now)}" if probe.now else "")
+        messages = [Message("system", system)]
+        answers: list[str] = []
+        self._conversation += 1
+        session.set(f"examination-{self._conversation}")
+        for n, line in enumerate(said):
+            messages.append(Message("user", line))
+            scene = probe.scene if n == len(said) - 1 else ""
+            answer = await self._ask(ChatRequest(tuple(messages), scene, _MOST_TOKENS, probe.tools))
+            answers.append(answer)
+            messages.append(Message("assistant", answer))
+        return answers
+
+    async def _ask(self, request: ChatRequest) -> str:
+        began = first = time.perf_counter()
+        parts: list[str] = []
+        async for piece in self._chat.stream(request):
+            first = first if parts else time.perf_counter()
+            parts.append(_call(piece) if isinstance(piece, ToolCall) else piece)
+        ended, answer, used = time.perf_counter(), "".join(parts), self._usage[-1].answer
+        self.report.first_token.append(first - began)
+        if used > 4 and ended > first:
+            self.report.tokens_per_second.append((used - 1) / (ended - first))
+        self.report.longest = max(self.report.longest, len(answer.split()))
+        self.report.empty += not answer.strip()
+        self.report.endless += used >= _MOST_TOKENS
+        return answer
+
+
+def conversations() -> list[list[tuple[str, str]]]:
+    """Talks of ten turns: what is said, and what an answer that needs an earlier turn must match."""
+    from pipelines.starter.words import number
+
+    talks = []
+    names = "zelda bruno ingrid marlon yvette tobias freya dexter selma rufus".split()
+    for n, name in enumerate(names):
+        a, b, c = 2 + n % 5, 3 + n % 4, 1 + n % 3
+        talks.append(
+            [
+                ("hello visavis", ""),
+                (f"my name is {name}", name),
+                ("how are you", ""),
+                (f"what is {number(a)} plus {number(b)}", f"is {number(a + b)}\\."),
+                (f"and plus {number(c)}", f"is {number(a + b + c)}\\."),
+                ("tell me a joke", ""),
+                ("so what is my name then", name),
+                ("what do you see", "no camera"),
+                ("please tell me the last result again", number(a + b + c)),
+                ("please tell me what my name is", name),
+            ]
+        )
+    return talks
+
+
+def _passes(answer: str, good: str) -> bool:
+    if good.endswith("}"):
+        return answer == good
+    return bool(re.search(good, answer, re.IGNORECASE)) and 0 < len(answer.split()) <= LONGEST_ANSWER
+
+
+def _call(call: ToolCall) -> str:
+    return f"{call.name} {json.dumps(json.loads(call.arguments))}"
+
+
+def evaluate(folder: Path, chosen: Sequence[Probe] | None = None) -> Report:
+    """Examine the model in ``folder``. Blocking: about a minute on one core."""
+
+    async def examine() -> Report:
+        return await Examiner(folder).run(chosen)
+
+    return asyncio.run(examine())
+
+
+def table(report: Report) -> str:
+    """The report as the table of the model card (Markdown)."""
+    kinds = list(dict.fromkeys(verdict.probe.kind for verdict in report.clean))
+    rows = [(kind, _share(report.clean, kind), _share(report.misheard, kind)) for kind in kinds]
+    rows.append(("**all**", _share(report.clean), _share(report.misheard)))
+    lines = ["| questions | as written | as misheard |", "|---|---|---|"]
+    lines += [f"| {kind} | {clean} | {misheard} |" for kind, clean, misheard in rows]
+    lines += ["", "| | |", "|---|---|"]
+    if report.dialogues:
+        lines.append(f"| ten-turn conversations that kept their thread | {_of(report.dialogues)} |")
+        lines.append(f"| questions in them that need an earlier turn | {_of(report.threads)} |")
+    first, worst = sorted(report.first_token), max(report.first_token)
+    lines += [
+        f"| first token, median (p95, worst) | {1000 * median(first):.0f} ms "
+        f"({1000 * first[int(0.95 * (len(first) - 1))]:.0f} ms, {1000 * worst:.0f} ms) |",
+        f"| tokens per second, median | {median(report.tokens_per_second):.0f} |",
+        f"| longest answer | {report.longest} words |",
+        f"| empty, endless answers | {report.empty}, {report.endless} |",
+    ]
+    return "\n".join(lines)
+
+
+def failures(report: Report) -> list[str]:
+    """One line for each answer that did not pass."""
+    wrong = [
+        (how, v) for how, all_ in (("", report.clean), ("misheard ", report.misheard)) for v in all_ if not v.passed
+    ]
+    return [f"{how}{v.probe.kind}: {v.said!r} -> {v.answer!r} (wanted {v.probe.good})" for how, v in wrong]
+
+
+def _share(verdicts: Iterable[Verdict], kind: str | None = None) -> str:
+    chosen = [verdict.passed for verdict in verdicts if kind is None or verdict.probe.kind == kind]
+    return _of(chosen) if chosen else ""
+
+
+def _of(results: Sequence[bool]) -> str:
+    return f"{sum(results)} of {len(results)} ({100 * sum(results) / max(1, len(results)):.0f} %)"

@@ -1,0 +1,181 @@
+"""Synthetic conversations for the starter chat model. Pure: a seed gives the same conversations everywhere.
+
+A conversation has instructions (those of the built-in pipeline, others, or none), a camera or not, tools or not, and
+up to a dozen turns of the intents in :data:`INTENTS`. As in a real request, only the newest message of the user
+carries the camera line, so the camera is asked about in the last turn; earlier answers about it are there to be
+remembered, not to be learned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from random import Random
+
+import yaml
+
+from pipelines.ports import ChatRequest, Message, ToolCall
+from pipelines.starter import grammar_memory as memory
+from pipelines.starter import grammar_scene as scenes
+from pipelines.starter import grammar_skills as skills
+from pipelines.starter import grammar_talk as talk
+from pipelines.starter import grammar_tools as tools
+from pipelines.starter.state import Speak, State, Turn
+from pipelines.starter.words import any_word
+
+INTENTS: dict[Speak, float] = {
+    talk.greeting: 2, talk.farewell: 1.5, talk.thanks: 1.5, talk.how_are_you: 1.5, talk.about: 2, talk.skills: 2,
+    talk.hear: 1, talk.mood: 1.5, talk.likes: 1.5, talk.acknowledgement: 1, talk.praise: 1, talk.insult: 1,
+    talk.sorry: 0.5, talk.stop: 0.7, talk.joke: 2, talk.riddle: 1, talk.sounds: 0.5, talk.fallback: 7, talk.noise: 0.7,
+    skills.sum_: 14, skills.follow_up: 8, skills.last_sum: 1.5, skills.count: 5, skills.next_number: 2,
+    skills.time: 2, skills.date: 4, skills.calendar: 3, skills.spell: 7, skills.repeat: 4, skills.opposite: 3,
+    skills.colour: 2, memory.tell_name: 4, memory.ask_name: 5, memory.tell_fact: 2, memory.ask_fact: 2,
+    memory.say_again: 2, memory.what_i_said: 1, memory.what_you_saw: 1.5, memory.lost: 0.3, scenes.see: 2.5,
+    scenes.people: 2, scenes.alone: 0.7, scenes.hand: 2, scenes.facing: 1.5, scenes.thing: 1.5, scenes.looks: 1.5,
+    tools.get_time: 1.5, tools.set_timer: 1.5, tools.stop: 0.7, tools.mute_camera: 1.2,
+}  # fmt: skip
+"""What may be said, and how often."""
+_SCENE_INTENTS: dict[Speak, float] = {scenes.see: 4.0, scenes.people: 3.0, scenes.alone: 1.0, scenes.hand: 4.0,
+                                     scenes.facing: 2.0, scenes.thing: 2.0, scenes.looks: 1.0}  # fmt: skip
+_INSTRUCTIONS = (
+    "You are visavis, a friendly assistant.",
+    "You are a helpful assistant.",
+    "Answer in one or two short sentences.",
+    "You are visavis, a friendly assistant in a spoken conversation. Answer in one short sentence.",
+)
+_BEFORE = (
+    "so", "so", "okay", "okay so", "now", "and now", "well", "um", "oh", "hey", "please", "please", "i want you to",
+    "would you please", "let me ask you", "listen", "i have a question", "all right", "tell me please", "visavis",
+)  # fmt: skip
+_AFTER = (
+    "then",
+    "then",
+    "please",
+    "now",
+    "again",
+    "for me",
+    "my friend",
+    "if you can",
+    "do you think",
+    "today",
+    "right now",
+)
+"""What people put around anything they say."""
+
+Mishear = Callable[[str, Random], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """One conversation as messages. ``learned`` are the indexes of the messages that are learned from."""
+
+    request: ChatRequest
+    learned: frozenset[int]
+    intents: tuple[str, ...]
+
+
+@cache
+def instructions() -> str:
+    """The instructions of the built-in pipeline."""
+    text = files("pipelines.definitions").joinpath("voice-assistant.yaml").read_text(encoding="utf-8")
+    stages = yaml.safe_load(text)["pipelines"][0]["stages"]
+    return str(next(stage for stage in stages if stage["id"] == "think")["parameters"]["instructions"])
+
+
+def dialogue(rng: Random, mishear: Mishear | None = None) -> Dialogue:
+    """The next conversation of ``rng``; ``mishear`` corrupts some of what the user says."""
+    state = State(rng)
+    if rng.random() < 0.35:
+        state.now = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60))
+    if rng.random() < 0.2:
+        names = [tool.name for tool in tools.TOOLS]
+        state.tools = tuple(name for name in names if rng.random() < 0.8)
+    camera = rng.random() < 0.5
+    wanted = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 10, 12])
+    for n in range(wanted):
+        last = n == wanted - 1
+        state.scene = scenes.scene(rng) if camera else ""
+        table = _SCENE_INTENTS if camera and last and rng.random() < 0.6 else INTENTS
+        turn = _styled(rng, _next(state, table))
+        state.turns.append(turn)
+    return _as_messages(state, camera, mishear)
+
+
+def drill(rng: Random) -> Dialogue:
+    """A conversation of copying alone: from these a model learns it soonest."""
+    words = " ".join(any_word(rng) for _ in range(rng.randint(2, 7)))
+    asked = f"{rng.choice(['say', 'repeat', 'repeat after me'])} {words}"
+    messages = (Message("user", asked), Message("assistant", f"{words.capitalize()}."))
+    return Dialogue(ChatRequest(messages), frozenset({1}), ("repeat",))
+
+
+def _next(state: State, table: Mapping[Speak, float]) -> Turn:
+    while True:
+        speak = state.rng.choices(list(table), list(table.values()))[0]
+        turn = speak(state)
+        if turn is not None:
+            return turn
+
+
+def _styled(rng: Random, turn: Turn) -> Turn:
+    """What the user said in the hand of a recogniser: bare words, or a sentence with its signs."""
+    user, dice = turn.user, rng.random()
+    if dice < 0.25:
+        user = f"{rng.choice(_BEFORE)} {user}"
+    elif dice < 0.4 and not turn.keep:
+        user = f"{user} {rng.choice(_AFTER)}"
+    if rng.random() < 0.6:
+        return replace(turn, user=user.lower())
+    user = user[0].upper() + user[1:]
+    user = " ".join("I" + word[1:] if word.split("'")[0] == "i" else word for word in user.split())
+    asks = user.split()[0].lower() in (
+        "what", "what's", "who", "who's", "how", "which", "where", "when", "why", "is", "are", "am", "do", "does",
+        "did", "can", "could", "have", "has", "will", "should", "was",
+    )  # fmt: skip
+    return replace(turn, user=user + ("?" if asks else rng.choice([".", ".", "!", ""])))
+
+
+def _as_messages(state: State, camera: bool, mishear: Mishear | None) -> Dialogue:
+    rng = state.rng
+    messages: list[Message] = []
+    learned: set[int] = set()
+    system = rng.choices([instructions(), rng.choice(_INSTRUCTIONS), ""], [0.5, 0.2, 0.3])[0]
+    if state.now is not None:
+        system = f"{system} {skills.now_line(state.now)}".strip()
+    if system:
+        messages.append(Message("system", system))
+    for n, turn in enumerate(state.turns):
+        last = n == len(state.turns) - 1
+        user = turn.user
+        following = state.turns[n + 1].intent if not last else ""
+        keep = turn.keep or following == "what I said"
+        if mishear is not None and not keep and rng.random() < 0.5:
+            user = mishear(user, rng)
+        if rng.random() < 0.03 and not keep:
+            user = f"{rng.choice(['hello', 'um', 'hey', 'visavis', 'well', 'so'])}\n{user}"
+        messages.append(Message("user", user))
+        learns = last or not (turn.seen and camera)
+        if turn.call is not None:
+            call = ToolCall(f"call_{n}", turn.call.name, _json(turn.call.arguments))
+            learned.add(len(messages))
+            messages.append(Message("assistant", "", tool_calls=(call,)))
+            messages.append(Message("tool", turn.call.result, tool_call_id=call.id))
+        answer = turn.answer
+        if not last and rng.random() < 0.06 and following not in ("say again", "what you saw", "last sum", "sum"):
+            words = answer.split()
+            answer, learns = f"{' '.join(words[: rng.randint(1, len(words))])} —", False
+        if learns:
+            learned.add(len(messages))
+        messages.append(Message("assistant", answer))
+    offered = tuple(tool for tool in tools.TOOLS if tool.name in state.tools)
+    scene = state.scene if camera else ""
+    request = ChatRequest(tuple(messages), tools=offered, scene=scene)
+    return Dialogue(request, frozenset(learned), tuple(turn.intent for turn in state.turns))
+
+
+def _json(arguments: object) -> str:
+    return json.dumps(arguments)

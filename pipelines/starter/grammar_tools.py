@@ -1,0 +1,76 @@
+"""Calls of the tools that the model knows, and what is said where they are not offered. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipelines.ports import Tool
+from pipelines.starter.grammar_skills import clock
+from pipelines.starter.state import Call, State, Turn
+from pipelines.starter.words import number
+
+TOOLS = (
+    Tool("get_time", "The time of day."),
+    Tool(
+        "set_timer",
+        "Start a timer.",
+        {"type": "object", "properties": {"seconds": {"type": "integer"}}, "required": ["seconds"]},
+    ),
+    Tool("stop", "End the conversation."),
+    Tool("mute_camera", "Turn the camera off."),
+)
+"""Tools in the form in which a request offers them; ``get_time`` answers with a time, the others with ``ok``."""
+_TIMERS = (*((n, "minute") for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30)),
+           *((n, "second") for n in (5, 10, 15, 20, 30, 40, 45, 50, 60)), (1, "hour"), (2, "hour"))  # fmt: skip
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+
+def get_time(s: State) -> Turn | None:
+    if "get_time" not in s.tools:
+        return None
+    user = s.say(
+        "(hey |please |okay |)(what time is it|what's the time|what is the time)( now| please||)",
+        "(tell me|can you tell me|could you tell me|do you know) (the time|what time it is)( please| now||)",
+    )
+    then = clock(s.now or datetime(2026, 1, 1, s.rng.randrange(24), s.rng.randrange(60)))
+    return Turn("get_time", user, f"It is {then}", Call("get_time", {}, then))
+
+
+def set_timer(s: State) -> Turn:
+    n, unit = s.rng.choice(_TIMERS)
+    length = f"{number(n)} {unit}{'s' if n > 1 else ''}"
+    user = s.say(
+        "(please |can you |could you |)(set|start|make) (a|the|me a) timer (for|of|to) {t}( please||)",
+        "(set|start) a {u} timer",
+        "(wake me|remind me|tell me|call me) in {t}",
+        "timer (for |){t}",
+        t=length.replace("-", s.rng.choice("- ")),
+        u=f"{number(n)} {unit}",
+    )
+    if "set_timer" not in s.tools:
+        return Turn("no tool", user, "I cannot set a timer here.")
+    return Turn(
+        "set_timer", user, f"Your timer runs for {length}.", Call("set_timer", {"seconds": n * _SECONDS[unit]}, "ok")
+    )
+
+
+def stop(s: State) -> Turn | None:
+    if "stop" not in s.tools:
+        return None
+    user = s.say(
+        "(please |)(end|stop|finish) (the|this|our) (conversation|call|session|talk)( now| please||)",
+        "(hang up|end it here|close the session)( now| please||)",
+    )
+    return Turn("stop tool", user, "Goodbye!", Call("stop", {}, "ok"))
+
+
+def mute_camera(s: State) -> Turn:
+    user = s.say(
+        "(please |can you |could you |)(turn off|switch off|mute|disable|stop|close) (the|"
+        "my) (camera|video)( please| now||)",
+        "(turn|switch) (the|my) (camera|video) off( please| now||)",
+        "(i want no camera|don't look at me|stop watching me|camera off)( please||)",
+    )
+    if "mute_camera" not in s.tools:
+        return Turn("no tool", user, "I cannot turn the camera off here.")
+    return Turn("mute_camera", user, "The camera is off.", Call("mute_camera", {}, "ok"))

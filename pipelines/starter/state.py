@@ -1,0 +1,61 @@
+"""What a synthetic conversation knows at one moment, and what one of its turns is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+
+from pipelines.starter.words import expand
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call and what came back."""
+
+    name: str
+    arguments: Mapping[str, object]
+    result: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """What the user said and what is to be answered."""
+
+    intent: str
+    user: str
+    answer: str
+    call: Call | None = None
+    """Made before the answer."""
+    keep: bool = False
+    """The words of the user must stay as they are: the answer copies them."""
+    seen: bool = False
+    """The answer rests on the camera line."""
+
+
+@dataclass(slots=True)
+class State:
+    """The conversation so far."""
+
+    rng: Random
+    scene: str = ""
+    """What the camera shows now; empty without a camera."""
+    now: datetime | None = None
+    tools: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the user told: ``name``, ``colour``, ``place``, ``pet``."""
+    total: int | None = None
+    """Result of the last sum."""
+    saw: str = ""
+    """The scene that was last told."""
+    jokes: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+    def say(self, *patterns: str, **slots: str) -> str:
+        """One of ``patterns``, expanded, with ``slots`` filled in."""
+        return expand(self.rng.choice(patterns), self.rng).format(**slots)
+
+
+Speak = Callable[[State], Turn | None]
+"""Adds to the conversation; ``None`` where that would make no sense now."""

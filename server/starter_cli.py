@@ -1,0 +1,88 @@
+"""``visavis train-starter`` and ``visavis evaluate``: making and examining a small chat model of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+if TYPE_CHECKING:
+    from pipelines.starter.train import Progress, Trainer
+
+COMMANDS = ("train-starter", "evaluate")
+
+
+def add_starter(commands: Any) -> None:
+    """The arguments."""
+    train = commands.add_parser(
+        "train-starter",
+        help="train a small chat model from nothing",
+        description="Train a starter model from nothing, on data that is made while it trains. Ctrl-C keeps the last "
+        "checkpoint; --resume goes on from it.",
+    )
+    train.add_argument("model", choices=["chat"])
+    length = train.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes", type=float, metavar="N", help="train about so long (default: as many steps as needed)"
+    )
+    length.add_argument("--steps", type=int, metavar="N", help="train so many steps: gives the same model each time")
+    train.add_argument("--out", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    train.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU (default %(default)s)")
+    train.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda")
+    train.add_argument("--compile", action="store_true", help="fuse operations (faster; needs a C++ compiler)")
+    examine = commands.add_parser(
+        "evaluate",
+        help="examine a model that was trained so",
+        description="Ask the starter chat model the held-out questions and print a table of how it did.",
+    )
+    examine.add_argument("what", choices=["starter"])
+    examine.add_argument("--model", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
+    examine.add_argument("--failures", action="store_true", help="print each answer that did not pass")
+
+
+def run_starter(options: argparse.Namespace, console: Console) -> int:
+    """Do it and return the exit status. Blocks. Raises :class:`~pipelines.errors.ModelError`."""
+    return _train(options, console) if options.command == "train-starter" else _evaluate(options, console)
+
+
+def _train(options: argparse.Namespace, console: Console) -> int:
+    trainer = _trainer(options)
+
+    def tell(progress: Progress) -> None:
+        console.print(
+            f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, "
+            f"{progress.tokens_per_second:.0f} tokens/s",
+            highlight=False,
+        )
+
+    trainer.run(tell)
+    console.print(f"the model is in {options.out}", highlight=False)
+    return 0
+
+
+def _trainer(options: argparse.Namespace) -> Trainer:
+    from pipelines.starter.train import Trainer, Training, resume, steps_in
+
+    machine = {"threads": options.threads, "device": options.device, "compile": options.compile}
+    if options.resume:
+        return resume(options.out, **machine, **({"steps": options.steps} if options.steps else {}))
+    training = Training(seed=options.seed, **machine)
+    steps = options.steps or (
+        steps_in(60 * options.minutes, training, options.out) if options.minutes else training.steps
+    )
+    return Trainer(Training(steps=steps, seed=options.seed, **machine), options.out)
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    from pipelines.starter.evaluate import evaluate, failures, table
+
+    report = evaluate(options.model)
+    console.print(Markdown(table(report)) if console.is_terminal else table(report))
+    for line in failures(report) if options.failures else ():
+        console.print(line, highlight=False, markup=False)
+    return 0
