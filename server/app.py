@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ from server.registry import Registry
 from server.settings import Settings
 from server.signaling import REGISTRY, SETTINGS, post_offer
 from server.stores import model_store
+
+log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
 LARGEST_BODY = 1 << 20
@@ -98,11 +101,19 @@ async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(engines.residency.run(worker), name="residency"),
         asyncio.create_task(engines.improve(tell), name="improve"),
     ]
+    for task in tasks:
+        task.add_done_callback(_tell_defect)
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     worker.close()
+
+
+def _tell_defect(task: asyncio.Task[None]) -> None:
+    """The engines that are there go on, but a defect in the upkeep must not pass unseen until the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the task %s has failed", task.get_name(), exc_info=error)
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:

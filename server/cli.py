@@ -126,7 +126,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--profile",
         choices=["auto", "embedded", "bench"],
-        help="auto: the best engines present (default). embedded: no model server. "
+        help="auto: the best engines present (default). embedded: no model server and no downloads of models. "
         "bench: stubs and a test tone, for measuring only",
     )
     serve.add_argument(

@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535)
     """TCP port; 0 takes a free one."""
     profile: Profile = "auto"
-    """``auto``: the best engines present. ``embedded``: only those that need no model server. ``bench``: instant
-    stubs and a tone, to measure the media path."""
+    """``auto``: the best engines present. ``embedded``: only those that need no server and no model of their own.
+    ``bench``: instant stubs and a tone, to measure the media path."""
     api_key: SecretStr | None = None
     """When set, every endpoint but the page and ``/healthz`` needs it as a bearer token."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()

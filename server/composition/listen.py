@@ -34,7 +34,7 @@ async def listen(parts: Parts) -> SpeechToText:
     embedded = PocketSphinxRecognizer(processes=parts.settings.stt_processes)
     if whisper is None:
         await embedded.warm()
-        ok = parts.settings.language in ENGLISH
+        ok = parts.settings.language in ENGLISH and word in ("auto", EMBEDDED)
         reason = why(parts.stage("audio_to_text"), word, "embedded English recogniser; needs no download")
         parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", ok=ok)
     engines: list[SpeechToText] = [embedded] if whisper is None else [whisper, embedded]
@@ -51,8 +51,8 @@ async def _better(parts: Parts, ladder: FallbackRecognizer) -> None:
     if not wanted:
         return
     files = await parts.fetch(wanted[0])
-    engine, device, reason = await asyncio.to_thread(build, parts, files.id, files.path)
-    await engine.warm()
+    engine, device, reason = await parts.aside(build, parts, files.id, files.path)
+    await _warmed(parts, engine)
     ladder.prefer(engine)
     parts.choices.replace(STAGE, engine.name, f"from {files.origin}; {reason}; {EMBEDDED} stands by", device=device)
 
@@ -70,7 +70,7 @@ async def _whisper(parts: Parts, word: str) -> tuple[WhisperRecognizer | None, s
     name, folder, origin = found
     try:
         engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
-        await engine.warm()
+        await _warmed(parts, engine)
     except PipelineError as error:
         return None, f"; {name} cannot be used: {error.message}"
     parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {EMBEDDED} stands by", device=device)
@@ -92,9 +92,17 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
     language = parts.settings.language or ("en" if name.endswith(("-en", ".en")) else None)
     batch_wait = 0.003 if device == "cuda" else 0.0
     settings = WhisperSettings(language=language, task=parts.settings.stt_task)
-    engine = WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait)
+    return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
+
+
+async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
+    """Load the engine's model; one that cannot be loaded leaves no thread behind. Raises :class:`PipelineError`."""
+    try:
+        await engine.warm()
+    except BaseException:
+        await engine.close()
+        raise
     parts.workers.append(engine.worker)
-    return engine, device, reason
 
 
 def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:

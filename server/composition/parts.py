@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from media.clock import Clock, MonotonicClock
 from pipelines.devices import Devices, choose_device, survey
@@ -23,6 +23,9 @@ from server.settings import Settings
 from server.stores import model_store
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
 
@@ -135,9 +138,13 @@ class Parts:
 
     async def fetch(self, model_id: str) -> ModelFiles:
         """A model of the catalogue, downloaded if need be. Raises :class:`ModelError`."""
+        return await self.aside(self.store.ensure, model_id, self.say)
+
+    async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what takes long on a thread of its own while the server serves: asyncio's threads are for codecs."""
         worker = Worker("models")
         try:
-            return await worker.run(self.store.ensure, model_id, self.say)
+            return await worker.run(function, *args, **kwargs)
         finally:
             worker.close()
 

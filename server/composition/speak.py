@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 import zlib
@@ -59,7 +58,7 @@ async def _better(parts: Parts, ladder: FallbackVoice) -> None:
     if not free:  # a voice with a licence of its own is fetched by whoever has read that
         return
     files = await parts.fetch(free[0])
-    engine, reason, device = await asyncio.to_thread(_built, parts, {files.id: files})
+    engine, reason, device = await parts.aside(_built, parts, {files.id: files})
     ladder.prefer(engine)
     parts.choices.replace(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)
 

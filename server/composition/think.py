@@ -40,7 +40,7 @@ async def think(parts: Parts) -> LanguageModel:
     rungs: list[tuple[LanguageModel, str, str]] = []
     reasons: list[str] = []
     if word == SCRIPTED or (word == "auto" and parts.embedded_only):
-        reasons.append("the pipeline names it" if word == SCRIPTED else "profile embedded")
+        reasons.append("asked for" if word == SCRIPTED else "profile embedded")
     else:
         if word in ("auto", "openai"):
             served, reason = await _served(parts)

@@ -13,7 +13,7 @@ from pipelines.engines.chat_template import ChatTemplate, load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.ports import ChatRequest, Message
 from pipelines.starter import tokens
-from pipelines.starter.evaluate import evaluate, failures, table
+from pipelines.starter.evaluate import _passes, evaluate, failures, table
 from pipelines.starter.grammar import Dialogue, dialogue
 from pipelines.starter.heldout import Probe
 from pipelines.starter.train import Trainer, Training, resume
@@ -74,7 +74,7 @@ def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
         resume(tmp_path)
 
 
-def test_the_examination_tells_right_from_wrong(folder: Path, tmp_path: Path) -> None:
+def test_an_examination_tells_what_was_wrong(folder: Path, tmp_path: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     trainer = Trainer(_TINY, tmp_path)
@@ -84,6 +84,13 @@ def test_the_examination_tells_right_from_wrong(folder: Path, tmp_path: Path) ->
     assert [verdict.passed for verdict in report.clean] == [False]
     assert "| bad | 0 of 1 (0 %) |" in table(report)
     assert any(line.startswith("bad: 'hello' -> ") for line in failures(report))
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
+)
+def test_right_is_told_from_wrong(answer: str, passes: bool) -> None:
+    assert _passes(answer, "hello|hi") is passes
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
