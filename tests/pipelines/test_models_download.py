@@ -225,42 +225,43 @@ from pipelines.models import catalogue
 from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub
 from pipelines.models.store import ModelStore
-root, url, catalogue_file = sys.argv[1:]
+root, url, catalogue_file = sys.argv[1:4]
 downloader = Downloader()
 hub = Hub(downloader, endpoint=url, token="secret", cache=Path(root) / "cache")
 store = ModelStore(Path(root) / "store", catalogue=catalogue.load(Path(catalogue_file)), downloader=downloader, hub=hub)
-print(store.ensure("tiny", lambda line: print(line, flush=True)).version)
+
+def report(progress):
+    if progress.done >= 1_000_000:
+        print("a million bytes are here", flush=True)
+
+tell = report if sys.argv[4:] else None
+print(store.ensure("tiny", lambda line: print(line, flush=True), tell).version)
 """
 
 
-def start_pull(tmp_path: Path, server: FileServer) -> subprocess.Popen[str]:
+def start_pull(tmp_path: Path, server: FileServer, *flags: str) -> subprocess.Popen[str]:
     catalogue = tmp_path / "catalogue.yaml"
     catalogue.write_text(json.dumps({"models": [FOLDER]}))
-    command = [sys.executable, "-c", PULL, str(tmp_path), server.url, str(catalogue)]
+    command = [sys.executable, "-c", PULL, str(tmp_path), server.url, str(catalogue), *flags]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
 
 
 def test_a_download_whose_process_was_killed_is_resumed(tmp_path: Path, server: FileServer) -> None:
-    halfway, killed = threading.Event(), threading.Event()
-
-    def hang(path: str) -> None:
-        halfway.set()
-        killed.wait(30)
-
-    server.cuts[WEIGHTS_PATH], server.half_sent = [1_500_000], hang
-    process = start_pull(tmp_path, server)
+    killed = threading.Event()
+    server.cuts[WEIGHTS_PATH], server.half_sent = [1_500_000], lambda path: killed.wait(30)
+    process = start_pull(tmp_path, server, "report")
+    assert process.stdout is not None
     try:
-        assert halfway.wait(30)
-        (part,) = (tmp_path / "store" / "parts" / "tiny").glob("*.part")
-        while part.stat().st_size < 1_000_000:
-            assert process.poll() is None
+        assert any(line.startswith("a million bytes") for line in process.stdout)
     finally:
         process.kill()
         process.communicate()
         killed.set()
+    (part,) = (tmp_path / "store" / "parts" / "tiny").glob("*.part")
     here = part.stat().st_size
+    assert here > 900_000
     assert make_store(tmp_path, server.url).ensure("tiny").files["model.bin"].read_bytes() == WEIGHTS
     assert server.asked[-1] == (WEIGHTS_PATH, f"bytes={here}-")
 
