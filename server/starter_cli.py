@@ -1,4 +1,4 @@
-"""``visavis train-starter`` and ``visavis evaluate``: making and examining a small chat model of one's own."""
+"""``visavis train-starter`` and ``visavis evaluate``: making and examining small models of one's own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 if TYPE_CHECKING:
+    from pipelines.starter.speech_train import SpeechProgress, SpeechTrainer
     from pipelines.starter.train import Progress, Trainer
 
 COMMANDS = ("train-starter", "evaluate")
@@ -19,17 +20,17 @@ def add_starter(commands: Any) -> None:
     """The arguments."""
     train = commands.add_parser(
         "train-starter",
-        help="train a small chat model from nothing",
+        help="train a small chat model or a small Whisper from nothing",
         description="Train a starter model from nothing, on data that is made while it trains. Ctrl-C keeps the last "
         "checkpoint; --resume goes on from it.",
     )
-    train.add_argument("model", choices=["chat"])
+    train.add_argument("model", choices=["chat", "whisper"])
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--minutes", type=float, metavar="N", help="train about so long (default: as many steps as needed)"
     )
     length.add_argument("--steps", type=int, metavar="N", help="train so many steps: gives the same model each time")
-    train.add_argument("--out", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
+    train.add_argument("--out", type=Path, metavar="DIR", help="default starter-chat or starter-whisper")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     train.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
     train.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU (default %(default)s)")
@@ -38,10 +39,13 @@ def add_starter(commands: Any) -> None:
     examine = commands.add_parser(
         "evaluate",
         help="examine a model that was trained so",
-        description="Ask the starter chat model the held-out questions and print a table of how it did.",
+        description="Ask the starter chat model the held-out questions, let the starter Whisper hear held-out sentences, "
+        "and print tables of how they did.",
     )
     examine.add_argument("what", choices=["starter"])
+    examine.add_argument("only", nargs="?", choices=["chat", "whisper"], help="one of the two (default: both)")
     examine.add_argument("--model", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
+    examine.add_argument("--whisper", type=Path, metavar="DIR", help="default: the one that ships")
     examine.add_argument("--failures", action="store_true", help="print each answer that did not pass")
 
 
@@ -51,7 +55,11 @@ def run_starter(options: argparse.Namespace, console: Console) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> int:
-    trainer = _trainer(options)
+    options.out = options.out or Path(f"starter-{options.model}")
+    if options.model == "whisper":
+        _speech_trainer(options).run(lambda progress: console.print(_heard(progress), highlight=False))
+        console.print(f"the model is in {options.out / 'model'}", highlight=False)
+        return 0
 
     def tell(progress: Progress) -> None:
         console.print(
@@ -60,9 +68,16 @@ def _train(options: argparse.Namespace, console: Console) -> int:
             highlight=False,
         )
 
-    trainer.run(tell)
+    _trainer(options).run(tell)
     console.print(f"the model is in {options.out}", highlight=False)
     return 0
+
+
+def _heard(progress: SpeechProgress) -> str:
+    return (
+        f"step {progress.step} of {progress.steps}: loss {progress.text:.3f}, of sounds {progress.sounds:.3f}, "
+        f"of places {progress.places:.3f}, {progress.seconds_per_step:.2f} s per step"
+    )
 
 
 def _trainer(options: argparse.Namespace) -> Trainer:
@@ -78,11 +93,35 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     return Trainer(Training(steps=steps, seed=options.seed, **machine), options.out)
 
 
-def _evaluate(options: argparse.Namespace, console: Console) -> int:
-    from pipelines.starter.evaluate import evaluate, failures, table
+def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
+    from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, resume, steps_in
 
-    report = evaluate(options.model)
-    console.print(Markdown(table(report)) if console.is_terminal else table(report))
-    for line in failures(report) if options.failures else ():
+    machine = {"threads": options.threads, "device": options.device}
+    if options.resume:
+        return resume(options.out, **machine, **({"steps": options.steps} if options.steps else {}))
+    training = SpeechTraining(seed=options.seed, **machine)
+    steps = options.steps or (
+        steps_in(60 * options.minutes, training, options.out) if options.minutes else training.steps
+    )
+    return SpeechTrainer(SpeechTraining(steps=steps, seed=options.seed, **machine), options.out)
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    tables, wrong = [], []
+    if options.only != "whisper":
+        from pipelines.starter.evaluate import evaluate, failures, table
+
+        report = evaluate(options.model)
+        tables.append(table(report))
+        wrong += failures(report)
+    if options.only != "chat":
+        from pipelines.starter.speech_evaluate import evaluate_speech, speech_table
+
+        heard = evaluate_speech(options.whisper)
+        tables.append(speech_table(heard))
+        wrong += heard.failures
+    text = "\n\n".join(tables)
+    console.print(Markdown(text) if console.is_terminal else text)
+    for line in wrong if options.failures else ():
         console.print(line, highlight=False, markup=False)
     return 0

@@ -58,8 +58,8 @@ class EspeakVoice:
     voices = tuple(_VOICES)
 
     def __init__(self) -> None:
-        with _TURN:
-            self._library = _load()
+        with TURN:
+            self._library = load_library()
         self.rate = self._library.rate
         self._worker = Worker(self.name)
 
@@ -85,7 +85,7 @@ class EspeakVoice:
     def _speak(self, text: str, voice: _Voice, pace: int, stop: threading.Event) -> Iterator[Speech]:
         offset = 0.0
         for part in parts(text):
-            with _TURN:
+            with TURN:
                 samples, marks = self._library.synthesize(part, voice, pace, stop)
             if stop.is_set():
                 return
@@ -101,7 +101,7 @@ class EspeakVoice:
 
 # ------------------------------------------------------------------------------------------------- the library
 
-_TURN = threading.Lock()
+TURN = threading.Lock()
 """Held by whoever uses the library."""
 
 
@@ -118,8 +118,9 @@ class _Event(ctypes.Structure):
     )
 
 
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: espeak_Synth returns when all was handed to the callback
+_PHONEME_EVENTS = 1  # espeakINITIALIZE_PHONEME_EVENTS: for those who ask the library itself
 _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: missing data must not end the server
 _UTF8 = 1
 _POS_CHARACTER = 1
@@ -131,12 +132,12 @@ class _Library:
     """The C functions. Not thread safe."""
 
     def __init__(self, library: Any, data_path: str) -> None:
-        self._library = library
+        self.functions = library
         library.espeak_Synth.argtypes = [
             *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
             *(ctypes.c_void_p, ctypes.c_void_p),
         ]
-        self.rate: int = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT)
+        self.rate: int = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT | _PHONEME_EVENTS)
         """Hertz."""
         if self.rate <= 0:
             raise SpeakError("tts_broken", f"espeak-ng found no usable data in {data_path}")
@@ -156,8 +157,8 @@ class _Library:
                 n += 1
             return int(stop.is_set())
 
-        callback = _CALLBACK(take)
-        espeak = self._library
+        callback = CALLBACK(take)
+        espeak = self.functions
         espeak.espeak_SetSynthCallback(callback)
         if espeak.espeak_SetVoiceByName(voice.espeak_name.encode()) != 0:
             raise SpeakError("tts_broken", f"espeak-ng has no voice {voice.espeak_name}")
@@ -170,7 +171,7 @@ class _Library:
 
 
 @cache
-def _load() -> _Library:
+def load_library() -> _Library:
     """The library, initialised once per process."""
     if find_spec("espeakng_loader") is None:
         raise SpeakError("tts_missing", "the embedded voice needs the package espeakng-loader, which is not installed")

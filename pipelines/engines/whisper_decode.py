@@ -115,7 +115,7 @@ class WhisperDecoder:
         said = whisper.generate(encoded, self._task, languages, previous, most=most, may_repeat=may_repeat)
         words: Sequence[tuple[WordTiming, ...] | None] = [None] * len(jobs)
         if self._word_timestamps and any(request.final for request in requests) and not self._is_pointless(jobs):
-            words = whisper.align(encoded, self._task, languages, said, [len(request.samples) for request in requests])
+            words = whisper.align(encoded, self._task, languages, said, [request.samples for request in requests])
         return [
             Decoded(one, language, frames, timings)
             for one, language, timings in zip(said, languages, words, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Samples
-from pipelines.engines.whisper_windows import HOP, Said, compression
+from pipelines.engines.whisper_windows import HOP, Said, compression, onset
 from pipelines.errors import ListenError, ModelError
 from pipelines.ports import VAD_RATE, WordTiming
 
@@ -29,6 +29,8 @@ _POSITIONS = 448
 _BEFORE = "\"'“¿([{-"
 _AFTER = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word after it, and before it."""
+_SHORTEST_WORD = 0.05
+"""Seconds."""
 _SILENCE = -1.5
 """The log-mel value of digital silence, as Whisper normalises it."""
 
@@ -108,12 +110,12 @@ class Whisper:
         return said
 
     def align(
-        self, encoded: Any, task: str, languages: Sequence[str], said: Sequence[Said], samples: Sequence[int]
+        self, encoded: Any, task: str, languages: Sequence[str], said: Sequence[Said], samples: Sequence[Samples]
     ) -> list[tuple[WordTiming, ...]]:
-        """When each word of each window was said, from the decoder's attention; ``samples`` are their lengths."""
+        """When each word of each window was said, from the decoder's attention; ``samples`` are the windows' sound."""
         from faster_whisper.transcribe import merge_punctuations
 
-        frames = [min(2 * int(encoded.shape[1]), -(-length // HOP)) for length in samples]
+        frames = [min(2 * int(encoded.shape[1]), -(-len(sound) // HOP)) for sound in samples]
         aligned: list[tuple[WordTiming, ...]] = [()] * len(said)
         for language in set(languages):  # the tokens before the text, of which one is the language, are one for a call
             tokenizer = self._tokenizer(task, language)
@@ -121,7 +123,7 @@ class Whisper:
             found = self._model.find_alignment(tokenizer, texts, encoded, frames)
             for n in (n for n, other in enumerate(languages) if other == language):
                 merge_punctuations(found[n], _BEFORE, _AFTER)
-                aligned[n] = _timings(found[n], samples[n] / VAD_RATE)
+                aligned[n] = _timings(found[n], len(samples[n]) / VAD_RATE, onset(samples[n]))
         return aligned
 
     def _tokenizer(self, task: str, language: str) -> Any:
@@ -148,9 +150,16 @@ class Whisper:
         return self._suppressed
 
 
-def _timings(words: Sequence[Any], longest: float) -> tuple[WordTiming, ...]:
-    """faster-whisper's words, none after the end of the audio (in seconds)."""
+def _timings(words: Sequence[Any], longest: float, begins: float) -> tuple[WordTiming, ...]:
+    """faster-whisper's words, none after the end of the audio, the first not before the sound ``begins`` (seconds).
+
+    The path through the attention starts at 0 whatever comes first, so the first word would last from there.
+    """
     spoken = [(word["word"].strip(), float(word["start"]), float(word["end"])) for word in words]
+    first = next((n for n, (text, _, _) in enumerate(spoken) if text), None)
+    if first is not None:
+        text, start, end = spoken[first]
+        spoken[first] = (text, max(start, min(begins, end - _SHORTEST_WORD)), end)
     return tuple(WordTiming(text, min(longest, start), min(longest, end)) for text, start, end in spoken if text)
 
 

@@ -32,6 +32,8 @@ SPARE_TOKENS = 16
 """Nobody says more than these; a decoder that does is going round in circles."""
 MOST_TOKENS = 224
 """What a Whisper can say after a prompt of the same length."""
+LEAST_RISE, MOST_RISE = 10.0, 30.0
+"""Decibels of speech over its background: with less the two cannot be told apart, with more all of it is heard."""
 QUIET_SECONDS = 0.2
 """Length of the quiet place at which a long turn is cut."""
 
@@ -58,6 +60,19 @@ def quietest(samples: Samples, earliest: int, latest: int) -> int:
     spans = np.convolve(energy, np.ones(4), "valid")
     last = len(spans) - 1 - int(np.argmin(spans[::-1]))
     return earliest + last * step + length // 2
+
+
+def onset(samples: Samples) -> float:
+    """Seconds (16 kHz) after which it gets loud: over half the way, in decibels, from the background to the speech."""
+    length = len(samples) // HOP
+    if not length:
+        return 0.0
+    power = np.mean(np.square(samples[: length * HOP].reshape(length, HOP).astype(np.float64)), axis=1)
+    level = 10 * np.log10(power + 1.0)  # the least step of 16 bits
+    quiet, loud = np.percentile(level, (5, 95))
+    if loud - quiet < LEAST_RISE:
+        return 0.0
+    return float(np.argmax(level > max(quiet + (loud - quiet) / 2, loud - MOST_RISE))) * HOP / VAD_RATE
 
 
 class Said(NamedTuple):

@@ -16,11 +16,14 @@ from pipelines.errors import PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.ports import SpeechToText
 from pipelines.routing.fallback_stt import FallbackRecognizer
+from pipelines.starter.speech_model_files import shipped
 from server.composition.parts import BENCH_REASON, Parts, why
 
 STAGE = "listen"
 TASK = "speech-to-text"
 EMBEDDED = "pocketsphinx"
+STARTER = "starter-whisper"
+"""A small Whisper that comes with the package. It knows English, and little of it: only used when asked for."""
 ENGLISH = ("", "en")
 
 
@@ -29,7 +32,7 @@ async def listen(parts: Parts) -> SpeechToText:
     if parts.bench:
         parts.choices.note(STAGE, BenchRecognizer.name, BENCH_REASON)
         return BenchRecognizer()
-    word = parts.wanted("audio_to_text", parts.settings.stt_model, (EMBEDDED, *parts.models_for(TASK)))
+    word = parts.wanted("audio_to_text", parts.settings.stt_model, (EMBEDDED, STARTER, *parts.models_for(TASK)))
     whisper, missing = (None, "") if word == EMBEDDED else await _whisper(parts, word)
     embedded = PocketSphinxRecognizer(processes=parts.settings.stt_processes)
     if whisper is None:
@@ -89,7 +92,7 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
         device=device,
         estimate=parts.estimate(name, precision),
     )
-    language = parts.settings.language or ("en" if name.endswith(("-en", ".en")) else None)
+    language = parts.settings.language or ("en" if name == STARTER or name.endswith(("-en", ".en")) else None)
     batch_wait = 0.003 if device == "cuda" else 0.0
     settings = WhisperSettings(language=language, task=parts.settings.stt_task)
     return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
@@ -106,6 +109,8 @@ async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
 
 
 def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
+    if word == STARTER:
+        return STARTER, shipped(), "comes with visavis"
     return parts.folder_of(TASK, word, lambda model_id: _hears(model_id, parts.settings.language))
 
 
