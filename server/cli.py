@@ -149,7 +149,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
-    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
+    serve.add_argument(
+        "--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, starter-whisper, a model or its folder"
+    )
     serve.add_argument(
         "--chat-model", metavar="MODEL", help="who thinks: auto, scripted, openai, a model or its folder"
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from pipelines.errors import ModelError
+
 if TYPE_CHECKING:
     from pipelines.starter.speech_train import SpeechProgress, SpeechTrainer
     from pipelines.starter.train import Progress, Trainer
@@ -35,11 +37,11 @@ def add_starter(commands: Any) -> None:
     train.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
     train.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU (default %(default)s)")
     train.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda")
-    train.add_argument("--compile", action="store_true", help="fuse operations (faster; needs a C++ compiler)")
+    train.add_argument("--compile", action="store_true", help="fuse operations (chat only; needs a C++ compiler)")
     examine = commands.add_parser(
         "evaluate",
         help="examine a model that was trained so",
-        description="Ask the starter chat model the held-out questions, let the starter Whisper hear held-out sentences, "
+        description="Ask the starter chat model held-out questions, let the starter Whisper hear held-out sentences "
         "and print tables of how they did.",
     )
     examine.add_argument("what", choices=["starter"])
@@ -96,6 +98,8 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
     from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, resume, steps_in
 
+    if options.compile:
+        raise ModelError("not_compiled", "--compile: only the chat model can be fused")
     machine = {"threads": options.threads, "device": options.device}
     if options.resume:
         return resume(options.out, **machine, **({"steps": options.steps} if options.steps else {}))

@@ -1,6 +1,7 @@
 """What the starter Whisper is shown: spectrograms, the tokens to be said, and where in the sound each of them is.
 
-Made while it trains: round ``n`` of a seed is always the same.
+Made while it trains: round ``n`` of a seed always holds the same sentences, voices and noises. The waves are not the
+same to the bit: espeak's oscillators go on where its last sentence left them.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Examples:
         examples: list[Example] = []
         total = 0
         while total < self._positions * self._batches:
-            examples.append(self.example(rng, sounds, padded=0.012 if progress < 0.8 else 0.04))
+            own = Random(f"{self._seed}:{number}:{len(examples)}")
+            examples.append(self.example(own, sounds, padded=0.012 if progress < 0.8 else 0.04))
             total += examples[-1].frames // 2
         examples.sort(key=lambda one: one.frames)
         batches: list[Batch] = []
@@ -246,7 +248,7 @@ def _cut(
         words = [(word, a, min(b, end)) for word, a, b in words]
         return sound[: int(end * VAD_RATE)], words, [one for one in phonemes if one[0] < end]
     if dice < 0.13:
-        word, start, end = words[0]
+        _, start, end = words[0]
         share = rng.uniform(0, 0.9)
         at = start + share * (end - start)
         kept = words if share < 0.3 else words[1:]

@@ -29,9 +29,11 @@ COPIED = ("tokenizer.json", "preprocessor_config.json")
 
 
 class Network(nn.Module):
-    """Losses of a batch. ``whisper`` is the model itself."""
+    """``whisper`` is the model itself; ``layers`` are the encoder's and the decoder's, ``sounds`` the phonemes."""
 
-    def __init__(self, tokens: Tokens, width: int, layers: tuple[int, int], heads: int, inner: int, sounds: int) -> None:
+    def __init__(
+        self, tokens: Tokens, width: int, layers: tuple[int, int], heads: int, inner: int, sounds: int
+    ) -> None:
         super().__init__()
         import_transformers()
         import transformers
@@ -142,11 +144,12 @@ def export(network: Network, tokens_folder: Path, folder: Path) -> None:
     """Write the model into ``folder`` as CTranslate2 reads it: weights as int8."""
     import shutil
 
+    import transformers
     from ctranslate2.converters import TransformersConverter
-    from transformers import GenerationConfig
 
+    library: Any = transformers
     start, end, no_timestamps = network._tokens
-    network.whisper.generation_config = GenerationConfig(
+    network.whisper.generation_config = library.GenerationConfig(
         is_multilingual=False,
         no_timestamps_token_id=no_timestamps,
         alignment_heads=[list(place) for place in ALIGNED],

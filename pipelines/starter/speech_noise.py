@@ -99,7 +99,8 @@ def babble(others: list[Sound], length: int, rng: Random) -> Sound:
 def _convolved(sound: Sound, tail: Sound) -> Sound:
     size = 1 << (len(sound) + len(tail) - 1).bit_length()
     full = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(tail, size), size)
-    return full[: len(sound)].astype(np.float32)
+    heard: Sound = full[: len(sound)].astype(np.float32)
+    return heard
 
 
 def _crop(bank: Sound, length: int, rng: Random) -> Sound:

@@ -58,10 +58,10 @@ def word_counts() -> Counter[str]:
     """How often each word is said, about."""
     rng = Random(0)
     counts = Counter(word for _ in range(_SENTENCES) for word in bare(sentence(rng)).split())
-    counts.update({word: _WHOLE for word in special()})
+    counts.update(dict.fromkeys(special(), _WHOLE))
     counts.update({word: max(1, round(3000 / (n + 30))) for n, word in enumerate(common())})
     counts.update(dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 3 * _WHOLE))
-    counts.update({word: 1 for word in rng.sample(pool(), 8000)})
+    counts.update(dict.fromkeys(rng.sample(pool(), 8000), 1))
     return counts
 
 
@@ -71,8 +71,9 @@ class Tokens:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
-        self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        ids = {name: int(self._tokenizer.token_to_id(name)) for name in SPECIAL}
+        tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = tokenizer
+        ids = {name: int(tokenizer.token_to_id(name)) for name in SPECIAL}
         self.end, self.start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
         self.no_speech, self.no_timestamps = ids["<|nospeech|>"], ids["<|notimestamps|>"]
         self.size = self.no_timestamps + 1 + TIMESTAMPS

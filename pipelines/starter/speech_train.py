@@ -1,6 +1,7 @@
 """Training of the starter Whisper, from nothing, on speech that is synthesised while it trains. Blocking.
 
-Step ``n`` of a seed always learns from the same windows; the next round of them is made on a second thread.
+Step ``n`` of a seed always learns from the same windows (:mod:`pipelines.starter.speech_examples`); the next round of
+them is made on a second thread.
 """
 
 from __future__ import annotations

@@ -162,8 +162,7 @@ def _words(text: str, marks: list[tuple[int, float]], seconds: float) -> tuple[t
         begin = float(starts[a] or 0.0)
         end_ = float(starts[b] or 0.0) if b < len(starts) else seconds
         letters = [len(word) for word in text.split()[a:b]]
-        for n in range(len(letters)):
-            times.append(begin + (end_ - begin) * sum(letters[:n]) / sum(letters))
+        times += [begin + (end_ - begin) * sum(letters[:n]) / sum(letters) for n in range(len(letters))]
     return tuple(zip(times, [*times[1:], seconds], strict=True))
 
 

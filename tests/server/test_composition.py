@@ -110,6 +110,23 @@ async def test_a_folder_can_be_named_directly(tmp_path, models):
     assert row(made, "listen").ok
 
 
+async def test_the_whisper_that_ships_listens_when_asked_for(tmp_path):
+    made = parts(tmp_path, stt_model="starter-whisper", download=False)
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "starter-whisper"
+    assert row(made, "listen").ok
+    assert "comes with visavis" in row(made, "listen").reason
+
+
+async def test_the_whisper_that_ships_knows_english_only(tmp_path):
+    made = parts(tmp_path, stt_model="starter-whisper", language="de", download=False)
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "pocketsphinx"
+    assert "starter-whisper cannot be used" in row(made, "listen").reason
+
+
 async def test_a_broken_model_is_passed_over_and_the_reason_told(tmp_path):
     (tmp_path / "broken").mkdir()
     made = parts(tmp_path, stt_model=str(tmp_path / "broken"))
@@ -131,7 +148,7 @@ async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_succe
 @pytest.mark.parametrize(
     ("stage", "setting", "legal"),
     [
-        (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
+        (listen, "stt_model", f"auto, pocketsphinx, starter-whisper, {WHISPER}, a folder"),
         (think, "chat_model", f"auto, scripted, openai, {CHAT}, a folder"),
         (speak, "tts_model", f"auto, espeak-ng, {VOICE}, a folder"),
     ],
