@@ -6,8 +6,10 @@ same to the bit: espeak's oscillators go on where its last sentence left them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -66,21 +68,28 @@ class Batch:
     """int64 ``(windows, positions)``, or -100."""
 
 
-@cache
-def phoneme_names() -> tuple[str, ...]:
-    """espeak's phonemes of English, silence first."""
+def phoneme_names(folder: Path) -> list[str]:
+    """espeak's phonemes of English, silence first, as they were found when training in ``folder`` began."""
+    file = folder / "phonemes.json"
+    if not file.exists():
+        file.write_text(json.dumps(_phonemes()))
+    names: list[str] = json.loads(file.read_text())
+    return names
+
+
+def _phonemes() -> list[str]:
     rng = Random(0)
     found: set[str] = set()
     for n in range(400):
         accent = list(ACCENTS)[n % len(ACCENTS)]
         found.update(name for _, name in speak(sentence(rng), Manner(accent)).phonemes)
-    return ("_", *sorted(found - {"_"}))
+    return ["_", *sorted(found - {"_"})]
 
 
 class Examples:
     """Makes rounds of batches."""
 
-    def __init__(self, tokens: Tokens, seed: int, positions: int, batches: int) -> None:
+    def __init__(self, tokens: Tokens, phonemes: Sequence[str], seed: int, positions: int, batches: int) -> None:
         from faster_whisper.feature_extractor import FeatureExtractor
 
         self._tokens = tokens
@@ -88,7 +97,7 @@ class Examples:
         self._positions = positions
         self._batches = batches
         self._features = FeatureExtractor()
-        self._phonemes = {name: n for n, name in enumerate(phoneme_names())}
+        self._phonemes = {name: n for n, name in enumerate(phonemes)}
 
     def round(self, number: int, progress: float) -> list[Batch]:
         """The batches of a round, at least as many as wanted; ``progress`` is the share of training that is done."""
@@ -273,12 +282,12 @@ def _window(samples: int, rng: Random, padded: float) -> int:
 
 def _masked(mel: Array, rng: Random) -> Array:
     """Sometimes without some bands or a moment, so that it does not hang on either."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         for _ in range(rng.randint(1, 2)):
             width = rng.randint(2, 12)
             low = rng.randrange(80 - width)
             mel[low : low + width] = mel.mean()
-    if rng.random() < 0.15 and mel.shape[1] > 60:
+    if rng.random() < 0.1 and mel.shape[1] > 60:
         width = rng.randint(2, 8)
         at = rng.randrange(mel.shape[1] - width)
         mel[:, at : at + width] = mel.mean()

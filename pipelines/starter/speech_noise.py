@@ -23,19 +23,19 @@ _PEAK = 0.98
 def roughened(sound: Sound, rng: Random, others: list[Sound] | None = None) -> Sound:
     """``sound`` as a microphone might give it; ``others`` speak in the background."""
     rough = sound
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         rough = reverberant(rough, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         rough = filtered(rough, rng)
     peak = float(np.abs(rough).max(initial=1e-4))
     rough = rough * (10 ** rng.uniform(-1.5, -0.05) / peak)
-    if rng.random() < 0.55:
+    if rng.random() < 0.45:
         kind = rng.choice(list(_NOISES))
         if kind == "babble" and others:
             noise = babble(others, len(rough), rng)
         else:
             noise = _crop(bank(kind if kind != "babble" else "pink"), len(rough), rng)
-        rough = mixed(rough, noise, rng.uniform(3, 35))
+        rough = mixed(rough, noise, rng.uniform(6, 35))
     if rng.random() < 0.13:
         rough = opus(rough, rng.choice([12_000, 16_000, 20_000, 24_000, 32_000]))
     return rough

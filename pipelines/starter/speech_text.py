@@ -27,7 +27,7 @@ from pipelines.starter.words import (
 
 COMMON = 5000
 """So many of the commonest words of English are spoken in any order."""
-_RARE = 0.1
+_RARE = 0.05
 """Share of the words said in any order that come from the whole dictionary."""
 
 EVERYDAY = (
@@ -129,7 +129,7 @@ def _random_word(rng: Random) -> str:
     if dice < 0.3:
         return rng.choice(special())
     words = common()
-    return words[int(len(words) * rng.random() ** 2.2)]
+    return words[int(len(words) * rng.random() ** 2.5)]
 
 
 def _random_words(rng: Random) -> str:
@@ -156,4 +156,4 @@ def _letters(rng: Random) -> str:
 
 
 _KINDS = (_talk, _random_words, _around, _numbers, _letters)
-_SHARES = (0.42, 0.26, 0.2, 0.09, 0.03)
+_SHARES = (0.49, 0.19, 0.2, 0.09, 0.03)

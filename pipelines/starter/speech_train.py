@@ -26,7 +26,7 @@ _ROUND = 16
 class SpeechTraining:
     """What is trained and how."""
 
-    steps: int = 6_000
+    steps: int = 4_300
     seed: int = 1
     width: int = 192
     encoder_layers: int = 5
@@ -35,7 +35,7 @@ class SpeechTraining:
     inner: int = 768
     positions: int = 4_000
     """Of the encoder's output (20 ms) in a batch."""
-    rate: float = 3e-3
+    rate: float = 1.8e-3
     """Highest learning rate of the matrices (Muon); the rest (AdamW) learns at two thirds of it."""
     warmup: int = 100
     threads: int = 1
@@ -72,13 +72,14 @@ class SpeechTrainer:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.tokens = new_tokens(folder)
+        phonemes = phoneme_names(folder)
         self.network = Network(
             self.tokens,
             training.width,
             (training.encoder_layers, training.decoder_layers),
             training.heads,
             training.inner,
-            len(phoneme_names()),
+            len(phonemes),
         ).to(training.device)
         learned = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         matrices = [p for name, p in learned if p.ndim == 2 and "embed" not in name and "sounds" not in name]
@@ -88,7 +89,7 @@ class SpeechTrainer:
             (torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0), 2 / 3),
         ]
         self.done = 0
-        self._examples = Examples(self.tokens, training.seed, training.positions, _ROUND)
+        self._examples = Examples(self.tokens, phonemes, training.seed, training.positions, _ROUND)
         self._maker = ThreadPoolExecutor(1, "examples")
         self._coming: Future[list[Batch]] | None = None
         self._batches: list[Batch] = []

@@ -15,7 +15,7 @@ from pipelines.engines.whisper_windows import window_frames
 from pipelines.errors import ModelError
 from pipelines.starter import speech_noise
 from pipelines.starter.speech_evaluate import Trial, evaluate_speech, speech_table, word_errors
-from pipelines.starter.speech_examples import IGNORED, Batch, Examples
+from pipelines.starter.speech_examples import IGNORED, Batch, Examples, phoneme_names
 from pipelines.starter.speech_text import bare, common, held_out, sentence, special
 from pipelines.starter.speech_tokens import SPECIAL, TIMESTAMPS, Tokens, save_tokenizer
 from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, resume
@@ -126,7 +126,7 @@ def test_the_tokenizer_writes_what_it_reads(folder: Path) -> None:
 
 def test_an_example_is_what_the_engine_would_see(folder: Path) -> None:
     tokens = Tokens(folder)
-    made = Examples(tokens, 1, 500, 2)
+    made = Examples(tokens, phoneme_names(folder), 1, 500, 2)
     for seed in range(12):  # espeak's waves begin in another phase each time, the words are the same
         one, same = (made.example(Random(seed), [], padded=0.0) for _ in range(2))
         assert all(a == b for a, b in zip(one.ids, same.ids, strict=False) if max(a, b) < tokens.end)
