@@ -59,13 +59,14 @@ def run_starter(options: argparse.Namespace, console: Console) -> int:
 def _train(options: argparse.Namespace, console: Console) -> int:
     options.out = options.out or Path(f"starter-{options.model}")
     if options.model == "whisper":
-        _speech_trainer(options).run(lambda progress: console.print(_heard(progress), highlight=False))
+        seconds = 60 * options.minutes if options.minutes else None
+        _speech_trainer(options).run(lambda progress: console.print(_heard(progress), highlight=False), seconds)
         console.print(f"the model is in {options.out / 'model'}", highlight=False)
         return 0
 
     def tell(progress: Progress) -> None:
         console.print(
-            f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, "
+            f"step {progress.step} ({100 * progress.gone:.0f} %): loss {progress.loss:.3f}, "
             f"{progress.tokens_per_second:.0f} tokens/s",
             highlight=False,
         )
@@ -77,8 +78,8 @@ def _train(options: argparse.Namespace, console: Console) -> int:
 
 def _heard(progress: SpeechProgress) -> str:
     return (
-        f"step {progress.step} of {progress.steps}: loss {progress.text:.3f}, of sounds {progress.sounds:.3f}, "
-        f"of places {progress.places:.3f}, {progress.seconds_per_step:.2f} s per step"
+        f"step {progress.step} ({100 * progress.gone:.0f} %): loss {progress.text:.3f}, "
+        f"of sounds {progress.sounds:.3f}, of places {progress.places:.3f}, {progress.seconds_per_step:.2f} s per step"
     )
 
 
@@ -96,18 +97,16 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 
 
 def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
-    from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, resume, steps_in
+    from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, keep_memory, resume
 
+    keep_memory()
     if options.compile:
         raise ModelError("not_compiled", "--compile: only the chat model can be fused")
     machine = {"threads": options.threads, "device": options.device}
+    wanted = machine | ({"steps": options.steps} if options.steps else {})
     if options.resume:
-        return resume(options.out, **machine, **({"steps": options.steps} if options.steps else {}))
-    training = SpeechTraining(seed=options.seed, **machine)
-    steps = options.steps or (
-        steps_in(60 * options.minutes, training, options.out) if options.minutes else training.steps
-    )
-    return SpeechTrainer(SpeechTraining(steps=steps, seed=options.seed, **machine), options.out)
+        return resume(options.out, **wanted)
+    return SpeechTrainer(SpeechTraining(seed=options.seed, **wanted), options.out)
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:

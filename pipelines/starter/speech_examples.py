@@ -107,7 +107,7 @@ class Examples:
         total = 0
         while total < self._positions * self._batches:
             own = Random(f"{self._seed}:{number}:{len(examples)}")
-            examples.append(self.example(own, sounds, padded=0.012 if progress < 0.8 else 0.04))
+            examples.append(self.example(own, sounds, padded=0.008 if progress < 0.8 else 0.03))
             total += examples[-1].frames // 2
         examples.sort(key=lambda one: one.frames)
         batches: list[Batch] = []
@@ -275,7 +275,7 @@ def _window(samples: int, rng: Random, padded: float) -> int:
     dice = rng.random()
     if dice < padded:
         return rng.choice([LONGEST_FRAMES, rng.randrange(min(least, 2900), LONGEST_FRAMES) // 2 * 2])
-    if dice < padded + 0.5:
+    if dice < padded + 0.68:
         return min(LONGEST_FRAMES, -(-(least + rng.randint(0, 60)) // 2) * 2)
     return max(window_frames(samples), -(-least // 2) * 2)
 

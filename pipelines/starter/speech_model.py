@@ -78,7 +78,7 @@ class Network(nn.Module):
         encoder = self.whisper.model.encoder
         for layer in encoder.layers:
             normal = layer.self_attn_layer_norm(hidden)
-            hidden = hidden + self._attend(layer.self_attn, normal, normal, None)[0]
+            hidden = hidden + self._attend(layer.self_attn, normal, None, None)[0]
             hidden = hidden + _inner(layer, hidden)
         return encoder.layer_norm(hidden)
 
@@ -89,7 +89,7 @@ class Network(nn.Module):
         attention: dict[tuple[int, int], Any] = {}
         for n, layer in enumerate(decoder.layers):
             normal = layer.self_attn_layer_norm(hidden)
-            hidden = hidden + self._attend(layer.self_attn, normal, normal, causal)[0]
+            hidden = hidden + self._attend(layer.self_attn, normal, None, causal)[0]
             normal = layer.encoder_attn_layer_norm(hidden)
             added, weights = self._attend(layer.encoder_attn, normal, sound, None)
             attention[n, 0] = weights[:, 0]
@@ -98,18 +98,28 @@ class Network(nn.Module):
         return decoder.layer_norm(hidden), [attention[place] for place in (_FOLLOWING, *ALIGNED)]
 
     def _attend(self, attention: Any, queries: Any, values: Any, mask: Any) -> tuple[Any, Any]:
-        """The attention's output, and its weights: ``(windows, heads, queries, values)``."""
+        """The attention's output, and its weights: ``(windows, heads, queries, values)``; to itself without values."""
         size = queries.shape[-1] // self.heads
 
         def split(x: Any) -> Any:
-            return x.view(x.shape[0], x.shape[1], self.heads, size).transpose(1, 2)
+            return x.reshape(x.shape[0], x.shape[1], self.heads, size).transpose(1, 2)
 
-        q = split(attention.q_proj(queries)) * size**-0.5
-        k, v = split(attention.k_proj(values)), split(attention.v_proj(values))
-        scores = q @ k.transpose(2, 3)
-        weights = functional.softmax(scores.float() if mask is None else scores.float() + mask, -1)
+        ours = [attention.q_proj, attention.k_proj, attention.v_proj]
+        if values is None:  # one large product is faster than three
+            q, k, v = map(split, _joint(ours, queries).chunk(3, -1))
+        else:
+            q = split(attention.q_proj(queries))
+            k, v = map(split, _joint(ours[1:], values).chunk(2, -1))
+        scores = (q * size**-0.5) @ k.transpose(2, 3)
+        weights = functional.softmax(scores if mask is None else scores + mask, -1, dtype=torch.float32)
         mixed = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(queries.shape)
         return attention.out_proj(mixed), weights
+
+
+def _joint(projections: list[Any], x: Any) -> Any:
+    """The outputs of some projections side by side; those of the keys have no bias."""
+    biases = [one.weight.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in projections]
+    return functional.linear(x, torch.cat([one.weight for one in projections]), torch.cat(biases))
 
 
 def _inner(layer: Any, hidden: Any) -> Any:

@@ -36,7 +36,7 @@ def roughened(sound: Sound, rng: Random, others: list[Sound] | None = None) -> S
         else:
             noise = _crop(bank(kind if kind != "babble" else "pink"), len(rough), rng)
         rough = mixed(rough, noise, rng.uniform(6, 35))
-    if rng.random() < 0.13:
+    if rng.random() < 0.1:
         rough = opus(rough, rng.choice([12_000, 16_000, 20_000, 24_000, 32_000]))
     return rough
 

@@ -7,6 +7,7 @@ them is made on a second thread.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from pipelines.errors import ModelError
 from pipelines.starter.speech_examples import Batch, Examples, phoneme_names
 
 CHECKPOINT = "checkpoint.pt"
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
 _ROUND = 16
 """Batches that are made together, of windows of similar length."""
 
@@ -48,7 +50,8 @@ class SpeechProgress:
     """Told every few steps; means since the last time."""
 
     step: int
-    steps: int
+    gone: float
+    """The share of the training that is done, 0–1."""
     text: float
     """Loss of the transcript, nats per token."""
     sounds: float
@@ -89,6 +92,7 @@ class SpeechTrainer:
             (torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0), 2 / 3),
         ]
         self.done = 0
+        self._clock: tuple[float, float] | None = None
         self._examples = Examples(self.tokens, phonemes, training.seed, training.positions, _ROUND)
         self._maker = ThreadPoolExecutor(1, "examples")
         self._coming: Future[list[Batch]] | None = None
@@ -115,20 +119,36 @@ class SpeechTrainer:
         self.done += 1
         return {name: float(part) for name, part in parts.items()}
 
-    def run(self, tell: Callable[[SpeechProgress], None], every: int = 50, save: int = 500) -> None:
-        """Train to the last step; a checkpoint and the model so far are saved now and then and at the end."""
-        steps = self.training.steps
+    def run(
+        self,
+        tell: Callable[[SpeechProgress], None],
+        seconds: float | None = None,
+        every: int = 25,
+        save: int = 250,
+    ) -> None:
+        """Train to the last step; a checkpoint and the model so far are saved now and then and at the end.
+
+        With ``seconds`` the training ends after so long, and the learning rate falls by the clock.
+        """
+        self._clock = None if seconds is None else (time.monotonic(), seconds)
         began, found = time.monotonic(), list[dict[str, float]]()
-        while self.done < steps:
+        while self.gone < 1.0:
             found.append(self.step())
-            if self.done % every == 0 or self.done == steps:
+            if self.done % every == 0 or self.gone >= 1.0:
                 means = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
                 now = time.monotonic()
-                tell(SpeechProgress(self.done, steps, **means, seconds_per_step=(now - began) / len(found)))
+                tell(SpeechProgress(self.done, self.gone, **means, seconds_per_step=(now - began) / len(found)))
                 began, found = now, []
-            if self.done % save == 0 or self.done == steps:
+            if self.done % save == 0 or self.gone >= 1.0:
                 self.save()
         self.close()
+
+    @property
+    def gone(self) -> float:
+        """The share of the training that is done, 0–1."""
+        if self._clock is not None:
+            return min(1.0, (time.monotonic() - self._clock[0]) / self._clock[1])
+        return min(1.0, self.done / max(1, self.training.steps))
 
     def close(self) -> None:
         """End the second thread. Idempotent."""
@@ -155,8 +175,7 @@ class SpeechTrainer:
         """Of the highest learning rate: a linear beginning, then a cosine down to a hundredth."""
         if step < self.training.warmup:
             return (step + 1) / self.training.warmup
-        gone = (step - self.training.warmup) / max(1, self.training.steps - self.training.warmup)
-        return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, gone))) / 2
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * self.gone)) / 2
 
     def _batch(self, step: int) -> Batch:
         round_, n = divmod(step, _ROUND)
@@ -167,7 +186,7 @@ class SpeechTrainer:
         return self._batches[n]
 
     def _make(self, round_: int) -> Future[list[Batch]]:
-        return self._maker.submit(self._examples.round, round_, round_ * _ROUND / max(1, self.training.steps))
+        return self._maker.submit(self._examples.round, round_, self.gone)
 
 
 def resume(folder: Path, **changes: Any) -> SpeechTrainer:
@@ -189,16 +208,14 @@ def resume(folder: Path, **changes: Any) -> SpeechTrainer:
     return trainer
 
 
-def steps_in(seconds: float, training: SpeechTraining, folder: Path) -> int:
-    """How many steps this machine does in ``seconds``, by trying two rounds of them."""
-    trainer = SpeechTrainer(training, folder)
-    for _ in range(_ROUND):
-        trainer.step()
-    began = time.monotonic()
-    for _ in range(_ROUND):
-        trainer.step()
-    trainer.close()
-    return max(1, int(seconds * _ROUND / (time.monotonic() - began)))
+def keep_memory() -> None:
+    """Let glibc keep what is freed: to get memory from the system anew for each tensor takes longer than to fill it."""
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**28)):
+            mallopt(option, value)
 
 
 def _has_bfloat16() -> bool:
