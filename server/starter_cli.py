@@ -117,7 +117,9 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
         report = evaluate(options.model)
         tables.append(table(report))
         wrong += failures(report)
-    if options.only != "chat":
+    from pipelines.starter.speech_model_files import is_shipped
+
+    if options.only == "whisper" or (options.only is None and (options.whisper or is_shipped())):
         from pipelines.starter.speech_evaluate import evaluate_speech, speech_table
 
         heard = evaluate_speech(options.whisper)

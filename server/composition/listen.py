@@ -16,14 +16,14 @@ from pipelines.errors import PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.ports import SpeechToText
 from pipelines.routing.fallback_stt import FallbackRecognizer
-from pipelines.starter.speech_model_files import shipped
+from pipelines.starter.speech_model_files import is_shipped, shipped
 from server.composition.parts import BENCH_REASON, Parts, why
 
 STAGE = "listen"
 TASK = "speech-to-text"
 EMBEDDED = "pocketsphinx"
 STARTER = "starter-whisper"
-"""A small Whisper that comes with the package. It knows English, and little of it: only used when asked for."""
+"""A small Whisper in the package, where there is one. It knows English, and little of it: only used when asked for."""
 ENGLISH = ("", "en")
 
 
@@ -66,6 +66,8 @@ async def _whisper(parts: Parts, word: str) -> tuple[WhisperRecognizer | None, s
         return None, "; profile embedded"
     found = await asyncio.to_thread(_folder, parts, word)
     if found is None:
+        if word == STARTER:
+            return None, f"; this installation holds no {word}: visavis train-starter whisper makes one"
         ids = parts.models_for(TASK)
         if word != "auto":
             return None, f"; {word} is not here: visavis models pull {word}"
@@ -110,7 +112,7 @@ async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
 
 def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
     if word == STARTER:
-        return STARTER, shipped(), "comes with visavis"
+        return (STARTER, shipped(), "comes with visavis") if is_shipped() else None
     return parts.folder_of(TASK, word, lambda model_id: _hears(model_id, parts.settings.language))
 
 

@@ -121,6 +121,16 @@ async def test_the_whisper_that_ships_listens_when_asked_for(tmp_path):
     assert "comes with visavis" in row(made, "listen").reason
 
 
+async def test_without_the_whisper_that_ships_it_is_told_how_to_make_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("server.composition.listen.is_shipped", lambda: False)
+    made = parts(tmp_path, stt_model="starter-whisper", download=False)
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "pocketsphinx"
+    assert "train-starter whisper" in row(made, "listen").reason
+
+
+@pytest.mark.skipif(not is_shipped(), reason="this checkout holds no starter Whisper")
 async def test_the_whisper_that_ships_knows_english_only(tmp_path):
     made = parts(tmp_path, stt_model="starter-whisper", language="de", download=False)
     engine = await listen(made)
