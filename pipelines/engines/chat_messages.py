@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pipelines.ports import ChatRequest, Message, Tool
 
 
-def with_scene(request: ChatRequest) -> list[Message]:
-    """The messages with what the camera shows in the last one of the user.
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = "January February March April May June July August September October November December".split()
+
+
+def clock(now: datetime) -> str:
+    """The time of day as it is read aloud: ``2:07 p.m.``"""
+    return f"{now.hour % 12 or 12}:{now.minute:02} {'a.m.' if now.hour < 12 else 'p.m.'}"
+
+
+def time_words(now: datetime) -> str:
+    """``2:07 p.m. on Saturday, November 21, 2026``, whatever the locale."""
+    return f"{clock(now)} on {_DAYS[now.weekday()]}, {_MONTHS[now.month - 1]} {now.day}, {now.year}"
+
+
+def with_surroundings(request: ChatRequest) -> list[Message]:
+    """The messages with what the camera shows and what time it is in the last one of the user.
 
     All before it stays as it was in the turn before, so a prompt cache holds; a system message at the end would do the
     same, but the templates of many models refuse it.
     """
     messages = list(request.messages)
-    if not request.scene:
+    told = (("Camera", request.scene), ("Time", request.time))
+    line = "\n".join(f"[{kind}: {' '.join(text.split())}]" for kind, text in told if text)
+    if not line:
         return messages
-    line = f"[Camera: {' '.join(request.scene.split())}]"
     for n in reversed(range(len(messages))):
         if messages[n].role == "user":
             messages[n] = replace(messages[n], content=f"{messages[n].content}\n{line}")

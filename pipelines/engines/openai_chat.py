@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_scene
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_surroundings
 from pipelines.engines.chat_stream import EventStream
 from pipelines.engines.chat_text import AnswerText
 from pipelines.engines.chat_tools import ToolCallPieces
@@ -171,7 +171,7 @@ def _payload(request: ChatRequest, model: str, options: ChatOptions) -> dict[str
     limit = request.max_tokens if options.max_tokens is None else min(request.max_tokens, options.max_tokens)
     payload: dict[str, Any] = {
         "model": model,
-        "messages": [as_dict(message) for message in with_scene(request)],
+        "messages": [as_dict(message) for message in with_surroundings(request)],
         "stream": True,
         "max_tokens": limit,
     }

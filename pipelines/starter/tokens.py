@@ -15,7 +15,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import Any
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_scene
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_surroundings
 from pipelines.starter.grammar import Dialogue, dialogue, instructions
 
 CONTEXT = 768
@@ -126,7 +126,7 @@ def encode(tokenizer: Any, talk: Dialogue) -> tuple[list[int], list[bool]]:
     ``tokenizer`` is a transformers tokenizer with :data:`TEMPLATE`.
     """
     text: str = tokenizer.apply_chat_template(
-        [as_dict(message, parsed=True) for message in with_scene(talk.request)],
+        [as_dict(message, parsed=True) for message in with_surroundings(talk.request)],
         tools=[tool_as_dict(tool) for tool in talk.request.tools] or None,
         tokenize=False,
     )
