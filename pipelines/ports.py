@@ -255,7 +255,23 @@ class TextToSpeech(Protocol):
 
 # ---------------------------------------------------------------------------------------------------- watch
 
-DetectionKind = Literal["face", "hand", "pose"]
+DetectionKind = Literal["face", "hand", "pose", "object", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """How a face looks at one moment, from blendshapes and the pose of the head."""
+
+    mouth_open: float
+    """0–1."""
+    smile: float
+    """0–1."""
+    eyes_closed: float
+    """0–1."""
+    yaw: float
+    """Degrees the head is turned away from the camera to the side, positive to the person's left."""
+    pitch: float
+    """Degrees it is lifted (positive) or bowed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,15 +280,22 @@ class Detection:
 
     kind: DetectionKind
     id: int
-    """Small number, unique within its kind in one picture."""
+    """Small number, unique within its kind; the same for as long as the same thing is followed."""
     box: tuple[float, float, float, float]
     """x, y, width, height in 0–1."""
     score: float
     """0–1."""
     label: str = ""
-    """For hands ``left`` or ``right``, as the person calls it."""
+    """For hands ``left`` or ``right``, as the person calls it; for objects what they are (``cup``)."""
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """Landmarks, shape ``(n, 2)`` in 0–1: 6 for a face (BlazeFace), 21 for a hand, 33 for a pose; empty if none."""
+    """Landmarks, shape ``(n, 2)`` in 0–1: 6 (BlazeFace) or 478 (face mesh) for a face, 21 for a hand, 33 for a pose;
+    empty if none."""
+    gesture: str = ""
+    """For hands, in words: ``thumbs up``; empty where none is recognised."""
+    expression: Expression | None = None
+    """For faces, where face landmarks are looked for."""
+    mask: NDArray[np.uint8] | None = None
+    """For kind ``person``, shape ``(rows, columns)``, smaller than the picture: 255 where somebody is, 0 background."""
 
 
 class VisionTracker(Protocol):
