@@ -184,7 +184,7 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     """What the model may call. Without tools an answer is text alone."""
     time: str = ""
-    """The time and the date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty where nobody tells."""
+    """Time and date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty where nobody tells."""
 
 
 @dataclass(frozen=True, slots=True)

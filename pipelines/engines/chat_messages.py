@@ -9,7 +9,6 @@ from typing import Any
 
 from pipelines.ports import ChatRequest, Message, Tool
 
-
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 _MONTHS = "January February March April May June July August September October November December".split()
 

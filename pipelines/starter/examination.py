@@ -1,7 +1,7 @@
-"""The second examination of the starter chat model: skills it has, in words that people use. Pure.
+"""The examination of the starter chat model: skills it has, in words that people use. Pure.
 
 Its wordings were written without sight of the training text, so what they measure is how the model takes what nobody
-foresaw. The probes are of the form of :mod:`pipelines.starter.heldout`.
+foresaw. The probes are of the form of :class:`~pipelines.starter.probe.Probe`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipelines.starter.examination_talk import talk_probes
 from pipelines.starter.examination_threads import Turn, read_threads
 from pipelines.starter.examination_threads_more import MORE_THREADS
 from pipelines.starter.examination_words import memory_probes, word_probes
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 
 
 def probes() -> list[Probe]:

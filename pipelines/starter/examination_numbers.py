@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipelines.starter.examination_patterns import equals, in_order, table, told, value
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 
 _COUNTING = """
     can you count up to twelve for me => 1 12

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pipelines.ports import Tool
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 from pipelines.starter.words import number
 
 MODEL = r"small (?:built-in )?model|did not understand"

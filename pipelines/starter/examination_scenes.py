@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipelines.ports import Tool
 from pipelines.starter.examination_patterns import MODEL, NO, NO_CAMERA, YES, table, without_denial
 from pipelines.starter.grammar_tools import TOOLS
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 
 _SCENES = (
     (

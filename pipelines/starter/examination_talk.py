@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.starter.examination_patterns import MODEL, QUESTION_AND_ANSWER, table
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 
 _GREETINGS = """
     hiya

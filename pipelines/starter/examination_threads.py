@@ -1,4 +1,4 @@
-"""Scripted conversations of ten turns, for the second examination. Pure."""
+"""Scripted conversations of ten turns, for the examination. Pure."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipelines.starter.examination_patterns import UNKNOWN, spelt, table
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 
 _SPELLING = """
     how would you spell lantern => lantern

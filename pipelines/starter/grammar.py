@@ -84,7 +84,21 @@ _ASKABLE = frozenset(
     ("sum", "last sum", "next number", "time", "date", "calendar", "opposite", "colour", "ask name", "ask fact",
      "what I said", "what you saw", "see", "people", "hand", "facing", "thing", "looks", "sounds", "get_time")
 )  # fmt: skip
-_FILLERS = ("uh", "um", "like", "you know", "just", "really", "actually", "exactly", "maybe", "well", "so", "the", "then")
+_FILLERS = (
+    "uh",
+    "um",
+    "like",
+    "you know",
+    "just",
+    "really",
+    "actually",
+    "exactly",
+    "maybe",
+    "well",
+    "so",
+    "the",
+    "then",
+)
 _AFTER = (
     "then",
     "then",
@@ -212,7 +226,7 @@ def _as_messages(state: State, camera: bool, mishear: Mishear | None, instructed
         if rng.random() < 0.03 and not keep:
             user = f"{rng.choice(['hello', 'um', 'hey', 'visavis', 'well', 'so'])}\n{user}"
         messages.append(Message("user", user))
-        learns = last or not (turn.seen and camera or turn.timed and state.told_time)
+        learns = last or not ((turn.seen and camera) or (turn.timed and state.told_time))
         if turn.call is not None:
             call = ToolCall(f"call_{n}", turn.call.name, _json(turn.call.arguments))
             learned.add(len(messages))

@@ -97,8 +97,10 @@ def ask_fact(s: State) -> Turn:
                 "(what is|what's|what was|do you remember|tell me|do you know|say) "
                 "(my (dog|cat)'s name|the name of my (dog|cat))( again| please||)",
                 "(how is|what is|what's) my (dog|cat) (called|named)( again||)",
-                "(what|which) name (does|has) my (dog|cat) (have|got|)", "who is my (dog|cat)",
-                "what do i call my (dog|cat)", "do you (know|remember) (what|how) my (dog|cat) is called",
+                "(what|which) name (does|has) my (dog|cat) (have|got|)",
+                "who is my (dog|cat)",
+                "what do i call my (dog|cat)",
+                "do you (know|remember) (what|how) my (dog|cat) is called",
             ),
             f"The name is {fact}.",
         ),

@@ -80,7 +80,8 @@ def people(s: State) -> Turn:
         user = s.say(
             "how many (people|persons|faces|of us|men|humans|folks) (are there|do you see|can you see|are here|"
             "are in the picture|are in front of you|would you count|do you count|are in view|are in the room|are with me|"
-            "are we|are in the frame|are on the camera)( now| right now||)", "count the (people|faces)( you see| here||)",
+            "are we|are in the frame|are on the camera)( now| right now||)",
+            "count the (people|faces)( you see| here||)",
             "(what is|tell me) the number of (people|persons|faces)( you see||)",
         )
         return _turn(s, "people", user, f"I see {_who(s.scene)}.")
@@ -153,7 +154,8 @@ def thing(s: State) -> Turn:
     user = s.say(
         "(do|can|could|did) you (see|spot|find|notice|recognize|make out) {t}( here| somewhere| in the picture| now| anywhere||)",
         "is there {t}( in the picture| here| in front of me| on the camera| somewhere| in the room| next to me||)",
-        "(tell me if|can you tell if|say if) (there is|you see|you can see) {t}", "(and {t}|and do you see {t}|what about {t})",
+        "(tell me if|can you tell if|say if) (there is|you see|you can see) {t}",
+        "(and {t}|and do you see {t}|what about {t})",
         t=asked,
     )
     plain = asked.split(" ", 1)[1]
@@ -187,7 +189,8 @@ def smiling(s: State) -> Turn:
         "(am i|do you see me|can you see me|is it true that i am) (smiling|laughing|smiling now)( at you| right now||)",
         "(do i|did i) (smile|laugh|have a smile|look happy)( now||)",
         "(is there a smile on my face|can you see my smile|am i happy|do i seem happy|what about my smile)( now||)",
-        "(is the person|is he|is she|is somebody) smiling", "(tell me|can you tell) (if|whether) i (am smiling|smile|look happy)",
+        "(is the person|is he|is she|is somebody) smiling",
+        "(tell me|can you tell) (if|whether) i (am smiling|smile|look happy)",
     )
     who = _who(s.scene)
     if who != "one person":

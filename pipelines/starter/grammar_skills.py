@@ -182,9 +182,13 @@ def next_number(s: State) -> Turn:
     user = s.say(
         "(what|which|tell me what|tell me which|and what) (number |)(comes|is|follows|would come|goes|do you say|stands|"
         "do i get) (right |just |directly |)" + ("after" if after else "before") + " {n}",
-        ("(what follows|the number after|the next number after|what's the next number after|one more than|what is one more "
-         "than)" if after else
-         "(the number before|what's the number before|the one before|one less than|what is one less than)") + " {n}",
+        (
+            "(what follows|the number after|the next number after|what's the next number after|one more than|what is one more "
+            "than)"
+            if after
+            else "(the number before|what's the number before|the one before|one less than|what is one less than)"
+        )
+        + " {n}",
         n=_written(s, n),
     )
     said = number(n + 1 if after else n - 1)
@@ -224,8 +228,9 @@ def date(s: State) -> Turn:
             "(tell me|can you tell me|do you know) (what|which) day (it |){v} {d}",
             "{d} {v} (what|which) day( of the week|)",
             "(and |)(what about|how about|what day do we have|which day do we have|what weekday do we have) {d}",
-            "(is it|do we have) (monday|tuesday|wednesday|thursday|friday|saturday|sunday) {d}" if not shift else
-            "(what|which) day (of the week |)(do we have|did we have|will we have|will it be|was it|would it be) {d}",
+            "(is it|do we have) (monday|tuesday|wednesday|thursday|friday|saturday|sunday) {d}"
+            if not shift
+            else "(what|which) day (of the week |)(do we have|did we have|will we have|will it be|was it|would it be) {d}",
             v=verb,
             d=day,
         ),
@@ -327,11 +332,14 @@ def repeat(s: State) -> Turn:
     user = s.say(
         "(please |can you |could you |now |)(repeat after me|say after me|repeat|say|say the words|say this|echo|repeat the words|"
         "repeat this|say the following|repeat what i say) {w}",
-        "(please |can you |could you |)(say|repeat) {w}( for me| after me||)" if s.rng.random() < 0.3 else
-        "(i want you to|i would like you to|let me hear you|can i hear you|you have to|just|visavis|try to|try and) (say|repeat) {w}",
+        "(please |can you |could you |)(say|repeat) {w}( for me| after me||)"
+        if s.rng.random() < 0.3
+        else "(i want you to|i would like you to|let me hear you|can i hear you|you have to|just|visavis|try to|try and) (say|repeat) {w}",
         w=words,
     )
-    return Turn("repeat", user, f"{words[0].upper()}{words[1:]}.", keep=True, bid=user.startswith(("repeat", "say", "echo")))
+    return Turn(
+        "repeat", user, f"{words[0].upper()}{words[1:]}.", keep=True, bid=user.startswith(("repeat", "say", "echo"))
+    )
 
 
 def opposite(s: State) -> Turn:

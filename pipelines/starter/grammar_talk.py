@@ -62,7 +62,8 @@ def thanks(s: State) -> Turn:
         "(great|okay|good|perfect|oh) (thanks|thank you)",
         "that's very kind( of you|)",
         "(thanks|thank you) (for everything|my friend|dear|a million|again|anyway|for the answer|that helps|for the help|"
-        "for telling me|indeed|for your time|that's enough|kindly)", "(i thank you|much obliged|cheers|i appreciate it|i am grateful|"
+        "for telling me|indeed|for your time|that's enough|kindly)",
+        "(i thank you|much obliged|cheers|i appreciate it|i am grateful|"
         "that helps a lot|that was helpful|how kind|you helped me)( very much| a lot||)",
     )
     return Turn("thanks", user, s.vary("You are welcome.", "My pleasure."))
@@ -153,9 +154,12 @@ def likes(s: State) -> Turn:
         "i (am going to|went to|was in|will go to) " + s.rng.choice(PLACES) + "( today| tomorrow| last year| soon|)",
         "(i have|i bought|i got|we have|there is) a (new |big |small |)" + s.rng.choice(THINGS),
         "(the weather is|it is|today is) (nice|lovely|sunny|beautiful|warm)( today||)",
-        "(my|our) (brother|sister|mother|father|friend|son|daughter|wife|husband) (is|likes|has|bought|made|lives in) (a |the |)" + thing,
-        "(i am|i'm|we are) (cooking|making|reading|watching|learning|playing|building|painting|eating|buying) (a |the |some |my |)" + thing,
-        "(yesterday|last week|today|this morning) i (saw|met|found|got|ate|made|bought|cooked|read) (a |the |some |my |)" + thing,
+        "(my|our) (brother|sister|mother|father|friend|son|daughter|wife|husband) (is|likes|has|bought|made|lives in) (a |the |)"
+        + thing,
+        "(i am|i'm|we are) (cooking|making|reading|watching|learning|playing|building|painting|eating|buying) (a |the |some |my |)"
+        + thing,
+        "(yesterday|last week|today|this morning) i (saw|met|found|got|ate|made|bought|cooked|read) (a |the |some |my |)"
+        + thing,
     )
     return Turn("likes", user, s.vary("That sounds nice.", "How nice!"))
 
@@ -166,7 +170,8 @@ def acknowledgement(s: State) -> Turn:
         "(okay|yes|no|yeah) (good|great|cool|nice|sure|fine|then|i see|right)",
         "(that is|that's) (right|good|correct|true|great|fine|nice|cool|interesting)",
         "(yes|no|yeah|oh|okay|sure|well|hm|aha|exactly|indeed|absolutely) (it is|i do|i am|exactly|of course|that's it|please|indeed|"
-        "absolutely|i know|i understand|i think so|thank you no|not really)", "(got it|understood|i understand|i know|makes sense|"
+        "absolutely|i know|i understand|i think so|thank you no|not really)",
+        "(got it|understood|i understand|i know|makes sense|"
         "sounds good|why not|if you say so|fair enough|not really|i think so|i don't think so|perhaps|exactly|whatever|wow|really)",
     )
     return Turn("acknowledgement", user, s.vary("All right.", "Good."))
@@ -177,8 +182,10 @@ def praise(s: State) -> Turn:
         "(you are|you're) (so |very |really |)(nice|smart|clever|funny|great|good|kind|cool|helpful|the best)",
         "(well done|good job|nice work|very good|i like you|i love you|good answer|that was funny|bravo)",
         "(you are|you're|you were) (so |very |really |quite |such a |)(nice|smart|clever|good friend|wonderful|amazing|brilliant|"
-        "good help|funny|sweet|fast|awesome|polite|excellent)( indeed| today||)", "(that was|that is) (a (good|great|nice|funny) (one|"
-        "answer|joke)|clever of you|very good|impressive|brilliant|amazing)", "(excellent|great job|good work|i like your voice|"
+        "good help|funny|sweet|fast|awesome|polite|excellent)( indeed| today||)",
+        "(that was|that is) (a (good|great|nice|funny) (one|"
+        "answer|joke)|clever of you|very good|impressive|brilliant|amazing)",
+        "(excellent|great job|good work|i like your voice|"
         "you did well|you have a nice voice|you know a lot|nicely done|good one|ha ha that was funny|i'm impressed)",
     )
     return Turn("praise", user, s.vary("Thank you, that is kind.", "Thank you!"))
@@ -190,11 +197,14 @@ def insult(s: State) -> Turn:
         "(that is|that's|that was) (wrong|not right|not true|not what i (said|asked|meant)|a bad answer|nonsense)",
         "(no that's wrong|you did not understand me|you don't understand|i did not say that)",
         "(you are|you're) (such |)(an idiot|a bad robot|no help|not very smart|not helpful|terrible|rude|a stupid machine|a fool|"
-        "not listening|too slow|mistaken)( you know| today||)", "(i hate you|i don't like you|you make no sense|you got it wrong|"
+        "not listening|too slow|mistaken)( you know| today||)",
+        "(i hate you|i don't like you|you make no sense|you got it wrong|"
         "you misunderstood me|you misheard me|you can't do anything|you know nothing|that makes no sense|that did not help|"
         "what a stupid answer|you never listen|bad answer|wrong answer|that was not my question)",
     )
-    return Turn("insult", user, s.vary("I am sorry. I am only a small model.", "Sorry about that. Please say it again."))
+    return Turn(
+        "insult", user, s.vary("I am sorry. I am only a small model.", "Sorry about that. Please say it again.")
+    )
 
 
 def sorry(s: State) -> Turn:
@@ -223,7 +233,8 @@ def joke(s: State) -> Turn:
         "(tell|give|let) (us|me|me hear) (a|another|one of your|your best|some|your favorite|one more) (joke|jokes)( please| now||)",
         "(got any|have you any|any|more|do you have any|do you have more|know any|know some) (good |funny |other |)jokes( for me||)",
         "(i would like|i'd like|i'd love|i would love|i need|i could use|let's have|time for|i am in the mood for) (to hear |)(a|another|"
-        "one of your) (joke|jokes|good joke|funny joke)", "(can you|could you) (be funny|joke|make a joke|make me laugh|crack a joke)",
+        "one of your) (joke|jokes|good joke|funny joke)",
+        "(can you|could you) (be funny|joke|make a joke|make me laugh|crack a joke)",
     )
     return Turn("joke", user, _fresh(s, JOKES))
 
@@ -235,7 +246,8 @@ def riddle(s: State) -> Turn:
         "(another riddle|a riddle please|riddle me this)",
         "(got any|have you any|any|do you have any|know any) (good |other |)riddles( for me||)",
         "(i would like|i'd like|i'd love|i would love|i need|let's have|time for|test me with|challenge me with) (to hear |)(a|another) "
-        "(good |)riddle", "(tell|give|ask) us (a|another) riddle( please||)",
+        "(good |)riddle",
+        "(tell|give|ask) us (a|another) riddle( please||)",
     )
     return Turn("riddle", user, _fresh(s, RIDDLES))
 
@@ -283,7 +295,8 @@ _ASKED = (
     "(explain|define|what does|what is the meaning of) (the word |) {w} (mean|)",
     "what (happens|goes on|is going on|lives|happened) (in|inside|with|to|after|before|under) {t}",
     "what (makes|causes|moves|drives|destroys|helps|costs|follows from|does) {t}( work| move| grow| happen||)",
-    "(compare|mix|connect|combine) {w} (and|with|to) {t}", "(teach|show|help) me (about|with|how to do|to understand|to learn) {t}",
+    "(compare|mix|connect|combine) {w} (and|with|to) {t}",
+    "(teach|show|help) me (about|with|how to do|to understand|to learn) {t}",
     "(recommend|suggest|name|list|give me) (a|some|three|the best|a good) {w} (about|for|of|on|in) {t}",
     "(sing|whistle|play|hum) (me |us |)(a|some|my|the) (song|music|tune|{w})( about {t}||)",
     "how (many|much) {w} (does|do|did|are|is|can|has|have|will) (the |a |) {w2} (have|get|cost|eat|in|weigh|need|make|take|)",

@@ -8,6 +8,7 @@ saved.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ from pipelines.starter.grammar import dialogue, drill
 from pipelines.starter.mishearing import mishear
 
 CHECKPOINT = "checkpoint.pt"
+_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+"""oneDNN keeps what it compiled for each shape of a batch, and no two batches have the same: 300 MB more each minute."""
 LONGEST = 512
 """Tokens of a conversation that is learned from."""
 _ROUND = 8
@@ -69,6 +72,8 @@ class Trainer:
     """A model on its way; :meth:`step` by step, or :meth:`run` to the end."""
 
     def __init__(self, training: Training, folder: Path) -> None:
+        for cache in _CACHES:
+            os.environ.setdefault(cache, "64")
         import_transformers()
         import torch
 

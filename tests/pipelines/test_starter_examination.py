@@ -12,7 +12,7 @@ from pipelines.starter.evaluate import LONGEST_ANSWER
 from pipelines.starter.examination import probes, threads
 from pipelines.starter.examination_patterns import MODEL, equals, in_order, spelt, value, without_denial
 from pipelines.starter.grammar_tools import TOOLS
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 from pipelines.starter.words import number
 
 _NUMBERS = {number(n).replace("-", " "): n for n in range(101)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,10 +16,10 @@ from pipelines.ports import ChatRequest, Message
 from pipelines.starter import tokens
 from pipelines.starter.evaluate import _passes, evaluate, failures, table
 from pipelines.starter.grammar import Dialogue, dialogue
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 from pipelines.starter.train import Trainer, Training, resume
 
-_TINY = Training(steps=14, layers=1, width=32, inner=64, heads=2, batch=2, warmup=2, rate=1e-2)
+_TINY = Training(steps=14, layers=1, width=32, inner=64, heads=2, batch=300, warmup=2, rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_training_text_is_what_the_engine_sends(folder: Path) -> None:
     for _ in range(60):
         talk = dialogue(rng)
         ids, learned = tokens.encode(tokenizer, talk)
-        request = ChatRequest(talk.request.messages[:-1], talk.request.scene, 1, talk.request.tools)
+        request = replace(talk.request, messages=talk.request.messages[:-1], max_tokens=1)
         prompt = template.encode(request, 4_000).ids
         assert ids[: len(prompt)] == prompt
         answer = template.decode(ids[len(prompt) :]).strip()
