@@ -12,12 +12,13 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
-from media.clock import Clock
+from media.clock import Clock, local_time
 from media.opus import RATE
 from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines import worker
+from pipelines.engines.chat_messages import time_words
 from pipelines.ports import VAD_RATE
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
@@ -59,7 +60,14 @@ class Session:
         self._audio_out = AudioOut(clock) if offer.wants_audio else None
         self._video_out = VideoOut(self._watching.render) if offer.wants_video else None
         self._video_in: VideoIn | None = None
-        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, lambda: self._watching.scene)
+        around = Surroundings(
+            engines.voice,
+            self._audio_out,
+            self._tell,
+            clock,
+            scene=lambda: self._watching.scene,
+            time=(lambda: time_words(local_time())) if settings.tell_time else str,
+        )
         self.conversation = Conversation(around, engines.conversation_settings())
         self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
         client = RealtimeClient(

@@ -24,7 +24,7 @@ from pipelines.starter.mishearing import mishear
 
 CHECKPOINT = "checkpoint.pt"
 _CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-"""oneDNN keeps what it compiled for each shape of a batch, and no two batches have the same: 300 MB more each minute."""
+"""oneDNN keeps what it compiled for each shape of a batch, and no two batches are alike: 300 MB more each minute."""
 LONGEST = 512
 """Tokens of a conversation that is learned from."""
 _ROUND = 8

@@ -75,6 +75,8 @@ class Surroundings:
     clock: Clock
     scene: Callable[[], str] = str
     """What the camera shows, in words."""
+    time: Callable[[], str] = str
+    """Time and date, in words; empty where the model is not to know."""
 
 
 class Replies:
@@ -157,7 +159,8 @@ class Replies:
         messages = self.history.messages(instructions, tentative)
         if not self.settings.preserve_context:
             messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
-        return ChatRequest(messages, self._around.scene(), self.settings.max_tokens)
+        around = self._around
+        return ChatRequest(messages, around.scene(), self.settings.max_tokens, time=around.time())
 
     def _spawn(self, reply: Reply, request: ChatRequest) -> asyncio.Task[None]:
         assert self._group is not None, "start() first"
