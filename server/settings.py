@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
     chat_model: str = "auto"
-    """Who thinks: ``auto``, ``scripted``, ``openai``, a chat model of the catalogue, or its folder."""
+    """Who thinks: ``auto``, ``starter``, ``openai``, ``scripted`` (for tests), a model of the catalogue, a folder."""
     chat_quantization: Literal["8bit", "4bit"] | None = None
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"

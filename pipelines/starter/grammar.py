@@ -20,21 +20,24 @@ import yaml
 
 from pipelines.engines.chat_messages import time_words
 from pipelines.ports import ChatRequest, Message, ToolCall
+from pipelines.starter import grammar_beyond as beyond
+from pipelines.starter import grammar_calendar as calendar
 from pipelines.starter import grammar_memory as memory
+from pipelines.starter import grammar_numbers as numbers
 from pipelines.starter import grammar_scene as scenes
-from pipelines.starter import grammar_skills as skills
 from pipelines.starter import grammar_talk as talk
 from pipelines.starter import grammar_tools as tools
+from pipelines.starter import grammar_words as wordplay
 from pipelines.starter.state import Speak, State, Turn
 from pipelines.starter.words import any_word
 
 INTENTS: dict[Speak, float] = {
     talk.greeting: 2, talk.farewell: 1.5, talk.thanks: 1.5, talk.how_are_you: 1.5, talk.about: 2, talk.skills: 2,
     talk.hear: 1, talk.mood: 1.5, talk.likes: 1.5, talk.acknowledgement: 1, talk.praise: 1, talk.insult: 1,
-    talk.sorry: 0.5, talk.stop: 0.9, talk.joke: 2, talk.riddle: 1, talk.sounds: 0.7, talk.fallback: 9, talk.noise: 0.7,
-    skills.sum_: 8, skills.follow_up: 7, skills.last_sum: 2.5, skills.count: 3, skills.next_number: 2,
-    skills.time: 2, skills.date: 4, skills.calendar: 3, skills.spell: 4, skills.repeat: 3, skills.opposite: 2.5,
-    skills.colour: 2, memory.tell_name: 4, memory.ask_name: 6, memory.tell_fact: 3, memory.ask_fact: 4,
+    talk.sorry: 0.5, talk.stop: 0.9, talk.joke: 2, talk.riddle: 1, talk.sounds: 0.7, beyond.fallback: 9, beyond.noise: 0.7,
+    numbers.sum_: 8, numbers.follow_up: 7, numbers.last_sum: 2.5, numbers.count: 3, numbers.next_number: 2,
+    calendar.time: 2, calendar.date: 4, calendar.calendar: 3, wordplay.spell: 4, wordplay.repeat: 3, wordplay.opposite: 2.5,
+    wordplay.colour: 2, memory.tell_name: 4, memory.ask_name: 6, memory.tell_fact: 3, memory.ask_fact: 4,
     memory.say_again: 2, memory.what_i_said: 1, memory.what_you_saw: 2, memory.lost: 0.3, scenes.see: 2.5,
     scenes.people: 2, scenes.alone: 0.7, scenes.hand: 2, scenes.facing: 1.5, scenes.thing: 1.5, scenes.looks: 1.2,
     scenes.holding: 0.7, scenes.smiling: 0.7, scenes.gesture: 0.7,
@@ -44,14 +47,14 @@ INTENTS: dict[Speak, float] = {
 _SCENE_INTENTS: dict[Speak, float] = {scenes.see: 4.0, scenes.people: 3.0, scenes.alone: 1.0, scenes.hand: 4.0,
                                      scenes.facing: 2.0, scenes.thing: 2.0, scenes.looks: 1.0, scenes.holding: 1.0,
                                      scenes.smiling: 1.5, scenes.gesture: 1.5}  # fmt: skip
-_TIME_INTENTS: dict[Speak, float] = {skills.time: 1.0, skills.date: 2.0}
+_TIME_INTENTS: dict[Speak, float] = {calendar.time: 1.0, calendar.date: 2.0}
 _DRILLS: tuple[tuple[dict[Speak, float], float], ...] = (
-    ({skills.sum_: 5.0, skills.follow_up: 5.0, skills.last_sum: 0.4}, 8.0),
-    ({skills.spell: 3.0, skills.repeat: 2.0}, 4.0),
-    ({skills.count: 4.0, skills.next_number: 2.0, skills.calendar: 1.0}, 2.5),
-    ({skills.time: 1.5, skills.date: 2.5, tools.set_timer: 2.0}, 2.0),
+    ({numbers.sum_: 5.0, numbers.follow_up: 5.0, numbers.last_sum: 0.4}, 8.0),
+    ({wordplay.spell: 3.0, wordplay.repeat: 2.0}, 4.0),
+    ({numbers.count: 4.0, numbers.next_number: 2.0, calendar.calendar: 1.0}, 2.5),
+    ({calendar.time: 1.5, calendar.date: 2.5, tools.set_timer: 2.0}, 2.0),
     ({memory.tell_name: 2.0, memory.ask_name: 3.0, memory.tell_fact: 3.0, memory.ask_fact: 4.0, memory.say_again: 1.0,
-      skills.sum_: 1.0, skills.last_sum: 1.0, scenes.see: 0.5, memory.what_you_saw: 0.5, skills.spell: 0.5}, 2.5),
+      numbers.sum_: 1.0, numbers.last_sum: 1.0, scenes.see: 0.5, memory.what_you_saw: 0.5, wordplay.spell: 0.5}, 2.5),
 )  # fmt: skip
 """What is exercised by itself, and how often: many short answers, of which each must be right to the letter."""
 _INSTRUCTIONS = (
@@ -165,12 +168,12 @@ def drill(rng: Random, mishear: Mishear | None = None) -> Dialogue:
         return Dialogue(ChatRequest(messages), frozenset({1}), ("repeat",))
     state = State(rng)
     table = rng.choices([table for table, _ in _DRILLS], [share for _, share in _DRILLS])[0]
-    if skills.time in table:
+    if calendar.time in table:
         state.now = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60))
         state.tools = rng.choice([(), ("set_timer",), ("set_timer", "stop")])
     for _ in range(rng.randint(3, 10)):
         state.turns.append(_styled(rng, _next(state, table)))
-    return _as_messages(state, False, mishear, rng.random() < 0.2 or skills.time in table)
+    return _as_messages(state, False, mishear, rng.random() < 0.2 or calendar.time in table)
 
 
 def _next(state: State, table: Mapping[Speak, float]) -> Turn:
@@ -213,7 +216,7 @@ def _as_messages(state: State, camera: bool, mishear: Mishear | None, instructed
     learned: set[int] = set()
     system = rng.choices([instructions(), rng.choice(_INSTRUCTIONS), ""], [0.5, 0.2, 0.3])[0] if instructed else ""
     if state.now is not None and not state.told_time:
-        system = f"{system} {skills.now_line(state.now)}".strip()
+        system = f"{system} {calendar.now_line(state.now)}".strip()
     if system:
         messages.append(Message("system", system))
     for n, turn in enumerate(state.turns):

@@ -1,10 +1,11 @@
-"""Who thinks: a model server, a model in this process, and behind both the scripted responder."""
+"""Who thinks: a model server, a model in this process, and behind both the starter model that visavis brings."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from media.clock import local_time
@@ -25,9 +26,13 @@ from server.composition.parts import BENCH_REASON, Parts
 
 STAGE = "think"
 TASK = "chat"
-SCRIPTED = "scripted"
+SCRIPTED, STARTER = "scripted", "starter"
+STARTER_FILES = files("pipelines.starter") / "data" / "chat"
 DISCOVERY_SECONDS = 0.5
 """A language model server on this machine answers at once or is not there."""
+
+_Rung = tuple[LanguageModel, str, str]
+"""A model, its device, and why it."""
 
 
 async def think(parts: Parts) -> LanguageModel:
@@ -35,12 +40,15 @@ async def think(parts: Parts) -> LanguageModel:
     if parts.bench:
         parts.choices.note(STAGE, BenchModel.name, BENCH_REASON)
         return BenchModel()
-    word = parts.wanted("text_generation", parts.settings.chat_model, (SCRIPTED, "openai", *parts.models_for(TASK)))
-    scripted = ScriptedModel(local_time)
-    rungs: list[tuple[LanguageModel, str, str]] = []
+    legal = (STARTER, SCRIPTED, "openai", *parts.models_for(TASK))
+    word = parts.wanted("text_generation", parts.settings.chat_model, legal)
+    if word == SCRIPTED:
+        parts.choices.note(STAGE, SCRIPTED, "asked for; a few dozen fixed answers, for tests")
+        return ScriptedModel(local_time)
+    rungs: list[_Rung] = []
     reasons: list[str] = []
-    if word == SCRIPTED or (word == "auto" and parts.embedded_only):
-        reasons.append("asked for" if word == SCRIPTED else "profile embedded")
+    if word == STARTER or (word == "auto" and parts.embedded_only):
+        reasons.append("asked for" if word == STARTER else "profile embedded")
     else:
         if word in ("auto", "openai"):
             served, reason = await _served(parts)
@@ -50,16 +58,18 @@ async def think(parts: Parts) -> LanguageModel:
             local, device, reason = await asyncio.to_thread(_local, parts, word)
             rungs += [(local, device, reason)] if local is not None else []
             reasons.append(reason)
-    return _ladder(parts, rungs, scripted, [reason for reason in reasons if reason])
+    why = "; ".join(reason for reason in reasons if reason)
+    rungs.append(await asyncio.to_thread(_starter, parts, not rungs, why))
+    return _ladder(parts, rungs)
 
 
-def _ladder(
-    parts: Parts, rungs: list[tuple[LanguageModel, str, str]], scripted: ScriptedModel, reasons: list[str]
-) -> LanguageModel:
-    if not rungs:
-        parts.choices.note(STAGE, scripted.name, f"{'; '.join(reasons)}; a small responder, not a language model")
-        return scripted
-    models = [*(model for model, _, _ in rungs), scripted]
+def _ladder(parts: Parts, rungs: list[_Rung]) -> LanguageModel:
+    """The first of ``rungs``, with the others behind it."""
+    if len(rungs) == 1:
+        model, device, reason = rungs[0]
+        parts.choices.note(STAGE, model.name, reason, device=device, ok=model.name != SCRIPTED)
+        return model
+    models = [model for model, _, _ in rungs]
     behind = ", then ".join(model.name for model in models[1:])
     _, device, reason = rungs[0]
     parts.choices.note(STAGE, models[0].name, f"{reason}; {behind} stands by", device=device)
@@ -111,6 +121,20 @@ def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
     except PipelineError as error:
         return None, "-", f"{name} cannot be used: {error.message}"
     return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}"
+
+
+def _starter(parts: Parts, first: bool, why: str) -> _Rung:
+    """The small model in the package, loaded now if it is the ``first``; without it the scripted responder."""
+    with as_file(STARTER_FILES) as folder:
+        try:
+            plan, device, _ = _plan(parts, STARTER, folder)
+            if first:
+                with parts.residency.add(plan).lease():
+                    pass
+        except PipelineError as error:
+            reason = f"{why}; the starter model cannot be used: {error.message}; a few dozen fixed answers stand in"
+            return ScriptedModel(local_time), "cpu", reason
+    return LocalChat(parts.residency.add(plan)), device, f"{why}; the small built-in model"
 
 
 def _plan(parts: Parts, name: str, folder: Path) -> tuple[Loadable[ChatModel], str, str]:

@@ -9,7 +9,7 @@ import pytest
 from pipelines.starter import examination, grammar_scene, mishearing, words
 from pipelines.starter.evaluate import plain
 from pipelines.starter.grammar import Dialogue, dialogue, drill
-from pipelines.starter.grammar_skills import HELD_OUT_SUMS
+from pipelines.starter.grammar_numbers import HELD_OUT_SUMS
 from pipelines.starter.tokens import VOCABULARY, build_tokenizer
 from pipelines.vision.scene import describe
 

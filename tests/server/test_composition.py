@@ -12,6 +12,7 @@ from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkErro
 from pipelines.models.catalogue import Catalogue, Model
 from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.store import ModelFiles, ModelStore
+from pipelines.ports import ChatRequest, Message
 from pipelines.routing.definition import load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import FallbackRecognizer
@@ -132,7 +133,7 @@ async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_succe
     ("stage", "setting", "legal"),
     [
         (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
-        (think, "chat_model", f"auto, scripted, openai, {CHAT}, a folder"),
+        (think, "chat_model", f"auto, starter, scripted, openai, {CHAT}, a folder"),
         (speak, "tts_model", f"auto, espeak-ng, {VOICE}, a folder"),
     ],
     ids=["listen", "think", "speak"],
@@ -146,26 +147,46 @@ async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, l
 # ------------------------------------------------------------------------------------------------ thinking
 
 
-async def test_a_model_in_the_users_folder_thinks_before_the_script(tmp_path, models):
+async def test_a_model_in_the_users_folder_thinks_before_the_starter(tmp_path, models):
     made = parts(tmp_path, models)
     engine = await think(made)
     try:
         assert isinstance(engine, FallbackModel)
         assert engine.name == CHAT
-        assert "scripted stands by" in row(made, "think").reason
-        assert [status.state for status in made.residency.status()] == ["ready"]
+        assert "starter stands by" in row(made, "think").reason
+        assert [status.state for status in made.residency.status()] == ["ready", "unloaded"]  # the starter waits
     finally:
         await engine.close()
 
 
-async def test_without_any_model_the_script_answers_and_every_reason_is_told(tmp_path):
+async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tmp_path):
     made = parts(tmp_path)
     engine = await think(made)
-    await engine.close()
+    try:
+        asked = ChatRequest((Message("user", "what is two plus three"),))
+        assert "".join([piece async for piece in engine.stream(asked)]).strip() == "Two plus three is five."
+    finally:
+        await engine.close()
     reason = row(made, "think").reason
-    assert engine.name == "scripted"
+    assert engine.name == "starter"
+    assert row(made, "think").ok
     assert "no openai at http://127.0.0.1:9/v1" in reason
     assert f"visavis models pull {CHAT}" in reason
+
+
+async def test_without_a_usable_starter_fixed_answers_stand_in_and_that_is_told(tmp_path, monkeypatch):
+    made = parts(tmp_path)
+    monkeypatch.setattr("server.composition.think.STARTER_FILES", tmp_path)
+    engine = await think(made)
+    assert engine.name == "scripted"
+    assert not row(made, "think").ok
+    assert "the starter model cannot be used" in row(made, "think").reason
+
+
+async def test_fixed_answers_are_given_when_asked_for(tmp_path):
+    made = parts(tmp_path, chat_model="scripted")
+    assert (await think(made)).name == "scripted"
+    assert row(made, "think").ok
 
 
 # ------------------------------------------------------------------------------------------------ speaking
