@@ -22,9 +22,10 @@ from pipelines.engines.chat_messages import time_words
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.starter.drills import drill
 from pipelines.starter.examination import probes, threads
 from pipelines.starter.examination_threads import Turn as Said
-from pipelines.starter.grammar import dialogue, drill, instructions
+from pipelines.starter.grammar import dialogue, instructions
 from pipelines.starter.mishearing import mishear
 from pipelines.starter.probe import Probe
 from pipelines.worker import session
@@ -141,7 +142,7 @@ def unseen(probes: Iterable[Probe]) -> list[Probe]:
     """
     rng, said = Random(_SEED), set[str]()
     for n in range(_SAMPLE):
-        talk = drill(rng) if n % 4 == 0 else dialogue(rng)
+        talk = (drill if n % 4 == 0 else dialogue)(rng, late=n % 2 == 0)
         said |= {plain(message.content) for message in talk.request.messages if message.role == "user"}
     return [probe for probe in probes if plain(probe.said[-1]) not in said]
 

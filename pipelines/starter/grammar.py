@@ -29,7 +29,6 @@ from pipelines.starter import grammar_talk as talk
 from pipelines.starter import grammar_tools as tools
 from pipelines.starter import grammar_words as wordplay
 from pipelines.starter.state import Speak, State, Turn
-from pipelines.starter.words import any_word
 
 INTENTS: dict[Speak, float] = {
     talk.greeting: 2, talk.farewell: 1.5, talk.thanks: 1.5, talk.how_are_you: 1.5, talk.about: 2, talk.skills: 2,
@@ -48,15 +47,6 @@ _SCENE_INTENTS: dict[Speak, float] = {scenes.see: 4.0, scenes.people: 3.0, scene
                                      scenes.facing: 2.0, scenes.thing: 2.0, scenes.looks: 1.0, scenes.holding: 1.0,
                                      scenes.smiling: 1.5, scenes.gesture: 1.5}  # fmt: skip
 _TIME_INTENTS: dict[Speak, float] = {calendar.time: 1.0, calendar.date: 2.0}
-_DRILLS: tuple[tuple[dict[Speak, float], float], ...] = (
-    ({numbers.sum_: 5.0, numbers.follow_up: 5.0, numbers.last_sum: 0.4}, 8.0),
-    ({wordplay.spell: 3.0, wordplay.repeat: 2.0}, 4.0),
-    ({numbers.count: 4.0, numbers.next_number: 2.0, calendar.calendar: 1.0}, 2.5),
-    ({calendar.time: 1.5, calendar.date: 2.5, tools.set_timer: 2.0}, 2.0),
-    ({memory.tell_name: 2.0, memory.ask_name: 3.0, memory.tell_fact: 3.0, memory.ask_fact: 4.0, memory.say_again: 1.0,
-      numbers.sum_: 1.0, numbers.last_sum: 1.0, scenes.see: 0.5, memory.what_you_saw: 0.5, wordplay.spell: 0.5}, 2.5),
-)  # fmt: skip
-"""What is exercised by itself, and how often: many short answers, of which each must be right to the letter."""
 _INSTRUCTIONS = (
     "You are visavis, a friendly assistant.",
     "You are a helpful assistant.",
@@ -137,8 +127,11 @@ def instructions() -> str:
     return str(next(stage for stage in stages if stage["id"] == "think")["parameters"]["instructions"])
 
 
-def dialogue(rng: Random, mishear: Mishear | None = None) -> Dialogue:
-    """The next conversation of ``rng``; ``mishear`` corrupts some of what the user says."""
+def dialogue(rng: Random, mishear: Mishear | None = None, *, late: bool = False) -> Dialogue:
+    """The next conversation of ``rng``; ``mishear`` corrupts some of what the user says.
+
+    In the ``late`` part of the training most are told the time, as requests of this server are.
+    """
     state = State(rng)
     if rng.random() < 0.5:
         state.now = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60))
@@ -147,36 +140,22 @@ def dialogue(rng: Random, mishear: Mishear | None = None) -> Dialogue:
         state.tools = tuple(name for name in names if rng.random() < 0.8)
     camera = rng.random() < 0.5
     state.told_time = state.now is not None and rng.random() < 0.6
+    if late and state.now is None and rng.random() < 0.6:
+        state.now, state.told_time = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60)), True
     wanted = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 10, 12])
     for n in range(wanted):
         last = n == wanted - 1
         state.scene = scenes.scene(rng) if camera else ""
         table = INTENTS
-        if last and rng.random() < 0.6:
+        if last and rng.random() < (0.35 if late and not camera else 0.6):
             table = _SCENE_INTENTS if camera else _TIME_INTENTS if state.told_time and not state.tools else INTENTS
-        turn = _styled(rng, _next(state, table))
+        turn = styled(rng, next_turn(state, table))
         state.turns.append(turn)
-    return _as_messages(state, camera, mishear)
+    return as_messages(state, camera, mishear)
 
 
-def drill(rng: Random, mishear: Mishear | None = None) -> Dialogue:
-    """A conversation about one kind of thing, or one that only copies words: from these a model learns it soonest."""
-    if rng.random() < 0.15:
-        words = " ".join(any_word(rng) for _ in range(rng.randint(2, 7)))
-        asked = f"{rng.choice(['say', 'repeat', 'repeat after me'])} {words}"
-        messages = (Message("user", asked), Message("assistant", f"{words.capitalize()}."))
-        return Dialogue(ChatRequest(messages), frozenset({1}), ("repeat",))
-    state = State(rng)
-    table = rng.choices([table for table, _ in _DRILLS], [share for _, share in _DRILLS])[0]
-    if calendar.time in table:
-        state.now = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60))
-        state.tools = rng.choice([(), ("set_timer",), ("set_timer", "stop")])
-    for _ in range(rng.randint(3, 10)):
-        state.turns.append(_styled(rng, _next(state, table)))
-    return _as_messages(state, False, mishear, rng.random() < 0.2 or calendar.time in table)
-
-
-def _next(state: State, table: Mapping[Speak, float]) -> Turn:
+def next_turn(state: State, table: Mapping[Speak, float]) -> Turn:
+    """A turn of one of the intents of ``table`` that makes sense now."""
     while True:
         speak = state.rng.choices(list(table), list(table.values()))[0]
         turn = speak(state)
@@ -184,7 +163,7 @@ def _next(state: State, table: Mapping[Speak, float]) -> Turn:
             return turn
 
 
-def _styled(rng: Random, turn: Turn) -> Turn:
+def styled(rng: Random, turn: Turn) -> Turn:
     """What the user said in the hand of a recogniser: bare words, or a sentence with its signs."""
     user, dice = turn.user, rng.random()
     if dice < 0.2:
@@ -210,7 +189,8 @@ def _styled(rng: Random, turn: Turn) -> Turn:
     return replace(turn, user=user + ("?" if asks else rng.choice([".", ".", "!", ""])))
 
 
-def _as_messages(state: State, camera: bool, mishear: Mishear | None, instructed: bool = True) -> Dialogue:
+def as_messages(state: State, camera: bool, mishear: Mishear | None, instructed: bool = True) -> Dialogue:
+    """The turns of ``state`` as a request with its answers."""
     rng = state.rng
     messages: list[Message] = []
     learned: set[int] = set()

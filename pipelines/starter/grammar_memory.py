@@ -71,7 +71,7 @@ def tell_fact(s: State) -> Turn:
 
 
 def ask_fact(s: State) -> Turn:
-    kind = s.rng.choice(list({"colour", "place", "pet"} & set(s.facts)) or ["colour", "place", "pet"])
+    kind = s.rng.choice([kind for kind in ("colour", "place", "pet") if kind in s.facts] or ["colour", "place", "pet"])
     fact = s.facts.get(kind)
     user, answer = {
         "colour": (

@@ -19,7 +19,8 @@ from typing import Any
 from pipelines.engines.chat_template import import_transformers, load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.starter import tokens
-from pipelines.starter.grammar import dialogue, drill
+from pipelines.starter.drills import drill
+from pipelines.starter.grammar import dialogue
 from pipelines.starter.mishearing import mishear
 
 CHECKPOINT = "checkpoint.pt"
@@ -30,7 +31,7 @@ LONGEST = 512
 _ROUND = 8
 """Batches that are made together, of conversations of similar length."""
 
-_DRILLS, _LATER_DRILLS, _DRILLED = 0.5, 0.3, 0.35
+_DRILLS, _LATER_DRILLS, _DRILLED = 0.5, 0.45, 0.35
 """Share of conversations that are drills in the first part of the training and in the rest, and how large that is."""
 
 
@@ -171,11 +172,12 @@ class Trainer:
         import torch
 
         rng = Random(f"{self.training.seed}:{round_}")
-        share = _DRILLS if round_ * _ROUND < _DRILLED * self.training.steps else _LATER_DRILLS
+        late = round_ * _ROUND >= _DRILLED * self.training.steps
+        share = _LATER_DRILLS if late else _DRILLS
         talks: list[tuple[list[int], list[bool]]] = []
         read = 0
         while read < _ROUND * self.training.batch:
-            talk = drill(rng, mishear) if rng.random() < share else dialogue(rng, mishear)
+            talk = (drill if rng.random() < share else dialogue)(rng, mishear, late=late)
             ids, marks = tokens.encode(self.tokenizer, talk)
             if len(ids) <= LONGEST:
                 talks.append((ids, marks))

@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from pipelines.starter import examination, grammar_scene, mishearing, words
+from pipelines.starter.drills import drill
 from pipelines.starter.evaluate import plain
-from pipelines.starter.grammar import Dialogue, dialogue, drill
+from pipelines.starter.grammar import Dialogue, dialogue
 from pipelines.starter.grammar_numbers import HELD_OUT_SUMS
 from pipelines.starter.tokens import VOCABULARY, build_tokenizer
 from pipelines.vision.scene import describe
@@ -27,12 +28,12 @@ _INTENTS = [
 @pytest.fixture(scope="module")
 def talks() -> list[Dialogue]:
     rng = Random("test")
-    return [dialogue(rng, mishearing.mishear) for _ in range(1_500)]
+    return [dialogue(rng, mishearing.mishear, late=late) for _ in range(750) for late in (False, True)]
 
 
 def test_a_seed_gives_the_same_conversations(talks: list[Dialogue]) -> None:
     rng = Random("test")
-    assert [dialogue(rng, mishearing.mishear) for _ in range(50)] == talks[:50]
+    assert [dialogue(rng, mishearing.mishear, late=late) for _ in range(25) for late in (False, True)] == talks[:50]
     assert drill(Random(3)) == drill(Random(3)) != drill(Random(4))
 
 
