@@ -99,11 +99,11 @@ class Examiner:
         last = len(said) - 1
         turns = [Said(line, "", probe.scene if n == last else "") for n, line in enumerate(said)]
         answers = await self._converse(turns, probe.tools, time_words(probe.now) if probe.now else "")
-        return Verdict(probe, said[-1], answers[-1], _passes(answers[-1], probe.good))
+        return Verdict(probe, said[-1], answers[-1], passes(answers[-1], probe.good))
 
     async def _follow(self, talk: Sequence[Said]) -> None:
         answers = await self._converse(talk)
-        results = [_passes(answer, turn.good) for answer, turn in zip(answers, talk, strict=True) if turn.good]
+        results = [passes(answer, turn.good) for answer, turn in zip(answers, talk, strict=True) if turn.good]
         self.report.threads += results
         self.report.dialogues.append(all(results))
 
@@ -152,7 +152,8 @@ def plain(text: str) -> str:
     return " ".join(re.findall(r"[\w']+", text.lower()))
 
 
-def _passes(answer: str, good: str) -> bool:
+def passes(answer: str, good: str) -> bool:
+    """Whether ``answer`` is what :attr:`Probe.good` wants, and short."""
     if good.endswith("}"):
         return answer == good
     return bool(re.search(good, answer, re.IGNORECASE)) and 0 < len(answer.split()) <= LONGEST_ANSWER

@@ -14,7 +14,7 @@ from pipelines.engines.chat_template import ChatTemplate, load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.ports import ChatRequest, Message
 from pipelines.starter import tokens
-from pipelines.starter.evaluate import _passes, evaluate, failures, table
+from pipelines.starter.evaluate import evaluate, failures, passes, table
 from pipelines.starter.grammar import Dialogue, dialogue
 from pipelines.starter.probe import Probe
 from pipelines.starter.train import Trainer, Training, resume
@@ -91,7 +91,7 @@ def test_an_examination_tells_what_was_wrong(folder: Path, tmp_path: Path) -> No
     ("answer", "passes"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
 )
 def test_right_is_told_from_wrong(answer: str, passes: bool) -> None:
-    assert _passes(answer, "hello|hi") is passes
+    assert passes(answer, "hello|hi") is passes
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
