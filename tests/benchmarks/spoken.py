@@ -5,8 +5,9 @@
 
 The questions are closed ones of the starter model's examination, spoken by espeak-ng in voice variants that the starter
 Whisper was not trained on; each goes through Opus and WebRTC on a connection of its own. What comes back is recognised
-by the starter Whisper once more. An answer counts when what was *heard* of it matches what the question wants; "as text"
-is the same of the words the server meant to say. Voice to voice is measured by the server: end of speech → first sound.
+by the starter Whisper once more. An answer counts when what was *heard* of it matches what the question wants; "as
+text" is the same of the words the server meant to say. Voice to voice is measured by the server: end of speech → first
+sound.
 """
 
 from __future__ import annotations
