@@ -113,6 +113,8 @@ def save_tokenizer(folder: Path) -> None:
         tokenizer_object=build_tokenizer(),
         pad_token=PAD,
         eos_token=END,
+        bos_token=END,  # of no use here; CTranslate2 cannot read a model that has none
+        unk_token=PAD,
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
     )

@@ -153,6 +153,7 @@ class Trainer:
         import torch
 
         copy.deepcopy(self.model).to(torch.bfloat16).save_pretrained(str(folder))
+        (folder / "model.safetensors").chmod(0o644)  # it comes from a private temporary file
 
     def _share(self, step: int) -> float:
         """Of the highest learning rate: a linear beginning, then a cosine down to a hundredth."""

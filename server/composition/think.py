@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from media.clock import local_time
@@ -22,12 +21,12 @@ from pipelines.models.plans import Loadable
 from pipelines.ports import LanguageModel
 from pipelines.routing.definition import Stage
 from pipelines.routing.fallback import FallbackModel
+from pipelines.starter import model_files
 from server.composition.parts import BENCH_REASON, Parts
 
 STAGE = "think"
 TASK = "chat"
 SCRIPTED, STARTER = "scripted", "starter"
-STARTER_FILES = files("pipelines.starter") / "data" / "chat"
 DISCOVERY_SECONDS = 0.5
 """A language model server on this machine answers at once or is not there."""
 
@@ -125,15 +124,14 @@ def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
 
 def _starter(parts: Parts, first: bool, why: str) -> _Rung:
     """The small model in the package, loaded now if it is the ``first``; without it the scripted responder."""
-    with as_file(STARTER_FILES) as folder:
-        try:
-            plan, device, _ = _plan(parts, STARTER, folder)
-            if first:
-                with parts.residency.add(plan).lease():
-                    pass
-        except PipelineError as error:
-            reason = f"{why}; the starter model cannot be used: {error.message}; a few dozen fixed answers stand in"
-            return ScriptedModel(local_time), "cpu", reason
+    try:
+        plan, device, _ = _plan(parts, STARTER, model_files.FOLDER)
+        if first:
+            with parts.residency.add(plan).lease():
+                pass
+    except PipelineError as error:
+        reason = f"{why}; the starter model cannot be used: {error.message}; a few dozen fixed answers stand in"
+        return ScriptedModel(local_time), "cpu", reason
     return LocalChat(parts.residency.add(plan)), device, f"{why}; the small built-in model"
 
 

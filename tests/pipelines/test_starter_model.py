@@ -88,10 +88,10 @@ def test_an_examination_tells_what_was_wrong(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("answer", "passes"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
+    ("answer", "good"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
 )
-def test_right_is_told_from_wrong(answer: str, passes: bool) -> None:
-    assert passes(answer, "hello|hi") is passes
+def test_right_is_told_from_wrong(answer: str, good: bool) -> None:
+    assert passes(answer, "hello|hi") is good
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tm
 
 async def test_without_a_usable_starter_fixed_answers_stand_in_and_that_is_told(tmp_path, monkeypatch):
     made = parts(tmp_path)
-    monkeypatch.setattr("server.composition.think.STARTER_FILES", tmp_path)
+    monkeypatch.setattr("pipelines.starter.model_files.FOLDER", tmp_path)
     engine = await think(made)
     assert engine.name == "scripted"
     assert not row(made, "think").ok
