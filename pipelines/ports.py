@@ -160,6 +160,15 @@ class ToolCall:
     """A JSON object, as text."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A picture for a language model that takes them."""
+
+    data: bytes
+    """JPEG or PNG."""
+    kind: Literal["image/jpeg", "image/png"] = "image/jpeg"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation as the language model gets it."""
@@ -170,6 +179,8 @@ class Message:
     """What an assistant asked for in this message."""
     tool_call_id: str = ""
     """Of a ``tool`` message: the call whose result ``content`` is."""
+    images: tuple[Image, ...] = ()
+    """What a user shows with these words. Models that take none are told that there was something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,11 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Close connections and workers."""
         ...
+
+
+def takes_images(model: LanguageModel) -> bool:
+    """Whether ``model`` looks at the images of a message (and then takes tools, too): its attribute of that name."""
+    return bool(getattr(model, "takes_images", False))
 
 
 # ---------------------------------------------------------------------------------------------------- speak

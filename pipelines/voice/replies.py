@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from media.clock import Clock
@@ -16,6 +16,7 @@ from pipelines.voice.events import Problem, Reason, ReplyInterrupted, ReplyStart
 from pipelines.voice.history import History, Item
 from pipelines.voice.reply import Reply, TurnTimes
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from pipelines.voice.sight import Sight
 from pipelines.voice.tts import VoiceOut
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Surroundings:
     clock: Clock
     scene: Callable[[], str] = str
     """What the camera shows, in words."""
+    sight: Sight = field(default_factory=Sight)
+    """What else it offers."""
 
 
 class Replies:
@@ -131,6 +134,14 @@ class Replies:
         self.history.truncate(reply.item_id, heard)
         self._around.emit(ReplyInterrupted(reply.id, reason, heard, seconds))
         return True
+
+    @property
+    def heard(self) -> str:
+        """The words of the running answer that have been heard so far; empty without one."""
+        reply = self._current
+        if reply is None or reply.playout is None:
+            return ""
+        return reply.script.heard(reply.playout.heard_seconds)
 
     def duck(self, decibels: float) -> None:
         """Lower the voice; 0 restores it."""

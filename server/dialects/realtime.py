@@ -18,6 +18,7 @@ from pipelines.voice.events import (
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
+    ReplyHeld,
     ReplyInterrupted,
     ReplyStarted,
     ReplyText,
@@ -94,6 +95,8 @@ class RealtimeEvents:
             case SceneChanged():
                 objects = [seen_object(detection) for detection in event.objects]
                 return [server_event("vision.changed", scene=event.scene, objects=objects)]
+            case ReplyHeld():
+                return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
             case Problem():
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
