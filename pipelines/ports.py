@@ -196,7 +196,7 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     """What the model may call. Without tools an answer is text alone."""
     time: str = ""
-    """The time and the date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty where nobody tells."""
+    """The time and the date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty if nobody tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +227,13 @@ class LanguageModel(Protocol):
 
 
 def takes_images(model: LanguageModel) -> bool:
-    """Whether ``model`` looks at the images of a message (and then takes tools, too): its attribute of that name."""
+    """Whether ``model`` looks at the pictures of a message: its attribute of that name."""
     return bool(getattr(model, "takes_images", False))
+
+
+def takes_tools(model: LanguageModel) -> bool:
+    """Whether ``model`` can be offered tools, unless its attribute of that name is false."""
+    return bool(getattr(model, "takes_tools", True))
 
 
 # ---------------------------------------------------------------------------------------------------- speak

@@ -13,7 +13,7 @@ from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import EngineBusyError, PipelineError
-from pipelines.ports import VAD_RATE, VAD_WINDOW, Transcript, TurnDetector, streams_partials
+from pipelines.ports import VAD_RATE, VAD_WINDOW, Image, Transcript, TurnDetector, streams_partials, takes_images
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     PartialTranscript,
@@ -288,10 +288,20 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------ the client
 
-    def add_text(self, text: str, item_id: str | None = None) -> str:
-        """A message the user typed; returns its item id."""
-        item = self.history.add(Item(item_id or new_id("item"), "user", text))
-        self._emit(UserTurn(item.id, text, False))
+    @property
+    def thinker(self) -> str:
+        """Name of the language model."""
+        return self._engines.llm.name
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pictures."""
+        return takes_images(self._engines.llm)
+
+    def add_message(self, text: str, item_id: str | None = None, images: tuple[Image, ...] = ()) -> str:
+        """A message the user typed, with what they show; returns its item id."""
+        item = self.history.add(Item(item_id or new_id("item"), "user", text, images=images))
+        self._emit(UserTurn(item.id, text, False, images=len(images)))
         return item.id
 
     def commit(self) -> bool:

@@ -14,6 +14,7 @@ from pipelines.errors import PipelineError
 from pipelines.ports import ChatRequest
 from pipelines.voice.events import Problem, Reason, ReplyInterrupted, ReplyStarted, VoiceEvent
 from pipelines.voice.history import History, Item
+from pipelines.voice.looking import LookingModel
 from pipelines.voice.reply import Reply, TurnTimes
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.sight import Sight
@@ -152,7 +153,8 @@ class Replies:
         around = self._around
         playout = around.out.prepare() if around.out is not None else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
-        return Reply(*ids, engines.llm, engines.tts, self.settings.voice, playout, emit, around.clock, times)
+        model = LookingModel(engines.llm, around.sight)
+        return Reply(*ids, model, engines.tts, self.settings.voice, playout, emit, around.clock, times)
 
     def _give(self, reply: Reply, task: asyncio.Task[None]) -> None:
         self.interrupt("client_cancelled")

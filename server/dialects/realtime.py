@@ -154,7 +154,12 @@ class RealtimeEvents:
             "type": "message",
             "status": "completed",
             "role": "user",
-            "content": [{"type": "input_text", "text": event.text}],
+            "content": [
+                *([{"type": "input_text", "text": event.text}] if event.text else []),
+                *(
+                    {"type": "input_image"} for _ in range(event.images)
+                ),  # told back without its bytes: events are small
+            ],
         }
         previous = self._last_item
         return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]

@@ -307,7 +307,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
 
 async def test_typed_messages_are_answered():
     async with scene(answers=("Hi.",)) as s:
-        s.conversation.add_text("hello there")
+        s.conversation.add_message("hello there")
         s.conversation.replies.respond()
         await settle()
         assert s.last(UserTurn).spoken is False
@@ -316,7 +316,7 @@ async def test_typed_messages_are_answered():
 
 async def test_client_cancels():
     async with scene(answers=("Once upon a time there was a king.",)) as s:
-        s.conversation.add_text("a story please")
+        s.conversation.add_message("a story please")
         s.conversation.replies.respond()
         await settle()
         s.out.playouts[0].play(0.5)
