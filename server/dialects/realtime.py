@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.vision.events import SceneChanged
+from pipelines.vision.lag import CameraStarted, CameraStopped, VideoEvent, VisionCaughtUp, VisionFellBehind
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
@@ -29,6 +30,7 @@ from pipelines.voice.events import (
     VoiceEvent,
 )
 from server.dialects.realtime_shapes import Json, error_event, error_object, milliseconds, seen_object, server_event
+from server.dialects.video_events import video_event
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class RealtimeEvents:
         self._partial = ""
         self._told = ""
 
-    def translate(self, event: VoiceEvent | SceneChanged) -> list[Json]:  # noqa: C901 - a flat table of cases
+    def translate(self, event: VoiceEvent | SceneChanged | VideoEvent) -> list[Json]:  # noqa: C901 - a flat table of cases
         """The wire events for one of ours, in order; empty when the wire has nothing for it."""
         match event:
             case SpeechStarted():
@@ -94,6 +96,8 @@ class RealtimeEvents:
             case SceneChanged():
                 objects = [seen_object(detection) for detection in event.objects]
                 return [server_event("vision.changed", scene=event.scene, objects=objects)]
+            case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
+                return [video_event(event)]
             case Problem():
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
