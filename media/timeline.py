@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 STEP = 0.001
 """Seconds between two pictures at least."""
 TOLERANCE = 1.0
@@ -64,3 +66,21 @@ class FrameRate:
             return False
         self._due += step
         return True
+
+
+class RateMeter:
+    """How many per second there were lately."""
+
+    def __init__(self, over: int = 30) -> None:
+        self._times: deque[float] = deque(maxlen=over)
+
+    def tick(self, now: float) -> None:
+        """Another one, at the clock's ``now``."""
+        self._times.append(now)
+
+    @property
+    def rate(self) -> float | None:
+        """Per second; ``None`` before there were two."""
+        if len(self._times) < 2 or self._times[-1] <= self._times[0]:
+            return None
+        return (len(self._times) - 1) / (self._times[-1] - self._times[0])

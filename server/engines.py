@@ -12,7 +12,7 @@ from pipelines.engines.silero import SileroVad
 from pipelines.errors import PipelineError
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
-from pipelines.ports import DetectionKind, VisionDetector
+from pipelines.ports import VisionDetector
 from pipelines.routing.definition import Pipeline, load
 from pipelines.vision.pool import TrackerPool
 from pipelines.vision.settings import DetectorName, VisionSettings
@@ -31,9 +31,6 @@ from server.settings import Settings
 __all__ = ["Choice", "Choices", "Engines", "build_engines"]
 
 log = logging.getLogger(__name__)
-
-_DETECTORS: Mapping[DetectionKind, DetectorName] = {"face": "faces", "hand": "hands", "pose": "pose"}
-"""What finds each kind, for detectors that do not tell it themselves."""
 
 
 @dataclass(slots=True)
@@ -78,10 +75,7 @@ class Engines:
         if self.vision is None:
             reasons = [choice.reason for choice in self.choices.status() if choice.stage == WATCH]
             return dict.fromkeys(get_args(DetectorName), "; ".join(reasons) or "the camera is not looked at")
-        usable = getattr(self.vision, "detectors", None) or [_DETECTORS.get(kind) for kind in self.vision.kinds]
-        why: Mapping[DetectorName, str] = getattr(self.vision, "unavailable", {})
-        names: tuple[DetectorName, ...] = get_args(DetectorName)
-        return {name: why.get(name, "there is no model for it") for name in names if name not in usable}
+        return self.vision.unavailable
 
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import av
@@ -12,7 +13,8 @@ from media.frames import Picture, Pixels
 from media.picture import Converter, frame_time, is_encodable, returned_size, to_frame
 from media.timeline import FrameRate
 from pipelines.ports import Detection
-from pipelines.vision.overlay import draw
+from pipelines.vision.captions import Caption
+from pipelines.vision.overlay import Readout, draw
 from pipelines.vision.settings import VisionSettings
 from pipelines.worker import Worker
 
@@ -25,6 +27,8 @@ class Shot:
     """A camera frame on its way back."""
 
     frame: av.VideoFrame
+    arrived: float
+    """By the clock, in seconds."""
     found: tuple[Detection, ...] | None = None
     """What is in exactly this frame; ``None``: whatever was found last."""
     picture: Picture | None = None
@@ -44,25 +48,40 @@ class Painter:
         """Follow other settings from the next frame on."""
         self._settings = settings
 
-    async def render(self, shot: Shot) -> av.VideoFrame | None:
+    async def render(
+        self, shot: Shot, captions: Sequence[Caption] = (), readout: Readout | None = None
+    ) -> av.VideoFrame | None:
         """The picture to send; ``None`` when there are enough already. Raises ``EngineBusyError``."""
         settings, frame = self._settings, shot.frame
         if not self._rate.takes(frame_time(frame) or 0.0, settings.frame_rate):
             return None
         width, height = returned_size(frame, settings.width, settings.height, LARGEST_SIDE)
         overlay = settings.overlay
-        drawn = shot.found if overlay.boxes or overlay.landmarks or overlay.labels else ()
-        if drawn:
-            return await self._worker.run(self._paint, shot, drawn, width, height)
+        marked = shot.found if overlay.boxes or overlay.landmarks or overlay.labels else ()
+        drawing = _Drawing(marked or (), captions if overlay.captions else (), readout if overlay.latency else None)
+        if drawing:
+            return await self._worker.run(self._paint, shot, drawing, width, height)
         if (width, height) == (frame.width, frame.height) and is_encodable(frame):
             return frame
         return await self._worker.run(self._converter.scaled, frame, width, height)
 
-    def _paint(self, shot: Shot, drawn: tuple[Detection, ...], width: int, height: int) -> av.VideoFrame:
+    def _paint(self, shot: Shot, drawing: _Drawing, width: int, height: int) -> av.VideoFrame:
         picture = shot.picture or self._converter.picture(shot.frame)
         pixels = _resized(picture.pixels, width, height)
-        draw(pixels, drawn, labels=self._settings.overlay.labels)
+        draw(pixels, drawing.found, self._settings.overlay, drawing.captions, drawing.readout)
         return to_frame(pixels, shot.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What is to be drawn."""
+
+    found: tuple[Detection, ...]
+    captions: Sequence[Caption]
+    readout: Readout | None
+
+    def __bool__(self) -> bool:
+        return bool(self.found or self.captions or self.readout)
 
 
 def _resized(pixels: Pixels, width: int, height: int) -> Pixels:

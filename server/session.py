@@ -103,7 +103,8 @@ class Session:
         self._end(reason)
 
     def tell_engines(self) -> None:
-        """Send the client the present choice of engines."""
+        """Send the client the present choice of engines; detectors that have come are put to use."""
+        self.video.watching.reselect()
         self._channels.send(status_event(self._engines.status()))
 
     def counts(self) -> SessionCounts:

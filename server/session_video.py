@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal
 
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver
@@ -17,7 +16,7 @@ from media.video_out import VideoOut
 from pipelines.errors import EngineBusyError
 from pipelines.vision.events import SceneChanged
 from pipelines.vision.lag import VideoEvent
-from pipelines.vision.settings import VisionSettings
+from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.events import Problem
 from server.dialects.vision_client import merge_vision, vision_json
 from server.engines import Engines
@@ -41,9 +40,7 @@ class SessionVideo:
         clock: Clock,
         tell: Callable[[SceneChanged | Problem | VideoEvent], None],
     ) -> None:
-        self.unavailable = engines.unavailable_detectors
-        """Why detectors cannot be used; those not named here can."""
-        self.settings = self._effective(merge_vision(engines.vision_settings(), offer.vision))
+        self.settings = merge_vision(engines.vision_settings(), offer.vision)
         self.watching = Watching(engines, clock, self.settings, tell)
         self.out: VideoOut[Shot] | None = VideoOut(self.watching.render) if offer.wants_video else None
         self.incoming: list[VideoIn] = []
@@ -83,17 +80,18 @@ class SessionVideo:
 
     def configure(self, settings: VisionSettings) -> None:
         """Change how the session is seen, at once."""
-        self.settings = self._effective(settings)
-        self.watching.apply(self.settings)
+        self.settings = settings
+        self.watching.apply(settings)
 
     def describe(self) -> dict[str, Any]:
         """``session.vision`` as it is."""
         codec = codec_sent(self._transceiver) if self._transceiver is not None else None
         return vision_json(self.settings, codec, self.unavailable)
 
-    def _effective(self, settings: VisionSettings) -> VisionSettings:
-        usable = tuple(name for name in settings.detectors if name not in self.unavailable)
-        return replace(settings, detectors=usable)
+    @property
+    def unavailable(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used now; those not named here can."""
+        return self._engines.unavailable_detectors
 
     def counts(self) -> SessionCounts:
         """What has been counted of pictures."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 
@@ -13,11 +13,14 @@ from media.channel import Channel, ChannelClosedError
 from media.clock import Clock
 from media.frames import Picture
 from media.picture import Converter, frame_time
+from media.timeline import RateMeter
 from pipelines.errors import EngineBusyError
 from pipelines.ports import Detection
+from pipelines.vision.captions import Caption
 from pipelines.vision.detect import VisionStage
 from pipelines.vision.events import SceneChanged
 from pipelines.vision.lag import CameraStarted, CameraStopped, LagWatch, VideoEvent
+from pipelines.vision.overlay import Readout
 from pipelines.vision.scene import SceneTracker
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.events import Problem
@@ -66,6 +69,10 @@ class Watching:
         """What to send back next."""
         self.on_look: list[Callable[[tuple[Detection, ...], Picture], object]] = []
         """Called with what was found in each picture."""
+        self.captions: Callable[[], Sequence[Caption]] = tuple
+        """The subtitles of this moment."""
+        self.voice_to_voice: float | None = None
+        """Seconds, of the last turn, for the read-out."""
         self._engines = engines
         self._clock = clock
         self._tell = tell
@@ -82,6 +89,8 @@ class Watching:
         self._camera: tuple[int, int] | None = None
         """Size of the frames while they come."""
         self._arrived = 0.0
+        self._delay: float | None = None
+        self._returned = RateMeter()
         trackers = engines.trackers
         self._stage = None if trackers is None else VisionStage(trackers, engines.vision_worker, clock, settings)
 
@@ -95,6 +104,11 @@ class Watching:
         self._painter.apply(settings)
         if self._stage is not None:
             self._stage.apply(settings)
+
+    def reselect(self) -> None:
+        """Use detectors that were asked for and have become available since."""
+        if self._stage is not None:
+            self._stage.reselect()
 
     @property
     def is_behind(self) -> bool:
@@ -129,7 +143,7 @@ class Watching:
             self._camera = frame.width, frame.height
             self._tell(CameraStarted(time, frame.width, frame.height))
         if not self._is_exact():
-            self.returns.put(Shot(frame))
+            self.returns.put(Shot(frame, self._arrived))
         if self._stage is None:
             return
         self._to_look.put(frame)
@@ -183,20 +197,27 @@ class Watching:
         for listener in self.on_look:
             listener(found, picture)
         if self._settings.mode == "exact" and frame is not None:
-            self.returns.put(Shot(frame, found, picture))
+            self.returns.put(Shot(frame, self._looking_since, found, picture))
 
     # ------------------------------------------------------------------------------------------------ frames out
 
     async def render(self, shot: Shot) -> av.VideoFrame | None:
         """What is sent back for ``shot``: as it came when nothing is to be drawn or changed; ``None`` to skip it."""
+        time = frame_time(shot.frame) or 0.0
+        age = time - self._seen if self._seen is not None else None
         if shot.found is None:
-            time = frame_time(shot.frame) or 0.0
-            fresh = self._seen is not None and abs(time - self._seen) <= self._stale
-            shot = Shot(shot.frame, self.found if fresh else ())
+            fresh = age is not None and abs(age) <= self._stale
+            shot = replace(shot, found=self.found if fresh else ())
+        readout = Readout(self._returned.rate, self._delay, age, self.voice_to_voice)
         try:
-            return await self._painter.render(shot)
+            frame = await self._painter.render(shot, self.captions(), readout)
         except EngineBusyError:
             return None
+        if frame is not None:
+            now = self._clock.now()
+            self._delay = now - shot.arrived
+            self._returned.tick(now)
+        return frame
 
     @property
     def _stale(self) -> float:

@@ -60,6 +60,10 @@ class VisionStage:
         self._settings = settings
         self._changed.set()
 
+    def reselect(self) -> None:
+        """Select the detectors again before the next picture: there may be more of them now."""
+        self._session.detectors = ()
+
     @property
     def looking(self) -> bool:
         """Whether results are to be expected: detectors are wanted, open, and have not failed for good."""
@@ -148,8 +152,7 @@ class _Session:
             if self._tracker is None:
                 self._tracker = self._trackers.open(detectors)
             self.detectors = detectors  # even if one of them fails: those that can be opened are open
-            if set(self._tracker.detectors) != set(detectors):
-                self._tracker.select(detectors)
+            self._tracker.select(detectors)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         with self._lock:

@@ -13,7 +13,7 @@ from pipelines.errors import PipelineError, VisionError
 from pipelines.ports import Detection, VisionDetector, VisionTracker
 from pipelines.vision.settings import DetectorName
 
-BETWEEN_SESSIONS = 1.0
+BETWEEN_SESSIONS = 5.0
 """Seconds of a tracker's own time between the last picture of one session and the first of the next."""
 
 
@@ -32,7 +32,7 @@ class TrackerPool:
         self._closed = False
 
     def open(self, detectors: Collection[DetectorName]) -> LentTracker:
-        """A tracker for one session, preferably one that has ``detectors`` open; they are still to be selected.
+        """A tracker for one session, preferably one that has ``detectors`` open; others still have to be selected.
 
         Raises :class:`VisionError`.
         """
@@ -43,7 +43,7 @@ class TrackerPool:
                 tracker = idle[0]
                 self._idle.remove(tracker)
                 return tracker.again()
-        return LentTracker(self, self._detector.open())
+        return LentTracker(self, self._detector.open(detectors), detectors)
 
     def take_back(self, tracker: LentTracker) -> None:
         """Keep a tracker for later, or close it. Called by :meth:`LentTracker.close`."""
@@ -73,11 +73,11 @@ class LentTracker:
     Its pictures' times continue those of the session before: MediaPipe wants them to increase while a detector is open.
     """
 
-    def __init__(self, pool: TrackerPool, tracker: VisionTracker) -> None:
-        self.detectors: tuple[DetectorName, ...] = ()
+    def __init__(self, pool: TrackerPool, tracker: VisionTracker, detectors: Collection[DetectorName]) -> None:
+        self.detectors = tuple(detectors)
         """What was selected last."""
         self._pool = pool
-        self._tracker: Any = tracker
+        self._tracker = tracker
         self._lent = True
         self._sound = True
         self._offset: float | None = None
@@ -91,9 +91,7 @@ class LentTracker:
     def select(self, detectors: Collection[DetectorName]) -> None:
         """Have these detectors open and no others. Raises :class:`VisionError` when one cannot be opened."""
         self.detectors = tuple(detectors)
-        select = getattr(self._tracker, "select", None)
-        if select is not None:
-            self._guarded(select, detectors)
+        self._guarded(self._tracker.select, detectors)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """As :meth:`VisionTracker.detect`."""
@@ -110,8 +108,8 @@ class LentTracker:
         self._last += BETWEEN_SESSIONS
         if self._last > BETWEEN_SESSIONS:  # an empty picture: what was being followed is no longer there
             self._guarded(self._tracker.detect, Picture(np.full((64, 64, 3), 128, np.uint8), self._last))
-        if (reset := getattr(self._tracker, "reset", None)) is not None:
-            self._guarded(reset)
+        if (reset := getattr(self._tracker, "reset", None)) is not None:  # detectors that number what they follow
+            reset()
         return self._sound
 
     def close(self) -> None:

@@ -52,6 +52,10 @@ class TrackedTracker:
         """All that is found and followed in ``picture``. Raises what the detectors raise."""
         return self._tracking.update(self._tracker.detect(picture), picture.time)
 
+    def reset(self) -> None:
+        """Forget who was followed: the next picture is of another session."""
+        self._tracking = Tracking()
+
     def close(self) -> None:
         """Free the detectors. Idempotent."""
         self._tracker.close()

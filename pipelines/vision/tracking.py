@@ -21,7 +21,7 @@ Pure; media time in.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,7 +56,7 @@ class Following:
     """Whether things with different labels are different."""
 
 
-_FOLLOWING: dict[DetectionKind, Following] = {
+FOLLOWING: dict[DetectionKind, Following] = {
     "face": Following(hits=2, keep_seconds=1.0, reach=0.8),
     "hand": Following(hits=1, keep_seconds=0.5, reach=1.5),  # at once: gestures are waited for
     "pose": Following(hits=1, keep_seconds=1.0, reach=1.0),
@@ -66,7 +66,9 @@ _FOLLOWING: dict[DetectionKind, Following] = {
 
 
 @dataclass(slots=True)
-class _Track:
+class Track:
+    """One thing that is followed."""
+
     seen: Detection
     time: float
     start: Box
@@ -78,11 +80,13 @@ class _Track:
     trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL_POINTS))
 
     def expected(self, time: float) -> Box:
+        """Where it would be at ``time`` if it went on as it went."""
         ahead = min(time - self.time, _FARTHEST_GUESS)
         x, y, width, height = self.seen.box
         return x + ahead * self.velocity[0], y + ahead * self.velocity[1], width, height
 
     def take(self, seen: Detection, time: float) -> None:
+        """It is here now."""
         (x, y), (u, v) = centre(self.seen.box), centre(seen.box)
         passed = time - self.time
         if passed > 0:
@@ -93,71 +97,86 @@ class _Track:
         while self.trail[0][0] < time - TRAIL_SECONDS:
             self.trail.popleft()
 
+    def shift(self, seconds: float) -> None:
+        """The clock has been set."""
+        self.time += seconds
+        self.trail = deque(((at + seconds, x, y) for at, x, y in self.trail), maxlen=_TRAIL_POINTS)
+
     def told(self) -> Detection:
+        """What was seen last, with id and trail."""
         assert self.id is not None
         return replace(self.seen, id=self.id, trail=np.array([point[1:] for point in self.trail], np.float32))
+
+
+class Follower:
+    """Follows things of one kind. When the time jumps back, what is followed goes with it."""
+
+    def __init__(self, options: Following) -> None:
+        self.lost: list[int] = []
+        """Ids of what the last update gave up."""
+        self._options = options
+        self._tracks: list[Track] = []
+        self._next = 0
+        self._time = 0.0
+
+    def update(
+        self, now: Sequence[Detection], time: float, believed: Callable[[Track], bool] = lambda track: True
+    ) -> list[Detection]:
+        """What is told of the picture at media time ``time``. Pictures in which it is not ``believed`` are no hits."""
+        options = self._options
+        if time < self._time:
+            for track in self._tracks:
+                track.shift(time - self._time)
+        self._time = time
+        kept = [track for track in self._tracks if time - track.time <= options.keep_seconds]
+        self.lost = [track.id for track in self._tracks if track.id is not None and track not in kept]
+        self._tracks = kept
+        told = []
+        for track, seen in self._assigned(now, time):
+            track.take(seen, time)
+            if track.id is None:
+                track.hits += believed(track)
+                if track.hits >= options.hits:
+                    track.id, self._next = self._next, self._next + 1
+            if track.id is not None:
+                told.append(track.told())
+        return sorted(told, key=lambda detection: detection.id)
+
+    def _assigned(self, now: Sequence[Detection], time: float) -> list[tuple[Track, Detection]]:
+        """Each detection with its track, a new one where none fits."""
+        expected = [track.expected(time) for track in self._tracks]
+        fits = sorted(
+            ((fit, t, d) for t, track in enumerate(self._tracks) for d, seen in enumerate(now)
+             if (fit := _fit(track.seen, expected[t], seen, self._options)) is not None),
+            reverse=True,
+        )  # fmt: skip
+        pairs: dict[int, int] = {}
+        for _, t, d in fits:
+            if d not in pairs and t not in pairs.values():
+                pairs[d] = t
+        found = [(self._tracks[t], now[d]) for d, t in pairs.items()]
+        new = [(Track(seen, time, seen.box), seen) for d, seen in enumerate(now) if d not in pairs]
+        self._tracks += [track for track, _ in new]
+        return found + new
 
 
 class Tracking:
     """What is followed in one session."""
 
     def __init__(self) -> None:
-        self._tracks: dict[DetectionKind, list[_Track]] = {kind: [] for kind in _FOLLOWING}
-        self._next: dict[DetectionKind, int] = dict.fromkeys(_FOLLOWING, 0)
-        self._time = 0.0
+        self._followers = {kind: Follower(options) for kind, options in FOLLOWING.items()}
 
     def update(self, detections: Sequence[Detection], time: float) -> tuple[Detection, ...]:
-        """The detections of the picture at media time ``time`` (seconds) that are believed, with ids and trails.
-
-        When the time jumps back, what is followed goes with it.
-        """
-        if time < self._time:
-            self._shift(time)
-        self._time = time
+        """The detections of the picture at media time ``time`` (seconds) that are believed, with ids and trails."""
         poses = [seen for seen in detections if seen.kind == "pose"]
         told: list[Detection] = []
-        for kind, options in _FOLLOWING.items():
+        for kind, follower in self._followers.items():
             now = [seen for seen in detections if seen.kind == kind]
-            tracks = [t for t in self._tracks[kind] if time - t.time <= options.keep_seconds]
-            self._tracks[kind] = tracks
-            for track, seen in _assigned(tracks, now, time, options):
-                track.take(seen, time)
-                if kind != "face" or track.id is not None or _spoken_for(track, poses):
-                    track.hits += 1
-                if track.id is None and track.hits >= options.hits:
-                    track.id, self._next[kind] = self._next[kind], self._next[kind] + 1
-                if track.id is not None:
-                    told.append(track.told())
-        others = [seen for seen in detections if seen.kind not in _FOLLOWING]
-        return (*sorted(told, key=lambda seen: (list(_FOLLOWING).index(seen.kind), seen.id)), *others)
-
-    def _shift(self, time: float) -> None:
-        back = self._time - time
-        for track in (track for tracks in self._tracks.values() for track in tracks):
-            track.time -= back
-            track.trail = deque(((at - back, x, y) for at, x, y in track.trail), maxlen=_TRAIL_POINTS)
-
-
-def _assigned(
-    tracks: list[_Track], now: Sequence[Detection], time: float, options: Following
-) -> list[tuple[_Track, Detection]]:
-    """Each detection with its track, a new one (added to ``tracks``) where none fits."""
-    expected = [track.expected(time) for track in tracks]
-    fits = sorted(
-        ((fit, t, d) for t, track in enumerate(tracks) for d, seen in enumerate(now)
-         if (fit := _fit(track.seen, expected[t], seen, options)) is not None),
-        reverse=True,
-    )  # fmt: skip
-    pairs: dict[int, int] = {}
-    for _, t, d in fits:
-        if d not in pairs and t not in pairs.values():
-            pairs[d] = t
-    found = [(tracks[pairs[d]], seen) for d, seen in enumerate(now) if d in pairs]
-    for seen in (seen for d, seen in enumerate(now) if d not in pairs):
-        track = _Track(seen, time, seen.box)
-        tracks.append(track)
-        found.append((track, seen))
-    return found
+            if kind == "face":
+                told += follower.update(now, time, lambda track: _spoken_for(track, poses))
+            else:
+                told += follower.update(now, time)
+        return (*told, *(seen for seen in detections if seen.kind not in self._followers))
 
 
 def _fit(before: Detection, expected: Box, seen: Detection, options: Following) -> float | None:
@@ -169,7 +188,7 @@ def _fit(before: Detection, expected: Box, seen: Detection, options: Following) 
     return overlap(expected, seen.box) - distance - 0.5 * other_label
 
 
-def _spoken_for(track: _Track, poses: Sequence[Detection]) -> bool:
+def _spoken_for(track: Track, poses: Sequence[Detection]) -> bool:
     face = track.seen
     if face.score >= _SURE_SCORE or len(face.points) > _MESH_POINTS:
         return True

@@ -141,8 +141,11 @@ class Video(Protocol):
     """How the session is seen."""
 
     settings: VisionSettings
-    unavailable: Mapping[DetectorName, str]
-    """Why detectors cannot be used."""
+
+    @property
+    def unavailable(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used."""
+        ...
 
     def configure(self, settings: VisionSettings) -> None:
         """Change it, at once."""
