@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.ports import Detection
-from pipelines.vision.scene import describe
+from pipelines.vision.scene import is_body_facing, is_facing
 from pipelines.vision.settings import Action, LookSettings
 
 STALE_SECONDS = 0.6
@@ -30,10 +30,6 @@ _AWAY_SECONDS = 10.0
 """A face that is lost counts as turned away this long: the back of a head is no face to a detector."""
 _LOST_SECONDS = 0.5
 """A face that is missed for less is still where it was."""
-_TURNED, _LIFTED = 25.0, 22.0
-"""Degrees up to which a head is turned to the camera, sideways and up or down."""
-_SLACK = 1.35
-"""A head that faces the camera may turn by this factor more before it counts as turned away."""
 _SETTLE_SECONDS = 0.3
 """How long a head must be turned before it counts: people glance aside."""
 GESTURE_SECONDS = 0.25
@@ -76,11 +72,10 @@ class Looks:
         self._seen_at: float | None = None
         """Wall time of the last picture."""
         self._face_at: float | None = None
-        """Media time of the last face."""
+        """Media time of the last head that could be told to face the camera or not."""
         self._time = 0.0
         self._facing: bool | None = None
         self._candidate: tuple[bool | None, float] = (None, 0.0)
-        self._scene = ""
         self._gestures: dict[str, _Gesture] = {}
 
     def update(self, detections: Sequence[Detection], time: float, now: float) -> list[Action]:
@@ -93,7 +88,7 @@ class Looks:
         self._time, self._seen_at = time, now
         faces = [found for found in detections if found.kind == "face"]
         self._look_at_mouths(faces, time)
-        self._look_at_heads(faces, time)
+        self._look_at_heads(detections, time)
         return self._look_at_hands(detections, time)
 
     def forget(self) -> None:
@@ -128,12 +123,11 @@ class Looks:
         for id_ in lost:
             del self._mouths[id_]
 
-    def _look_at_heads(self, faces: Sequence[Detection], time: float) -> None:
+    def _look_at_heads(self, detections: Sequence[Detection], time: float) -> None:
         facing = self._facing
-        if faces:
-            self._face_at = time
-            known = [turned for face in faces if (turned := self._is_facing(face)) is not None]
-            facing = any(known) if known else None
+        known = [turned for found in detections if (turned := self._is_facing(found)) is not None]
+        if known:
+            self._face_at, facing = time, any(known)
         elif self._face_at is None or time - self._face_at > _AWAY_SECONDS:
             facing = None
         elif time - self._face_at > _LOST_SECONDS:
@@ -143,15 +137,13 @@ class Looks:
         if facing is not False or self._facing is None or time - self._candidate[1] >= _SETTLE_SECONDS:
             self._facing = facing
 
-    def _is_facing(self, face: Detection) -> bool | None:
-        slack = _SLACK if self._facing else 1.0
-        if face.expression is not None:
-            look = face.expression
-            return abs(look.yaw) <= _TURNED * slack and abs(look.pitch) <= _LIFTED * slack
-        words = describe([face], "facing the camera" if self._facing else "")
-        if "facing the camera" in words:
-            return True
-        return False if "looking away" in words else None
+    def _is_facing(self, found: Detection) -> bool | None:
+        """By the rule of the scene. A body is only believed to be turned away: its face would have been found."""
+        if found.kind == "face":
+            return is_facing(found, self._facing is True)
+        if found.kind == "pose" and self._face_at is not None and is_body_facing(found, False) is False:
+            return False
+        return None
 
     def _look_at_hands(self, detections: Sequence[Detection], time: float) -> list[Action]:
         shown = {found.gesture for found in detections if found.kind == "hand" and found.gesture}

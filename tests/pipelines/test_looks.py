@@ -128,11 +128,11 @@ def test_a_head_that_turns_away_is_noticed_and_a_glance_is_not() -> None:
 
 def test_a_head_at_the_limit_does_not_flicker() -> None:
     watcher = Watcher()
-    watcher.see(0.5, lambda time: [face(yaw=20)])
-    watcher.see(1.0, lambda time: [face(yaw=27 + 4 * float(np.sin(9 * time)))])
+    watcher.see(0.5, lambda time: [face(yaw=19)])
+    watcher.see(1.0, lambda time: [face(yaw=22 + 4 * float(np.sin(9 * time)))])
     assert watcher.attentive is True
     watcher.see(1.0, lambda time: [face(yaw=50)])
-    watcher.see(1.0, lambda time: [face(yaw=29 + 2 * float(np.sin(9 * time)))])
+    watcher.see(1.0, lambda time: [face(yaw=24 + 2 * float(np.sin(9 * time)))])
     assert watcher.attentive is False
 
 
