@@ -20,7 +20,16 @@ _TASKS = {
     "listen": ("speech-to-text",),
     "think": ("chat",),
     "speak": ("text-to-speech",),
-    "watch": ("face-detection", "hand-landmarks", "pose-landmarks"),
+    "watch": (
+        "face-detection",
+        "hand-landmarks",
+        "pose-landmarks",
+        "face-landmarks",
+        "gestures",
+        "person-segmentation",
+        "object-detection",
+        "holistic-landmarks",
+    ),
 }
 """Stages → tasks of the catalogue's models that serve them."""
 _LITTLE_DISK = 2 << 30

@@ -95,10 +95,14 @@ class Settings(BaseSettings):
     """Key for that server."""
     tell_time: bool = True
     """Whether the language model is told the time and the date of the server with each turn."""
+    chat_images: bool | Literal["auto"] = "auto"
+    """Whether that server's model takes pictures; ``auto``: as its name tells, until the server refuses one."""
     vision: bool = True
     """Whether camera pictures are looked at."""
     vision_threads: int = Field(max(1, (os.cpu_count() or 2) // 2), ge=1)
     """Threads that look at pictures, shared by all sessions."""
+    vision_device: Literal["cpu", "gpu"] = "cpu"
+    """Where vision runs; ``gpu``: MediaPipe's OpenGL ES delegate, and the CPU what it cannot run."""
     stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.vision.events import SceneChanged
+from pipelines.vision.lag import CameraStarted, CameraStopped, VideoEvent, VisionCaughtUp, VisionFellBehind
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
@@ -18,6 +19,7 @@ from pipelines.voice.events import (
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
+    ReplyHeld,
     ReplyInterrupted,
     ReplyStarted,
     ReplyText,
@@ -29,6 +31,7 @@ from pipelines.voice.events import (
     VoiceEvent,
 )
 from server.dialects.realtime_shapes import Json, error_event, error_object, milliseconds, seen_object, server_event
+from server.dialects.video_events import video_event
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ class RealtimeEvents:
         self._partial = ""
         self._told = ""
 
-    def translate(self, event: VoiceEvent | SceneChanged) -> list[Json]:  # noqa: C901 - a flat table of cases
+    def translate(self, event: VoiceEvent | SceneChanged | VideoEvent) -> list[Json]:  # noqa: C901 - a flat table of cases
         """The wire events for one of ours, in order; empty when the wire has nothing for it."""
         match event:
             case SpeechStarted():
@@ -94,6 +97,10 @@ class RealtimeEvents:
             case SceneChanged():
                 objects = [seen_object(detection) for detection in event.objects]
                 return [server_event("vision.changed", scene=event.scene, objects=objects)]
+            case ReplyHeld():
+                return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
+            case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
+                return [video_event(event)]
             case Problem():
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
@@ -147,7 +154,12 @@ class RealtimeEvents:
             "type": "message",
             "status": "completed",
             "role": "user",
-            "content": [{"type": "input_text", "text": event.text}],
+            "content": [
+                *([{"type": "input_text", "text": event.text}] if event.text else []),
+                *(
+                    {"type": "input_image"} for _ in range(event.images)
+                ),  # told back without its bytes: events are small
+            ],
         }
         previous = self._last_item
         return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]

@@ -128,7 +128,7 @@ class Peer:
             self._spawn(audio.run())
             self._spawn(self._hear(audio))
         else:
-            video = VideoIn(receiver_of(self.pc, track))
+            video = VideoIn(receiver_of(self.pc, track), MonotonicClock())
             frames = video.subscribe()
             self._spawn(video.run())
             self._spawn(self._see(frames))
