@@ -77,10 +77,10 @@ class Surroundings:
     clock: Clock
     scene: Callable[[], str] = str
     """What the camera shows, in words."""
-    time: Callable[[], str] = str
-    """Time and date, in words; empty where the model is not to know."""
     sight: Sight = field(default_factory=Sight)
     """What else it offers."""
+    time: Callable[[], str] = str
+    """Time and date, in words; empty where the model is not to know."""
 
 
 class Replies:
