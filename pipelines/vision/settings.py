@@ -37,6 +37,16 @@ class Background:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateImage:
+    """A picture of something to look for."""
+
+    name: str
+    """How it is called when it is found."""
+    image: bytes
+    """JPEG or PNG."""
+
+
+@dataclass(frozen=True, slots=True)
 class LookSettings:
     """How looks take part in turn-taking. All off by default."""
 
@@ -57,6 +67,8 @@ class VisionSettings:
     """``live`` never waits for a detector: the latest overlay is drawn onto the newest frame. In ``exact`` the overlay
     belongs to exactly this frame, which therefore comes later and perhaps more seldom."""
     detectors: tuple[DetectorName, ...] = ("faces", "hands", "pose")
+    templates: tuple[TemplateImage, ...] = ()
+    """Pictures of things that are looked for besides, four at most (:mod:`pipelines.vision.templates`)."""
     max_fps: float = 12.0
     """Most pictures looked at per second."""
     width: int | None = None
