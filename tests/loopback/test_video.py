@@ -158,7 +158,7 @@ async def test_bad_video_settings_change_nothing(call):
 async def test_detectors_that_are_missing_are_told_and_the_rest_is_done(serve):
     vision = FakeVision()
     vision.unavailable = {"holistic": "its model is not here"}
-    url, app = await serve(fake_engines(vision=vision))
+    url, _ = await serve(fake_engines(vision=vision))
     async with Peer(url, kinds=("audio", "video")) as peer:
         created = (await peer.event("session.created"))["session"]["vision"]
         assert created["unavailable"] == {"holistic": "its model is not here"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +65,7 @@ def test_media_time_always_increases_and_never_leaves_real_time(pictures):
         arrived += pause
         times.append(timeline.place(seconds, arrived))
         arrivals.append(arrived)
-    assert all(after > before for before, after in zip(times, times[1:], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(times))
     drift = (times[-1] - times[0]) - (arrivals[-1] - arrivals[0])
     assert abs(drift) <= 1.0 * len(times)
 

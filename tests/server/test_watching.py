@@ -64,8 +64,7 @@ class Room:
         """A grey camera frame; returns it when it has been taken."""
         frame = picture_frame(width, height, level, round(time * 90_000))
         self.frames.put(frame)
-        while len(self.frames):
-            await asyncio.sleep(0)
+        await until(lambda: not len(self.frames))
         return frame
 
     async def returned(self) -> av.VideoFrame | None:
@@ -73,9 +72,8 @@ class Room:
 
     async def rest(self) -> None:
         """Let the pause between two looks pass."""
-        while not (short := [wait for wait in self.clock.waits if wait < 0.9]):
-            await asyncio.sleep(0)
-        self.clock.advance(short[0])
+        await until(lambda: any(wait < 0.9 for wait in self.clock.waits))
+        self.clock.advance(self.clock.waits[0])
 
     def named(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -93,7 +91,8 @@ async def room_with(vision: FakeVision | None, **settings: Any) -> AsyncIterator
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    """Let the loop turn until something on another thread or task has happened."""
+    while not condition():  # noqa: ASYNC110 - there is no event for most of it
         await asyncio.sleep(0)
 
 
