@@ -161,6 +161,15 @@ class ToolCall:
     """A JSON object, as text."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A picture for a language model that takes them."""
+
+    data: bytes
+    """JPEG or PNG."""
+    kind: Literal["image/jpeg", "image/png"] = "image/jpeg"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation as the language model gets it."""
@@ -171,6 +180,8 @@ class Message:
     """What an assistant asked for in this message."""
     tool_call_id: str = ""
     """Of a ``tool`` message: the call whose result ``content`` is."""
+    images: tuple[Image, ...] = ()
+    """What a user shows with these words. Models that take none are told that there was something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +196,7 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     """What the model may call. Without tools an answer is text alone."""
     time: str = ""
-    """The time and the date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty where nobody tells."""
+    """The time and the date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty if nobody tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +224,16 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Close connections and workers."""
         ...
+
+
+def takes_images(model: LanguageModel) -> bool:
+    """Whether ``model`` looks at the pictures of a message: its attribute of that name."""
+    return bool(getattr(model, "takes_images", False))
+
+
+def takes_tools(model: LanguageModel) -> bool:
+    """Whether ``model`` can be offered tools, unless its attribute of that name is false."""
+    return bool(getattr(model, "takes_tools", True))
 
 
 # ---------------------------------------------------------------------------------------------------- speak

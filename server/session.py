@@ -18,6 +18,7 @@ from media.opus import RATE
 from media.receive import receiver_of
 from pipelines import worker
 from pipelines.ports import VAD_RATE
+from pipelines.vision.settings import Action
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
@@ -29,6 +30,7 @@ from server.echo import echo
 from server.engines import Engines
 from server.metrics import Event, SessionCounts
 from server.offers import Offer
+from server.session_sight import SessionSight
 from server.session_video import SessionVideo
 from server.settings import Settings
 
@@ -56,8 +58,11 @@ class Session:
         self._listeners: list[AudioIn] = []
         self.video = SessionVideo(offer, engines, clock, self._tell)
         self._audio_out = AudioOut(clock) if offer.wants_audio else None
-        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, lambda: self.video.watching.scene)
+        self._sight = SessionSight(self.video, engines.drawing_worker, clock, self._act)
+        scene, offered = (lambda: self.video.watching.scene), self._sight.offered
+        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene, offered)
         self.conversation = Conversation(around, engines.conversation_settings())
+        self._sight.replies = self.conversation.replies
         self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
         client = RealtimeClient(
             self.conversation,
@@ -200,8 +205,22 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ events out
 
+    def _act(self, action: Action) -> None:
+        """What a gesture does."""
+        match action:
+            case "stop_speaking":
+                self.conversation.replies.interrupt("client_cancelled")
+            case "end_turn":
+                self.conversation.commit()
+            case "mute_camera":
+                self.video.configure(replace(self.video.settings, enabled=False))
+                self._channels.send(self._session_event("session.updated"))
+            case "none":
+                pass
+
     def _tell(self, event: Event) -> None:
         self._observe(event)
+        self._sight.take(event)
         for message in self._events.translate(event):
             self._channels.send(message)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal
+from typing import Any
 
+import av
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver
 
 from media.clock import Clock
@@ -18,6 +19,7 @@ from pipelines.vision.events import VisionEvent
 from pipelines.vision.lag import VideoEvent
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.events import Problem
+from pipelines.voice.sight import SOURCES, Source
 from server.dialects.vision_client import merge_vision, vision_json
 from server.engines import Engines
 from server.metrics import SessionCounts
@@ -25,7 +27,6 @@ from server.offers import Offer
 from server.returned import Shot
 from server.watching import Watching
 
-Source = Literal["camera", "screen"]
 NEWEST_SECONDS = 3.0
 """A camera's frame older than this no longer shows what there is to see; a screen that stands still sends nothing."""
 
@@ -109,16 +110,24 @@ class SessionVideo:
 
     # ------------------------------------------------------------------------------------------------ pictures
 
+    def shows(self, source: Source) -> bool:
+        """Whether there is a picture to look at now."""
+        return self._newest(source) is not None
+
     async def picture(self, source: Source = "camera", longest_side: int = 768) -> Picture | None:
         """What the camera or the screen shows now, reduced; ``None`` when it shows nothing."""
-        place = 0 if source == "camera" else 1
-        if len(self.incoming) <= place:
-            return None
-        reader = self.incoming[place]
-        frame = reader.newest
-        if frame is None or (source == "camera" and self._clock.now() - reader.arrived > NEWEST_SECONDS):
+        frame = self._newest(source)
+        if frame is None:
             return None
         try:
             return await self._engines.drawing_worker.run(Converter().picture, frame, longest_side)
         except EngineBusyError:
             return None
+
+    def _newest(self, source: Source) -> av.VideoFrame | None:
+        place = SOURCES.index(source)
+        if len(self.incoming) <= place or (source == "camera" and not self.settings.enabled):
+            return None
+        reader = self.incoming[place]
+        stale = source == "camera" and self._clock.now() - reader.arrived > NEWEST_SECONDS
+        return None if stale else reader.newest

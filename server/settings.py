@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     """Model to ask for; default: the first the server lists."""
     llm_api_key: SecretStr | None = None
     """Key for that server."""
+    chat_images: bool | Literal["auto"] = "auto"
+    """Whether that server's model takes pictures; ``auto``: as its name tells, until the server refuses one."""
     vision: bool = True
     """Whether camera pictures are looked at."""
     vision_threads: int = Field(max(1, (os.cpu_count() or 2) // 2), ge=1)

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipelines.ports import ChatRequest, Message, Tool
 
-
+UNSEEN = "[A picture was shown here, but you cannot see pictures: you only know what is said of the camera.]"
+"""What a model without eyes is told instead."""
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 _MONTHS = "January February March April May June July August September October November December".split()
 
@@ -43,8 +44,12 @@ def with_surroundings(request: ChatRequest) -> list[Message]:
 
 
 def as_dict(message: Message, *, parsed: bool = False) -> dict[str, Any]:
-    """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them."""
-    shown: dict[str, Any] = {"role": message.role, "content": message.content}
+    """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them.
+
+    Pictures are left out with a word about it; :mod:`pipelines.engines.chat_images` sends them.
+    """
+    content = f"{message.content}\n{UNSEEN}".strip() if message.images else message.content
+    shown: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls:
         shown["tool_calls"] = [
             {

@@ -19,7 +19,6 @@ from pipelines.voice.events import (
     ReplyText,
     TranscriptFailed,
     UserTurn,
-    VoiceEvent,
 )
 
 HOLD_SECONDS = 2.5
@@ -60,7 +59,7 @@ class Captions:
         self._user, self._assistant = _Line(), _Line()
         self._spoken = False
 
-    def take(self, event: VoiceEvent, now: float) -> None:
+    def take(self, event: object, now: float) -> None:
         """What has happened; events without words change nothing."""
         match event:
             case PartialTranscript():

@@ -83,3 +83,5 @@ class VisionSettings:
     background: Background = field(default_factory=Background)
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
     looks: LookSettings = field(default_factory=LookSettings)
+    attach: Literal["never", "on_request", "always"] = "on_request"
+    """When a language model that takes pictures gets one: when it asks for it, or with all that the user says."""

@@ -13,7 +13,7 @@ from pipelines.engines.bench import BenchModel
 from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import ChatModel
 from pipelines.engines.ctranslate2_chat import load_generator
-from pipelines.engines.openai_chat import OpenAIChat, discover
+from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.errors import PipelineError
@@ -85,7 +85,9 @@ async def _served(parts: Parts) -> tuple[LanguageModel | None, str]:
         elif models and name not in models:
             tried.append(f"{server} at {url} has no model {name}; it has {', '.join(models[:8])}")
         else:
-            return OpenAIChat(url, name, api_key=key, server=server), f"found at {url}"
+            images = None if settings.chat_images == "auto" else settings.chat_images
+            model = OpenAIChat(url, name, api_key=key, server=server, options=ChatOptions(images=images))
+            return model, f"found at {url}{', looks at pictures' if model.takes_images else ''}"
     return None, "; ".join(tried) or "no model server is named"
 
 

@@ -27,6 +27,7 @@ from pipelines.voice.events import (
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
+    ReplyHeld,
     ReplyInterrupted,
     ReplyStarted,
     ReplyText,
@@ -102,15 +103,12 @@ class RealtimeEvents:
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
-            case (
-                SceneChanged()
-                | PersonAppeared()
-                | PersonLeft()
-                | GestureStarted()
-                | GestureEnded()
-                | AttentionChanged()
-            ):
+            case SceneChanged() | PersonAppeared() | PersonLeft() | GestureStarted() | GestureEnded():
                 return [vision_event(event)]
+            case AttentionChanged():
+                return [vision_event(event)]
+            case ReplyHeld():
+                return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
             case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
                 return [video_event(event)]
             case Problem():
@@ -166,7 +164,12 @@ class RealtimeEvents:
             "type": "message",
             "status": "completed",
             "role": "user",
-            "content": [{"type": "input_text", "text": event.text}],
+            "content": [
+                *([{"type": "input_text", "text": event.text}] if event.text else []),
+                *(
+                    {"type": "input_image"} for _ in range(event.images)
+                ),  # told back without its bytes: events are small
+            ],
         }
         previous = self._last_item
         return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]

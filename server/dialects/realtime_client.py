@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import listed
+from pipelines.ports import Image
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.settings import ConversationSettings
+from server.dialects.image_part import read_image
 from server.dialects.realtime_shapes import Json, error_event
 from server.dialects.vision_client import VisionPatch, merge_vision
 
@@ -67,16 +69,23 @@ class SessionUpdate(_Lenient):
     session: _SessionPatch
 
 
-class _Content(_Lenient):
+class _Text(_Lenient):
     type: Literal["input_text"]
     text: str = Field(min_length=1, max_length=32_000)
+
+
+class _Picture(_Lenient):
+    type: Literal["input_image"]
+    image_url: Annotated[Image, BeforeValidator(read_image)]
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
 
 class _Message(_Lenient):
     id: str | None = Field(None, max_length=64)
     type: Literal["message"]
     role: Literal["user"]
-    content: list[_Content] = Field(min_length=1)
+    content: list[Annotated[_Text | _Picture, Field(discriminator="type")]] = Field(min_length=1)
 
 
 class ItemCreate(_Lenient):
@@ -186,7 +195,7 @@ class RealtimeClient:
             case SessionUpdate():
                 self._update(event)
             case ItemCreate():
-                conversation.add_text("\n".join(part.text for part in event.item.content), event.item.id)
+                self._add(event)
             case ResponseCreate():
                 conversation.replies.respond(instructions=event.response.instructions if event.response else None)
             case ResponseCancel():
@@ -201,6 +210,22 @@ class RealtimeClient:
                     self._send(error_event("input_audio_buffer_commit_empty", message, event_id=event.event_id))
             case InputClear():
                 conversation.clear()
+
+    def _add(self, event: ItemCreate) -> None:
+        """A picture for a model that takes none is told, and only the words are kept."""
+        parts = event.item.content
+        text = "\n".join(part.text for part in parts if isinstance(part, _Text))
+        images = tuple(part.image_url for part in parts if isinstance(part, _Picture))
+        if images and not self._conversation.sees:
+            message = (
+                f"{self._conversation.thinker} takes no pictures (chat_images: true says that a model server's does); "
+                f"{'the words are kept' if text else 'nothing was added'}"
+            )
+            param = "item.content"
+            self._send(error_event("images_not_taken", message, param=param, event_id=event.event_id))
+            images = ()
+        if text or images:
+            self._conversation.add_message(text, event.item.id, images)
 
     def _update(self, event: SessionUpdate) -> None:
         voice = event.session.audio.output.voice if event.session.audio and event.session.audio.output else None

@@ -110,6 +110,7 @@ class VisionPatch(_Patch):
     background: _Background = Field(default_factory=_Background)
     overlay: _Overlay = Field(default_factory=_Overlay)
     looks: _Looks = Field(default_factory=_Looks)
+    attach: Literal["never", "on_request", "always"] = "on_request"
 
 
 def merge_vision(settings: VisionSettings, patch: VisionPatch) -> VisionSettings:

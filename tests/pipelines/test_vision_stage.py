@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,51 +19,7 @@ from pipelines.vision.pool import TrackerPool
 from pipelines.vision.settings import VisionSettings
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
-
-FOUND = (Detection("face", 0, (0.2, 0.2, 0.2, 0.2), 0.9),)
-
-
-class FakeVision:
-    """Finds a face in every picture; ``look`` may take time or raise."""
-
-    name = "fake-vision"
-    kinds = ("face",)
-    detectors = ("faces", "hands", "pose")
-    unavailable: ClassVar[dict[str, str]] = {}
-
-    def __init__(self, look: Callable[[], None] = lambda: None) -> None:
-        self.look = look
-        self.broken: VisionError | None = None
-        """Raised by :meth:`open`."""
-        self.selected: list[tuple[str, ...]] = []
-        self.opened = 0
-        self.closed = 0
-        self.was_closed = threading.Event()
-        self.looking = threading.Lock()
-        self.threads: set[str] = set()
-
-    def open(self, detectors: tuple[str, ...] | None = None) -> FakeVision:
-        self.threads.add(threading.current_thread().name)
-        if self.broken:
-            raise self.broken
-        self.opened += 1
-        return self
-
-    def select(self, detectors: tuple[str, ...]) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.selected.append(tuple(detectors))
-
-    def detect(self, picture: Picture) -> tuple[Detection, ...]:
-        self.threads.add(threading.current_thread().name)
-        with self.looking:
-            self.look()
-        return FOUND
-
-    def close(self) -> None:
-        assert not self.looking.locked(), "closed while it was looking"
-        self.threads.add(threading.current_thread().name)
-        self.closed += 1
-        self.was_closed.set()
+from tests.fakes.vision import FOUND, FakeVision
 
 
 class Room:
