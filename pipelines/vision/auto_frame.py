@@ -144,6 +144,14 @@ def in_crop(detections: Sequence[Detection], crop: Box) -> tuple[Detection, ...]
             ),
             points=(found.points - origin) / size,
             trail=(found.trail - origin) / size,
+            mask=None if found.mask is None else _mask_in(found.mask, crop),
         )
         for found in detections
     )
+
+
+def _mask_in(mask: NDArray[np.uint8], crop: Box) -> NDArray[np.uint8]:
+    rows, columns = mask.shape
+    top, left = int(crop[1] * rows), int(crop[0] * columns)
+    bottom, right = max(top + 1, math.ceil((crop[1] + crop[3]) * rows)), math.ceil((crop[0] + crop[2]) * columns)
+    return mask[top:bottom, left : max(left + 1, right)]

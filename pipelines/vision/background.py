@@ -38,20 +38,28 @@ class Backdrop:
     """The background of one session's returned picture."""
 
     def __init__(self, settings: Background) -> None:
-        """Raises :class:`~pipelines.errors.VisionError` (``image_unusable``) for a picture that cannot be used."""
         self._kind = settings.kind
         self._colour = settings.colour
-        self._image = still(settings.image, "background.image") if settings.kind == "image" else None
+        self._packed = settings.image
+        self._image: Pixels | None = None
         self._fitted: Pixels | None = None
         self._latest: _Mask | None = None
         self._smooth: _Weights | None = None
 
     def paint(self, pixels: Pixels, detections: Sequence[Detection]) -> Pixels:
-        """``pixels`` (RGB) with the background replaced; a new array. About 3 ms at 640x480."""
+        """``pixels`` (RGB) with the background replaced; a new array.
+
+        Raises :class:`~pipelines.errors.VisionError` (``image_unusable``) once, when the picture for the background
+        cannot be used; its colour stands in from then on.
+        """
         if self._kind == "keep" or not pixels.size:
             return pixels
         person = self._weights(next((found.mask for found in detections if found.mask is not None), None))
         height, width = pixels.shape[:2]
+        if self._kind == "image" and self._image is None:
+            self._kind = "colour"
+            self._image = still(self._packed, "background.image")
+            self._kind = "image"
         if person is None:
             return self._behind(pixels, np.zeros((1, 1), np.float32))
         weights = np.asarray(cv2.resize(person, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

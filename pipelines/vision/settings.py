@@ -85,3 +85,10 @@ class VisionSettings:
     looks: LookSettings = field(default_factory=LookSettings)
     attach: Literal["never", "on_request", "always"] = "on_request"
     """When a language model that takes pictures gets one: when it asks for it, or with all that the user says."""
+
+    @property
+    def needed(self) -> tuple[DetectorName, ...]:
+        """The detectors to run: those asked for, and what the background needs."""
+        if self.background.kind == "keep" or "segmentation" in self.detectors:
+            return self.detectors
+        return (*self.detectors, "segmentation")

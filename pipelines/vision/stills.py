@@ -19,9 +19,24 @@ _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def still(data: bytes, name: str) -> Pixels:
-    """RGB, shape ``(height, width, 3)``.
+    """RGB, shape ``(height, width, 3)``. Blocking (up to 0.2 s): call it on a worker.
 
-    Raises :class:`VisionError` (``image_unusable``), which calls the picture ``name`` and says what is legal.
+    Raises :class:`VisionError` as :func:`check_still` does, and for a picture that is damaged.
+    """
+    check_still(data, name)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise VisionError("image_unusable", f"{name} is damaged: it cannot be unpacked")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def check_still(data: bytes, name: str) -> None:
+    """Raises :class:`VisionError` (``image_unusable``), which calls the picture ``name`` and says what is legal.
+
+    Looks at the first bytes only.
     """
     if len(data) > LARGEST_FILE:
         raise VisionError("image_unusable", f"{name} has {len(data)} bytes; at most {LARGEST_FILE} are taken")
@@ -31,13 +46,6 @@ def still(data: bytes, name: str) -> Pixels:
     if not 0 < max(size) <= LARGEST_SIDE or min(size) < 1:
         has = "x".join(map(str, size))
         raise VisionError("image_unusable", f"{name} has {has} pixels; 1 to {LARGEST_SIDE} a side are taken")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise VisionError("image_unusable", f"{name} is damaged: it cannot be unpacked")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

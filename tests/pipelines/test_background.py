@@ -140,5 +140,7 @@ def test_a_still_that_cannot_be_used_is_told(data: bytes, message: str) -> None:
 
 
 def test_a_background_without_its_picture_is_told() -> None:
+    backdrop = Backdrop(Background("image", (1, 2, 3)))
     with pytest.raises(VisionError, match=r"background\.image is neither a JPEG nor a PNG"):
-        Backdrop(Background("image"))
+        backdrop.paint(picture(), [])
+    assert (backdrop.paint(picture(), []) == (1, 2, 3)).all()
