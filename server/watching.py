@@ -18,10 +18,10 @@ from pipelines.errors import EngineBusyError
 from pipelines.ports import Detection
 from pipelines.vision.captions import Caption
 from pipelines.vision.detect import VisionStage
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import SceneChanged, VisionEvent
+from pipelines.vision.happenings import Happenings
 from pipelines.vision.lag import CameraStarted, CameraStopped, LagWatch, VideoEvent
 from pipelines.vision.overlay import Readout
-from pipelines.vision.scene import SceneTracker
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.events import Problem
 from server.engines import Engines
@@ -58,7 +58,7 @@ class Watching:
         engines: Engines,
         clock: Clock,
         settings: VisionSettings,
-        tell: Callable[[SceneChanged | Problem | VideoEvent], None],
+        tell: Callable[[VisionEvent | Problem | VideoEvent], None],
     ) -> None:
         self.scene = ""
         """What the camera shows, in words; empty until something has been seen, and when the camera stops."""
@@ -77,7 +77,7 @@ class Watching:
         self._clock = clock
         self._tell = tell
         self._settings = settings
-        self._scenes = SceneTracker()
+        self._happenings = Happenings()
         self._watch = LagWatch()
         self._painter = Painter(engines.drawing_worker, settings)
         self._converter = Converter()
@@ -171,7 +171,9 @@ class Watching:
     def _forget(self) -> None:
         """What was seen no longer counts."""
         self.scene, self.found, self._seen = "", (), None
-        self._scenes = SceneTracker()
+        for event in self._happenings.end():
+            self._tell(event)
+        self._happenings = Happenings()
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -190,10 +192,10 @@ class Watching:
         if self._camera is None:  # it stopped meanwhile
             return
         self.found, self._seen = found, picture.time
-        changed = self._scenes.update(found, picture.time)
-        if changed is not None:
-            self.scene = changed.scene
-            self._tell(changed)
+        for event in self._happenings.update(found, picture.time):
+            if isinstance(event, SceneChanged):
+                self.scene = event.scene
+            self._tell(event)
         for listener in self.on_look:
             listener(found, picture)
         if self._settings.mode == "exact" and frame is not None:
