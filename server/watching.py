@@ -14,7 +14,7 @@ from media.clock import Clock
 from media.frames import Picture
 from media.picture import Converter, frame_time
 from media.timeline import RateMeter
-from pipelines.errors import EngineBusyError
+from pipelines.errors import EngineBusyError, VisionError
 from pipelines.ports import Detection
 from pipelines.vision.captions import Caption
 from pipelines.vision.detect import VisionStage
@@ -98,7 +98,7 @@ class Watching:
 
     def apply(self, settings: VisionSettings) -> None:
         """Follow other settings from the next frame on."""
-        if not settings.enabled or settings.detectors != self._settings.detectors:
+        if not settings.enabled or settings.needed != self._settings.needed:
             self._forget()
         self._settings = settings
         self._painter.apply(settings)
@@ -214,6 +214,9 @@ class Watching:
         try:
             frame = await self._painter.render(shot, self.captions(), readout)
         except EngineBusyError:
+            return None
+        except VisionError as error:
+            self._tell(Problem(error))
             return None
         if frame is not None:
             now = self._clock.now()

@@ -103,17 +103,12 @@ class RealtimeEvents:
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
+            case SceneChanged() | PersonAppeared() | PersonLeft() | GestureStarted() | GestureEnded():
+                return [vision_event(event)]
+            case AttentionChanged():
+                return [vision_event(event)]
             case ReplyHeld():
                 return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
-            case (
-                SceneChanged()
-                | PersonAppeared()
-                | PersonLeft()
-                | GestureStarted()
-                | GestureEnded()
-                | AttentionChanged()
-            ):
-                return [vision_event(event)]
             case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
                 return [video_event(event)]
             case Problem():

@@ -24,11 +24,6 @@ const GROUPS = [
 ];
 const PALM = "open palm";
 
-/** What a setting needs to work, and gets switched on along with it. */
-const NEEDS = {
-  lips: "face_landmarks", gestures: "gestures",
-};
-
 /** Whether a switch is on, given `session.vision`. */
 export function isOn(vision, key, name) {
   if (key === "detectors") return vision.detectors.includes(name);
@@ -38,28 +33,19 @@ export function isOn(vision, key, name) {
 
 /** The part of `session.vision` to send so that a switch is `on`. */
 export function patchFor(vision, key, name, on) {
-  if (key === "detectors") return { detectors: detectorsWith(vision, name, on) };
-  if (key !== "looks") return key ? { [key]: { [name]: on } } : { [name]: on };
-  const patch = { looks: { [name]: on } };
-  if (name === "gestures") {
+  if (key === "detectors") {
+    const others = vision.detectors.filter((other) => other !== name);
+    return { detectors: on ? [...others, name] : others };
+  }
+  if (key === "looks" && name === "gestures") {
     const { [PALM]: _, ...others } = vision.looks?.gestures ?? {};
-    patch.looks.gestures = on ? { ...others, [PALM]: "stop_speaking" } : others;
+    return { looks: { gestures: on ? { ...others, [PALM]: "stop_speaking" } : others } };
   }
-  if (on && NEEDS[name] && !vision.detectors.includes(NEEDS[name])) {
-    patch.detectors = detectorsWith(vision, NEEDS[name], true);
-  }
-  return patch;
+  return key ? { [key]: { [name]: on } } : { [name]: on };
 }
 
-/** The part to send so that a choice has a value; a background needs the outline of the person. */
-export function patchForChoice(vision, path, value) {
-  const patch = path.reduceRight((inner, step) => ({ [step]: inner }), value);
-  const outline = path[0] === "background" && value !== "keep" && !vision.detectors.includes("segmentation");
-  return outline ? { ...patch, detectors: detectorsWith(vision, "segmentation", true) } : patch;
-}
-
-const detectorsWith = (vision, name, on) =>
-  on ? [...new Set([...vision.detectors, name])] : vision.detectors.filter((other) => other !== name);
+/** The part to send so that a choice has a value. */
+const patchForChoice = (path, value) => path.reduceRight((inner, step) => ({ [step]: inner }), value);
 
 export class VisionView {
   #panel = document.getElementById("vision");
@@ -118,7 +104,7 @@ export class VisionView {
       return option;
     }));
     select.name = path.join(".");
-    select.addEventListener("change", () => this.#ask(patchForChoice(this.#shown, path, select.value)));
+    select.addEventListener("change", () => this.#ask(patchForChoice(path, select.value)));
     this.#refreshers.push((vision) => { select.value = path.reduce((inner, step) => inner?.[step], vision) ?? ""; });
     return make("label", "choice", make("span", "", name), select);
   }
