@@ -88,7 +88,13 @@ class VisionSettings:
 
     @property
     def needed(self) -> tuple[DetectorName, ...]:
-        """The detectors to run: those asked for, and what the background needs."""
-        if self.background.kind == "keep" or "segmentation" in self.detectors:
-            return self.detectors
-        return (*self.detectors, "segmentation")
+        """The detectors to run: those asked for, and what the background and the looks need."""
+        looks = self.looks
+        faces: bool = not {"faces", "face_landmarks", "holistic"} & {*self.detectors}
+        wanted: tuple[tuple[bool, DetectorName], ...] = (
+            (self.background.kind != "keep", "segmentation"),
+            (looks.lips and "holistic" not in self.detectors, "face_landmarks"),
+            (looks.look_to_talk and faces and not looks.lips, "faces"),
+            (any(action != "none" for _, action in looks.gestures), "gestures"),
+        )
+        return (*self.detectors, *(name for on, name in wanted if on and name not in self.detectors))
