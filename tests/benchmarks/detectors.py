@@ -53,6 +53,7 @@ def main() -> None:
         command = [sys.executable, "-m", "tests.benchmarks.detectors", "--only", name, *sys.argv[1:]]
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         table.add_row(name, *(f"{result[key]:.1f}" for key in ("wall", "cpu", "mib", "open")))
+        print(name, result, file=sys.stderr, flush=True)  # noqa: T201 - seen while the others are measured
     console.print(table)
     console.print(_others(options))
 
