@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from media.clock import Clock
 from media.frames import Picture
@@ -119,15 +120,20 @@ class VisionStage:
 
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
-        due = began + self._pace.interval(now - began, self._settings.max_fps)
+        settings = self._settings
+        due = began + self._pace.interval(now - began, settings.max_fps, exact=settings.mode == "exact")
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
 
     async def _close(self) -> None:
-        try:
-            await asyncio.shield(self._worker.run(self._session.close))
-        except EngineBusyError:  # no worker to do it: a few milliseconds here are better than detectors for ever
-            self._session.close()
+        closing = asyncio.ensure_future(self._worker.run(self._session.close))
+        closing.add_done_callback(self._closed)
+        with suppress(EngineBusyError):
+            await asyncio.shield(closing)
+
+    def _closed(self, closing: asyncio.Future[None]) -> None:
+        if closing.cancelled() or closing.exception() is not None:
+            self._session.close()  # no worker to do it: a few milliseconds here are better than detectors for ever
 
 
 class _Session:
