@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from media.frames import Picture
 from pipelines.errors import PipelineError, VisionError
 from pipelines.models.memory import trim_heap
 from pipelines.ports import Detection, VisionDetector, VisionTracker
-from pipelines.vision.settings import DetectorName
+from pipelines.vision.settings import DetectorName, TemplateImage
 
 BETWEEN_SESSIONS = 5.0
 """Seconds of a tracker's own time between the last picture of one session and the first of the next."""
@@ -95,6 +95,11 @@ class LentTracker:
         """Have these detectors open and no others. Raises :class:`VisionError` when one cannot be opened."""
         self.detectors = tuple(detectors)
         self._guarded(self._tracker.select, detectors)
+
+    def look_for(self, templates: Sequence[TemplateImage]) -> None:
+        """Find these pictures, too. Raises :class:`VisionError` for one that cannot be looked for."""
+        if (look_for := getattr(self._tracker, "look_for", None)) is not None:  # trackers that follow what they find
+            look_for(templates)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """As :meth:`VisionTracker.detect`."""

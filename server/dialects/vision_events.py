@@ -19,9 +19,7 @@ def vision_event(event: VisionEvent) -> Json:
     match event:
         case SceneChanged():
             objects = [seen_object(detection) for detection in event.objects]
-            return server_event(
-                "vision.changed", scene=event.scene, objects=objects, time_ms=milliseconds(event.time)
-            )
+            return server_event("vision.changed", scene=event.scene, objects=objects, time_ms=milliseconds(event.time))
         case PersonAppeared():
             return server_event("vision.person.appeared", id=event.id, time_ms=milliseconds(event.time))
         case PersonLeft():
@@ -31,9 +29,7 @@ def vision_event(event: VisionEvent) -> Json:
         case GestureEnded():
             return _gesture("vision.gesture.ended", event)
         case AttentionChanged():
-            return server_event(
-                "vision.attention.changed", attention=event.attention, time_ms=milliseconds(event.time)
-            )
+            return server_event("vision.attention.changed", attention=event.attention, time_ms=milliseconds(event.time))
 
 
 def _gesture(kind: str, event: GestureStarted | GestureEnded) -> Json:
