@@ -16,7 +16,7 @@ from pipelines.ports import Detection
 from pipelines.vision.detect import VisionStage
 from pipelines.vision.pace import Pace
 from pipelines.vision.pool import TrackerPool
-from pipelines.vision.settings import VisionSettings
+from pipelines.vision.settings import Background, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
 from tests.fakes.vision import FOUND, FakeVision
@@ -275,3 +275,26 @@ async def test_the_end_of_the_camera_ends_it(worker: Worker) -> None:
     with pytest.raises(CameraEndedError):
         await stage.run(ended, lambda *_: None, lambda _: None)
     assert vision.closed == 1
+
+
+async def test_pictures_to_look_for_and_backgrounds_take_effect_while_it_runs(worker: Worker) -> None:
+    vision = FakeVision()
+    sought: list[tuple[TemplateImage, ...]] = []
+    vision.look_for = sought.append  # type: ignore[attr-defined]
+    room = Room(vision, worker)
+    await room.results.get()
+    logo = TemplateImage("logo", b"")
+    settings = replace(room.settings, detectors=(), templates=(logo,), background=Background("blur"))
+    room.stage.apply(settings)
+    for _ in range(2):  # one that was under way may come first
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ("segmentation",)
+    assert sought == [(logo,)]
+    room.stage.apply(replace(settings, background=Background()))
+    for _ in range(2):
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ()  # what is sought is enough to look for
+    assert sought == [(logo,)]
+    await room.stop()

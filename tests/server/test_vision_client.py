@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 
+import cv2
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipelines.vision.settings import VisionSettings
+from pipelines.vision.settings import TemplateImage, VisionSettings
 from server.dialects.vision_client import VisionPatch, merge_vision, vision_json
 from server.offers import OfferError, read_offer
 from tests.server.test_offers_and_ice import AUDIO
+
+
+def still() -> bytes:
+    """A PNG."""
+    return cv2.imencode(".png", np.arange(3072, dtype=np.uint8).reshape(32, 32, 3))[1].tobytes()
+
+
+LOGO = base64.b64encode(still()).decode()
 
 
 def merged(patch: dict, settings: VisionSettings | None = None) -> VisionSettings:
@@ -33,7 +43,7 @@ def test_null_takes_a_size_back():
 
 
 def test_everything_else():
-    image = b"\xff\xd8 a jpeg"
+    image = still()
     settings = merged(
         {
             "enabled": False,
@@ -72,6 +82,9 @@ def test_everything_else():
         ({"background": {"colour": [1, 2, 300]}}, ("colour", "255")),
         ({"background": {"image": "!"}}, ("image", "base64")),
         ({"background": {"image": base64.b64encode(b"GIF89a").decode()}}, ("image", "JPEG")),
+        ({"templates": [{"name": "", "image": LOGO}]}, ("templates.0.name", "1 character")),
+        ({"templates": [{"name": "logo", "image": "aGVsbG8="}]}, ("templates.0.image", "neither a JPEG nor a PNG")),
+        ({"templates": [{"name": "logo", "image": LOGO}] * 5}, ("templates", "at most 4")),
         ({"looks": {"gestures": {"wave": "none"}}}, ("gestures", "open palm")),
         ({"looks": {"gestures": {"open palm": "explode"}}}, ("gestures", "stop_speaking")),
     ],
@@ -92,12 +105,26 @@ def test_what_is_told_can_be_sent_back():
     assert merged(told) == settings
 
 
+def test_pictures_to_look_for_replace_those_before_and_are_told_by_name():
+    settings = merged({"templates": [{"name": "logo", "image": f"data:image/png;base64,{LOGO}"}]})
+    assert settings.templates == (TemplateImage("logo", still()),)
+    assert vision_json(settings, None, {})["templates"] == [{"name": "logo", "image_bytes": len(still())}]
+    assert merged({}, settings) == settings
+    assert merged({"templates": []}, settings).templates == ()
+
+
+def test_a_background_needs_the_outlines():
+    assert merged({"detectors": ["faces"]}).needed == ("faces",)
+    assert merged({"detectors": ["faces"], "background": {"kind": "blur"}}).needed == ("faces", "segmentation")
+
+
 def test_detectors_that_cannot_be_used_are_told_with_the_reason():
     told = vision_json(VisionSettings(), None, {"pose": "no model"})
     assert told["detectors"] == ["faces", "hands"]
     assert told["unavailable"] == {"pose": "no model"}
-    settings = merged({"background": {"image": base64.b64encode(b"\xff\xd8 a jpeg").decode()}})
-    assert vision_json(settings, None, {})["background"] == {"kind": "keep", "colour": "#202020", "image_bytes": 9}
+    settings = merged({"background": {"image": base64.b64encode(still()).decode()}})
+    size = len(still())
+    assert vision_json(settings, None, {})["background"] == {"kind": "keep", "colour": "#202020", "image_bytes": size}
 
 
 def test_an_offer_may_say_how_it_wants_to_be_seen():
