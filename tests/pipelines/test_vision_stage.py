@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.errors import EngineBusyError, VisionError
+from pipelines.errors import VisionError
 from pipelines.ports import Detection
 from pipelines.vision.detect import VisionStage
 from pipelines.vision.pace import Pace
@@ -227,16 +227,17 @@ async def test_a_busy_worker_costs_a_picture_and_no_error() -> None:
     busy = Worker("busy", inbox=1)
     hold = threading.Event()
     try:
-        blocked = [asyncio.create_task(busy.run(hold.wait))]
+        began = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def occupy() -> None:
+            loop.call_soon_threadsafe(began.set)
+            hold.wait()
+
+        blocked = [asyncio.create_task(busy.run(occupy))]
+        await began.wait()
+        blocked.append(asyncio.create_task(busy.run(hold.wait)))  # fills the inbox
         await asyncio.sleep(0)
-        while True:  # until one runs and one waits
-            try:
-                async with asyncio.timeout(0):
-                    await busy.run(hold.wait)
-            except TimeoutError:
-                continue
-            except EngineBusyError:
-                break
         room = Room(FakeVision(), busy)
         pause = await room.clock.sleeper()
         assert room.errors == []
