@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from media.opus import RATE
 from pipelines.routing.fallback_voice import FallbackVoice
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import VisionEvent
 from pipelines.vision.lag import VideoEvent
 from pipelines.voice.events import (
     Problem,
@@ -33,7 +33,7 @@ from pipelines.voice.phrases import CachedVoice
 from server.engines import Engines
 from server.model_metrics import ModelMetrics, WorkerMetrics
 
-Event = VoiceEvent | SceneChanged | VideoEvent
+Event = VoiceEvent | VisionEvent | VideoEvent
 STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
 MILLISECONDS = (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000)
 DELAY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)

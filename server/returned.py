@@ -13,6 +13,8 @@ from media.frames import Picture, Pixels
 from media.picture import Converter, frame_time, is_encodable, returned_size, to_frame
 from media.timeline import FrameRate
 from pipelines.ports import Detection
+from pipelines.vision.auto_frame import AutoFrame, cropped, in_crop
+from pipelines.vision.background import Backdrop
 from pipelines.vision.captions import Caption
 from pipelines.vision.overlay import Readout, draw
 from pipelines.vision.settings import VisionSettings
@@ -43,15 +45,24 @@ class Painter:
         self._settings = settings
         self._rate = FrameRate()
         self._converter = Converter()
+        self._backdrop = Backdrop(settings.background)
+        self._framing = AutoFrame()
 
     def apply(self, settings: VisionSettings) -> None:
         """Follow other settings from the next frame on."""
+        if settings.background != self._settings.background:
+            self._backdrop = Backdrop(settings.background)
+        if settings.auto_frame != self._settings.auto_frame:
+            self._framing = AutoFrame()
         self._settings = settings
 
     async def render(
         self, shot: Shot, captions: Sequence[Caption] = (), readout: Readout | None = None
     ) -> av.VideoFrame | None:
-        """The picture to send; ``None`` when there are enough already. Raises ``EngineBusyError``."""
+        """The picture to send; ``None`` when there are enough already.
+
+        Raises ``EngineBusyError``, and :class:`~pipelines.errors.VisionError` once for a background that is no picture.
+        """
         settings, frame = self._settings, shot.frame
         if not self._rate.takes(frame_time(frame) or 0.0, settings.frame_rate):
             return None
@@ -59,7 +70,7 @@ class Painter:
         overlay = settings.overlay
         marked = shot.found if overlay.boxes or overlay.landmarks or overlay.labels else ()
         drawing = _Drawing(marked or (), captions if overlay.captions else (), readout if overlay.latency else None)
-        if drawing:
+        if drawing or settings.auto_frame or settings.background.kind != "keep":
             return await self._worker.run(self._paint, shot, drawing, width, height)
         if (width, height) == (frame.width, frame.height) and is_encodable(frame):
             return frame
@@ -67,8 +78,15 @@ class Painter:
 
     def _paint(self, shot: Shot, drawing: _Drawing, width: int, height: int) -> av.VideoFrame:
         picture = shot.picture or self._converter.picture(shot.frame)
-        pixels = _resized(picture.pixels, width, height)
-        draw(pixels, drawing.found, self._settings.overlay, drawing.captions, drawing.readout)
+        found, marked = shot.found or (), drawing.found
+        if self._settings.auto_frame:
+            crop = self._framing.update(found, picture.time)
+            pixels = cropped(picture.pixels, crop, (width, height))
+            found, marked = in_crop(found, crop), in_crop(marked, crop)
+        else:
+            pixels = _resized(picture.pixels, width, height)
+        pixels = self._backdrop.paint(pixels, found)
+        draw(pixels, marked, self._settings.overlay, drawing.captions, drawing.readout)
         return to_frame(pixels, shot.frame)
 
 

@@ -15,7 +15,7 @@ from media.send import codec_sent, limit_bitrate, preferring
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines.errors import EngineBusyError
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import VisionEvent
 from pipelines.vision.lag import VideoEvent
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.events import Problem
@@ -39,7 +39,7 @@ class SessionVideo:
         offer: Offer,
         engines: Engines,
         clock: Clock,
-        tell: Callable[[SceneChanged | Problem | VideoEvent], None],
+        tell: Callable[[VisionEvent | Problem | VideoEvent], None],
     ) -> None:
         self.settings = merge_vision(engines.vision_settings(), offer.vision)
         self.watching = Watching(engines, clock, self.settings, tell)

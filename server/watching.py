@@ -14,14 +14,14 @@ from media.clock import Clock
 from media.frames import Picture
 from media.picture import Converter, frame_time
 from media.timeline import RateMeter
-from pipelines.errors import EngineBusyError
+from pipelines.errors import EngineBusyError, VisionError
 from pipelines.ports import Detection
 from pipelines.vision.captions import Caption
 from pipelines.vision.detect import VisionStage
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import SceneChanged, VisionEvent
+from pipelines.vision.happenings import Happenings
 from pipelines.vision.lag import CameraStarted, CameraStopped, LagWatch, VideoEvent
 from pipelines.vision.overlay import Readout
-from pipelines.vision.scene import SceneTracker
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.events import Problem
 from server.engines import Engines
@@ -58,7 +58,7 @@ class Watching:
         engines: Engines,
         clock: Clock,
         settings: VisionSettings,
-        tell: Callable[[SceneChanged | Problem | VideoEvent], None],
+        tell: Callable[[VisionEvent | Problem | VideoEvent], None],
     ) -> None:
         self.scene = ""
         """What the camera shows, in words; empty until something has been seen, and when the camera stops."""
@@ -77,7 +77,7 @@ class Watching:
         self._clock = clock
         self._tell = tell
         self._settings = settings
-        self._scenes = SceneTracker()
+        self._happenings = Happenings()
         self._watch = LagWatch()
         self._painter = Painter(engines.drawing_worker, settings)
         self._converter = Converter()
@@ -98,7 +98,7 @@ class Watching:
 
     def apply(self, settings: VisionSettings) -> None:
         """Follow other settings from the next frame on."""
-        if not settings.enabled or settings.detectors != self._settings.detectors:
+        if not settings.enabled or settings.needed != self._settings.needed:
             self._forget()
         self._settings = settings
         self._painter.apply(settings)
@@ -171,7 +171,9 @@ class Watching:
     def _forget(self) -> None:
         """What was seen no longer counts."""
         self.scene, self.found, self._seen = "", (), None
-        self._scenes = SceneTracker()
+        for event in self._happenings.end():
+            self._tell(event)
+        self._happenings = Happenings()
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -190,10 +192,10 @@ class Watching:
         if self._camera is None:  # it stopped meanwhile
             return
         self.found, self._seen = found, picture.time
-        changed = self._scenes.update(found, picture.time)
-        if changed is not None:
-            self.scene = changed.scene
-            self._tell(changed)
+        for event in self._happenings.update(found, picture.time):
+            if isinstance(event, SceneChanged):
+                self.scene = event.scene
+            self._tell(event)
         for listener in self.on_look:
             listener(found, picture)
         if self._settings.mode == "exact" and frame is not None:
@@ -212,6 +214,9 @@ class Watching:
         try:
             frame = await self._painter.render(shot, self.captions(), readout)
         except EngineBusyError:
+            return None
+        except VisionError as error:
+            self._tell(Problem(error))
             return None
         if frame is not None:
             now = self._clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from media.clock import Clock
 from media.frames import Picture
@@ -12,7 +13,7 @@ from pipelines.errors import EngineBusyError, VisionError
 from pipelines.ports import Detection
 from pipelines.vision.pace import Pace
 from pipelines.vision.pool import LentTracker, TrackerPool
-from pipelines.vision.settings import DetectorName, VisionSettings
+from pipelines.vision.settings import DetectorName, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 
 NextPicture = Callable[[], Awaitable[Picture]]
@@ -54,7 +55,7 @@ class VisionStage:
 
     def apply(self, settings: VisionSettings) -> None:
         """Follow other settings, from the next picture on."""
-        if settings.detectors != self._settings.detectors or settings.enabled != self._settings.enabled:
+        if settings.needed != self._settings.needed or settings.enabled != self._settings.enabled:
             self._failures = 0
             self._reported.clear()
         self._settings = settings
@@ -62,7 +63,7 @@ class VisionStage:
 
     def reselect(self) -> None:
         """Select the detectors again before the next picture: there may be more of them now."""
-        self._session.detectors = ()
+        self._session.detectors = None
 
     @property
     def looking(self) -> bool:
@@ -72,7 +73,7 @@ class VisionStage:
     @property
     def _wanted(self) -> bool:
         settings = self._settings
-        return settings.enabled and bool(settings.detectors) and self._failures < self._patience
+        return settings.enabled and bool(settings.needed or settings.templates) and self._failures < self._patience
 
     async def run(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
         """Look at pictures until cancelled, or until the worker has closed; then give the tracker back.
@@ -96,8 +97,8 @@ class VisionStage:
     async def _look(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
         began = self._clock.now()
         try:
-            if self._session.detectors != self._settings.detectors:  # takes long, and does not count as looking
-                await self._worker.run(self._session.open, self._settings.detectors)
+            if not self._session.is_set(self._settings):  # takes long, and does not count as looking
+                await self._worker.run(self._session.set, self._settings)
             picture = await next_picture()
             began = self._clock.now()
             found = await self._worker.run(self._session.detect, picture)
@@ -119,23 +120,29 @@ class VisionStage:
 
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
-        due = began + self._pace.interval(now - began, self._settings.max_fps)
+        settings = self._settings
+        due = began + self._pace.interval(now - began, settings.max_fps, exact=settings.mode == "exact")
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
 
     async def _close(self) -> None:
-        try:
-            await asyncio.shield(self._worker.run(self._session.close))
-        except EngineBusyError:  # no worker to do it: a few milliseconds here are better than detectors for ever
-            self._session.close()
+        closing = asyncio.ensure_future(self._worker.run(self._session.close))
+        closing.add_done_callback(self._closed)
+        with suppress(EngineBusyError):
+            await asyncio.shield(closing)
+
+    def _closed(self, closing: asyncio.Future[None]) -> None:
+        if closing.cancelled() or closing.exception() is not None:
+            self._session.close()  # no worker to do it: a few milliseconds here are better than detectors for ever
 
 
 class _Session:
     """A tracker that is given back once, whatever is still under way on the worker when the stage is cancelled."""
 
     def __init__(self, trackers: TrackerPool) -> None:
-        self.detectors: tuple[DetectorName, ...] = ()
-        """What the open tracker looks for."""
+        self.detectors: tuple[DetectorName, ...] | None = None
+        """What the open tracker looks for; ``None``: it has to be told."""
+        self._templates: tuple[TemplateImage, ...] = ()
         self._trackers = trackers
         self._tracker: LentTracker | None = None
         self._closed = False
@@ -145,14 +152,21 @@ class _Session:
     def is_open(self) -> bool:
         return self._tracker is not None
 
-    def open(self, detectors: tuple[DetectorName, ...]) -> None:
+    def is_set(self, settings: VisionSettings) -> bool:
+        return self.detectors == settings.needed and self._templates == settings.templates
+
+    def set(self, settings: VisionSettings) -> None:
         with self._lock:
             if self._closed:
                 return
             if self._tracker is None:
-                self._tracker = self._trackers.open(detectors)
-            self.detectors = detectors  # even if one of them fails: those that can be opened are open
-            self._tracker.select(detectors)
+                self._tracker = self._trackers.open(settings.needed)
+            if self.detectors != settings.needed:
+                self.detectors = settings.needed  # even if one of them fails: those that can be opened are open
+                self._tracker.select(settings.needed)
+            if self._templates != settings.templates:
+                self._templates = settings.templates
+                self._tracker.look_for(settings.templates)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         with self._lock:
@@ -161,7 +175,7 @@ class _Session:
     def suspend(self) -> None:
         with self._lock:
             tracker, self._tracker = self._tracker, None
-            self.detectors = ()
+            self.detectors, self._templates = None, ()
             if tracker is not None:
                 tracker.close()
 

@@ -53,6 +53,10 @@ class Happenings:
         changed = self._scene.update(detections, time)
         return [*events, changed] if changed is not None else events
 
+    def end(self) -> list[VisionEvent]:
+        """The camera has stopped: gestures end and everybody leaves."""
+        return [*self._gestures.end(), *self._people.end()]
+
 
 class People:
     """Who is there: a face, or a body whose face is not seen, stays the same person while the head stays near."""
@@ -60,14 +64,21 @@ class People:
     def __init__(self) -> None:
         self._heads = Follower(Following(hits=2, keep_seconds=LEAVE_SECONDS, reach=2.0))
         self._present: set[int] = set()
+        self._time = 0.0
 
     def update(self, detections: Sequence[Detection], time: float) -> list[PersonAppeared | PersonLeft]:
         """Events of the picture at media time ``time``."""
+        self._time = time
         seen = {head.id for head in self._heads.update(_heads(detections), time)}
         gone = self._present.intersection(self._heads.lost)
         new = seen - self._present
         self._present = (self._present | new) - gone
         return [*(PersonLeft(id, time) for id in sorted(gone)), *(PersonAppeared(id, time) for id in sorted(new))]
+
+    def end(self) -> list[PersonLeft]:
+        """Nobody is there any more."""
+        gone, self._present = sorted(self._present), set()
+        return [PersonLeft(id, self._time) for id in gone]
 
 
 @dataclass(slots=True)
@@ -122,6 +133,11 @@ class Gestures:
                 if shown.gesture:
                     ended.append(GestureEnded(shown.hand, shown.gesture, shown.shown))
         return [*ended, *started]
+
+    def end(self) -> list[GestureEnded]:
+        """No hand is there any more."""
+        hands, self._hands = self._hands, {}
+        return [GestureEnded(shown.hand, shown.gesture, shown.shown) for shown in hands.values() if shown.gesture]
 
 
 class Attention:

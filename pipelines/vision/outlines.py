@@ -124,6 +124,12 @@ def contours(faces: Sequence[Detection], width: int, height: int, *, framed: boo
     return curves
 
 
+def trails(detections: Sequence[Detection], width: int, height: int) -> list[Curve]:
+    """The ways that hands and things have come; faces and bodies only sway."""
+    moved = [found for found in detections if found.kind in ("hand", "object") and len(found.trail) > 1]
+    return [_pixels(found.trail, width, height) for found in moved]
+
+
 def joints(detections: Sequence[Detection], width: int, height: int) -> list[Curve]:
     """Eyes, ears and the like, fingertips, and the joints of limbs, as lines without length: their round ends are dots.
 

@@ -16,7 +16,7 @@ from media.frames import Pixels
 from pipelines.ports import Detection, DetectionKind
 from pipelines.vision.captions import Caption
 from pipelines.vision.lettering import BOLD, Colour, Sprite, Style, plate, wrap
-from pipelines.vision.outlines import SHIFT, Curve, bones, brackets, contours, joints
+from pipelines.vision.outlines import SHIFT, Curve, bones, brackets, contours, joints, trails
 from pipelines.vision.settings import OverlaySettings
 
 _Rectangle = tuple[int, int, int, int]
@@ -97,6 +97,8 @@ def _lines(canvas: Pixels, detections: Sequence[Detection], settings: OverlaySet
     height, width = canvas.shape[:2]
     thick = max(1, round(min(height, width) / 240))
     marked = detections if settings.landmarks else []
+    for kind, colour in _COLOURS.items():
+        _stroke(canvas, trails([d for d in marked if d.kind == kind], width, height), colour, 1, cv2.LINE_AA)
     _mesh(canvas, [d for d in marked if d.kind == "face"], thick, framed=settings.boxes)
     curves: dict[DetectionKind, list[Curve]] = {kind: [] for kind in _COLOURS}
     curves["hand"] = bones(marked, "hand", width, height)

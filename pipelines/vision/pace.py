@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-LATE_SECONDS = 0.015
+LATE_SECONDS = 0.04
 """A task that wakes this late shares the processor with too much else: audio would suffer next."""
-_BACK_OFF, _RECOVER = 1.3, 0.97
-_MOST_STRAIN = 6.0
+EXACT_DUTY = 0.9
+_BACK_OFF, _RECOVER = 1.2, 0.95
+_MOST_STRAIN = 3.0
 
 
 class Pace:
@@ -21,9 +22,12 @@ class Pace:
         """By how much looks are rarer than they would be on an idle machine."""
         self._duty = duty
 
-    def interval(self, spent: float, max_fps: float) -> float:
-        """Seconds from the begin of one look, which took ``spent``, to the next."""
-        return max(1 / max_fps, spent / self._duty) * self.strain
+    def interval(self, spent: float, max_fps: float, *, exact: bool = False) -> float:
+        """Seconds from the begin of one look, which took ``spent``, to the next.
+
+        With ``exact`` the video itself waits for looks: they get nearly all of the time.
+        """
+        return max(1 / max_fps, spent / (EXACT_DUTY if exact else self._duty)) * self.strain
 
     def woke(self, late: float) -> None:
         """Take how many seconds after its time the last rest ended."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from media.frames import Picture
 from pipelines.errors import PipelineError, VisionError
+from pipelines.models.memory import trim_heap
 from pipelines.ports import Detection, VisionDetector, VisionTracker
-from pipelines.vision.settings import DetectorName
+from pipelines.vision.settings import DetectorName, TemplateImage
 
 BETWEEN_SESSIONS = 5.0
 """Seconds of a tracker's own time between the last picture of one session and the first of the next."""
@@ -24,8 +25,9 @@ class TrackerPool:
     Blocking: call it on a worker. Safe from several threads.
     """
 
-    def __init__(self, detector: VisionDetector, spare: int = 1) -> None:
+    def __init__(self, detector: VisionDetector, spare: int = 1, release: Callable[[], object] = trim_heap) -> None:
         self._detector = detector
+        self._release = release
         self._spare = spare
         self._idle: list[LentTracker] = []
         self._lock = threading.Lock()
@@ -57,6 +59,7 @@ class TrackerPool:
                 self._idle.append(tracker)
         if not kept:
             tracker.destroy()
+            self._release()  # two thirds of a closed tracker's memory would stay with the process
 
     def close(self) -> None:
         """Close the trackers that are not in use; those that are close when they are given back. Idempotent."""
@@ -92,6 +95,11 @@ class LentTracker:
         """Have these detectors open and no others. Raises :class:`VisionError` when one cannot be opened."""
         self.detectors = tuple(detectors)
         self._guarded(self._tracker.select, detectors)
+
+    def look_for(self, templates: Sequence[TemplateImage]) -> None:
+        """Find these pictures, too. Raises :class:`VisionError` for one that cannot be looked for."""
+        if (look_for := getattr(self._tracker, "look_for", None)) is not None:  # trackers that follow what they find
+            look_for(templates)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """As :meth:`VisionTracker.detect`."""

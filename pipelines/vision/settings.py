@@ -37,6 +37,16 @@ class Background:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateImage:
+    """A picture of something to look for."""
+
+    name: str
+    """How it is called when it is found."""
+    image: bytes
+    """JPEG or PNG."""
+
+
+@dataclass(frozen=True, slots=True)
 class LookSettings:
     """How looks take part in turn-taking. All off by default."""
 
@@ -57,6 +67,8 @@ class VisionSettings:
     """``live`` never waits for a detector: the latest overlay is drawn onto the newest frame. In ``exact`` the overlay
     belongs to exactly this frame, which therefore comes later and perhaps more seldom."""
     detectors: tuple[DetectorName, ...] = ("faces", "hands", "pose")
+    templates: tuple[TemplateImage, ...] = ()
+    """Pictures of things that are looked for besides, four at most (:mod:`pipelines.vision.templates`)."""
     max_fps: float = 12.0
     """Most pictures looked at per second."""
     width: int | None = None
@@ -73,3 +85,16 @@ class VisionSettings:
     looks: LookSettings = field(default_factory=LookSettings)
     attach: Literal["never", "on_request", "always"] = "on_request"
     """When a language model that takes pictures gets one: when it asks for it, or with all that the user says."""
+
+    @property
+    def needed(self) -> tuple[DetectorName, ...]:
+        """The detectors to run: those asked for, and what the background and the looks need."""
+        looks = self.looks
+        faces: bool = not {"faces", "face_landmarks", "holistic"} & {*self.detectors}
+        wanted: tuple[tuple[bool, DetectorName], ...] = (
+            (self.background.kind != "keep", "segmentation"),
+            (looks.lips and "holistic" not in self.detectors, "face_landmarks"),
+            (looks.look_to_talk and faces and not looks.lips, "faces"),
+            (any(action != "none" for _, action in looks.gestures), "gestures"),
+        )
+        return (*self.detectors, *(name for on, name in wanted if on and name not in self.detectors))

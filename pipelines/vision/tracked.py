@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from media.frames import Picture
 from pipelines.ports import Detection, DetectionKind, VisionDetector, VisionTracker
-from pipelines.vision.settings import DetectorName
+from pipelines.vision.settings import DetectorName, TemplateImage
+from pipelines.vision.templates import Templates
 from pipelines.vision.tracking import Tracking
 
 
@@ -43,18 +44,27 @@ class TrackedTracker:
     def __init__(self, tracker: VisionTracker) -> None:
         self._tracker = tracker
         self._tracking = Tracking()
+        self._templates = Templates()
 
     def select(self, detectors: Collection[DetectorName]) -> None:
         """Look with ``detectors`` from now on, as far as they are available."""
         self._tracker.select(detectors)
 
+    def look_for(self, templates: Sequence[TemplateImage]) -> None:
+        """Find these pictures from now on, too, as things with their names.
+
+        Raises :class:`~pipelines.errors.VisionError`: ``template_unusable`` or ``image_unusable``, and what is legal.
+        """
+        self._templates = Templates(templates)
+
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """All that is found and followed in ``picture``. Raises what the detectors raise."""
-        return self._tracking.update(self._tracker.detect(picture), picture.time)
+        found = (*self._tracker.detect(picture), *self._templates.find(picture.pixels))
+        return self._tracking.update(found, picture.time)
 
     def reset(self) -> None:
-        """Forget who was followed: the next picture is of another session."""
-        self._tracking = Tracking()
+        """Forget who was followed and what was looked for: the next picture is of another session."""
+        self._tracking, self._templates = Tracking(), Templates()
 
     def close(self) -> None:
         """Free the detectors. Idempotent."""

@@ -154,10 +154,13 @@ class Follower:
         for _, t, d in fits:
             if d not in pairs and t not in pairs.values():
                 pairs[d] = t
-        found = [(self._tracks[t], now[d]) for d, t in pairs.items()]
-        new = [(Track(seen, time, seen.box), seen) for d, seen in enumerate(now) if d not in pairs]
-        self._tracks += [track for track, _ in new]
-        return found + new
+        found = []
+        for d, seen in enumerate(now):  # in their order, so that new ids go from left to right
+            if d not in pairs:
+                pairs[d] = len(self._tracks)
+                self._tracks.append(Track(seen, time, seen.box))
+            found.append((self._tracks[pairs[d]], seen))
+        return found
 
 
 class Tracking:

@@ -250,7 +250,13 @@ class RealtimeClient:
             message = "; ".join(f"{name} cannot be used: {self._video.unavailable[name]}" for name in missing)
             param = "session.vision.detectors"
             self._send(error_event("detector_unavailable", message, param=param, event_id=event_id))
-        self._video.configure(merge_vision(self._video.settings, patch))
+        settings = merge_vision(self._video.settings, patch)
+        if settings.background.kind != "keep" and "segmentation" in self._video.unavailable:
+            message = f"a background needs segmentation: {self._video.unavailable['segmentation']}"
+            param = "session.vision.background.kind"
+            self._send(error_event("detector_unavailable", message, param=param, event_id=event_id))
+            settings = replace(settings, background=replace(settings.background, kind="keep"))
+        self._video.configure(settings)
 
 
 def merge(settings: ConversationSettings, patch: _SessionPatch) -> ConversationSettings:

@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipelines.errors import listed
-from pipelines.vision.settings import Action, DetectorName, VisionSettings
+from pipelines.errors import VisionError, listed
+from pipelines.vision.settings import Action, DetectorName, TemplateImage, VisionSettings
+from pipelines.vision.stills import check_still
+from pipelines.vision.templates import MOST_TEMPLATES
 from server.dialects.realtime_shapes import Json
 
 VideoCodec = Literal["vp8", "h264"]
@@ -46,8 +48,11 @@ def _image(value: object) -> object:
         data = base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
     except binascii.Error as error:
         raise ValueError("an image is base64 or a data URI of a JPEG or PNG") from error
-    if data and not data.startswith((b"\xff\xd8", b"\x89PNG")):
-        raise ValueError("an image is a JPEG or a PNG")
+    if data:
+        try:
+            check_still(data, "an image")
+        except VisionError as error:
+            raise ValueError(error.message) from error
     return data
 
 
@@ -86,6 +91,11 @@ class _Background(_Patch):
     image: Annotated[bytes, BeforeValidator(_image)] = b""
 
 
+class _Template(_Patch):
+    name: str = Field(min_length=1, max_length=40)
+    image: Annotated[bytes, BeforeValidator(_image)]
+
+
 class _Looks(_Patch):
     lips: bool = False
     look_to_talk: bool = False
@@ -99,6 +109,7 @@ class VisionPatch(_Patch):
     enabled: bool = True
     mode: Literal["live", "exact"] = "live"
     detectors: list[DetectorName] = Field(default_factory=list)
+    templates: list[_Template] = Field(default_factory=list, max_length=MOST_TEMPLATES)
     max_fps: float = Field(12.0, gt=0, le=60)
     width: _Side | None = None
     height: _Side | None = None
@@ -119,6 +130,8 @@ def merge_vision(settings: VisionSettings, patch: VisionPatch) -> VisionSettings
     given.pop("codec", None)
     if "detectors" in given:
         given["detectors"] = tuple(dict.fromkeys(patch.detectors))
+    if "templates" in given:
+        given["templates"] = tuple(TemplateImage(template.name, template.image) for template in patch.templates)
     if "overlay" in given:
         given["overlay"] = replace(settings.overlay, **patch.overlay.given())
     if "background" in given:
@@ -132,11 +145,12 @@ def merge_vision(settings: VisionSettings, patch: VisionPatch) -> VisionSettings
 
 
 def vision_json(settings: VisionSettings, codec: str | None, unavailable: Mapping[DetectorName, str]) -> Json:
-    """The settings in effect, as ``session.vision``. A background image is told by its size only."""
+    """The settings in effect, as ``session.vision``. Of images only the size is told."""
     shown = asdict(settings)
     shown["detectors"] = [name for name in settings.detectors if name not in unavailable]
     shown["unavailable"] = dict(unavailable)
     shown["codec"] = codec
+    shown["templates"] = [{"name": sought.name, "image_bytes": len(sought.image)} for sought in settings.templates]
     image = shown["background"].pop("image")
     shown["background"]["colour"] = "#" + bytes(settings.background.colour).hex()
     if image:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.ports import Detection, Expression
 from pipelines.vision.looks import Looks
-from pipelines.vision.settings import LookSettings
+from pipelines.vision.settings import DetectorName, LookSettings, VisionSettings
 
 FPS = 12.0
 
@@ -173,3 +173,21 @@ def test_flickering_gestures_do_not_act() -> None:
         watcher.see(0.1, lambda time: [hand("open palm")], 30)
         watcher.see(0.4, lambda time: [], 30)
     assert watcher.actions == []
+
+
+@pytest.mark.parametrize(
+    ("detectors", "looks", "needed"),
+    [
+        (("hands",), LookSettings(), ("hands",)),
+        (("hands",), LookSettings(lips=True), ("hands", "face_landmarks")),
+        (("holistic",), LookSettings(lips=True, look_to_talk=True), ("holistic",)),
+        (("hands",), LookSettings(look_to_talk=True), ("hands", "faces")),
+        (("faces",), LookSettings(look_to_talk=True), ("faces",)),
+        ((), LookSettings(gestures=(("open palm", "stop_speaking"),)), ("gestures",)),
+        ((), LookSettings(gestures=(("open palm", "none"),)), ()),
+    ],
+)
+def test_looks_bring_their_detectors_along(
+    detectors: tuple[DetectorName, ...], looks: LookSettings, needed: tuple[DetectorName, ...]
+) -> None:
+    assert VisionSettings(detectors=detectors, looks=looks).needed == needed

@@ -134,6 +134,13 @@ def test_bodies_leave_the_head_to_the_face() -> None:
     assert touched(with_face).sum() < touched(alone).sum()
 
 
+def test_hands_leave_a_trail() -> None:
+    way = np.array([(0.1, 0.9), (0.5, 0.9), (0.9, 0.9)], np.float32)
+    pixels = picture()
+    draw(pixels, [Detection("hand", 0, (0.8, 0.8, 0.1, 0.1), 0.9, trail=way)], LINES)
+    assert touched(pixels)[215, 40:280].all()
+
+
 def test_a_label_covers_no_face() -> None:
     hand = Detection("hand", 0, (0.4, 0.75, 0.2, 0.1), 0.9, "left", gesture="thumbs up")
     pixels = picture()

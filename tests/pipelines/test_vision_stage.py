@@ -4,67 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.errors import EngineBusyError, VisionError
+from pipelines.errors import VisionError
 from pipelines.ports import Detection
 from pipelines.vision.detect import VisionStage
 from pipelines.vision.pace import Pace
 from pipelines.vision.pool import TrackerPool
-from pipelines.vision.settings import VisionSettings
+from pipelines.vision.settings import Background, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
-
-FOUND = (Detection("face", 0, (0.2, 0.2, 0.2, 0.2), 0.9),)
-
-
-class FakeVision:
-    """Finds a face in every picture; ``look`` may take time or raise."""
-
-    name = "fake-vision"
-    kinds = ("face",)
-    detectors = ("faces", "hands", "pose")
-    unavailable: ClassVar[dict[str, str]] = {}
-
-    def __init__(self, look: Callable[[], None] = lambda: None) -> None:
-        self.look = look
-        self.broken: VisionError | None = None
-        """Raised by :meth:`open`."""
-        self.selected: list[tuple[str, ...]] = []
-        self.opened = 0
-        self.closed = 0
-        self.was_closed = threading.Event()
-        self.looking = threading.Lock()
-        self.threads: set[str] = set()
-
-    def open(self, detectors: tuple[str, ...] | None = None) -> FakeVision:
-        self.threads.add(threading.current_thread().name)
-        if self.broken:
-            raise self.broken
-        self.opened += 1
-        return self
-
-    def select(self, detectors: tuple[str, ...]) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.selected.append(tuple(detectors))
-
-    def detect(self, picture: Picture) -> tuple[Detection, ...]:
-        self.threads.add(threading.current_thread().name)
-        with self.looking:
-            self.look()
-        return FOUND
-
-    def close(self) -> None:
-        assert not self.looking.locked(), "closed while it was looking"
-        self.threads.add(threading.current_thread().name)
-        self.closed += 1
-        self.was_closed.set()
+from tests.fakes.vision import FOUND, FakeVision
 
 
 class Room:
@@ -272,16 +227,17 @@ async def test_a_busy_worker_costs_a_picture_and_no_error() -> None:
     busy = Worker("busy", inbox=1)
     hold = threading.Event()
     try:
-        blocked = [asyncio.create_task(busy.run(hold.wait))]
+        began = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def occupy() -> None:
+            loop.call_soon_threadsafe(began.set)
+            hold.wait()
+
+        blocked = [asyncio.create_task(busy.run(occupy))]
+        await began.wait()
+        blocked.append(asyncio.create_task(busy.run(hold.wait)))  # fills the inbox
         await asyncio.sleep(0)
-        while True:  # until one runs and one waits
-            try:
-                async with asyncio.timeout(0):
-                    await busy.run(hold.wait)
-            except TimeoutError:
-                continue
-            except EngineBusyError:
-                break
         room = Room(FakeVision(), busy)
         pause = await room.clock.sleeper()
         assert room.errors == []
@@ -319,3 +275,26 @@ async def test_the_end_of_the_camera_ends_it(worker: Worker) -> None:
     with pytest.raises(CameraEndedError):
         await stage.run(ended, lambda *_: None, lambda _: None)
     assert vision.closed == 1
+
+
+async def test_pictures_to_look_for_and_backgrounds_take_effect_while_it_runs(worker: Worker) -> None:
+    vision = FakeVision()
+    sought: list[tuple[TemplateImage, ...]] = []
+    vision.look_for = sought.append  # type: ignore[attr-defined]
+    room = Room(vision, worker)
+    await room.results.get()
+    logo = TemplateImage("logo", b"")
+    settings = replace(room.settings, detectors=(), templates=(logo,), background=Background("blur"))
+    room.stage.apply(settings)
+    for _ in range(2):  # one that was under way may come first
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ("segmentation",)
+    assert sought == [(logo,)]
+    room.stage.apply(replace(settings, background=Background()))
+    for _ in range(2):
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ()  # what is sought is enough to look for
+    assert sought == [(logo,)]
+    await room.stop()
