@@ -41,7 +41,7 @@ def add_starter(commands: Any) -> None:
         description="Ask the starter chat model the held-out questions and print a table of how it did.",
     )
     examine.add_argument("what", choices=["starter"])
-    examine.add_argument("--model", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
+    examine.add_argument("--model", type=Path, metavar="DIR", help="a folder with one (default: the one that ships)")
     examine.add_argument("--failures", action="store_true", help="print each answer that did not pass")
 
 
@@ -79,9 +79,10 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    from pipelines.starter import model_files
     from pipelines.starter.evaluate import evaluate, failures, table
 
-    report = evaluate(options.model)
+    report = evaluate(options.model or model_files.FOLDER)
     console.print(Markdown(table(report)) if console.is_terminal else table(report))
     for line in failures(report) if options.failures else ():
         console.print(line, highlight=False, markup=False)
