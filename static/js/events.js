@@ -171,7 +171,10 @@ export const visibleChips = (state, now) => state.chips.filter(({ until }) => un
 
 const gestureKey = ({ hand, gesture }) => `gesture ${hand ?? ""} ${gesture}`;
 
-const settled = (state, { session }) => (session?.vision ? { ...state, vision: session.vision } : state);
+function settled(state, { session }) {
+  if (!session?.vision) return state;
+  return { ...state, vision: session.vision, chips: session.vision.enabled ? state.chips : [] };
+}
 
 const hangUp = (state) => ({
   ...state, chips: [], vision: null, phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
