@@ -59,7 +59,7 @@ class TrackerPool:
                 self._idle.append(tracker)
         if not kept:
             tracker.destroy()
-            self._release()  # two thirds of a closed tracker's memory would stay with the process
+        self._release()  # what a session leaves, and two thirds of a closed tracker, would stay with the process
 
     def close(self) -> None:
         """Close the trackers that are not in use; those that are close when they are given back. Idempotent."""
