@@ -142,3 +142,12 @@ def test_given_back_to_a_closed_pool_it_is_closed(detector):
     pool.close()
     tracker.close()
     assert detector.alive == 0
+
+
+def test_memory_is_given_back_after_each_session(detector):
+    released = []
+    pool = TrackerPool(detector, release=lambda: released.append(True))
+    for session in range(3):
+        pool.open(("faces",)).close()
+        assert len(released) == session + 1
+    assert len(detector.opened) == 1
