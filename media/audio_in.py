@@ -124,7 +124,9 @@ class AudioIn:
         if missing > 0:
             self._deliver(self.concealer.lost(missing))
         samples = self.concealer.received(samples)
-        self._deliver(self._give_back(samples, -missing))
+        kept = self._give_back(samples, -missing)
+        if len(kept):
+            self._deliver(kept)
 
     def _missing_before(self, timestamp: int) -> int:
         """Samples between the timeline and ``timestamp``; negative when silence was made up that was not missing."""

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from media.channel import Channel, ChannelClosedError
 
-Render = Callable[[av.VideoFrame], Awaitable[av.VideoFrame]]
-"""Draws onto a frame (or returns it as it is)."""
+T = TypeVar("T")
 
 
-class VideoOut(MediaStreamTrack):
-    """Sends ``render(frame)`` of the newest camera frame; frames that come while one is drawn are skipped.
+class VideoOut(MediaStreamTrack, Generic[T]):
+    """Sends ``render(item)`` of the newest item; those that come while one is rendered are skipped.
 
-    The frames arrive through :meth:`connect`, because a track must exist before the offer that brings them is applied.
+    ``render`` returns ``None`` for a picture that shall not be sent. Where items come from is told by :meth:`connect`,
+    because a track must exist before the offer that brings them is applied.
     """
 
     kind = "video"
 
-    def __init__(self, render: Render) -> None:
+    def __init__(self, render: Callable[[T], Awaitable[av.VideoFrame | None]]) -> None:
         super().__init__()
         self._render = render
-        self._frames: Channel[Channel[av.VideoFrame]] = Channel(1)
-        self._source: Channel[av.VideoFrame] | None = None
+        self._sources: Channel[Channel[T]] = Channel(1)
+        self._source: Channel[T] | None = None
         self.sent = 0
         """Frames handed to the encoder so far."""
 
-    def connect(self, frames: Channel[av.VideoFrame]) -> None:
-        """Send the frames of this channel from now on."""
-        self._frames.put(frames)
+    def connect(self, source: Channel[T]) -> None:
+        """Send what comes through this channel from now on; its end is the end of the track."""
+        self._sources.put(source)
 
     async def recv(self) -> av.VideoFrame:
         """The next annotated frame. Raises ``MediaStreamError`` when the camera's track has ended."""
@@ -39,8 +40,10 @@ class VideoOut(MediaStreamTrack):
             raise MediaStreamError
         try:
             if self._source is None:
-                self._source = await self._frames.get()
-            frame = await self._render(await self._source.get())
+                self._source = await self._sources.get()
+            frame = None
+            while frame is None:
+                frame = await self._render(await self._source.get())
         except ChannelClosedError:
             raise MediaStreamError from None
         self.sent += 1
@@ -49,4 +52,4 @@ class VideoOut(MediaStreamTrack):
     def stop(self) -> None:
         """End the track. Idempotent."""
         super().stop()
-        self._frames.close()
+        self._sources.close()

@@ -7,7 +7,7 @@ wait, and do their work on an own worker (see :mod:`pipelines.worker`) or proces
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Picture, Samples
+from pipelines.vision.settings import DetectorName
 
 VAD_RATE = 16_000
 """Hertz: what voice activity detection and speech-to-text are fed with."""
@@ -160,6 +161,15 @@ class ToolCall:
     """A JSON object, as text."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A picture for a language model that takes them."""
+
+    data: bytes
+    """JPEG or PNG."""
+    kind: Literal["image/jpeg", "image/png"] = "image/jpeg"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation as the language model gets it."""
@@ -170,6 +180,8 @@ class Message:
     """What an assistant asked for in this message."""
     tool_call_id: str = ""
     """Of a ``tool`` message: the call whose result ``content`` is."""
+    images: tuple[Image, ...] = ()
+    """What a user shows with these words. Models that take none are told that there was something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,8 @@ class ChatRequest:
     max_tokens: int = 256
     tools: tuple[Tool, ...] = ()
     """What the model may call. Without tools an answer is text alone."""
+    time: str = ""
+    """Time and date in words (:func:`~pipelines.engines.chat_messages.time_words`); empty where nobody tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +224,16 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Close connections and workers."""
         ...
+
+
+def takes_images(model: LanguageModel) -> bool:
+    """Whether ``model`` looks at the pictures of a message: its attribute of that name."""
+    return bool(getattr(model, "takes_images", False))
+
+
+def takes_tools(model: LanguageModel) -> bool:
+    """Whether ``model`` can be offered tools, unless its attribute of that name is false."""
+    return bool(getattr(model, "takes_tools", True))
 
 
 # ---------------------------------------------------------------------------------------------------- speak
@@ -253,7 +277,23 @@ class TextToSpeech(Protocol):
 
 # ---------------------------------------------------------------------------------------------------- watch
 
-DetectionKind = Literal["face", "hand", "pose"]
+DetectionKind = Literal["face", "hand", "pose", "object", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """How a face looks at one moment, from blendshapes and the pose of the head."""
+
+    mouth_open: float
+    """0–1."""
+    smile: float
+    """0–1."""
+    eyes_closed: float
+    """0–1."""
+    yaw: float
+    """Degrees the head is turned away from the camera to the side, positive to the person's left."""
+    pitch: float
+    """Degrees it is lifted (positive) or bowed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,19 +302,33 @@ class Detection:
 
     kind: DetectionKind
     id: int
-    """Small number, unique within its kind in one picture."""
+    """Small number, unique within its kind; the same for as long as the same thing is followed."""
     box: tuple[float, float, float, float]
     """x, y, width, height in 0–1."""
     score: float
     """0–1."""
     label: str = ""
-    """For hands ``left`` or ``right``, as the person calls it."""
+    """For hands ``left`` or ``right``, as the person calls it; for objects what they are (``cup``)."""
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """Landmarks, shape ``(n, 2)`` in 0–1: 6 for a face (BlazeFace), 21 for a hand, 33 for a pose; empty if none."""
+    """Landmarks, shape ``(n, 2)`` in 0–1: 6 (BlazeFace) or 478 (face mesh) for a face, 21 for a hand, 33 for a pose;
+    empty if none."""
+    gesture: str = ""
+    """For hands, in words: ``thumbs up``; empty where none is recognised."""
+    expression: Expression | None = None
+    """For faces, where face landmarks are looked for."""
+    mask: NDArray[np.uint8] | None = None
+    """For kind ``person``, shape ``(rows, columns)``, smaller than the picture: 255 where somebody is, 0 background."""
+    trail: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """Where its centre has been in the last second or so, shape ``(n, 2)`` in 0–1, the newest last; empty where nothing
+    is followed."""
 
 
 class VisionTracker(Protocol):
     """The detectors of one session. Blocking: call it on a worker, one call at a time."""
+
+    def select(self, detectors: Collection[DetectorName]) -> None:
+        """Look with ``detectors`` from now on, as far as they are available; opens and closes only what changes."""
+        ...
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """All that is found in ``picture``. Pictures come in time order.
@@ -292,9 +346,25 @@ class VisionDetector(Protocol):
     """A family of detectors with their models loaded once."""
 
     name: str
-    kinds: tuple[DetectionKind, ...]
-    """What can be found; kinds whose model or library is missing are left out."""
 
-    def open(self) -> VisionTracker:
-        """Detectors for one session. Blocking (tens of milliseconds): call it on a worker."""
+    @property
+    def detectors(self) -> tuple[DetectorName, ...]:
+        """Which of them can be had; more may come while the server runs."""
+        ...
+
+    @property
+    def unavailable(self) -> Mapping[DetectorName, str]:
+        """Why the others cannot: their model or library is missing."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[DetectionKind, ...]:
+        """What can be found."""
+        ...
+
+    def open(self, detectors: Collection[DetectorName] | None = None) -> VisionTracker:
+        """Detectors for one session: ``detectors``, or those that new sessions have.
+
+        Blocking (tens of milliseconds each): call it on a worker.
+        """
         ...

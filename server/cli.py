@@ -152,9 +152,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, starter-whisper, a model or its folder"
     )
-    serve.add_argument(
-        "--chat-model", metavar="MODEL", help="who thinks: auto, scripted, openai, a model or its folder"
-    )
+    serve.add_argument("--chat-model", metavar="MODEL", help="who thinks: auto, starter, openai, a model or its folder")
     serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")

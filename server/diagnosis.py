@@ -20,7 +20,16 @@ _TASKS = {
     "listen": ("speech-to-text",),
     "think": ("chat",),
     "speak": ("text-to-speech",),
-    "watch": ("face-detection", "hand-landmarks", "pose-landmarks"),
+    "watch": (
+        "face-detection",
+        "hand-landmarks",
+        "pose-landmarks",
+        "face-landmarks",
+        "gestures",
+        "person-segmentation",
+        "object-detection",
+        "holistic-landmarks",
+    ),
 }
 """Stages → tasks of the catalogue's models that serve them."""
 _LITTLE_DISK = 2 << 30
@@ -218,13 +227,13 @@ def _listen(facts: Facts) -> Check:
 def _think(facts: Facts, settings: Settings) -> Check:
     model = _ready(facts, "think")
     if settings.profile == "embedded":
-        return Check("engines", "think", "ok", "scripted on cpu: profile embedded; not a language model")
+        return Check("engines", "think", "ok", "starter on cpu: profile embedded; small talk, sums and the camera")
     if facts.served is not None:
         return Check("engines", "think", "ok", facts.served)
     if model is not None and facts.versions.get("transformers"):
         return Check("engines", "think", "ok", f"{model.id} {_where(facts, 'torch')}")
     remedy = _pull(_absent(facts, "think")) or "ollama serve & ollama pull qwen2.5:3b"
-    return Check("engines", "think", "better", f"scripted on cpu, not a language model: {facts.not_served}", remedy)
+    return Check("engines", "think", "better", f"starter on cpu, a very small model: {facts.not_served}", remedy)
 
 
 def _speak(facts: Facts) -> Check:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pipelines.engines.silero import SileroVad
 from pipelines.errors import PipelineError
@@ -14,6 +14,8 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.ports import VisionDetector
 from pipelines.routing.definition import Pipeline, load
+from pipelines.vision.pool import TrackerPool
+from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from pipelines.worker import Worker
@@ -21,6 +23,7 @@ from server.composition.listen import listen
 from server.composition.parts import Choice, Choices, Parts
 from server.composition.speak import speak
 from server.composition.think import think
+from server.composition.watch import STAGE as WATCH
 from server.composition.watch import turn_detector, watch
 from server.model_metrics import CountingWorker
 from server.settings import Settings
@@ -53,11 +56,26 @@ class Engines:
     default_voice: str | None = None
     """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
 
-    @property
-    def vision_fps(self) -> float:
-        """Pictures per second that are looked at, at most."""
+    trackers: TrackerPool | None = field(init=False, default=None)
+    """Where sessions get their trackers; ``None`` without vision."""
+
+    def __post_init__(self) -> None:
+        if self.vision is not None:
+            self.trackers = TrackerPool(self.vision)
+
+    def vision_settings(self) -> VisionSettings:
+        """How a new session is seen, from the pipeline's definition."""
         watch = self.pipeline.stage("video_analysis")
-        return float(watch.parameters.get("max_fps", 12)) if watch is not None else 0.0
+        parameters = watch.parameters if watch is not None else {}
+        return VisionSettings(enabled=self.vision is not None, max_fps=float(parameters.get("max_fps", 12)))
+
+    @property
+    def unavailable_detectors(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used; those not named here can."""
+        if self.vision is None:
+            reasons = [choice.reason for choice in self.choices.status() if choice.stage == WATCH]
+            return dict.fromkeys(get_args(DetectorName), "; ".join(reasons) or "the camera is not looked at")
+        return self.vision.unavailable
 
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""
@@ -96,6 +114,8 @@ class Engines:
         await self.voice.tts.close()
         if self.voice.turn is not None:
             await self.voice.turn.close()
+        if self.trackers is not None:
+            await asyncio.to_thread(self.trackers.close)
         self.vision_worker.close()
         self.drawing_worker.close()
 

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from media.opus import RATE
 from pipelines.routing.fallback_voice import FallbackVoice
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import VisionEvent
+from pipelines.vision.lag import VideoEvent
 from pipelines.voice.events import (
     Problem,
     ReplyAudioStopped,
@@ -32,7 +33,7 @@ from pipelines.voice.phrases import CachedVoice
 from server.engines import Engines
 from server.model_metrics import ModelMetrics, WorkerMetrics
 
-Event = VoiceEvent | SceneChanged
+Event = VoiceEvent | VisionEvent | VideoEvent
 STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
 MILLISECONDS = (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000)
 DELAY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -52,6 +53,16 @@ class SessionCounts:
     """Frames decoded."""
     video_out: int = 0
     """Frames sent back."""
+    pictures_looked_at: int = 0
+    """Frames that the detectors were given."""
+    looking_ms: int = 0
+    """Milliseconds that this took, waiting for the detectors' worker included."""
+    lag_frames: int = 0
+    """Frames that came while detectors were at work."""
+    lag_ms: int = 0
+    """How far the overlay was behind these frames, in all."""
+    timestamps_repaired: int = 0
+    """Frames whose timestamp made no sense."""
 
     def __add__(self, other: SessionCounts) -> SessionCounts:
         return SessionCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(SessionCounts)))
@@ -62,6 +73,11 @@ class Counted(Protocol):
 
     def counts(self) -> SessionCounts:
         """The counters as they stand; they never go back."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the overlay trails the camera now."""
         ...
 
 
@@ -177,6 +193,18 @@ class _Sessions(Collector):
         video.add_metric(["in"], counts.video_in)
         video.add_metric(["out"], counts.video_out)
         yield video
+        looked, milliseconds = counts.pictures_looked_at, counts.looking_ms
+        yield _summary("visavis_vision_look_seconds", "Pictures looked at, and how long it took", looked, milliseconds)
+        lag = "How far the overlay is behind the camera, over all frames"
+        yield _summary("visavis_vision_lag_seconds", lag, counts.lag_frames, counts.lag_ms)
+        behind = sum(session.is_behind for session in self.live)
+        yield GaugeMetricFamily("visavis_vision_behind", "Sessions whose overlay trails the camera now", behind)
+        repaired = counts.timestamps_repaired
+        yield CounterMetricFamily("visavis_video_timestamps_repaired", "Frames with a senseless timestamp", repaired)
+
+
+def _summary(name: str, text: str, count: int, milliseconds: int) -> Metric:
+    return SummaryMetricFamily(name, text, count_value=count, sum_value=milliseconds / 1000)
 
 
 class _EngineCounts(Collector):

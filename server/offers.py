@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc.sdp import MediaDescription, SessionDescription
+from pydantic import ValidationError
 
+from server.dialects.vision_client import VisionPatch
 from server.sdp import normalise_offer
 
 LARGEST_SDP = 256 * 1024
@@ -34,10 +36,15 @@ class Offer:
     """Whether the peer can receive our voice."""
     wants_video: bool
     """Whether the peer can receive the annotated camera."""
+    vision: VisionPatch = field(default_factory=VisionPatch)
+    """How the session wants to be seen."""
 
 
 def read_offer(body: object) -> Offer:
-    """Validate ``{"sdp", "type"}``; further fields are ignored. Raises :class:`OfferError`."""
+    """Validate ``{"sdp", "type"}`` and ``session.vision``, if given; further fields are ignored.
+
+    Raises :class:`OfferError`.
+    """
     if not isinstance(body, Mapping):
         raise OfferError("invalid_body", 'the body must be a JSON object like {"sdp": "…", "type": "offer"}')
     if body.get("type") != "offer":
@@ -59,7 +66,7 @@ def read_offer(body: object) -> Offer:
         raise OfferError("invalid_sdp", "sdp lacks a certificate fingerprint (a=fingerprint)", "sdp")
     if audio and not _has_opus(audio[0]):
         raise OfferError("no_opus", "the offer's audio must include Opus at 48 kHz", "sdp")
-    return Offer(normalise_offer(sdp), _receives(audio), _receives(video))
+    return Offer(normalise_offer(sdp), _receives(audio), _receives(video), _vision(body))
 
 
 def _parse(sdp: str) -> list[MediaDescription]:
@@ -67,6 +74,19 @@ def _parse(sdp: str) -> list[MediaDescription]:
         return SessionDescription.parse(sdp).media
     except Exception as error:
         raise OfferError("invalid_sdp", "sdp cannot be read as a session description (RFC 8866)", "sdp") from error
+
+
+def _vision(body: Mapping[str, Any]) -> VisionPatch:
+    session = body.get("session")
+    wish = session.get("vision") if isinstance(session, Mapping) else None
+    if wish is None:
+        return VisionPatch()
+    try:
+        return VisionPatch.model_validate(wish)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = ".".join(["session", "vision", *map(str, problem["loc"])])
+        raise OfferError("invalid_value", f"{path}: {problem['msg']}", path) from error
 
 
 def _has_opus(media: MediaDescription) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import aiortc
@@ -12,13 +13,13 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
-from media.clock import Clock
+from media.clock import Clock, local_time
 from media.opus import RATE
 from media.receive import receiver_of
-from media.video_in import VideoIn
-from media.video_out import VideoOut
 from pipelines import worker
+from pipelines.engines.chat_messages import time_words
 from pipelines.ports import VAD_RATE
+from pipelines.vision.settings import Action
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
@@ -30,8 +31,9 @@ from server.echo import echo
 from server.engines import Engines
 from server.metrics import Event, SessionCounts
 from server.offers import Offer
+from server.session_sight import SessionSight
+from server.session_video import SessionVideo
 from server.settings import Settings
-from server.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +56,19 @@ class Session:
         self._ended = asyncio.Event()
         self._events = RealtimeEvents()
         self._audio_in: AudioIn | None = None
-        self._drains: list[AudioIn | VideoIn] = []
-        self._watching = Watching(engines, clock, self._tell)
+        self._listeners: list[AudioIn] = []
+        self.video = SessionVideo(offer, engines, clock, self._tell)
         self._audio_out = AudioOut(clock) if offer.wants_audio else None
-        self._video_out = VideoOut(self._watching.render) if offer.wants_video else None
-        self._video_in: VideoIn | None = None
-        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, lambda: self._watching.scene)
+        self._sight = SessionSight(self.video, engines.drawing_worker, clock, self._act)
+        scene, offered = (lambda: self.video.watching.scene), self._sight.offered
+        time = (lambda: time_words(local_time())) if settings.tell_time else str
+        around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene=scene, time=time, sight=offered)
         self.conversation = Conversation(around, engines.conversation_settings())
+        self._sight.replies = self.conversation.replies
         self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
         client = RealtimeClient(
             self.conversation,
+            self.video,
             engines.voice.tts.voices,
             self._channels.send,
             lambda: self._session_event("session.updated"),
@@ -76,9 +81,9 @@ class Session:
 
     async def answer(self, offer: Offer) -> RTCSessionDescription:
         """Apply the offer and return the answer, candidates included."""
-        for track in (self._audio_out, self._video_out):
-            if track is not None:
-                self._pc.addTrack(track)
+        if self._audio_out is not None:
+            self._pc.addTrack(self._audio_out)
+        self.video.send_over(self._pc)
         await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         description = await self._pc.createAnswer()
         await self._pc.setLocalDescription(description)
@@ -105,20 +110,23 @@ class Session:
         self._end(reason)
 
     def tell_engines(self) -> None:
-        """Send the client the present choice of engines."""
+        """Send the client the present choice of engines; detectors that have come are put to use."""
+        self.video.watching.reselect()
         self._channels.send(status_event(self._engines.status()))
 
     def counts(self) -> SessionCounts:
         """What the parts of the session have counted so far."""
-        audio = [reader for reader in self._drains if isinstance(reader, AudioIn)]
-        video = [reader for reader in self._drains if isinstance(reader, VideoIn)]
-        return SessionCounts(
+        return replace(
+            self.video.counts(),
             events_dropped=self._channels.dropped,
-            concealed_samples=sum(reader.concealed_samples for reader in audio),
-            packets_lost=sum(reader.order.lost for reader in audio),
-            video_in=sum(reader.received for reader in video),
-            video_out=self._video_out.sent if self._video_out is not None else 0,
+            concealed_samples=sum(reader.concealed_samples for reader in self._listeners),
+            packets_lost=sum(reader.order.lost for reader in self._listeners),
         )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether vision trails the camera now."""
+        return self.video.watching.is_behind
 
     async def _wait_connected(self) -> bool:
         ended = asyncio.create_task(self._ended.wait())
@@ -149,9 +157,8 @@ class Session:
             work["conversation"] = self.conversation.run(chunks)
         elif chunks is not None and self._audio_out is not None:
             work["echo"] = echo(chunks, self._audio_out)
-        if self._video_in is not None:
-            work["watching"] = self._watching.run(self._video_in.subscribe())
-        work.update({f"drain-{n}": reader.run() for n, reader in enumerate(self._drains)})
+        work.update(self.video.work())
+        work.update({f"audio-{n}": reader.run() for n, reader in enumerate(self._listeners)})
         return work
 
     async def _watch_peer(self) -> None:
@@ -188,25 +195,34 @@ class Session:
             self._end("the peer closed the connection" if state == "closed" else "the connection failed")
 
     def _on_track(self, track: aiortc.MediaStreamTrack) -> None:
-        reader: AudioIn | VideoIn
         receiver = receiver_of(self._pc, track)
-        if track.kind == "audio":
-            reader = AudioIn(receiver, RATE if self._settings.bench_echo else VAD_RATE, self._clock)
-            if self._audio_in is None:
-                self._audio_in = reader
-                reader.on_packet = self._audio_out.follow if self._audio_out is not None else None
-        else:
-            reader = VideoIn(receiver)
-            if self._video_in is None:
-                self._video_in = reader
-                if self._video_out is not None:
-                    self._video_out.connect(reader.subscribe())
-        self._drains.append(reader)
+        if track.kind != "audio":
+            self.video.receive(receiver)
+            return
+        reader = AudioIn(receiver, RATE if self._settings.bench_echo else VAD_RATE, self._clock)
+        if self._audio_in is None:
+            self._audio_in = reader
+            reader.on_packet = self._audio_out.follow if self._audio_out is not None else None
+        self._listeners.append(reader)
 
     # ------------------------------------------------------------------------------------------------ events out
 
+    def _act(self, action: Action) -> None:
+        """What a gesture does."""
+        match action:
+            case "stop_speaking":
+                self.conversation.replies.interrupt("client_cancelled")
+            case "end_turn":
+                self.conversation.commit()
+            case "mute_camera":
+                self.video.configure(replace(self.video.settings, enabled=False))
+                self._channels.send(self._session_event("session.updated"))
+            case "none":
+                pass
+
     def _tell(self, event: Event) -> None:
         self._observe(event)
+        self._sight.take(event)
         for message in self._events.translate(event):
             self._channels.send(message)
 
@@ -216,4 +232,6 @@ class Session:
     def _session_event(self, kind: str) -> Json:
         voice = self._engines.voice
         models = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
-        return session_event(kind, self.id, self.conversation.settings, voice.tts.voices[0], models)
+        event = session_event(kind, self.id, self.conversation.settings, voice.tts.voices[0], models)
+        event["session"]["vision"] = self.video.describe()
+        return event

@@ -93,10 +93,16 @@ class Settings(BaseSettings):
     """Model to ask for; default: the first the server lists."""
     llm_api_key: SecretStr | None = None
     """Key for that server."""
+    tell_time: bool = True
+    """Whether the language model is told the time and the date of the server with each turn."""
+    chat_images: bool | Literal["auto"] = "auto"
+    """Whether that server's model takes pictures; ``auto``: as its name tells, until the server refuses one."""
     vision: bool = True
     """Whether camera pictures are looked at."""
     vision_threads: int = Field(max(1, (os.cpu_count() or 2) // 2), ge=1)
     """Threads that look at pictures, shared by all sessions."""
+    vision_device: Literal["cpu", "gpu"] = "cpu"
+    """Where vision runs; ``gpu``: MediaPipe's OpenGL ES delegate, and the CPU what it cannot run."""
     stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)
@@ -112,7 +118,7 @@ class Settings(BaseSettings):
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
     chat_model: str = "auto"
-    """Who thinks: ``auto``, ``scripted``, ``openai``, a chat model of the catalogue, or its folder."""
+    """Who thinks: ``auto``, ``starter``, ``openai``, ``scripted`` (for tests), a model of the catalogue, a folder."""
     chat_quantization: Literal["8bit", "4bit"] | None = None
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"

@@ -46,8 +46,8 @@ def add_starter(commands: Any) -> None:
     )
     examine.add_argument("what", choices=["starter"])
     examine.add_argument("only", nargs="?", choices=["chat", "whisper"], help="one of the two (default: both)")
-    examine.add_argument("--model", type=Path, default=Path("starter-chat"), metavar="DIR", help="default %(default)s")
-    examine.add_argument("--whisper", type=Path, metavar="DIR", help="default: the one that ships")
+    examine.add_argument("--model", type=Path, metavar="DIR", help="a chat model's folder (default: the one that ships)")
+    examine.add_argument("--whisper", type=Path, metavar="DIR", help="a Whisper's folder (default: the one that ships)")
     examine.add_argument("--failures", action="store_true", help="print each answer that did not pass")
 
 
@@ -112,9 +112,10 @@ def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
     tables, wrong = [], []
     if options.only != "whisper":
+        from pipelines.starter import model_files
         from pipelines.starter.evaluate import evaluate, failures, table
 
-        report = evaluate(options.model)
+        report = evaluate(options.model or model_files.FOLDER)
         tables.append(table(report))
         wrong += failures(report)
     from pipelines.starter.speech_model_files import is_shipped

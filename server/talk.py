@@ -114,7 +114,19 @@ class Transcript:
 
 async def talk(options: TalkOptions, console: Console) -> Transcript:
     """Hold the conversation and report it. Raises :class:`SettingsError` when there is no file or no server."""
-    speech = read_sound(options.wav)
+    transcript, heard = await exchange(read_sound(options.wav), options)
+    if options.out is not None:
+        write_wav(options.out, heard)
+    _report(transcript, options, console)
+    return transcript
+
+
+async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, Samples]:
+    """Say ``speech`` (48 kHz) on a connection of its own and listen until the conversation has come to rest.
+
+    Returns what happened and what was heard, 48 kHz from the first packet on. Raises :class:`SettingsError` when there
+    is no server.
+    """
     transcript, changed = Transcript(), asyncio.Event()
 
     def take(message: str) -> None:
@@ -127,10 +139,7 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
         playout.finish()
         await playout.ended.wait()
         await _until_quiet(transcript, changed, options.wait)
-    if options.out is not None:
-        write_wav(options.out, np.concatenate([np.zeros(0, np.int16), *heard]))
-    _report(transcript, options, console)
-    return transcript
+    return transcript, np.concatenate([np.zeros(0, np.int16), *heard])
 
 
 def read_sound(path: Path) -> Samples:

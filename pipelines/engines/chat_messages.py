@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pipelines.ports import ChatRequest, Message, Tool
 
+UNSEEN = "[A picture was shown here, but you cannot see pictures: you only know what is said of the camera.]"
+"""What a model without eyes is told instead."""
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = "January February March April May June July August September October November December".split()
 
-def with_scene(request: ChatRequest) -> list[Message]:
-    """The messages with what the camera shows in the last one of the user.
+
+def clock(now: datetime) -> str:
+    """The time of day as it is read aloud: ``2:07 p.m.``"""
+    return f"{now.hour % 12 or 12}:{now.minute:02} {'a.m.' if now.hour < 12 else 'p.m.'}"
+
+
+def time_words(now: datetime) -> str:
+    """``2:07 p.m. on Saturday, November 21, 2026``, whatever the locale."""
+    return f"{clock(now)} on {_DAYS[now.weekday()]}, {_MONTHS[now.month - 1]} {now.day}, {now.year}"
+
+
+def with_surroundings(request: ChatRequest) -> list[Message]:
+    """The messages with what the camera shows and what time it is in the last one of the user.
 
     All before it stays as it was in the turn before, so a prompt cache holds; a system message at the end would do the
     same, but the templates of many models refuse it.
     """
     messages = list(request.messages)
-    if not request.scene:
+    told = (("Camera", request.scene), ("Time", request.time))
+    line = "\n".join(f"[{kind}: {' '.join(text.split())}]" for kind, text in told if text)
+    if not line:
         return messages
-    line = f"[Camera: {' '.join(request.scene.split())}]"
     for n in reversed(range(len(messages))):
         if messages[n].role == "user":
             messages[n] = replace(messages[n], content=f"{messages[n].content}\n{line}")
@@ -27,8 +44,12 @@ def with_scene(request: ChatRequest) -> list[Message]:
 
 
 def as_dict(message: Message, *, parsed: bool = False) -> dict[str, Any]:
-    """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them."""
-    shown: dict[str, Any] = {"role": message.role, "content": message.content}
+    """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them.
+
+    Pictures are left out with a word about it; :mod:`pipelines.engines.chat_images` sends them.
+    """
+    content = f"{message.content}\n{UNSEEN}".strip() if message.images else message.content
+    shown: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls:
         shown["tool_calls"] = [
             {

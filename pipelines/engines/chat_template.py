@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, tools_in_words, with_scene, without_tool_roles
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, tools_in_words, with_surroundings, without_tool_roles
 from pipelines.errors import ModelError, ThinkError
 from pipelines.ports import ChatRequest, Message, Tool
 from pipelines.voice.context import fit
@@ -54,11 +54,11 @@ class ChatTemplate:
         ``llm_template`` when the template refuses the messages.
         """
         room = context - min(request.max_tokens, context // 2)
-        ids = self._encode(with_scene(request), request.tools)
+        ids = self._encode(with_surroundings(request), request.tools)
         if len(ids) > room:
             extra = len(self._encode([Message("user", "a")], request.tools)) + _MARGIN
             kept = fit(request.messages, room - extra, self._count)
-            ids = self._encode(with_scene(replace(request, messages=tuple(kept))), request.tools)
+            ids = self._encode(with_surroundings(replace(request, messages=tuple(kept))), request.tools)
         if len(ids) >= context:
             raise ThinkError(
                 "llm_context_full", f"the newest turn has {len(ids)} tokens, {self._name} can read {context} in all"

@@ -1,7 +1,8 @@
-"""Faces, hands and poses with MediaPipe Tasks on the CPU.
+"""Faces, hands, gestures, poses, people's outlines and things with MediaPipe Tasks.
 
-Cost of one 640x480 picture on one core: face 1 ms, hands 6–11 ms, pose 7–10 ms. Cost of one session in memory: face
-6 MiB, hands 41, pose 76, because each detector unpacks its weights for itself.
+Cost of one 640x480 picture on one core: faces 1 ms, hands 6–11 ms, pose 7–10 ms. Cost of one session in memory: faces
+6 MiB, hands 41, pose 76, because each detector unpacks its weights for itself. ``python -m tests.benchmarks.detectors``
+measures these and the others, which have not been measured on a quiet machine yet.
 """
 
 from __future__ import annotations
@@ -10,50 +11,64 @@ import ctypes
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from media.frames import Picture, Pixels
+from pipelines.engines.mediapipe_bodies import open_holistic, open_pose, open_segmentation
+from pipelines.engines.mediapipe_faces import open_face_landmarks, open_faces
+from pipelines.engines.mediapipe_hands import open_gestures, open_hands
+from pipelines.engines.mediapipe_merge import merge, without_replaced
+from pipelines.engines.mediapipe_objects import open_objects
+from pipelines.engines.mediapipe_parts import Device, Opener, Task, View, VisionOptions
 from pipelines.engines.mediapipe_private import stop_reports
 from pipelines.engines.quiet import without_noise
 from pipelines.errors import VisionError
 from pipelines.ports import Detection, DetectionKind
+from pipelines.vision.settings import DetectorName, VisionSettings
 
-KINDS: tuple[DetectionKind, ...] = get_args(DetectionKind)
+__all__ = ["DETECTORS", "MediaPipeTracker", "MediaPipeVision", "VisionOptions"]
 
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
+
+_OPENERS: dict[DetectorName, Opener] = {
+    "faces": open_faces,
+    "face_landmarks": open_face_landmarks,
+    "hands": open_hands,
+    "gestures": open_gestures,
+    "pose": open_pose,
+    "segmentation": open_segmentation,
+    "objects": open_objects,
+    "holistic": open_holistic,
+}
+_KINDS: dict[DetectorName, tuple[DetectionKind, ...]] = {
+    "faces": ("face",),
+    "face_landmarks": ("face",),
+    "hands": ("hand",),
+    "gestures": ("hand",),
+    "pose": ("pose",),
+    "segmentation": ("person",),
+    "objects": ("object",),
+    "holistic": ("face", "hand", "pose"),
+}
 _LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2")
 """Loaded by MediaPipe even when it works on the CPU."""
 _LONGEST_SIDE = 640
-"""Pixels. The networks see 128 to 256; larger pictures only cost time (20 ms per detector at 1080p)."""
+"""Pixels. The networks see 128 to 320; larger pictures only cost time (20 ms per detector at 1080p)."""
 _NOISE = re.compile(
     rb"^(INFO: (\[\w+\.cc:|Created TensorFlow Lite)|WARNING: Logging before InitGoogle|WARNING: Read-only tensor #"
-    rb"|W\d{4} .*(inference_feedback_manager|inference_runner_litert|landmark_projection_calculator))"
+    rb"|[IWE]\d{4} .*(inference_feedback_manager|inference_runner_litert|landmark_projection_calculator|_graph\.cc"
+    rb"|gl_context)|Stack trace:|    @ +0x)"
 )
-_MEDIAPIPE_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
+"""Lines of MediaPipe that say nothing that its errors do not; a graph that fails adds a stack trace."""
+_MEDIAPIPE_ERRORS = (RuntimeError, ValueError, OSError, IndexError, NotImplementedError)
 """What MediaPipe's status codes become in Python."""
-_POSE_TRUNK = (0, 11, 12)
-"""Nose and shoulders: the part of a body that a camera on a desk shows."""
-_VISIBLE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class VisionOptions:
-    """What counts as found."""
-
-    min_face_score: float = 0.6
-    """0–1. The short-range model gives real faces 0.56–0.93 and clocks and toys 0.70–0.87: no threshold separates them.
-    0.6 keeps nearly all faces within two metres and rejects textures; the price is a clock taken for a person."""
-    max_hands: int = 2
-    quiet: bool = True
-    """Keep MediaPipe's log lines off stderr while detectors are opened and closed."""
 
 
 def _loads(library: str) -> bool:
@@ -65,8 +80,7 @@ def _loads(library: str) -> bool:
 
 
 class MediaPipeVision:
-    """A detector per kind for which there is a model: a face detector's ``.tflite``, a hand or pose landmarker's
-    ``.task``.
+    """The detectors for which there is a model; ``missing`` says why there is none for the others.
 
     Imports MediaPipe (half a second): build it on a worker. Raises :class:`VisionError` (``vision_unusable``) with the
     reason of :meth:`probe`. Hands are ``left`` or ``right`` for a camera picture that is not mirrored.
@@ -74,7 +88,12 @@ class MediaPipeVision:
 
     name = "mediapipe"
 
-    def __init__(self, models: Mapping[DetectionKind, Path], options: VisionOptions | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[DetectorName, Path],
+        options: VisionOptions | None = None,
+        missing: Mapping[DetectorName, str] | None = None,
+    ) -> None:
         if reason := self.probe():
             raise VisionError("vision_unusable", reason)
         try:
@@ -83,9 +102,19 @@ class MediaPipeVision:
         except (ImportError, OSError) as error:
             raise VisionError("vision_unusable", f"mediapipe cannot be loaded: {error}") from error
         _disarm_finalizers()
-        self.kinds = tuple(kind for kind in KINDS if kind in models)
+        reasons = missing or {}
+        self.unavailable: dict[DetectorName, str] = {
+            name: reasons.get(name, "its model is not here") for name in DETECTORS if name not in models
+        }
+        """Detectors without a model → why."""
         self._models = dict(models)
         self._options = options or VisionOptions()
+        self.device: Device = self._options.device
+        self.device_reason = ""
+        """Why the GPU that was asked for is not used; empty when it is, or was not asked for."""
+        if self.device == "gpu" and (refused := self._try_gpu()):
+            self.device, self.device_reason = "cpu", refused
+            self._options = replace(self._options, device="cpu")
 
     @staticmethod
     def probe() -> str | None:
@@ -98,18 +127,160 @@ class MediaPipeVision:
             return f"{' and '.join(missing)} {verb} missing: apt-get install libegl1 libgles2"
         return None
 
-    def open(self, kinds: Collection[DetectionKind] | None = None) -> MediaPipeTracker:
-        """Detectors for one session, of all kinds or only of ``kinds``. Takes about 150 ms: call it on a worker."""
-        chosen = {kind: self._models[kind] for kind in self.kinds if kinds is None or kind in kinds}
-        return MediaPipeTracker(chosen, self._options)
+    @property
+    def detectors(self) -> tuple[DetectorName, ...]:
+        """Those for which there is a model."""
+        return tuple(name for name in DETECTORS if name in self._models)
+
+    @property
+    def kinds(self) -> tuple[DetectionKind, ...]:
+        """What can be found."""
+        return tuple(dict.fromkeys(kind for name in self.detectors for kind in _KINDS[name]))
+
+    def add(self, name: DetectorName, model: Path) -> None:
+        """A model has come; sessions that open or select afterwards may use it."""
+        self._models = {**self._models, name: model}
+        self.unavailable = {other: reason for other, reason in self.unavailable.items() if other != name}
+
+    def open(self, detectors: Collection[DetectorName] | None = None) -> MediaPipeTracker:
+        """Detectors for one session: ``detectors``, or those of a new session. Takes about 150 ms: on a worker."""
+        tracker = MediaPipeTracker(self, self._options)
+        tracker.select(VisionSettings().detectors if detectors is None else detectors)
+        return tracker
+
+    def model(self, name: DetectorName) -> Path:
+        """The file of a detector that is available."""
+        return self._models[name]
+
+    def _try_gpu(self) -> str:
+        """Why no detector runs on the GPU; empty when one does."""
+        with _hush(self._options):
+            for name in self.detectors[:1]:
+                try:
+                    _OPENERS[name](self._models[name], self._options).close()
+                except _MEDIAPIPE_ERRORS as error:
+                    return _reason(error)
+        return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Detector:
-    kind: DetectionKind
-    task: Any
-    convert: Callable[[Any, int, int], list[Detection]]
-    """Result, width and height in pixels → detections."""
+class MediaPipeTracker:
+    """The detectors of one session.
+
+    One that fails raises once and is left out from then on; MediaPipe's graphs do not recover. Landmarks of limbs
+    outside the picture are guesses and may lie outside 0–1; boxes do not. Ids count from left to right in each picture:
+    :class:`~pipelines.vision.tracked.TrackedVision` makes them last.
+    """
+
+    def __init__(self, vision: MediaPipeVision, options: VisionOptions) -> None:
+        self._vision = vision
+        self._options = options
+        self._wanted: tuple[DetectorName, ...] = ()
+        self._timestamp = 0
+        self._tasks: dict[DetectorName, Task] = {}
+        self._errors: list[VisionError] = []
+        self._closed = False
+        self._failed: dict[DetectorName, str] = {}
+
+    @property
+    def unavailable(self) -> dict[DetectorName, str]:
+        """Detectors without a model, and those that have failed in this session, each with the reason."""
+        return {**self._vision.unavailable, **self._failed}
+
+    @property
+    def running(self) -> tuple[DetectorName, ...]:
+        """The detectors at work; one whose results another brings along rests."""
+        return tuple(self._tasks)
+
+    def select(self, detectors: Collection[DetectorName]) -> None:
+        """Look with ``detectors`` from now on: opens and closes only what changes (10–60 ms each).
+
+        What is unavailable is left out. One that cannot be opened is told by the next :meth:`detect`.
+        """
+        if self._closed:
+            return
+        self._wanted = tuple(name for name in DETECTORS if name in detectors)
+        with _hush(self._options):
+            self._arrange()
+
+    def detect(self, picture: Picture) -> tuple[Detection, ...]:
+        """All that is found, kind by kind and from left to right. About 20 ms at 640x480 for faces, hands and pose.
+
+        Raises :class:`VisionError`: ``DETECTOR_failed`` (such as ``hands_failed``), once each; ``vision_closed`` when
+        the tracker is closed or nothing of what was selected works.
+        """
+        if self._errors:
+            raise self._errors.pop(0)
+        if self._closed:
+            raise VisionError("vision_closed", "the tracker is closed")
+        if not self._tasks and self._wanted:
+            raise VisionError("vision_closed", "no detector works")
+        if not picture.pixels.size or not self._tasks:
+            return ()
+        self._timestamp = max(self._timestamp + 1, round(picture.time * 1000))
+        found = self._look(_reduced(picture.pixels), self.running)
+        if self._errors:
+            with _hush(self._options):
+                self._arrange()  # what was replaced by the one that failed may be wanted again
+            raise self._errors.pop(0)
+        return merge(found)
+
+    def close(self) -> None:
+        """Free the detectors (about 10 ms). Idempotent."""
+        self._closed = True
+        with _hush(self._options):
+            while self._tasks:
+                _close(self._tasks.popitem()[1])
+
+    def _arrange(self) -> None:
+        """Open and close what it takes; again without those that fail, which may bring back what they replaced."""
+        while True:
+            lacking = self.unavailable
+            plan = without_replaced([name for name in self._wanted if name not in lacking])
+            for name in [name for name in self._tasks if name not in plan]:
+                _close(self._tasks.pop(name))
+            new = [name for name in plan if name not in self._tasks]
+            for name in new:
+                self._open(name)
+            self._tasks = {name: self._tasks[name] for name in plan if name in self._tasks}
+            # the first picture is slow, and noisy in the log
+            self._look(np.full((64, 64, 3), 128, np.uint8), [name for name in new if name in self._tasks])
+            if not any(name in self._failed for name in plan):
+                return
+
+    def _open(self, name: DetectorName) -> None:
+        try:
+            self._tasks[name] = self._opened(name)
+        except _MEDIAPIPE_ERRORS as error:
+            self._fail(name, error)
+
+    def _opened(self, name: DetectorName) -> Task:
+        model = self._vision.model(name)
+        if self._options.device == "gpu":
+            try:
+                return _OPENERS[name](model, self._options)
+            except _MEDIAPIPE_ERRORS:  # not every network runs there
+                pass
+        return _OPENERS[name](model, replace(self._options, device="cpu"))
+
+    def _look(self, pixels: Pixels, names: Collection[DetectorName]) -> dict[DetectorName, list[Detection]]:
+        import mediapipe
+
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+        view = View(pixels, image, self._timestamp)
+        found: dict[DetectorName, list[Detection]] = {}
+        for name in names:
+            try:
+                found[name] = self._tasks[name].look(view)
+            except _MEDIAPIPE_ERRORS as error:
+                self._fail(name, error)
+                _close(self._tasks.pop(name))
+        return found
+
+    def _fail(self, name: DetectorName, error: Exception) -> None:
+        self._failed[name] = reason = _reason(error)
+        failure = VisionError(f"{name}_failed", f"MediaPipe's detector of {name.replace('_', ' ')} failed: {reason}")
+        failure.__cause__ = error
+        self._errors.append(failure)
 
 
 def _disarm_finalizers() -> None:
@@ -120,84 +291,25 @@ def _disarm_finalizers() -> None:
     """
     from mediapipe.tasks.python import vision
 
-    for task in (vision.FaceDetector, vision.HandLandmarker, vision.PoseLandmarker):
+    for task in (
+        vision.FaceDetector, vision.FaceLandmarker, vision.HandLandmarker, vision.GestureRecognizer,
+        vision.PoseLandmarker, vision.ImageSegmenter, vision.ObjectDetector, vision.HolisticLandmarker,
+    ):  # fmt: skip
         task.__del__ = lambda self: None
 
 
-class MediaPipeTracker:
-    """The detectors of one session.
-
-    A kind that fails raises once and is left out from then on; MediaPipe's graphs do not recover. Landmarks of limbs
-    outside the picture are guesses and may lie outside 0–1; boxes do not.
-    """
-
-    def __init__(self, models: Mapping[DetectionKind, Path], options: VisionOptions) -> None:
-        self._hush = partial(without_noise, _NOISE) if options.quiet else nullcontext
-        self._timestamp = 0
-        self._detectors: list[_Detector] = []
-        self._failed: list[VisionError] = []
-        self._closed = False
-        with self._hush():
-            for kind, model in models.items():
-                try:
-                    self._detectors.append(_OPENERS[kind](model, options))
-                except _MEDIAPIPE_ERRORS as error:
-                    self._failed.append(_failure(kind, error))
-            self._look(np.full((64, 64, 3), 128, np.uint8))  # the first picture is slow, and noisy in the log
-
-    def detect(self, picture: Picture) -> tuple[Detection, ...]:
-        """All that is found, kind by kind and from left to right. About 20 ms at 640x480.
-
-        Raises :class:`VisionError`: ``face_failed``, ``hand_failed`` or ``pose_failed``, once each;
-        ``vision_closed`` when no detector is left.
-        """
-        if self._failed:
-            raise self._failed.pop(0)
-        if not self._detectors:
-            raise VisionError("vision_closed", "the tracker is closed" if self._closed else "no detector works")
-        if not picture.pixels.size:
-            return ()
-        self._timestamp = max(self._timestamp + 1, round(picture.time * 1000))
-        found = self._look(_reduced(picture.pixels))
-        if self._failed:
-            raise self._failed.pop(0)
-        return found
-
-    def close(self) -> None:
-        """Free the detectors (about 10 ms). Idempotent."""
-        self._closed = True
-        with self._hush():
-            while self._detectors:
-                _close(self._detectors.pop())
-
-    def _look(self, pixels: Pixels) -> tuple[Detection, ...]:
-        import mediapipe
-
-        height, width = pixels.shape[:2]
-        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
-        found: list[Detection] = []
-        for detector in tuple(self._detectors):
-            try:
-                result = detector.task.detect_for_video(image, self._timestamp)
-            except _MEDIAPIPE_ERRORS as error:
-                self._failed.append(_failure(detector.kind, error))
-                self._detectors.remove(detector)
-                _close(detector)
-            else:
-                found += _numbered(detector.convert(result, width, height))
-        return tuple(found)
+def _hush(options: VisionOptions) -> AbstractContextManager[None]:
+    return without_noise(_NOISE) if options.quiet else nullcontext()
 
 
-def _failure(kind: DetectionKind, error: Exception) -> VisionError:
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    failure = VisionError(f"{kind}_failed", f"MediaPipe's {kind} detector failed: {reason}")
-    failure.__cause__ = error
-    return failure
+def _reason(error: Exception) -> str:
+    first = str(error).partition("\n")[0]
+    return first.rpartition("cannot be created: ")[2] or type(error).__name__
 
 
-def _close(detector: _Detector) -> None:
+def _close(task: Task) -> None:
     try:
-        detector.task.close()
+        task.close()
     except _MEDIAPIPE_ERRORS:  # a graph that failed says so again when it is closed
         return
 
@@ -210,103 +322,3 @@ def _reduced(pixels: Pixels) -> Pixels:
         return np.ascontiguousarray(pixels)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _numbered(detections: Sequence[Detection]) -> list[Detection]:
-    """Ids from left to right."""
-    ordered = sorted(detections, key=lambda found: found.box[0] + found.box[2] / 2)
-    return [replace(found, id=number) for number, found in enumerate(ordered)]
-
-
-# ---------------------------------------------------------------------------------------------------- the tasks
-
-
-def _open_face(model: Path, options: VisionOptions) -> _Detector:
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    task = vision.FaceDetector.create_from_options(
-        vision.FaceDetectorOptions(
-            base_options=BaseOptions(model_asset_path=str(model)),
-            running_mode=vision.RunningMode.VIDEO,
-            min_detection_confidence=options.min_face_score,
-        )
-    )
-    return _Detector("face", task, _faces)
-
-
-def _open_hand(model: Path, options: VisionOptions) -> _Detector:
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    task = vision.HandLandmarker.create_from_options(
-        vision.HandLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(model)),
-            running_mode=vision.RunningMode.VIDEO,
-            num_hands=options.max_hands,
-        )
-    )
-    return _Detector("hand", task, _hands)
-
-
-def _open_pose(model: Path, options: VisionOptions) -> _Detector:
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    task = vision.PoseLandmarker.create_from_options(
-        vision.PoseLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(model)),
-            running_mode=vision.RunningMode.VIDEO,
-            num_poses=1,
-        )
-    )
-    return _Detector("pose", task, _poses)
-
-
-_OPENERS: dict[DetectionKind, Callable[[Path, VisionOptions], _Detector]] = {
-    "face": _open_face,
-    "hand": _open_hand,
-    "pose": _open_pose,
-}
-
-
-def _faces(result: Any, width: int, height: int) -> list[Detection]:
-    found = []
-    for face in result.detections:
-        box = face.bounding_box
-        left, top = box.origin_x / width, box.origin_y / height
-        edges = _inside(left, top, left + box.width / width, top + box.height / height)
-        found.append(Detection("face", 0, edges, float(face.categories[0].score), "", _points(face.keypoints)))
-    return found
-
-
-def _hands(result: Any, width: int, height: int) -> list[Detection]:
-    found = []
-    for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
-        points = _points(landmarks)
-        label = handedness[0].category_name.lower()
-        found.append(Detection("hand", 0, _around(points), float(handedness[0].score), label, points))
-    return found
-
-
-def _poses(result: Any, width: int, height: int) -> list[Detection]:
-    found = []
-    for landmarks in result.pose_landmarks:
-        points = _points(landmarks)
-        visible = np.array([mark.visibility for mark in landmarks], np.float32)
-        seen = points[visible > _VISIBLE]
-        score = float(visible[list(_POSE_TRUNK)].mean())
-        found.append(Detection("pose", 0, _around(seen if len(seen) else points), score, "", points))
-    return found
-
-
-def _points(landmarks: Sequence[Any]) -> NDArray[np.float32]:
-    return np.array([(mark.x, mark.y) for mark in landmarks], np.float32).reshape(-1, 2)
-
-
-def _around(points: NDArray[np.float32]) -> tuple[float, float, float, float]:
-    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-    return _inside(float(left), float(top), float(right), float(bottom))
-
-
-def _inside(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-    """Edges → x, y, width, height of what lies in the picture."""
-    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (left, top, right, bottom))
-    return left, top, right - left, bottom - top

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -17,12 +18,15 @@ from typing import Any
 
 import aiohttp
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_scene
+from pipelines.engines.chat_images import Abilities, as_content
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_surroundings
 from pipelines.engines.chat_stream import EventStream
 from pipelines.engines.chat_text import AnswerText
 from pipelines.engines.chat_tools import ToolCallPieces
 from pipelines.errors import ThinkError
 from pipelines.ports import ChatRequest, ToolCall, Usage
+
+log = logging.getLogger(__name__)
 
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 """Where Ollama listens unless it was told otherwise."""
@@ -53,6 +57,8 @@ class ChatOptions:
     """How long the server may take to begin its answer, connecting included."""
     between_tokens_seconds: float = 15.0
     """How long it may pause within its answer."""
+    images: bool | None = None
+    """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
 
 
 class OpenAIChat:
@@ -78,7 +84,18 @@ class OpenAIChat:
         self._api_key = api_key
         self._options = options or ChatOptions()
         self._on_usage = on_usage
+        self._abilities = Abilities(model, self._options.images)
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model looks at pictures, as far as is known."""
+        return self._abilities.images
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it can be offered tools: until the server has refused them."""
+        return self._abilities.tools
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
@@ -108,13 +125,8 @@ class OpenAIChat:
     async def _deltas(self, request: ChatRequest, calls: ToolCallPieces) -> AsyncGenerator[str, None]:
         """Yield each token's text as the server sends it; empty for a token that is not meant to be read."""
         try:
-            payload = _payload(request, self._model, self._options)
-            if self._on_usage is not None:
-                payload["stream_options"] = {"include_usage": True}
-            response = await self._post(payload)
+            response = await self._ask(request)
             try:
-                if response.status != 200:
-                    raise await _http_error(response, self.name)
                 async with aclosing(_read(response, self.name, calls, self._on_usage)) as deltas:
                     async for delta in deltas:
                         yield delta
@@ -122,6 +134,21 @@ class OpenAIChat:
                 response.close()  # not release(): the rest of the answer is not wanted
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(self._base_url, error) from error
+
+    async def _ask(self, request: ChatRequest) -> aiohttp.ClientResponse:
+        """The beginning of an answer. What a server refuses to take is left out, now and from then on."""
+        while True:
+            payload = _payload(request, self._model, self._options, self._abilities)
+            if self._on_usage is not None:
+                payload["stream_options"] = {"include_usage": True}
+            response = await self._post(payload)
+            if response.status == 200:
+                return response
+            error = await _http_error(response, self.name)
+            response.close()
+            if not self._abilities.learn(response.status, error.message, request):
+                raise error
+            log.warning("%s; going on without what it refuses", error.message)
 
     async def _post(self, payload: dict[str, Any]) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -167,15 +194,18 @@ def _open_session(api_key: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout, trust_env=False)
 
 
-def _payload(request: ChatRequest, model: str, options: ChatOptions) -> dict[str, Any]:
+def _payload(request: ChatRequest, model: str, options: ChatOptions, abilities: Abilities) -> dict[str, Any]:
     limit = request.max_tokens if options.max_tokens is None else min(request.max_tokens, options.max_tokens)
     payload: dict[str, Any] = {
         "model": model,
-        "messages": [as_dict(message) for message in with_scene(request)],
+        "messages": [
+            {**as_dict(message), "content": as_content(message, abilities.images)}
+            for message in with_surroundings(request)
+        ],
         "stream": True,
         "max_tokens": limit,
     }
-    if request.tools:
+    if request.tools and abilities.tools:
         payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
     if options.temperature is not None:
         payload["temperature"] = options.temperature

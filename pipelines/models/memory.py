@@ -39,6 +39,12 @@ class Memory(Protocol):
         ...
 
 
+def trim_heap() -> None:
+    """Give what C libraries have freed back to the system, which glibc does not do by itself. A few milliseconds."""
+    if sys.platform == "linux" and (trim := getattr(_libc(), "malloc_trim", None)) is not None:
+        trim(0)
+
+
 class MachineMemory:
     """This machine's memory, within what its control group allows."""
 
@@ -67,8 +73,7 @@ class MachineMemory:
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        if sys.platform == "linux" and (trim := getattr(_libc(), "malloc_trim", None)) is not None:
-            trim(0)
+        trim_heap()
 
     def _available(self) -> int | None:
         return _field(self._proc / "meminfo", "MemAvailable:", unit=1024)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, LanguageModel, ToolCall
+from pipelines.ports import ChatRequest, LanguageModel, ToolCall, takes_images, takes_tools
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 
@@ -57,6 +57,20 @@ class FallbackModel:
     def current(self) -> str:
         """The name of the engine that is asked next: the first that does not rest."""
         return self._ladder.current
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model that is asked next looks at pictures."""
+        return takes_images(self._next)
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model that is asked next can be offered tools."""
+        return takes_tools(self._next)
+
+    @property
+    def _next(self) -> LanguageModel:
+        return next(model for model in self._models if model.name == self.current)
 
     async def close(self) -> None:
         """Close every model."""

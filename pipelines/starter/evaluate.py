@@ -1,8 +1,8 @@
 """The examination of the starter chat model, through the engine that serves it.
 
-Each probe of :mod:`pipelines.starter.heldout` is asked as it is written and, where that leaves it answerable, as the
-embedded recogniser might have heard it; scripted conversations of ten turns must keep their thread. An answer passes
-when it matches what its probe wants, has at most 25 words and ended by itself.
+Each probe of :mod:`pipelines.starter.examination` that training cannot have shown is asked as it is written and, where
+that leaves it answerable, as the embedded recogniser might have heard it; scripted conversations of ten turns must keep
+their thread. An answer passes when it matches what its probe wants, has at most 25 words and ended by itself.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ from random import Random
 from statistics import median
 
 from pipelines.engines.chat_local import ChatLimits, LocalChat
+from pipelines.engines.chat_messages import time_words
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, ToolCall, Usage
-from pipelines.starter.grammar import instructions
-from pipelines.starter.grammar_skills import now_line
-from pipelines.starter.heldout import Probe, probes
+from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.starter.drills import drill
+from pipelines.starter.examination import probes, threads
+from pipelines.starter.examination_threads import Turn as Said
+from pipelines.starter.grammar import dialogue, instructions
 from pipelines.starter.mishearing import mishear
+from pipelines.starter.probe import Probe
 from pipelines.worker import session
 
 LONGEST_ANSWER = 25
 """Words."""
 _MOST_TOKENS = 100
 _SEED = 2026
+_SAMPLE = 40_000
+"""Conversations of the training text that the wordings are compared with."""
 
 
 @dataclass(slots=True)
@@ -76,7 +81,7 @@ class Examiner:
 
     async def run(self, chosen: Sequence[Probe] | None = None) -> Report:
         """All probes, or ``chosen``, and the ten-turn conversations."""
-        wanted = probes() if chosen is None else chosen
+        wanted = unseen(probes()) if chosen is None else chosen
         rng = Random(_SEED)
         for probe in wanted:
             self.report.clean.append(await self._judge(probe, probe.said))
@@ -85,31 +90,31 @@ class Examiner:
                 last = mishear(probe.said[-1], rng, rate=1.0)
                 self.report.misheard.append(await self._judge(probe, (*probe.said[:-1], last)))
         if chosen is None:
-            for talk in conversations():
+            for talk in threads():
                 await self._follow(talk)
         await self._chat.close()
         return self.report
 
     async def _judge(self, probe: Probe, said: Sequence[str]) -> Verdict:
-        answers = await self._converse(said, probe)
-        return Verdict(probe, said[-1], answers[-1], _passes(answers[-1], probe.good))
+        last = len(said) - 1
+        turns = [Said(line, "", probe.scene if n == last else "") for n, line in enumerate(said)]
+        answers = await self._converse(turns, probe.tools, time_words(probe.now) if probe.now else "")
+        return Verdict(probe, said[-1], answers[-1], passes(answers[-1], probe.good))
 
-    async def _follow(self, talk: Sequence[tuple[str, str]]) -> None:
-        answers = await self._converse([said for said, _ in talk], Probe("talk", (), ""))
-        results = [_passes(answer, good) for answer, (_, good) in zip(answers, talk, strict=True) if good]
+    async def _follow(self, talk: Sequence[Said]) -> None:
+        answers = await self._converse(talk)
+        results = [passes(answer, turn.good) for answer, turn in zip(answers, talk, strict=True) if turn.good]
         self.report.threads += results
         self.report.dialogues.append(all(results))
 
-    async def _converse(self, said: Sequence[str], probe: Probe) -> list[str]:
-        system = instructions() + (f" {now_line(probe.now)}" if probe.now else "")
-        messages = [Message("system", system)]
+    async def _converse(self, said: Sequence[Said], tools: tuple[Tool, ...] = (), time: str = "") -> list[str]:
+        messages = [Message("system", instructions())]
         answers: list[str] = []
         self._conversation += 1
         session.set(f"examination-{self._conversation}")
-        for n, line in enumerate(said):
-            messages.append(Message("user", line))
-            scene = probe.scene if n == len(said) - 1 else ""
-            answer = await self._ask(ChatRequest(tuple(messages), scene, _MOST_TOKENS, probe.tools))
+        for turn in said:
+            messages.append(Message("user", turn.said))
+            answer = await self._ask(ChatRequest(tuple(messages), turn.scene, _MOST_TOKENS, tools, time))
             answers.append(answer)
             messages.append(Message("assistant", answer))
         return answers
@@ -130,32 +135,25 @@ class Examiner:
         return answer
 
 
-def conversations() -> list[list[tuple[str, str]]]:
-    """Talks of ten turns: what is said, and what an answer that needs an earlier turn must match."""
-    from pipelines.starter.words import number
+def unseen(probes: Iterable[Probe]) -> list[Probe]:
+    """Those whose last words the training text does not hold, as far as a large sample of it tells. Takes seconds.
 
-    talks = []
-    names = "zelda bruno ingrid marlon yvette tobias freya dexter selma rufus".split()
-    for n, name in enumerate(names):
-        a, b, c = 2 + n % 5, 3 + n % 4, 1 + n % 3
-        talks.append(
-            [
-                ("hello visavis", ""),
-                (f"my name is {name}", name),
-                ("how are you", ""),
-                (f"what is {number(a)} plus {number(b)}", f"is {number(a + b)}\\."),
-                (f"and plus {number(c)}", f"is {number(a + b + c)}\\."),
-                ("tell me a joke", ""),
-                ("so what is my name then", name),
-                ("what do you see", "no camera"),
-                ("please tell me the last result again", number(a + b + c)),
-                ("please tell me what my name is", name),
-            ]
-        )
-    return talks
+    The probes were written without sight of the grammar; what both came upon is no examination.
+    """
+    rng, said = Random(_SEED), set[str]()
+    for n in range(_SAMPLE):
+        talk = (drill if n % 4 == 0 else dialogue)(rng, late=n % 2 == 0)
+        said |= {plain(message.content) for message in talk.request.messages if message.role == "user"}
+    return [probe for probe in probes if plain(probe.said[-1]) not in said]
 
 
-def _passes(answer: str, good: str) -> bool:
+def plain(text: str) -> str:
+    """The words of ``text`` alone."""
+    return " ".join(re.findall(r"[\w']+", text.lower()))
+
+
+def passes(answer: str, good: str) -> bool:
+    """Whether ``answer`` is what :attr:`Probe.good` wants, and short."""
     if good.endswith("}"):
         return answer == good
     return bool(re.search(good, answer, re.IGNORECASE)) and 0 < len(answer.split()) <= LONGEST_ANSWER

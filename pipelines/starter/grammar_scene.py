@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from pipelines.starter.state import State, Turn
-from pipelines.starter.words import THINGS
+from pipelines.starter.words import THINGS, any_word
 
 NO_CAMERA = "I get no camera picture, so I see nothing."
+GESTURES = ("thumbs up", "thumbs down", "open palm", "closed fist", "pointing up", "victory sign", "love sign")
 _PEOPLE = ("two", "three", "four", "five", "many")
 
 
@@ -25,13 +26,20 @@ def scene(rng: Random, things: tuple[str, ...] = tuple(THINGS)) -> str:
             [[], [], [], ["right hand raised"], ["left hand raised"], ["right hand raised"], ["left hand raised"],
              ["both hands raised"], ["one hand raised"], ["one hand visible"], ["both hands visible"]]
         )  # fmt: skip
-        words += ["facing the camera"] * (rng.random() < 0.6) + ["close to the camera"] * (rng.random() < 0.3)
+        words += rng.choices([["facing the camera"], ["looking away"], []], [0.5, 0.15, 0.35])[0]
+        words += ["close to the camera"] * (rng.random() < 0.2) + ["smiling"] * (rng.random() < 0.3)
+        words += [rng.choice(GESTURES)] * (rng.random() < 0.25)
     else:
         words = [f"{rng.choice(_PEOPLE)} people"]
         words += [rng.choice(["one hand raised", "two hands raised"])] * (rng.random() < 0.3)
-    if rng.random() < 0.2:
-        words += [_a(thing) for thing in rng.sample(things, rng.choice([1, 1, 2]))]
+    if rng.random() < 0.25:
+        words += [_a(thing_of(rng, things)) for _ in range(rng.choice([1, 1, 2]))]
     return ", ".join(words)
+
+
+def thing_of(rng: Random, things: tuple[str, ...] = tuple(THINGS)) -> str:
+    """One of ``things``, or any word: what is named is copied, not known."""
+    return rng.choice(things) if rng.random() < 0.6 else any_word(rng)
 
 
 def _a(thing: str) -> str:
@@ -54,6 +62,13 @@ def see(s: State) -> Turn:
         "(what's|what is|who is|who's) (in|on) the (camera|picture|video|screen)",
         "(can|do) you see (me|anything|something|us)( now||)",
         "(look at me|what are you looking at|who do you see|what does the camera show|describe the picture)",
+        "(what|who) (is|can be seen|is there|do we have|is visible) (in front of you|before the camera|in front of the camera|"
+        "in the picture|in the frame|there)( now||)",
+        "(describe|tell me about|say something about) (what you see|the scene|the view|everything you see|the picture|the room|"
+        "what is in front of you|the image|what you are seeing)( please| for me||)",
+        "(use|check|look through) (the|your) (camera|eyes)( and tell me what you see| and describe it||)",
+        "(take a look|have a look|look around|what is it you see|what is it that you can see|what's there to see|"
+        "what do you notice|what does it look like|is there anything to see)( now| please||)",
     )
     if s.scene:
         s.saw = told(s.scene)
@@ -63,8 +78,11 @@ def see(s: State) -> Turn:
 def people(s: State) -> Turn:
     if s.rng.random() < 0.6:
         user = s.say(
-            "how many (people|persons|faces|of us) (are there|do you see|can you see|are here|"
-            "are in the picture|are in front of you)"
+            "how many (people|persons|faces|of us|men|humans|folks) (are there|do you see|can you see|are here|"
+            "are in the picture|are in front of you|would you count|do you count|are in view|are in the room|are with me|"
+            "are we|are in the frame|are on the camera)( now| right now||)",
+            "count the (people|faces)( you see| here||)",
+            "(what is|tell me) the number of (people|persons|faces)( you see||)",
         )
         return _turn(s, "people", user, f"I see {_who(s.scene)}.")
     user = s.say(
@@ -77,7 +95,11 @@ def people(s: State) -> Turn:
 
 
 def alone(s: State) -> Turn:
-    user = s.say("(am i|are we) (alone|the only one|all alone)( here||)", "(who is with me|is someone else here)")
+    user = s.say(
+        "(am i|are we) (alone|the only one|all alone|by myself|all by myself|here alone|the only person)( here| in the picture||)",
+        "(who is with me|is someone else here|is there someone behind me|is anyone else there|do you see anybody else|"
+        "is it just me|is it only me)( here| in the picture||)",
+    )
     who = _who(s.scene)
     answer = "Yes, I see only one person." if who == "one person" else f"I see {who}."
     return _turn(s, "people", user, answer)
@@ -88,8 +110,11 @@ def hand(s: State) -> Turn:
     noun = s.rng.choice(["hand", "hand", "hand", "arm"])
     user = s.say(
         "(is|do you see|can you see) my " + f"{asked} {noun} (up|raised|in the air)",
-        f"(did i|have i|am i) (raise|raised|raising|lifting|lift) (my|a|the) {asked} {noun}",
-        "(which|what) (hand|arm) (is up|is raised|am i raising|have i raised|do i raise|did i raise)" if not asked else
+        f"(did i|have i|am i) (raise|raised|raising|lifting|lift|holding up|put up) (my|a|the) {asked} {noun}",
+        f"(do i have|have i got|do i hold|am i putting) (my|a|the) {asked} {noun} (up|raised|in the air)( now||)",
+        f"(tell me|can you tell me|say|can you tell) (if|whether) (my|the|a) {asked} {noun} is (up|raised|in the air|lifted)",
+        "(which|what|tell me which|and which) (hand|arm|one) (is up|is raised|am i raising|have i raised|do i raise|did i raise|"
+        "of mine is up|am i holding up|is in the air|did i put up|do i have up)" if not asked else
         f"is (my|the) {asked} hand (up|raised)",
     )  # fmt: skip
     side = next((side for side in ("left", "right", "both", "one", "two") if f"{side} hand" in s.scene), "")
@@ -98,14 +123,19 @@ def hand(s: State) -> Turn:
     noun = "hands" if side in ("both", "two") else "hand"
     word = "the " if side in ("left", "right") else ""
     wrong = asked and side in ("left", "right") and side != asked
-    start = "" if user.startswith(("which", "what")) else "No, " if wrong else "Yes, "
+    start = "" if "which " in user or user.startswith("what") else "No, " if wrong else "Yes, "
     return _turn(s, "hand", user, f"{start}I see {word}{side} {noun} raised.")
 
 
 def facing(s: State) -> Turn:
     kind, words = s.rng.choice([("facing", "facing the camera"), ("close", "close to the camera")])
     user = (
-        s.say("am i (facing|looking at|looking into|turned to) (the camera|you|it)", "do i (face|look at) the camera")
+        s.say(
+            "(am i|tell me am i|can you tell if i am|tell me if i am|say whether i am) (facing|looking at|looking into|turned to|"
+            "turned towards|looking straight at) (the camera|you|it)( now| right now||)",
+            "do i (face|look at|look into|look straight at) (the camera|you)( now||)",
+            "(where am i looking|am i looking away|am i turned away|which way am i looking|do i look away|am i facing you)",
+        )
         if kind == "facing"
         else s.say("am i (close|too close|near|very close) (to (the camera|you)|)", "how (close|near) am i")
     )
@@ -113,15 +143,19 @@ def facing(s: State) -> Turn:
     if who != "one person":
         return _turn(s, "facing", user, f"I see {who}, so I cannot tell.")
     yes = words in s.scene
+    if "away" in user:
+        return _turn(s, "facing", user, f"{'No' if yes else 'Yes'}, you are {'' if yes else 'not '}{words}.")
     return _turn(s, "facing", user, f"{'Yes' if yes else 'No'}, you are {'' if yes else 'not '}{words}.")
 
 
 def thing(s: State) -> Turn:
     shown = [part for part in s.scene.split(", ") if part.startswith(("a ", "an "))]
-    asked = s.rng.choice(shown) if shown and s.rng.random() < 0.7 else _a(s.rng.choice(THINGS))
+    asked = s.rng.choice(shown) if shown and s.rng.random() < 0.6 else _a(thing_of(s.rng))
     user = s.say(
-        "(do|can) you see {t}( here| somewhere| in the picture||)",
-        "is there {t}( in the picture| here| in front of me||)",
+        "(do|can|could|did) you (see|spot|find|notice|recognize|make out) {t}( here| somewhere| in the picture| now| anywhere||)",
+        "is there {t}( in the picture| here| in front of me| on the camera| somewhere| in the room| next to me||)",
+        "(tell me if|can you tell if|say if) (there is|you see|you can see) {t}",
+        "(and {t}|and do you see {t}|what about {t})",
         t=asked,
     )
     plain = asked.split(" ", 1)[1]
@@ -130,13 +164,62 @@ def thing(s: State) -> Turn:
 
 def looks(s: State) -> Turn:
     user = s.say(
-        "what am i (wearing|holding|doing|eating|reading)( now| right now||)",
+        "what am i (wearing|doing|eating|reading|thinking)( now| right now||)",
         "(what color|what colour) is my (shirt|hair|jacket|hat|sweater)",
         "how (old do i look|do i look|is my hair)( today||)",
-        "(am i smiling|am i happy|do i look (tired|good|sad|old)|do you recognize me|"
-        "what's behind me|do i wear glasses)",
+        "(do i look (tired|good|sad|old|nice|pretty)|do you recognize me|what do i look like|am i (tall|beautiful|old)|"
+        "what's behind me|do i wear glasses|what clothes do i wear|is it dark here|how do i look)( today||)",
     )
     return _turn(s, "looks", user, "I cannot tell: I only see people, faces and hands.")
+
+
+def holding(s: State) -> Turn:
+    user = s.say(
+        "what (am i|is it i am) (holding|showing you|holding up|holding in my hand)( now| here| right now||)",
+        "what (do i have|have i got|is|is this) in my (hand|hands|left hand|right hand)( now||)",
+        "(what is this|what's this|do you know what this is|what thing is this|which objects do you see|what objects are there)",
+    )
+    shown = [part for part in s.scene.split(", ") if part.startswith(("a ", "an "))]
+    answer = f"I see {' and '.join(shown)}." if shown else "I cannot tell: I see no object."
+    return _turn(s, "thing", user, answer)
+
+
+def smiling(s: State) -> Turn:
+    user = s.say(
+        "(am i|do you see me|can you see me|is it true that i am) (smiling|laughing|smiling now)( at you| right now||)",
+        "(do i|did i) (smile|laugh|have a smile|look happy)( now||)",
+        "(is there a smile on my face|can you see my smile|am i happy|do i seem happy|what about my smile)( now||)",
+        "(is the person|is he|is she|is somebody) smiling",
+        "(tell me|can you tell) (if|whether) i (am smiling|smile|look happy)",
+    )
+    who = _who(s.scene)
+    if who != "one person":
+        return _turn(s, "looks", user, f"I see {who}, so I cannot tell.")
+    return _turn(s, "looks", user, "Yes, you are smiling." if "smiling" in s.scene else "No, I see no smile.")
+
+
+def gesture(s: State) -> Turn:
+    asked = s.rng.choice(GESTURES)
+    shown = next((name for name in GESTURES if name in s.scene), "")
+    if shown and s.rng.random() < 0.5:
+        asked = shown
+    if s.rng.random() < 0.5:
+        user = s.say(
+            "(what|which) (gesture|sign|hand sign) (am i making|do i make|do you see|is this|am i showing|is that|do i show)"
+            "( now| here| you| with my hand||)",
+            "what (am i doing with|do i do with|is going on with|do you see of) my (hand|hands|fingers)( now||)",
+            "(do you|can you) (recognize|see|read|understand) my (gesture|sign|hand sign)",
+            "what (does my hand say|is my hand doing|are my fingers doing|do my fingers show)( now||)",
+        )
+        answer = f"I see {shown}." if shown else "I see no gesture."
+    else:
+        user = s.say(
+            "(am i|are we) (showing|giving|making|doing) (you |)(a |the |) {g}( now||)",
+            "(do|can|did) you see (a|my|the|) {g}( here||)", "is (this|that) (a|my|the|) {g}",
+            "(did i|do i) (give|show|make) (you |)(a|the|) {g}", g=asked,
+        )  # fmt: skip
+        answer = f"Yes, I see {asked}." if asked == shown else f"No, I see {shown or 'no gesture'}."
+    return _turn(s, "hand", user, answer)
 
 
 def _who(shown: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pipelines.engines.chat_messages import clock
 from pipelines.ports import Tool
-from pipelines.starter.grammar_skills import clock
 from pipelines.starter.state import Call, State, Turn
 from pipelines.starter.words import number
 
@@ -20,8 +20,8 @@ TOOLS = (
     Tool("mute_camera", "Turn the camera off."),
 )
 """Tools in the form in which a request offers them; ``get_time`` answers with a time, the others with ``ok``."""
-_TIMERS = (*((n, "minute") for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30)),
-           *((n, "second") for n in (5, 10, 15, 20, 30, 40, 45, 50, 60)), (1, "hour"), (2, "hour"))  # fmt: skip
+_TIMERS = (*((n, "minute") for n in range(1, 61)), *((n, "minute") for n in (1, 2, 3, 4, 5, 10, 15, 20, 30)),
+           *((n, "second") for n in range(5, 61, 5)), (90, "second"), *((n, "hour") for n in (1, 1, 1, 2, 3)))  # fmt: skip
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
 
@@ -44,6 +44,12 @@ def set_timer(s: State) -> Turn:
         "(set|start) a {u} timer",
         "(wake me|remind me|tell me|call me) in {t}",
         "timer (for |){t}",
+        "(i need|i want|i'd like|give me|let's have|create|run|put on|begin|i would like|set up|add) (a|another|a new) timer "
+        "(for|of|with) {t}( please||)",
+        "(set|start|make|run) (the timer|my timer|a countdown timer|one timer) (to|for|at) {t}",
+        "(let me know|tell me|beep|ring|alert me|notify me|wake me up|remind me|warn me) (in|after|when) {t}( are over| pass||)",
+        "{t} (timer|on the timer|on the clock)( please||)",
+        "(can you |could you |please |)time {t}( for me||)",
         t=length.replace("-", s.rng.choice("- ")),
         u=f"{number(n)} {unit}",
     )
@@ -59,7 +65,10 @@ def stop(s: State) -> Turn | None:
         return None
     user = s.say(
         "(please |)(end|stop|finish) (the|this|our) (conversation|call|session|talk)( now| please||)",
-        "(hang up|end it here|close the session)( now| please||)",
+        "(hang up|end it here|close the session|disconnect|log me out|leave the call)( now| please||)",
+        "(let's|i want to|we can|you may|i would like to) (end|stop|finish|close) (the|this|our) (conversation|call|session|talk|chat)"
+        "( here| now||)",
+        "(that's the end of|quit|terminate|shut down|cut) (the|this|our) (conversation|call|session|chat)",
     )
     return Turn("stop tool", user, "Goodbye!", Call("stop", {}, "ok"))
 
@@ -70,6 +79,11 @@ def mute_camera(s: State) -> Turn:
         "my) (camera|video)( please| now||)",
         "(turn|switch) (the|my) (camera|video) off( please| now||)",
         "(i want no camera|don't look at me|stop watching me|camera off)( please||)",
+        "(i want you to|i'd like you to|could you|would you|you should|can you) (turn|switch|shut) (off (the|my) (camera|video)|"
+        "(the|my) (camera|video) off)( please||)",
+        "(stop|cut|kill|block|cover|pause) (the|my) (camera|video|picture|webcam)( now||)",
+        "(no more|no) (camera|video)( please||)",
+        "(turn off|switch off|mute|disable) (the|my) (webcam|picture|video camera)",
     )
     if "mute_camera" not in s.tools:
         return Turn("no tool", user, "I cannot turn the camera off here.")

@@ -32,6 +32,10 @@ class Turn:
     """The words of the user must stay as they are: the answer copies them."""
     seen: bool = False
     """The answer rests on the camera line."""
+    timed: bool = False
+    """The answer rests on the time."""
+    bid: bool = False
+    """The user wants something done: "could you" may come before it."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class State:
     scene: str = ""
     """What the camera shows now; empty without a camera."""
     now: datetime | None = None
+    told_time: bool = False
+    """``now`` is told with the newest words of the user, not in the instructions."""
     tools: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     """What the user told: ``name``, ``colour``, ``place``, ``pet``."""
@@ -55,6 +61,11 @@ class State:
     def say(self, *patterns: str, **slots: str) -> str:
         """One of ``patterns``, expanded, with ``slots`` filled in."""
         return expand(self.rng.choice(patterns), self.rng).format(**slots)
+
+    def vary(self, *answers: str) -> str:
+        """The next of ``answers`` in a circle: what follows from the conversation is learned, chance is not."""
+        given = [turn.answer for turn in self.turns if turn.answer in answers]
+        return answers[(answers.index(given[-1]) + 1) % len(answers)] if given else answers[0]
 
 
 Speak = Callable[[State], Turn | None]

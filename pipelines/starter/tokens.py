@@ -15,7 +15,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import Any
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_scene
+from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_surroundings
 from pipelines.starter.grammar import Dialogue, dialogue, instructions
 
 CONTEXT = 768
@@ -113,6 +113,8 @@ def save_tokenizer(folder: Path) -> None:
         tokenizer_object=build_tokenizer(),
         pad_token=PAD,
         eos_token=END,
+        bos_token=END,  # of no use here; CTranslate2 cannot read a model that has none
+        unk_token=PAD,
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
     )
@@ -126,7 +128,7 @@ def encode(tokenizer: Any, talk: Dialogue) -> tuple[list[int], list[bool]]:
     ``tokenizer`` is a transformers tokenizer with :data:`TEMPLATE`.
     """
     text: str = tokenizer.apply_chat_template(
-        [as_dict(message, parsed=True) for message in with_scene(talk.request)],
+        [as_dict(message, parsed=True) for message in with_surroundings(talk.request)],
         tools=[tool_as_dict(tool) for tool in talk.request.tools] or None,
         tokenize=False,
     )

@@ -8,8 +8,9 @@ saved.
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -18,31 +19,35 @@ from typing import Any
 from pipelines.engines.chat_template import import_transformers, load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.starter import tokens
-from pipelines.starter.grammar import dialogue, drill
+from pipelines.starter.drills import drill
+from pipelines.starter.grammar import dialogue
 from pipelines.starter.mishearing import mishear
 
 CHECKPOINT = "checkpoint.pt"
+_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+"""oneDNN keeps what it compiled for each shape of a batch, and no two batches are alike: 300 MB more each minute."""
 LONGEST = 512
 """Tokens of a conversation that is learned from."""
 _ROUND = 8
 """Batches that are made together, of conversations of similar length."""
 
-_DRILLS, _DRILL_ROUNDS = 0.25, 220
-"""Share of conversations that are copying drills in so many rounds; a fifth of that afterwards."""
+_DRILLS, _LATER_DRILLS, _DRILLED = 0.5, 0.45, 0.35
+"""Share of conversations that are drills in the first part of the training and in the rest, and how large that is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
     """What is trained and how."""
 
-    steps: int = 6_000
+    steps: int = 2_800
     seed: int = 1
     layers: int = 6
     width: int = 256
     inner: int = 640
-    heads: int = 8
-    batch: int = 12
-    """Conversations of a step."""
+    heads: int = 4
+    """Of 64 each: half as many as usual cost half as much attention on a CPU."""
+    batch: int = 4_096
+    """Tokens of a step, about."""
     rate: float = 3e-3
     """Highest learning rate: of the matrices (Muon), and of the rest (AdamW)."""
     warmup: int = 100
@@ -68,6 +73,8 @@ class Trainer:
     """A model on its way; :meth:`step` by step, or :meth:`run` to the end."""
 
     def __init__(self, training: Training, folder: Path) -> None:
+        for cache in _CACHES:
+            os.environ.setdefault(cache, "64")
         import_transformers()
         import torch
 
@@ -146,6 +153,7 @@ class Trainer:
         import torch
 
         copy.deepcopy(self.model).to(torch.bfloat16).save_pretrained(str(folder))
+        (folder / "model.safetensors").chmod(0o644)  # it comes from a private temporary file
 
     def _share(self, step: int) -> float:
         """Of the highest learning rate: a linear beginning, then a cosine down to a hundredth."""
@@ -165,17 +173,19 @@ class Trainer:
         import torch
 
         rng = Random(f"{self.training.seed}:{round_}")
+        late = round_ * _ROUND >= _DRILLED * self.training.steps
+        share = _LATER_DRILLS if late else _DRILLS
         talks: list[tuple[list[int], list[bool]]] = []
-        while len(talks) < _ROUND * self.training.batch:
-            share = _DRILLS if round_ < _DRILL_ROUNDS else _DRILLS / 5
-            talk = drill(rng) if rng.random() < share else dialogue(rng, mishear)
+        read = 0
+        while read < _ROUND * self.training.batch:
+            talk = (drill if rng.random() < share else dialogue)(rng, mishear, late=late)
             ids, marks = tokens.encode(self.tokenizer, talk)
             if len(ids) <= LONGEST:
                 talks.append((ids, marks))
+                read += len(ids)
         talks.sort(key=lambda talk: len(talk[0]))
         batches = []
-        for start in range(0, len(talks), self.training.batch):
-            part = talks[start : start + self.training.batch]
+        for part in _split(talks, read / _ROUND):
             ids_ = torch.full((len(part), len(part[-1][0])), self.tokenizer.pad_token_id)
             learned = torch.zeros(ids_.shape, dtype=torch.bool)
             for row, (ids, marks) in enumerate(part):
@@ -184,6 +194,20 @@ class Trainer:
             batches.append((ids_.to(self.training.device), learned.to(self.training.device)))
         rng.shuffle(batches)
         return batches
+
+
+def _split(
+    talks: Sequence[tuple[list[int], list[bool]]], size: float
+) -> Iterator[Sequence[tuple[list[int], list[bool]]]]:
+    """:data:`_ROUND` parts of ``talks`` in order, each of about ``size`` tokens and none empty."""
+    start = read = 0
+    for n in range(_ROUND):
+        end = start
+        while end < len(talks) - (_ROUND - n - 1) and (end == start or read < (n + 1) * size):
+            read += len(talks[end][0])
+            end += 1
+        yield talks[start : len(talks) if n == _ROUND - 1 else end]
+        start = end
 
 
 def resume(folder: Path, **changes: Any) -> Trainer:
@@ -234,6 +258,8 @@ def _model(training: Training, tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     model: Any = library.LlamaForCausalLM(config)
+    if training.device == "cpu":
+        model.set_attn_implementation("eager")  # backward through flash attention takes twice as long on a CPU
     model.generation_config = library.GenerationConfig(
         do_sample=False, eos_token_id=end, pad_token_id=tokenizer.pad_token_id
     )

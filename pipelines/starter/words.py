@@ -13,14 +13,18 @@ from random import Random
 HELD_OUT = frozenset(
     (
         # names
-        "zelda bruno ingrid marlon yvette tobias freya dexter selma rufus "
+        "zelda bruno ingrid marlon yvette tobias freya dexter selma rufus agnes boris celia dmitri edgar gloria harold "
+        "ivy jasper lydia "
         # to spell and to repeat
-        "lantern pocket walnut magnet ribbon saddle velvet cricket pebble harvest kettle meadow puzzle thunder "
+        "lantern pocket walnut magnet ribbon saddle velvet cricket pebble harvest kettle meadow puzzle thunder biscuit "
+        "candle dragon engine feather garden hammer island jungle ladder "
         # things before the camera, and places
-        "umbrella guitar scissors bucket toronto nairobi oslo dublin lima madrid "
+        "umbrella guitar scissors bucket helmet teapot violin suitcase toronto nairobi oslo dublin lima madrid lisbon "
+        "helsinki bangkok jakarta "
         # what is asked about the world
         "volcano penicillin shakespeare bitcoin everest tomatoes photosynthesis inflation dinosaur saturn "
-        "passport insurance mortgage cathedral antarctica submarine parliament recipe vaccine galaxy"
+        "passport insurance mortgage cathedral antarctica submarine parliament recipe vaccine galaxy mozart pyramid "
+        "electricity gravity dolphin satellite democracy algebra chess origami"
     ).split()
 )
 """Words of the held-out prompts. No training text holds any of them."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from media.clock import Clock
 from media.frames import Picture
 from pipelines.errors import EngineBusyError, VisionError
-from pipelines.ports import Detection, VisionDetector, VisionTracker
+from pipelines.ports import Detection
+from pipelines.vision.pace import Pace
+from pipelines.vision.pool import LentTracker, TrackerPool
+from pipelines.vision.settings import DetectorName, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 
 NextPicture = Callable[[], Awaitable[Picture]]
@@ -21,79 +25,126 @@ OnError = Callable[[VisionError], None]
 class VisionStage:
     """The detectors of one session on a worker that sessions share.
 
-    ``max_fps`` is the most pictures looked at per second. ``duty`` (0–1) is the largest share of the time that may be
-    spent looking: waiting for the worker counts too, so that all sessions together keep to it and audio gets its turn.
-    After ``patience`` failures in a row the stage gives up.
+    What is looked for, and how often at most, follows the settings while it runs. After ``patience`` failures in a row
+    the stage gives up until it is asked for other detectors.
     """
 
     def __init__(
         self,
-        detector: VisionDetector,
+        trackers: TrackerPool,
         worker: Worker,
         clock: Clock,
+        settings: VisionSettings,
         *,
-        max_fps: float = 15.0,
-        duty: float = 0.5,
+        pace: Pace | None = None,
         patience: int = 5,
     ) -> None:
-        self._detector = detector
+        self.looked = 0
+        """Pictures looked at so far."""
+        self.seconds = 0.0
+        """Spent with that, waiting for the worker included."""
+        self._session = _Session(trackers)
         self._worker = worker
         self._clock = clock
-        self._max_fps = max_fps
-        self._duty = duty
+        self._settings = settings
+        self._pace = pace or Pace()
         self._patience = patience
+        self._failures = 0
+        self._changed = asyncio.Event()
+        self._reported: set[str] = set()
+
+    def apply(self, settings: VisionSettings) -> None:
+        """Follow other settings, from the next picture on."""
+        if settings.needed != self._settings.needed or settings.enabled != self._settings.enabled:
+            self._failures = 0
+            self._reported.clear()
+        self._settings = settings
+        self._changed.set()
+
+    def reselect(self) -> None:
+        """Select the detectors again before the next picture: there may be more of them now."""
+        self._session.detectors = None
+
+    @property
+    def looking(self) -> bool:
+        """Whether results are to be expected: detectors are wanted, open, and have not failed for good."""
+        return self._wanted and self._session.is_open
+
+    @property
+    def _wanted(self) -> bool:
+        settings = self._settings
+        return settings.enabled and bool(settings.needed or settings.templates) and self._failures < self._patience
 
     async def run(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
-        """Look at pictures until cancelled, or until the detectors keep failing; then close them.
+        """Look at pictures until cancelled, or until the worker has closed; then give the tracker back.
 
         Each error of a detector is told to ``on_error`` once, the first time it occurs. A tracker leaves out what
         failed, and what works goes on. What ``next_picture`` raises ends the stage and is raised here.
         """
-        session = _Session(self._detector)
-        reported: set[str] = set()
-        failures = 0
         try:
-            while failures < self._patience:
-                began = self._clock.now()
-                try:
-                    if not session.is_open:  # takes long, once, and does not count as looking
-                        await self._worker.run(session.open)
-                    picture = await next_picture()
-                    began = self._clock.now()
-                    found = await self._worker.run(session.detect, picture)
-                except VisionError as error:
-                    failures += 1
-                    if error.code not in reported:
-                        reported.add(error.code)
-                        on_error(error)
-                except EngineBusyError as error:
-                    if error.code == "engine_closed":
-                        return
+            while True:
+                if self._wanted:
+                    await self._look(next_picture, on_result, on_error)
                 else:
-                    failures = 0
-                    on_result(found, picture)
-                await self._rest(began)
+                    self._changed.clear()
+                    await self._worker.run(self._session.suspend)
+                    await self._changed.wait()
+        except EngineBusyError:  # the worker has closed
+            return
         finally:
-            await self._close(session)
+            await self._close()
+
+    async def _look(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
+        began = self._clock.now()
+        try:
+            if not self._session.is_set(self._settings):  # takes long, and does not count as looking
+                await self._worker.run(self._session.set, self._settings)
+            picture = await next_picture()
+            began = self._clock.now()
+            found = await self._worker.run(self._session.detect, picture)
+        except VisionError as error:
+            self._failures += 1
+            if error.code not in self._reported:
+                self._reported.add(error.code)
+                on_error(error)
+        except EngineBusyError as error:
+            if error.code == "engine_closed":
+                raise
+        else:
+            self._failures = 0
+            self.looked += 1
+            self.seconds += self._clock.now() - began
+            if self._settings.enabled:
+                on_result(found, picture)
+        await self._rest(began)
 
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
-        due = began + max(1 / self._max_fps, (now - began) / self._duty)
+        settings = self._settings
+        due = began + self._pace.interval(now - began, settings.max_fps, exact=settings.mode == "exact")
         await self._clock.sleep(due - now)
+        self._pace.woke(self._clock.now() - max(due, now))
 
-    async def _close(self, session: _Session) -> None:
-        try:
-            await asyncio.shield(self._worker.run(session.close))
-        except EngineBusyError:  # no worker to do it: a few milliseconds here are better than detectors for ever
-            session.close()
+    async def _close(self) -> None:
+        closing = asyncio.ensure_future(self._worker.run(self._session.close))
+        closing.add_done_callback(self._closed)
+        with suppress(EngineBusyError):
+            await asyncio.shield(closing)
+
+    def _closed(self, closing: asyncio.Future[None]) -> None:
+        if closing.cancelled() or closing.exception() is not None:
+            self._session.close()  # no worker to do it: a few milliseconds here are better than detectors for ever
 
 
 class _Session:
-    """A tracker that is closed once, whatever is still under way on the worker when the stage is cancelled."""
+    """A tracker that is given back once, whatever is still under way on the worker when the stage is cancelled."""
 
-    def __init__(self, detector: VisionDetector) -> None:
-        self._detector = detector
-        self._tracker: VisionTracker | None = None
+    def __init__(self, trackers: TrackerPool) -> None:
+        self.detectors: tuple[DetectorName, ...] | None = None
+        """What the open tracker looks for; ``None``: it has to be told."""
+        self._templates: tuple[TemplateImage, ...] = ()
+        self._trackers = trackers
+        self._tracker: LentTracker | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -101,18 +152,33 @@ class _Session:
     def is_open(self) -> bool:
         return self._tracker is not None
 
-    def open(self) -> None:
+    def is_set(self, settings: VisionSettings) -> bool:
+        return self.detectors == settings.needed and self._templates == settings.templates
+
+    def set(self, settings: VisionSettings) -> None:
         with self._lock:
-            if not self._closed:
-                self._tracker = self._detector.open()
+            if self._closed:
+                return
+            if self._tracker is None:
+                self._tracker = self._trackers.open(settings.needed)
+            if self.detectors != settings.needed:
+                self.detectors = settings.needed  # even if one of them fails: those that can be opened are open
+                self._tracker.select(settings.needed)
+            if self._templates != settings.templates:
+                self._templates = settings.templates
+                self._tracker.look_for(settings.templates)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         with self._lock:
             return self._tracker.detect(picture) if self._tracker else ()
 
-    def close(self) -> None:
+    def suspend(self) -> None:
         with self._lock:
-            self._closed = True
-            if self._tracker is not None:
-                self._tracker.close()
-                self._tracker = None
+            tracker, self._tracker = self._tracker, None
+            self.detectors, self._templates = None, ()
+            if tracker is not None:
+                tracker.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.suspend()

@@ -1,148 +1,193 @@
-"""Draws what was found onto the picture: boxes, key points and skeletons that can be seen on light and dark.
+"""Draws what was found onto the picture, with the words of both sides and a read-out: for light and dark pictures.
 
-Everything of one colour and width goes into one OpenCV call. Pure; 0.4 ms for a face, two hands and a body at 640x480.
+Everything of one style goes into one OpenCV call, and text is laid on ready-made (:mod:`pipelines.vision.lettering`).
+Pure. ``python -m tests.benchmarks.overlay`` measures it and makes the picture of the documentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from media.frames import Pixels
 from pipelines.ports import Detection, DetectionKind
+from pipelines.vision.captions import Caption
+from pipelines.vision.lettering import BOLD, Colour, Sprite, Style, plate, wrap
+from pipelines.vision.outlines import SHIFT, Curve, bones, brackets, contours, joints, trails
+from pipelines.vision.settings import OverlaySettings
 
-_Segments = NDArray[np.int32]
-"""Lines, shape ``(n, 2, 2)``: start and end, x and y, in pixels with ``_SHIFT`` fractional bits."""
-
-_SHIFT = 3
-_SMALLEST = 32
-"""Pixels of the shorter side below which a drawing would only hide the picture."""
-_DARK = (16, 16, 24)
-_COLOURS: dict[DetectionKind, tuple[int, int, int]] = {
-    "face": (255, 196, 64),
-    "hand": (64, 224, 255),
-    "pose": (120, 255, 120),
+_Rectangle = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+_SMALLEST, _SMALLEST_FOR_TEXT = 32, 96
+"""Pixels of the shorter side below which lines and text would only hide the picture."""
+_DARK: Colour = (12, 15, 20)
+_WHITE: Colour = (255, 255, 255)
+_COLOURS: dict[DetectionKind, Colour] = {
+    "face": (255, 206, 92),
+    "hand": (92, 225, 255),
+    "pose": (150, 242, 170),
+    "object": (214, 170, 255),
 }
-"""RGB."""
+_SPEAKERS: dict[str, Colour] = {"user": (125, 176, 255), "assistant": (185, 160, 255)}
+_LARGE_FACE = 70
+"""Height of a face, in widths of a line, from which its contours have room for dark edges."""
+_CAPTION_LINES = 2
+"""Of each side at most."""
+_STEPS = 8
+"""Of a caption that fades: each is a picture of its own, made once."""
 
 
-def _chain(*points: int) -> list[tuple[int, int]]:
-    return list(pairwise(points))
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Figures for the corner; ``None`` where there is none. Seconds."""
+
+    fps: float | None = None
+    """Pictures returned per second."""
+    delay: float | None = None
+    """From a frame's arrival to its return."""
+    overlay_age: float | None = None
+    """How much older than the frame the picture is that was looked at."""
+    voice_to_voice: float | None = None
+    """Of the last turn."""
+
+    def text(self) -> str:
+        """Such as ``30 fps · delay 12 ms · overlay 45 ms · voice 310 ms``."""
+        parts = [f"{self.fps:.0f} fps"] if self.fps is not None else []
+        named = (("delay", self.delay), ("overlay", self.overlay_age), ("voice", self.voice_to_voice))
+        parts += [f"{name} {1000 * seconds:.0f} ms" for name, seconds in named if seconds is not None]
+        return " · ".join(parts)
 
 
-_HAND_LINES = np.array(
-    _chain(0, 1, 2, 3, 4)
-    + _chain(0, 5, 6, 7, 8)
-    + _chain(9, 10, 11, 12)
-    + _chain(13, 14, 15, 16)
-    + _chain(0, 17, 18, 19, 20)
-    + _chain(5, 9, 13, 17)
-)
-"""The 21 connections of MediaPipe's hand landmarks."""
-_POSE_LINES = np.array(
-    _chain(8, 6, 5, 4, 0, 1, 2, 3, 7)
-    + _chain(9, 10)
-    + _chain(12, 11, 13, 15, 17, 19, 15, 21)
-    + _chain(12, 14, 16, 18, 20, 16, 22)
-    + _chain(11, 23, 25, 27, 29, 31, 27)
-    + _chain(12, 24, 26, 28, 30, 32, 28)
-    + _chain(23, 24)
-)
-"""The 35 connections of MediaPipe's pose landmarks."""
-_LINES = {"face": np.zeros((0, 2), np.intp), "hand": _HAND_LINES, "pose": _POSE_LINES}
+def draw(
+    pixels: Pixels,
+    detections: Sequence[Detection],
+    settings: OverlaySettings | None = None,
+    captions: Sequence[Caption] = (),
+    readout: Readout | None = None,
+) -> None:
+    """Draw onto the RGB picture ``pixels``, in place; the array must be writable.
 
-_QUARTER = np.linspace(0, np.pi / 2, 5)
-_CORNERS = np.array([(np.cos(turn + _QUARTER), np.sin(turn + _QUARTER)) for turn in np.arange(4) * np.pi / 2])
-"""Quarter circles at bottom right, bottom left, top left, top right; shape ``(4, 2, 5)``."""
-
-
-def draw(pixels: Pixels, detections: Sequence[Detection], *, labels: bool = True) -> None:
-    """Draw ``detections`` onto the RGB picture ``pixels``, in place; the array must be writable.
-
-    Lines grow with the picture. Pictures under 32 pixels a side are left alone.
+    Lines and letters grow with the picture. Pictures under 32 pixels a side are left alone, those under 96 get no text.
     """
+    settings = settings or OverlaySettings()
     height, width = pixels.shape[:2]
-    if min(height, width) < _SMALLEST or not detections:
+    if min(height, width) < _SMALLEST:
         return
     canvas = pixels if pixels.flags.c_contiguous else np.ascontiguousarray(pixels)
-    thick = max(1, round(min(height, width) / 240))
-    strokes = {kind: _strokes([d for d in detections if d.kind == kind], width, height) for kind in _COLOURS}
-    _lines(canvas, np.concatenate(list(strokes.values())), _DARK, thick + 2)
-    for kind, segments in strokes.items():
-        _lines(canvas, segments, _COLOURS[kind], thick)
-    for kind, colour in _COLOURS.items():
-        _dots(canvas, [d for d in detections if d.kind == kind], colour, thick)
-    if labels:
-        for detection in detections:
-            _label(canvas, detection, thick)
+    shown = [found for found in detections if found.kind in _COLOURS]
+    _lines(canvas, shown, settings)
+    if min(height, width) >= _SMALLEST_FOR_TEXT:
+        size = round(max(11.0, 0.03 * min(height, width)))
+        if settings.labels:
+            _labels(canvas, shown, size)
+        if settings.latency and readout is not None and (text := readout.text()):
+            margin = round(0.6 * size)
+            plate([text], Style(round(0.86 * size), (226, 232, 236))).lay(canvas, margin, margin)
+        if settings.captions:
+            _captions(canvas, captions, round(1.32 * size))
     if canvas is not pixels:
         pixels[...] = canvas
 
 
-def _strokes(detections: Sequence[Detection], width: int, height: int) -> _Segments:
-    parts = [np.zeros((0, 2, 2), np.int32)]
-    for detection in detections:
-        if detection.kind == "face":
-            parts.append(_rounded(detection.box, width, height))
-        lines = _LINES[detection.kind]
-        if len(lines) and len(detection.points) > lines.max():
-            inside = _inside(detection.points)
-            parts.append(_pixels(detection.points, width, height)[lines[inside[lines].any(axis=1)]])
-    return np.concatenate(parts)
-
-
-def _dots(canvas: Pixels, detections: Sequence[Detection], colour: tuple[int, int, int], thick: int) -> None:
-    """Key points, as lines without length: their round ends are the dots."""
+def _lines(canvas: Pixels, detections: Sequence[Detection], settings: OverlaySettings) -> None:
+    """Dark edges of everything first, then the colours: nothing then cuts through what lies beside it."""
     height, width = canvas.shape[:2]
-    points = [_pixels(d.points[_inside(d.points)], width, height) for d in detections]
-    if points:
-        dots = np.repeat(np.concatenate(points)[:, None], 2, axis=1)
-        _lines(canvas, dots, _DARK, 2 * thick + 3)
-        _lines(canvas, dots, colour, 2 * thick + 1)
+    thick = max(1, round(min(height, width) / 240))
+    marked = detections if settings.landmarks else []
+    for kind, colour in _COLOURS.items():
+        _stroke(canvas, trails([d for d in marked if d.kind == kind], width, height), colour, 1, cv2.LINE_AA)
+    _mesh(canvas, [d for d in marked if d.kind == "face"], thick, framed=settings.boxes)
+    curves: dict[DetectionKind, list[Curve]] = {kind: [] for kind in _COLOURS}
+    curves["hand"] = bones(marked, "hand", width, height)
+    curves["pose"] = bones(marked, "pose", width, height)
+    framed = detections if settings.boxes else []
+    curves["face"] = brackets([d for d in framed if d.kind == "face"], width, height)
+    curves["object"] = brackets([d for d in framed if d.kind == "object"], width, height)
+    _stroke(canvas, [curve for of_kind in curves.values() for curve in of_kind], _DARK, thick + 2)
+    for kind, colour in _COLOURS.items():
+        _stroke(canvas, curves[kind], colour, thick)
+    dots = {kind: joints([d for d in marked if d.kind == kind], width, height) for kind in _COLOURS}
+    _stroke(canvas, [dot for of_kind in dots.values() for dot in of_kind], _DARK, 2 * thick + 2)
+    for kind, colour in _COLOURS.items():
+        _stroke(canvas, dots[kind], _WHITE if kind == "hand" else colour, 2 * thick)
 
 
-def _lines(canvas: Pixels, segments: _Segments, colour: tuple[int, int, int], thickness: int) -> None:
-    if len(segments):  # not anti-aliased: that costs 2.5 times as much, and the codec blurs the edges anyway
-        cv2.polylines(canvas, list(segments), False, colour, thickness, cv2.LINE_8, _SHIFT)
-
-
-def _inside(points: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which points lie in the picture; those that do not are guesses of the model, or not numbers at all."""
-    return np.asarray(((points >= 0) & (points <= 1)).all(axis=1))
-
-
-def _pixels(points: NDArray[np.float32], width: int, height: int) -> NDArray[np.int32]:
-    """0–1 → pixels with fractional bits; points far outside are pulled in, OpenCV's integers are small."""
-    near = np.clip(np.nan_to_num(points), -1.0, 2.0)
-    return np.asarray(np.rint(near * np.array((width << _SHIFT, height << _SHIFT), np.float32)), np.int32)
-
-
-def _rounded(box: tuple[float, float, float, float], width: int, height: int) -> _Segments:
-    """The outline of ``box`` with round corners."""
-    left, top, right, bottom = box[0] * width, box[1] * height, (box[0] + box[2]) * width, (box[1] + box[3]) * height
-    radius = 0.15 * min(right - left, bottom - top)
-    x = np.array([right - radius, left + radius, left + radius, right - radius])
-    y = np.array([bottom - radius, bottom - radius, top + radius, top + radius])
-    arcs = np.stack((x, y), axis=1)[:, None, :] + radius * _CORNERS.transpose(0, 2, 1)
-    outline = np.rint(arcs.reshape(-1, 2) * (1 << _SHIFT)).astype(np.int32)
-    return np.stack((outline, np.roll(outline, -1, axis=0)), axis=1)
-
-
-def _label(canvas: Pixels, detection: Detection, thick: int) -> None:
-    """``face 93%`` or ``left hand`` above the box, or inside it at the top edge of the picture."""
-    if detection.kind == "pose":
-        return
+def _mesh(canvas: Pixels, faces: Sequence[Detection], thick: int, *, framed: bool) -> None:
     height, width = canvas.shape[:2]
-    text = f"{detection.label} hand".strip() if detection.kind == "hand" else f"face {detection.score:.0%}"
-    scale, weight, margin = 0.25 * thick, max(1, thick - 1), 2 * thick
-    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, weight)
-    x = min(max(margin, int(detection.box[0] * width)), max(margin, width - text_width - margin))
-    y = max(text_height + margin, int(detection.box[1] * height) - 2 * margin)
-    corner = x + text_width + margin, y + margin
-    cv2.rectangle(canvas, (x - margin, y - text_height - margin), corner, _DARK, cv2.FILLED)
-    place = x, y
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, _COLOURS[detection.kind], weight, cv2.LINE_AA)
+    large = [face for face in faces if face.box[3] * height >= _LARGE_FACE * thick]
+    _stroke(canvas, contours(large, width, height, framed=framed), _DARK, thick + 1)
+    _stroke(canvas, contours(faces, width, height, framed=framed), _COLOURS["face"], max(1, thick // 2), cv2.LINE_AA)
+
+
+def _stroke(canvas: Pixels, curves: list[Curve], colour: Colour, thickness: int, kind: int = cv2.LINE_8) -> None:
+    if curves:  # mostly not anti-aliased: that costs 2.5 times as much, and the codec blurs the edges anyway
+        cv2.polylines(canvas, curves, False, colour, thickness, kind, SHIFT)
+
+
+def _labels(canvas: Pixels, detections: Sequence[Detection], size: int) -> None:
+    """Above each box, or else below or inside it: where no other label and no face is covered."""
+    height, width = canvas.shape[:2]
+    faces = [_corners(found, width, height) for found in detections if found.kind == "face"]
+    taken: list[_Rectangle] = []
+    for found in detections:
+        text = _label_of(found)
+        if not text or not np.isfinite(found.box).all():
+            continue
+        sprite = plate([text], Style(size, _COLOURS[found.kind], BOLD if found.gesture else 500))
+        left, top, _, bottom = _corners(found, width, height)
+        x = min(max(0, left), width - sprite.width)
+        spots = []
+        for y in (top - sprite.height - size // 3, bottom + size // 3, top + size // 3):
+            y = min(max(0, y), height - sprite.height)
+            spots.append((x, y, x + sprite.width, y + sprite.height))
+        blocked = [*taken, *(faces if found.kind != "face" else [])]
+        spot = next((s for s in spots if not any(_overlap(s, other) for other in blocked)), spots[0])
+        taken.append(spot)
+        sprite.lay(canvas, spot[0], spot[1])
+
+
+def _corners(found: Detection, width: int, height: int) -> _Rectangle:
+    x, y, wide, high = np.clip(np.nan_to_num(found.box), -1.0, 2.0)
+    return int(x * width), int(y * height), int((x + wide) * width), int((y + high) * height)
+
+
+def _overlap(one: _Rectangle, other: _Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _label_of(found: Detection) -> str:
+    """``face 93%`` or who it is, ``left hand: thumbs up``, ``cup 81%``; bodies have none."""
+    match found.kind:
+        case "face":
+            return found.label or f"face {found.score:.0%}"
+        case "hand":
+            hand = f"{found.label} hand".strip()
+            return f"{hand}: {found.gesture}" if found.gesture else hand
+        case "object":
+            return f"{found.label} {found.score:.0%}".strip()
+        case _:
+            return ""
+
+
+def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> None:
+    """Stacked from the bottom edge, the newest lowest."""
+    height, width = canvas.shape[:2]
+    bottom = height - round(0.7 * size)
+    for caption in reversed(captions):
+        sprite = _caption(caption, width, size)
+        if sprite is None or bottom - sprite.height < height // 3:
+            continue
+        sprite.lay(canvas, (width - sprite.width) // 2, bottom - sprite.height)
+        bottom -= sprite.height + size // 4
+
+
+def _caption(caption: Caption, width: int, size: int) -> Sprite | None:
+    lines = wrap(caption.text, round(0.88 * width) - 2 * size, size, 500)[-_CAPTION_LINES:]
+    opacity = round(caption.opacity * _STEPS) / _STEPS
+    if not lines or not opacity:
+        return None
+    colour = _WHITE if caption.final else (206, 214, 220)
+    return plate(lines, Style(size, colour, 500, 0.7, _SPEAKERS[caption.speaker], opacity))

@@ -1,7 +1,8 @@
 """The scene in words, for the language model and for people; and when it has changed.
 
 Only what the detectors really tell is said: how many people, whether they face the camera or are close to it, which
-hands are up. Pure: media time in, events out.
+hands are up and what they show, what lies about. Language models are trained on exactly these words. Pure: media time
+in, events out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ HOLD_SECONDS = 0.4
 """A new scene is reported when it has lasted this long; shorter than a gesture, longer than a missed frame."""
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
-_FACING, _CLOSE = "facing the camera", "close to the camera"
+_FACING, _AWAY, _CLOSE, _SMILING = "facing the camera", "looking away", "close to the camera", "smiling"
+_YAW_LIMIT, _PITCH_LIMIT = 20.0, 25.0
+"""Degrees up to which a head whose pose is known counts as turned to the camera."""
+_SMILE = 0.5
+"""Of a smile's amount, 0–1."""
+_MOST_THINGS = 4
 _TURN_LIMIT = 0.2
 """Distance of the nose from the middle between the ears, in ear distances, up to which a face counts as turned to the
 camera: about 20 degrees."""
@@ -32,27 +38,40 @@ _RAISED_MARGIN = 0.1
 _RIGHT_EAR, _LEFT_EAR, _NOSE = 4, 5, 2
 """Key points of a face (BlazeFace)."""
 _LEFT_SHOULDER, _RIGHT_SHOULDER = 11, 12
+_POSE_NOSE, _POSE_LEFT_EAR, _POSE_RIGHT_EAR = 0, 7, 8
 """Landmarks of a pose (BlazePose)."""
 
 
 def describe(detections: Sequence[Detection], before: str = "") -> str:
-    """What the camera shows, such as ``one person, right hand raised, facing the camera``.
+    """What the camera shows, such as ``one person, right hand raised, facing the camera, smiling, thumbs up, a cup``.
 
     ``before`` is what was said last: a statement near its limit then stays as it was. A face that looks small in the
     picture gets no word about where it is turned, and of several people only their number and raised hands are told.
+    An outline alone is nobody: the segmenter outlines toys, too.
     """
     faces = [found for found in detections if found.kind == "face"]
     hands = [found for found in detections if found.kind == "hand"]
     poses = [found for found in detections if found.kind == "pose"]
     people = max(len(faces), len(poses))
     if not people:
-        return f"{_count(len(hands), 'hand')} visible" if hands else "nobody in view"
-    words = ["one person" if people == 1 else f"{_NUMBERS[people] if people < len(_NUMBERS) else 'many'} people"]
-    words += _hands(hands, faces, poses, people)
-    if people == 1 and faces:
-        words += [_FACING] * _is_facing(faces[0], _FACING in before)
-        words += [_CLOSE] * (faces[0].box[3] > (_CLOSE_HEIGHT / _SLACK if _CLOSE in before else _CLOSE_HEIGHT))
+        words = [f"{_count(len(hands), 'hand')} visible" if hands else "nobody in view"]
+    else:
+        words = ["one person" if people == 1 else f"{_NUMBERS[people] if people < len(_NUMBERS) else 'many'} people"]
+        words += _hands(hands, faces, poses, people)
+    if people == 1:
+        words += _face(faces[0], before) if faces else []
+        words += [hand.gesture for hand in hands if hand.gesture][:1]
+    things = sorted({found.label for found in detections if found.kind == "object" and found.label})
+    words += [f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things[:_MOST_THINGS]]
     return ", ".join(words)
+
+
+def _face(face: Detection, before: str) -> list[str]:
+    facing = is_facing(face, _FACING in before)
+    words = [] if facing is None else [_FACING if facing else _AWAY]
+    words += [_CLOSE] * (face.box[3] > (_CLOSE_HEIGHT / _SLACK if _CLOSE in before else _CLOSE_HEIGHT))
+    smile = face.expression.smile if face.expression is not None else 0.0
+    return words + [_SMILING] * (smile > (_SMILE / _SLACK if _SMILING in before else _SMILE))
 
 
 def _hands(
@@ -83,15 +102,28 @@ def _is_raised(hand: Detection, faces: Sequence[Detection], poses: Sequence[Dete
     return y <= nearest.box[1] + nearest.box[3]
 
 
-def _is_facing(face: Detection, was: bool) -> bool:
-    if len(face.points) <= _LEFT_EAR or face.box[3] < _SMALL_HEIGHT:
+def is_facing(face: Detection, was: bool) -> bool | None:
+    """Whether a face is turned to the camera, ``was`` being thought before; ``None`` where it is too small to tell."""
+    if face.box[3] < _SMALL_HEIGHT:
+        return None
+    slack = _SLACK if was else 1.0
+    looks = face.expression
+    if looks is not None:
+        return abs(looks.yaw) < slack * _YAW_LIMIT and abs(looks.pitch) < slack * _PITCH_LIMIT
+    if len(face.points) <= _LEFT_EAR:
+        return None
+    right, left, nose = (float(face.points[point, 0]) for point in (_RIGHT_EAR, _LEFT_EAR, _NOSE))
+    if abs(left - right) < 0.3 * face.box[2]:  # one ear hidden behind the other: a profile
         return False
-    ears = face.points[[_RIGHT_EAR, _LEFT_EAR], 0]
-    distance = float(np.ptp(ears))
-    if distance < 0.3 * face.box[2]:  # one ear hidden behind the other: a profile
-        return False
-    turn = abs(float(face.points[_NOSE, 0] - ears.mean())) / distance
-    return turn < _TURN_LIMIT * (_SLACK if was else 1)
+    return abs(nose - (left + right) / 2) < _TURN_LIMIT * slack * abs(left - right)
+
+
+def is_body_facing(pose: Detection, was: bool) -> bool | None:
+    """The same of a body whose face is not found; seen from behind, its ears change places."""
+    if len(pose.points) <= _POSE_RIGHT_EAR:
+        return None
+    nose, left, right = (float(pose.points[point, 0]) for point in (_POSE_NOSE, _POSE_LEFT_EAR, _POSE_RIGHT_EAR))
+    return abs(nose - (left + right) / 2) < _TURN_LIMIT * (_SLACK if was else 1.0) * (left - right)
 
 
 def _count(number: int, noun: str) -> str:

@@ -21,6 +21,8 @@ KEPT_SHARE = 0.6
 """How full the room is after a cut; the rest is for the turns until the next one."""
 LONGEST_SUMMARY = 400
 """Characters."""
+IMAGE_TOKENS = 500
+"""What a picture counts: models take 100 to 1,100 tokens for one of 768 pixels."""
 _LONGEST_SENTENCE = 80
 """Characters of one turn in the summary."""
 
@@ -135,7 +137,8 @@ def _turns(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _cost(message: Message, count: Counter) -> int:
-    return count(message.content) + sum(count(call.name + call.arguments) for call in message.tool_calls)
+    pictures = IMAGE_TOKENS * len(message.images)
+    return pictures + count(message.content) + sum(count(call.name + call.arguments) for call in message.tool_calls)
 
 
 def _within(line: str, tokens: int, count: Counter) -> str:

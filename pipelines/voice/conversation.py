@@ -13,10 +13,11 @@ from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import EngineBusyError, PipelineError
-from pipelines.ports import VAD_RATE, VAD_WINDOW, Transcript, TurnDetector, streams_partials
+from pipelines.ports import VAD_RATE, VAD_WINDOW, Image, Transcript, TurnDetector, streams_partials, takes_images
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     PartialTranscript,
+    ReplyHeld,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -25,6 +26,7 @@ from pipelines.voice.events import (
 from pipelines.voice.history import History, Item
 from pipelines.voice.replies import Replies, Surroundings, new_id
 from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.sight import look_back
 from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
 from pipelines.voice.turn import (
@@ -63,6 +65,7 @@ class Conversation:
         self._engines = around.engines
         self._emit = around.emit
         self._clock = around.clock
+        self._sight = around.sight
         self._segmenter = Segmenter(settings.segmenter)
         self._machine = TurnMachine(settings.turn, expect_words=streams_partials(around.engines.stt))
         self._ring = AudioRing(RING_SECONDS)
@@ -96,6 +99,7 @@ class Conversation:
                 self._now = window.end
                 self._ring.push(window)
                 self._machine.replying = self.replies.active
+                self._machine.lips = self._sight.lips()
                 if self._turn is not None:
                     self._turn.utterance.push(window.samples)
                 probability = vad.probability(window.samples)
@@ -134,7 +138,7 @@ class Conversation:
     async def _answer(self, turn: SpokenTurn) -> None:
         """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
         wanted = self._unanswered and self.settings.turn.create_response
-        if not wanted or len(self._turns) or self._machine.hearing:
+        if not wanted or self._goes_on or not await self._is_looked_at(turn):
             turn.discard_pause()
             return
         await self.replies.finished()  # speech that may not interrupt waits for the end of the reply
@@ -143,6 +147,20 @@ class Conversation:
             self.replies.give(turn.pause.prepared)
         else:
             self.replies.respond(turn.times)
+
+    @property
+    def _goes_on(self) -> bool:
+        return len(self._turns) > 0 or self._machine.hearing
+
+    async def _is_looked_at(self, turn: SpokenTurn) -> bool:
+        """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else."""
+        if self._sight.attentive() is not False:
+            return True
+        self._emit(ReplyHeld(turn.item_id, "waiting"))
+        looked = await look_back(self._sight, self._clock, lambda: self._goes_on)
+        self._unanswered = looked or self._goes_on
+        self._emit(ReplyHeld(turn.item_id, "given" if looked else "dropped"))
+        return looked
 
     # ------------------------------------------------------------------------------------------------ decisions
 
@@ -270,10 +288,20 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------ the client
 
-    def add_text(self, text: str, item_id: str | None = None) -> str:
-        """A message the user typed; returns its item id."""
-        item = self.history.add(Item(item_id or new_id("item"), "user", text))
-        self._emit(UserTurn(item.id, text, False))
+    @property
+    def thinker(self) -> str:
+        """Name of the language model."""
+        return self._engines.llm.name
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pictures."""
+        return takes_images(self._engines.llm)
+
+    def add_message(self, text: str, item_id: str | None = None, images: tuple[Image, ...] = ()) -> str:
+        """A message the user typed, with what they show; returns its item id."""
+        item = self.history.add(Item(item_id or new_id("item"), "user", text, images=images))
+        self._emit(UserTurn(item.id, text, False, images=len(images)))
         return item.id
 
     def commit(self) -> bool:

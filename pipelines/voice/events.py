@@ -48,6 +48,8 @@ class UserTurn:
     spoken: bool
     seconds: float = 0.0
     """Length of the audio."""
+    images: int = 0
+    """Pictures that came with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,15 @@ class ReplyStarted:
     item_id: str
     spoken: bool
     """Whether there is a voice to hear; otherwise the reply is text only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHeld:
+    """The answer to a turn waits because the user looks away; told again when the waiting is over."""
+
+    item_id: str
+    """Of the user's turn."""
+    outcome: Literal["waiting", "given", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,7 @@ VoiceEvent = (
     | PartialTranscript
     | UserTurn
     | TranscriptFailed
+    | ReplyHeld
     | ReplyStarted
     | ReplyText
     | ReplyAudioStarted

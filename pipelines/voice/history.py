@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipelines.ports import Message
+from pipelines.ports import Image, Message
 from pipelines.voice.context import fit
 
 LONGEST_HISTORY = 400
 """Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
 a language model read everything again each time."""
+KEPT_IMAGES = 4
+"""Pictures kept; of older messages only the words are."""
 
 
 @dataclass(slots=True)
@@ -22,6 +24,8 @@ class Item:
     text: str
     interrupted: bool = False
     """An answer that was cut off: ``text`` holds only what was heard."""
+    images: tuple[Image, ...] = ()
+    """What the user showed with the words."""
 
 
 class History:
@@ -41,6 +45,10 @@ class History:
         self._items.append(item)
         if len(self._items) > LONGEST_HISTORY:
             del self._items[: -LONGEST_HISTORY // 2]
+        left = KEPT_IMAGES
+        for shown in reversed(self._items) if item.images else ():
+            shown.images = shown.images[-left:] if left > 0 else ()
+            left -= len(shown.images)
         return item
 
     def truncate(self, item_id: str, heard: str) -> None:
@@ -72,11 +80,11 @@ class History:
         :mod:`pipelines.voice.context`). A model with less room cuts further by itself.
         """
         items = [*self._items, tentative] if tentative is not None else self._items
-        shown = [item for item in items if item.text]
+        shown = [item for item in items if item.text or item.images]
         while shown and shown[0].role == "assistant":
             shown = shown[1:]
         system = [Message("system", instructions)] if instructions else []
-        merged = _merge([*system, *(Message(item.role, _shown(item)) for item in shown)])
+        merged = _merge([*system, *(Message(item.role, _shown(item), images=item.images) for item in shown)])
         return tuple(fit(merged, self._context_tokens))
 
 
@@ -89,6 +97,8 @@ def _merge(messages: list[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         if merged and merged[-1].role == message.role:
-            message = Message(message.role, f"{merged.pop().content}\n{message.content}")
+            before = merged.pop()
+            text = f"{before.content}\n{message.content}".strip()
+            message = replace(message, content=text, images=before.images + message.images)
         merged.append(message)
     return merged

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from media.clock import Clock
@@ -14,8 +14,10 @@ from pipelines.errors import PipelineError
 from pipelines.ports import ChatRequest
 from pipelines.voice.events import Problem, Reason, ReplyInterrupted, ReplyStarted, VoiceEvent
 from pipelines.voice.history import History, Item
+from pipelines.voice.looking import LookingModel
 from pipelines.voice.reply import Reply, TurnTimes
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from pipelines.voice.sight import Sight
 from pipelines.voice.tts import VoiceOut
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,10 @@ class Surroundings:
     clock: Clock
     scene: Callable[[], str] = str
     """What the camera shows, in words."""
+    sight: Sight = field(default_factory=Sight)
+    """What else it offers."""
+    time: Callable[[], str] = str
+    """Time and date, in words; empty where the model is not to know."""
 
 
 class Replies:
@@ -132,6 +138,14 @@ class Replies:
         self._around.emit(ReplyInterrupted(reply.id, reason, heard, seconds))
         return True
 
+    @property
+    def heard(self) -> str:
+        """The words of the running answer that have been heard so far; empty without one."""
+        reply = self._current
+        if reply is None or reply.playout is None:
+            return ""
+        return reply.script.heard(reply.playout.heard_seconds)
+
     def duck(self, decibels: float) -> None:
         """Lower the voice; 0 restores it."""
         if self._around.out is not None:
@@ -141,7 +155,8 @@ class Replies:
         around = self._around
         playout = around.out.prepare() if around.out is not None else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
-        return Reply(*ids, engines.llm, engines.tts, self.settings.voice, playout, emit, around.clock, times)
+        model = LookingModel(engines.llm, around.sight)
+        return Reply(*ids, model, engines.tts, self.settings.voice, playout, emit, around.clock, times)
 
     def _give(self, reply: Reply, task: asyncio.Task[None]) -> None:
         self.interrupt("client_cancelled")
@@ -157,7 +172,8 @@ class Replies:
         messages = self.history.messages(instructions, tentative)
         if not self.settings.preserve_context:
             messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
-        return ChatRequest(messages, self._around.scene(), self.settings.max_tokens)
+        around = self._around
+        return ChatRequest(messages, around.scene(), self.settings.max_tokens, time=around.time())
 
     def _spawn(self, reply: Reply, request: ChatRequest) -> asyncio.Task[None]:
         assert self._group is not None, "start() first"

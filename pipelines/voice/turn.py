@@ -12,6 +12,10 @@ recogniser shows words as they are spoken, they decide, nearly always before the
 (``interrupt_wordless_seconds``), and voice that pauses before is held until its words are known, so that a single
 "stop" stops. Where no words can be expected, length is all there is: ``interrupt_seconds`` stops the reply as fast as
 coughs and clicks allow, and a long "mhm" stops it, too.
+
+With a camera, **lips** can have a say: as long as a face is seen whose lips rest, voice during a reply is somebody
+else's, or a radio's. It lowers the reply for a moment only (lips are seen later than a voice is heard) and does not
+interrupt; it is a turn like any other, answered after the reply. Lips that move once in it make it the user's.
 """
 
 from __future__ import annotations
@@ -54,6 +58,8 @@ class TurnSettings:
     takes two windows to be noticed, the voice itself may be as short as 0.16 s."""
     interrupt_wordless_seconds: float = 0.7
     """The same if the recogniser shows words while they are spoken, and has shown none but a listener's so far."""
+    lips_seconds: float = 0.5
+    """With a camera that has a say, how long a voice without lip movement keeps the reply lowered."""
     doubt_seconds: float = 0.4
     """How long such a voice is held after it has paused, until its words are known; then it was nothing."""
     longest_turn_seconds: float = 60.0
@@ -127,6 +133,12 @@ class TurnMachine:
         """Whether :meth:`words` is called while the user speaks, and :meth:`judge` with the text of every pause."""
         self.replying = False
         """Whether there is a reply to interrupt; the owner sets it."""
+        self.lips: bool | None = None
+        """Whether the lips of a face that is seen move; ``None`` when that is not known or shall not matter. The owner
+        sets it before each window."""
+        self._lips_moved = self._restored = False
+        self._worded = False
+        """Whether the turn has words that are no listener's."""
         self._began: float | None = None
         self._voice_since: float | None = None
         self._speech_end = 0.0
@@ -155,20 +167,25 @@ class TurnMachine:
                 return self._begin(event.time)
             self._evidence = Evidence()
             return [TurnResumed()]
-        self._voice_since = None
+        since, self._voice_since = self._voice_since, None
         self._speech_end = event.time
         if not self.hearing:
             return []
+        confirmed: list[Decision] = []
         if not self._confirmed and not self.expect_words:
-            return self._drop()
+            lasted = since is not None and event.time - since >= self.settings.interrupt_seconds
+            if not (lasted and self._is_of_others):
+                return self._drop()
+            confirmed = self._confirm()
         self._evidence = Evidence()
-        return [TurnPaused(event.time)]
+        return [*confirmed, TurnPaused(event.time)]
 
     def tick(self, now: float) -> list[Decision]:
         """Audio time has come to ``now``."""
         if self._began is None:
             return []
         decisions: list[Decision] = []
+        self._lips_moved = self._lips_moved or self.lips is True
         if not self._confirmed:
             decisions += self._resolve(now)
         if self._is_over(now):
@@ -177,9 +194,10 @@ class TurnMachine:
 
     def words(self, text: str) -> list[Decision]:
         """The recogniser's text of the running turn so far."""
-        if self.hearing and not self._confirmed and not is_backchannel(text):
-            return self._confirm()
-        return []
+        if not self.hearing or self._confirmed or is_backchannel(text):
+            return []
+        self._worded = True
+        return [] if self._is_of_others and self.replying else self._confirm()
 
     def judge(self, evidence: Evidence) -> None:
         """Something has become known about the running pause; what is ``None`` stays as it was."""
@@ -190,7 +208,7 @@ class TurnMachine:
         """The client says that the turn is over."""
         if self._began is None:
             return []
-        return [*([] if self._confirmed else self._confirm()), *self._end(now)]
+        return self._end(now)
 
     def clear(self) -> list[Decision]:
         """The client takes back what was said in the running turn."""
@@ -200,7 +218,8 @@ class TurnMachine:
 
     def _begin(self, time: float) -> list[Decision]:
         self._began = max(0.0, time - self.settings.prefix_padding_seconds)
-        self._confirmed = False
+        self._confirmed = self._restored = self._worded = False
+        self._lips_moved = self.lips is True
         began: list[Decision] = [TurnBegan(self._began)]
         if self.replying and self.settings.interrupt_response:
             return [*began, DuckReply()]
@@ -208,7 +227,12 @@ class TurnMachine:
 
     def _confirm(self) -> list[Decision]:
         self._confirmed = True
-        return [TurnConfirmed(self.replying and self.settings.interrupt_response)]
+        return [TurnConfirmed(self.replying and self.settings.interrupt_response and not self._is_of_others)]
+
+    @property
+    def _is_of_others(self) -> bool:
+        """Whether the voice belongs to nobody whose face is seen."""
+        return self.lips is False and not self._lips_moved
 
     def _drop(self) -> list[Decision]:
         restored: list[Decision] = [] if self._confirmed else [RestoreReply()]
@@ -220,13 +244,24 @@ class TurnMachine:
         settings, text = self.settings, self._evidence.text
         if self._voice_since is not None:
             needed = settings.interrupt_wordless_seconds if self.expect_words else settings.interrupt_seconds
+            if self._is_of_others and self.replying:
+                return self._restore(now)
             lasted = now - self._voice_since >= needed - 1e-6
             return self._confirm() if lasted or not self.replying else []
-        if text is not None and not is_backchannel(text):
-            return self._confirm()
+        if self._worded or (text is not None and not is_backchannel(text)):
+            wait = self._is_of_others and self.replying and now - self._speech_end < settings.doubt_seconds
+            return [] if wait else self._confirm()  # lips may still prove that it was the user's
         if text is not None or now - self._speech_end >= settings.doubt_seconds:
             return self._drop()
         return []
+
+    def _restore(self, now: float) -> list[Decision]:
+        """Bring the reply back beside a voice that is not the user's."""
+        assert self._voice_since is not None
+        if self._restored or now - self._voice_since < self.settings.lips_seconds - 1e-6:
+            return []
+        self._restored = True
+        return [RestoreReply()]
 
     def _is_over(self, now: float) -> bool:
         if self._began is None:
@@ -239,8 +274,9 @@ class TurnMachine:
 
     def _end(self, now: float) -> list[Decision]:
         still_speaking = self._voice_since is not None
+        confirmed = [] if self._confirmed else self._confirm()
         ended = TurnEnded(now if still_speaking else self._speech_end, now)
         self._began = None
         if not still_speaking:
-            return [ended]
-        return [ended, *self._begin(now + self.settings.prefix_padding_seconds)]
+            return [*confirmed, ended]
+        return [*confirmed, ended, *self._begin(now + self.settings.prefix_padding_seconds)]

@@ -1,4 +1,4 @@
-"""Who thinks: a model server, a model in this process, and behind both the scripted responder."""
+"""Who thinks: a model server, a model in this process, and behind both the starter model that visavis brings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.engines.bench import BenchModel
 from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import ChatModel
 from pipelines.engines.ctranslate2_chat import load_generator
-from pipelines.engines.openai_chat import OpenAIChat, discover
+from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.errors import PipelineError
@@ -21,13 +21,17 @@ from pipelines.models.plans import Loadable
 from pipelines.ports import LanguageModel
 from pipelines.routing.definition import Stage
 from pipelines.routing.fallback import FallbackModel
+from pipelines.starter import model_files
 from server.composition.parts import BENCH_REASON, Parts
 
 STAGE = "think"
 TASK = "chat"
-SCRIPTED = "scripted"
+SCRIPTED, STARTER = "scripted", "starter"
 DISCOVERY_SECONDS = 0.5
 """A language model server on this machine answers at once or is not there."""
+
+_Rung = tuple[LanguageModel, str, str]
+"""A model, its device, and why it."""
 
 
 async def think(parts: Parts) -> LanguageModel:
@@ -35,12 +39,15 @@ async def think(parts: Parts) -> LanguageModel:
     if parts.bench:
         parts.choices.note(STAGE, BenchModel.name, BENCH_REASON)
         return BenchModel()
-    word = parts.wanted("text_generation", parts.settings.chat_model, (SCRIPTED, "openai", *parts.models_for(TASK)))
-    scripted = ScriptedModel(local_time)
-    rungs: list[tuple[LanguageModel, str, str]] = []
+    legal = (STARTER, SCRIPTED, "openai", *parts.models_for(TASK))
+    word = parts.wanted("text_generation", parts.settings.chat_model, legal)
+    if word == SCRIPTED:
+        parts.choices.note(STAGE, SCRIPTED, "asked for; a few dozen fixed answers, for tests")
+        return ScriptedModel(local_time)
+    rungs: list[_Rung] = []
     reasons: list[str] = []
-    if word == SCRIPTED or (word == "auto" and parts.embedded_only):
-        reasons.append("asked for" if word == SCRIPTED else "profile embedded")
+    if word == STARTER or (word == "auto" and parts.embedded_only):
+        reasons.append("asked for" if word == STARTER else "profile embedded")
     else:
         if word in ("auto", "openai"):
             served, reason = await _served(parts)
@@ -50,16 +57,18 @@ async def think(parts: Parts) -> LanguageModel:
             local, device, reason = await asyncio.to_thread(_local, parts, word)
             rungs += [(local, device, reason)] if local is not None else []
             reasons.append(reason)
-    return _ladder(parts, rungs, scripted, [reason for reason in reasons if reason])
+    why = "; ".join(reason for reason in reasons if reason)
+    rungs.append(await asyncio.to_thread(_starter, parts, not rungs, why))
+    return _ladder(parts, rungs)
 
 
-def _ladder(
-    parts: Parts, rungs: list[tuple[LanguageModel, str, str]], scripted: ScriptedModel, reasons: list[str]
-) -> LanguageModel:
-    if not rungs:
-        parts.choices.note(STAGE, scripted.name, f"{'; '.join(reasons)}; a small responder, not a language model")
-        return scripted
-    models = [*(model for model, _, _ in rungs), scripted]
+def _ladder(parts: Parts, rungs: list[_Rung]) -> LanguageModel:
+    """The first of ``rungs``, with the others behind it."""
+    if len(rungs) == 1:
+        model, device, reason = rungs[0]
+        parts.choices.note(STAGE, model.name, reason, device=device, ok=model.name != SCRIPTED)
+        return model
+    models = [model for model, _, _ in rungs]
     behind = ", then ".join(model.name for model in models[1:])
     _, device, reason = rungs[0]
     parts.choices.note(STAGE, models[0].name, f"{reason}; {behind} stands by", device=device)
@@ -85,7 +94,9 @@ async def _served(parts: Parts) -> tuple[LanguageModel | None, str]:
         elif models and name not in models:
             tried.append(f"{server} at {url} has no model {name}; it has {', '.join(models[:8])}")
         else:
-            return OpenAIChat(url, name, api_key=key, server=server), f"found at {url}"
+            images = None if settings.chat_images == "auto" else settings.chat_images
+            model = OpenAIChat(url, name, api_key=key, server=server, options=ChatOptions(images=images))
+            return model, f"found at {url}{', looks at pictures' if model.takes_images else ''}"
     return None, "; ".join(tried) or "no model server is named"
 
 
@@ -111,6 +122,19 @@ def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
     except PipelineError as error:
         return None, "-", f"{name} cannot be used: {error.message}"
     return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}"
+
+
+def _starter(parts: Parts, first: bool, why: str) -> _Rung:
+    """The small model in the package, loaded now if it is the ``first``; without it the scripted responder."""
+    try:
+        plan, device, _ = _plan(parts, STARTER, model_files.FOLDER)
+        if first:
+            with parts.residency.add(plan).lease():
+                pass
+    except PipelineError as error:
+        reason = f"{why}; the starter model cannot be used: {error.message}; a few dozen fixed answers stand in"
+        return ScriptedModel(local_time), "cpu", reason
+    return LocalChat(parts.residency.add(plan)), device, f"{why}; the small built-in model"
 
 
 def _plan(parts: Parts, name: str, folder: Path) -> tuple[Loadable[ChatModel], str, str]:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.mediapipe_tasks import MediaPipeVision, VisionOptions
 from pipelines.engines.smart_turn import SmartTurn
 from pipelines.errors import ModelError, PipelineError
-from pipelines.ports import DetectionKind, VisionDetector
+from pipelines.ports import VisionDetector
+from pipelines.vision.settings import DetectorName
+from pipelines.vision.tracked import TrackedVision
 from server.composition.parts import Parts
 
 STAGE = "watch"
-VISION_MODELS: dict[DetectionKind, str] = {
-    "face": "mediapipe-face-detector",
-    "hand": "mediapipe-hand-landmarker",
-    "pose": "mediapipe-pose-landmarker",
+VISION_MODELS: dict[DetectorName, tuple[str, ...]] = {
+    "faces": ("mediapipe-face-detector",),
+    "face_landmarks": ("mediapipe-face-landmarker",),
+    "hands": ("mediapipe-hand-landmarker",),
+    "gestures": ("mediapipe-gesture-recognizer",),
+    "pose": ("mediapipe-pose-landmarker",),
+    "segmentation": ("mediapipe-selfie-segmenter", "mediapipe-selfie-segmenter-published"),
+    "objects": ("mediapipe-efficientdet-lite0",),
+    "holistic": ("mediapipe-holistic-landmarker",),
 }
-_PLURAL: dict[DetectionKind, str] = {"face": "faces", "hand": "hands", "pose": "poses"}
+"""Detector → models that serve it; the first is the one that is fetched."""
+BASIC: tuple[DetectorName, ...] = ("faces", "hands", "pose")
+"""Fetched before the server is ready; the others come afterwards."""
 
 
 def turn_detector(parts: Parts) -> SmartTurn | None:
@@ -48,20 +59,67 @@ async def watch(parts: Parts) -> VisionDetector | None:
 
 
 def _load(parts: Parts) -> VisionDetector | None:
-    """The detectors whose models can be had; the others are told as missing, and why."""
-    models: dict[DetectionKind, Path] = {}
-    failure: ModelError | None = None
-    for kind, model_id in VISION_MODELS.items():
+    """The detectors whose models can be had now; why the others are not there is told, and they are fetched later."""
+    models: dict[DetectorName, Path] = {}
+    missing: dict[DetectorName, str] = {}
+    for name, ids in VISION_MODELS.items():
+        fetch = name in BASIC and not any(basic in missing for basic in BASIC)  # after one failure no further waiting
+        found = _find(parts, ids, fetch)
+        if isinstance(found, Path):
+            models[name] = found
+        else:
+            missing[name] = found
+    if not models:
+        parts.choices.note(STAGE, "none", _told((), missing), ok=False)
+        return None
+    engine = MediaPipeVision(models, VisionOptions(device=parts.settings.vision_device), missing)
+    row = _reason(engine)
+    parts.choices.note(STAGE, engine.name, row, device=engine.device, ok=not any(name in missing for name in BASIC))
+    if missing and parts.may_download:
+        parts.later.append(partial(_complete, parts, engine))
+    return TrackedVision(engine)
+
+
+def _find(parts: Parts, ids: tuple[str, ...], fetch: bool) -> Path | str:
+    """The model file, or why there is none."""
+    reason = f"its model is not here: visavis models pull {ids[0]}"
+    for model_id in ids:
         try:
-            files = parts.store.find(model_id) if failure is not None else parts.store.ensure(model_id, parts.say)
+            if files := parts.store.here(model_id):
+                return files.path
         except ModelError as error:
-            failure, files = error, None
-        if files is not None:
-            models[kind] = files.path
-    if models:
-        engine = MediaPipeVision(models)
-        parts.choices.note(STAGE, engine.name, f"finds {', '.join(_PLURAL[kind] for kind in models)}")
-    if failure is not None:
-        missing = ", ".join(_PLURAL[kind] for kind in VISION_MODELS if kind not in models)
-        parts.choices.note(STAGE, "none", f"no {missing}: {failure.message}", ok=False)
-    return engine if models else None
+            reason = error.message
+    if not fetch:
+        return reason
+    try:
+        return parts.store.ensure(ids[0], parts.say).path
+    except ModelError as error:
+        return error.message
+
+
+async def _complete(parts: Parts, engine: MediaPipeVision) -> None:
+    """Fetch the missing models; sessions may use at once what has come. Raises the first :class:`ModelError`: what
+    cannot serve one cannot serve the others."""
+    for name in tuple(engine.unavailable):
+        files = await parts.fetch(VISION_MODELS[name][0])
+        engine.add(name, files.path)
+        parts.choices.replace(STAGE, engine.name, _reason(engine), device=engine.device)
+
+
+def _reason(engine: MediaPipeVision) -> str:
+    gpu = f"; not on the GPU: {engine.device_reason}" if engine.device_reason else ""
+    return _told(engine.detectors, engine.unavailable) + gpu
+
+
+def _told(found: Collection[DetectorName], missing: Mapping[DetectorName, str]) -> str:
+    """``finds faces, hands; no objects: its model is not here: visavis models pull …``."""
+    parts = [f"finds {', '.join(_spoken(name) for name in found)}"] if found else []
+    reasons: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        reasons.setdefault(reason, []).append(_spoken(name))
+    parts += [f"no {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return "; ".join(parts)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

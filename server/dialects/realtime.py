@@ -2,7 +2,7 @@
 
 Order and field names follow the recorded traces of the service and what stock clients insist on: ``event_id`` on every
 event, optional fields left out rather than null, ``transcript`` always present on a user's audio. Events of our own
-(``vision.changed``, ``turn.latency``, ``engine.status``, ``visavis.partial_transcript``) ride beside them; clients
+(``vision.*``, ``turn.latency``, ``engine.status``, ``visavis.partial_transcript``) ride beside them; clients
 ignore types they do not know.
 """
 
@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.vision.events import SceneChanged
+from pipelines.vision.events import (
+    AttentionChanged,
+    GestureEnded,
+    GestureStarted,
+    PersonAppeared,
+    PersonLeft,
+    SceneChanged,
+    VisionEvent,
+)
+from pipelines.vision.lag import CameraStarted, CameraStopped, VideoEvent, VisionCaughtUp, VisionFellBehind
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
@@ -18,6 +27,7 @@ from pipelines.voice.events import (
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
+    ReplyHeld,
     ReplyInterrupted,
     ReplyStarted,
     ReplyText,
@@ -28,7 +38,9 @@ from pipelines.voice.events import (
     UserTurn,
     VoiceEvent,
 )
-from server.dialects.realtime_shapes import Json, error_event, error_object, milliseconds, seen_object, server_event
+from server.dialects.realtime_shapes import Json, error_event, error_object, milliseconds, server_event
+from server.dialects.video_events import video_event
+from server.dialects.vision_events import vision_event
 
 
 @dataclass(slots=True)
@@ -53,7 +65,7 @@ class RealtimeEvents:
         self._partial = ""
         self._told = ""
 
-    def translate(self, event: VoiceEvent | SceneChanged) -> list[Json]:  # noqa: C901 - a flat table of cases
+    def translate(self, event: VoiceEvent | VisionEvent | VideoEvent) -> list[Json]:  # noqa: C901 - a flat table of cases
         """The wire events for one of ours, in order; empty when the wire has nothing for it."""
         match event:
             case SpeechStarted():
@@ -91,9 +103,14 @@ class RealtimeEvents:
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
-            case SceneChanged():
-                objects = [seen_object(detection) for detection in event.objects]
-                return [server_event("vision.changed", scene=event.scene, objects=objects)]
+            case SceneChanged() | PersonAppeared() | PersonLeft() | GestureStarted() | GestureEnded():
+                return [vision_event(event)]
+            case AttentionChanged():
+                return [vision_event(event)]
+            case ReplyHeld():
+                return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
+            case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
+                return [video_event(event)]
             case Problem():
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
@@ -147,7 +164,12 @@ class RealtimeEvents:
             "type": "message",
             "status": "completed",
             "role": "user",
-            "content": [{"type": "input_text", "text": event.text}],
+            "content": [
+                *([{"type": "input_text", "text": event.text}] if event.text else []),
+                *(
+                    {"type": "input_image"} for _ in range(event.images)
+                ),  # told back without its bytes: events are small
+            ],
         }
         previous = self._last_item
         return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]

@@ -6,16 +6,20 @@ An event that is not understood is answered by one ``error`` event and changes n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import listed
+from pipelines.ports import Image
+from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.settings import ConversationSettings
+from server.dialects.image_part import read_image
 from server.dialects.realtime_shapes import Json, error_event
+from server.dialects.vision_client import VisionPatch, merge_vision
 
 LARGEST_EVENT = 64 * 1024
 """Bytes; aiortc's data channels carry no larger message either."""
@@ -55,6 +59,7 @@ class _SessionPatch(_Lenient):
     instructions: str | None = Field(None, max_length=32_000)
     audio: _Audio | None = None
     max_output_tokens: int | Literal["inf"] | None = None
+    vision: VisionPatch | None = None
 
 
 class SessionUpdate(_Lenient):
@@ -64,16 +69,23 @@ class SessionUpdate(_Lenient):
     session: _SessionPatch
 
 
-class _Content(_Lenient):
+class _Text(_Lenient):
     type: Literal["input_text"]
     text: str = Field(min_length=1, max_length=32_000)
+
+
+class _Picture(_Lenient):
+    type: Literal["input_image"]
+    image_url: Annotated[Image, BeforeValidator(read_image)]
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
 
 class _Message(_Lenient):
     id: str | None = Field(None, max_length=64)
     type: Literal["message"]
     role: Literal["user"]
-    content: list[_Content] = Field(min_length=1)
+    content: list[Annotated[_Text | _Picture, Field(discriminator="type")]] = Field(min_length=1)
 
 
 class ItemCreate(_Lenient):
@@ -125,17 +137,34 @@ ClientEvent = Annotated[
 _events: TypeAdapter[Any] = TypeAdapter(ClientEvent)
 
 
+class Video(Protocol):
+    """How the session is seen."""
+
+    settings: VisionSettings
+
+    @property
+    def unavailable(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used."""
+        ...
+
+    def configure(self, settings: VisionSettings) -> None:
+        """Change it, at once."""
+        ...
+
+
 class RealtimeClient:
     """Carries out one client's events on its conversation; answers go to ``send``."""
 
     def __init__(
         self,
         conversation: Conversation,
+        video: Video,
         voices: tuple[str, ...],
         send: Callable[[Json], None],
         updated: Callable[[], Json],
     ) -> None:
         self._conversation = conversation
+        self._video = video
         self._voices = voices
         self._send = send
         self._updated = updated
@@ -166,7 +195,7 @@ class RealtimeClient:
             case SessionUpdate():
                 self._update(event)
             case ItemCreate():
-                conversation.add_text("\n".join(part.text for part in event.item.content), event.item.id)
+                self._add(event)
             case ResponseCreate():
                 conversation.replies.respond(instructions=event.response.instructions if event.response else None)
             case ResponseCancel():
@@ -182,6 +211,22 @@ class RealtimeClient:
             case InputClear():
                 conversation.clear()
 
+    def _add(self, event: ItemCreate) -> None:
+        """A picture for a model that takes none is told, and only the words are kept."""
+        parts = event.item.content
+        text = "\n".join(part.text for part in parts if isinstance(part, _Text))
+        images = tuple(part.image_url for part in parts if isinstance(part, _Picture))
+        if images and not self._conversation.sees:
+            message = (
+                f"{self._conversation.thinker} takes no pictures (chat_images: true says that a model server's does); "
+                f"{'the words are kept' if text else 'nothing was added'}"
+            )
+            param = "item.content"
+            self._send(error_event("images_not_taken", message, param=param, event_id=event.event_id))
+            images = ()
+        if text or images:
+            self._conversation.add_message(text, event.item.id, images)
+
     def _update(self, event: SessionUpdate) -> None:
         voice = event.session.audio.output.voice if event.session.audio and event.session.audio.output else None
         if voice is not None and voice not in self._voices:
@@ -190,7 +235,28 @@ class RealtimeClient:
             self._send(error_event("invalid_value", message, param=param, event_id=event.event_id))
             return
         self._conversation.configure(merge(self._conversation.settings, event.session))
+        if event.session.vision is not None:
+            self._update_vision(event.session.vision, event.event_id)
         self._send(self._updated())
+
+    def _update_vision(self, patch: VisionPatch, event_id: str | None) -> None:
+        """What cannot be had is told; the rest is done."""
+        if patch.codec is not None:
+            message = "the codec is agreed on when the session begins: give it with the offer"
+            param = "session.vision.codec"
+            self._send(error_event("invalid_value", message, param=param, event_id=event_id))
+        missing = [name for name in patch.detectors if name in self._video.unavailable]
+        if missing:
+            message = "; ".join(f"{name} cannot be used: {self._video.unavailable[name]}" for name in missing)
+            param = "session.vision.detectors"
+            self._send(error_event("detector_unavailable", message, param=param, event_id=event_id))
+        settings = merge_vision(self._video.settings, patch)
+        if settings.background.kind != "keep" and "segmentation" in self._video.unavailable:
+            message = f"a background needs segmentation: {self._video.unavailable['segmentation']}"
+            param = "session.vision.background.kind"
+            self._send(error_event("detector_unavailable", message, param=param, event_id=event_id))
+            settings = replace(settings, background=replace(settings.background, kind="keep"))
+        self._video.configure(settings)
 
 
 def merge(settings: ConversationSettings, patch: _SessionPatch) -> ConversationSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pipelines.errors import PipelineError
@@ -85,6 +86,10 @@ def seen_object(detection: Detection) -> Json:
     }
     if detection.label:
         shown["label"] = detection.label
+    if detection.gesture:
+        shown["gesture"] = detection.gesture
+    if detection.expression is not None:
+        shown["expression"] = {name: round(value, 2) for name, value in asdict(detection.expression).items()}
     return shown
 
 

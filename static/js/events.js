@@ -7,6 +7,9 @@
 /** Turns kept on the page; older ones are forgotten so that a day-long call stays light. */
 const MAX_ENTRIES = 400;
 const MAX_NOTICES = 3;
+const MAX_CHIPS = 4;
+/** How long something that happened in an instant is shown. */
+const CHIP_MS = 3500;
 /** Errors that only tell of a race the user cannot see. */
 const HARMLESS = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
 
@@ -26,6 +29,8 @@ export function initialState() {
     nextKey: 1,
     scene: "",
     objects: [],
+    chips: [], // {key, text, until}: what the camera has just shown; until null while it lasts, else ms
+    vision: null, // session.vision as the server tells it
     latency: null, // the last turn.latency
     latencies: {}, // voice-to-voice and parts, by response id
     engines: null, // rows, or null while not known
@@ -73,6 +78,8 @@ export function snapshotOf(state) {
     engines: state.engines,
     problem: state.problem?.kind ?? null,
     notices: state.notices.map((notice) => notice.text),
+    chips: state.chips.map((chip) => chip.text),
+    vision: state.vision,
   };
 }
 
@@ -151,8 +158,26 @@ const notify = (state, text, level = "info") => ({
   notices: [...state.notices.filter((notice) => notice.text !== text), { text, level }].slice(-MAX_NOTICES),
 });
 
+/** A chip stays until it is taken away, or `milliseconds` long. */
+function chip(state, event, key, text, milliseconds = null) {
+  const until = milliseconds === null ? null : (event.at ?? 0) + milliseconds;
+  return { ...state, chips: [...unchip(state, key).chips, { key, text, until }].slice(-MAX_CHIPS) };
+}
+
+const unchip = (state, key) => ({ ...state, chips: state.chips.filter((other) => other.key !== key) });
+
+/** Chips to be seen at a time. @param now the clock that stamped the events, in ms */
+export const visibleChips = (state, now) => state.chips.filter(({ until }) => until === null || until > now);
+
+const gestureKey = ({ hand, gesture }) => `gesture ${hand ?? ""} ${gesture}`;
+
+function settled(state, { session }) {
+  if (!session?.vision) return state;
+  return { ...state, vision: session.vision, chips: session.vision.enabled ? state.chips : [] };
+}
+
 const hangUp = (state) => ({
-  ...state, phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
+  ...state, chips: [], vision: null, phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
   muted: false, cameraOff: false, microphone: false, camera: false, typing: false,
   stats: { remoteEnergy: state.stats.remoteEnergy, framesPerSecond: null, roundTripMs: null },
   entries: state.entries
@@ -228,6 +253,25 @@ const handlers = {
   "output_audio_buffer.cleared": playoutEnds,
 
   // what visavis adds
+  "session.created": settled,
+  "session.updated": settled,
+  "vision.gesture.started": (state, event) =>
+    chip(state, event, gestureKey(event), `${event.hand ? `${event.hand} hand: ` : ""}${event.gesture ?? ""}`),
+  "vision.gesture.ended": (state, event) => unchip(state, gestureKey(event)),
+  "vision.person.appeared": (state, event) => chip(state, event, `person ${event.id}`, "somebody came", CHIP_MS),
+  "vision.person.left": (state, event) => chip(state, event, `person ${event.id}`, "somebody left", CHIP_MS),
+  "vision.attention.changed": (state, event) =>
+    event.attention === "away" ? chip(state, event, "attention", "looking away") : unchip(state, "attention"),
+  "vision.lag": (state, event) =>
+    event.state === "behind" ? chip(state, event, "lag", "drawing lags behind") : unchip(state, "lag"),
+  "vision.camera": (state, event) =>
+    event.state === "stopped" ? chip(state, event, "camera", "no picture arrives") : unchip(state, "camera"),
+  "visavis.reply_held": (state, event) => {
+    if (event.outcome === "waiting") return chip(state, event, "held", "waiting until you look");
+    return event.outcome === "dropped"
+      ? chip({ ...state, thinking: Boolean(state.response) }, event, "held", "not answered: you looked away", CHIP_MS)
+      : unchip(state, "held");
+  },
   "vision.changed": (state, event) => ({ ...state, scene: event.scene ?? "", objects: event.objects ?? [] }),
   "turn.latency": (state, event) => {
     const latency = { response_id: event.response_id, voice_to_voice_ms: event.voice_to_voice_ms,

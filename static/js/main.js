@@ -28,6 +28,7 @@ const view = new View({
   hush,
   say,
   useKey: enterKey,
+  see: (vision) => connection?.send({ type: "session.update", session: { type: "realtime", vision } }),
   dismiss: (text) => dispatch({ type: "client.dismissed", text }),
 });
 const meters = new Meters((name, level) => view.showLevel(name, level));

@@ -2,8 +2,9 @@
 
 import { captionAt, tail } from "./captions.js";
 import { EnginesView } from "./engines.js";
-import { isReplying, statusOf } from "./events.js";
+import { isReplying, statusOf, visibleChips } from "./events.js";
 import { TranscriptView, icon, make } from "./transcript.js";
+import { VisionView } from "./vision.js";
 
 const STATUS_TEXT = {
   idle: "Idle", connecting: "Connecting", lost: "Disconnected", listening: "Listening", hearing: "Hearing you",
@@ -15,13 +16,16 @@ const byId = (id) => document.getElementById(id);
 export class View {
   #transcript = new TranscriptView();
   #engines = new EnginesView();
+  #vision;
+  #chips = "";
   #notices = null;
   #problem = null;
   #actions;
 
-  /** @param actions toggle, mute, camera, hush, retry, typeInstead, useKey(key), say(text), dismiss(text) */
+  /** @param actions toggle, mute, camera, hush, retry, typeInstead, useKey(key), say(text), dismiss(text), see(vision) */
   constructor(actions) {
     this.#actions = actions;
+    this.#vision = new VisionView(actions.see);
     byId("host").textContent = location.host;
     for (const [id, action] of [["toggle", "toggle"], ["mute", "mute"], ["camera", "camera"], ["hush", "hush"],
       ["retry", "retry"], ["type-instead", "typeInstead"]]) {
@@ -45,11 +49,13 @@ export class View {
     this.#renderNotices(state.notices);
     this.#transcript.render(state);
     this.#engines.render(state);
+    this.#vision.render(state);
   }
 
-  /** The words under the picture move on by themselves. @param now the clock that stamped the events, in ms */
+  /** The words under the picture, and what has just happened in it, move on by themselves. @param now the clock that stamped the events, in ms */
   renderCaption(state, now) {
-    byId("caption").textContent = captionOf(state, now);
+    byId("caption").textContent = isDrawnUpon(state) ? "" : captionOf(state, now);
+    this.#renderChips(visibleChips(state, now));
   }
 
   /** @param name microphone | voice; @param level 0…1 */
@@ -116,6 +122,13 @@ export class View {
     this.#renderReadout(state);
   }
 
+  #renderChips(chips) {
+    const texts = chips.map((chip) => chip.text);
+    if (texts.join("|") === this.#chips) return;
+    this.#chips = texts.join("|");
+    byId("chips").replaceChildren(...texts.map((text) => make("li", "chip", text)));
+  }
+
   #renderReadout({ phase, latency, stats }) {
     const path = [];
     if (stats.framesPerSecond) path.push(`${Math.round(stats.framesPerSecond)} fps`);
@@ -172,6 +185,10 @@ export class View {
     }));
   }
 }
+
+/** The server writes the captions into the picture: they are not said twice. */
+const isDrawnUpon = ({ camera, cameraOff, vision }) =>
+  camera && !cameraOff && Boolean(vision?.enabled && vision.overlay?.captions);
 
 function captionOf(state, now) {
   if (state.phase !== "connected") return "";

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import aiohttp
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
@@ -28,10 +31,22 @@ async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 class Peer:
-    """``async with Peer(url) as peer``; ``kinds`` chooses the media of the offer."""
+    """``async with Peer(url) as peer``; ``kinds`` (audio, video, screen) chooses the media of the offer."""
 
-    def __init__(self, url: str, *, kinds: tuple[str, ...] = ("audio",), channel: str | None = "oai-events") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        kinds: tuple[str, ...] = ("audio",),
+        channel: str | None = "oai-events",
+        session: dict[str, Any] | None = None,
+        codecs: tuple[str, ...] = (),
+    ) -> None:
         self.url = url
+        self.session = session
+        """Sent with the offer."""
+        self.codecs = codecs
+        """The only video codecs that are offered, the preferred one first."""
         self.kinds = kinds
         self.channel_label = channel
         self.events: list[dict[str, Any]] = []
@@ -41,6 +56,7 @@ class Peer:
         """Video that came back, newest last."""
         self.answer: dict[str, Any] = {}
         self.camera: Channel[av.VideoFrame] = Channel(1)
+        self.screen: Channel[av.VideoFrame] = Channel(1)
         self.microphone = AudioOut(MonotonicClock())
         self.pc = RTCPeerConnection(ice.configuration(()))
         self.channel: Any = None
@@ -59,9 +75,9 @@ class Peer:
         if "audio" in self.kinds:
             self.pc.addTrack(self.microphone)
         if "video" in self.kinds:
-            camera = VideoOut(_as_it_is)
-            camera.connect(self.camera)
-            self.pc.addTrack(camera)
+            self._add_video(self.camera, "sendrecv")
+        if "screen" in self.kinds:
+            self._add_video(self.screen, "sendonly")
         if self.channel_label is not None:
             self.channel = self.pc.createDataChannel(self.channel_label)
             self.channel.on("message", self._take)
@@ -69,6 +85,8 @@ class Peer:
         self.pc.on("connectionstatechange", self._changed.set)
         await self.pc.setLocalDescription(await self.pc.createOffer())
         offer = {"sdp": self.pc.localDescription.sdp, "type": "offer", "something": "else"}
+        if self.session is not None:
+            offer["session"] = self.session
         async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
             self.answer = await response.json()
             assert response.status == 200, self.answer
@@ -115,6 +133,20 @@ class Peer:
         except TimeoutError:
             raise AssertionError(f"{what} did not come; events: {[e['type'] for e in self.events]}") from None
 
+    async def show(
+        self, frame: Callable[[int], av.VideoFrame], condition: Callable[[], Any], *, screen: bool = False
+    ) -> None:
+        """Send ``frame(n)`` with ``n`` = 0, 1, … at a camera's pace, until ``condition()`` is true."""
+        async with asyncio.timeout(20):
+            for n in count():
+                if condition():
+                    return
+                (self.screen if screen else self.camera).put(frame(n))
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1 / 30):
+                        await self._changed.wait()
+
     def heard_since(self, position: int) -> np.ndarray:
         return self.heard[position:].astype(float)
 
@@ -128,7 +160,7 @@ class Peer:
             self._spawn(audio.run())
             self._spawn(self._hear(audio))
         else:
-            video = VideoIn(receiver_of(self.pc, track))
+            video = VideoIn(receiver_of(self.pc, track), MonotonicClock())
             frames = video.subscribe()
             self._spawn(video.run())
             self._spawn(self._see(frames))
@@ -146,6 +178,16 @@ class Peer:
     async def _write(self, playout: Any, samples: np.ndarray, rate: int) -> None:
         await playout.write(samples, rate)
         playout.finish()
+
+    def _add_video(self, source: Channel[av.VideoFrame], direction: str) -> None:
+        track = VideoOut(_as_it_is)
+        track.connect(source)
+        transceiver = self.pc.addTransceiver(track, direction=direction)
+        if self.codecs:
+            known = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences(
+                [codec for name in self.codecs for codec in known if codec.mimeType.lower() == f"video/{name}"]
+            )
 
     def _spawn(self, work: Any) -> None:
         self._tasks.add(asyncio.create_task(work))

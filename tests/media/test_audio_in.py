@@ -252,6 +252,13 @@ async def test_packets_held_up_by_the_network_all_come_and_the_silence_made_up_i
     assert loud.sum() == pytest.approx(expected.sum(), rel=0.03)
 
 
+async def test_the_silence_is_given_back_at_the_rate_of_speech_recognition_too():
+    async with calling(16_000) as call:
+        await talk(call, range(100), at=lambda n: n * 0.02 if n < 50 else max(n * 0.02, 1.5))
+        await talk(call, range(100, 350), payloads=quiet())
+        assert call.seconds == pytest.approx(7.0, abs=0.01)
+
+
 async def test_speech_is_never_dropped_to_catch_up():
     async with calling() as call:
         await talk(call, range(300), at=lambda n: n * 0.02 if n < 50 else max(n * 0.02, 1.5))

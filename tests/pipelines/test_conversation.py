@@ -19,6 +19,7 @@ from pipelines.voice.events import (
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
+    ReplyHeld,
     ReplyInterrupted,
     ReplyStarted,
     ReplyText,
@@ -30,6 +31,7 @@ from pipelines.voice.events import (
 )
 from pipelines.voice.replies import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from pipelines.voice.sight import HOLD_SECONDS, Sight
 from pipelines.voice.turn import TurnSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeOut, FakeRecognizer, FakeVoice, LoudnessVad, crashed
@@ -40,7 +42,14 @@ RATE = 16_000
 class Scene:
     """A conversation with a microphone the test speaks into."""
 
-    def __init__(self, stt: FakeRecognizer, llm: FakeModel, tts: FakeVoice, settings: ConversationSettings) -> None:
+    def __init__(
+        self,
+        stt: FakeRecognizer,
+        llm: FakeModel,
+        tts: FakeVoice,
+        settings: ConversationSettings,
+        sight: Sight | None = None,
+    ) -> None:
         self.stt, self.llm, self.tts = stt, llm, tts
         self.out = FakeOut()
         self.clock = FakeClock()
@@ -48,9 +57,11 @@ class Scene:
         self.audio: Channel[AudioChunk] = Channel(1000)
         self._time = 0.0
         self.seen = "one person"
-        around = Surroundings(
-            VoiceEngines(LoudnessVad(), stt, llm, tts), self.out, self.events.append, self.clock, lambda: self.seen
-        )
+        self.lips: bool | None = None
+        self.attentive: bool | None = None
+        self.sight = Sight(lambda: self.lips, lambda: self.attentive)
+        engines = VoiceEngines(LoudnessVad(), stt, llm, tts)
+        around = Surroundings(engines, self.out, self.events.append, self.clock, lambda: self.seen, sight or self.sight)
         self.conversation = Conversation(around, settings)
 
     async def say(self, seconds: float, loud: bool = True) -> None:
@@ -85,7 +96,9 @@ async def settle(rounds: int = 60) -> None:
 @asynccontextmanager
 async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: object) -> AsyncIterator[Scene]:
     settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
-    stage = Scene(FakeRecognizer(*texts), FakeModel(*answers), parts.pop("tts", FakeVoice()), settings)
+    stage = Scene(
+        FakeRecognizer(*texts), FakeModel(*answers), parts.pop("tts", FakeVoice()), settings, parts.pop("sight", None)
+    )
     task = asyncio.create_task(stage.conversation.run(stage.audio))
     await settle()
     try:
@@ -294,7 +307,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
 
 async def test_typed_messages_are_answered():
     async with scene(answers=("Hi.",)) as s:
-        s.conversation.add_text("hello there")
+        s.conversation.add_message("hello there")
         s.conversation.replies.respond()
         await settle()
         assert s.last(UserTurn).spoken is False
@@ -303,7 +316,7 @@ async def test_typed_messages_are_answered():
 
 async def test_client_cancels():
     async with scene(answers=("Once upon a time there was a king.",)) as s:
-        s.conversation.add_text("a story please")
+        s.conversation.add_message("a story please")
         s.conversation.replies.respond()
         await settle()
         s.out.playouts[0].play(0.5)
@@ -320,3 +333,91 @@ async def test_without_context_only_the_last_message_is_shown():
             s.out.playouts[-1].play(9)
             await settle()
         assert [m.content for m in s.llm.requests[1].messages] == ["Be kind.", "two"]
+
+
+# ---------------------------------------------------------------------------------------------------- looks
+
+
+async def test_a_voice_without_lips_does_not_interrupt_and_is_answered_afterwards():
+    async with scene(
+        "tell me a story", "the news at nine", answers=("Once upon a time there was a king.", "Yes.")
+    ) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[0].play(0.1)
+        s.lips = False
+        await s.say(1.2)
+        await s.hush(1.0)
+        assert s.kinds().count(ReplyInterrupted) == 0
+        assert s.last(UserTurn).text == "the news at nine"
+        assert s.out.ducks[-1] == 0.0
+        s.out.playouts[0].play(60)
+        await settle()
+        assert s.kinds().count(ReplyStarted) == 2
+        assert ("assistant", "Once upon a time there was a king.") in s.remembered
+
+
+async def test_moving_lips_interrupt_as_ever():
+    async with scene("tell me a story", "stop that please", answers=("Once upon a time there was a king.",)) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[0].play(0.1)
+        s.lips = False
+        await s.say(0.3)
+        s.lips = True
+        await s.say(0.6)
+        assert s.kinds().count(ReplyInterrupted) == 1
+
+
+async def test_a_face_that_is_turned_away_holds_the_reply_back_until_it_turns_back():
+    async with scene("is that so", answers=("It is.",)) as s:
+        s.attentive = False
+        await s.say(1.0)
+        await s.hush(3.0)
+        assert s.kinds()[-1] is ReplyHeld
+        assert s.out.playouts == []
+        s.attentive = True
+        await s.hush(0.2)
+        held = [event.outcome for event in s.events if isinstance(event, ReplyHeld)]
+        assert held == ["waiting", "given"]
+        assert len(s.out.playouts) == 1
+        assert len(s.llm.requests) == 1, "what was prepared is what is given"
+
+
+async def test_a_face_that_stays_away_gets_no_answer_and_the_words_are_remembered():
+    async with scene("pass me the salt", "what did i say", answers=("Never heard.", "You asked for salt.")) as s:
+        s.attentive = False
+        await s.say(1.0)
+        await s.hush(HOLD_SECONDS + 1.0)
+        assert s.last(ReplyHeld).outcome == "dropped"
+        assert s.remembered == [("user", "pass me the salt")]
+        assert s.out.playouts == []
+        s.attentive = True
+        await s.hush(1.0)
+        assert s.out.playouts == [], "it is not answered when it is too late"
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert len(s.out.playouts) == 1
+
+
+async def test_going_on_while_the_reply_is_held_back_is_one_question():
+    async with scene("what is", "the capital of france", answers=("What?", "Paris.")) as s:
+        s.attentive = False
+        await s.say(0.5)
+        await s.hush(2.0)
+        await s.say(0.5)
+        s.attentive = True
+        await s.say(0.5)
+        await s.hush(1.0)
+        assert len(s.out.playouts) == 1
+        assert s.llm.requests[-1].messages[-1].content == "what is\nthe capital of france"
+
+
+async def test_a_camera_that_is_switched_off_does_not_hold_a_reply_for_ever():
+    async with scene("hello there", answers=("Hello.",)) as s:
+        s.attentive = False
+        await s.say(1.0)
+        await s.hush(1.0)
+        s.attentive = None
+        await s.hush(0.2)
+        assert len(s.out.playouts) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection
+from pipelines.ports import Detection, Expression
 from pipelines.vision.scene import SceneTracker, describe
 
 
@@ -18,9 +18,19 @@ def face(x: float = 0.4, *, size: float = 0.2, turn: float = 0.0, number: int = 
     return Detection("face", number, box, 0.9, "", np.array([(a, 0.35) for a in across], np.float32))
 
 
-def hand(x: float, y: float, label: str = "right", number: int = 0) -> Detection:
+def mesh(x: float = 0.4, *, smile: float = 0.0, yaw: float = 0.0, pitch: float = 0.0) -> Detection:
+    """A face whose expression is known."""
+    looks = Expression(0.0, smile, 0.0, yaw, pitch)
+    return Detection("face", 0, (x, 0.3, 0.2, 0.2), 0.9, "", np.full((478, 2), 0.5, np.float32), expression=looks)
+
+
+def hand(x: float, y: float, label: str = "right", number: int = 0, gesture: str = "") -> Detection:
     """Its centre is at ``x``, ``y``."""
-    return Detection("hand", number, (x - 0.05, y - 0.05, 0.1, 0.1), 0.9, label)
+    return Detection("hand", number, (x - 0.05, y - 0.05, 0.1, 0.1), 0.9, label, gesture=gesture)
+
+
+def thing(name: str) -> Detection:
+    return Detection("object", 0, (0.1, 0.1, 0.1, 0.1), 0.8, name)
 
 
 def pose(shoulder_y: float = 0.6) -> Detection:
@@ -42,7 +52,7 @@ SIDE = 0.9
         ([face()], "one person, facing the camera"),
         ([pose()], "one person"),
         ([face(), pose()], "one person, facing the camera"),
-        ([face(turn=SIDE)], "one person"),
+        ([face(turn=SIDE)], "one person, looking away"),
         ([face(size=0.04)], "one person"),
         ([face(0.2, size=0.6)], "one person, facing the camera, close to the camera"),
         ([face(0.1), face(0.6, number=1)], "two people"),
@@ -55,10 +65,27 @@ SIDE = 0.9
         ([pose(0.6), hand(0.2, 0.8), hand(0.8, 0.8, "left", 1)], "one person, both hands visible"),
         ([pose(0.6), hand(0.2, 0.4, label="")], "one person, one hand raised"),
         # without one, the chin of the face
-        ([face(turn=SIDE), hand(0.2, 0.5)], "one person, right hand raised"),
-        ([face(turn=SIDE), hand(0.2, 0.6)], "one person, one hand visible"),
+        ([face(turn=SIDE), hand(0.2, 0.5)], "one person, right hand raised, looking away"),
+        ([face(turn=SIDE), hand(0.2, 0.6)], "one person, one hand visible, looking away"),
         ([face(0.1), face(0.6, number=1), hand(0.7, 0.4)], "two people, one hand raised"),
         ([face(0.1), face(0.6, number=1), hand(0.7, 0.9)], "two people"),
+        # what a face and a hand express
+        ([mesh()], "one person, facing the camera"),
+        ([mesh(yaw=30)], "one person, looking away"),
+        ([mesh(pitch=-40)], "one person, looking away"),
+        ([mesh(smile=0.8)], "one person, facing the camera, smiling"),
+        ([pose(), hand(0.2, 0.4, gesture="thumbs up")], "one person, right hand raised, thumbs up"),
+        (
+            [mesh(smile=0.8), hand(0.2, 0.4, gesture="victory sign"), thing("cup")],
+            "one person, right hand raised, facing the camera, smiling, victory sign, a cup",
+        ),
+        ([mesh(0.1, smile=0.8), face(0.6, number=1)], "two people"),
+        # things
+        ([thing("cup"), thing("apple")], "nobody in view, an apple, a cup"),
+        ([face(0.1), face(0.6, number=1), thing("cup"), thing("cup")], "two people, a cup"),
+        ([thing(name) for name in "fedcba"], "nobody in view, an a, a b, a c, a d"),
+        # an outline alone is nobody
+        ([Detection("person", 0, (0.2, 0.2, 0.5, 0.8), 0.9)], "nobody in view"),
     ],
 )
 def test_the_scene_is_said_in_words(detections: list[Detection], words: str) -> None:
@@ -67,9 +94,11 @@ def test_the_scene_is_said_in_words(detections: list[Detection], words: str) -> 
 
 def test_what_was_said_holds_until_it_is_clearly_untrue() -> None:
     half_turned = [face(turn=0.25)]
-    assert describe(half_turned) == "one person"
+    assert describe(half_turned) == "one person, looking away"
     assert describe(half_turned, "one person, facing the camera") == "one person, facing the camera"
-    assert describe([face(turn=0.4)], "one person, facing the camera") == "one person"
+    assert describe([face(turn=0.4)], "one person, facing the camera") == "one person, looking away"
+    assert describe([mesh(smile=0.4)]) == "one person, facing the camera"
+    assert describe([mesh(smile=0.4)], "one person, smiling").endswith(", smiling")
 
 
 class Camera:
@@ -120,8 +149,8 @@ def test_a_single_odd_picture_is_not_told_however_slow_the_pictures_come() -> No
 def test_other_objects_are_told_though_the_words_are_the_same() -> None:
     camera = Camera()
     assert camera.show(pose(), pictures=6) == ["one person"]
-    assert camera.show(pose(), face(turn=SIDE), pictures=6) == ["one person"]
-    assert camera.show(pose(), face(turn=SIDE), pictures=6) == []
+    assert camera.show(pose(), face(size=0.04), pictures=6) == ["one person"]
+    assert camera.show(pose(), face(size=0.04), pictures=6) == []
 
 
 def test_a_camera_that_starts_anew_goes_on_being_watched() -> None:

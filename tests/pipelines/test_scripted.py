@@ -121,6 +121,37 @@ def test_what_the_camera_shows(said: str, scene: str, expected: str) -> None:
     assert answer(said, scene=scene) == expected
 
 
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "one person, right hand raised, facing the camera, close to the camera, smiling, thumbs up, a cup, an apple",
+        "one person, both hands visible, looking away",
+        "one person, one hand raised, love sign",
+        "three people, two hands raised, an apple",
+        "many people",
+        "two hands visible, a cup",
+        "nobody in view",
+    ],
+)
+@pytest.mark.parametrize("said", ["what do you see", "what can you see now", "describe what you see"])
+def test_everything_the_scene_says_is_told(said: str, scene: str) -> None:
+    assert answer(said, scene=scene) == f"I see {scene}."
+
+
+@pytest.mark.parametrize(
+    ("said", "scene", "expected"),
+    [
+        ("how many people are there", "many people, one hand raised", "I see many people."),
+        ("how many people are there", "one person, looking away, a cup", "I see one person."),
+        ("is my left hand raised", "one person, left hand raised, open palm", "Yes, I see the left hand raised."),
+        ("is my hand up", "one person, one hand visible, facing the camera", "No, I see no raised hand."),
+        ("can you see me", "nobody in view, a cup", "No, I see nobody in view, a cup."),
+    ],
+)
+def test_questions_about_the_new_words_of_the_scene(said: str, scene: str, expected: str) -> None:
+    assert answer(said, scene=scene) == expected
+
+
 @pytest.mark.parametrize("said", ["what do you see", "is my hand raised", "how many people are here"])
 def test_without_a_camera_it_sees_nothing(said: str) -> None:
     assert "no camera" in answer(said)

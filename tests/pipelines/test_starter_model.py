@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,12 +14,12 @@ from pipelines.engines.chat_template import ChatTemplate, load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.ports import ChatRequest, Message
 from pipelines.starter import tokens
-from pipelines.starter.evaluate import _passes, evaluate, failures, table
+from pipelines.starter.evaluate import evaluate, failures, passes, table
 from pipelines.starter.grammar import Dialogue, dialogue
-from pipelines.starter.heldout import Probe
+from pipelines.starter.probe import Probe
 from pipelines.starter.train import Trainer, Training, resume
 
-_TINY = Training(steps=14, layers=1, width=32, inner=64, heads=2, batch=2, warmup=2, rate=1e-2)
+_TINY = Training(steps=14, layers=1, width=32, inner=64, heads=2, batch=300, warmup=2, rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_training_text_is_what_the_engine_sends(folder: Path) -> None:
     for _ in range(60):
         talk = dialogue(rng)
         ids, learned = tokens.encode(tokenizer, talk)
-        request = ChatRequest(talk.request.messages[:-1], talk.request.scene, 1, talk.request.tools)
+        request = replace(talk.request, messages=talk.request.messages[:-1], max_tokens=1)
         prompt = template.encode(request, 4_000).ids
         assert ids[: len(prompt)] == prompt
         answer = template.decode(ids[len(prompt) :]).strip()
@@ -87,10 +88,10 @@ def test_an_examination_tells_what_was_wrong(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("answer", "passes"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
+    ("answer", "good"), [("Hi there.", True), ("Goodbye.", False), ("", False), ("Hi. " + "Well. " * 30, False)]
 )
-def test_right_is_told_from_wrong(answer: str, passes: bool) -> None:
-    assert _passes(answer, "hello|hi") is passes
+def test_right_is_told_from_wrong(answer: str, good: bool) -> None:
+    assert passes(answer, "hello|hi") is good
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:

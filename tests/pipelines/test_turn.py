@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.voice.completeness import is_backchannel
+from pipelines.voice.completeness import Evidence, is_backchannel
 from pipelines.voice.turn import (
     DuckReply,
     RestoreReply,
@@ -200,3 +200,77 @@ def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
 )
 def test_backchannels(text, expected):
     assert is_backchannel(text) is expected
+
+
+# ---------------------------------------------------------------------------------------------------- lips
+
+
+def lips(stage: Stage, moving: bool | None) -> Stage:
+    stage.machine.lips = moving
+    return stage
+
+
+def test_a_voice_without_lips_does_not_interrupt_and_is_a_turn_all_the_same():
+    stage = lips(Stage().replying(), False).hush(1).say(1.0).heard("the radio says").say(1.0)
+    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply]
+    stage.hush(2)
+    assert stage.kinds[3:] == [TurnConfirmed, TurnEnded]
+    assert TurnConfirmed(False) in stage.log
+
+
+def test_lips_that_move_in_the_middle_of_a_voice_make_it_the_users():
+    stage = lips(Stage().replying(), False).hush(1).say(0.4).heard("wait a minute")
+    assert TurnConfirmed(True) not in stage.log
+    lips(stage, True).say(0.1)
+    lips(stage, False).say(0.1).heard("wait a minute please")
+    assert TurnConfirmed(True) in stage.log
+
+
+def test_a_short_word_may_be_proved_by_lips_seen_a_little_later():
+    stage = lips(Stage().replying(), False).hush(1).say(0.3).hush(0.1)
+    stage.machine.judge(Evidence(text="stop"))
+    stage.hush(0.1)
+    assert not any(isinstance(decision, TurnConfirmed) for decision in stage.log)
+    lips(stage, True).hush(0.1)
+    assert TurnConfirmed(True) in stage.log
+
+
+@pytest.mark.parametrize("seen", [None, True])
+def test_lips_that_move_or_are_not_known_change_nothing(seen: bool | None):
+    with_lips = lips(Stage().replying(), seen).hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
+    without = Stage().replying().hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
+    assert with_lips.log == without.log
+
+
+def test_without_a_reply_lips_do_not_matter():
+    assert lips(Stage(), False).hush(1).say(1.5).hush(1).kinds == [TurnBegan, TurnConfirmed, TurnEnded]
+
+
+def test_lips_that_get_out_of_sight_no_longer_matter():
+    stage = lips(Stage().replying(), False).hush(1).say(1.0)
+    assert TurnConfirmed(True) not in stage.log
+    lips(stage, None).say(0.1)
+    assert TurnConfirmed(True) in stage.log
+
+
+def test_a_recogniser_without_partials_gets_such_a_voice_too():
+    stage = lips(Stage().replying(), False)
+    stage.machine.expect_words = False
+    stage.hush(1).say(1.0).hush(1)
+    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply, TurnConfirmed, TurnEnded]
+    assert TurnConfirmed(False) in stage.log
+
+
+def test_a_radio_that_never_pauses_is_cut_into_turns():
+    stage = lips(Stage(longest_turn_seconds=5.0).replying(), False).hush(1).say(6.0)
+    assert stage.kinds == [
+        TurnBegan,
+        DuckReply,
+        RestoreReply,
+        TurnConfirmed,
+        TurnEnded,
+        TurnBegan,
+        DuckReply,
+        RestoreReply,
+    ]
+    assert TurnConfirmed(True) not in stage.log

@@ -4,68 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.errors import EngineBusyError, VisionError
+from pipelines.errors import VisionError
 from pipelines.ports import Detection
 from pipelines.vision.detect import VisionStage
+from pipelines.vision.pace import Pace
+from pipelines.vision.pool import TrackerPool
+from pipelines.vision.settings import Background, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
-
-FOUND = (Detection("face", 0, (0.2, 0.2, 0.2, 0.2), 0.9),)
-
-
-class FakeVision:
-    """Finds a face in every picture; ``look`` may take time or raise."""
-
-    name = "fake-vision"
-    kinds = ("face",)
-
-    def __init__(self, look: Callable[[], None] = lambda: None) -> None:
-        self.look = look
-        self.broken: VisionError | None = None
-        """Raised by :meth:`open`."""
-        self.opened = 0
-        self.closed = 0
-        self.was_closed = threading.Event()
-        self.looking = threading.Lock()
-        self.threads: set[str] = set()
-
-    def open(self) -> FakeVision:
-        self.threads.add(threading.current_thread().name)
-        if self.broken:
-            raise self.broken
-        self.opened += 1
-        return self
-
-    def detect(self, picture: Picture) -> tuple[Detection, ...]:
-        self.threads.add(threading.current_thread().name)
-        with self.looking:
-            self.look()
-        return FOUND
-
-    def close(self) -> None:
-        assert not self.looking.locked(), "closed while it was looking"
-        self.threads.add(threading.current_thread().name)
-        self.closed += 1
-        self.was_closed.set()
+from tests.fakes.vision import FOUND, FakeVision
 
 
 class Room:
     """A stage that runs: the test turns the clock and gets the results."""
 
-    def __init__(self, vision: FakeVision, worker: Worker, **options: float) -> None:
+    def __init__(
+        self, vision: FakeVision, worker: Worker, *, max_fps: float = 15.0, duty: float = 0.5, patience: int = 5
+    ) -> None:
         self.clock = FakeClock()
         self.vision = vision
         self.results: asyncio.Queue[Picture] = asyncio.Queue()
         self.errors: list[VisionError] = []
         self.asked = 0
-        stage = VisionStage(vision, worker, self.clock, **options)  # type: ignore[arg-type]
-        self.task = asyncio.create_task(stage.run(self._picture, self._result, self.errors.append))
+        self.settings = VisionSettings(max_fps=max_fps)
+        trackers = TrackerPool(vision, spare=0)
+        self.stage = VisionStage(trackers, worker, self.clock, self.settings, pace=Pace(duty), patience=patience)
+        self.task = asyncio.create_task(self.stage.run(self._picture, self._result, self.errors.append))
 
     async def _picture(self) -> Picture:
         self.asked += 1
@@ -192,10 +163,51 @@ async def test_it_gives_up_after_repeated_failures_and_never_spins(worker: Worke
         assert await room.clock.sleeper() == pytest.approx(0.1)
         room.clock.advance(0.1)
         await asyncio.sleep(0)
-    await room.task
+    await worker.run(vision.was_closed.wait)
     assert room.asked == 3
     assert len(room.errors) == 1
+    assert not room.stage.looking
+    await room.stop()
     assert vision.closed == 1
+
+
+async def test_other_detectors_are_a_new_chance(worker: Worker) -> None:
+    vision = FakeVision()
+    vision.broken = VisionError("vision_unusable", "no model")
+    room = Room(vision, worker, patience=1)
+    room.clock.advance(await room.clock.sleeper())
+    vision.broken = None
+    room.stage.apply(replace(room.settings, detectors=("faces",)))
+    await room.results.get()
+    assert vision.selected[-1] == ("faces",)
+    assert room.stage.looking
+    await room.stop()
+
+
+async def test_detectors_change_while_it_runs(worker: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, worker)
+    await room.results.get()
+    room.stage.apply(replace(room.settings, detectors=("hands",)))
+    room.clock.advance(await room.clock.sleeper())
+    await room.results.get()
+    assert vision.selected[-1] == ("hands",)
+    assert vision.opened == 1
+    await room.stop()
+
+
+async def test_switched_off_it_looks_at_nothing_and_gives_the_tracker_back(worker: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, worker)
+    await room.results.get()
+    room.stage.apply(replace(room.settings, enabled=False))
+    room.clock.advance(await room.clock.sleeper())
+    await worker.run(vision.was_closed.wait)
+    assert (vision.closed, room.asked, room.stage.looking) == (1, 1, False)
+    room.stage.apply(room.settings)
+    await room.results.get()
+    assert vision.opened == 2
+    await room.stop()
 
 
 async def test_detectors_that_cannot_be_opened_are_told_and_given_up(worker: Worker) -> None:
@@ -205,25 +217,27 @@ async def test_detectors_that_cannot_be_opened_are_told_and_given_up(worker: Wor
     for _ in range(2):
         room.clock.advance(await room.clock.sleeper())
         await asyncio.sleep(0)
-    await room.task
     assert [error.message for error in room.errors] == ["libEGL.so.1 is missing"]
     assert (room.asked, vision.opened, vision.closed) == (0, 0, 0)
+    assert room.clock.waits == []
+    await room.stop()
 
 
 async def test_a_busy_worker_costs_a_picture_and_no_error() -> None:
     busy = Worker("busy", inbox=1)
     hold = threading.Event()
     try:
-        blocked = [asyncio.create_task(busy.run(hold.wait))]
+        began = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def occupy() -> None:
+            loop.call_soon_threadsafe(began.set)
+            hold.wait()
+
+        blocked = [asyncio.create_task(busy.run(occupy))]
+        await began.wait()
+        blocked.append(asyncio.create_task(busy.run(hold.wait)))  # fills the inbox
         await asyncio.sleep(0)
-        while True:  # until one runs and one waits
-            try:
-                async with asyncio.timeout(0):
-                    await busy.run(hold.wait)
-            except TimeoutError:
-                continue
-            except EngineBusyError:
-                break
         room = Room(FakeVision(), busy)
         pause = await room.clock.sleeper()
         assert room.errors == []
@@ -257,7 +271,30 @@ async def test_the_end_of_the_camera_ends_it(worker: Worker) -> None:
         raise CameraEndedError
 
     vision = FakeVision()
-    stage = VisionStage(vision, worker, FakeClock())
+    stage = VisionStage(TrackerPool(vision, spare=0), worker, FakeClock(), VisionSettings())
     with pytest.raises(CameraEndedError):
         await stage.run(ended, lambda *_: None, lambda _: None)
     assert vision.closed == 1
+
+
+async def test_pictures_to_look_for_and_backgrounds_take_effect_while_it_runs(worker: Worker) -> None:
+    vision = FakeVision()
+    sought: list[tuple[TemplateImage, ...]] = []
+    vision.look_for = sought.append  # type: ignore[attr-defined]
+    room = Room(vision, worker)
+    await room.results.get()
+    logo = TemplateImage("logo", b"")
+    settings = replace(room.settings, detectors=(), templates=(logo,), background=Background("blur"))
+    room.stage.apply(settings)
+    for _ in range(2):  # one that was under way may come first
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ("segmentation",)
+    assert sought == [(logo,)]
+    room.stage.apply(replace(settings, background=Background()))
+    for _ in range(2):
+        room.clock.advance(await room.clock.sleeper())
+        await room.results.get()
+    assert vision.selected[-1] == ()  # what is sought is enough to look for
+    assert sought == [(logo,)]
+    await room.stop()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.engines.mediapipe_tasks import MediaPipeVision
 from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError
 from pipelines.models.catalogue import Catalogue, Model
 from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.store import ModelFiles, ModelStore
-from pipelines.routing.definition import load
+from pipelines.ports import ChatRequest, Message
+from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from pipelines.routing.fallback_voice import FallbackVoice
@@ -21,7 +23,9 @@ from server.composition.listen import listen
 from server.composition.parts import Choices, Parts
 from server.composition.speak import speak
 from server.composition.think import think
+from server.composition.watch import watch
 from server.settings import load_settings
+from tests.assets import asset
 from tests.conftest import fake_engines
 from tests.fakes import piper_voice, tiny_llama, tiny_whisper
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
@@ -161,7 +165,7 @@ async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_succe
     ("stage", "setting", "legal"),
     [
         (listen, "stt_model", f"auto, pocketsphinx, starter-whisper, {WHISPER}, a folder"),
-        (think, "chat_model", f"auto, scripted, openai, {CHAT}, a folder"),
+        (think, "chat_model", f"auto, starter, scripted, openai, {CHAT}, a folder"),
         (speak, "tts_model", f"auto, espeak-ng, {VOICE}, a folder"),
     ],
     ids=["listen", "think", "speak"],
@@ -175,26 +179,46 @@ async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, l
 # ------------------------------------------------------------------------------------------------ thinking
 
 
-async def test_a_model_in_the_users_folder_thinks_before_the_script(tmp_path, models):
+async def test_a_model_in_the_users_folder_thinks_before_the_starter(tmp_path, models):
     made = parts(tmp_path, models)
     engine = await think(made)
     try:
         assert isinstance(engine, FallbackModel)
         assert engine.name == CHAT
-        assert "scripted stands by" in row(made, "think").reason
-        assert [status.state for status in made.residency.status()] == ["ready"]
+        assert "starter stands by" in row(made, "think").reason
+        assert [status.state for status in made.residency.status()] == ["ready", "unloaded"]  # the starter waits
     finally:
         await engine.close()
 
 
-async def test_without_any_model_the_script_answers_and_every_reason_is_told(tmp_path):
+async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tmp_path):
     made = parts(tmp_path)
     engine = await think(made)
-    await engine.close()
+    try:
+        asked = ChatRequest((Message("user", "what is two plus three"),))
+        assert "".join([piece async for piece in engine.stream(asked)]).strip() == "Two plus three is five."
+    finally:
+        await engine.close()
     reason = row(made, "think").reason
-    assert engine.name == "scripted"
+    assert engine.name == "starter"
+    assert row(made, "think").ok
     assert "no openai at http://127.0.0.1:9/v1" in reason
     assert f"visavis models pull {CHAT}" in reason
+
+
+async def test_without_a_usable_starter_fixed_answers_stand_in_and_that_is_told(tmp_path, monkeypatch):
+    made = parts(tmp_path)
+    monkeypatch.setattr("pipelines.starter.model_files.FOLDER", tmp_path)
+    engine = await think(made)
+    assert engine.name == "scripted"
+    assert not row(made, "think").ok
+    assert "the starter model cannot be used" in row(made, "think").reason
+
+
+async def test_fixed_answers_are_given_when_asked_for(tmp_path):
+    made = parts(tmp_path, chat_model="scripted")
+    assert (await think(made)).name == "scripted"
+    assert row(made, "think").ok
 
 
 # ------------------------------------------------------------------------------------------------ speaking
@@ -216,6 +240,75 @@ async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_pat
 async def test_a_voice_that_is_not_here_names_those_that_are(tmp_path):
     with pytest.raises(DefinitionError, match="voice: 'nobody' is not one of en-us, "):
         await asyncio.to_thread(speak, parts(tmp_path, voice="nobody"))
+
+
+# ------------------------------------------------------------------------------------------------ watching
+
+
+@pytest.fixture
+def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """Only the models of the test material are there, and nothing can be fetched."""
+    if reason := MediaPipeVision.probe():
+        pytest.skip(reason)
+    folder = asset("mediapipe")
+    made = Parts(
+        load_settings({"cache": tmp_path, **CLOSED}), load(SHIPPED / "voice-assistant.yaml"), lambda line: None
+    )
+    made.store = ModelStore(tmp_path, folder)
+
+    def ensure(model_id: str, say: object = None) -> ModelFiles:
+        raise ModelError("model_unavailable", f"{model_id} could not be had: the network is closed")
+
+    monkeypatch.setattr(made.store, "ensure", ensure)
+    return made
+
+
+async def test_detectors_come_up_as_far_as_models_can_be_had_and_the_others_say_why(watching):
+    vision = await watch(watching)
+    assert vision is not None
+    assert vision.detectors == ("face_landmarks", "hands", "gestures", "segmentation")
+    assert vision.unavailable == {
+        "faces": "mediapipe-face-detector could not be had: the network is closed",
+        "pose": "its model is not here: visavis models pull mediapipe-pose-landmarker",
+        "objects": "its model is not here: visavis models pull mediapipe-efficientdet-lite0",
+        "holistic": "its model is not here: visavis models pull mediapipe-holistic-landmarker",
+    }
+    chosen = row(watching, "watch")
+    assert (chosen.engine, chosen.ok) == ("mediapipe", False)
+    assert chosen.reason.startswith("finds face landmarks, hands, gestures, segmentation; no faces: mediapipe-face-")
+
+
+async def test_models_that_come_later_are_put_to_work(watching):
+    vision = await watch(watching)
+    faces = asset("mediapipe/blaze_face_short_range.tflite")
+
+    async def fetch(model_id: str) -> ModelFiles:
+        if model_id == "mediapipe-pose-landmarker":
+            raise ModelError("model_unavailable", "the network is closed again")
+        return ModelFiles(model_id, faces, {faces.name: faces}, "here", "0" * 12)
+
+    watching.fetch = fetch
+    (better,) = watching.later
+    with pytest.raises(ModelError):
+        await better()
+    assert "faces" in vision.detectors
+    assert "pose" in vision.unavailable
+    assert row(watching, "watch").reason.startswith("finds faces, face landmarks, ")
+
+
+async def test_without_any_model_nothing_is_seen_and_it_is_told(tmp_path, watching):
+    watching.store.folder = None
+    assert await watch(watching) is None
+    chosen = row(watching, "watch")
+    assert (chosen.engine, chosen.ok) == ("none", False)
+    assert "no faces: mediapipe-face-detector could not be had" in chosen.reason
+
+
+async def test_a_gpu_that_is_not_there_is_told_and_the_processor_looks(watching):
+    watching.settings = watching.settings.model_copy(update={"vision_device": "gpu"})
+    await watch(watching)
+    chosen = row(watching, "watch")
+    assert (chosen.device == "gpu") != ("; not on the GPU: " in chosen.reason)
 
 
 # ------------------------------------------------------------------------------------------------ later

@@ -182,7 +182,7 @@ def test_the_better_engines_are_named_with_their_device():
     assert find(facts, "engines", "speak").detail == "p on cuda: onnxruntime finds GeForce"
     assert find(replace(facts, served="llama at http://x"), "engines", "think").detail == "llama at http://x"
     embedded = load_settings({"profile": "embedded"})
-    assert "scripted" in find(facts, "engines", "think", embedded).detail
+    assert "starter" in find(facts, "engines", "think", embedded).detail
 
 
 def test_the_report_for_people_tells_each_command_once():

@@ -196,6 +196,8 @@ async def test_milliseconds_are_milliseconds(metrics):
 
 
 class Counting:
+    is_behind = True
+
     def __init__(self, *numbers: int) -> None:
         self._counts = SessionCounts(*numbers)
 
@@ -204,7 +206,7 @@ class Counting:
 
 
 async def test_what_sessions_counted_is_summed_and_stays(metrics):
-    first, second = Counting(1, RATE, 3, 4, 5), Counting(10, RATE // 2, 30, 40, 50)
+    first, second = Counting(1, RATE, 3, 4, 5, 6, 70, 8, 900, 1), Counting(10, RATE // 2, 30, 40, 50, 60, 30, 80, 100)
     metrics.join(first)
     metrics.join(second)
     for sessions in (2, 1, 1):
@@ -215,6 +217,12 @@ async def test_what_sessions_counted_is_summed_and_stays(metrics):
         assert get("visavis_packets_lost_total") == 33
         assert get("visavis_video_frames_total", direction="in") == 44
         assert get("visavis_video_frames_total", direction="out") == 55
+        assert get("visavis_vision_look_seconds_count") == 66
+        assert get("visavis_vision_look_seconds_sum") == pytest.approx(0.1)
+        assert get("visavis_vision_lag_seconds_count") == 88
+        assert get("visavis_vision_lag_seconds_sum") == pytest.approx(1.0)
+        assert get("visavis_vision_behind") == sessions
+        assert get("visavis_video_timestamps_repaired_total") == 1
         metrics.leave(first)
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.errors import ThinkError
-from pipelines.ports import Detection
-from pipelines.vision.events import SceneChanged
+from pipelines.ports import Detection, Expression
+from pipelines.vision.events import (
+    AttentionChanged,
+    GestureEnded,
+    GestureStarted,
+    PersonAppeared,
+    PersonLeft,
+    SceneChanged,
+)
 from pipelines.voice.events import (
     PartialTranscript,
     ReplyAudioStarted,
@@ -170,5 +177,32 @@ def test_vision_and_latency_are_events_of_ours():
     assert scene["objects"] == [
         {"kind": "hand", "id": 0, "box": [0.1, 0.2, 0.3, 0.4], "score": 0.912, "label": "right"}
     ]
+    assert scene["time_ms"] == 1000
     assert latency["voice_to_voice_ms"] == 800
     assert latency["parts"] == {"endpoint": 600, "rest": 200}
+
+
+def test_what_happens_before_the_camera_is_told():
+    messages = spoken(
+        PersonAppeared(3, 0.25),
+        GestureStarted("right", "thumbs up", 4.0),
+        GestureEnded("", "thumbs up", 5.5),
+        AttentionChanged("away", 6.0),
+        PersonLeft(3, 9.0),
+    )
+    assert [{name: value for name, value in message.items() if name != "event_id"} for message in messages] == [
+        {"type": "vision.person.appeared", "id": 3, "time_ms": 250},
+        {"type": "vision.gesture.started", "hand": "right", "gesture": "thumbs up", "time_ms": 4000},
+        {"type": "vision.gesture.ended", "gesture": "thumbs up", "time_ms": 5500},
+        {"type": "vision.attention.changed", "attention": "away", "time_ms": 6000},
+        {"type": "vision.person.left", "id": 3, "time_ms": 9000},
+    ]
+
+
+def test_what_a_face_and_a_hand_express_is_told():
+    face = Detection("face", 1, (0.0, 0.0, 1.0, 1.0), 0.5, expression=Expression(0.123, 0.8, 0.0, -12.345, 3.0))
+    hand = Detection("hand", 0, (0.0, 0.0, 1.0, 1.0), 0.9, "left", gesture="open palm")
+    (message,) = spoken(SceneChanged("one person", (face, hand), 0.0))
+    shown, held = message["objects"]
+    assert shown["expression"] == {"mouth_open": 0.12, "smile": 0.8, "eyes_closed": 0.0, "yaw": -12.35, "pitch": 3.0}
+    assert held["gesture"] == "open palm"

@@ -1,0 +1,71 @@
+"""Pictures that a client sends as JPEG or PNG. Their size is read before they are unpacked: it may be huge."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+
+from media.frames import Pixels
+from pipelines.errors import VisionError
+
+LARGEST_FILE = 4 << 20
+"""Bytes."""
+LARGEST_SIDE = 4096
+"""Pixels."""
+_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers of the segments that hold the size."""
+
+
+def still(data: bytes, name: str) -> Pixels:
+    """RGB, shape ``(height, width, 3)``. Blocking (up to 0.2 s): call it on a worker.
+
+    Raises :class:`VisionError` as :func:`check_still` does, and for a picture that is damaged.
+    """
+    check_still(data, name)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise VisionError("image_unusable", f"{name} is damaged: it cannot be unpacked")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def check_still(data: bytes, name: str) -> None:
+    """Raises :class:`VisionError` (``image_unusable``), which calls the picture ``name`` and says what is legal.
+
+    Looks at the first bytes only.
+    """
+    if len(data) > LARGEST_FILE:
+        raise VisionError("image_unusable", f"{name} has {len(data)} bytes; at most {LARGEST_FILE} are taken")
+    size = _png_size(data) or _jpeg_size(data)
+    if size is None:
+        raise VisionError("image_unusable", f"{name} is neither a JPEG nor a PNG")
+    if not 0 < max(size) <= LARGEST_SIDE or min(size) < 1:
+        has = "x".join(map(str, size))
+        raise VisionError("image_unusable", f"{name} has {has} pixels; 1 to {LARGEST_SIDE} a side are taken")
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or data[12:16] != b"IHDR" or len(data) < 24:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker in _JPEG_SIZES:
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        if marker == 0xFF:  # padding
+            place += 1
+        else:
+            place += 2 + length
+    return None

@@ -1,0 +1,204 @@
+"""Follows what was found from picture to picture: lasting ids, where things have been, which faces are believed.
+
+**Ids.** Each thing is expected where it was heading (constant velocity) and takes the detection that fits: greedily
+by overlap and distance, which for the two or three things of a camera picture gives what an optimal assignment gives.
+A thing that is missed for a moment keeps its id; ids are not used twice in a session.
+
+**Faces that are none.** The short-range face model fires on clocks and toys with scores of 0.70–0.87, while real faces
+get 0.56–0.93; no threshold separates them. A face is told once something else speaks for it:
+
+* the pose detector puts a body's nose into it (a drawn teddy that BlazeFace gives 0.8 has none), or
+* the face landmarker accepts it (``points`` is its mesh; weaker: a well drawn face passes), or
+* its score is 0.9 or more, which clocks and toys do not reach, or
+* it has moved by a quarter of its width: what hangs on a wall or sits on a shelf does not.
+
+The first three need two pictures; a face once told stays. Without the pose detector and the landmarker, somebody who
+sits still and scores under 0.9 is therefore told late, and a toy that is carried about is taken for a face.
+
+Pure; media time in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipelines.ports import Detection, DetectionKind
+from pipelines.vision.geometry import Box, apart, centre, contains, overlap
+
+TRAIL_SECONDS = 1.0
+_TRAIL_POINTS = 24
+_SURE_SCORE = 0.9
+_MOVED = 0.25
+"""Widths of the face."""
+_MESH_POINTS = 100
+"""More than the six of a face that is only boxed."""
+_NOSE = 0
+"""Landmark of a pose."""
+_FARTHEST_GUESS = 0.5
+"""Seconds that a thing is thought to go on as it went."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How things of one kind are followed."""
+
+    hits: int
+    """Pictures in which something must be seen (or, for a face, spoken for) before it is told."""
+    keep_seconds: float
+    """How long something may be missed and still be the same."""
+    reach: float
+    """How far from where it was expected something may be, in its own sizes."""
+    by_label: bool = False
+    """Whether things with different labels are different."""
+
+
+FOLLOWING: dict[DetectionKind, Following] = {
+    "face": Following(hits=2, keep_seconds=1.0, reach=0.8),
+    "hand": Following(hits=1, keep_seconds=0.5, reach=1.5),  # at once: gestures are waited for
+    "pose": Following(hits=1, keep_seconds=1.0, reach=1.0),
+    "object": Following(hits=2, keep_seconds=1.0, reach=0.8, by_label=True),
+}
+"""Kinds that are followed; others pass through."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One thing that is followed."""
+
+    seen: Detection
+    time: float
+    start: Box
+    id: int | None = None
+    """``None`` until it is told."""
+    hits: int = 0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    """Pictures per second, across and down."""
+    trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL_POINTS))
+
+    def expected(self, time: float) -> Box:
+        """Where it would be at ``time`` if it went on as it went."""
+        ahead = min(time - self.time, _FARTHEST_GUESS)
+        x, y, width, height = self.seen.box
+        return x + ahead * self.velocity[0], y + ahead * self.velocity[1], width, height
+
+    def take(self, seen: Detection, time: float) -> None:
+        """It is here now."""
+        (x, y), (u, v) = centre(self.seen.box), centre(seen.box)
+        passed = time - self.time
+        if passed > 0:
+            now = (u - x) / passed, (v - y) / passed
+            self.velocity = (self.velocity[0] + now[0]) / 2, (self.velocity[1] + now[1]) / 2
+        self.seen, self.time = seen, time
+        self.trail.append((time, u, v))
+        while self.trail[0][0] < time - TRAIL_SECONDS:
+            self.trail.popleft()
+
+    def shift(self, seconds: float) -> None:
+        """The clock has been set."""
+        self.time += seconds
+        self.trail = deque(((at + seconds, x, y) for at, x, y in self.trail), maxlen=_TRAIL_POINTS)
+
+    def told(self) -> Detection:
+        """What was seen last, with id and trail."""
+        assert self.id is not None
+        return replace(self.seen, id=self.id, trail=np.array([point[1:] for point in self.trail], np.float32))
+
+
+class Follower:
+    """Follows things of one kind. When the time jumps back, what is followed goes with it."""
+
+    def __init__(self, options: Following) -> None:
+        self.lost: list[int] = []
+        """Ids of what the last update gave up."""
+        self._options = options
+        self._tracks: list[Track] = []
+        self._next = 0
+        self._time = 0.0
+
+    def update(
+        self, now: Sequence[Detection], time: float, believed: Callable[[Track], bool] = lambda track: True
+    ) -> list[Detection]:
+        """What is told of the picture at media time ``time``. Pictures in which it is not ``believed`` are no hits."""
+        options = self._options
+        if time < self._time:
+            for track in self._tracks:
+                track.shift(time - self._time)
+        self._time = time
+        kept = [track for track in self._tracks if time - track.time <= options.keep_seconds]
+        self.lost = [track.id for track in self._tracks if track.id is not None and track not in kept]
+        self._tracks = kept
+        told = []
+        for track, seen in self._assigned(now, time):
+            track.take(seen, time)
+            if track.id is None:
+                track.hits += believed(track)
+                if track.hits >= options.hits:
+                    track.id, self._next = self._next, self._next + 1
+            if track.id is not None:
+                told.append(track.told())
+        return sorted(told, key=lambda detection: detection.id)
+
+    def _assigned(self, now: Sequence[Detection], time: float) -> list[tuple[Track, Detection]]:
+        """Each detection with its track, a new one where none fits."""
+        expected = [track.expected(time) for track in self._tracks]
+        fits = sorted(
+            ((fit, t, d) for t, track in enumerate(self._tracks) for d, seen in enumerate(now)
+             if (fit := _fit(track.seen, expected[t], seen, self._options)) is not None),
+            reverse=True,
+        )  # fmt: skip
+        pairs: dict[int, int] = {}
+        for _, t, d in fits:
+            if d not in pairs and t not in pairs.values():
+                pairs[d] = t
+        found = []
+        for d, seen in enumerate(now):  # in their order, so that new ids go from left to right
+            if d not in pairs:
+                pairs[d] = len(self._tracks)
+                self._tracks.append(Track(seen, time, seen.box))
+            found.append((self._tracks[pairs[d]], seen))
+        return found
+
+
+class Tracking:
+    """What is followed in one session."""
+
+    def __init__(self) -> None:
+        self._followers = {kind: Follower(options) for kind, options in FOLLOWING.items()}
+
+    def update(self, detections: Sequence[Detection], time: float) -> tuple[Detection, ...]:
+        """The detections of the picture at media time ``time`` (seconds) that are believed, with ids and trails."""
+        poses = [seen for seen in detections if seen.kind == "pose"]
+        told: list[Detection] = []
+        for kind, follower in self._followers.items():
+            now = [seen for seen in detections if seen.kind == kind]
+            if kind == "face":
+                told += follower.update(now, time, lambda track: _spoken_for(track, poses))
+            else:
+                told += follower.update(now, time)
+        return (*told, *(seen for seen in detections if seen.kind not in self._followers))
+
+
+def _fit(before: Detection, expected: Box, seen: Detection, options: Following) -> float | None:
+    """Higher is better; ``None`` where ``seen`` cannot be the same thing."""
+    other_label = before.label != seen.label
+    distance = apart(expected, seen.box)
+    if (other_label and options.by_label) or distance > options.reach:
+        return None
+    return overlap(expected, seen.box) - distance - 0.5 * other_label
+
+
+def _spoken_for(track: Track, poses: Sequence[Detection]) -> bool:
+    face = track.seen
+    if face.score >= _SURE_SCORE or len(face.points) > _MESH_POINTS:
+        return True
+    (x, y), (u, v) = centre(track.start), centre(face.box)
+    if max(abs(u - x), abs(v - y)) > _MOVED * face.box[2]:
+        return True
+    return any(
+        len(pose.points) > _NOSE and contains(face.box, (float(pose.points[_NOSE, 0]), float(pose.points[_NOSE, 1])))
+        for pose in poses
+    )

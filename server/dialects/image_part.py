@@ -1,0 +1,50 @@
+"""``input_image``: a picture in a message of the client. Only its header is read; nothing is decoded or fetched."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from typing import Literal
+
+from pipelines.ports import Image
+
+LONGEST_SIDE = 2048
+"""Pixels; language models make larger ones smaller anyway."""
+_FORM = 'must be a data URI of a JPEG or PNG, such as "data:image/jpeg;base64,…"; addresses are not fetched'
+
+
+def read_image(uri: str) -> Image:
+    """The picture of a data URI. Raises ``ValueError`` telling what is legal."""
+    head, comma, body = uri.partition(",")
+    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise ValueError(_FORM)
+    try:
+        data = base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ValueError(_FORM) from error
+    kind, size = _header(data)
+    if max(size) > LONGEST_SIDE or min(size) < 1:
+        raise ValueError(f"must have 1 to {LONGEST_SIDE} pixels a side, not {size[0]}x{size[1]}")
+    return Image(data, kind)
+
+
+def _header(data: bytes) -> tuple[Literal["image/jpeg", "image/png"], tuple[int, int]]:
+    """Kind and size, whatever the URI says it is."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        return "image/png", struct.unpack(">II", data[16:24])
+    if data.startswith(b"\xff\xd8"):
+        return "image/jpeg", _jpeg_size(data)
+    raise ValueError(_FORM)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """From the frame header (ITU-T T.81, B.2.2), behind any number of other segments."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        place += 2 + (struct.unpack(">H", data[place + 2 : place + 4])[0] if marker != 0xFF else -1)
+    raise ValueError("the JPEG has no frame header: it is cut off or broken")
