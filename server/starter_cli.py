@@ -46,8 +46,8 @@ def add_starter(commands: Any) -> None:
     )
     examine.add_argument("what", choices=["starter"])
     examine.add_argument("only", nargs="?", choices=["chat", "whisper"], help="one of the two (default: both)")
-    examine.add_argument("--model", type=Path, metavar="DIR", help="a chat model's folder (default: the one that ships)")
-    examine.add_argument("--whisper", type=Path, metavar="DIR", help="a Whisper's folder (default: the one that ships)")
+    examine.add_argument("--model", type=Path, metavar="DIR", help="a chat model (default: the one that ships)")
+    examine.add_argument("--whisper", type=Path, metavar="DIR", help="a Whisper (default: the one that ships)")
     examine.add_argument("--failures", action="store_true", help="print each answer that did not pass")
 
 
@@ -66,7 +66,7 @@ def _train(options: argparse.Namespace, console: Console) -> int:
 
     def tell(progress: Progress) -> None:
         console.print(
-            f"step {progress.step} ({100 * progress.gone:.0f} %): loss {progress.loss:.3f}, "
+            f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, "
             f"{progress.tokens_per_second:.0f} tokens/s",
             highlight=False,
         )

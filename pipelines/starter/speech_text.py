@@ -10,8 +10,8 @@ import re
 from functools import cache
 from random import Random
 
+from pipelines.starter.examination import probes
 from pipelines.starter.grammar import dialogue
-from pipelines.starter.heldout import probes
 from pipelines.starter.words import (
     COLOURS,
     DAYS,

@@ -18,7 +18,7 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,15 +87,20 @@ async def server(vision: str, port: int) -> AsyncIterator[Server]:
 
 
 class Call:
-    """One session: a numbered camera, and a silent microphone if wanted."""
+    """One session: a numbered camera and, if wanted, a microphone, silent until it is given something to say."""
 
-    def __init__(self, packets: list[bytes], fps: int, vision: dict[str, Any], *, audio: bool = False) -> None:
+    def __init__(
+        self, packets: list[bytes], fps: int, vision: dict[str, Any], *, audio: bool = False, camera: bool = True
+    ) -> None:
         self.camera = NumberedCamera(packets, fps, CLOCK)
         self.eye = Eye(self.camera, CLOCK)
         self.audio = AudioOut(CLOCK) if audio else None
         self.heard = 0
         """Audio samples that came back."""
         self.events: list[str] = []
+        self.take: Callable[[str], object] = self.events.append
+        """What is done with an event."""
+        self._films = camera
         self._vision = vision
         self._pc = RTCPeerConnection(ice.configuration(()))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,8 +110,9 @@ class Call:
         pc.on("track", self._listen)
         if self.audio is not None:
             pc.addTrack(self.audio)
-        pc.addTrack(self.camera)
-        pc.createDataChannel("events").on("message", self.events.append)
+        if self._films:
+            pc.addTrack(self.camera)
+        pc.createDataChannel("events").on("message", lambda message: self.take(message))
         connected = asyncio.Event()
         pc.on("connectionstatechange", lambda: connected.set() if pc.connectionState == "connected" else None)
         await pc.setLocalDescription(await pc.createOffer())

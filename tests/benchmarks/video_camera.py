@@ -7,7 +7,7 @@ sent is encoded beforehand, so that measuring takes little of the machine that i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,8 @@ from media.frames import Pixels
 
 WIDTH, HEIGHT = 640, 480
 _BITS, _BAR = 16, WIDTH // 16
+STRIP = 2 * _BAR
+"""Rows at the top that the number takes."""
 _LOOP_SECONDS = 8.0
 _LIGHT, _DARK = 235, 20
 _TIME_BASE = Fraction(1, 90_000)
@@ -74,12 +76,17 @@ def read_number(frame: av.VideoFrame) -> int | None:
 
 def encoded(video: Path | None, fps: int) -> list[bytes]:
     """VP8 of 8 s, a packet for each picture, to be sent again and again."""
+    return encode(pictures(video, fps), fps)
+
+
+def encode(film: Iterable[Pixels], fps: int) -> list[bytes]:
+    """VP8 of the pictures, which are numbered in place: a packet for each."""
     codec = av.CodecContext.create("libvpx", "w")
     codec.width, codec.height, codec.pix_fmt, codec.bit_rate = WIDTH, HEIGHT, "yuv420p", 1_500_000
     codec.gop_size, codec.framerate, codec.time_base = fps, Fraction(fps), Fraction(1, fps)
     codec.options = {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0", "auto-alt-ref": "0"}
     packets = []
-    for n, pixels in enumerate(pictures(video, fps)):
+    for n, pixels in enumerate(film):
         number(pixels, n)
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
         frame.pts, frame.time_base = n, Fraction(1, fps)
@@ -135,6 +142,8 @@ class Eye:
     def __init__(self, camera: NumberedCamera, clock: Clock) -> None:
         self.seen: list[Sight] = []
         self.unreadable = 0
+        self.compare: Callable[[int, av.VideoFrame], None] | None = None
+        """Called with each picture and its number among those sent."""
         self._wanted = 0
         self._enough = asyncio.Event()
         self._camera = camera
@@ -154,6 +163,8 @@ class Eye:
                 continue
             loop = len(self._camera.packets)
             n = (self._camera.sent - 1 - value) // loop * loop + value  # the newest with this number
+            if self.compare is not None:
+                self.compare(n, frame)
             self.seen.append(Sight(now, n, now - self._camera.left(n)))
             if len(self.seen) >= self._wanted:
                 self._enough.set()
