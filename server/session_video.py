@@ -49,6 +49,8 @@ class SessionVideo:
         self._clock = clock
         self._codec = offer.vision.codec
         self._transceiver: RTCRtpTransceiver | None = None
+        self._screen_since = clock.now()
+        """What the screen showed before is over."""
 
     # ------------------------------------------------------------------------------------------------ signalling
 
@@ -81,6 +83,8 @@ class SessionVideo:
 
     def configure(self, settings: VisionSettings) -> None:
         """Change how the session is seen, at once."""
+        if settings.screen and not self.settings.screen:
+            self._screen_since = self._clock.now()
         self.settings = settings
         self.watching.apply(settings)
 
@@ -129,5 +133,6 @@ class SessionVideo:
         if len(self.incoming) <= place or (source == "camera" and not self.settings.enabled):
             return None
         reader = self.incoming[place]
-        stale = source == "camera" and self._clock.now() - reader.arrived > NEWEST_SECONDS
-        return None if stale else reader.newest
+        if source == "screen":
+            return reader.newest if self.settings.screen and reader.arrived >= self._screen_since else None
+        return reader.newest if self._clock.now() - reader.arrived <= NEWEST_SECONDS else None

@@ -85,6 +85,9 @@ class VisionSettings:
     looks: LookSettings = field(default_factory=LookSettings)
     attach: Literal["never", "on_request", "always"] = "on_request"
     """When a language model that takes pictures gets one: when it asks for it, or with all that the user says."""
+    screen: bool = True
+    """Whether the second incoming video is shown to the model. A screen that stands still sends nothing, so only the
+    client knows that it is not shared any more."""
 
     @property
     def needed(self) -> tuple[DetectorName, ...]:

@@ -122,6 +122,7 @@ class VisionPatch(_Patch):
     overlay: _Overlay = Field(default_factory=_Overlay)
     looks: _Looks = Field(default_factory=_Looks)
     attach: Literal["never", "on_request", "always"] = "on_request"
+    screen: bool = True
 
 
 def merge_vision(settings: VisionSettings, patch: VisionPatch) -> VisionSettings:

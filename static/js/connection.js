@@ -20,6 +20,8 @@ export class Connection {
   #pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   #channel = null;
   #stream;
+  #screen = null; // the transceiver; its track comes and goes without a new offer
+  #shared = null;
   #handlers;
   #abort = new AbortController();
   #graceTimer = 0;
@@ -65,6 +67,13 @@ export class Connection {
     this.#stream?.getVideoTracks().forEach((track) => { track.enabled = on; });
   }
 
+  /** Send a screen (MediaStream) as the second video, or none (null). */
+  async setScreen(stream) {
+    stopTracks(this.#shared);
+    this.#shared = stream;
+    await this.#screen?.sender.replaceTrack(stream?.getVideoTracks()[0] ?? null);
+  }
+
   /** How the call is doing: energy of the voice so far, picture rate, round trip. */
   async stats() {
     const found = { remoteEnergy: 0, framesPerSecond: null, roundTripMs: null };
@@ -88,14 +97,18 @@ export class Connection {
     this.#channel?.close();
     this.#pc.close();
     stopTracks(this.#stream);
+    stopTracks(this.#shared);
   }
 
   #addMedia() {
     const audio = this.#stream?.getAudioTracks()[0];
     if (audio) this.#pc.addTransceiver(audio, { direction: "sendrecv", streams: [this.#stream] });
     else this.#pc.addTransceiver("audio", { direction: "recvonly" });
-    const video = this.#stream?.getVideoTracks()[0];
+    if (!this.#stream) return;
+    const video = this.#stream.getVideoTracks()[0];
     if (video) this.#pc.addTransceiver(video, { direction: "sendrecv", streams: [this.#stream] });
+    else this.#pc.addTransceiver("video", { direction: "sendonly" }); // the first video is the camera, be there one or not
+    this.#screen = this.#pc.addTransceiver("video", { direction: "sendonly" });
   }
 
   #openChannel() {

@@ -21,6 +21,7 @@ export function initialState() {
     muted: false,
     camera: false,
     cameraOff: false,
+    sharing: false, // the screen
     hearing: false,
     thinking: false,
     response: null, // id of the response being made
@@ -80,6 +81,7 @@ export function snapshotOf(state) {
     notices: state.notices.map((notice) => notice.text),
     chips: state.chips.map((chip) => chip.text),
     vision: state.vision,
+    sharing: state.sharing,
   };
 }
 
@@ -178,7 +180,7 @@ function settled(state, { session }) {
 
 const hangUp = (state) => ({
   ...state, chips: [], vision: null, phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
-  muted: false, cameraOff: false, microphone: false, camera: false, typing: false,
+  muted: false, cameraOff: false, microphone: false, camera: false, typing: false, sharing: false,
   stats: { remoteEnergy: state.stats.remoteEnergy, framesPerSecond: null, roundTripMs: null },
   entries: state.entries
     .filter((entry) => (entry.text && !entry.tentative) || entry.truncated)
@@ -305,6 +307,7 @@ const handlers = {
   "client.problem_solved": (state) => ({ ...state, problem: null }),
   "client.muted": (state, event) => ({ ...state, muted: event.muted }),
   "client.camera_off": (state, event) => ({ ...state, cameraOff: event.off }),
+  "client.sharing": (state, event) => ({ ...state, sharing: event.sharing }),
   "client.notice": (state, event) => notify(state, event.text, event.level),
   "client.dismissed": (state, event) =>
     ({ ...state, notices: state.notices.filter((notice) => notice.text !== event.text) }),

@@ -2,7 +2,7 @@
 
 import { fetchEngines, takeKeyFromAddress, useKey } from "./api.js";
 import { Connection } from "./connection.js";
-import { openDevices, stopTracks } from "./devices.js";
+import { openDevices, openScreen, stopTracks } from "./devices.js";
 import { initialState, isReplying, reduce, snapshotOf } from "./events.js";
 import { Meters } from "./meter.js";
 import { explain, lostProblem } from "./problems.js";
@@ -25,6 +25,7 @@ const view = new View({
   typeInstead: () => { start({ typing: true }); view.focusMessage(); },
   mute: () => setMuted(!state.muted),
   camera: () => setCameraOff(!state.cameraOff),
+  share: () => (state.sharing ? unshare() : share()),
   hush,
   say,
   useKey: enterKey,
@@ -129,6 +130,34 @@ function setMuted(muted) {
 function setCameraOff(off) {
   connection?.setCamera(!off);
   dispatch({ type: "client.camera_off", off });
+}
+
+async function share() {
+  const call = connection;
+  try {
+    const stream = await openScreen();
+    if (!stream) return;
+    if (!call || call !== connection) {
+      stopTracks(stream);
+      return;
+    }
+    stream.getVideoTracks()[0].addEventListener("ended", unshare); // by the browser's own button
+    await call.setScreen(stream);
+    tellShared(true);
+  } catch {
+    dispatch({ type: "client.notice", level: "error", text: "The screen could not be shared." });
+  }
+}
+
+function unshare() {
+  connection?.setScreen(null);
+  tellShared(false);
+}
+
+/** The server cannot tell a screen that stands still from one that is not shared any more. */
+function tellShared(sharing) {
+  connection?.send({ type: "session.update", session: { type: "realtime", vision: { screen: sharing } } });
+  dispatch({ type: "client.sharing", sharing });
 }
 
 /** Stop the reply being made and the reply being heard. */

@@ -2,6 +2,7 @@
 
 import { captionAt, tail } from "./captions.js";
 import { EnginesView } from "./engines.js";
+import { canShareScreen } from "./devices.js";
 import { isReplying, statusOf, visibleChips } from "./events.js";
 import { TranscriptView, icon, make } from "./transcript.js";
 import { VisionView } from "./vision.js";
@@ -22,12 +23,12 @@ export class View {
   #problem = null;
   #actions;
 
-  /** @param actions toggle, mute, camera, hush, retry, typeInstead, useKey(key), say(text), dismiss(text), see(vision) */
+  /** @param actions toggle, mute, camera, share, hush, retry, typeInstead, useKey(key), say(text), dismiss(text), see(vision) */
   constructor(actions) {
     this.#actions = actions;
     this.#vision = new VisionView(actions.see);
     byId("host").textContent = location.host;
-    for (const [id, action] of [["toggle", "toggle"], ["mute", "mute"], ["camera", "camera"], ["hush", "hush"],
+    for (const [id, action] of [["toggle", "toggle"], ["mute", "mute"], ["camera", "camera"], ["share", "share"], ["hush", "hush"],
       ["retry", "retry"], ["type-instead", "typeInstead"]]) {
       byId(id).addEventListener("click", () => actions[action]());
     }
@@ -155,6 +156,12 @@ export class View {
     byId("camera").classList.toggle("off", state.cameraOff);
     byId("camera-text").textContent = noCamera ? "No camera" : state.cameraOff ? "Camera on" : "Camera off";
     byId("camera-icon").setAttribute("href", state.cameraOff || noCamera ? "#i-camera-off" : "#i-camera");
+
+    byId("share").hidden = !canShareScreen();
+    byId("share").disabled = state.phase !== "connected" || state.typing;
+    byId("share").classList.toggle("on", state.sharing);
+    byId("share").setAttribute("aria-pressed", String(state.sharing));
+    byId("share-text").textContent = state.sharing ? "Stop sharing" : "Share screen";
 
     byId("hush").disabled = !isReplying(state);
   }

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from playwright.async_api import Page
 
 SECONDS = 10
+
+
+async def until_true(condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Wait until a condition of the server holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing tells when the server changes
+            await asyncio.sleep(0.02)
 
 
 async def until(page: Page, predicate: str, seconds: float = SECONDS) -> Any:

@@ -1,0 +1,46 @@
+"""Sharing the screen from the page with the real server: it is the second video, and over when the page says so."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.waiting import until, until_true
+from tests.conftest import fake_engines
+from tests.fakes.vision import FakeVision
+from tests.loopback.test_video import session_of
+
+pytestmark = pytest.mark.browser
+
+NO_CAMERA = """
+    const ask = MediaDevices.prototype.getUserMedia;
+    MediaDevices.prototype.getUserMedia = function (wanted) {
+        if (wanted.video) return Promise.reject(new DOMException("none", "NotFoundError"));
+        return ask.call(this, wanted);
+    };
+"""
+"""Chromium's switch for no camera takes the fake screen away, too."""
+
+
+@pytest.mark.parametrize("init", [None, NO_CAMERA], ids=["beside a camera", "without a camera"])
+async def test_a_shared_screen_can_be_looked_at_until_it_is_not_shared_any_more(serve, browser_page, init):
+    url, app = await serve(fake_engines(vision=FakeVision()))
+    page = await browser_page(url, init=init)
+    share = page.get_by_role("button", name="Share screen")
+    await expect(share).to_be_disabled()
+    await page.get_by_role("button", name="Start").click()
+    await until(page, "state => state.status === 'listening'")
+    video = session_of(app).video
+    assert not video.shows("screen")
+    await share.click()
+    await until(page, "state => state.sharing")
+    await until_true(lambda: video.shows("screen"))
+    picture = await video.picture("screen")
+    assert picture is not None and picture.width > 320
+
+    await page.get_by_role("button", name="Stop sharing").click()
+    await until(page, "state => !state.sharing && state.vision.screen === false")
+    assert not video.shows("screen")
+    await share.click()
+    await until(page, "state => state.sharing && state.vision.screen")
+    await until_true(lambda: video.shows("screen"))
