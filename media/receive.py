@@ -19,6 +19,7 @@ from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket, is_rtcp
 
+from media.backlog import Backlog, is_key_frame
 from media.clock import Clock
 from media.reorder import signed
 
@@ -100,7 +101,10 @@ def shape_outgoing(sender: RTCRtpSender, delay: Callable[[float], float | None],
 
 
 def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
-    """From now on a frame is decoded when its last packet (RTP marker bit) is there, not when the next frame begins."""
+    """From now on a frame is decoded when its last packet (RTP marker bit) is there, not when the next frame begins.
+
+    What waits for the decoder is bounded (:class:`~media.backlog.Backlog`): a session that ends joins its thread.
+    """
     internals: Any = receiver
     buffer = MarkerBuffer()
     internals._RTCRtpReceiver__jitter_buffer = buffer
@@ -108,6 +112,13 @@ def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
     codecs = internals._RTCRtpReceiver__codecs
     decoder = internals._RTCRtpReceiver__decoder_queue
     timestamps = internals._RTCRtpReceiver__timestamp_mapper
+    backlog, put = Backlog(), decoder.put
+
+    def put_if_admitted(task: Any) -> None:
+        if task is None or backlog.admits(decoder.qsize(), key=is_key_frame(task[0].name, task[1].data)):
+            put(task)
+
+    decoder.put = put_if_admitted
 
     async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
         await handle_one(packet, arrival_time_ms)
@@ -115,6 +126,8 @@ def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
             payload_type, frame = complete
             frame.timestamp = timestamps.map(frame.timestamp)
             decoder.put((codecs[payload_type], frame))
+        if packet.marker and backlog.asks(decoder.qsize()):
+            await internals._send_rtcp_pli(packet.ssrc)
 
     internals._handle_rtp_packet = handle
 
