@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -140,11 +141,18 @@ def unseen(probes: Iterable[Probe]) -> list[Probe]:
 
     The probes were written without sight of the grammar; what both came upon is no examination.
     """
+    said = training_sentences()
+    return [probe for probe in probes if plain(probe.said[-1]) not in said]
+
+
+@cache
+def training_sentences() -> frozenset[str]:
+    """:func:`plain` sentences of users in a large sample of the training text. Takes seconds."""
     rng, said = Random(_SEED), set[str]()
     for n in range(_SAMPLE):
         talk = (drill if n % 4 == 0 else dialogue)(rng, late=n % 2 == 0)
         said |= {plain(message.content) for message in talk.request.messages if message.role == "user"}
-    return [probe for probe in probes if plain(probe.said[-1]) not in said]
+    return frozenset(said)
 
 
 def plain(text: str) -> str:

@@ -117,8 +117,9 @@ def _crop(bank: Sound, length: int, rng: Random) -> Sound:
 def bank(kind: str) -> Sound:
     """Much noise of a kind of :data:`_NOISES`: always the same."""
     random = np.random.default_rng(list(_NOISES).index(kind))
-    noise: Sound = _NOISES[kind](random, _BANK_SECONDS * VAD_RATE)
-    return (noise / np.abs(noise).max() * 0.9).astype(np.float32)
+    noise = _NOISES[kind](random, _BANK_SECONDS * VAD_RATE)
+    loud: Sound = (noise / np.abs(noise).max() * 0.9).astype(np.float32)
+    return loud
 
 
 def _coloured(power: float) -> Callable[[Any, int], Any]:
