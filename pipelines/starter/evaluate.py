@@ -58,8 +58,10 @@ class Report:
     misheard: list[Verdict] = field(default_factory=list)
     threads: list[bool] = field(default_factory=list)
     """For each question of the ten-turn conversations that needs an earlier turn, whether it was answered."""
-    dialogues: list[bool] = field(default_factory=list)
-    """For each of these conversations, whether all of them were."""
+    kept: list[bool] = field(default_factory=list)
+    """For each of these conversations, whether all such questions were."""
+    whole: list[bool] = field(default_factory=list)
+    """For each of them, whether every question was."""
     first_token: list[float] = field(default_factory=list)
     """Seconds to the first token of an answer."""
     tokens_per_second: list[float] = field(default_factory=list)
@@ -105,8 +107,10 @@ class Examiner:
     async def _follow(self, talk: Sequence[Said]) -> None:
         answers = await self._converse(talk)
         results = [passes(answer, turn.good) for answer, turn in zip(answers, talk, strict=True) if turn.good]
-        self.report.threads += results
-        self.report.dialogues.append(all(results))
+        earlier = [passes(answer, turn.good) for answer, turn in zip(answers, talk, strict=True) if turn.earlier]
+        self.report.threads += earlier
+        self.report.kept.append(all(earlier))
+        self.report.whole.append(all(results))
 
     async def _converse(self, said: Sequence[Said], tools: tuple[Tool, ...] = (), time: str = "") -> list[str]:
         messages = [Message("system", instructions())]
@@ -188,9 +192,10 @@ def table(report: Report) -> str:
     lines = ["| questions | as written | as misheard |", "|---|---|---|"]
     lines += [f"| {kind} | {clean} | {misheard} |" for kind, clean, misheard in rows]
     lines += ["", "| | |", "|---|---|"]
-    if report.dialogues:
-        lines.append(f"| ten-turn conversations that kept their thread | {_of(report.dialogues)} |")
+    if report.kept:
+        lines.append(f"| ten-turn conversations that kept their thread | {_of(report.kept)} |")
         lines.append(f"| questions in them that need an earlier turn | {_of(report.threads)} |")
+        lines.append(f"| ten-turn conversations without a wrong answer | {_of(report.whole)} |")
     first, worst = sorted(report.first_token), max(report.first_token)
     lines += [
         f"| first token, median (p95, worst) | {1000 * median(first):.0f} ms "

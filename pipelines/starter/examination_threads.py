@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.starter.examination_patterns import MODEL, equals, value
+from pipelines.starter.words import number
+
+_NUMBERS = frozenset(word for n in range(1000) for word in (str(n), *number(n, " ").split())) - {"and"}
 
 
 class Turn(NamedTuple):
@@ -15,6 +20,8 @@ class Turn(NamedTuple):
     """What the answer must match; empty where any will do."""
     scene: str = ""
     """What the camera shows in this turn; empty: there is no picture."""
+    earlier: bool = False
+    """Whether the answer rests on an earlier turn: a name or a sight told before, a result, a sum that goes on."""
 
 
 _THREADS = """
@@ -157,14 +164,24 @@ def read_threads(text: str = _THREADS) -> list[list[Turn]]:
 
     The pattern ``=12`` stands for the result of a sum, ``#12`` for that number, ``MODEL`` for the honest answer.
     """
-    return [[_turn(line) for line in talk.splitlines()] for talk in text.strip().split("\n\n")]
+    return [_talk(talk.splitlines()) for talk in text.strip().split("\n\n")]
 
 
-def _turn(line: str) -> Turn:
-    said, _, rest = line.partition(" => ")
-    good, _, scene = rest.partition(" @ ")
+def _talk(lines: Sequence[str]) -> list[Turn]:
+    turns, before = list[Turn](), set[str]()
+    for line in lines:
+        said, _, rest = line.partition(" => ")
+        good, _, scene = rest.partition(" @ ")
+        goes_on = good.startswith("=") and sum(word in _NUMBERS for word in re.findall(r"[a-z]+|\d+", said.lower())) < 2
+        known = good in before and good != "MODEL" and not good.startswith("=")
+        turns.append(Turn(said, _pattern(good), scene, known or goes_on or good.startswith("#")))
+        before.add(good)
+    return turns
+
+
+def _pattern(good: str) -> str:
     if good.startswith("="):
         good = equals(int(good[1:]))
     elif good.startswith("#"):
         good = value(int(good[1:]))
-    return Turn(said, good.replace("MODEL", MODEL), scene)
+    return good.replace("MODEL", MODEL)

@@ -11,6 +11,7 @@ import pytest
 from pipelines.starter.evaluate import LONGEST_ANSWER
 from pipelines.starter.examination import probes, threads
 from pipelines.starter.examination_patterns import MODEL, equals, in_order, spelt, value, without_denial
+from pipelines.starter.examination_threads import read_threads
 from pipelines.starter.grammar_tools import TOOLS
 from pipelines.starter.probe import Probe
 from pipelines.starter.words import number
@@ -217,3 +218,25 @@ def test_conversations_come_back_to_what_was_said_and_seen() -> None:
     assert sum(any(turn.scene for turn in talk) for talk in threads()) >= 10
     assert sum(any(turn.good == MODEL for turn in talk) for talk in threads()) >= 12
     assert LONGEST_ANSWER >= 20
+
+
+def test_what_rests_on_an_earlier_turn_is_known() -> None:
+    (talk,) = read_threads(
+        """
+my name is zelda => zelda
+how much is twenty one plus 4 => =25
+and add five to that => =30
+what do you see => right hand @ one person, right hand raised
+who am i => zelda
+the result again => #30
+what did you see before => right hand
+who invented tea => MODEL
+and coffee => MODEL
+"""
+    )
+    assert [turn.earlier for turn in talk] == [False, False, True, False, True, True, True, False, False]
+    assert talk[3].scene and re.search(talk[7].good, _HONEST)
+
+
+def test_every_conversation_needs_earlier_turns() -> None:
+    assert all(sum(turn.earlier for turn in talk) >= 3 for talk in threads())
