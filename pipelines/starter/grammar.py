@@ -142,7 +142,7 @@ def dialogue(rng: Random, mishear: Mishear | None = None, *, late: bool = False)
     state.told_time = state.now is not None and rng.random() < 0.6
     if late and state.now is None and rng.random() < 0.6:
         state.now, state.told_time = datetime(2024, 1, 1) + timedelta(minutes=rng.randrange(6 * 365 * 24 * 60)), True
-    wanted = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 10, 12])
+    wanted = rng.choice([1, 2, 3, 4, 6, 8, 10, 12, 12, 14])
     for n in range(wanted):
         last = n == wanted - 1
         state.scene = scenes.scene(rng) if camera else ""

@@ -60,7 +60,38 @@ _ASKED = (
 def fallback(s: State) -> Turn:
     slots = {"p": s.rng.choice(PLACES), "w": any_word(s.rng), "w2": any_word(s.rng)}
     topic = s.rng.choice(_TOPICS).format(**slots)
-    return Turn("fallback", s.say(*_ASKED, t=topic, **slots), s.vary(*FALLBACKS))
+    errand = s.rng.random() < 0.3
+    user = s.say(*(_ERRANDS if errand else _ASKED), t=topic, **slots)
+    return Turn("fallback", user, s.vary(*FALLBACKS), bid=errand)
+
+
+_ERRANDS = (
+    "(book|reserve|order|find|get|buy|call) (me |us |)(a|the|some) (flight|table|taxi|hotel|pizza|ticket|doctor|train|room|coffee|{w})"
+    "( for (tonight|tomorrow|two|me|my {w})| to {p}| in {p}||)",
+    "(turn on|turn up|turn down|switch on|dim|lock|unlock|open|close|start|clean) the (lights|light|heating|radio|television|music|volume|"
+    "door|car|oven|curtains|browser|{w})( please| now| in the {w2}||)",
+    "(play|put on|sing|find) (me |)(some|a|my|the) (music|song|jazz|radio|playlist|movie|video|lullaby|{w})( please| by {w2}||)",
+    "(write|draft|compose|prepare|summarize|correct|read|finish) (me |)(a|an|my|this|the) (email|letter|poem|story|essay|report|speech|"
+    "article|text|song|novel|program|{w})( about {t}| for my {w2}||)",
+    "(tell|read) me (a|the|another) (story|bedtime story|fairy tale|news|headlines|poem|fact|secret|{w} story)( about {t}||)",
+    "(send|forward|write) (a|an|this|my) (message|email|text|letter|picture|{w}) to (my (mother|boss|friend|wife|brother|{w})|{w2})",
+    "(call|phone|text|message|email|ring) (my|the) (mother|boss|friend|office|doctor|sister|father|neighbor|police|{w})( now||)",
+    "(add|put) (a |some |)(milk|bread|{w}|meeting|{w2}) (to|on) my (shopping list|calendar|list|diary|schedule)( for tomorrow||)",
+    "(check|read|open|show me|what's on) my (email|calendar|messages|schedule|shopping list|bank account|{w})( for today||)",
+    "(translate|say|what is|how do you say) (good morning|thank you|hello|{w}|i love you|{w} {w2}) (to|into|in) (french|german|spanish|"
+    "italian|japanese|chinese|russian|english|latin|polish)",
+    "(recommend|suggest|pick|choose|name) (me |us |)(a|some|a good|a nice|the best) (movie|book|restaurant|recipe|wine|gift|game|song|{w})"
+    "( for (tonight|dinner|my {w2})||)",
+    "(help me|help me out) with (my|the|this|some) (homework|math|code|taxes|letter|essay|project|garden|{w})( please||)",
+    "(plan|organize|arrange|schedule) (my|a|our|the) (trip|day|week|party|meeting|holiday|wedding|{w})( to {p}| for tomorrow||)",
+    "(search|look up|google|look for|find out|check) (the web for |the internet for |online for ||) {t}( online| please||)",
+    "(draw|paint|show|generate|make|send) (me |)(a|the) (picture|photo|map|image|drawing|logo|video) of {t}",
+    "(give me|show me|tell me) (the way|directions|the fastest way|how to get|a map) to (the |)(station|airport|{p}|{w})",
+    "(give me|tell me|do you have) (a|the|some) (recipe|advice|tips|instructions|prediction|ideas|news) (for|about|on) {t}",
+    "(what|how) (should|shall|could|can) (i|we) (cook|eat|wear|do|watch|read|drink|buy|visit) (today|tonight|tomorrow|for dinner|in {p}|"
+    "this weekend|about my {w})",
+)
+"""What is asked of an assistant that can do more."""
 
 
 def noise(s: State) -> Turn:

@@ -17,16 +17,23 @@ def now_line(now: datetime) -> str:
 def time(s: State) -> Turn | None:
     if "get_time" in s.tools:
         return None
-    user = s.say(
+    answer = f"It is {clock(s.now)}" if s.now else "I have no clock here, so I do not know."
+    return Turn("time", asked_time(s), answer, timed=True)
+
+
+def asked_time(s: State) -> str:
+    """The question for the time."""
+    return s.say(
         "(hey |please |okay |)(what time is it|what's the time|what is the time|what time do we have)( now| please||)",
         "(tell me|can you tell me|could you tell me|do you know|do you have) (the time|"
         "what time it is)( please| now||)",
         "(how late is it|is it late|time please|the time please|do you have a clock|what does the clock say|"
         "give me the time|check the time|read me the clock|what's the hour|what is the exact time|got the time)( now||)",
-        "(what|which) (time|hour) (have you got|do you have|is it there|is it where you are|would it be)( now||)",
+        "(what|which) (time|hour) (have you got|do you have|is it there|is it where you are|would it be|might it be|does it say)( now||)",
+        "(tell me|say|let me know|can you see|can you check|i wonder|any idea) (how late it is|what the time is|the hour|what time we have)"
+        "( now| please||)",
+        "(how late have we|how late do we have it|what's the time of day|what time of day is it|do you know how late it is)( now||)",
     )
-    answer = f"It is {clock(s.now)}" if s.now else "I have no clock here, so I do not know."
-    return Turn("time", user, answer, timed=True)
 
 
 def date(s: State) -> Turn:

@@ -116,6 +116,13 @@ def say_again(s: State) -> Turn | None:
         "(pardon me|come again|say again|once more|again please|repeat that|i did not hear you|i didn't get that|"
         "one more time|what was that|i missed that|i couldn't hear you|what was your answer|sorry what did you say|huh|"
         "say what|excuse me what did you say)( please||)",
+        "(sorry |oh |)(i (didn't|did not) (catch|hear|get|understand) (that|it|you|what you said|the last part|your answer)|i missed "
+        "(that|it|what you said)|that was too (fast|quiet))( can you repeat it| say it again| please||)",
+        "(can|could|would|will) you (say|repeat|tell me) (that|it|yourself|what you just said|your last answer|your last sentence)"
+        "( again| once more| louder| slowly| more slowly| a bit louder||)",
+        "(let me hear|give me|i want to hear|i would like to hear) (that|it|your answer|your last answer) (again|once more|one more time)",
+        "(tell me again|once again please|run that by me again|what were you saying|what did you tell me|what did you answer|"
+        "what was it you said|repeat yourself|repeat your answer|repeat what you said|say it once more|again)( please||)",
     )
     last = s.turns[-1] if s.turns else None
     if last is not None and last.intent in ("noise", "count", "stop"):

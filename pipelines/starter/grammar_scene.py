@@ -135,15 +135,27 @@ def facing(s: State) -> Turn:
             "turned towards|looking straight at) (the camera|you|it)( now| right now||)",
             "do i (face|look at|look into|look straight at) (the camera|you)( now||)",
             "(where am i looking|am i looking away|am i turned away|which way am i looking|do i look away|am i facing you)",
+            "(are my eyes on|is my face turned to|is my face turned towards|is my head turned to|are my eyes on|is my face to) "
+            "(you|the camera|the screen)( now||)",
+            "(tell me|can you tell|can you see|do you know|say) (where|which way|in which direction) (i am|i'm) (looking|facing|turned)"
+            "( now||)",
+            "(have i|did i) (turned away|turn away|looked away|look away|turn to you|turned to you|look at you)( now||)",
+            "am i looking (elsewhere|to the side|somewhere else|right at you|in your direction|at you or away)( now||)",
+            "(is|does) (the person|he|she|somebody) (looking at you|facing you|facing the camera|looking away|look at you)( now||)",
         )
         if kind == "facing"
-        else s.say("am i (close|too close|near|very close) (to (the camera|you)|)", "how (close|near) am i")
+        else s.say(
+            "am i (close|too close|near|very close|near enough|close enough) (to (the camera|you)|)",
+            "how (close|near|far away|far) am i( from you| to the camera| from the camera||)",
+            "(do i sit|am i sitting|am i standing|do i stand) (close|near|too close) (to (the camera|you)|)",
+            "is my face (close|near|very close) (to (the camera|you)|)",
+        )
     )
     who = _who(s.scene)
     if who != "one person":
         return _turn(s, "facing", user, f"I see {who}, so I cannot tell.")
     yes = words in s.scene
-    if "away" in user:
+    if any(word in user for word in ("looking away", "turned away", "turn away", "look away", "looked away", "else", "side")):
         return _turn(s, "facing", user, f"{'No' if yes else 'Yes'}, you are {'' if yes else 'not '}{words}.")
     return _turn(s, "facing", user, f"{'Yes' if yes else 'No'}, you are {'' if yes else 'not '}{words}.")
 
@@ -151,14 +163,23 @@ def facing(s: State) -> Turn:
 def thing(s: State) -> Turn:
     shown = [part for part in s.scene.split(", ") if part.startswith(("a ", "an "))]
     asked = s.rng.choice(shown) if shown and s.rng.random() < 0.6 else _a(thing_of(s.rng))
+    plain = asked.split(" ", 1)[1]
     user = s.say(
         "(do|can|could|did) you (see|spot|find|notice|recognize|make out) {t}( here| somewhere| in the picture| now| anywhere||)",
         "is there {t}( in the picture| here| in front of me| on the camera| somewhere| in the room| next to me||)",
         "(tell me if|can you tell if|say if) (there is|you see|you can see) {t}",
         "(and {t}|and do you see {t}|what about {t})",
+        "(can|do|did) you (see|spot|find|notice) (my|the|any|that|some) {p}( here| anywhere| in the picture| now||)",
+        "is (my|the) {p} (there|here|visible|in view|in the picture|on the camera|in front of you|on the table)( now||)",
+        "(do i|did i) (have|hold|hold up|show you|carry|bring) {t}( with me| in my hand| here| now| in front of me||)",
+        "(am i|are we) (holding|holding up|showing you|carrying|sitting next to|standing by) {t}( now| here| in my hand||)",
+        "is (that|this|it) {t}( in my hand| behind me| on the desk| you see| i'm holding||)",
+        "(look for|find|search for|have you seen|have you spotted|is there anything like|can you find) {t}( for me| here||)",
+        "(are there|is there|do you see) any {p}( here| in the room| around| in view||)",
+        "{t} (is there one|do you see it|can you see one|is it there)",
         t=asked,
+        p=plain,
     )
-    plain = asked.split(" ", 1)[1]
     return _turn(s, "thing", user, f"Yes, I see {asked}." if asked in shown else f"No, I see no {plain}.")
 
 
@@ -169,6 +190,15 @@ def looks(s: State) -> Turn:
         "how (old do i look|do i look|is my hair)( today||)",
         "(do i look (tired|good|sad|old|nice|pretty)|do you recognize me|what do i look like|am i (tall|beautiful|old)|"
         "what's behind me|do i wear glasses|what clothes do i wear|is it dark here|how do i look)( today||)",
+        "(what color|what colour) (are my (eyes|shoes|glasses)|is my (hair|dress|coat|skin|wall|t-shirt)|is the wall)( now||)",
+        "(do i|did i) (have|wear|put on) (a beard|blue eyes|brown eyes|long hair|short hair|glasses|a hat|a tie|a red shirt|new clothes|"
+        "earrings|makeup|a mustache)( today| now||)",
+        "(am i|is it true that i am) (wearing (a hat|glasses|red|blue|a tie|a jacket|a sweater)|young|old|pretty|handsome|thin|fat|short|"
+        "bald|blond|well dressed|a man|a woman|sitting|standing|indoors)( today| now||)",
+        "(do you like|how is|how does|what do you think of|describe|tell me about) my (shirt|hair|hat|face|dress|outfit|clothes|beard|"
+        "glasses|room|look|haircut)( today| look||)",
+        "(how old am i|guess my age|guess how old i am|what is my age|what room am i in|what is on the wall|is my room tidy|"
+        "is it bright in here|is the light on|what am i dressed in|which clothes do you see)( do you think||)",
     )
     return _turn(s, "looks", user, "I cannot tell: I only see people, faces and hands.")
 
@@ -178,6 +208,12 @@ def holding(s: State) -> Turn:
         "what (am i|is it i am) (holding|showing you|holding up|holding in my hand)( now| here| right now||)",
         "what (do i have|have i got|is|is this) in my (hand|hands|left hand|right hand)( now||)",
         "(what is this|what's this|do you know what this is|what thing is this|which objects do you see|what objects are there)",
+        "(what|which) (things|objects|items|stuff) (do you see|can you see|are here|are there|are in the picture|can you find|"
+        "do you recognize|are in view|are around me|do i have)( now| here||)",
+        "what (is|do you see|can you see) (on|next to|near|beside|lying on) (my desk|the table|me|my table|the desk)( now||)",
+        "what else (do you see|can you see|is there|is in the picture|is in view)( besides me| apart from me| here||)",
+        "(guess|tell me|can you tell|do you see|can you see|look) what (i am holding|i have here|i have in my hand|i'm showing you|this is|i brought)",
+        "what (am i carrying|did i bring|did i pick up|am i pointing at|is that thing|is the object)( here| now||)",
     )
     shown = [part for part in s.scene.split(", ") if part.startswith(("a ", "an "))]
     answer = f"I see {' and '.join(shown)}." if shown else "I cannot tell: I see no object."

@@ -182,6 +182,11 @@ def praise(s: State) -> Turn:
         "answer|joke)|clever of you|very good|impressive|brilliant|amazing)",
         "(excellent|great job|good work|i like your voice|"
         "you did well|you have a nice voice|you know a lot|nicely done|good one|ha ha that was funny|i'm impressed)",
+        "(you're|you are) (a (genius|star|real help|good listener|great assistant|treasure)|doing (great|fine|well|a good job)|"
+        "(so |really |)(good|quick) at this|my favorite|fun|fun to talk to|very clever today|the smartest)( you know||)",
+        "(you made (me smile|my day|me happy|me laugh)|keep it up|way to go|you rock|i'm (proud of|happy with|pleased with) you|"
+        "i (really |)(like|enjoy|love) (talking to you|your answers|this|how you talk)|what a (good|nice|great|clever|lovely) "
+        "(answer|assistant|machine|voice)|perfect answer|that was (quick|fast|well said|well done|spot on|helpful of you))",
     )
     return Turn("praise", user, s.vary("Thank you, that is kind.", "Thank you!"))
 
@@ -203,7 +208,16 @@ def insult(s: State) -> Turn:
 
 
 def sorry(s: State) -> Turn:
-    user = s.say("(oh |)(sorry|i'm sorry|i am sorry|excuse me|my mistake|pardon)( about that| for that||)")
+    user = s.say(
+        "(oh |)(sorry|i'm sorry|i am sorry|excuse me|my mistake|pardon)( about that| for that||)",
+        "(oh |well |no |)(i apologize|my apologies|my bad|my fault|forgive me|please forgive me|i beg your pardon|oops|oops sorry|"
+        "i take it back|that was wrong of me|i do apologize|i want to apologize|excuse my mistake)( for that| about that||)",
+        "(that was|it was|it's|that is) (my|all my|entirely my) (mistake|fault|error)( sorry||)",
+        "(i'm |i am |)(so |very |really |terribly |)sorry (i (was wrong|misspoke|interrupted you|was rude|shouted|am late|forgot|said that|"
+        "did that|was not listening|kept you waiting)|to (bother|interrupt|disturb|trouble) you|for (the noise|being late|"
+        "interrupting|shouting|the trouble|my mistake|being rude|what i said|the delay))",
+        "i (didn't|did not) (mean|want) (that|it|to (say that|shout|interrupt|be rude|interrupt you|hurt you))( sorry||)",
+    )
     return Turn("sorry", user, "No problem.")
 
 

@@ -43,6 +43,9 @@ def repeat(s: State) -> Turn:
             "(the|my|your|a) {t} is (on|under|in|near) the {u}", "i (like|have|see) (the|a|my) {t} and the {u}",
             t=_word(s), u=_word(s),
         )  # fmt: skip
+    if s.rng.random() < 0.2:
+        words = " ".join(s.rng.choice(_EVERYDAY.split()) if s.rng.random() < 0.7 else _word(s)
+                         for _ in range(s.rng.choice([2, 3, 4, 5, 6])))  # fmt: skip
     user = s.say(
         "(please |can you |could you |now |)(repeat after me|say after me|repeat|say|say the words|say this|echo|repeat the words|"
         "repeat this|say the following|repeat what i say) {w}",
@@ -54,6 +57,12 @@ def repeat(s: State) -> Turn:
     return Turn(
         "repeat", user, f"{words[0].upper()}{words[1:]}.", keep=True, bid=user.startswith(("repeat", "say", "echo"))
     )
+
+
+_EVERYDAY = (
+    "the a my your i you we it is was are have like see want and or but not in on at to with for good big old new little red blue "
+    "very today tomorrow house day night time friend music water tree street window morning one two three never always"
+)
 
 
 def opposite(s: State) -> Turn:
