@@ -57,6 +57,9 @@ def run_starter(options: argparse.Namespace, console: Console) -> int:
 
 
 def _train(options: argparse.Namespace, console: Console) -> int:
+    from pipelines.starter.heap import keep_memory
+
+    keep_memory()
     options.out = options.out or Path(f"starter-{options.model}")
     if options.model == "whisper":
         seconds = 60 * options.minutes if options.minutes else None
@@ -97,9 +100,8 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 
 
 def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
-    from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, keep_memory, resume
+    from pipelines.starter.speech_train import SpeechTrainer, SpeechTraining, resume
 
-    keep_memory()
     if options.compile:
         raise ModelError("not_compiled", "--compile: only the chat model can be fused")
     machine = {"threads": options.threads, "device": options.device}

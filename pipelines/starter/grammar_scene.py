@@ -155,7 +155,10 @@ def facing(s: State) -> Turn:
     if who != "one person":
         return _turn(s, "facing", user, f"I see {who}, so I cannot tell.")
     yes = words in s.scene
-    if any(word in user for word in ("looking away", "turned away", "turn away", "look away", "looked away", "else", "side")):
+    if any(
+        word in user
+        for word in ("looking away", "turned away", "turn away", "look away", "looked away", "else", "side")
+    ):
         return _turn(s, "facing", user, f"{'No' if yes else 'Yes'}, you are {'' if yes else 'not '}{words}.")
     return _turn(s, "facing", user, f"{'Yes' if yes else 'No'}, you are {'' if yes else 'not '}{words}.")
 

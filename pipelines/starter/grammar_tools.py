@@ -63,9 +63,7 @@ def set_timer(s: State) -> Turn:
     )
     if "set_timer" not in s.tools:
         return Turn("no tool", user, "I cannot set a timer here.")
-    return Turn(
-        "set_timer", user, f"Your timer runs for {length}.", Call("set_timer", {"seconds": seconds}, "ok")
-    )
+    return Turn("set_timer", user, f"Your timer runs for {length}.", Call("set_timer", {"seconds": seconds}, "ok"))
 
 
 def stop(s: State) -> Turn | None:

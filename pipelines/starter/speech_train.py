@@ -7,7 +7,6 @@ them is made on a second thread.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,6 @@ from pipelines.errors import ModelError
 from pipelines.starter.speech_examples import Batch, Examples, phoneme_names
 
 CHECKPOINT = "checkpoint.pt"
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
 _ROUND = 16
 """Batches that are made together, of windows of similar length."""
 _TIMES = 2
@@ -30,7 +28,7 @@ _TIMES = 2
 class SpeechTraining:
     """What is trained and how."""
 
-    steps: int = 4_300
+    steps: int = 7_000
     seed: int = 1
     width: int = 192
     encoder_layers: int = 5
@@ -208,16 +206,6 @@ def resume(folder: Path, **changes: Any) -> SpeechTrainer:
         optimizer.load_state_dict(kept)
     trainer.done = state["done"]
     return trainer
-
-
-def keep_memory() -> None:
-    """Let glibc keep what is freed: to get memory from the system anew for each tensor takes longer than to fill it."""
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**28)):
-            mallopt(option, value)
 
 
 def _has_bfloat16() -> bool:

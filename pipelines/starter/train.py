@@ -39,7 +39,7 @@ _DRILLS, _LATER_DRILLS, _DRILLED = 0.5, 0.45, 0.35
 class Training:
     """What is trained and how."""
 
-    steps: int = 2_800
+    steps: int = 7_000
     seed: int = 1
     layers: int = 6
     width: int = 256
