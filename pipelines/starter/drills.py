@@ -58,7 +58,7 @@ _DRILLS = (
     Drill(
         {scenes.see: 1.5, scenes.people: 1.0, scenes.alone: 0.5, scenes.hand: 2.0, scenes.facing: 2.0,
          scenes.thing: 4.0, scenes.holding: 1.5, scenes.smiling: 1.0, scenes.gesture: 1.0, scenes.looks: 0.5,
-         memory.what_you_saw: 1.5}, 0.0, 4.0, "camera",
+         memory.what_you_saw: 1.0}, 0.0, 9.0, "camera",
     ),
 )  # fmt: skip
 
@@ -73,10 +73,12 @@ def drill(rng: Random, mishear: Mishear | None = None, *, late: bool = False) ->
         _prepare(state, chosen.setting, late)
     turns = rng.randint(3, 10) if chosen.setting in ("", "clock") else rng.choice([1, 1, 2, 3])
     camera = chosen.setting == "camera"
+    if camera and rng.random() < 0.6:
+        turns = 1  # of the camera only the last answer is learned: short talks teach more of it
     for _ in range(turns):
         state.scene = scenes.scene(rng) if camera else ""
         state.turns.append(styled(rng, next_turn(state, chosen.intents)))
-    return as_messages(state, camera, mishear, rng.random() < 0.2 or chosen.setting != "")
+    return as_messages(state, camera, mishear, rng.random() < (0.4 if camera else 1.0 if chosen.setting else 0.2))
 
 
 def _prepare(state: State, setting: str, late: bool) -> None:
