@@ -28,7 +28,7 @@ from pipelines.ports import VAD_RATE
 from pipelines.starter import speech_noise as noise
 from pipelines.starter.evaluate import training_sentences
 from pipelines.starter.speech_model_files import shipped
-from pipelines.starter.speech_text import bare, held_out
+from pipelines.starter.speech_text import bare, familiar, held_out
 from pipelines.starter.speech_voice import HELD_OUT, Manner, speak
 
 CLOSE = 0.12
@@ -69,7 +69,7 @@ class SpeechReport:
     """What was found."""
 
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
-    """By condition and window, ``short`` or ``30 s``."""
+    """By condition and window: ``short`` or ``30 s``; ``known`` are those in short ones of familiar words only."""
     voices: dict[str, Tally] = field(default_factory=dict)
     """By voice variant: clean, short windows."""
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"short": [], "30 s": []})
@@ -153,6 +153,8 @@ class SpeechExaminer:
             took = time.perf_counter() - began
             heard = _spelled(decoded.said.text)
             wrong = self.report.tallies.setdefault((condition, window), Tally()).add(said, heard)
+            if window == "short" and familiar() >= set(trial.text.split()):
+                self.report.tallies.setdefault((condition, "known"), Tally()).add(said, heard)
             if condition == "unseen voices, clean":
                 self.report.seconds[window].append(took)
                 if window == "short":
@@ -212,9 +214,9 @@ def evaluate_speech(folder: Path | None = None, chosen: Sequence[Trial] | None =
 
 def speech_table(report: SpeechReport) -> str:
     """The report as the table of the model card (Markdown)."""
-    lines = ["| word errors | short windows | 30 s windows |", "|---|---|---|"]
+    lines = ["| word errors | short windows | of familiar words | 30 s windows |", "|---|---|---|---|"]
     for condition in dict.fromkeys(condition for condition, _ in report.tallies):
-        cells = [report.tallies.get((condition, window)) for window in ("short", "30 s")]
+        cells = [report.tallies.get((condition, window)) for window in ("short", "known", "30 s")]
         lines.append(f"| {condition} | " + " | ".join(_percent(cell) for cell in cells) + " |")
     lines += ["", "| voice (clean, short) | word errors |", "|---|---|"]
     lines += [f"| {voice} | {_percent(tally)} |" for voice, tally in report.voices.items()]

@@ -7,6 +7,7 @@ lower-case words, which is what the chat model reads from the other recogniser, 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from random import Random
 
@@ -27,6 +28,8 @@ from pipelines.starter.words import (
 
 COMMON = 5000
 """So many of the commonest words of English are spoken in any order."""
+_TALKS, _FAMILIAR = 8000, 8
+"""A word is familiar that comes so often in so many conversations."""
 _RARE = 0.05
 """Share of the words said in any order that come from the whole dictionary."""
 
@@ -79,6 +82,16 @@ def held_out() -> frozenset[str]:
     """Sentences that training never says."""
     said = {bare(text) for probe in probes() for text in probe.said}
     return frozenset(text for text in said | set(EVERYDAY) if len(text.split()) > 2)
+
+
+@cache
+def familiar() -> frozenset[str]:
+    """The words of the starter conversation: those that turn up again and again in it, whoever says them."""
+    rng, counts = Random(0), Counter[str]()
+    for _ in range(_TALKS):
+        for message in dialogue(rng).request.messages:
+            counts.update(bare(message.content).split())
+    return frozenset(word for word, count in counts.items() if count >= _FAMILIAR)
 
 
 @cache
