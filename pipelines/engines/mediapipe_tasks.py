@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from media.frames import Picture, Pixels
+from pipelines.engines.giving_way import giving_way
 from pipelines.engines.mediapipe_bodies import open_holistic, open_pose, open_segmentation
 from pipelines.engines.mediapipe_faces import open_face_landmarks, open_faces
 from pipelines.engines.mediapipe_hands import open_gestures, open_hands
@@ -260,7 +261,8 @@ class MediaPipeTracker:
                 return _OPENERS[name](model, self._options)
             except _MEDIAPIPE_ERRORS:  # not every network runs there
                 pass
-        return _OPENERS[name](model, replace(self._options, device="cpu"))
+        # networks compute on threads of MediaPipe's own: voice goes first
+        return giving_way(lambda: _OPENERS[name](model, replace(self._options, device="cpu")))
 
     def _look(self, pixels: Pixels, names: Collection[DetectorName]) -> dict[DetectorName, list[Detection]]:
         import mediapipe

@@ -148,6 +148,12 @@ async def main() -> None:
         report(f"camera and microphone, {n}", showing)
     report("the same with vision and overlay switched off", plain)
     report("microphone alone", alone[0])
+    for name, showings in (("with the camera", seen), ("without", alone)):
+        parts: dict[str, list[int]] = defaultdict(list)
+        for turn in (turn for each in showings for turn in each.transcript.turns):
+            for part, ms in turn.parts_ms.items():
+                parts[part].append(ms)
+        console.print(f"{name}: " + ", ".join(f"{part} {median(all_):.0f} ms" for part, all_ in parts.items()))
     both, only = latencies(seen), latencies(alone)
     if both and only:
         more = 100 * (median(both) / median(only) - 1)

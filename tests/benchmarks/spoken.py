@@ -5,18 +5,20 @@
 
 The questions are closed ones of the starter model's examination, spoken by espeak-ng in voice variants that the starter
 Whisper was not trained on; each goes through Opus and WebRTC on a connection of its own. What comes back is recognised
-by the starter Whisper once more. An answer counts when what was *heard* of it matches what the question wants; "as
-text" is the same of the words the server meant to say. Voice to voice is measured by the server: end of speech → first
-sound.
+by the starter Whisper once more, which writes bare words: they are put into the signs of the answer. An answer counts
+when what was *heard* of it matches what the question wants; "as text" is the same of the words the server meant to say.
+Voice to voice is measured by the server: end of speech → first sound.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from statistics import median
 
@@ -66,8 +68,26 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether the right thing was heard."""
-        return passes(self.heard, self.probe.good)
+        """Whether the right thing was heard: in the signs of what was said, for ears hear none."""
+        return passes(as_written(self.heard, self.answered), self.probe.good)
+
+
+def as_written(heard: str, answered: str) -> str:
+    """``answered`` with the words that were heard otherwise replaced; signs and capitals stay.
+
+    >>> as_written("why did it blush it herd everything", "Why did it blush? It heard everything.")
+    'Why did it blush? It herd everything.'
+    """
+    words = re.findall(r"[A-Za-z0-9']+", answered)
+    said, got = [word.lower() for word in words], heard.lower().split()
+    signs = re.split(r"[A-Za-z0-9']+", answered)  # one more than words
+    written = signs[0]
+    for kind, start, end, first, last in SequenceMatcher(None, said, got, autojunk=False).get_opcodes():
+        if kind == "equal":
+            written += "".join(words[n] + signs[n + 1] for n in range(start, end))
+        else:
+            written += " ".join(got[first:last]) + (signs[end] if end > start else " ")
+    return written
 
 
 def questions(number: int) -> list[Probe]:
