@@ -80,14 +80,14 @@ _ERRANDS = (
     "(check|read|open|show me|what's on) my (email|calendar|messages|schedule|shopping list|bank account|{w})( for today||)",
     "(translate|say|what is|how do you say) (good morning|thank you|hello|{w}|i love you|{w} {w2}) (to|into|in) (french|german|spanish|"
     "italian|japanese|chinese|russian|english|latin|polish)",
-    "(recommend|suggest|pick|choose|name) (me |us |)(a|some|a good|a nice|the best) (movie|book|restaurant|recipe|wine|gift|game|song|{w})"
+    "(recommend|suggest|pick|choose|name) (me |us |)(a|some|a good|a nice|the best) (movie|book|restaurant|menu|wine|gift|game|song|{w})"
     "( for (tonight|dinner|my {w2})||)",
-    "(help me|help me out) with (my|the|this|some) (homework|math|code|taxes|letter|essay|project|garden|{w})( please||)",
+    "(help me|help me out) with (my|the|this|some) (homework|math|code|taxes|letter|essay|project|fence|{w})( please||)",
     "(plan|organize|arrange|schedule) (my|a|our|the) (trip|day|week|party|meeting|holiday|wedding|{w})( to {p}| for tomorrow||)",
     "(search|look up|google|look for|find out|check) (the web for |the internet for |online for ||) {t}( online| please||)",
     "(draw|paint|show|generate|make|send) (me |)(a|the) (picture|photo|map|image|drawing|logo|video) of {t}",
     "(give me|show me|tell me) (the way|directions|the fastest way|how to get|a map) to (the |)(station|airport|{p}|{w})",
-    "(give me|tell me|do you have) (a|the|some) (recipe|advice|tips|instructions|prediction|ideas|news) (for|about|on) {t}",
+    "(give me|tell me|do you have) (a|the|some) (menu|advice|tips|instructions|prediction|ideas|news) (for|about|on) {t}",
     "(what|how) (should|shall|could|can) (i|we) (cook|eat|wear|do|watch|read|drink|buy|visit) (today|tonight|tomorrow|for dinner|in {p}|"
     "this weekend|about my {w})",
 )

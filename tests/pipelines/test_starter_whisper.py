@@ -59,9 +59,10 @@ async def test_it_hears_the_starter_conversation(engine: WhisperRecognizer) -> N
 
 
 async def test_unseen_sentences_by_unseen_voices() -> None:
-    report = await SpeechExaminer(shipped()).run(unseen()[::12])
+    report = await SpeechExaminer(shipped()).run(unseen()[::6])
     tallies = report.tallies
-    assert tallies["unseen voices, clean", "short"].rate <= 0.1, report.failures
+    assert tallies["unseen voices, clean", "known"].rate <= 0.15, report.failures  # its card: 9 % of all of them
+    assert tallies["unseen voices, clean", "short"].rate <= 0.22, report.failures  # 15 %
     assert tallies["unseen voices, clean", "short"].rate <= tallies["unseen voices, clean", "30 s"].rate + 0.03
     assert sum(abs(early) <= 0.12 for early in report.early) >= 0.8 * len(report.early)
 
