@@ -12,12 +12,15 @@ from pipelines.vision.captions import Caption, Captions
 from pipelines.vision.looks import Looks
 from pipelines.vision.settings import Action
 from pipelines.vision.snapshot import LONGEST_SIDE, snapshot
-from pipelines.voice.events import TurnLatency
+from pipelines.voice.events import PartialTranscript, ReplyAudioStarted, SpeechStarted, SpeechStopped, TurnLatency
 from pipelines.voice.replies import Replies
 from pipelines.voice.sight import SOURCES, Sight, Source
 from pipelines.worker import Worker
 from server.metrics import Event
 from server.session_video import SessionVideo
+
+VOICE_SECONDS = 2.0
+"""After a sign of a voice in which another one, or the answer, is to be expected."""
 
 
 class SessionSight:
@@ -38,7 +41,11 @@ class SessionSight:
         video.watching.captions = self._subtitles
 
     def take(self, event: Event) -> None:
-        """An event of the session: its words become subtitles."""
+        """An event of the session: its words become subtitles, and a voice goes before the camera."""
+        if isinstance(event, SpeechStarted | PartialTranscript | SpeechStopped):
+            self._video.watching.give_way(VOICE_SECONDS)
+        elif isinstance(event, ReplyAudioStarted):
+            self._video.watching.give_way(0.0)
         if isinstance(event, TurnLatency):
             self._video.watching.voice_to_voice = event.voice_to_voice
         self._captions.take(event, self._clock.now())

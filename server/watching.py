@@ -105,6 +105,11 @@ class Watching:
         if self._stage is not None:
             self._stage.apply(settings)
 
+    def give_way(self, seconds: float) -> None:
+        """Leave the processor to those who listen and answer for so long from now."""
+        if self._stage is not None:
+            self._stage.gives_way_until = self._clock.now() + seconds
+
     def reselect(self) -> None:
         """Use detectors that were asked for and have become available since."""
         if self._stage is not None:

@@ -43,6 +43,8 @@ class VisionStage:
         """Pictures looked at so far."""
         self.seconds = 0.0
         """Spent with that, waiting for the worker included."""
+        self.gives_way_until = 0.0
+        """By the clock: until then looks are rarer, for somebody speaks or waits for an answer."""
         self._session = _Session(trackers)
         self._worker = worker
         self._clock = clock
@@ -121,7 +123,10 @@ class VisionStage:
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
         settings = self._settings
-        due = began + self._pace.interval(now - began, settings.max_fps, exact=settings.mode == "exact")
+        exact, looks = settings.mode == "exact", settings.looks
+        matters = looks.lips or looks.look_to_talk or bool(looks.gestures)  # to the turns themselves
+        gives_way = now < self.gives_way_until and not exact and not matters
+        due = began + self._pace.interval(now - began, settings.max_fps, exact=exact, gives_way=gives_way)
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
 

@@ -16,7 +16,7 @@ from pipelines.ports import Detection
 from pipelines.vision.detect import VisionStage
 from pipelines.vision.pace import Pace
 from pipelines.vision.pool import TrackerPool
-from pipelines.vision.settings import Background, TemplateImage, VisionSettings
+from pipelines.vision.settings import Background, LookSettings, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
 from tests.fakes.vision import FOUND, FakeVision
@@ -75,6 +75,28 @@ async def test_a_slow_detector_keeps_to_its_share_of_the_time(worker: Worker) ->
     vision.look = lambda: room.clock.advance(0.06)
     await room.results.get()
     assert await room.clock.sleeper() == pytest.approx(0.18)
+    await room.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        (VisionSettings(max_fps=10), [0.0, 0.2, 0.4, 0.5]),
+        (VisionSettings(max_fps=2), [0.0, 0.5, 1.0, 1.5]),
+        (VisionSettings(max_fps=10, mode="exact"), [0.0, 0.1, 0.2, 0.3]),
+        (VisionSettings(max_fps=10, looks=LookSettings(lips=True)), [0.0, 0.1, 0.2, 0.3]),
+    ],
+    ids=["as usual", "seldom anyway", "exact", "looks matter to the turns"],
+)
+async def test_looks_give_way_to_a_voice_for_a_while(worker: Worker, settings: VisionSettings, times) -> None:
+    room = Room(FakeVision(), worker)
+    room.stage.apply(settings)
+    room.stage.gives_way_until = 0.35
+    seen = []
+    for _ in times:
+        seen.append((await room.results.get()).time)
+        room.clock.advance(await room.clock.sleeper())
+    assert seen == pytest.approx(times)
     await room.stop()
 
 

@@ -14,7 +14,14 @@ from media.frames import Picture
 from pipelines.ports import Detection, Expression
 from pipelines.vision.captions import Caption
 from pipelines.vision.settings import LookSettings, VisionSettings
-from pipelines.voice.events import PartialTranscript, ReplyStarted, TurnLatency
+from pipelines.voice.events import (
+    PartialTranscript,
+    ReplyAudioStarted,
+    ReplyStarted,
+    SpeechStarted,
+    SpeechStopped,
+    TurnLatency,
+)
 from pipelines.worker import Worker
 from server.session_sight import SessionSight
 from tests.fakes.clock import FakeClock
@@ -27,7 +34,8 @@ class Video:
 
     def __init__(self) -> None:
         self.settings = VisionSettings()
-        self.watching = SimpleNamespace(on_look=[], captions=tuple, voice_to_voice=None)
+        self.given_way: list[float] = []
+        self.watching = SimpleNamespace(on_look=[], captions=tuple, voice_to_voice=None, give_way=self.given_way.append)
         self.showing = {"camera": True, "screen": False}
 
     def shows(self, source: str) -> bool:
@@ -64,6 +72,15 @@ def stage() -> Any:
 
 def face(yaw: float = 0.0) -> Detection:
     return Detection("face", 0, (0.4, 0.3, 0.2, 0.3), 0.9, expression=Expression(0.02, 0, 0, yaw, 0))
+
+
+def test_a_voice_goes_before_the_camera_until_it_is_answered(stage: Stage) -> None:
+    stage.sight.take(SpeechStarted("u1", 0.0))
+    stage.sight.take(PartialTranscript("u1", "what"))
+    stage.sight.take(SpeechStopped("u1", 1.0))
+    assert stage.video.given_way == [2.0, 2.0, 2.0]
+    stage.sight.take(ReplyAudioStarted("r1"))
+    assert stage.video.given_way[3:] == [0.0]
 
 
 def test_words_of_both_sides_become_subtitles(stage: Stage) -> None:
