@@ -112,21 +112,26 @@ def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
     codecs = internals._RTCRtpReceiver__codecs
     decoder = internals._RTCRtpReceiver__decoder_queue
     timestamps = internals._RTCRtpReceiver__timestamp_mapper
-    backlog, put = Backlog(), decoder.put
+    backlog, put, refused = Backlog(), decoder.put, False
 
     def put_if_admitted(task: Any) -> None:
+        nonlocal refused
         if task is None or backlog.admits(decoder.qsize(), key=is_key_frame(task[0].name, task[1].data)):
             put(task)
+        else:
+            refused = True
 
     decoder.put = put_if_admitted
 
     async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
+        nonlocal refused
         await handle_one(packet, arrival_time_ms)
         while (complete := buffer.take()) is not None:  # a retransmission may have completed several frames
             payload_type, frame = complete
             frame.timestamp = timestamps.map(frame.timestamp)
             decoder.put((codecs[payload_type], frame))
-        if packet.marker and backlog.asks(decoder.qsize()):
+        refused, asks = False, refused and backlog.asks(decoder.qsize())
+        if asks:
             await internals._send_rtcp_pli(packet.ssrc)
 
     internals._handle_rtp_packet = handle
