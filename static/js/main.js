@@ -142,9 +142,10 @@ async function share() {
       return;
     }
     stream.getVideoTracks()[0].addEventListener("ended", unshare); // by the browser's own button
+    tellShared(true); // first: a screen that stands still may send its picture only once
     await call.setScreen(stream);
-    tellShared(true);
   } catch {
+    unshare();
     dispatch({ type: "client.notice", level: "error", text: "The screen could not be shared." });
   }
 }
