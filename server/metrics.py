@@ -19,7 +19,6 @@ from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.vision.events import VisionEvent
 from pipelines.vision.lag import VideoEvent
 from pipelines.voice.events import (
-    Problem,
     ReplyAudioStopped,
     ReplyFailed,
     ReplyGenerated,
@@ -164,9 +163,6 @@ class _Turns:
                     self._metrics.barge_ins.inc()
             case TranscriptFailed():
                 self._metrics.turns.labels("failed").inc()
-            case Problem(error) if error.code == "internal_error":
-                for response_id in list(self._open):  # a defect ends the reply without another word
-                    self._end(response_id, "failed")
             case TurnLatency():
                 self._metrics.latency(event)
 

@@ -78,6 +78,8 @@ class Captions:
             case ReplyInterrupted():
                 self._assistant.over = True
                 self._say(event.heard, now)
+            case ReplyFailed() if self._spoken:
+                pass  # what was said before is still being heard
             case ReplyAudioStopped() | ReplyFailed():
                 self._assistant.over = True
                 self._assistant.changed = now

@@ -72,6 +72,9 @@ class Conversation:
         self._turn: SpokenTurn | None = None
         self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
         self._unanswered = False
+        self._decided = asyncio.Event()
+        """Cleared while there is a voice of which it is not known yet whether it is a turn."""
+        self._decided.set()
         self._now = 0.0
         self._group: asyncio.TaskGroup | None = None
 
@@ -138,10 +141,9 @@ class Conversation:
     async def _answer(self, turn: SpokenTurn) -> None:
         """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
         wanted = self._unanswered and self.settings.turn.create_response
-        if not wanted or self._goes_on or not await self._is_looked_at(turn):
+        if not wanted or self._goes_on or not await self._is_looked_at(turn) or not await self._may_speak():
             turn.discard_pause()
             return
-        await self.replies.finished()  # speech that may not interrupt waits for the end of the reply
         self._unanswered = False
         if turn.pause is not None and turn.pause.prepared is not None:
             self.replies.give(turn.pause.prepared)
@@ -151,6 +153,20 @@ class Conversation:
     @property
     def _goes_on(self) -> bool:
         return len(self._turns) > 0 or self._machine.hearing
+
+    async def _may_speak(self) -> bool:
+        """Wait for the end of the running reply: speech that may not interrupt is answered after it.
+
+        ``False`` when the user speaks by then, or when the client has asked for the answer meanwhile. A voice of which
+        it is not known yet whether it is a turn is waited for, too: one that comes to nothing must not cost the answer.
+        """
+        given = self.replies.given
+        while self.replies.active or not self._decided.is_set():
+            await self.replies.finished()
+            await self._decided.wait()
+        if self.replies.given != given:
+            self._unanswered = False
+        return self._unanswered and not self._goes_on
 
     async def _is_looked_at(self, turn: SpokenTurn) -> bool:
         """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else."""
@@ -191,9 +207,11 @@ class Conversation:
         utterance.start(self._group)
         utterance.push(self._ring.since(time))
         self._turn = SpokenTurn(item_id, utterance, time)
+        self._decided.clear()
 
     def _confirm(self, interrupts: bool) -> None:
         assert self._turn is not None
+        self._decided.set()
         self.replies.duck(0.0)
         self._emit(SpeechStarted(self._turn.item_id, self._turn.began))
         if interrupts:
@@ -215,6 +233,7 @@ class Conversation:
             self._emit(TranscriptFailed(turn.item_id, busy))
 
     def _drop(self) -> None:
+        self._decided.set()
         self._segmenter.forget_tail()
         turn, self._turn = self._turn, None
         if turn is not None:

@@ -1,31 +1,87 @@
-"""The language model's text, clause by clause as it streams in."""
+"""The language model's text, clause by clause as it streams in, and at once where it stops coming."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from pipelines.ports import ChatRequest, LanguageModel, ToolCall
+from media.clock import Clock
+from pipelines.ports import ChatRequest, LanguageModel
 from pipelines.voice.sentences import ClauseSplitter
 
+STALL_SECONDS = 0.7
+"""A model that sends nothing for this long has stalled: a listener hears a pause of this length as one."""
+CLAUSES_AHEAD = 16
+"""Clauses that may wait to be spoken; then the model is not read any further."""
+_LOOK_SECONDS = 0.1
+"""How often is looked, while a model stalls, whether the listener has heard all there is."""
 
-async def clauses(
-    model: LanguageModel, request: ChatRequest, on_first_token: Callable[[], None]
-) -> AsyncGenerator[str, None]:
-    """Speakable clauses of the answer, the first one as early as it makes sense to say it.
 
-    Closing the iterator stops generation. Raises :class:`~pipelines.errors.ThinkError`.
+class Clauses:
+    """Speakable clauses of one answer, the first one as early as it makes sense to say it.
+
+    :meth:`read` and :meth:`watch` are the owner's tasks; :meth:`take` gives what they find. ``hungry`` tells whether
+    the listener has heard nearly all that was taken: then a model that stalls in the middle of a clause must not keep
+    the words that are there.
     """
-    splitter = ClauseSplitter()
-    first = True
-    async with aclosing(model.stream(request)) as pieces:
-        async for piece in pieces:
-            if first and piece:
-                first = False
-                on_first_token()
-            if isinstance(piece, ToolCall):
-                continue  # nobody here can carry it out, and it must not be read aloud
-            for clause in splitter.push(piece):
-                yield clause
-    for clause in splitter.flush():
-        yield clause
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        request: ChatRequest,
+        clock: Clock,
+        on_first_token: Callable[[], None],
+        hungry: Callable[[], bool],
+    ) -> None:
+        self._model = model
+        self._request = request
+        self._clock = clock
+        self._on_first_token = on_first_token
+        self._hungry = hungry
+        self._splitter = ClauseSplitter()
+        self._latest: float | None = None
+        """When the last piece came."""
+        self._clauses: asyncio.Queue[str | Exception | None] = asyncio.Queue(CLAUSES_AHEAD)
+        """An exception or ``None`` is the end."""
+
+    async def read(self) -> None:
+        """Take in the answer. Cancelling it stops generation."""
+        failure: Exception | None = None
+        try:
+            async with aclosing(self._model.stream(self._request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):  # nobody here can carry out a call, and it must not be read aloud
+                        await self._said(piece)
+        except Exception as error:  # noqa: BLE001 - raised again by take(), once all that was said has been taken
+            failure = error
+        for clause in self._splitter.flush():
+            await self._clauses.put(clause)
+        await self._clauses.put(failure)
+
+    async def watch(self) -> None:
+        """Give out what is there when the model stalls in the middle of a clause; until cancelled."""
+        while True:
+            wait = STALL_SECONDS if self._latest is None else self._latest + STALL_SECONDS - self._clock.now()
+            if wait > 0:
+                await self._clock.sleep(wait)
+                continue
+            if self._clauses.empty() and self._hungry():
+                for clause in self._splitter.pause():
+                    self._clauses.put_nowait(clause)
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    async def take(self) -> AsyncGenerator[str, None]:
+        """Yield the clauses; then raise what :meth:`read` met (:class:`~pipelines.errors.ThinkError`), if anything."""
+        while (clause := await self._clauses.get()) is not None:
+            if isinstance(clause, Exception):
+                raise clause
+            yield clause
+
+    async def _said(self, piece: str) -> None:
+        if self._latest is None and piece:
+            self._on_first_token()
+        if piece or self._latest is not None:
+            self._latest = self._clock.now()
+        for clause in self._splitter.push(piece):
+            await self._clauses.put(clause)

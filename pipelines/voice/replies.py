@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from media.clock import Clock
-from pipelines.errors import PipelineError
 from pipelines.ports import ChatRequest
-from pipelines.voice.events import Problem, Reason, ReplyInterrupted, ReplyStarted, VoiceEvent
+from pipelines.voice.events import Reason, ReplyInterrupted, ReplyStarted, VoiceEvent
 from pipelines.voice.history import History, Item
 from pipelines.voice.looking import LookingModel
 from pipelines.voice.reply import Reply, TurnTimes
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.sight import Sight
 from pipelines.voice.tts import VoiceOut
-
-log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -89,6 +85,8 @@ class Replies:
     def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
         self.settings = settings
         self.history = History()
+        self.given = 0
+        """How many answers have been begun to be given."""
         self._around = around
         self._current: Reply | None = None
         self._task: asyncio.Task[None] | None = None
@@ -161,6 +159,7 @@ class Replies:
     def _give(self, reply: Reply, task: asyncio.Task[None]) -> None:
         self.interrupt("client_cancelled")
         self._current, self._task = reply, task
+        self.given += 1
         self.history.add(Item(reply.item_id, "assistant", ""))
         self._around.emit(ReplyStarted(reply.id, reply.item_id, reply.playout is not None))
         if self._around.out is not None and reply.playout is not None:
@@ -182,10 +181,6 @@ class Replies:
     async def _run(self, reply: Reply, request: ChatRequest) -> None:
         try:
             await reply.run(request)
-        except Exception:
-            # A defect in one reply must not end the session; it is logged with its traceback and told as an event.
-            log.exception("the reply %s failed", reply.id)
-            reply.emit(Problem(PipelineError("internal_error", "the reply failed for an unexpected reason")))
         finally:
             self._ended(reply)
 

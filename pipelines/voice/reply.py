@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,8 +20,13 @@ from pipelines.voice.events import (
     TurnLatency,
     VoiceEvent,
 )
-from pipelines.voice.llm import clauses
+from pipelines.voice.llm import Clauses
 from pipelines.voice.tts import Playout, Script, VoiceSettings, speak
+
+log = logging.getLogger(__name__)
+
+HUNGRY_SECONDS = 0.3
+"""With less than this left to hear, what the model has said so far is needed now."""
 
 
 @dataclass(slots=True)
@@ -74,15 +80,24 @@ class Reply:
     script: Script = field(default_factory=Script)
     text: str = ""
     """What has been generated (and, with a voice, queued) so far."""
-    generated: bool = False
-    """Whether the whole answer has been generated."""
+    told: bool = False
+    """Whether the outcome has been told: :class:`ReplyGenerated` or :class:`ReplyFailed`, one of them and once."""
 
     async def run(self, request: ChatRequest) -> None:
-        """Answer ``request``; returns when the last sample has been sent. Failures become events."""
-        async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(self._watch_start())
-            await self._answer(request)
-            watcher.cancel()
+        """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._watch_start())
+                self._tell(await self._say(request, group))
+                await self._sound_out()
+                watcher.cancel()
+        except Exception:
+            # A defect in one reply must not end the session, nor leave the client waiting for its end.
+            log.exception("the reply %s failed", self.id)
+            self._tell(_defect())
+            if self.playout is not None and not self.playout.ended.is_set():
+                self.playout.flush()
+                self.emit(ReplyAudioStopped(self.id))
 
     def heard(self) -> tuple[str, float]:
         """Silence the reply; the words and the seconds that were heard."""
@@ -91,24 +106,40 @@ class Reply:
         seconds = self.playout.flush()
         return self.script.heard(seconds), seconds
 
-    async def _answer(self, request: ChatRequest) -> None:
-        error = None
+    async def _say(self, request: ChatRequest, group: asyncio.TaskGroup) -> PipelineError | None:
+        """Think and speak at the same time until all has been generated and synthesised, or something fails."""
+        clauses = Clauses(self.model, request, self.clock, self._first_token, self._hungry)
+        tasks = [group.create_task(clauses.read()), group.create_task(clauses.watch())]
         try:
-            async with aclosing(self._spoken(self._clauses(request))) as spoken:
+            async with aclosing(self._spoken(self._timed(clauses.take()))) as spoken:
                 async for clause in spoken:
                     self.text = f"{self.text} {clause}".strip()
                     self.emit(ReplyText(self.id, clause))
         except PipelineError as failure:
-            error = failure
-        self.generated = True
-        self.emit(ReplyGenerated(self.id, self.text) if error is None else ReplyFailed(self.id, error, self.text))
+            return failure
+        except Exception:
+            # A barrier: what has been said so far is heard to its end, and told like any other failure.
+            log.exception("the reply %s failed", self.id)
+            return _defect()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return None
+
+    async def _sound_out(self) -> None:
+        """Wait until all that was synthesised has been sent."""
         if self.playout is not None:
             self.playout.finish()
             await self.playout.ended.wait()
             self.emit(ReplyAudioStopped(self.id))
 
-    async def _clauses(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        async with aclosing(clauses(self.model, request, self._first_token)) as source:
+    def _tell(self, error: PipelineError | None) -> None:
+        if not self.told:
+            self.told = True
+            self.emit(ReplyGenerated(self.id, self.text) if error is None else ReplyFailed(self.id, error, self.text))
+
+    async def _timed(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        async with aclosing(source):
             async for clause in source:
                 if self.times.first_clause is None:
                     self.times.first_clause = self.clock.now()
@@ -118,6 +149,10 @@ class Reply:
         if self.playout is None:
             return source
         return speak(source, self.voice, self.settings, self.playout, self.script)
+
+    def _hungry(self) -> bool:
+        """Whether hardly anything is left to hear of what has been synthesised."""
+        return self.playout is None or self.script.seconds - self.playout.heard_seconds < HUNGRY_SECONDS
 
     async def _watch_start(self) -> None:
         if self.playout is None:
@@ -131,3 +166,7 @@ class Reply:
 
     def _first_token(self) -> None:
         self.times.first_token = self.clock.now()
+
+
+def _defect() -> PipelineError:
+    return PipelineError("internal_error", "the reply failed for an unexpected reason")

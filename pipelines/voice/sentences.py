@@ -72,6 +72,20 @@ class ClauseSplitter:
         self._text = (self._text + text).lstrip()
         return list(self._clauses())
 
+    def pause(self) -> list[str]:
+        """Nothing comes for a while: what can be said of what is there (nothing or one clause).
+
+        The last word is kept unless a punctuation mark ends it: it may go on, as a number may behind its point.
+        """
+        text = self._text
+        last = text[len(text) - len(re.split(r"\s", text)[-1]) :]
+        end = len(text) if _is_whole(last) else len(text) - len(last)
+        if text.startswith("```") or not any(character.isalnum() for character in text[:end]):
+            return []
+        clause, self._text = text[:end].rstrip(), text[end:]
+        self._first = False
+        return [clause]
+
     def flush(self) -> list[str]:
         """The reply has ended: return what is left (nothing or one clause), and be ready for the next reply."""
         rest = self._text.rstrip()
@@ -171,6 +185,14 @@ def _ending(token: str, following: str, *, first: bool) -> _Kind:
     if stop == "." and _abbreviation(token[: match.start()], following):
         return _Kind.WORD
     return _Kind.HARD
+
+
+def _is_whole(token: str) -> bool:
+    """Whether ``token``, of which more might come, surely is complete: not ``exam``, ``3.``, ``https:`` or ``Dr.``"""
+    match = _END.search(token)
+    if match is None or match["stop"] == ":" or token[: match.start()][-1:].isdigit():
+        return False
+    return _ending(token, "", first=False) is not _Kind.WORD
 
 
 def _abbreviation(word: str, following: str) -> bool:

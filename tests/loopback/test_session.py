@@ -63,6 +63,22 @@ async def test_interrupting_stops_the_voice_and_answers_the_new_question(serve):
         assert statuses[-1] == "completed"
 
 
+async def test_a_defect_in_a_reply_is_told_as_its_end(serve):
+    class Defective(FakeModel):
+        async def stream(self, request):
+            yield "One two three. "
+            raise ZeroDivisionError
+
+    url, _ = await serve(fake_engines(stt=FakeRecognizer("hello"), llm=Defective()))
+    async with Peer(url) as peer:
+        peer.say(TURN, RATE)
+        response = (await peer.event("response.done"))["response"]
+        assert (response["status"], response["status_details"]["error"]["code"]) == ("failed", "internal_error")
+        assert response["output"][0]["content"][0]["transcript"] == "One two three."
+        await peer.event("output_audio_buffer.stopped")
+        assert energy(peer.heard[-RATE:]) > 500
+
+
 @pytest.mark.parametrize("kinds", [("audio",), ("video",), ("audio", "video")], ids="+".join)
 @pytest.mark.parametrize("channel", [None, "anything"])
 async def test_every_kind_of_offer_connects_and_flows(serve, kinds, channel):

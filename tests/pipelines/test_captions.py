@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pipelines.errors import ThinkError
 from pipelines.vision.captions import FADE_SECONDS, HOLD_SECONDS, Caption, Captions
 from pipelines.voice.events import (
     PartialTranscript,
     ReplyAudioStopped,
+    ReplyFailed,
     ReplyGenerated,
     ReplyInterrupted,
     ReplyStarted,
@@ -47,6 +49,16 @@ def test_of_an_answer_is_shown_what_has_been_heard() -> None:
     captions.heard("", 9.6)
     assert captions.at(10.0) == (Caption("assistant", "I am here."),)
     assert captions.at(9.5 + GONE) == ()
+
+
+def test_of_an_answer_that_failed_what_is_still_heard_is_still_shown() -> None:
+    captions = Captions()
+    captions.take(ReplyStarted("r1", "i2", True), 0.0)
+    captions.take(ReplyFailed("r1", ThinkError("llm_timeout", "stopped"), "one two three"), 0.1)
+    captions.heard("one two three", 1.0)
+    assert captions.at(1.0) == (Caption("assistant", "one two three"),)
+    captions.take(ReplyAudioStopped("r1"), 1.5)
+    assert captions.at(1.5 + GONE) == ()
 
 
 def test_an_interrupted_answer_ends_where_it_was_cut_off() -> None:

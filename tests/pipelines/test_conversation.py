@@ -96,9 +96,8 @@ async def settle(rounds: int = 60) -> None:
 @asynccontextmanager
 async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: object) -> AsyncIterator[Scene]:
     settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
-    stage = Scene(
-        FakeRecognizer(*texts), FakeModel(*answers), parts.pop("tts", FakeVoice()), settings, parts.pop("sight", None)
-    )
+    llm = parts.pop("llm", None) or FakeModel(*answers)
+    stage = Scene(FakeRecognizer(*texts), llm, parts.pop("tts", FakeVoice()), settings, parts.pop("sight", None))
     task = asyncio.create_task(stage.conversation.run(stage.audio))
     await settle()
     try:
@@ -292,6 +291,55 @@ async def test_speech_that_may_not_interrupt_is_answered_afterwards():
         s.out.playouts[0].play(9)
         await settle()
         assert len(s.llm.requests) == 2
+
+
+PATIENT = ConversationSettings(turn=TurnSettings(interrupt_response=False))
+
+
+async def test_who_has_begun_to_speak_during_the_reply_is_not_talked_over_at_its_end():
+    texts = ("tell me a story", "what happened next", "i mean after that")
+    async with scene(*texts, answers=("Once upon a time.", "The end."), settings=PATIENT) as s:
+        for _ in range(2):
+            await s.say(1.0)
+            await s.hush(1.5)
+        await s.say(0.5)
+        s.out.playouts[0].play(9)
+        await settle()
+        await s.say(1.0)
+        assert s.kinds().count(ReplyStarted) == 1, "the user is speaking"
+        await s.hush(1.5)
+        assert s.kinds().count(ReplyStarted) == 2
+        assert s.llm.requests[-1].messages[-1].content == "what happened next\ni mean after that"
+
+
+async def test_a_voice_that_comes_to_nothing_as_the_reply_ends_does_not_cost_the_answer():
+    """With lips that rest, voices during a reply are questions for later, or nothing; the last one is a cough."""
+    async with scene("tell me a story", "the news at nine", "", answers=("Once upon a time.", "Yes.")) as s:
+        await s.say(1.0)
+        await s.hush(1.5)
+        s.out.playouts[0].play(0.1)
+        s.lips = False
+        await s.say(1.2)
+        await s.hush(1.0)
+        s.stt.gate.clear()
+        await s.say(0.2)
+        s.out.playouts[0].play(60)
+        s.stt.gate.set()
+        await s.hush(1.0)
+        assert s.kinds().count(ReplyStarted) == 2
+        assert s.llm.requests[-1].messages[-1].content == "the news at nine"
+
+
+async def test_what_the_client_has_had_answered_meanwhile_is_not_answered_again():
+    async with scene("a story", "go on", answers=("Once upon a time.", "The end."), settings=PATIENT) as s:
+        for _ in range(2):
+            await s.say(1.0)
+            await s.hush(1.5)
+        s.conversation.replies.respond()
+        await settle()
+        s.out.playouts[1].play(60)
+        await s.hush(1.0)
+        assert s.kinds().count(ReplyStarted) == 2
 
 
 async def test_no_answer_when_the_client_wants_to_ask_for_it():

@@ -165,7 +165,7 @@ async def test_the_scrape_needs_the_key(serve):
             [ReplyStarted("r", "i", True), ReplyGenerated("r", ""), ReplyInterrupted("r", "turn_detected", "", 0.0)],
             [0, 1, 0],
         ),
-        ([ReplyStarted("r", "i", True), Problem(PipelineError("internal_error", "a defect"))], [0, 0, 1]),
+        ([ReplyStarted("r", "i", True), Problem(FAILURE), ReplyAudioStopped("r")], [1, 0, 0]),
         ([ReplyStarted("r", "i", True), Problem(PipelineError("vision_failed", "blind"))], [0, 0, 0]),
         ([TranscriptFailed("i", FAILURE)], [0, 0, 1]),
     ],
