@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
-from server.offers import read_offer
+from server.json_input import JsonInputError, read_json
+from server.offers import OfferError, read_offer
 from server.registry import Registry
 from server.sdp import announce, ask_for_fec
 from server.settings import Settings
@@ -19,9 +18,9 @@ async def post_offer(request: web.Request) -> web.Response:
     """``{"sdp", "type": "offer"}`` → ``{"sdp", "type": "answer", "session_id"}``."""
     text = await request.text()
     try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
+        body = read_json(text)
+    except JsonInputError as error:
+        raise OfferError(error.code, f"the body cannot be read: {error}") from error
     session, answer = await request.app[REGISTRY].open(read_offer(body))
     sdp = ask_for_fec(announce(answer.sdp, request.app[SETTINGS].external_address))
     return web.json_response({"sdp": sdp, "type": answer.type, "session_id": session.id})

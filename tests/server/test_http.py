@@ -31,8 +31,13 @@ async def test_health_and_page(serve, http):
 @pytest.mark.parametrize(
     ("body", "status", "code", "param"),
     [
-        (b"", 400, "invalid_body", None),
-        (b"hello", 400, "invalid_body", None),
+        (b"", 400, "invalid_json", None),
+        (b"hello", 400, "invalid_json", None),
+        (b"[" * 6_000, 400, "invalid_json", None),
+        (b'{"type": "offer", "sdp": ' + b"[" * 990 + b"]" * 990 + b"}", 400, "invalid_json", None),
+        (b'{"type": "offer", "sdp": "\\ud83d"}', 400, "invalid_json", None),
+        (b'{"type": "offer", "sdp": NaN}', 400, "invalid_json", None),
+        (b"[]", 400, "invalid_body", None),
         (b"\xff\xfe{", 400, "invalid_body", None),
         (b'{"type": "answer", "sdp": "v=0"}', 400, "invalid_type", "type"),
         (b'{"type": "offer", "sdp": "garbage"}', 400, "no_media", "sdp"),
