@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,6 +19,15 @@ from server.app import create_app
 from server.engines import Choices, Engines
 from server.settings import load_settings
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
+    """Tests run on the event loop of the product: uvloop, where it exists. It differs from asyncio's in its errors."""
+    try:
+        import uvloop
+    except ImportError:
+        return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from media.clock import Clock
 from media.frames import Samples
-from pipelines.errors import ListenError, PipelineError
+from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
 from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, streams_partials
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure
 
@@ -87,7 +87,8 @@ class _Recognition:
         while self._current is None:
             self._place = self._waiting.popleft()
             try:
-                self._current = await self._engines[self._place].open()
+                with self._engine_errors():
+                    self._current = await self._engines[self._place].open()
             except PipelineError as error:
                 self._report(error)
                 if not self._waiting:
@@ -99,14 +100,16 @@ class _Recognition:
         while self._kept > KEPT_SECONDS * VAD_RATE and len(self._heard) > 1:
             self._kept -= len(self._heard.popleft())
         try:
-            return await self._opened().feed(samples)
+            with self._engine_errors():
+                return await self._opened().feed(samples)
         except PipelineError as error:
             return await self._from_the_beginning(error)
 
     async def transcript(self) -> Transcript:
         while True:
             try:
-                transcript = await self._opened().transcript()
+                with self._engine_errors():
+                    transcript = await self._opened().transcript()
             except PipelineError as error:
                 await self._from_the_beginning(error)
             else:
@@ -117,7 +120,8 @@ class _Recognition:
         current, self._current = self._current, None
         self._heard.clear()
         if current is not None:
-            await current.close()
+            with only_logged(f"closing {self._name}"):
+                await current.close()
 
     async def _from_the_beginning(self, error: PipelineError) -> str:
         """Let the next engine that can hear the whole utterance; its text so far. Raises ``error`` if none is left."""
@@ -127,15 +131,23 @@ class _Recognition:
                 raise error
             broken, self._current = self._current, None
             if broken is not None:
-                with suppress(PipelineError):
+                with only_logged(f"closing {self._name}"):
                     await broken.close()
             await self.begin()
             if not self._heard:
                 return ""
             try:
-                return await self._opened().feed(np.concatenate(self._heard))
+                with self._engine_errors():
+                    return await self._opened().feed(np.concatenate(self._heard))
             except PipelineError as next_error:
                 error = next_error
+
+    @property
+    def _name(self) -> str:
+        return self._engines[self._place].name
+
+    def _engine_errors(self) -> AbstractContextManager[None]:
+        return foreign_errors(ListenError, "stt_failed", self._name)
 
     def _opened(self) -> Recognition:
         if self._current is None:

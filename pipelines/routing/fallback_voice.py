@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from media.clock import Clock
-from pipelines.errors import PipelineError, SpeakError, listed
+from pipelines.errors import PipelineError, SpeakError, guarded, listed
 from pipelines.ports import Speech, TextToSpeech
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
@@ -59,9 +59,7 @@ class FallbackVoice:
         for place, successor in successors(ladder.order(first)):
             engine, begun = engines[place], False
             try:
-                async with aclosing(
-                    engine.synthesize(text, voice if voice in engine.voices else None, speed)
-                ) as pieces:
+                async with aclosing(_spoken(engine, text, voice, speed)) as pieces:
                     async for piece in pieces:
                         begun = begun or len(piece.samples) > 0
                         yield piece
@@ -84,3 +82,9 @@ class FallbackVoice:
         """Close every engine."""
         for engine in self.engines:
             await engine.close()
+
+
+def _spoken(engine: TextToSpeech, text: str, voice: str | None, speed: float) -> AsyncGenerator[Speech, None]:
+    """The clause by ``engine``, in its default voice if it does not have ``voice``."""
+    name = voice if voice in engine.voices else None
+    return guarded(lambda: engine.synthesize(text, name, speed), SpeakError, "tts_failed", engine.name)

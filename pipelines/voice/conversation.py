@@ -12,7 +12,7 @@ from media.channel import Channel
 from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
-from pipelines.errors import EngineBusyError, PipelineError
+from pipelines.errors import EngineBusyError, ListenError, PipelineError, foreign_errors
 from pipelines.ports import VAD_RATE, VAD_WINDOW, Image, Transcript, TurnDetector, streams_partials, takes_images
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
@@ -283,7 +283,8 @@ class Conversation:
 
     async def _judge(self, detector: TurnDetector, turn: SpokenTurn, pause: Pause) -> None:
         try:
-            probability = await detector.completeness(self._ring.since(turn.began))
+            with foreign_errors(ListenError, "turn_failed", detector.name):
+                probability = await detector.completeness(self._ring.since(turn.began))
         except PipelineError as error:  # the words and the length of the pause decide without it
             log.warning("the turn detector failed: %s", error)
             return

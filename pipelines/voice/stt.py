@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from media.channel import Channel, ChannelClosedError, Policy
 from media.frames import Samples
-from pipelines.errors import PipelineError
+from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
 from pipelines.ports import VAD_RATE, VAD_WINDOW, Recognition, SpeechToText, Transcript
 
 LONGEST_BACKLOG_SECONDS = 90.0
@@ -87,11 +88,13 @@ class Utterance:
     async def _recognise(self) -> Transcript | PipelineError:
         # The error is the task's result: raised here it would end every other task of the session's group.
         try:
-            recognition = await self._engine.open()
+            with self._engine_errors():
+                recognition = await self._engine.open()
             try:
                 return await self._feed(recognition)
             finally:
-                await recognition.close()
+                with only_logged(f"closing {self._engine.name}"):
+                    await recognition.close()
         except PipelineError as error:
             return error
 
@@ -104,16 +107,24 @@ class Utterance:
                 break
             for piece in _joined(waiting):
                 if isinstance(piece, asyncio.Future):
-                    self._settled = await recognition.transcript()
+                    self._settled = await self._transcript(recognition)
                     if not piece.done():
                         piece.set_result(None)
                     continue
                 self._settled = None
-                partial = await recognition.feed(piece)
+                with self._engine_errors():
+                    partial = await recognition.feed(piece)
                 if partial != shown:
                     shown = partial
                     self._on_partial(partial)
-        return self._settled or await recognition.transcript()
+        return self._settled or await self._transcript(recognition)
+
+    async def _transcript(self, recognition: Recognition) -> Transcript:
+        with self._engine_errors():
+            return await recognition.transcript()
+
+    def _engine_errors(self) -> AbstractContextManager[None]:
+        return foreign_errors(ListenError, "stt_failed", self._engine.name)
 
 
 def _joined(items: list[Samples | asyncio.Future[None]]) -> list[Samples | asyncio.Future[None]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from media.frames import Samples
-from pipelines.ports import TextToSpeech, WordTiming
+from pipelines.errors import SpeakError, guarded
+from pipelines.ports import Speech, TextToSpeech, WordTiming
 from pipelines.voice.normalize import speakable
 
 
@@ -101,7 +102,7 @@ async def speak(
     async with aclosing(clauses):
         async for clause in clauses:
             offset, told = script.seconds, False
-            async with aclosing(engine.synthesize(speakable(clause), settings.voice, settings.speed)) as pieces:
+            async with aclosing(_sound(engine, speakable(clause), settings)) as pieces:
                 async for piece in pieces:
                     script.add_words(piece.words, offset)
                     script.seconds += len(piece.samples) / piece.rate
@@ -112,3 +113,9 @@ async def speak(
             if not told:  # nothing in it makes a sound
                 yield clause
     playout.finish()
+
+
+def _sound(engine: TextToSpeech, clause: str, settings: VoiceSettings) -> AsyncGenerator[Speech, None]:
+    return guarded(
+        lambda: engine.synthesize(clause, settings.voice, settings.speed), SpeakError, "tts_failed", engine.name
+    )

@@ -27,12 +27,12 @@ class LoudnessVad:
 
 
 class FakeRecognizer:
-    """Hears the next of ``texts`` in each utterance; a :class:`PipelineError` in the list is raised instead."""
+    """Hears the next of ``texts`` in each utterance; an exception in the list is raised instead."""
 
     name = "fake-stt"
     streams_partials = True
 
-    def __init__(self, *texts: str | PipelineError) -> None:
+    def __init__(self, *texts: str | Exception) -> None:
         self.texts = list(texts)
         self.opened = 0
         self.closed = 0
@@ -53,13 +53,13 @@ class FakeRecognizer:
 class FakeRecognition:
     """One utterance; one word of the text is known after each 0.2 s of audio."""
 
-    def __init__(self, engine: FakeRecognizer, text: str | PipelineError) -> None:
+    def __init__(self, engine: FakeRecognizer, text: str | Exception) -> None:
         self._engine = engine
         self._text = text
         self._samples: list[np.ndarray] = []
 
     async def feed(self, samples: np.ndarray) -> str:
-        if isinstance(self._text, PipelineError):
+        if isinstance(self._text, Exception):
             raise self._text
         self._samples.append(samples)
         words = self._text.split()
@@ -67,7 +67,7 @@ class FakeRecognition:
 
     async def transcript(self) -> Transcript:
         await self._engine.gate.wait()
-        if isinstance(self._text, PipelineError):
+        if isinstance(self._text, Exception):
             raise self._text
         self._engine.heard.append(np.concatenate(self._samples))
         return Transcript(self._text)
@@ -113,13 +113,13 @@ class FakeVoice:
     voices = ("square", "other")
     rate = 16_000
 
-    def __init__(self, fails: bool = False) -> None:
+    def __init__(self, fails: bool | Exception = False) -> None:
         self.fails = fails
         self.said: list[str] = []
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         if self.fails:
-            raise SpeakError("tts_failed", "the fake voice is hoarse")
+            raise self.fails if isinstance(self.fails, Exception) else SpeakError("tts_failed", "the fake is hoarse")
         self.said.append(text)
         for n, word in enumerate(text.split()):
             samples = np.where(np.arange(self.rate // 4) % 40 < 20, 8000, -8000).astype(np.int16)

@@ -248,11 +248,14 @@ async def test_nothing_understood_is_not_answered():
         assert s.remembered == []
 
 
-async def test_a_failing_recogniser_is_told_and_the_next_turn_works():
-    async with scene(crashed(), "hello") as s:
+@pytest.mark.parametrize(
+    ("error", "code"), [(crashed(), "stt_crashed"), (RuntimeError("the handler is closed"), "stt_failed")]
+)
+async def test_a_failing_recogniser_is_told_and_the_next_turn_works(error, code):
+    async with scene(error, "hello") as s:
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(TranscriptFailed).error.code == "stt_crashed"
+        assert s.last(TranscriptFailed).error.code == code
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(UserTurn).text == "hello"
@@ -269,8 +272,9 @@ async def test_a_failing_model_is_told_and_the_next_turn_works():
         assert s.last(ReplyText).text == "Hi."
 
 
-async def test_a_failing_voice_is_told():
-    async with scene("hello", tts=FakeVoice(fails=True)) as s:
+@pytest.mark.parametrize("fails", [True, KeyError("phoneme")])
+async def test_a_failing_voice_is_told(fails):
+    async with scene("hello", tts=FakeVoice(fails)) as s:
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ReplyFailed).error.stage == "speak"

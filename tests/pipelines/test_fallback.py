@@ -159,6 +159,19 @@ async def test_another_engine_speaks_the_clause_with_its_own_voice():
     assert (broken.said, embedded.said) == (["back"], ["hello you", "again"])
 
 
+async def test_another_engine_speaks_after_an_exception_that_is_none_of_ours():
+    class Foreign(FakeVoice):
+        async def synthesize(
+            self, text: str, voice: str | None = None, speed: float = 1.0
+        ) -> AsyncGenerator[Speech, None]:
+            raise KeyError("phoneme")
+            yield
+
+    failures, embedded = Failures(), OtherVoice()
+    await said(FallbackVoice([Foreign(), embedded], failures, FakeClock()))
+    assert (failures, embedded.said) == ([("fake-tts", "tts_failed")], ["hello you"])
+
+
 async def test_after_the_first_sound_there_is_no_going_back():
     class Breaks(FakeVoice):
         async def synthesize(
@@ -238,6 +251,34 @@ class CrashesAfter(FakeRecognizer):
         return Recognition()
 
 
+class RaisesAt(FakeRecognizer):
+    """Raises what no contract allows, at one step and whenever it is closed."""
+
+    name = "foreign"
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step = step
+
+    async def open(self) -> Any:
+        self.at("open")
+        return self
+
+    async def feed(self, samples: np.ndarray) -> str:
+        self.at("feed")
+        return ""
+
+    async def transcript(self) -> Any:
+        self.at("transcript")
+
+    async def close(self) -> None:
+        raise BrokenPipeError
+
+    def at(self, step: str) -> None:
+        if step == self.step:
+            raise RuntimeError("the handler is closed")
+
+
 async def test_words_before_a_crash_are_not_lost():
     failures = Failures()
     fragile, sound = CrashesAfter(0.5), FakeRecognizer("one two three four five")
@@ -287,6 +328,17 @@ async def test_an_engine_that_cannot_begin_is_passed_over():
     assert (await recognition.transcript()).text == "hi"
     with pytest.raises(ListenError, match="no model"):
         await FallbackRecognizer([Closed()], Failures(), FakeClock()).open()
+
+
+@pytest.mark.parametrize("step", ["open", "feed", "transcript"])
+async def test_what_no_engine_should_raise_is_made_up_for_too(step):
+    failures, sound = Failures(), FakeRecognizer("hello")
+    recognition = await FallbackRecognizer([RaisesAt(step), sound], failures, FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    await recognition.close()
+    assert failures == [("foreign", "stt_failed")]
+    assert len(sound.heard[0]) == 4800
 
 
 async def test_when_all_fail_the_last_error_is_raised_and_all_are_closed():
