@@ -38,7 +38,7 @@ METRICS = web.AppKey("metrics", Metrics)
 
 def create_app(settings: Settings, engines: Engines) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller."""
-    ice.gather_from(settings.ice_addresses)
+    ice.gather_as_set(settings)
     app = web.Application(middlewares=[guard(settings), errors], client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines

@@ -86,7 +86,7 @@ async def gather(settings: Settings) -> Facts:
         torchvision_wants=_torch_of_torchvision(),
         vision=_vision(),
         tcp_problem=_bindable(settings.host, settings.port, socket.SOCK_STREAM),
-        udp_problem=_bindable((settings.ice_addresses or ("",))[0], 0, socket.SOCK_DGRAM),
+        udp_problem=_bindable((settings.ice_address or (settings.host,))[0], 0, socket.SOCK_DGRAM),
         cache_problem=cache_problem,
         cache_free=cache_free,
         folder_problem=_readable(settings.models),

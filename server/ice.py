@@ -5,26 +5,69 @@ aioice never gathers 127.0.0.1 and has no setting for local addresses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
 
 import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer
 
-from server.settings import IceServer
+from server.settings import IceServer, Settings
 
 _gather_all = aioice.ice.get_host_addresses
+
+_ELSEWHERE = (("0.0.0.0", "198.51.100.1"), ("::", "2001:db8::1"))
+"""The wildcard of each family, and an address of nobody (RFC 5737, RFC 3849): the way there is the default route."""
+
+
+def gather_as_set(settings: Settings) -> None:
+    """Offer the addresses of ``ice_address``; without it every interface's, or :func:`own_addresses` on loopback."""
+    if settings.ice_address:
+        gather_from(settings.ice_address)
+    elif settings.on_loopback:
+        _choose(own_addresses)
+    else:
+        gather_from(None)
 
 
 def gather_from(addresses: Sequence[str] | None) -> None:
     """Offer exactly these local addresses from now on, for the whole process; ``None`` for every interface's."""
     if addresses is None:
         aioice.ice.get_host_addresses = _gather_all
-        return
+    else:
+        _choose(lambda: addresses)
 
+
+def own_addresses() -> list[str]:
+    """What a browser on this machine can reach: 127.0.0.1, and the address under which the machine is in its network.
+
+    The second is for Firefox, which never sends to a loopback candidate (``media.peerconnection.ice.loopback``). One is
+    enough, for every local address leads here. Looked up anew each time: the network may have changed.
+    """
+    outward = next(filter(None, (_outward(any_address, there) for any_address, there in _ELSEWHERE)), None)
+    if outward is None:  # no default route: any interface will do, but an address that needs to name its own will not
+        others = (a for a in _gather_all(use_ipv4=True, use_ipv6=True) if not ipaddress.ip_address(a).is_link_local)
+        outward = next(others, None)
+    return ["127.0.0.1"] if outward is None else ["127.0.0.1", outward]
+
+
+def _choose(addresses: Callable[[], Sequence[str]]) -> None:
     def chosen(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-        return [address for address in addresses if (use_ipv6 if ":" in address else use_ipv4)]
+        return [address for address in addresses() if (use_ipv6 if ":" in address else use_ipv4)]
 
     aioice.ice.get_host_addresses = chosen
+
+
+def _outward(any_address: str, there: str) -> str | None:
+    """The local address that packets to ``there`` would carry; none is sent."""
+    family = socket.AF_INET6 if ":" in there else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((there, 9))
+            found = str(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None if found == any_address or ipaddress.ip_address(found).is_loopback else found
 
 
 def configuration(servers: Sequence[IceServer]) -> RTCConfiguration:

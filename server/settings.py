@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     """The definition the live conversation runs."""
 
     ice_address: Annotated[tuple[str, ...], NoDecode] = ()
-    """Local addresses offered to peers. Default: 127.0.0.1 when listening on loopback, else all interfaces."""
+    """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
     external_address: str | None = None
     """The address peers reach this machine under when it is behind a 1:1 NAT (a cloud machine, a container)."""
     ice_servers: tuple[IceServer, ...] = ()
@@ -185,13 +185,6 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-    @property
-    def ice_addresses(self) -> tuple[str, ...] | None:
-        """Addresses to offer to peers; ``None`` for all interfaces."""
-        if self.ice_address:
-            return self.ice_address
-        return ("127.0.0.1",) if self.on_loopback else None
 
     @property
     def model_cache(self) -> Path:

@@ -46,12 +46,17 @@ def fake_engines(*, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any 
 
 @pytest.fixture
 async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
-    """``url, app = await serve(engines, **settings)``: the real application on a free port."""
+    """``url, app = await serve(engines, **settings)``: the real application on a free port.
+
+    Its media stays on 127.0.0.1 unless ``ice_address=()`` is given.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(engines: Engines | None = None, **settings: Any) -> tuple[str, Any]:
             engines = engines or fake_engines()
-            app = create_app(load_settings({"shutdown_timeout": 2.0, **settings}), engines)
+            app = create_app(
+                load_settings({"shutdown_timeout": 2.0, "ice_address": ("127.0.0.1",), **settings}), engines
+            )
             server = TestServer(app, host="127.0.0.1")
             stack.push_async_callback(engines.close)
             await stack.enter_async_context(server)

@@ -7,6 +7,7 @@ import pytest
 
 from server import ice, sdp
 from server.offers import LARGEST_SDP, OfferError, read_offer
+from server.settings import load_settings
 
 AUDIO = (
     "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -73,10 +74,48 @@ def test_opus_is_asked_for_with_fec_once():
     assert sdp.ask_for_fec("v=0\r\n") == "v=0\r\n"
 
 
-def test_local_addresses_can_be_chosen(monkeypatch):
+@pytest.fixture
+def offered(monkeypatch):
+    """The addresses that would be offered now; what a test chooses ends with it."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+    return lambda **families: aioice.ice.get_host_addresses(**{"use_ipv4": True, "use_ipv6": True, **families})
+
+
+def test_local_addresses_can_be_chosen(offered):
     ice.gather_from(["127.0.0.1", "::1"])
-    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False) == ["127.0.0.1"]
-    assert aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=True) == ["127.0.0.1", "::1"]
+    assert offered() == ["127.0.0.1", "::1"]
+    assert offered(use_ipv6=False) == ["127.0.0.1"]
     ice.gather_from(None)
-    assert "127.0.0.1" not in aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+    assert "127.0.0.1" not in offered()
+
+
+@pytest.mark.parametrize(
+    ("outward", "interfaces", "addresses"),
+    [
+        (["192.0.2.7", None], ["172.17.0.1"], ["127.0.0.1", "192.0.2.7"]),
+        ([None, "2001:db8::7"], ["172.17.0.1"], ["127.0.0.1", "2001:db8::7"]),
+        ([None, None], ["fe80::1", "172.17.0.1", "10.0.0.1"], ["127.0.0.1", "172.17.0.1"]),
+        ([None, None], [], ["127.0.0.1"]),
+    ],
+)
+def test_on_loopback_an_address_that_firefox_accepts_is_offered_too(
+    offered, monkeypatch, outward, interfaces, addresses
+):
+    found = iter(outward)
+    monkeypatch.setattr(ice, "_outward", lambda *_: next(found))
+    monkeypatch.setattr(ice, "_gather_all", lambda use_ipv4, use_ipv6: interfaces)
+    ice.gather_as_set(load_settings({}))
+    assert offered() == addresses
+
+
+def test_the_way_to_other_machines_is_looked_up_without_a_packet():
+    assert ice._outward("0.0.0.0", "127.0.0.1") is None
+    address = ice._outward("0.0.0.0", "198.51.100.1")
+    assert address is None or address in ice._gather_all(use_ipv4=True, use_ipv6=False)
+
+
+def test_off_loopback_every_interface_is_offered(offered):
+    ice.gather_as_set(load_settings({"host": "0.0.0.0", "api_key": "a key of some length"}))
+    assert offered() == ice._gather_all(use_ipv4=True, use_ipv6=True)
+    ice.gather_as_set(load_settings({"ice_address": ("192.0.2.9",)}))
+    assert offered() == ["192.0.2.9"]
