@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +32,10 @@ from pydantic_settings import (
 )
 
 from pipelines.routing.definition import SHIPPED
+from server.origins import parse_origin
+
+LEAST_KEY = 8
+"""Characters of an API key."""
 
 Profile = Literal["auto", "embedded", "bench"]
 
@@ -61,9 +75,16 @@ class Settings(BaseSettings):
     """``auto``: the best engines present. ``embedded``: only those that need no server and no model of their own.
     ``bench``: instant stubs and a tone, to measure the media path."""
     api_key: SecretStr | None = None
-    """When set, every endpoint but the page and ``/healthz`` needs it as a bearer token."""
+    """When set, every endpoint but the page, ``/healthz`` and ``/readyz`` needs it as a bearer token."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Web pages from other origins that may use the API, such as ``https://app.example.org``; ``*`` for all."""
+    public_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins under which the server's own page is reached, such as ``https://assistant.example.org``, when a reverse
+    proxy stands in front. Without an API key only requests for these and for loopback names are served."""
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed."""
+    request_timeout: float = Field(20.0, gt=0)
+    """Seconds that the head of a request may take to arrive, and as many its body."""
     pipeline: Path = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
 
@@ -141,11 +162,41 @@ class Settings(BaseSettings):
     """Where downloaded models and spoken phrases are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("ice_address", "allowed_origins", mode="before")
+    @field_validator("ice_address", "allowed_origins", "public_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """In the environment a list is written with commas."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty variable is not the wish to have no key: whoever sets it believes that the server is closed."""
+        if value is None:
+            return None
+        key = value.get_secret_value()
+        if len(key) < LEAST_KEY:
+            how = "is empty" if not key else f"has {len(key)} characters"
+            raise ValueError(f"{how}; a key has at least {LEAST_KEY} (try `openssl rand -hex 16`), or leave it unset")
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError("must be letters, digits and punctuation of ASCII, without spaces: it travels in a header")
+        return value
+
+    @field_validator("public_origins")
+    @classmethod
+    def _are_pages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if parse_origin(text) is None:
+                raise ValueError(f"{text!r} must be a scheme and a host, such as https://assistant.example.org")
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if text not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", text, re.IGNORECASE):
+                raise ValueError(f"{text!r} must be `*`, or a scheme and a host, such as https://app.example.org")
+        return value
 
     @field_validator("ice_address")
     @classmethod

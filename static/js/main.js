@@ -191,7 +191,7 @@ async function showEngines() {
     const problem = explain(error);
     // A server that cannot list its engines may still talk; one that is locked or silent cannot.
     dispatch({ type: "client.engines_unknown" });
-    if (!isRunning() && (problem.kind === "key" || problem.kind === "unreachable")) fail(problem);
+    if (!isRunning() && ["key", "address", "unreachable"].includes(problem.kind)) fail(problem);
   }
 }
 

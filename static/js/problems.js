@@ -73,9 +73,12 @@ export function explain(error) {
 }
 
 function explainAnswer({ status, message, retryAfterSeconds }) {
-  if (status === 401 || status === 403) {
+  if (status === 401) {
     return { kind: "key", title: "This server asks for a key", text: "Its operator has set one. "
       + "It is kept for this tab only.", askKey: true };
+  }
+  if (status === 403) { // the name in the address bar is not one that the server goes by
+    return { kind: "address", title: "The server does not know this address", text: message, retry: "Try again" };
   }
   if (status === 503) {
     const wait = retryAfterSeconds ? ` Try again in about ${retryAfterSeconds} s.` : "";

@@ -51,8 +51,8 @@ async def browser_page(chromium: str) -> AsyncIterator[OpenPage]:
     ``await browser_page(url)`` has a microphone that beeps and a camera that shows a test picture; ``wav=path`` lets
     the microphone play that file, once. It begins to play when the page asks for the microphone, before the call is
     connected: give it a second of silence first.
-    ``replace={"--flag": "--flag=value"}`` changes a command-line flag, ``init=js`` runs a script before the page's own,
-    anything else goes to ``browser.new_context`` (``viewport=``, ``color_scheme=``).
+    ``flags=[…]`` adds command-line flags, ``replace={"--flag": "--flag=value"}`` changes one, ``init=js`` runs a script
+    before the page's own, anything else goes to ``browser.new_context`` (``viewport=``, ``color_scheme=``).
 
     At the end of the test the page must not have logged an error, thrown an exception or broken its content security
     policy; ``allow=[regex, …]`` names console errors that the test provokes on purpose.
@@ -65,15 +65,16 @@ async def browser_page(chromium: str) -> AsyncIterator[OpenPage]:
             url: str,
             *,
             wav: Path | str | None = None,
+            flags: Sequence[str] = (),
             replace: dict[str, str] | None = None,
             init: str | None = None,
             allow: Sequence[str] = (),
             **context_options: object,
         ) -> Page:
-            flags = [(replace or {}).get(flag, flag) for flag in ARGUMENTS]
+            arguments = [(replace or {}).get(flag, flag) for flag in ARGUMENTS] + list(flags)
             if wav is not None:
-                flags.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
-            browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+                arguments.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
+            browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
             stack.push_async_callback(browser.close)
             page = await browser.new_page(**context_options)
             _listen(page, complaints, [re.compile(pattern) for pattern in allow])

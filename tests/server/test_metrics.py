@@ -147,9 +147,9 @@ async def test_video_frames(serve):
 
 
 async def test_the_scrape_needs_the_key(serve):
-    url, _ = await serve(api_key="secret")
+    url, _ = await serve(api_key="secret-key")
     async with aiohttp.ClientSession() as http:
-        for header, status in (({}, 401), ({"Authorization": "Bearer secret"}, 200)):
+        for header, status in (({}, 401), ({"Authorization": "Bearer secret-key"}, 200)):
             async with http.get(f"{url}/metrics", headers=header) as response:
                 assert response.status == status
 

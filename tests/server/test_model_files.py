@@ -44,13 +44,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
 
 @pytest.fixture
 async def url(serve, store, tmp_path):
-    base, _ = await serve(cache=tmp_path / "cache", api_key="key")
+    base, _ = await serve(cache=tmp_path / "cache", api_key="key-of-8")
     return f"{base}/v1/models/files"
 
 
 @pytest.fixture
 async def http():
-    async with aiohttp.ClientSession(headers={"Authorization": "Bearer key"}) as session:
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer key-of-8"}) as session:
         yield session
 
 
@@ -115,7 +115,7 @@ async def test_what_is_not_served(url, path, code):
     """Sent as it is written: clients would tidy the path up."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    head = f"GET {parts.path}/{path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAuthorization: Bearer key\r\n\r\n"
+    head = f"GET {parts.path}/{path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAuthorization: Bearer key-of-8\r\n\r\n"
     writer.write(head.encode())
     answer = await reader.read()
     writer.close()
@@ -150,7 +150,7 @@ async def test_the_key_is_needed(url):
 
 async def test_one_instance_fetches_from_another(url, store, tmp_path):
     store.ensure("ear")
-    server = ModelServer(url.partition("/v1")[0], "key")
+    server = ModelServer(url.partition("/v1")[0], "key-of-8")
     other = ModelStore(tmp_path / "other", server=server)
     for model_id in ("eye", "ear"):
         files = await asyncio.to_thread(other.ensure, model_id)

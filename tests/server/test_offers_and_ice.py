@@ -115,7 +115,7 @@ def test_the_way_to_other_machines_is_looked_up_without_a_packet():
 
 
 def test_off_loopback_every_interface_is_offered(offered):
-    ice.gather_as_set(load_settings({"host": "0.0.0.0", "api_key": "a key of some length"}))
+    ice.gather_as_set(load_settings({"host": "0.0.0.0", "api_key": "a-key-of-some-length"}))
     assert offered() == ice._gather_all(use_ipv4=True, use_ipv6=True)
     ice.gather_as_set(load_settings({"ice_address": ("192.0.2.9",)}))
     assert offered() == ["192.0.2.9"]

@@ -65,6 +65,7 @@ async def test_sigterm_ends_it_and_its_children():
     ("flags", "said"),
     [
         (("--host", "0.0.0.0"), "API key"),
+        (("--host", "0.0.0.0", "--api-key", ""), "api_key: is empty"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
         (("--profile", "fast"), "invalid choice"),

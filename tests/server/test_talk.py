@@ -44,7 +44,7 @@ async def test_no_server_is_told(tmp_path):
 async def test_a_refusal_is_told(serve, tmp_path):
     question = tmp_path / "question.wav"
     write_wav(question, loud(0.2))
-    url, _ = await serve(api_key="secret")
+    url, _ = await serve(api_key="secret-key")
     with pytest.raises(SettingsError, match="refused: give the server's key"):
         await talk(TalkOptions(question, None, url), Console(quiet=True))
 
