@@ -15,11 +15,13 @@ from media.clock import MonotonicClock
 from pipelines.worker import Worker
 from server import ice
 from server.auth import guard
+from server.bodies import LARGEST_BODY, bodies
 from server.engines import Engines
 from server.http_errors import errors
 from server.loop_watch import LoopWatch
 from server.metrics import Metrics
 from server.model_files import add_model_files
+from server.page_files import PageFiles
 from server.registry import Registry
 from server.settings import Settings
 from server.signaling import REGISTRY, SETTINGS, post_offer
@@ -28,9 +30,10 @@ from server.stores import model_store
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
-LARGEST_BODY = 1 << 20
-"""Bytes of a request body."""
-CONTENT_SECURITY_POLICY = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
@@ -39,13 +42,13 @@ METRICS = web.AppKey("metrics", Metrics)
 def create_app(settings: Settings, engines: Engines) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller."""
     ice.gather_as_set(settings)
-    app = web.Application(middlewares=[guard(settings), errors], client_max_size=LARGEST_BODY)
+    layers = [guard(settings), errors, bodies(settings.request_timeout)]
+    app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
     app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
-    app.router.add_get("/", _page)
-    app.router.add_static("/static/", STATIC)
+    PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
@@ -59,19 +62,14 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     return app
 
 
-async def _page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(STATIC / "index.html")
-
-
 async def _alive(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
 async def _ready(request: web.Request) -> web.Response:
-    registry = request.app[REGISTRY]
-    if registry.has_room:
-        return web.json_response({"status": "ready", "sessions": len(registry)})
-    return web.json_response({"status": "full", "sessions": len(registry)}, status=503)
+    if request.app[REGISTRY].has_room:
+        return web.json_response({"status": "ready"})
+    return web.json_response({"status": "full"}, status=503)
 
 
 async def _engines(request: web.Request) -> web.Response:
@@ -119,10 +117,9 @@ def _tell_defect(task: asyncio.Task[None]) -> None:
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Server"] = "visavis"  # and not which versions of what
     if response.content_type == "text/html":
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    if request.path == "/" or request.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-cache"
 
 
 async def _close_sessions(app: web.Application) -> None:

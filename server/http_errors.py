@@ -25,11 +25,28 @@ def error_response(
     return web.json_response(body, status=status, headers=headers)
 
 
+class HttpError(Exception):
+    """A request that is answered by an error; ``param`` names what in it is wrong."""
+
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.response = error_response(status, code, message, param, headers)
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every exception into an answer in the common shape; tracebacks stay in the log."""
+    """:func:`shaped` for what handlers raise."""
+    return await shaped(request, handler)
+
+
+async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's response, or in the common shape what it raised; tracebacks stay in the log."""
     try:
         return await handler(request)
+    except HttpError as error:
+        return error.response
     except OfferError as error:
         return error_response(error.status, error.code, str(error), error.param)
     except ServerFullError as error:
@@ -44,8 +61,6 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         code = error.reason.lower().replace(" ", "_")
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return error_response(error.status, code, f"{request.method} {request.path}: {error.reason}", headers=allowed)
-    except UnicodeDecodeError:
-        return error_response(400, "invalid_body", "the body is not valid text in its declared encoding")
     except ConnectionResetError:
         raise
     except Exception:

@@ -10,14 +10,14 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from aiohttp import web
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
 from server.app import create_app
 from server.engines import Engines, build_engines
-from server.settings import Settings, SettingsError
+from server.settings import Settings
+from server.web_server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +39,16 @@ async def serve(settings: Settings, console: Console) -> None:
         engines = await build_engines(settings, console.print)
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
-        runner = web.AppRunner(create_app(settings, engines), access_log=None, shutdown_timeout=1.0)
+        web_server = WebServer(create_app(settings, engines), settings)
         try:
-            await runner.setup()
-            await _listen(runner, settings)
+            await web_server.start()
             console.print(_table(engines))
-            console.print(f"visavis is ready: [bold]{_url(runner, settings)}[/bold]   (Ctrl-C to stop)")
+            console.print(f"visavis is ready: [bold]{web_server.url}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
             console.print("Stopping …")
         finally:
-            await runner.cleanup()
+            await web_server.close()
             await engines.close()
-
-
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
 
 
 def _table(engines: Engines) -> Table:
@@ -65,12 +57,6 @@ def _table(engines: Engines) -> Table:
         style = None if choice.ok else "yellow"
         table.add_row(choice.stage, choice.engine, choice.device, choice.reason, style=style)
     return table
-
-
-def _url(runner: web.AppRunner, settings: Settings) -> str:
-    port = runner.addresses[0][1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
 
 
 @contextlib.contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.json_input import JsonInputError, read_json
-from server.offers import OfferError, read_offer
+from server.bodies import json_body
+from server.offers import read_offer
 from server.registry import Registry
 from server.sdp import announce, ask_for_fec
 from server.settings import Settings
@@ -16,11 +16,6 @@ SETTINGS = web.AppKey("settings", Settings)
 
 async def post_offer(request: web.Request) -> web.Response:
     """``{"sdp", "type": "offer"}`` → ``{"sdp", "type": "answer", "session_id"}``."""
-    text = await request.text()
-    try:
-        body = read_json(text)
-    except JsonInputError as error:
-        raise OfferError(error.code, f"the body cannot be read: {error}") from error
-    session, answer = await request.app[REGISTRY].open(read_offer(body))
+    session, answer = await request.app[REGISTRY].open(read_offer(await json_body(request)))
     sdp = ask_for_fec(announce(answer.sdp, request.app[SETTINGS].external_address))
     return web.json_response({"sdp": sdp, "type": answer.type, "session_id": session.id})

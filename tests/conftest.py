@@ -9,7 +9,6 @@ from typing import Any
 
 import aioice.ice
 import pytest
-from aiohttp.test_utils import TestServer
 
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.voice.settings import VoiceEngines
@@ -18,6 +17,7 @@ from server import ice
 from server.app import create_app
 from server.engines import Choices, Engines
 from server.settings import load_settings
+from server.web_server import WebServer
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 
 
@@ -54,12 +54,13 @@ async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
 
         async def start(engines: Engines | None = None, **settings: Any) -> tuple[str, Any]:
             engines = engines or fake_engines()
-            app = create_app(
-                load_settings({"shutdown_timeout": 2.0, "ice_address": ("127.0.0.1",), **settings}), engines
-            )
-            server = TestServer(app, host="127.0.0.1")
+            given = {"shutdown_timeout": 2.0, "ice_address": ("127.0.0.1",), "port": 0, **settings}
+            loaded = load_settings(given)
+            app = create_app(loaded, engines)
+            server = WebServer(app, loaded)
             stack.push_async_callback(engines.close)
-            await stack.enter_async_context(server)
-            return str(server.make_url("")).rstrip("/"), app
+            stack.push_async_callback(server.close)
+            await server.start()
+            return server.url, app
 
         yield start

@@ -7,6 +7,7 @@ import io
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from server.signaling import REGISTRY
 from tests.server.test_offers_and_ice import AUDIO
@@ -38,7 +39,7 @@ async def test_health_and_page(serve, http):
         (b'{"type": "offer", "sdp": "\\ud83d"}', 400, "invalid_json", None),
         (b'{"type": "offer", "sdp": NaN}', 400, "invalid_json", None),
         (b"[]", 400, "invalid_body", None),
-        (b"\xff\xfe{", 400, "invalid_body", None),
+        (b"\xff\xfe{", 400, "invalid_json", None),
         (b'{"type": "answer", "sdp": "v=0"}', 400, "invalid_type", "type"),
         (b'{"type": "offer", "sdp": "garbage"}', 400, "no_media", "sdp"),
         (b'{"type": "offer", "sdp": "m=audio 9 X 111 a b c"}', 400, "invalid_sdp", "sdp"),
@@ -78,24 +79,47 @@ async def test_unknown_paths_and_methods(serve, http):
     assert wrong.headers["Allow"] == "POST"
 
 
-async def test_the_key_guards_all_but_page_and_health(serve, http):
-    url, _ = await serve(api_key="secret")
-    for path, status in (
-        ("/", 200),
-        ("/static/style.css", 200),
-        ("/healthz", 200),
-        ("/v1/engines", 401),
-        ("/readyz", 401),
-    ):
-        assert (await http.get(url + path)).status == status, path
-    for header, status in (("Bearer wrong", 401), ("Bearer secret", 200), ("Bearer sécret", 401)):
-        assert (await http.get(f"{url}/v1/engines", headers={"Authorization": header})).status == status
+async def test_the_key_guards_all_but_page_and_probes(serve, http):
+    url, _ = await serve(api_key="secret-key")
+    for path in ("/", "/static/style.css", "/healthz", "/readyz"):
+        assert (await http.get(url + path)).status == 200, path
+    for path in ("/v1/engines", "/metrics", "/nothing", "/static", "//v1/engines"):
+        assert (await http.get(url + path)).status == 401, path
+    for path in ("/static/../v1/engines", "/static/%2e%2e/metrics", "/static/..%2fmetrics"):
+        assert (await http.get(URL(url + path, encoded=True))).status == 404, path
+    assert await (await http.get(f"{url}/readyz")).json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("Bearer secret-key", 200),
+        ("bearer secret-key", 200),
+        ("BEARER  secret-key", 200),
+        ("secret-key", 401),
+        ("Basic secret-key", 401),
+        ("Bearersecret-key", 401),
+        ("Bearer", 401),
+        ("Bearer secret-keys", 401),
+        ("Bearer sécret-key", 401),
+        ("", 401),
+    ],
+)
+async def test_keys(serve, http, given, status):
+    url, _ = await serve(api_key="secret-key")
+    response = await http.get(f"{url}/v1/engines", headers={"Authorization": given})
+    assert response.status == status
+    if status == 401:
+        assert (await response.json())["error"]["code"] == "invalid_api_key"
 
 
 async def test_pages_of_other_origins_are_refused_unless_allowed(serve, http):
     url, _ = await serve()
     evil = {"Origin": "https://evil.example"}
     assert (await http.post(f"{url}/offer", data=b"{}", headers=evil)).status == 403
+    assert (await http.options(f"{url}/offer", headers=evil)).status == 403
+    scheme = {"Origin": url.replace("http:", "x:")}
+    assert (await http.post(f"{url}/offer", data=b"{}", headers=scheme)).status == 403
     assert (await http.post(f"{url}/offer", data=b"{}", headers={"Origin": url})).status == 400
     url, _ = await serve(allowed_origins="https://app.example")
     friend = {"Origin": "https://app.example"}
@@ -104,3 +128,51 @@ async def test_pages_of_other_origins_are_refused_unless_allowed(serve, http):
     assert preflight.headers["Access-Control-Allow-Origin"] == "https://app.example"
     answer = await http.post(f"{url}/offer", data=b"{}", headers=friend)
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "Access-Control-Allow-Origin" not in (await http.get(f"{url}/healthz", headers=evil)).headers
+
+
+async def test_a_foreign_name_gets_the_page_and_the_advice(serve, http):
+    url, app = await serve()
+    foreign = {"Host": "assistant.example.org", "Origin": "https://assistant.example.org"}
+    for path in ("/", "/static/js/main.js", "/static/style.css", "/healthz", "/readyz"):
+        assert (await http.get(url + path, headers=foreign)).status == 200, path
+    response = await http.post(f"{url}/offer", json={"type": "offer", "sdp": AUDIO}, headers=foreign)
+    error = (await response.json())["error"]
+    assert (response.status, error["code"], error["param"]) == (403, "host_not_allowed", "Host")
+    assert "VISAVIS_PUBLIC_ORIGINS=https://assistant.example.org" in error["message"]
+    rewritten = {"Origin": "https://assistant.example.org"}  # by a proxy that writes its own Host
+    error = (await (await http.get(f"{url}/v1/engines", headers=rewritten)).json())["error"]
+    assert error["code"] == "origin_not_allowed"
+    assert "VISAVIS_PUBLIC_ORIGINS=https://assistant.example.org" in error["message"]
+    assert len(app[REGISTRY]) == 0
+    url, _ = await serve(public_origins="https://assistant.example.org")
+    for headers in (foreign, rewritten):
+        assert (await http.get(f"{url}/v1/engines", headers=headers)).status == 200
+
+
+async def test_the_host_that_a_trusted_proxy_reports_counts(serve, http):
+    told = {"X-Forwarded-Host": "assistant.example.org", "Origin": "https://assistant.example.org"}
+    for trusted, status in ((), 403), ("127.0.0.1", 200):
+        url, _ = await serve(api_key="secret-key", trusted_proxies=trusted)
+        headers = {**told, "Authorization": "Bearer secret-key"}
+        assert (await http.get(f"{url}/v1/engines", headers=headers)).status == status
+
+
+async def test_the_page_says_what_it_may_do(serve, http):
+    url, _ = await serve()
+    policy = (await http.get(url)).headers["Content-Security-Policy"]
+    assert {"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} <= set(policy.split("; "))
+
+
+async def test_files_of_the_page_are_cached_by_their_content(serve, http):
+    url, _ = await serve()
+    first = await http.get(f"{url}/static/js/main.js")
+    assert first.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert first.headers["Cache-Control"] == "no-cache"
+    tag = first.headers["ETag"]
+    for given in (tag, f'"x", W/{tag}', "*"):
+        again = await http.get(f"{url}/static/js/main.js", headers={"If-None-Match": given})
+        assert (again.status, await again.read()) == (304, b"")
+    assert (await http.get(f"{url}/static/js/main.js", headers={"If-None-Match": '"x"'})).status == 200
+    head = await http.head(f"{url}/static/js/main.js")
+    assert (head.headers["Content-Length"], await head.read()) == (str(len(await first.read())), b"")
