@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -23,8 +24,14 @@ Every setting can also be given as VISAVIS_NAME in the environment or as `name: 
 """
 
 
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""NumPy's products are small here; shared out among threads they take twenty times as long on a busy machine, because
+the threads wait for each other at every step. Read once, when NumPy is first imported."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exits 0, or 2 with one line on what was wrong (the doctor: 1 when visavis cannot serve)."""
+    os.environ.setdefault(*_ONE_THREAD)
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.command != "serve")
     try:

@@ -51,3 +51,20 @@ class ChatModel(Protocol):
     def end(self, answer: Any) -> None:
         """No more of ``answer`` is wanted. Returns once the model is free of it."""
         ...
+
+
+def recommended(config: Any) -> Sampling:
+    """Sampling as a ``GenerationConfig`` has it."""
+    if not getattr(config, "do_sample", False):
+        return Sampling()
+    temperature, top_p, top_k = (getattr(config, name, None) for name in ("temperature", "top_p", "top_k"))
+    return Sampling(
+        1.0 if temperature is None else float(temperature), 1.0 if top_p is None else float(top_p), int(top_k or 0)
+    )
+
+
+def stop_tokens(config: Any, template: ChatTemplate) -> frozenset[int]:
+    """Tokens that end an answer, by a ``GenerationConfig`` and the template."""
+    eos = config.eos_token_id
+    ends = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    return frozenset({*ends, *template.stops()})

@@ -17,9 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pipelines.engines.chat_model import Sampling
+from pipelines.engines.chat_model import Sampling, recommended, stop_tokens
 from pipelines.engines.chat_template import ChatTemplate, Prompt, load_tokenizer
-from pipelines.engines.transformers_chat import recommended, stop_tokens
 from pipelines.errors import ModelError, ThinkError
 
 STATIC_PROMPTS = 16

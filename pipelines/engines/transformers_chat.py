@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.engines.chat_model import Sampling
+from pipelines.engines.chat_model import Sampling, recommended, stop_tokens
 from pipelines.engines.chat_slots import Slots
 from pipelines.engines.chat_template import ChatTemplate, Prompt, import_transformers, load_tokenizer
 from pipelines.errors import ModelError, PipelineError, ThinkError
@@ -122,23 +122,6 @@ def choose_dtype(device: str, dtype: str) -> Any:
         native = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
         return torch.bfloat16 if native else torch.float32
     return torch.bfloat16 if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else torch.float16
-
-
-def recommended(config: Any) -> Sampling:
-    """Sampling as a ``GenerationConfig`` has it."""
-    if not getattr(config, "do_sample", False):
-        return Sampling()
-    temperature, top_p, top_k = (getattr(config, name, None) for name in ("temperature", "top_p", "top_k"))
-    return Sampling(
-        1.0 if temperature is None else float(temperature), 1.0 if top_p is None else float(top_p), int(top_k or 0)
-    )
-
-
-def stop_tokens(config: Any, template: ChatTemplate) -> frozenset[int]:
-    """Tokens that end an answer, by a ``GenerationConfig`` and the template."""
-    eos = config.eos_token_id
-    ends = eos if isinstance(eos, list) else [] if eos is None else [eos]
-    return frozenset({*ends, *template.stops()})
 
 
 def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from statistics import median
 
 from pipelines.engines.chat_local import ChatLimits, LocalChat
 from pipelines.engines.chat_messages import time_words
-from pipelines.engines.transformers_chat import load_chat
+from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
 from pipelines.starter.drills import drill
@@ -77,7 +77,7 @@ class Examiner:
 
     def __init__(self, folder: Path) -> None:
         self._usage: list[Usage] = []
-        model = load_chat(folder, threads=1)
+        model = load_numpy_chat(folder)
         self._chat = LocalChat(Kept("starter", model), limits=ChatLimits(answers=1), on_usage=self._usage.append)
         self._conversation = 0
         self.report = Report()

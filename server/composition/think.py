@@ -13,6 +13,7 @@ from pipelines.engines.bench import BenchModel
 from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import ChatModel
 from pipelines.engines.ctranslate2_chat import load_generator
+from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.transformers_chat import load_chat
@@ -127,14 +128,15 @@ def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
 def _starter(parts: Parts, first: bool, why: str) -> _Rung:
     """The small model in the package, loaded now if it is the ``first``; without it the scripted responder."""
     try:
-        plan, device, _ = _plan(parts, STARTER, model_files.FOLDER)
+        load = partial(load_numpy_chat, model_files.FOLDER)
+        plan: Loadable[ChatModel] = Loadable(STARTER, load, precision="float32")
         if first:
             with parts.residency.add(plan).lease():
                 pass
     except PipelineError as error:
         reason = f"{why}; the starter model cannot be used: {error.message}; a few dozen fixed answers stand in"
         return ScriptedModel(local_time), "cpu", reason
-    return LocalChat(parts.residency.add(plan)), device, f"{why}; the small built-in model"
+    return LocalChat(parts.residency.add(plan)), "cpu", f"{why}; the small built-in model"
 
 
 def _plan(parts: Parts, name: str, folder: Path) -> tuple[Loadable[ChatModel], str, str]:

@@ -13,10 +13,10 @@ import pytest
 
 from pipelines.engines import transformers_chat
 from pipelines.engines.chat_local import LocalChat
-from pipelines.engines.chat_model import Sampling
+from pipelines.engines.chat_model import Sampling, recommended
 from pipelines.engines.chat_template import ChatTemplate
 from pipelines.engines.ctranslate2_chat import STATIC_PROMPTS, LoadedGenerator, load_generator
-from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat, recommended
+from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
 from pipelines.errors import ModelError, ThinkError
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage

@@ -1,4 +1,4 @@
-"""The starter chat model that ships: it answers, in either engine, and keeps its thread."""
+"""The starter chat model that ships: it answers, in every engine, and keeps its thread."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from pipelines.engines.chat_local import ChatLimits, LocalChat
 from pipelines.engines.chat_messages import time_words
 from pipelines.engines.ctranslate2_chat import load_generator
+from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, ToolCall
@@ -48,11 +49,15 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert(FOLDER, tmp_path_factory.mktemp("starter") / "converted")
 
 
-@pytest.fixture(params=["transformers", "ctranslate2"])
+@pytest.fixture(params=["numpy", "transformers", "ctranslate2"])
 async def engine(request: pytest.FixtureRequest):
-    load = load_chat if request.param == "transformers" else load_generator
-    folder = FOLDER if request.param == "transformers" else request.getfixturevalue("converted")
-    engine = LocalChat(Kept("starter", load(folder, threads=1)), limits=ChatLimits(answers=1))
+    if request.param == "numpy":
+        model = load_numpy_chat(FOLDER)
+    elif request.param == "transformers":
+        model = load_chat(FOLDER, threads=1)
+    else:
+        model = load_generator(request.getfixturevalue("converted"), threads=1)
+    engine = LocalChat(Kept("starter", model), limits=ChatLimits(answers=1))
     yield engine
     await engine.close()
 
