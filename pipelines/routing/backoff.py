@@ -61,6 +61,10 @@ class Ladder:
             self.forwarded[self._names[first], self._names[order[0]]] += 1
         return order
 
+    def stumbled(self, place: int, error: PipelineError) -> None:
+        """Tell of a failure after which the same engine is asked again."""
+        self._on_failure(self._names[place], error)
+
     def failed(self, place: int, error: PipelineError, successor: int | None) -> None:
         """Tell of the failure and let the engine rest; ``successor`` gets the request, if there is one."""
         self._on_failure(self._names[place], error)

@@ -18,10 +18,15 @@ KEPT_SECONDS = 60.0
 """How much of an utterance is kept for another recogniser (2 MB); of a longer one the beginning is lost to it."""
 
 
+_NO_USE = ("stt_busy", "stt_closed", "engine_stuck")
+"""Codes of errors after which there is no use in asking the same engine again at once."""
+
+
 class FallbackRecognizer:
     """Recognisers in order of preference, a :class:`~pipelines.ports.SpeechToText` itself.
 
-    The next one takes over when one fails, at the start of an utterance or within it; the failed one rests (see
+    An engine that fails within an utterance hears it once more from the beginning, for what was lost may be only one of
+    its processes; then, or when it cannot begin, the next one takes over and the failed one rests (see
     :class:`Ladder`). What had been understood may then be revised, as partials may anyway.
     """
 
@@ -77,6 +82,8 @@ class _Recognition:
         self._ladder = ladder
         self._waiting = deque(ladder.order())
         """Places of the engines that have not been tried."""
+        self._forgiven: set[int] = set()
+        """Places of those that have failed within this utterance and were given a second chance."""
         self._place = 0
         self._current: Recognition | None = None
         self._heard: deque[Samples] = deque()
@@ -124,9 +131,14 @@ class _Recognition:
                 await current.close()
 
     async def _from_the_beginning(self, error: PipelineError) -> str:
-        """Let the next engine that can hear the whole utterance; its text so far. Raises ``error`` if none is left."""
+        """Let the same engine hear the whole utterance, or else the next; its text so far. Raises if none is left."""
         while True:
-            self._report(error)
+            if self._current is not None and self._place not in self._forgiven and error.code not in _NO_USE:
+                self._forgiven.add(self._place)
+                self._waiting.appendleft(self._place)
+                self._ladder.stumbled(self._place, error)
+            else:
+                self._report(error)
             if not self._waiting:
                 raise error
             broken, self._current = self._current, None

@@ -91,7 +91,7 @@ async def test_the_next_waits_for_a_free_decoder(engine):
 async def test_a_killed_process_fails_its_utterance_only(engine):
     recognition = await engine.open()
     await recognition.feed(np.zeros(CHUNK, np.int16))
-    os.kill(recognition._decoder._process.pid, signal.SIGKILL)
+    os.kill(recognition._decoder.pid, signal.SIGKILL)
     with pytest.raises(ListenError) as crashed:
         for _ in range(100):
             await recognition.feed(np.zeros(CHUNK, np.int16))
@@ -123,6 +123,8 @@ async def test_a_closed_recognition_says_so(engine):
 async def test_closing_ends_the_processes():
     engine = PocketSphinxRecognizer(processes=1)
     await engine.warm()
-    (decoder,) = engine._idle
+    (pid,) = engine.pids
     await engine.close()
-    assert decoder._process.returncode is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert engine.pids == []

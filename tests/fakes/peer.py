@@ -25,6 +25,9 @@ from media.video_in import VideoIn
 from media.video_out import VideoOut
 from server import ice
 
+PATIENCE = 120.0
+"""Seconds after which what was waited for will not come; only a busy machine needs more than a few."""
+
 
 async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:
     return frame
@@ -118,12 +121,12 @@ class Peer:
     def named(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
 
-    async def event(self, kind: str, count: int = 1, timeout: float = 20.0) -> dict[str, Any]:
+    async def event(self, kind: str, count: int = 1, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait for the ``count``-th event of this type."""
         await self.until(lambda: len(self.named(kind)) >= count, timeout, kind)
         return self.named(kind)[count - 1]
 
-    async def until(self, condition: Any, timeout: float = 20.0, what: str = "the condition") -> None:
+    async def until(self, condition: Any, timeout: float = PATIENCE, what: str = "the condition") -> None:
         """Wait until something that arrives makes ``condition()`` true."""
         try:
             async with asyncio.timeout(timeout):
@@ -137,7 +140,7 @@ class Peer:
         self, frame: Callable[[int], av.VideoFrame], condition: Callable[[], Any], *, screen: bool = False
     ) -> None:
         """Send ``frame(n)`` with ``n`` = 0, 1, … at a camera's pace, until ``condition()`` is true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for n in count():
                 if condition():
                     return

@@ -289,10 +289,31 @@ async def test_words_before_a_crash_are_not_lost():
     assert await recognition.feed(audio(0.2, 3)) == "one two three four"
     assert (await recognition.transcript()).text == "one two three four five"
     assert np.array_equal(sound.heard[0], np.concatenate([audio(0.4, 1), audio(0.2, 2), audio(0.2, 3)]))
-    assert failures == [("fragile", "stt_crashed")]
+    assert failures == [("fragile", "stt_crashed")] * 2  # it was given a second chance
     await recognition.close()
     await recognition.close()
-    assert (fragile.closed, sound.closed) == (1, 1)
+    assert (fragile.closed, sound.closed) == (2, 1)
+
+
+async def test_an_engine_that_lost_a_process_hears_the_utterance_again():
+    failures, spare = Failures(), FakeRecognizer("never asked")
+    engine = named(FakeRecognizer(crashed(), "one two three"), "embedded")
+    ladder = FallbackRecognizer([engine, spare], failures, FakeClock())
+    recognition = await ladder.open()
+    await recognition.feed(audio(0.3))
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "one two three"
+    await recognition.close()
+    assert (failures, ladder.current, spare.opened) == ([("embedded", "stt_crashed")], "embedded", 0)
+
+
+@pytest.mark.parametrize("code", ["stt_busy", "stt_closed", "engine_stuck"])
+async def test_an_engine_that_will_not_be_better_at_once_is_not_asked_again(code):
+    engine, spare = FakeRecognizer(*[ListenError(code, "no")] * 2), FakeRecognizer("hello")
+    recognition = await FallbackRecognizer([engine, spare], Failures(), FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    assert engine.opened == 1
 
 
 async def test_a_crash_at_the_transcript_is_made_up_for():
@@ -305,7 +326,7 @@ async def test_a_crash_at_the_transcript_is_made_up_for():
 
 async def test_the_failed_one_rests_and_comes_back():
     clock, failures = FakeClock(), Failures()
-    first, second = named(FakeRecognizer(crashed(), "back"), "first"), named(FakeRecognizer("a", "b"), "second")
+    first, second = named(FakeRecognizer(*[crashed()] * 2, "back"), "first"), named(FakeRecognizer("a", "b"), "second")
     engine = FallbackRecognizer([first, second], failures, clock)
     heard = []
     for wait in (0, 6, 0):
@@ -337,17 +358,17 @@ async def test_what_no_engine_should_raise_is_made_up_for_too(step):
     await recognition.feed(audio(0.3))
     assert (await recognition.transcript()).text == "hello"
     await recognition.close()
-    assert failures == [("foreign", "stt_failed")]
+    assert set(failures) == {("foreign", "stt_failed")}
     assert len(sound.heard[0]) == 4800
 
 
 async def test_when_all_fail_the_last_error_is_raised_and_all_are_closed():
-    engines = [FakeRecognizer(crashed()), FakeRecognizer(ListenError("stt_lost", "lost"))]
+    engines = [FakeRecognizer(*[crashed()] * 2), FakeRecognizer(*[ListenError("stt_lost", "lost")] * 2)]
     recognition = await FallbackRecognizer(engines, Failures(), FakeClock()).open()
     with pytest.raises(ListenError, match="lost"):
         await recognition.feed(audio(0.1))
     await recognition.close()
-    assert [engine.closed for engine in engines] == [1, 1]
+    assert [engine.closed for engine in engines] == [2, 2]
     with pytest.raises(ListenError, match="ended"):
         await recognition.feed(audio(0.1))
 
