@@ -1,4 +1,4 @@
-"""Pictures in requests to an OpenAI-compatible server: which models take them, how they are sent, what is refused.
+"""Pictures in requests to an OpenAI-compatible server: which models take them, and how they are sent.
 
 The form is that of https://platform.openai.com/docs/guides/images-vision: a part ``image_url`` with a data URI.
 """
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from pipelines.engines.chat_messages import UNSEEN
-from pipelines.ports import ChatRequest, Image, Message
+from pipelines.ports import Image, Message
 
 _NAMES = re.compile(
     r"gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-5|chatgpt|\bo[134]\b|claude-(?!instant|2)|gemini|gemma-?(3|4)(?!n?[:-](270m|1b))"
@@ -39,24 +39,3 @@ def as_content(message: Message, seen: bool) -> str | list[dict[str, Any]]:
 def data_uri(image: Image) -> str:
     """``data:image/jpeg;base64,…``."""
     return f"data:{image.kind};base64,{base64.b64encode(image.data).decode('ascii')}"
-
-
-class Abilities:
-    """What one model of a server takes. ``images``: ``None`` goes by its name, and believes the server's refusal."""
-
-    def __init__(self, model: str, images: bool | None) -> None:
-        self.images = known_to_see(model) if images is None else images
-        self.tools = True
-        self._may_learn = images is None
-
-    def learn(self, status: int, message: str, request: ChatRequest) -> bool:
-        """A request was refused with ``status`` and ``message``; ``True`` if it should be asked again, with less."""
-        if status not in (400, 404, 415, 422, 500, 501):
-            return False
-        if self.tools and request.tools and re.search(r"\btool|function", message, re.IGNORECASE):
-            self.tools = False
-            return True
-        if self._may_learn and self.images and any(one.images for one in request.messages):
-            self.images = False
-            return True
-        return False

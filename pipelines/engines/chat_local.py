@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.engines.chat_model import ChatModel, Sampling
 from pipelines.engines.chat_text import AnswerText, Detokenizer
+from pipelines.engines.chat_thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, PipelineError, ThinkError
 from pipelines.models.residency import Resident
 from pipelines.ports import ChatRequest, ToolCall, Usage
@@ -23,6 +24,8 @@ from pipelines.worker import session
 
 log = logging.getLogger(__name__)
 
+_PROMPT_END = 16
+"""Tokens at the end of a prompt that show whether its template has begun a thought."""
 Item = str | ToolCall | Usage | PipelineError | None
 """What a caller is told; ``None`` is the end."""
 
@@ -206,7 +209,9 @@ class LocalChat:
             return
         asked.prompt = len(prompt.ids)
         asked.words = Detokenizer(model.template.decode)
-        asked.text = AnswerText([tool.name for tool in request.tools])
+        thinks = opens_thought(model.template.decode(prompt.ids[-_PROMPT_END:]))
+        begins = Begins.THOUGHT if thinks else Begins.ANSWER
+        asked.text = AnswerText([tool.name for tool in request.tools], begins)
         self._active.append(asked)
 
     def _next(self, most: int) -> Sequence[_Asked]:
@@ -225,11 +230,12 @@ class LocalChat:
         asked.said += 1
         last = token in model.stops
         try:
+            cut = False
             if not last:
                 asked.tell(*asked.text.push(asked.words.push(token)))
-                last = asked.said >= asked.limit
+                last = cut = asked.said >= asked.limit
             if last:
-                rest = [*asked.text.push(asked.words.flush()), *asked.text.flush()]
+                rest = [*asked.text.push(asked.words.flush()), *asked.text.flush(cut=cut)]
                 self._end(model, asked, *rest, Usage(asked.prompt, asked.answer.cached, asked.said), None)
         except ThinkError as error:
             self._end(model, asked, error)

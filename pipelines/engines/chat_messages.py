@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -94,3 +95,27 @@ def tools_in_words(tools: tuple[Tool, ...]) -> str:
         "To call one, answer with nothing but\n"
         '<tool_call>\n{"name": <name>, "arguments": <object>}\n</tool_call>'
     )
+
+
+def system_in_user(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` for a model that takes no system message: it goes in front of what the user says first."""
+    if not messages or messages[0].role != "system":
+        return list(messages)
+    system, *rest = messages
+    if rest and rest[0].role == "user":
+        return [replace(rest[0], content=f"{system.content}\n\n{rest[0].content}"), *rest[1:]]
+    return [Message("user", system.content), *rest]
+
+
+def alternating(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` for a model that insists on turns: neighbours of one role become one message, the user is first."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1].role == message.role and not (message.tool_calls or message.role == "tool"):
+            before = merged.pop()
+            text = f"{before.content}\n{message.content}".strip()
+            message = replace(before, content=text, images=before.images + message.images)
+        elif message.role == "assistant" and all(one.role == "system" for one in merged):
+            merged.append(Message("user", "Hello."))
+        merged.append(message)
+    return merged

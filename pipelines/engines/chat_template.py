@@ -12,7 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, tools_in_words, with_surroundings, without_tool_roles
+from pipelines.engines.chat_messages import (
+    as_dict,
+    system_in_user,
+    tool_as_dict,
+    tools_in_words,
+    with_surroundings,
+    without_tool_roles,
+)
 from pipelines.errors import ModelError, ThinkError
 from pipelines.ports import ChatRequest, Message, Tool
 from pipelines.voice.context import fit
@@ -98,7 +105,7 @@ class ChatTemplate:
         if tools and not self._takes_tools:
             messages = _in_system([without_tool_roles(message) for message in messages], tools_in_words(tools))
         if not self._takes_system:
-            messages = _system_in_user(messages)
+            messages = system_in_user(messages)
         try:
             encoded = self._tokenizer.apply_chat_template(
                 [as_dict(message, parsed=True) for message in messages],
@@ -178,12 +185,3 @@ def _in_system(messages: Sequence[Message], text: str) -> list[Message]:
     if messages and messages[0].role == "system":
         return [Message("system", f"{messages[0].content}\n\n{text}"), *messages[1:]]
     return [Message("system", text), *messages]
-
-
-def _system_in_user(messages: Sequence[Message]) -> list[Message]:
-    if not messages or messages[0].role != "system":
-        return list(messages)
-    system, *rest = messages
-    if rest and rest[0].role == "user":
-        return [Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:]]
-    return [Message("user", system.content), *rest]

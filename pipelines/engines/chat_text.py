@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from pipelines.engines.chat_stream import ThoughtFilter
+from pipelines.engines.chat_thoughts import Begins, ThoughtFilter
 from pipelines.engines.chat_tools import ToolCallFilter
 from pipelines.ports import ToolCall
+from pipelines.unicode import Mender
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _LONGEST_CHARACTER = 8
@@ -48,28 +49,59 @@ class Detokenizer:
 
 
 class AnswerText:
-    """What of a model's words may be read: no thoughts, no gap in front, and tool calls as such.
+    """What of a model's words may be read: whole characters, no thoughts, no gap in front, and tool calls as such.
 
-    ``tools`` are the names of the tools there are; without any, everything is text.
+    ``tools`` are the names of the tools there are; without any, everything is text. ``begins`` is what the text begins
+    with where no mark tells (see :class:`~pipelines.engines.chat_thoughts.ThoughtFilter`).
     """
 
-    def __init__(self, tools: Collection[str] = ()) -> None:
-        self._thoughts = ThoughtFilter()
+    def __init__(self, tools: Collection[str] = (), begins: Begins = Begins.ANSWER) -> None:
+        self._characters = Mender()
+        self._thoughts = ThoughtFilter(begins)
         self._calls = ToolCallFilter(tools) if tools else None
-        self._spoken = False
+        self.spoken = False
+        """Whether there was anything to read, or a call."""
 
     def push(self, text: str) -> list[str | ToolCall]:
         """Pieces that are complete. Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``)."""
-        return self._pass_on(self._thoughts.push(text))
+        return self._pass_on(self._thoughts.push(self._characters.push(text)))
 
-    def flush(self) -> list[str | ToolCall]:
-        """The answer has ended: what was kept. Raises as :meth:`push`."""
-        out = self._pass_on(self._thoughts.flush())
+    def decide(self) -> list[str | ToolCall]:
+        """No more time to find out whether the text is a thought. Raises as :meth:`push`."""
+        return self._pass_on(self._thoughts.decide())
+
+    def flush(self, *, cut: bool = False) -> list[str | ToolCall]:
+        """The answer has ended: what was kept; ``cut``: because it was too long. Raises as :meth:`push`."""
+        out = self._rest(cut)
         return out if self._calls is None else [*out, *self._calls.flush()]
 
+    def break_off(self) -> list[str | ToolCall]:
+        """The answer broke off: the words that were kept. A call that is not complete is left out."""
+        out = self._rest(cut=True)
+        return out if self._calls is None else [*out, *self._calls.break_off()]
+
+    @property
+    def undecided(self) -> int:
+        """Characters that are kept because it is not known whether they are a thought."""
+        return self._thoughts.undecided
+
+    @property
+    def thought(self) -> bool:
+        """Whether there was a thought."""
+        return self._thoughts.thought
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether the answer began with a thought that only its end gave away."""
+        return self._thoughts.unannounced
+
+    def _rest(self, cut: bool) -> list[str | ToolCall]:
+        out = self._pass_on(self._thoughts.push(self._characters.flush()))
+        return [*out, *self._pass_on(self._thoughts.flush(cut=cut))]
+
     def _pass_on(self, text: str) -> list[str | ToolCall]:
-        text = text if self._spoken else text.lstrip()
+        text = text if self.spoken else text.lstrip()
         if not text:
             return []
-        self._spoken = True
+        self.spoken = True
         return [text] if self._calls is None else self._calls.push(text)

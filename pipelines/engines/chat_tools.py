@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.errors import ThinkError
 from pipelines.ports import ToolCall
+from pipelines.unicode import mended
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _SHOWN = 120
@@ -34,20 +35,31 @@ class ToolCallFilter:
         self._inside = False
         self._called = False
         """Whether a call was the last thing: what separates it from the next is not read aloud."""
+        self._failure: ThinkError | None = None
 
     def push(self, text: str) -> list[str | ToolCall]:
         """What is complete; what may become a call is kept.
 
-        Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``) for a call that makes no sense.
+        Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``) for a call that makes no sense, once what
+        was said before it has been returned.
         """
+        if self._failure is not None:
+            raise self._failure
         self._text += text
         out: list[str | ToolCall] = []
-        while self._step(out):
-            pass
+        try:
+            while self._step(out):
+                pass
+        except ThinkError as error:
+            if not out:
+                raise
+            self._failure, self._text, self._inside = error, "", False
         return out
 
     def flush(self) -> list[str | ToolCall]:
         """The answer has ended: what was kept. Raises as :meth:`push`."""
+        if self._failure is not None:
+            raise self._failure
         rest, self._text = self._text, ""
         if self._inside:
             self._inside = False
@@ -57,6 +69,11 @@ class ToolCallFilter:
             if calls:
                 return list(calls)
         return [rest] if rest else []
+
+    def break_off(self) -> list[str]:
+        """The answer broke off: the words that were kept. What may have become a call is left out."""
+        rest, self._text = self._text, ""
+        return [] if self._inside or not rest or (not self._begun and _looks_like_json(rest)) else [rest]
 
     def _step(self, out: list[str | ToolCall]) -> bool:
         """Take the next part off the kept text; ``False`` when more text is needed."""
@@ -88,7 +105,7 @@ class ToolCallFilter:
         start = len(self._text) - len(self._text.lstrip())
         try:
             _, end = json.JSONDecoder(strict=False).raw_decode(self._text, start)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         calls = self._untagged(self._text[start:end])
         if calls:
@@ -175,7 +192,8 @@ def _call(name: str, arguments: Any, call_id: str = "") -> ToolCall:
         arguments = {}
     if not name or not isinstance(arguments, dict):
         raise _invalid(f"{name} {arguments}")
-    return ToolCall(call_id or f"call_{secrets.token_hex(8)}", name, json.dumps(arguments, ensure_ascii=False))
+    text = json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(mended(call_id) or f"call_{secrets.token_hex(8)}", mended(name), mended(text))
 
 
 def _loads(text: str) -> Any:
@@ -183,9 +201,11 @@ def _loads(text: str) -> Any:
         return json.loads(text, strict=False)
     except ValueError:
         pass
+    except RecursionError:
+        raise _invalid(text) from None
     try:
         return json.loads(mend(text), strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _invalid(text) from None
 
 
@@ -241,6 +261,6 @@ def _looks_like_json(text: str) -> bool:
 
 
 def _invalid(text: str) -> ThinkError:
-    shown = " ".join(text.split())
+    shown = " ".join(mended(text).split())
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return ThinkError("tool_call_invalid", f"the model wrote a tool call that is no JSON object with a name: {shown}")

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from media.clock import Clock
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, ThinkError, guarded
 from pipelines.ports import ChatRequest, LanguageModel, ToolCall, takes_images, takes_tools
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
@@ -41,7 +41,7 @@ class FallbackModel:
         for place, successor in successors(self._ladder.order()):
             begun = False
             try:
-                async with aclosing(self._models[place].stream(request)) as pieces:
+                async with aclosing(_answer(self._models[place], request)) as pieces:
                     async for piece in pieces:
                         begun = begun or bool(piece)
                         yield piece
@@ -76,3 +76,7 @@ class FallbackModel:
         """Close every model."""
         for model in self._models:
             await model.close()
+
+
+def _answer(model: LanguageModel, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    return guarded(lambda: model.stream(request), ThinkError, "llm_failed", model.name)

@@ -29,7 +29,7 @@ _LONGEST_SENTENCE = 80
 
 def approximate_tokens(text: str) -> int:
     """Tokens of ``text`` where no tokenizer is at hand: four bytes each, and what marks a message."""
-    return len(text.encode()) // 4 + 4
+    return len(text.encode(errors="replace")) // 4 + 4
 
 
 def fit(

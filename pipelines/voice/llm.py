@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from media.clock import Clock
+from pipelines.errors import ThinkError, guarded
 from pipelines.ports import ChatRequest, LanguageModel
 from pipelines.voice.sentences import ClauseSplitter
 
@@ -49,7 +50,8 @@ class Clauses:
         """Take in the answer. Cancelling it stops generation."""
         failure: Exception | None = None
         try:
-            async with aclosing(self._model.stream(self._request)) as pieces:
+            answer = guarded(lambda: self._model.stream(self._request), ThinkError, "llm_failed", self._model.name)
+            async with aclosing(answer) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):  # nobody here can carry out a call, and it must not be read aloud
                         await self._said(piece)

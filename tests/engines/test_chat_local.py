@@ -102,8 +102,8 @@ async def test_an_answer_in_pieces_and_what_it_cost() -> None:
     usages: list[Usage] = []
     chat = LocalChat(Kept("letters", Letters()), on_usage=usages.append)
     assert chat.name == "letters"
-    assert await answer(chat, "hello") == ["h", "e", "l", "l", "o"]
-    assert await answer(chat, "hello", max_tokens=2) == ["h", "e"]
+    assert await answer(chat, "world") == ["w", "o", "r", "l", "d"]
+    assert await answer(chat, "world", max_tokens=2) == ["w", "o"]
     assert usages == [Usage(5, 0, 6), Usage(5, 0, 2)]
     await chat.close()
 
@@ -141,7 +141,7 @@ async def test_those_who_wait_are_admitted_by_session() -> None:
 async def test_one_more_than_may_wait_is_refused() -> None:
     chat = LocalChat(Kept("letters", Letters()), limits=ChatLimits(answers=1, waiting=2))
     with chat._changed:
-        tasks = [asyncio.create_task(answer(chat, "abc")) for _ in range(2)]
+        tasks = [asyncio.create_task(answer(chat, "xyz")) for _ in range(2)]
         await asyncio.sleep(0)
         error = await failure(chat, "d")
     assert isinstance(error, EngineBusyError)
@@ -166,7 +166,7 @@ async def test_who_gives_up_is_not_served_any_more() -> None:
 
 async def test_a_failure_is_one_request_s_own() -> None:
     chat = LocalChat(Kept("letters", Letters(4)))
-    good, bad = asyncio.create_task(answer(chat, "aaaa", "a")), asyncio.create_task(failure(chat, "b!"))
+    good, bad = asyncio.create_task(answer(chat, "dddd", "d")), asyncio.create_task(failure(chat, "b!"))
     error = await bad
     assert (error.code, error.message) == ("llm_failed", "letters: first line")
     assert len(await good) == 4

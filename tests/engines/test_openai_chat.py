@@ -10,9 +10,21 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from pipelines.engines.chat_request import THINKING_ROOM
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
 from pipelines.ports import ChatRequest, LanguageModel, Message, Tool, ToolCall, Usage
-from tests.fakes.openai_server import DONE, REQUEST, answer, asking, delta, event, hanging_after, saying
+from tests.fakes.openai_server import (
+    DONE,
+    REQUEST,
+    answer,
+    asking,
+    delta,
+    event,
+    failure,
+    hanging_after,
+    saying,
+    started,
+)
 
 TOOLS = (Tool("light", "Switches a lamp."),)
 ANSWER = (
@@ -43,8 +55,155 @@ async def test_thinking_is_not_spoken_and_leaves_no_gap() -> None:
         assert [piece async for piece in model.stream(REQUEST)] == ["Four", "."]
 
 
+FINISHED = event({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]})
+
+
 async def test_the_answer_may_end_without_done() -> None:
-    async with asking(saying(event({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}))) as model:
+    async with asking(saying(FINISHED)) as model:
+        assert await answer(model) == "Hi"
+
+
+async def test_the_answer_may_end_without_done_on_a_connection_that_stays_open() -> None:
+    """The server gives no sign but its ``finish_reason``; what is not to be waited for takes no time either."""
+    handler, _, gone = hanging_after(delta(content="Oh. "), FINISHED)
+    async with asking(handler, options=ChatOptions(first_token_seconds=60, between_tokens_seconds=60)) as model:
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                assert await answer(model) == "Oh. Hi"
+                await gone.wait()
+
+
+async def test_what_breaks_after_the_end_of_the_answer_is_of_no_matter() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await started(request)
+        await response.write(FINISHED)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with asking(handler) as model:
+        assert await answer(model) == "Hi"
+
+
+async def test_a_word_behind_the_reason_for_the_end_is_still_said() -> None:
+    async with asking(saying(FINISHED, delta(content=" there"), DONE)) as model:
+        assert await answer(model) == "Hi there"
+
+
+async def test_reasons_that_are_none_do_not_end_the_answer() -> None:
+    pieces = (event({"choices": [{"delta": {"content": word}, "finish_reason": no}]}) for word, no in NO_REASONS)
+    async with asking(saying(*pieces, DONE)) as model:
+        assert await answer(model) == "abc"
+
+
+NO_REASONS = (("a", ""), ("b", "null"), ("c", None))
+
+
+async def test_halves_of_characters_are_joined() -> None:
+    halves = (
+        rb'data: {"choices": [{"delta": {"content": "Hi \ud83d"}}]}',
+        rb'data: {"choices": [{"delta": {"content": "\ude00"}}]}',
+    )
+    async with asking(saying(*(half + b"\n\n" for half in halves), DONE)) as model:
+        assert await answer(model) == "Hi 😀"
+
+
+async def test_parts_of_a_message_that_are_thoughts_are_left_out() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = (
+        [thought],
+        [thought, {"type": "text", "text": "Four"}],
+        ["."],
+        [{"text": " Yes."}],
+        {"type": "text", "text": " Ok."},
+    )
+    async with asking(saying(*(delta(content=part) for part in parts), DONE)) as model:
+        assert await answer(model) == "Four. Yes. Ok."
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "reasoning_details", "thought"])
+async def test_thoughts_in_a_field_of_their_own_are_left_out(field: str) -> None:
+    async with asking(saying(delta(**{field: "Let me see."}), delta(content="Four."), DONE)) as model:
+        assert await answer(model) == "Four."
+
+
+async def test_a_model_that_thinks_unannounced_is_known_after_its_first_answer() -> None:
+    """At first its words are kept for a moment; once it is known, until the thought has ended."""
+    pieces = ["Okay, the user", " wants a number, and I should give one.", "</think>", "Four", "."]
+    async with asking(saying(*(delta(content=piece) for piece in pieces), DONE)) as model:
+        for _ in range(3):
+            assert await answer(model) == "Four."
+
+
+async def test_a_model_that_does_not_think_is_heard_at_once_after_its_first_answer() -> None:
+    async with asking(saying(delta(content="Hi"), DONE)) as model:
+        assert await answer(model) == "Hi"
+        handler, _, gone = hanging_after(delta(content="One "), delta(content="two "))
+    async with asking(handler) as other:
+        other._begins = model._begins
+        async with aclosing(other.stream(REQUEST)) as pieces:
+            assert await anext(pieces) == "One "
+        await gone.wait()
+
+
+async def test_words_that_are_kept_to_see_whether_they_are_thoughts_come_when_nothing_else_does() -> None:
+    handler, _, gone = hanging_after(delta(content="One "), delta(content="two "))
+    async with asking(handler, options=ChatOptions(between_tokens_seconds=60)) as model:
+        async with asyncio.timeout(10), aclosing(model.stream(REQUEST)) as pieces:
+            assert await anext(pieces) == "One two "
+        await gone.wait()
+
+
+async def test_a_model_that_spends_its_tokens_on_thoughts_gets_more_of_them() -> None:
+    limits = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        limits.append((await request.json())["max_tokens"])
+        cut = event({"choices": [{"delta": {}, "finish_reason": "length"}]})
+        end = (delta(content="</think>Four."), DONE) if limits[-1] > 1000 else (cut, DONE)
+        return await saying(delta(content="<think>Hm."), *end)(request)
+
+    async with asking(handler) as model:
+        for _ in range(2):
+            assert await answer(model) == "Four."
+    assert limits == [256, 256 + THINKING_ROOM, 256 + THINKING_ROOM]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ((DONE,), "without a word"),
+        ((delta(content="<think>hm</think>"), DONE), "thought, but gave no answer"),
+        ((event({"choices": [{"delta": {}, "finish_reason": "content_filter"}]}), DONE), "content_filter"),
+    ],
+)
+async def test_an_answer_without_a_word_is_none(pieces: tuple[bytes, ...], words: str) -> None:
+    async with asking(saying(*pieces)) as model:
+        error = await failure(model)
+    assert error.code == "llm_no_answer"
+    assert words in error.message
+
+
+HI = b'{"choices": [{"delta": {"content": "Hi"}}]}'
+STOP = b'{"choices": [{"delta": {}, "finish_reason": "stop"}]}'
+AGAIN = b'{"choices": [{"delta": {}, "message": {"content": "Hi"}, "finish_reason": "stop"}]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}',
+        b'{\n "choices": [\n  {"message": {"content": "Hi"},\n "finish_reason": "stop"}]\n}\n',
+        HI + b"\n" + STOP,
+        b'{"choices": [{"text": "Hi", "finish_reason": "stop"}]}',
+        b"data: " + HI + b"\n\ndata: " + AGAIN,
+        b"data: " + HI + b"\r\rdata: " + STOP,
+        b"data: ping\n\ndata:\n\n: x\n\ndata: " + HI + b"\n\ndata: [DONE]",
+        b'data: {"choices": [{"delta": {"refusal": "Hi"}}]}\n\ndata:[done]\n\n',
+    ],
+)
+async def test_an_answer_in_another_form(body: bytes) -> None:
+    async with asking(saying(body)) as model:
         assert await answer(model) == "Hi"
 
 
@@ -195,7 +354,7 @@ async def test_closing_the_generator_closes_the_connection() -> None:
     handler, _, gone = hanging_after(delta(content="One "), delta(content="two "))
     async with asking(handler) as model:
         async with aclosing(model.stream(REQUEST)) as pieces:
-            assert await anext(pieces) == "One "
+            assert await anext(pieces) == "One two "
             assert not gone.is_set()
         await asyncio.wait_for(gone.wait(), 5)
 

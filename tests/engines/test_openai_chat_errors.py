@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.errors import ThinkError
+from pipelines.ports import Tool
 from tests.fakes.openai_server import (
     DONE,
     REQUEST,
     answer,
     asking,
+    broken_off,
     delta,
     event,
     failure,
@@ -58,13 +61,14 @@ async def test_a_server_that_does_not_even_send_headers() -> None:
 
 async def test_a_slow_listener_is_not_a_slow_server() -> None:
     async with asking(
-        saying(delta(content="a"), delta(content="b"), DONE), options=ChatOptions(between_tokens_seconds=0.05)
+        saying(delta(content="x"), delta(content="y"), DONE), options=ChatOptions(between_tokens_seconds=0.05)
     ) as model:
+        await answer(model)  # that it does not think aloud is known then
         got = []
         async for piece in model.stream(REQUEST):
             got.append(piece)
             await asyncio.sleep(0.1)  # time is what is tested here
-    assert got == ["a", "b"]
+    assert got == ["x", "y"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,10 @@ async def test_a_slow_listener_is_not_a_slow_server() -> None:
         ('{"error": {"message": "no such\\nmodel", "code": 7}}', "no such model"),
         ('{"error": "model not found"}', "model not found"),
         ('{"detail": [{"msg": "field required"}]}', "field required"),
+        ('{"detail": [{"loc": ["body", "stop"], "msg": "extra"}]}', "body.stop: extra"),
+        ('{"errors": [{"message": "no \\ud83d"}]}', "no \N{REPLACEMENT CHARACTER}"),
+        ('{"error": {"message": "bad value", "param": "top_p"}}', "top_p: bad value"),
+        ("no such path", "no such path"),
         ("<html>oops</html>", "Not Found"),
         ("[]", "Not Found"),
         ("", "Not Found"),
@@ -103,8 +111,18 @@ async def test_a_redirect_is_not_followed() -> None:
         ((delta(content="a"), event({"error": {"message": "out of memory"}})), "llm_http_error", "out of memory"),
         ((event({"error": "overloaded"}),), "llm_http_error", "overloaded"),
         ((b"data: {nonsense\n\n",), "llm_bad_stream", "JSON"),
-        ((b"data: [1]\n\n",), "llm_bad_stream", "object"),
-        ((b"data: \xff\n\n",), "llm_bad_stream", "JSON"),
+        ((b"data: [1]\n\n",), "llm_bad_stream", "early, with: [1]"),
+        ((b"data: \xff\n\n",), "llm_bad_stream", "early"),
+        ((b"data: Internal Server Error\n\n",), "llm_bad_stream", "Internal Server Error"),
+        ((b'data: {"a": ' + b"[" * 5000 + b"\n\n",), "llm_bad_stream", "JSON"),
+        ((b'error: {"code": 500, "message": "slot gone"}\n\n',), "llm_http_error", "slot gone"),
+        ((b"event: error\ndata: out of luck\n\n",), "llm_http_error", "out of luck"),
+        ((b'event: error\ndata: {"message": "out of luck"}\n\n',), "llm_http_error", "out of luck"),
+        ((event({"object": "error", "message": "too long", "code": 400}),), "llm_http_error", "too long"),
+        ((b'{"error": {"message": "no such model"}}',), "llm_http_error", "no such model"),
+        ((b'{"detail": "Not authenticated"}',), "llm_http_error", "Not authenticated"),
+        ((event({"error": {"message": "half \ud83d"}}),), "llm_http_error", "half \N{REPLACEMENT CHARACTER}"),
+        ((event({"choices": [{"delta": {}, "finish_reason": "error"}]}),), "llm_http_error", "error"),
         ((delta(content="half an ans"),), "llm_bad_stream", "early"),
         ((b'{"choices": []}',), "llm_bad_stream", "early"),
         ((b"data: " + b"x" * 600_000, b"x" * 600_000), "llm_bad_stream", "bytes"),
@@ -133,6 +151,52 @@ async def test_a_broken_stream(pieces: tuple[bytes, ...], code: str, message: st
 async def test_chunks_without_text_are_passed_over(chunk: dict[str, object]) -> None:
     async with asking(saying(event(chunk), delta(content="Hi"), DONE)) as model:
         assert await answer(model) == "Hi"
+
+
+@pytest.mark.parametrize("content", ["Two and two is fo", "One. <", "A [", "Yes <thi", "Hi \ud83d"])
+@pytest.mark.parametrize("how", ["cut", "stalls", "error", "closes", "garbage"])
+async def test_words_that_have_come_are_said_whatever_happens_then(how: str, content: str) -> None:
+    """The last piece too, which was kept because it might have become something else."""
+    gone = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await started(request)
+        await response.write(delta(content=content))
+        assert request.transport is not None
+        if how == "cut":
+            request.transport.abort()
+        elif how == "stalls":
+            await gone.wait()
+        elif how == "error":
+            await response.write(event({"error": "out of memory"}))
+        elif how == "garbage":
+            await response.write(b"data: {]\n\n")
+        return response
+
+    async with asking(handler, options=ChatOptions(between_tokens_seconds=0.05)) as model:
+        said, _ = await broken_off(model)
+        gone.set()
+    assert "".join(map(str, said)) == content.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
+
+
+async def test_half_a_tool_call_is_not_said_when_the_answer_breaks_off() -> None:
+    request = replace(REQUEST, tools=(Tool("light", "Switches a lamp."),))
+    async with asking(saying(delta(content='One moment. <tool_call>{"name": "li'))) as model:
+        said, error = await broken_off(model, request)
+    assert said == ["One moment. "]
+    assert "early" in error.message
+
+
+async def test_signs_of_life_do_not_hold_up_for_ever() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await started(request)
+        await response.write(delta(content="Hm"))
+        while True:
+            await response.write(b": keep-alive\n\n")
+            await asyncio.sleep(0)
+
+    async with asking(handler, options=ChatOptions(between_tokens_seconds=0.05)) as model:
+        assert "in the middle" in (await failure(model)).message
 
 
 async def test_nobody_listens() -> None:

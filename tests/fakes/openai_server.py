@@ -13,7 +13,7 @@ from aiohttp import web
 
 from pipelines.engines.openai_chat import OpenAIChat
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, LanguageModel, Message
+from pipelines.ports import ChatRequest, LanguageModel, Message, ToolCall
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST = ChatRequest((Message("system", "Be brief."), Message("user", "Hello?")))
@@ -73,6 +73,17 @@ async def asking(handler: Handler, **settings: Any) -> AsyncIterator[OpenAIChat]
 
 async def answer(model: LanguageModel, request: ChatRequest = REQUEST) -> str:
     return "".join([piece async for piece in model.stream(request)])
+
+
+async def broken_off(model: LanguageModel, request: ChatRequest = REQUEST) -> tuple[list[str | ToolCall], ThinkError]:
+    """What an answer brought before it failed, and how it failed."""
+    got: list[str | ToolCall] = []
+    try:
+        async for piece in model.stream(request):
+            got.append(piece)  # noqa: PERF401 - what has come before the failure counts
+    except ThinkError as error:
+        return got, error
+    raise AssertionError("the answer did not fail")
 
 
 async def failure(model: LanguageModel) -> ThinkError:

@@ -73,7 +73,7 @@ async def test_a_defect_in_a_reply_is_told_as_its_end(serve):
     async with Peer(url) as peer:
         peer.say(TURN, RATE)
         response = (await peer.event("response.done"))["response"]
-        assert (response["status"], response["status_details"]["error"]["code"]) == ("failed", "internal_error")
+        assert (response["status"], response["status_details"]["error"]["code"]) == ("failed", "llm_failed")
         assert response["output"][0]["content"][0]["transcript"] == "One two three."
         await peer.event("output_audio_buffer.stopped")
         assert energy(peer.heard[-RATE:]) > 500

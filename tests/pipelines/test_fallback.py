@@ -107,6 +107,18 @@ async def test_half_an_answer_is_not_followed_by_another():
     assert await answer(model) == "Whole. "  # it rests all the same
 
 
+async def test_what_no_engine_should_raise_is_a_failure_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Defective(FakeModel):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+            raise ZeroDivisionError
+            yield ""
+
+    failures = Failures()
+    assert await answer(FallbackModel([Defective(), FakeModel("Whole.")], failures, FakeClock())) == "Whole. "
+    assert failures == [("fake-llm", "llm_failed")]
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_the_last_error_is_raised_when_all_fail():
     last = ThinkError("llm_unreachable", "gone")
     with pytest.raises(ThinkError, match="gone"):

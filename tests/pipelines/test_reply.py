@@ -34,7 +34,7 @@ async def test_whatever_raises_in_a_reply_its_end_is_told_and_what_was_said_is_h
         await s.say(1.0)
         await s.hush(0.8)
         failed = s.last(ReplyFailed)
-        assert (failed.error.code, failed.heard) == ("internal_error", "One two three.")
+        assert (failed.error.code, failed.heard) == ("tts_failed", "One two three.")
         assert s.conversation.replies.active, "it is being heard"
         s.out.playouts[0].play(60)
         await settle()
