@@ -33,7 +33,7 @@ async def _read(request: web.Request, seconds: float) -> None:
             await request.read()  # which keeps it
     except TimeoutError as error:
         message = f"the body did not arrive within {seconds:g} s"
-        raise HttpError(408, "request_timeout", message, headers={hdrs.CONNECTION: "close"}) from error
+        raise HttpError(408, "request_timeout", message) from error
     except web.RequestPayloadError as error:
         message = "the body is not what Content-Encoding or Transfer-Encoding say it is, or has not come whole"
         raise HttpError(400, "invalid_body", message) from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -20,19 +23,30 @@ def error_response(
     status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
 ) -> web.Response:
     """An error in the common shape."""
+    return web.json_response(_body(status, code, message, param), status=status, headers=headers)
+
+
+def error_bytes(status: int, code: str, message: str) -> bytes:
+    """The same as it is sent, for a connection that has no request yet; it ends the connection."""
+    body = json.dumps(_body(status, code, message)).encode()
+    retry = f"Retry-After: {RETRY_AFTER_SECONDS}\r\n" if status in (429, 503) else ""
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{retry}Content-Type: application/json; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
     kind = "invalid_request_error" if status < 500 else "server_error"
-    body = {"error": {"message": message, "type": kind, "code": code, "param": param}}
-    return web.json_response(body, status=status, headers=headers)
+    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
 
 class HttpError(Exception):
     """A request that is answered by an error; ``param`` names what in it is wrong."""
 
-    def __init__(
-        self, status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.response = error_response(status, code, message, param, headers)
+        self.response = error_response(status, code, message, param)
+        if status == HTTPStatus.REQUEST_TIMEOUT:
+            self.response.force_close()  # the rest of the request may still come, and is none
 
 
 @web.middleware

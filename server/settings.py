@@ -84,7 +84,13 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed."""
     request_timeout: float = Field(20.0, gt=0)
-    """Seconds that the head of a request may take to arrive, and as many its body."""
+    """Seconds that the head of a request may take to arrive, as many its body, and a client to take of its answer."""
+    idle_timeout: float = Field(60.0, gt=0)
+    """Seconds after which a connection without a request is closed."""
+    max_connections: int = Field(1024, ge=1)
+    """HTTP connections at a time; one more is answered 503. Calls need none once they are connected."""
+    max_connections_per_address: int = Field(256, ge=1)
+    """The same for one IPv4 address or one IPv6 /64, which may be a whole house or office; one more is answered 429."""
     pipeline: Path = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
 

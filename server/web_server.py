@@ -8,8 +8,11 @@ from functools import partial
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
-from server.aiohttp_internals import connection
+from server.aiohttp_internals import Connection, Limits
+from server.descriptors import own_descriptors
+from server.doors import Doors
 from server.http_errors import HttpError, shaped
+from server.proxies import Proxies
 from server.settings import Settings, SettingsError
 
 _LINGER_SECONDS = 2.0
@@ -24,6 +27,8 @@ class WebServer:
 
     def __init__(self, app: web.Application, settings: Settings) -> None:
         self._settings = settings
+        proxies, descriptors = Proxies(settings.trusted_proxies), own_descriptors()
+        self.doors = Doors(settings.max_connections, settings.max_connections_per_address, proxies, descriptors)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
         self._server: asyncio.Server | None = None
 
@@ -44,7 +49,9 @@ class WebServer:
         server.request_handler = partial(_outermost, handler=server.request_handler)
         loop = asyncio.get_running_loop()
         host, port = self._settings.host, self._settings.port
-        protocol = partial(connection, server, loop=loop, access_log=None, lingering_time=_LINGER_SECONDS)
+        timeouts = {"keepalive_timeout": self._settings.idle_timeout, "lingering_time": _LINGER_SECONDS}
+        limits = Limits(self.doors, self._settings.request_timeout)
+        protocol = partial(Connection, server, limits, loop=loop, access_log=None, **timeouts)
         try:
             self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
         except OSError as error:

@@ -14,12 +14,11 @@ import re
 import sys
 import time
 from itertools import chain
-from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from tests.fakes.hostile_requests import corpus, header_cases_with_body, mutations
-from tests.fakes.raw_http import ask, attack, judge
+from tests.fakes.raw_http import address_of, ask, attack, judge
 
 
 async def started(flags: list[str]) -> tuple[asyncio.subprocess.Process, str]:
@@ -52,15 +51,13 @@ async def main() -> int:
             logged.extend(block)
 
     keeping = asyncio.create_task(keep(process.stdout)) if process is not None and process.stdout is not None else None
-    address = urlsplit(url)
+    address = address_of(url)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     begun = time.monotonic()
     try:
         cases = chain(corpus(), header_cases_with_body(), mutations(options.seed, options.random))
-        counts, wrong = await attack(address.hostname or "", address.port or 80, cases)
-        alive = (
-            judge(await ask(address.hostname or "", address.port or 80, b"GET /healthz HTTP/1.0\r\n\r\n"))[0] == "200"
-        )
+        counts, wrong = await attack(*address, cases)
+        alive = judge(await ask(*address, b"GET /healthz HTTP/1.0\r\n\r\n"))[0] == "200"
     finally:
         if process is not None and process.returncode is None:
             process.terminate()

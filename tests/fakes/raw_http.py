@@ -9,10 +9,17 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 STATUS = re.compile(rb"^HTTP/\d\.\d (\d{3})")
 AT_A_TIME = 16
 QUIET_SECONDS = 0.3
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 80
 
 
 async def ask(host: str, port: int, raw: bytes, patience: float = 5.0) -> bytes | None:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fakes.hostile_requests import corpus, mutations, request
-from tests.fakes.raw_http import ask, attack, error_in, judge
+from tests.fakes.raw_http import address_of, ask, attack, error_in, judge
 
 OFFER = b"/offer"
 JSON = b"application/json"
-
-
-def address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None and parts.port is not None
-    return parts.hostname, parts.port
 
 
 def post(body: bytes, *headers: tuple[bytes, bytes]) -> bytes:
@@ -59,7 +52,7 @@ def post(body: bytes, *headers: tuple[bytes, bytes]) -> bytes:
 )  # fmt: skip
 async def test_each_is_told_what_is_wrong(serve, raw, status, code):
     url, _ = await serve()
-    answer = await ask(*address(url), raw)
+    answer = await ask(*address_of(url), raw)
     assert judge(answer) == (str(status), True)
     if code is not None:
         assert error_in(answer)["code"] == code
@@ -68,7 +61,7 @@ async def test_each_is_told_what_is_wrong(serve, raw, status, code):
 async def test_bytes_outside_ascii_are_no_key(serve):
     url, _ = await serve(api_key="secret-key")
     raw = request(path=b"/v1/engines", headers=((b"Authorization", b"Bearer \xff\xfe\xfd"),))
-    assert judge(await ask(*address(url), raw)) == ("401", True)
+    assert judge(await ask(*address_of(url), raw)) == ("401", True)
 
 
 @pytest.mark.parametrize("key", [None, "secret-key"])
@@ -78,7 +71,7 @@ async def test_the_corpus(serve, key):
     cases = list(corpus())
     single = [case for case in cases if case[0] != "header"]
     headers = [case for case in cases if case[0] == "header"]
-    counts, wrong = await attack(*address(url), [*single, *headers[::7], *mutations(7, 200)])
+    counts, wrong = await attack(*address_of(url), [*single, *headers[::7], *mutations(7, 200)])
     assert not wrong
     assert sum(counts.values()) > 1000
-    assert judge(await ask(*address(url), b"GET /healthz HTTP/1.0\r\n\r\n")) == ("200", True)
+    assert judge(await ask(*address_of(url), b"GET /healthz HTTP/1.0\r\n\r\n")) == ("200", True)
