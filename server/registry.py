@@ -8,6 +8,7 @@ import logging
 from aiortc import RTCSessionDescription
 
 from media.clock import Clock
+from server.descriptors import own_descriptors
 from server.engines import Engines
 from server.metrics import Metrics
 from server.offers import Offer, OfferError
@@ -32,6 +33,7 @@ class Registry:
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._descriptors = own_descriptors()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -39,16 +41,18 @@ class Registry:
     @property
     def has_room(self) -> bool:
         """Whether another offer would be accepted."""
-        return not self._closing and len(self._sessions) < self._settings.max_sessions
+        return self._why_full() is None
+
+    def _why_full(self) -> str | None:
+        if self._closing:
+            return "the server is shutting down"
+        if len(self._sessions) >= self._settings.max_sessions:
+            return f"all {self._settings.max_sessions} places are taken"
+        return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
     async def open(self, offer: Offer) -> tuple[Session, RTCSessionDescription]:
         """A session for this offer and its answer. Raises :class:`ServerFullError` or :class:`OfferError`."""
-        if not self.has_room:
-            what = (
-                "the server is shutting down"
-                if self._closing
-                else f"all {self._settings.max_sessions} places are taken"
-            )
+        if (what := self._why_full()) is not None:
             raise ServerFullError(what)
         session = Session(offer, self._engines, self._settings, self._clock, self._metrics.observer())
         self._sessions[session.id] = session

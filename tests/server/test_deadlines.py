@@ -20,7 +20,7 @@ Connect = Callable[..., object]
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
     """``reader, writer = await connect(url)``"""
-    async with AsyncExitStack() as stack, asyncio.timeout(30):
+    async with AsyncExitStack() as stack:
 
         async def opened(url: str, limit: int = 65536) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             reader, writer = await asyncio.open_connection(*address_of(url), limit=limit)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import ipaddress
 import os
 
+import aiohttp
 import pytest
 
 from server.descriptors import Descriptors, own_descriptors
 from server.doors import Doors, neighbourhood
 from server.proxies import Proxies
 from tests.fakes.raw_http import address_of, ask, error_in, judge
+from tests.server.test_offers_and_ice import AUDIO
+
+
+@pytest.fixture
+async def http():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
 
 MANY = Descriptors(1000)
 
@@ -84,6 +93,15 @@ def test_descriptors_in_use_are_seen():
 )
 def test_who_is_counted_together(address, counted_as):
     assert neighbourhood(address) == counted_as
+
+
+async def test_a_call_needs_descriptors_too(serve, http, monkeypatch):
+    monkeypatch.setattr("server.registry.own_descriptors", lambda: Descriptors(32))
+    url, _ = await serve()
+    response = await http.post(f"{url}/offer", json={"type": "offer", "sdp": AUDIO})
+    assert response.status == 503
+    assert "file descriptors" in (await response.json())["error"]["message"]
+    assert (await http.get(f"{url}/readyz")).status == 503
 
 
 async def test_a_process_short_of_descriptors_says_so(serve, monkeypatch, caplog):
