@@ -14,9 +14,11 @@ from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import EngineBusyError, ListenError, PipelineError, foreign_errors
 from pipelines.ports import VAD_RATE, VAD_WINDOW, Image, Transcript, TurnDetector, streams_partials, takes_images
+from pipelines.voice.activity import LastingActivity
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     PartialTranscript,
+    Problem,
     ReplyHeld,
     SpeechStarted,
     SpeechStopped,
@@ -95,7 +97,7 @@ class Conversation:
                 await self._listen(audio)
 
     async def _listen(self, audio: Channel[AudioChunk]) -> None:
-        vad = QuietSkipped(self._engines.vad.open())
+        vad = QuietSkipped(LastingActivity(self._engines.vad, lambda error: self._emit(Problem(error))))
         rechunker = Rechunker(VAD_WINDOW)
         async for chunk in audio:
             for window in rechunker.push(chunk):

@@ -15,6 +15,7 @@ from pipelines.errors import ThinkError
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
+    Problem,
     ReplyAudioStarted,
     ReplyAudioStopped,
     ReplyFailed,
@@ -49,6 +50,7 @@ class Scene:
         tts: FakeVoice,
         settings: ConversationSettings,
         sight: Sight | None = None,
+        vad: LoudnessVad | None = None,
     ) -> None:
         self.stt, self.llm, self.tts = stt, llm, tts
         self.out = FakeOut()
@@ -60,7 +62,7 @@ class Scene:
         self.lips: bool | None = None
         self.attentive: bool | None = None
         self.sight = Sight(lambda: self.lips, lambda: self.attentive)
-        engines = VoiceEngines(LoudnessVad(), stt, llm, tts)
+        engines = VoiceEngines(vad or LoudnessVad(), stt, llm, tts)
         around = Surroundings(engines, self.out, self.events.append, self.clock, lambda: self.seen, sight or self.sight)
         self.conversation = Conversation(around, settings)
 
@@ -97,7 +99,8 @@ async def settle(rounds: int = 60) -> None:
 async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: object) -> AsyncIterator[Scene]:
     settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
     llm = parts.pop("llm", None) or FakeModel(*answers)
-    stage = Scene(FakeRecognizer(*texts), llm, parts.pop("tts", FakeVoice()), settings, parts.pop("sight", None))
+    tts, sight, vad = parts.pop("tts", FakeVoice()), parts.pop("sight", None), parts.pop("vad", None)
+    stage = Scene(FakeRecognizer(*texts), llm, tts, settings, sight, vad)
     task = asyncio.create_task(stage.conversation.run(stage.audio))
     await settle()
     try:
@@ -270,6 +273,18 @@ async def test_a_failing_model_is_told_and_the_next_turn_works():
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ReplyText).text == "Hi."
+
+
+async def test_a_failing_voice_activity_is_told_and_the_turn_is_understood():
+    class Broken(LoudnessVad):
+        def probability(self, window: np.ndarray) -> float:
+            raise RuntimeError("onnxruntime: bad allocation")
+
+    async with scene("hello", vad=Broken()) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert s.last(Problem).error.code == "vad_failed"
+        assert s.last(UserTurn).text == "hello"
 
 
 @pytest.mark.parametrize("fails", [True, KeyError("phoneme")])
