@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aioice.ice
@@ -44,18 +44,14 @@ def fake_engines(*, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any 
     return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, Choices())
 
 
-@pytest.fixture
-async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
-    """``url, app = await serve(engines, **settings)``: the real application on a free port.
-
-    Its media stays on 127.0.0.1 unless ``ice_address=()`` is given.
-    """
+@asynccontextmanager
+async def serving(**defaults: Any) -> AsyncIterator[Callable[..., Any]]:
+    """``url, app = await start(engines, **settings)``: the real application on a free port, until the end."""
     async with AsyncExitStack() as stack:
 
         async def start(engines: Engines | None = None, **settings: Any) -> tuple[str, Any]:
             engines = engines or fake_engines()
-            given = {"shutdown_timeout": 2.0, "ice_address": ("127.0.0.1",), "port": 0, **settings}
-            loaded = load_settings(given)
+            loaded = load_settings({"shutdown_timeout": 2.0, "port": 0, **defaults, **settings})
             app = create_app(loaded, engines)
             server = WebServer(app, loaded)
             stack.push_async_callback(engines.close)
@@ -63,4 +59,11 @@ async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
             await server.start()
             return server.url, app
 
+        yield start
+
+
+@pytest.fixture
+async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
+    """See :func:`serving`. Media stays on 127.0.0.1 unless ``ice_address=()`` is given."""
+    async with serving(ice_address=("127.0.0.1",)) as start:
         yield start

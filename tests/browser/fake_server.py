@@ -17,6 +17,8 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
 
+from tests.browser.waiting import SECONDS
+
 STATIC = Path(__file__).parents[2] / "static"
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; "
@@ -120,7 +122,7 @@ class FakeServer:
 
     async def connected(self) -> None:
         """Wait for the page's data channel."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             self._channel = await self._channels.get()
 
     def send(self, *events: dict[str, Any]) -> None:
@@ -132,7 +134,7 @@ class FakeServer:
 
     async def next_event(self) -> dict[str, Any]:
         """The next event that the page sent."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             return await self._events.get()
 
     async def hang_up(self) -> None:

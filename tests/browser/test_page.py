@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a server that is real HTTP and WebRTC but says what the test tells it to."""
+"""The page in real browsers, against a server that is real HTTP and WebRTC but says what the test tells it to."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 import aioice.ice
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.fake_server import FakeServer, error, running_server
-from tests.browser.waiting import until
+from tests.browser.waiting import in_browsers, until
 
-pytestmark = pytest.mark.browser
+pytestmark = in_browsers
 
-NO_CAMERA = {"--use-fake-device-for-media-stream": "--use-fake-device-for-media-stream=device-count=0"}
-NO_PERMISSION = {"--use-fake-ui-for-media-stream": "--use-fake-ui-for-media-stream=deny"}
 NO_SECURE_CONTEXT = "Object.defineProperty(navigator, 'mediaDevices', {value: undefined})"
 REFUSE_TO_PLAY_ONCE = """
     const play = HTMLMediaElement.prototype.play;
@@ -35,9 +34,10 @@ PURE_FUNCTIONS = """async () => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeServer]:
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    interfaces = aioice.ice.get_host_addresses
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **which: ["127.0.0.1", *interfaces(**which)])
     async with running_server() as server:
         yield server
 
@@ -212,7 +212,7 @@ async def test_an_interrupted_reply_keeps_only_what_was_heard(server: FakeServer
 
 
 async def test_typing_needs_no_microphone(server: FakeServer, browser_page: Any) -> None:
-    page = await browser_page(server.url, replace=NO_PERMISSION)
+    page = await browser_page(server.url, devices="refused")
     await page.get_by_label("Message to the assistant").fill("Good evening")
     await page.keyboard.press("Enter")
     await server.connected()
@@ -228,7 +228,7 @@ async def test_typing_needs_no_microphone(server: FakeServer, browser_page: Any)
 
 
 async def test_a_refused_microphone_is_explained(server: FakeServer, browser_page: Any) -> None:
-    page = await browser_page(server.url, replace=NO_PERMISSION)
+    page = await browser_page(server.url, devices="refused")
     await page.get_by_role("button", name="Start").click()
     await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked")
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -246,7 +246,7 @@ async def test_an_insecure_address_is_explained(server: FakeServer, browser_page
 
 
 async def test_without_a_camera_the_call_goes_on(server: FakeServer, browser_page: Any) -> None:
-    page = await browser_page(server.url, replace=NO_CAMERA, init=REFUSE_TO_PLAY_ONCE)
+    page = await browser_page(server.url, devices="no camera", init=REFUSE_TO_PLAY_ONCE)
     await start(page, server)
     assert "a=sendonly" in server.offers[0]  # the empty place of the camera, and that of the screen
     await expect(page.locator(".notice")).to_contain_text("No camera was found")

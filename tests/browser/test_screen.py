@@ -5,21 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.waiting import until, until_true
+from tests.browser.browsers import NO_CAMERA
+from tests.browser.waiting import in_browsers, until, until_true
 from tests.conftest import fake_engines
 from tests.fakes.vision import FakeVision
 from tests.loopback.test_video import session_of
 
-pytestmark = pytest.mark.browser
-
-NO_CAMERA = """
-    const ask = MediaDevices.prototype.getUserMedia;
-    MediaDevices.prototype.getUserMedia = function (wanted) {
-        if (wanted.video) return Promise.reject(new DOMException("none", "NotFoundError"));
-        return ask.call(this, wanted);
-    };
-"""
-"""Chromium's switch for no camera takes the fake screen away, too."""
+pytestmark = in_browsers
 
 
 @pytest.mark.parametrize("init", [None, NO_CAMERA], ids=["beside a camera", "without a camera"])

@@ -1,4 +1,4 @@
-"""Waiting for the page, under its content security policy."""
+"""How long the browser tests wait: until something happens, and never for a machine to be quick."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from playwright.async_api import Page
+import pytest
+from playwright.async_api import Page, expect
 
-SECONDS = 10
+SECONDS = 90.0
+"""Ends a test that hangs; nothing that works comes near it, even on a machine that has other things to do."""
+MILLISECONDS = SECONDS * 1000
+
+expect.set_options(timeout=MILLISECONDS)
+
+in_browsers = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),  # the loop of the browsers, which all tests share
+    pytest.mark.timeout(4 * SECONDS),
+]
+"""The marks of a module of browser tests: ``pytestmark = in_browsers``."""
 
 
 async def until_true(condition: Callable[[], object], seconds: float = SECONDS) -> None:
