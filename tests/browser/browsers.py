@@ -57,8 +57,26 @@ REFUSED = """
     if (!navigator.mediaDevices) return;
     MediaDevices.prototype.getUserMedia = () => Promise.reject(new DOMException("refused", "NotAllowedError"));
 """
-FIREFOX_SCRIPTS: dict[Devices, str | None] = {"all": None, "no camera": NO_CAMERA, "refused": REFUSED}
-"""Firefox's stand-ins for devices are all there or not at all: what is missing is played by a script."""
+SCREEN = """
+    if (!navigator.mediaDevices) return;
+    MediaDevices.prototype.getDisplayMedia = async () => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 1280, height: 720 });
+        const brush = canvas.getContext("2d");
+        const draw = () => {
+            brush.fillStyle = "white";
+            brush.fillRect(0, 0, 1280, 720);
+            brush.fillStyle = "black";
+            brush.fillText(String(performance.now()), 600, 360);
+        };
+        draw();
+        const redrawing = setInterval(draw, 100);
+        const stream = canvas.captureStream(10);
+        stream.getVideoTracks()[0].addEventListener("ended", () => clearInterval(redrawing));
+        return stream;
+    };
+"""
+FIREFOX_SCRIPTS: dict[Devices, str] = {"all": SCREEN, "no camera": SCREEN + NO_CAMERA, "refused": REFUSED}
+"""Firefox has no screen without a display, and its other stand-ins only all together: scripts play the rest."""
 
 
 def find(name: BrowserName) -> str:
@@ -83,12 +101,12 @@ class Launcher:
         self._executable = find(name)
         self._shared: dict[Devices, Browser] = {}
 
-    async def browser(self, devices: Devices) -> tuple[Browser, str | None]:
+    async def browser(self, devices: Devices) -> tuple[Browser, str]:
         """A running browser, and the script that its pages need for these devices."""
         key: Devices = devices if self.name == "chromium" else "all"
         if key not in self._shared:
             self._shared[key] = await self._launch(key)
-        return self._shared[key], FIREFOX_SCRIPTS[devices] if self.name == "firefox" else None
+        return self._shared[key], FIREFOX_SCRIPTS[devices] if self.name == "firefox" else ""
 
     async def close(self) -> None:
         """End what was started."""
