@@ -22,6 +22,8 @@ EXECUTABLES = {
     "chromium": ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"),
     "firefox": ("firefox-esr", "firefox"),
 }
+NAMES = ("evil.test", "app.test")
+"""Sites of others, on this machine."""
 CHROMIUM_FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -32,6 +34,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    f"--host-resolver-rules={','.join(f'MAP {name} 127.0.0.1' for name in NAMES)}",
 )
 CHROMIUM_DEVICES = {
     "all": ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
@@ -43,6 +46,8 @@ FIREFOX_PREFERENCES: dict[str, str | float | bool] = {
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
+    "network.dns.localDomains": ",".join(NAMES),
+    "media.cubeb.force_mock_context": True,  # a loudspeaker of no machine: without one an AudioContext never runs
 }
 """Nothing about ICE: that Firefox connects as it is shipped is part of the tests."""
 NO_CAMERA = """

@@ -43,7 +43,7 @@ async def browser_page(launcher: Launcher) -> AsyncIterator[OpenPage]:
     (``viewport=``, ``color_scheme=``).
 
     At the end of the test the page must not have logged an error, thrown an exception or broken its content security
-    policy; ``allow=[regex, …]`` names console errors that the test provokes on purpose.
+    policy; ``allow=[regex, …]`` names errors that the test provokes on purpose.
     """
     complaints: list[str] = []
     async with AsyncExitStack() as stack:
@@ -79,9 +79,13 @@ async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
 
 
 def _listen(page: Page, complaints: list[str], allowed: list[re.Pattern[str]]) -> None:
+    def complain(text: str) -> None:
+        if not any(pattern.search(text) for pattern in allowed):
+            complaints.append(text)
+
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(pattern.search(message.text) for pattern in allowed):
-            complaints.append(message.text)
+        if message.type == "error":
+            complain(message.text)
 
     page.on("console", on_console)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("pageerror", lambda error: complain(str(error)))

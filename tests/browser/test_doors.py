@@ -1,4 +1,4 @@
-"""Who gets a conversation, tried in a real browser: the server's own page, and nobody else's."""
+"""Who gets a conversation, tried in real browsers: the server's own page, and nobody else's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
-import pytest
+import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
 from server.signaling import REGISTRY
-from tests.browser.waiting import until
+from tests.browser.waiting import in_browsers, until
 
-pytestmark = pytest.mark.browser
+pytestmark = in_browsers
 
-NAMES = ["--host-resolver-rules=MAP *.test 127.0.0.1"]
 REFUSED = r"status of 40[13]"
+UNSEEN = ["CORS policy", "ERR_FAILED", "The Same Origin Policy disallows"]
+"""How Chromium and Firefox say that a page may not see an answer."""
 CALL = """async ([address, key]) => {
     const connection = new RTCPeerConnection();
     connection.addTransceiver("audio", { direction: "recvonly" });
@@ -42,7 +43,7 @@ BLIND_CALL = """async (address) => {
 Serve = Callable[[web.Application], Awaitable[int]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def serve_app() -> AsyncIterator[Serve]:
     """``port = await serve_app(app)``: somebody else's site on this machine."""
     async with AsyncExitStack() as stack:
@@ -100,7 +101,7 @@ def port_of(url: str) -> int:
 async def test_a_name_pointed_here_gets_no_conversation(serve, browser_page):
     """DNS rebinding: the attacker's page has a name of its own, which now leads to 127.0.0.1."""
     url, app = await serve()
-    page = await browser_page(f"http://evil.test:{port_of(url)}/", flags=NAMES, allow=[REFUSED])
+    page = await browser_page(f"http://evil.test:{port_of(url)}/", allow=[REFUSED])
     assert await page.title() == "visavis"
     status, code, message = await page.evaluate(CALL, ["/offer", ""])
     assert (status, code) == (403, "host_not_allowed")
@@ -111,7 +112,7 @@ async def test_a_name_pointed_here_gets_no_conversation(serve, browser_page):
 async def test_a_foreign_page_gets_no_conversation(serve, serve_app, browser_page, caplog):
     url, app = await serve()
     port = await serve_app(site())
-    page = await browser_page(f"http://evil.test:{port}/", flags=NAMES, allow=[REFUSED, "CORS policy", "ERR_FAILED"])
+    page = await browser_page(f"http://evil.test:{port}/", allow=[REFUSED, *UNSEEN])
     assert await page.evaluate(CALL, [f"{url}/offer", ""]) == [0, "TypeError", ""]
     with caplog.at_level("INFO", "server.auth"):
         assert await page.evaluate(BLIND_CALL, f"{url}/offer") == "opaque"
@@ -122,7 +123,7 @@ async def test_a_foreign_page_gets_no_conversation(serve, serve_app, browser_pag
 async def test_an_allowed_page_gets_one(serve, serve_app, browser_page):
     port = await serve_app(site())
     url, app = await serve(allowed_origins=f"http://app.test:{port}", api_key="secret-key")
-    page = await browser_page(f"http://app.test:{port}/", flags=NAMES, allow=[REFUSED])
+    page = await browser_page(f"http://app.test:{port}/", allow=[REFUSED])
     assert (await page.evaluate(CALL, [f"{url}/offer", ""]))[:2] == [401, "invalid_api_key"]
     assert (await page.evaluate(CALL, [f"{url}/offer", "secret-key"]))[0] == 200
     assert len(app[REGISTRY]) == 1
