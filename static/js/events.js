@@ -69,6 +69,7 @@ export const visibleEntries = (state) =>
 /** What tests and the curious read from `window.visavis.state`. */
 export function snapshotOf(state) {
   return {
+    phase: state.phase,
     status: statusOf(state),
     transcript: visibleEntries(state)
       .filter((entry) => entry.role !== "note" && (entry.text || entry.truncated))

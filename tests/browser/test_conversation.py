@@ -8,7 +8,7 @@ from __future__ import annotations
 from server.engines import build_engines
 from server.settings import load_settings
 from tests.browser.speech import SPEAKER, say, synthesize, traffic
-from tests.browser.waiting import in_browsers, until
+from tests.browser.waiting import CONNECTED, in_browsers, until
 
 pytestmark = in_browsers
 
@@ -21,7 +21,7 @@ async def test_speaking_to_the_page(serve, browser_page):
     page = await browser_page(url, init=SPEAKER)
     question = await synthesize(QUESTION)
     await page.get_by_role("button", name="Start").click()
-    await until(page, "state => state.status === 'listening'")
+    await until(page, CONNECTED)
     await say(page, question)
     state = await until(page, "state => state.transcript.some(line => line.role === 'user' && line.final)")
     heard = next(line["text"] for line in state["transcript"] if line["role"] == "user")

@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from server.signaling import REGISTRY
-from tests.browser.waiting import in_browsers, until
+from tests.browser.waiting import CONNECTED, in_browsers, until
 
 pytestmark = in_browsers
 
@@ -149,7 +149,7 @@ async def test_behind_a_proxy_that_is_known_the_conversation_begins(serve, serve
     target.set_result(url)
     page = await browser_page(f"{origin}/")
     await page.get_by_role("button", name="Start").click()
-    await until(page, "state => state.status === 'listening'")
+    await until(page, CONNECTED)
     assert len(app[REGISTRY]) == 1
 
 
@@ -157,7 +157,7 @@ async def test_the_page_with_a_key(serve, browser_page):
     url, app = await serve(api_key="secret-key")
     page = await browser_page(f"{url}/#key=secret-key")
     await page.get_by_role("button", name="Start").click()
-    await until(page, "state => state.status === 'listening'")
+    await until(page, CONNECTED)
     assert len(app[REGISTRY]) == 1
 
 

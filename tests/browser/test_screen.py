@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.browsers import NO_CAMERA
-from tests.browser.waiting import in_browsers, until, until_true
+from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 from tests.conftest import fake_engines
 from tests.fakes.vision import FakeVision
 from tests.loopback.test_video import session_of
@@ -21,7 +21,7 @@ async def test_a_shared_screen_can_be_looked_at_until_it_is_not_shared_any_more(
     share = page.get_by_role("button", name="Share screen")
     await expect(share).to_be_disabled()
     await page.get_by_role("button", name="Start").click()
-    await until(page, "state => state.status === 'listening'")
+    await until(page, CONNECTED)
     video = session_of(app).video
     assert not video.shows("screen")
     await share.click()

@@ -13,6 +13,9 @@ SECONDS = 90.0
 """Ends a test that hangs; nothing that works comes near it, even on a machine that has other things to do."""
 MILLISECONDS = SECONDS * 1000
 
+CONNECTED = "state => state.phase === 'connected'"
+"""For :func:`until`: the call is there, whatever is heard in it (Firefox's microphone never falls silent)."""
+
 expect.set_options(timeout=MILLISECONDS)
 
 in_browsers = [
