@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pipelines.children import CHILDREN
 from pipelines.errors import ModelError
 from pipelines.processor import Processor, read_processor
 
@@ -167,11 +168,11 @@ def ask_process(library: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "pipelines.device_probes", library]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, env=environment, check=False)
+        done = CHILDREN.run(command, PROBE_SECONDS, environment)
     except subprocess.TimeoutExpired:
         raise OSError(f"did not start within {PROBE_SECONDS:.0f} s") from None
     if done.returncode != 0:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise OSError(f"ended with status {done.returncode}: {last[0][:300]}")
     try:
         answer = json.loads(done.stdout.splitlines()[-1])

@@ -17,6 +17,7 @@ from server.models_cli import add_models, run_models
 from server.settings import Settings, SettingsError, load_settings
 from server.starter_cli import COMMANDS as STARTER
 from server.starter_cli import add_starter, run_starter
+from server.stopping import end_on_signals, leave
 
 _EPILOG = """\
 Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.command != "serve")
     try:
+        end_on_signals()
         if options.command == "models":
             sys.exit(_models(options))
         if options.command in STARTER:
@@ -53,6 +55,7 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
     names = set(Settings.model_fields)
     flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
     await serve(load_settings(flags, options.config), console)
+    leave(0)
 
 
 async def _talk(options: argparse.Namespace, console: Console) -> None:

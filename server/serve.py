@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
-import signal
 import sys
-from collections.abc import Iterator
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -17,6 +14,7 @@ from rich.table import Table
 from server.app import create_app
 from server.engines import Engines, build_engines
 from server.settings import Settings
+from server.stopping import stop_signals, unless_stopped
 from server.web_server import WebServer
 
 log = logging.getLogger(__name__)
@@ -25,18 +23,28 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter while the event loop wants it: the default is 5 ms for each of them."""
 
+CLOSE_SECONDS = 4.0
+"""How long engines and connections may take to close once the sessions have had their time."""
+
 
 async def serve(settings: Settings, console: Console) -> None:
-    """Serve until SIGINT or SIGTERM. Raises :class:`SettingsError` when the port cannot be had."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises :class:`SettingsError` when the port cannot be had.
+
+    Whoever calls it ends the process afterwards, without waiting for threads (:func:`~server.stopping.leave`): a signal
+    that comes before the server is ready leaves the loading where it is.
+    """
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
     for chatty in ("aioice", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with _stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
+    with stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
-        engines = await build_engines(settings, console.print)
+        engines = await unless_stopped(stop, build_engines(settings, console.print))
+        if engines is None:
+            console.print("Stopped while loading.")
+            return
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
         web_server = WebServer(create_app(settings, engines), settings)
@@ -47,8 +55,17 @@ async def serve(settings: Settings, console: Console) -> None:
             await stop.wait()
             console.print("Stopping …")
         finally:
+            await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+
+
+async def _close(web_server: WebServer, engines: Engines, seconds: float) -> None:
+    """End sessions, connections and engines; what takes longer is let go of: the process is about to end."""
+    try:
+        async with asyncio.timeout(seconds):
             await web_server.close()
             await engines.close()
+    except TimeoutError:
+        log.warning("not everything could be closed within %g s", seconds)
 
 
 def _table(engines: Engines) -> Table:
@@ -57,17 +74,3 @@ def _table(engines: Engines) -> Table:
         style = None if choice.ok else "yellow"
         table.add_row(choice.stage, choice.engine, choice.device, choice.reason, style=style)
     return table
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.children import CHILDREN
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import WheelSource
 
@@ -22,7 +23,7 @@ _CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\")]+)|(timed out|certificate verify f
 
 
 def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    return CHILDREN.run(command, seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,240 @@
+"""Signals while the server loads, downloads and serves: it ends, with its children, whatever its threads are at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines.children import Children
+from server.stopping import unless_stopped
+
+ROOT = Path(__file__).parents[2]
+READY = "visavis is ready"
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+class Silent:
+    """A server that never says anything; ``asked`` is set by the first request. It has no model ``without``."""
+
+    def __init__(self, without: str | None = None) -> None:
+        self.asked = asyncio.Event()
+        self._without = without
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        request = await reader.readline()
+        if self._without is not None and self._without.encode() in request:
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+        else:
+            self.asked.set()
+
+
+class Visavis:
+    """The command in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def run(
+        cls, cache: Path, *arguments: str, under: tuple[str, ...] = (), **environment: str
+    ) -> AsyncIterator[Visavis]:
+        settings = {"VISAVIS_CACHE": str(cache), "VISAVIS_LLM_URL": "http://127.0.0.1:9/v1", "COLUMNS": "200"}
+        offline = {"PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        process = await asyncio.create_subprocess_exec(
+            *(*under, sys.executable, "-m", "server", *arguments),
+            cwd=ROOT,
+            env={**os.environ, **settings, **offline, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            yield cls(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def until(self, text: str) -> None:
+        """Read what it says up to a line with ``text``."""
+        assert self.process.stdout is not None
+        seen = b""
+        while text.encode() not in seen:
+            line = await self.process.stdout.readline()
+            seen += line
+            assert line, f"ended without {text!r}:\n{seen.decode()}"
+
+    async def ended(self) -> tuple[int, str]:
+        """Wait for the end: its status, and what it said besides."""
+        rest, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, rest.decode()
+
+    def children(self) -> list[int]:
+        """Of every of its threads."""
+        found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(child) for path in found for child in path.read_text().split()]
+
+
+class Ends:
+    """Waits for the ends of processes that are not ours."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self._descriptors = [os.pidfd_open(pid) for pid in pids]
+
+    async def wait(self) -> None:
+        for descriptor in self._descriptors:
+            ended = asyncio.Event()
+            asyncio.get_running_loop().add_reader(descriptor, ended.set)
+            await ended.wait()
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
+    async with Visavis.run(tmp_path, "serve", "--port", "0", "--no-download") as visavis:
+        await visavis.until("Loading engines")
+        visavis.process.send_signal(number)
+        status, said = await visavis.ended()
+    assert status == 0
+    assert READY not in said
+    assert "Traceback" not in said
+
+
+@LINUX
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals) -> None:
+    silent = Silent()
+    async with silent.listen() as url:
+        index = {"PIP_INDEX_URL": f"{url}/simple", "PIP_NO_INDEX": "0", "PIP_CONFIG_FILE": os.devnull}
+        async with Visavis.run(tmp_path, "serve", "--port", "0", **index) as visavis:
+            await silent.asked.wait()
+            pip = visavis.children()
+            assert pip
+            ends = Ends(pip)
+            visavis.process.send_signal(number)
+            status, said = await visavis.ended()
+            await ends.wait()
+    assert status == 0
+    assert READY not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_while_it_downloads_in_the_background(tmp_path: Path, number: signal.Signals) -> None:
+    silent = Silent(without="smart-turn")  # which is fetched before the server is ready
+    async with silent.listen() as url:
+        flags = ("--port", "0", "--profile", "auto")
+        async with Visavis.run(tmp_path, "serve", *flags, VISAVIS_MODEL_SERVER=url, VISAVIS_VISION="0") as visavis:
+            await visavis.until(READY)
+            await silent.asked.wait()
+            visavis.process.send_signal(number)
+            status, said = await visavis.ended()
+    assert status == 0
+    assert "could not be had" not in said  # the download was not waited for
+    assert "Traceback" not in said
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_while_a_model_is_pulled(tmp_path: Path, number: signal.Signals) -> None:
+    silent = Silent()
+    async with silent.listen() as url:
+        index = {"PIP_INDEX_URL": f"{url}/simple", "PIP_NO_INDEX": "0", "PIP_CONFIG_FILE": os.devnull}
+        async with Visavis.run(tmp_path, "models", "pull", "smart-turn", **index) as visavis:
+            await silent.asked.wait()
+            ends = Ends(visavis.children())
+            visavis.process.send_signal(number)
+            status, said = await visavis.ended()
+            await ends.wait()
+    assert status == 128 + number
+    assert "Traceback" not in said
+
+
+async def test_a_hangup_that_is_to_be_ignored_is(tmp_path: Path) -> None:
+    """As under nohup: the process inherits that SIGHUP is ignored."""
+    flags, nohup = ("--port", "0", "--profile", "bench"), ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    async with Visavis.run(tmp_path, "serve", *flags, under=nohup) as visavis:
+        await visavis.until("Loading engines")
+        visavis.process.send_signal(signal.SIGHUP)
+        await visavis.until(READY)
+        visavis.process.send_signal(signal.SIGTERM)
+        assert (await visavis.ended())[0] == 0
+
+
+# ------------------------------------------------------------------------------------------------ the parts
+
+
+async def test_what_is_loaded_in_time_is_given() -> None:
+    async def work() -> str:
+        return "loaded"
+
+    assert await unless_stopped(asyncio.Event(), work()) == "loaded"
+
+
+async def test_what_fails_while_it_loads_fails() -> None:
+    async def work() -> str:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await unless_stopped(asyncio.Event(), work())
+
+
+async def test_work_that_does_not_give_up_is_left_behind() -> None:
+    stop, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        while not done.is_set():
+            try:
+                await done.wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
+
+    stop.set()
+    assert await unless_stopped(stop, work()) is None
+    done.set()
+
+
+def test_children_that_run_are_ended_and_none_begin_afterwards() -> None:
+    class Child:
+        killed = 0
+
+        def kill(self) -> None:
+            self.killed += 1
+
+    children, first, gone, late = Children(), Child(), Child(), Child()
+    children.add(first)
+    children.add(gone)
+    children.discard(gone)
+    children.end()
+    children.add(late)
+    assert (first.killed, gone.killed, late.killed) == (1, 0, 1)
+
+
+def test_a_child_gives_its_output_and_its_status() -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    done = Children().run([sys.executable, "-c", code], 30.0)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
