@@ -20,6 +20,9 @@ from server.http_errors import error_bytes, error_response
 
 log = logging.getLogger(__name__)
 
+_PARTING_SECONDS = 1.0
+"""For the client to read why it is hung up on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -41,6 +44,8 @@ class Connection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
         """Whether the head of the next request has begun to arrive."""
+        self._is_parting = False
+        """Whether all has been said."""
         self._write_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------------ doors
@@ -74,7 +79,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read on; the head of a request must be whole in time."""
-        if self._address is None:
+        if self._address is None or self._is_parting:
             return
         before = self._request_count
         super().data_received(data)
@@ -107,10 +112,15 @@ class Connection(web.RequestHandler):
         self._head_timer = None
         if self.transport is None or not self._is_waiting:
             return
-        if self._has_begun:
-            message = f"the head of the request did not arrive within {self._limits.seconds:g} s"
-            self.transport.write(error_bytes(408, "request_timeout", message))
-        self.force_close()
+        if not self._has_begun:
+            self.force_close()
+            return
+        message = f"the head of the request did not arrive within {self._limits.seconds:g} s"
+        self.transport.write(error_bytes(408, "request_timeout", message))
+        self.transport.write_eof()
+        # What still comes is read and ignored: a closed socket would reset the connection, and the answer with it.
+        self._is_parting = True
+        self._head_timer = self._loop.call_later(_PARTING_SECONDS, self.force_close)
 
     def _give_up_writing(self) -> None:
         self._write_timer = None

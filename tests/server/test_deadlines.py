@@ -31,8 +31,8 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pieces: object = repeat(b"a")) -> bytes:
-    """Send a byte now and then until the server hangs up; what it said."""
-    answer = asyncio.ensure_future(reader.read())
+    """Send a byte now and then until the server answers."""
+    answer = asyncio.ensure_future(answer_to(reader))
     for piece in pieces:
         await asyncio.wait({answer}, timeout=0.02)
         if answer.done():
