@@ -16,6 +16,7 @@ from media.audio_out import AudioOut
 from media.clock import Clock, local_time
 from media.opus import RATE
 from media.receive import receiver_of
+from media.sctp_internals import SctpGuard
 from pipelines import worker
 from pipelines.engines.chat_messages import time_words
 from pipelines.ports import VAD_RATE
@@ -23,10 +24,11 @@ from pipelines.vision.settings import Action
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
-from server.channels import EventChannels
+from server.barrier import Barrier
+from server.channels import MESSAGE, EventChannels
 from server.dialects.realtime import RealtimeEvents
 from server.dialects.realtime_client import RealtimeClient
-from server.dialects.realtime_shapes import Json, session_event, status_event
+from server.dialects.realtime_shapes import Json, ended_event, error_event, session_event, status_event
 from server.echo import echo
 from server.engines import Engines
 from server.metrics import Event, SessionCounts
@@ -65,17 +67,18 @@ class Session:
         around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene=scene, time=time, sight=offered)
         self.conversation = Conversation(around, engines.conversation_settings())
         self._sight.replies = self.conversation.replies
-        self._channels = EventChannels(self._greeting, lambda message: client.receive(message))
-        client = RealtimeClient(
+        self._barrier = barrier = Barrier(self.id, self._tell_failure)
+        self._channels = EventChannels(self._greeting, lambda message: self._client.receive(message), barrier)
+        self._client = RealtimeClient(
             self.conversation,
             self.video,
             engines.voice.tts.voices,
             self._channels.send,
             lambda: self._session_event("session.updated"),
         )
-        self._pc.on("track", self._on_track)
-        self._pc.on("datachannel", self._channels.add)
-        self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("track", barrier.around(self._on_track, "a track"))
+        self._pc.on("datachannel", barrier.around(self._channels.add, "a data channel"))
+        self._pc.on("connectionstatechange", barrier.around(self._on_state, "a change of the connection"))
 
     # ------------------------------------------------------------------------------------------------ signalling
 
@@ -85,6 +88,8 @@ class Session:
             self._pc.addTrack(self._audio_out)
         self.video.send_over(self._pc)
         await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+        if self._pc.sctp is not None:
+            self._channels.guard(SctpGuard(self._pc.sctp, self._channels.tell_refused))
         description = await self._pc.createAnswer()
         await self._pc.setLocalDescription(description)
         return self._pc.localDescription
@@ -102,7 +107,9 @@ class Session:
             log.exception("session %s failed", self.id)
             self._end("internal error")
         finally:
+            await self._channels.farewell(ended_event(self.ended_because))
             await self._pc.close()
+            self._channels.release()
             log.info("session %s ended: %s", self.id, self.ended_because)
 
     def close(self, reason: str) -> None:
@@ -153,9 +160,9 @@ class Session:
     def _work(self) -> dict[str, Coroutine[Any, Any, None]]:
         work = {"watchdog": self._watch_peer()}
         chunks = self._audio_in.chunks if self._audio_in is not None else None
-        if not self._settings.bench_echo:
-            work["conversation"] = self.conversation.run(chunks)
-        elif chunks is not None and self._audio_out is not None:
+        work["events"] = self._channels.serve_after(self.conversation.running)
+        work["conversation"] = self.conversation.run(None if self._settings.bench_echo else chunks)
+        if self._settings.bench_echo and chunks is not None and self._audio_out is not None:
             work["echo"] = echo(chunks, self._audio_out)
         work.update(self.video.work())
         work.update({f"audio-{n}": reader.run() for n, reader in enumerate(self._listeners)})
@@ -183,6 +190,7 @@ class Session:
     def _end(self, reason: str) -> None:
         if not self._ended.is_set():
             self.ended_because = reason
+            self._channels.hear_no_more()
             self._ended.set()
 
     # ------------------------------------------------------------------------------------------------ peer events
@@ -225,6 +233,11 @@ class Session:
         self._sight.take(event)
         for message in self._events.translate(event):
             self._channels.send(message)
+
+    def _tell_failure(self, what: str) -> None:
+        message = f"the server failed at {what}; its log has the details"
+        event_id = self._client.event_id if what == MESSAGE else None
+        self._channels.send(error_event("internal_error", message, event_id=event_id, kind="server_error"))
 
     def _greeting(self) -> list[Json]:
         return [self._session_event("session.created"), status_event(self._engines.status())]

@@ -79,6 +79,8 @@ class Conversation:
         self._decided.set()
         self._now = 0.0
         self._group: asyncio.TaskGroup | None = None
+        self.running = asyncio.Event()
+        """Set once :meth:`run` has begun: from then on the client may be heard."""
 
     @property
     def history(self) -> History:
@@ -93,6 +95,7 @@ class Conversation:
             self._group = group
             self.replies.start(group)
             group.create_task(self._take_turns(), name="turns")
+            self.running.set()
             if audio is not None:
                 await self._listen(audio)
 

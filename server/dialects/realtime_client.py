@@ -5,7 +5,6 @@ An event that is not understood is answered by one ``error`` event and changes n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol
@@ -20,6 +19,7 @@ from pipelines.voice.settings import ConversationSettings
 from server.dialects.image_part import read_image
 from server.dialects.realtime_shapes import Json, error_event
 from server.dialects.vision_client import VisionPatch, merge_vision
+from server.json_input import JsonInputError, read_json_object
 
 LARGEST_EVENT = 64 * 1024
 """Bytes; aiortc's data channels carry no larger message either."""
@@ -168,24 +168,26 @@ class RealtimeClient:
         self._voices = voices
         self._send = send
         self._updated = updated
+        self.event_id: str | None = None
+        """Of the event that is being carried out."""
 
     def receive(self, message: str | bytes) -> None:
         """One message of the data channel."""
         if len(message) > LARGEST_EVENT:
             self._send(error_event("event_too_large", f"an event may have {LARGEST_EVENT} bytes"))
             return
+        self.event_id = None
         try:
-            data = json.loads(message)
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            self._send(error_event("invalid_json", "an event must be a JSON object"))
+            data = read_json_object(message, "an event")
+        except JsonInputError as error:
+            self._send(error_event(error.code, str(error)))
             return
         event_id = data.get("event_id")
+        self.event_id = event_id if isinstance(event_id, str) else None
         try:
             event = _events.validate_python(data)
         except ValidationError as error:
-            self._send(_explain(error, event_id if isinstance(event_id, str) else None))
+            self._send(_explain(error, self.event_id))
             return
         self._carry_out(event)
 

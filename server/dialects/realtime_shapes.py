@@ -61,6 +61,11 @@ def error_event(
     return server_event("error", error=error)
 
 
+def ended_event(reason: str) -> Json:
+    """The last event of a session that ends from our side, as the service words one that has become too old."""
+    return error_event("session_ended", f"the session has ended: {reason}", kind="server_error")
+
+
 def status_event(rows: list[Json]) -> Json:
     """``engine.status``: what runs where, and why."""
     return server_event("engine.status", data=rows)
