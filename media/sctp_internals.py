@@ -86,7 +86,7 @@ class SctpGuard:
         self._warned = 0
         self._cut: dict[int, int] = {}
         """Streams whose message was too large → the last sequence number of it that has been thrown away."""
-        self._acknowledged = asyncio.Event()
+        self._heard = asyncio.Event()
         self._on_packet = self._sctp._handle_data
         self._on_chunk = self._sctp._receive_chunk
         self._on_message = self._sctp._data_channel_receive
@@ -111,8 +111,8 @@ class SctpGuard:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._unsent:
-                    self._acknowledged.clear()
-                    await self._acknowledged.wait()
+                    self._heard.clear()
+                    await self._heard.wait()
         return not self._unsent
 
     @property
@@ -149,8 +149,7 @@ class SctpGuard:
         except Exception:
             if self._may_warn():
                 log.warning("SCTP: a chunk could not be handled", exc_info=True)
-        if isinstance(chunk, SackChunk):
-            self._acknowledged.set()
+        self._heard.set()
 
     def _may_warn(self) -> bool:
         self.refused += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import cv2
@@ -16,6 +17,9 @@ LARGEST_SIDE = 4096
 """Pixels."""
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of the segments that hold the size."""
+MOST_SEGMENTS = 200
+"""Of a JPEG, before its size is told: a broken one has tens of thousands, and looking at them takes time."""
+_PADDING = re.compile(rb"\xff+")
 
 
 def still(data: bytes, name: str) -> Pixels:
@@ -56,16 +60,20 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    if not data.startswith(b"\xff\xd8"):
-        return None
+    return jpeg_size(data) if data.startswith(b"\xff\xd8") else None
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels from the frame header (ITU-T T.81, B.2.2), behind up to ``MOST_SEGMENTS`` segments
+    of other kinds; ``None`` where there is none."""
     place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker in _JPEG_SIZES:
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+    for _ in range(MOST_SEGMENTS):
+        padding = _PADDING.match(data, place)
+        if padding is None or padding.end() + 8 > len(data):
+            return None
+        place = padding.end()  # behind the marker's 0xFF, and behind those that may precede it
+        if data[place] in _JPEG_SIZES:
+            height, width = struct.unpack(">HH", data[place + 4 : place + 8])
             return width, height
-        if marker == 0xFF:  # padding
-            place += 1
-        else:
-            place += 2 + length
+        place += 1 + int.from_bytes(data[place + 1 : place + 3], "big")
     return None

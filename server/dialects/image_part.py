@@ -8,14 +8,17 @@ import struct
 from typing import Literal
 
 from pipelines.ports import Image
+from pipelines.vision.stills import jpeg_size
 
 LONGEST_SIDE = 2048
 """Pixels; language models make larger ones smaller anyway."""
 _FORM = 'must be a data URI of a JPEG or PNG, such as "data:image/jpeg;base64,…"; addresses are not fetched'
 
 
-def read_image(uri: str) -> Image:
+def read_image(uri: object) -> Image:
     """The picture of a data URI. Raises ``ValueError`` telling what is legal."""
+    if not isinstance(uri, str):
+        raise ValueError(_FORM)
     head, comma, body = uri.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
         raise ValueError(_FORM)
@@ -34,17 +37,7 @@ def _header(data: bytes) -> tuple[Literal["image/jpeg", "image/png"], tuple[int,
     if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
         return "image/png", struct.unpack(">II", data[16:24])
     if data.startswith(b"\xff\xd8"):
-        return "image/jpeg", _jpeg_size(data)
+        if (size := jpeg_size(data)) is None:
+            raise ValueError("the JPEG has no frame header: it is cut off or broken")
+        return "image/jpeg", size
     raise ValueError(_FORM)
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the frame header (ITU-T T.81, B.2.2), behind any number of other segments."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        place += 2 + (struct.unpack(">H", data[place + 2 : place + 4])[0] if marker != 0xFF else -1)
-    raise ValueError("the JPEG has no frame header: it is cut off or broken")

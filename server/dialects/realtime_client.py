@@ -21,8 +21,8 @@ from server.dialects.realtime_shapes import Json, error_event
 from server.dialects.vision_client import VisionPatch, merge_vision
 from server.json_input import JsonInputError, read_json_object
 
-LARGEST_EVENT = 64 * 1024
-"""Bytes; aiortc's data channels carry no larger message either."""
+LARGEST_EVENT = 256 * 1024
+"""Bytes; so large a message our session description allows (``a=max-message-size``)."""
 
 
 class _Lenient(BaseModel):
@@ -173,7 +173,7 @@ class RealtimeClient:
 
     def receive(self, message: str | bytes) -> None:
         """One message of the data channel."""
-        if len(message) > LARGEST_EVENT:
+        if len(message) > LARGEST_EVENT:  # of a text these are characters, which is near enough
             self._send(error_event("event_too_large", f"an event may have {LARGEST_EVENT} bytes"))
             return
         self.event_id = None

@@ -44,12 +44,15 @@ class Peer:
         channel: str | None = "oai-events",
         session: dict[str, Any] | None = None,
         codecs: tuple[str, ...] = (),
+        rewrite: Callable[[str], str] = str,
     ) -> None:
         self.url = url
         self.session = session
         """Sent with the offer."""
         self.codecs = codecs
         """The only video codecs that are offered, the preferred one first."""
+        self.rewrite = rewrite
+        """What is done to the text of the offer before it is sent."""
         self.kinds = kinds
         self.channel_label = channel
         self.events: list[dict[str, Any]] = []
@@ -87,7 +90,7 @@ class Peer:
         self.pc.on("track", self._listen)
         self.pc.on("connectionstatechange", self._changed.set)
         await self.pc.setLocalDescription(await self.pc.createOffer())
-        offer = {"sdp": self.pc.localDescription.sdp, "type": "offer", "something": "else"}
+        offer = {"sdp": self.rewrite(self.pc.localDescription.sdp), "type": "offer", "something": "else"}
         if self.session is not None:
             offer["session"] = self.session
         async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
