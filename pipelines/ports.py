@@ -212,7 +212,10 @@ class Usage:
 class LanguageModel(Protocol):
     """A language model that streams text."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield pieces of the answer, and each tool call once it is complete (only when ``request`` has tools).

@@ -92,16 +92,19 @@ async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
-    """Unload models that nobody uses, and fetch better ones."""
+    """Unload models that nobody uses, fetch better ones, look after model servers, and tell of every change."""
     engines, worker = app[ENGINES], Worker("residency")
     tell = app[REGISTRY].tell_engines
     tasks = [
         asyncio.create_task(engines.residency.run(worker), name="residency"),
         asyncio.create_task(engines.improve(tell), name="improve"),
+        *(asyncio.create_task(work(tell), name="upkeep") for work in engines.upkeep),
     ]
+    forget = engines.choices.on_change(tell)
     for task in tasks:
         task.add_done_callback(_tell_defect)
     yield
+    forget()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

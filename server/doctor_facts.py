@@ -186,6 +186,8 @@ async def _language_model(settings: Settings) -> tuple[str | None, str]:
         try:
             names = await discover(url, key, timeout=_DISCOVERY_SECONDS)
         except PipelineError as error:
+            if settings.llm_model and error.code not in ("llm_unreachable", "llm_timeout"):
+                return f"{settings.llm_model} at {url}", ""  # it is there, and is asked by name
             tried.append(error.message)
             continue
         if name := settings.llm_model or next(iter(names), None):

@@ -20,7 +20,7 @@ from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from pipelines.worker import Worker
 from server.composition.listen import listen
-from server.composition.parts import Choice, Choices, Parts
+from server.composition.parts import Choice, Choices, Parts, Upkeep
 from server.composition.speak import speak
 from server.composition.think import think
 from server.composition.watch import STAGE as WATCH
@@ -53,6 +53,8 @@ class Engines:
     """Whose queues and batches are counted."""
     later: Sequence[Callable[[], Awaitable[None]]] = ()
     """Fetch better engines and put them to work; see :meth:`improve`."""
+    upkeep: Sequence[Upkeep] = ()
+    """What goes on as long as the server runs: looking for model servers, asking failed ones whether they are back."""
     default_voice: str | None = None
     """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
 
@@ -144,5 +146,6 @@ async def build_engines(settings: Settings, say: Callable[[str], object] = log.i
         parts.store,
         parts.workers,
         parts.later,
+        parts.upkeep,
         settings.voice,
     )

@@ -13,8 +13,8 @@ REST_SECONDS = 5.0
 LONGEST_REST = 60.0
 """… up to this."""
 
-OnFailure = Callable[[str, PipelineError], None]
-"""Is told the name of the engine that failed, and why."""
+OnFailure = Callable[[str, PipelineError | None], None]
+"""Is told the name of the engine that failed, and why; or ``None`` when one that had failed works again."""
 
 
 class Ladder:
@@ -53,6 +53,12 @@ class Ladder:
         now = self._clock.now()
         return self._names[min(range(len(self._names)), key=lambda place: (self._ready_at[place] > now, place))]
 
+    @property
+    def serving(self) -> str:
+        """The name of the one that does the work at present: the first that has not failed since it last worked."""
+        sound = (name for name, failures in zip(self._names, self._failures, strict=True) if not failures)
+        return next(sound, self.current)
+
     def order(self, first: int = 0) -> list[int]:
         """All places as they should be tried; ``first`` is preferred. Those that rest come last."""
         now = self._clock.now()
@@ -71,14 +77,33 @@ class Ladder:
         if successor is not None:
             self.forwarded[self._names[place], self._names[successor]] += 1
         if not isinstance(error, EngineBusyError):
-            rest = min(LONGEST_REST, self._first_rest * 2.0 ** min(self._failures[place], 16))
-            self._failures[place] += 1
-            self._ready_at[place] = self._clock.now() + rest
+            self._rest(place, LONGEST_REST)
 
     def worked(self, place: int) -> None:
         """Forget the failures of an engine that has done its work."""
+        had_failed = self._failures[place] > 0
         self._failures[place] = 0
         self._ready_at[place] = float("-inf")
+        if had_failed:
+            self._on_failure(self._names[place], None)
+
+    def due(self, within: float) -> list[int]:
+        """Places of engines that have failed and will have rested enough ``within`` seconds."""
+        soon = self._clock.now() + within
+        return [n for n, ready in enumerate(self._ready_at) if self._failures[n] and ready <= soon]
+
+    def hold(self, place: int) -> None:
+        """Let an engine rest while it is found out whether it works again."""
+        self._ready_at[place] = self._clock.now() + LONGEST_REST
+
+    def fails_still(self, place: int, longest_rest: float) -> None:
+        """It does not work yet: let it rest again, in silence."""
+        self._rest(place, longest_rest)
+
+    def _rest(self, place: int, longest: float) -> None:
+        rest = min(longest, self._first_rest * 2.0 ** min(self._failures[place], 16))
+        self._failures[place] += 1
+        self._ready_at[place] = self._clock.now() + rest
 
 
 def successors(order: Sequence[int]) -> list[tuple[int, int | None]]:

@@ -78,6 +78,11 @@ class FallbackVoice:
         """The name of the engine that is asked next: the first that does not rest."""
         return self._ladder.current
 
+    @property
+    def serving(self) -> str:
+        """The name of the engine that does the work at present."""
+        return self._ladder.serving
+
     async def close(self) -> None:
         """Close every engine."""
         for engine in self.engines:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from media.clock import Clock, MonotonicClock
 from pipelines.devices import Devices, choose_device, survey
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Upkeep = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
+"""Is given what to call when another engine serves a stage."""
 
 BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
 
@@ -50,8 +54,8 @@ class Ladder(Protocol):
         ...
 
     @property
-    def current(self) -> str:
-        """The name of the engine that would be asked next."""
+    def serving(self) -> str:
+        """The name of the engine that does the work at present."""
         ...
 
 
@@ -62,6 +66,8 @@ class Choices:
         self._rows: list[Choice] = []
         self._ladders: dict[str, Ladder] = {}
         self._failures: dict[str, str] = {}
+        self._listeners: list[Callable[[], object]] = []
+        self._told: list[Choice] = []
 
     def note(self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True) -> None:
         """``engine`` serves ``stage``; ``none`` if nothing does."""
@@ -76,18 +82,42 @@ class Choices:
         """From now on the status tells who of ``ladder`` serves the stage at the moment."""
         self._ladders[stage] = ladder
 
-    def failure_of(self, stage: str) -> Callable[[str, PipelineError], None]:
-        """What to call when an engine of the stage fails: its name, and why."""
+    def failure_of(self, stage: str) -> Callable[[str, PipelineError | None], None]:
+        """What to call when an engine of the stage fails, and why; or with ``None`` when it works again."""
 
-        def failed(engine: str, error: PipelineError) -> None:
-            log.warning("%s (%s) failed: %s", engine, stage, error)
-            self._failures[stage] = f"{engine} failed: {error.message}"
+        def changed(engine: str, error: PipelineError | None) -> None:
+            if error is None:
+                log.warning("%s (%s) works again", engine, stage)
+            else:
+                log.warning("%s (%s) failed: %s", engine, stage, error)
+                self._failures[stage] = f"{engine} failed: {error.message}"
+            asyncio.get_running_loop().call_soon(self._tell)  # once whoever calls has drawn the consequences
 
-        return failed
+        return changed
 
     def failed(self, stage: str, reason: str) -> None:
         """A stage's only engine does not do its work at present."""
         self._rows = [replace(row, reason=reason, ok=False) if row.stage == stage else row for row in self._rows]
+
+    def learned(self, stage: str, words: str) -> None:
+        """Something has become known of the stage's engine that belongs to the reason for choosing it."""
+        self._rows = [
+            replace(row, reason=f"{row.reason}; {words}") if row.stage == stage else row for row in self._rows
+        ]
+        self._tell()
+
+    def on_change(self, tell: Callable[[], object]) -> Callable[[], None]:
+        """Call ``tell`` on the event loop whenever another engine serves a stage; returns what ends that."""
+        self._listeners.append(tell)
+        self._told = self.status()
+        return lambda: self._listeners.remove(tell)
+
+    def _tell(self) -> None:
+        now = self.status()
+        if now != self._told:
+            self._told = now
+            for tell in self._listeners:
+                tell()
 
     def status(self) -> list[Choice]:
         """One row for each stage, in order; a stage whose first engine rests names the one that stands in."""
@@ -95,9 +125,9 @@ class Choices:
 
     def _now(self, row: Choice) -> Choice:
         ladder, failure = self._ladders.get(row.stage), self._failures.get(row.stage)
-        if ladder is None or failure is None or ladder.current == ladder.name:
+        if ladder is None or failure is None or ladder.serving == ladder.name:
             return row
-        return Choice(row.stage, ladder.current, "cpu", f"{failure}; stands in for {ladder.name}", ok=False)
+        return Choice(row.stage, ladder.serving, "cpu", f"{failure}; stands in for {ladder.name}", ok=False)
 
 
 class Parts:
@@ -119,6 +149,8 @@ class Parts:
         """Whose queues and batches are counted."""
         self.later: list[Callable[[], Awaitable[None]]] = []
         """What fetches better engines than those that were here, once the server runs."""
+        self.upkeep: list[Upkeep] = []
+        """What goes on as long as the server runs."""
         self._devices: Devices | None = None
 
     @property

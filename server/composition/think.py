@@ -14,22 +14,18 @@ from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import ChatModel
 from pipelines.engines.ctranslate2_chat import load_generator
 from pipelines.engines.numpy_chat import load_numpy_chat
-from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.engines.scripted import ScriptedModel
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.errors import PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.ports import LanguageModel
-from pipelines.routing.definition import Stage
-from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.fallback import FallbackModel, Probed
 from pipelines.starter import model_files
+from server.composition.model_servers import STAGE, ModelServers
 from server.composition.parts import BENCH_REASON, Parts
 
-STAGE = "think"
 TASK = "chat"
 SCRIPTED, STARTER = "scripted", "starter"
-DISCOVERY_SECONDS = 0.5
-"""A language model server on this machine answers at once or is not there."""
 
 _Rung = tuple[LanguageModel, str, str]
 """A model, its device, and why it."""
@@ -47,66 +43,42 @@ async def think(parts: Parts) -> LanguageModel:
         return ScriptedModel(local_time)
     rungs: list[_Rung] = []
     reasons: list[str] = []
+    servers = ModelServers(parts)
     if word == STARTER or (word == "auto" and parts.embedded_only):
         reasons.append("asked for" if word == STARTER else "profile embedded")
     else:
         if word in ("auto", "openai"):
-            served, reason = await _served(parts)
+            served, reason = await servers.find()
             rungs += [(served, "-", reason)] if served is not None else []
             reasons.append(reason)
         if word != "openai":
             local, device, reason = await asyncio.to_thread(_local, parts, word)
             rungs += [(local, device, reason)] if local is not None else []
             reasons.append(reason)
-    why = "; ".join(reason for reason in reasons if reason)
-    rungs.append(await asyncio.to_thread(_starter, parts, not rungs, why))
-    return _ladder(parts, rungs)
+    first = not rungs or (servers.problem is not None and len(rungs) == 1)
+    rungs.append(await asyncio.to_thread(_starter, parts, first, "; ".join(reason for reason in reasons if reason)))
+    return _ladder(parts, rungs, servers, asked_for=word == "openai")
 
 
-def _ladder(parts: Parts, rungs: list[_Rung]) -> LanguageModel:
-    """The first of ``rungs``, with the others behind it."""
-    if len(rungs) == 1:
-        model, device, reason = rungs[0]
-        parts.choices.note(STAGE, model.name, reason, device=device, ok=model.name != SCRIPTED)
-        return model
+def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_for: bool) -> LanguageModel:
+    """The first of ``rungs``, with the others behind it, and whatever server is found later before it."""
     models = [model for model, _, _ in rungs]
-    behind = ", then ".join(model.name for model in models[1:])
-    _, device, reason = rungs[0]
-    parts.choices.note(STAGE, models[0].name, f"{reason}; {behind} stands by", device=device)
     ladder = FallbackModel(models, parts.choices.failure_of(STAGE), parts.clock)
+    _, device, reason = rungs[0]
+    if len(models) > 1:
+        reason = f"{reason}; {', then '.join(model.name for model in models[1:])} stands by"
+    missed = bool(servers.missing) and (asked_for or parts.settings.llm_url is not None)
+    if missed:
+        reason = f"{reason}; stands in until that server is there"
+    parts.choices.note(STAGE, ladder.name, reason, device=device, ok=not missed and ladder.name != SCRIPTED)
     parts.choices.watch(STAGE, ladder)
+    if servers.problem is not None:
+        ladder.start_without(servers.problem)
+    if servers.missing or any(isinstance(model, Probed) for model in models):
+        parts.upkeep.append(lambda changed: ladder.keep_probing())
+    if servers.missing:
+        parts.upkeep.append(partial(servers.keep_looking, ladder))
     return ladder
-
-
-async def _served(parts: Parts) -> tuple[LanguageModel | None, str]:
-    settings = parts.settings
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
-    tried = []
-    for server, url in _servers(parts, parts.stage("text_generation")):
-        try:
-            models = await discover(url, key, timeout=DISCOVERY_SECONDS if server == "ollama" else 5.0)
-        except PipelineError as error:
-            unreachable = error.code in ("llm_unreachable", "llm_timeout")
-            tried.append(f"no {server} at {url}" if unreachable else f"{server}: {error.message}")
-            continue
-        name = settings.llm_model or (models[0] if models else None)
-        if name is None:
-            tried.append(f"{server} at {url} has no model")
-        elif models and name not in models:
-            tried.append(f"{server} at {url} has no model {name}; it has {', '.join(models[:8])}")
-        else:
-            images = None if settings.chat_images == "auto" else settings.chat_images
-            model = OpenAIChat(url, name, api_key=key, server=server, options=ChatOptions(images=images))
-            return model, f"found at {url}{', looks at pictures' if model.takes_images else ''}"
-    return None, "; ".join(tried) or "no model server is named"
-
-
-def _servers(parts: Parts, stage: Stage) -> list[tuple[str, str]]:
-    """Model servers to try: the one in the settings, else those on the stage's escalation path."""
-    if parts.settings.llm_url is not None:
-        return [("openai", parts.settings.llm_url)]
-    backends = [parts.definition.backend(name) for name in stage.forwarding_policy.escalation_path]
-    return [(b.id, b.base_url) for b in backends if b.kind == "openai" and b.base_url]
 
 
 def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:

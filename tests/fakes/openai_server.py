@@ -29,13 +29,13 @@ def event(value: object) -> bytes:
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
+async def serving(handler: Handler, port: int = 0) -> AsyncIterator[str]:
     """A server on loopback that gives every request to ``handler``; yields its base URL."""
     app = web.Application()
     app.router.add_route("*", "/v1/{rest:.*}", handler)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     finally:

@@ -201,7 +201,7 @@ async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tm
         await engine.close()
     reason = row(made, "think").reason
     assert engine.name == "starter"
-    assert row(made, "think").ok
+    assert not row(made, "think").ok, "a server was named"
     assert "no openai at http://127.0.0.1:9/v1" in reason
     assert f"visavis models pull {CHAT}" in reason
 
@@ -360,7 +360,8 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
     choices = Choices()
     for stage in ("listen", "think", "speak"):
         choices.note(stage, f"better-{stage}", "the best there is")
-    hearing = FakeRecognizer("first question", ListenError("stt_crashed", "the recogniser was killed"))
+    killed = ListenError("stt_crashed", "the recogniser was killed")
+    hearing = FakeRecognizer("first question", killed, killed)  # it gets a second try
     thinking = FakeModel("First answer.", ThinkError("llm_unreachable", "the model server was killed"))
     speaking, standby = FakeVoice(), FakeVoice()
     hearing.name, thinking.name, speaking.name = "better-listen", "better-think", "better-speak"
@@ -382,6 +383,12 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
         heard = [event["transcript"] for event in peer.named("conversation.item.input_audio_transcription.completed")]
         assert heard == ["first question", "second question"]
         assert [event["response"]["status"] for event in peer.named("response.done")] == ["completed", "completed"]
+        told = {row["stage"]: row for row in peer.named("engine.status")[-1]["data"]}
+        assert [(told[stage]["engine"], told[stage]["ok"]) for stage in ("listen", "think", "speak")] == [
+            ("fake-stt", False),
+            ("fake-llm", False),
+            ("fake-tts", False),
+        ]
     assert speaking.said == ["First answer."]
     assert standby.said == ["Second answer."]
     rows = {choice.stage: choice for choice in choices.status()}

@@ -1,0 +1,258 @@
+"""Which model server is asked, by which name, and what is told while it is away; servers are real and on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipelines.ports import ChatRequest, LanguageModel, Message
+from pipelines.routing.definition import load
+from pipelines.routing.fallback import PROBE_SECONDS, FallbackModel
+from server.composition.model_servers import LOOK_SECONDS
+from server.composition.parts import Choice, Parts
+from server.composition.think import think
+from server.settings import load_settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.openai_server import DONE, delta, saying, serving
+
+HELLO = ChatRequest((Message("user", "hello"),))
+
+
+class Server:
+    """Lists ``models`` (or answers with a status), and says ``Yes.`` to whoever asks for a model it knows."""
+
+    def __init__(self, models: list[str] | int, knows: str = "", refuses: str = "") -> None:
+        self.models, self.knows, self.refuses = models, knows, refuses
+        self.asked: list[str] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/models"):
+            if isinstance(self.models, int):
+                return web.json_response({"error": "no"}, status=self.models)
+            return web.json_response({"data": [{"id": name} for name in self.models]})
+        body = await request.json()
+        self.asked.append(body["model"])
+        if self.knows and body["model"] != self.knows:
+            return web.json_response({"error": {"message": f"model '{body['model']}' not found"}}, status=404)
+        if self.refuses and self.refuses in body:
+            return web.json_response({"error": {"message": f"unsupported: {self.refuses}"}}, status=400)
+        return await saying(delta(content="Yes."), DONE)(request)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def parts(cache: Path, **flags: Any) -> Parts:
+    settings = load_settings({"cache": cache, **flags})
+    made = Parts(settings, load(settings.pipeline), lambda line: None)
+    made.clock = FakeClock()
+    return made
+
+
+def row(made: Parts) -> Choice:
+    return next(choice for choice in made.choices.status() if choice.stage == "think")
+
+
+async def answer(model: LanguageModel) -> str:
+    return "".join([str(piece) async for piece in model.stream(HELLO)])
+
+
+class Upkeep:
+    """What goes on while the server runs, on a clock that the test turns."""
+
+    def __init__(self, made: Parts) -> None:
+        self.made = made
+        self.changes = 0
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        self.changes += 1
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Let time pass in steps of ``seconds`` until ``condition()``."""
+        clock = self.made.clock
+        assert isinstance(clock, FakeClock)
+        async with asyncio.timeout(30):
+            while not condition():
+                await clock.sleeper()
+                clock.advance(seconds)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.05)
+                self._changed.clear()
+
+
+@asynccontextmanager
+async def kept_up(made: Parts) -> AsyncIterator[Upkeep]:
+    upkeep = Upkeep(made)
+    forget = made.choices.on_change(upkeep.changed)
+    tasks = [asyncio.create_task(work(upkeep.changed)) for work in made.upkeep]
+    try:
+        yield upkeep
+    finally:
+        forget()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ------------------------------------------------------------------------------------------------ by name
+
+
+@pytest.mark.parametrize(
+    ("models", "reason"),
+    [
+        (["llama3.2:latest", "other"], "found at http"),
+        (["llama3.2"], "found at http"),
+        (["other"], "asked for at http://127.0.0.1:PORT/v1, which lists other"),
+        ([], "which lists no model"),
+        (404, "does not list its models"),
+        (403, "does not list its models"),
+        (500, "does not list its models"),
+    ],
+)
+async def test_a_named_model_is_asked_by_its_name_whatever_the_server_lists(
+    tmp_path: Path, models: list[str] | int, reason: str
+) -> None:
+    server = Server(models, knows="llama3.2")
+    async with serving(server.handle) as url:
+        made = parts(tmp_path, llm_url=url, llm_model="llama3.2")
+        model = await think(made)
+        assert await answer(model) == "Yes."
+        await model.close()
+    assert server.asked == ["llama3.2"]
+    assert (row(made).engine, row(made).ok) == ("openai llama3.2", True)
+    assert reason.replace("http://127.0.0.1:PORT/v1", url) in row(made).reason
+
+
+async def test_without_a_name_the_first_that_is_listed_or_the_only_one_there_is(tmp_path: Path) -> None:
+    for models, name in ((["nomic-embed-text", "qwen3:0.6b", "other"], "qwen3:0.6b"), (404, "default")):
+        server = Server(models)
+        async with serving(server.handle) as url:
+            model = await think(parts(tmp_path, llm_url=url))
+            assert await answer(model) == "Yes."
+            await model.close()
+        assert server.asked == [name]
+
+
+async def test_a_name_that_the_server_does_not_know_is_told_and_not_replaced(tmp_path: Path) -> None:
+    server = Server(["other"], knows="other")
+    async with serving(server.handle) as url:
+        made = parts(tmp_path, llm_url=url, llm_model="nosuch")
+        model = await think(made)
+        assert await answer(model) != "Yes."
+        await model.close()
+    assert server.asked == ["nosuch"]
+    assert (row(made).engine, row(made).ok) == ("starter", False)
+    assert "model 'nosuch' not found" in row(made).reason
+    assert "stands in for openai nosuch" in row(made).reason
+
+
+# ------------------------------------------------------------------------------------------------ later
+
+
+async def test_a_named_server_that_is_away_at_the_start_is_asked_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    port = free_port()
+    made = parts(tmp_path, llm_url=f"http://127.0.0.1:{port}/v1", llm_model="llama3.2")
+    model = await think(made)
+    server = Server(404, knows="llama3.2")
+    try:
+        assert (row(made).engine, row(made).ok) == ("starter", False)
+        assert "stands in for openai llama3.2" in row(made).reason
+        assert await answer(model) != "Yes.", "somebody answers meanwhile"
+        async with kept_up(made) as upkeep:
+            async with serving(server.handle, port):
+                await upkeep.until(lambda: row(made).ok, PROBE_SECONDS)
+                assert row(made).engine == "openai llama3.2"
+                assert await answer(model) == "Yes."
+                assert upkeep.changes == 1
+            assert await answer(model) != "Yes.", "it has gone again"
+            assert (row(made).engine, row(made).ok) == ("starter", False)
+            async with serving(server.handle, port):
+                await upkeep.until(lambda: row(made).ok, PROBE_SECONDS)
+                assert await answer(model) == "Yes."
+    finally:
+        await model.close()
+    assert set(server.asked) == {"llama3.2"}
+
+
+async def test_no_turn_finds_out_whether_a_failed_server_is_back(tmp_path: Path) -> None:
+    """While it is asked in the background, however long, turns go to the next model."""
+    hung, released = asyncio.Event(), asyncio.Event()
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        if request.path.endswith("/models"):
+            return web.json_response({"data": [{"id": "tiny"}]})
+        asked += 1
+        if asked == 1:
+            return web.json_response({"error": "out of memory"}, status=503)
+        hung.set()
+        await released.wait()
+        return await saying(delta(content="Yes."), DONE)(request)
+
+    async with serving(handler) as url:
+        made = parts(tmp_path, llm_url=url)
+        model = await think(made)
+        assert await answer(model) != "Yes."
+        async with kept_up(made) as upkeep:
+            await upkeep.until(hung.is_set, PROBE_SECONDS)
+            assert isinstance(made.clock, FakeClock)
+            made.clock.advance(30)
+            assert await answer(model) != "Yes."
+            assert asked == 2
+            released.set()
+            await upkeep.until(lambda: row(made).ok, PROBE_SECONDS)
+            assert await answer(model) == "Yes."
+        await model.close()
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_server_that_is_started_later_is_found(tmp_path: Path, named: bool) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    pipeline = tmp_path / "pipeline.yaml"
+    shipped = load_settings({}).pipeline.read_text("utf-8")
+    pipeline.write_text(shipped.replace("http://127.0.0.1:11434/v1", url), "utf-8")
+    made = parts(tmp_path, **({"llm_url": url} if named else {"pipeline": pipeline}))
+    model = await think(made)
+    assert isinstance(model, FallbackModel)
+    assert (row(made).engine, row(made).ok) == ("starter", not named)
+    assert f"no {'openai' if named else 'ollama'} at {url}" in row(made).reason
+    server = Server([])
+    async with kept_up(made) as upkeep, serving(server.handle, port):
+        assert isinstance(made.clock, FakeClock)
+        await made.clock.sleeper()
+        made.clock.advance(LOOK_SECONDS)
+        await made.clock.sleeper()
+        assert row(made).engine == "starter", "it has no model yet"
+        server.models = ["qwen3:0.6b"]
+        await upkeep.until(lambda: row(made).engine != "starter", LOOK_SECONDS)
+        assert (row(made).engine, row(made).ok) == (f"{'openai' if named else 'ollama'} qwen3:0.6b", True)
+        assert model.name == row(made).engine
+        assert upkeep.changes == 1
+        assert await answer(model) == "Yes."
+    await model.close()
+
+
+async def test_what_a_server_refuses_belongs_to_the_reason(tmp_path: Path) -> None:
+    server = Server(["tiny"], refuses="max_tokens")
+    async with serving(server.handle) as url:
+        made = parts(tmp_path, llm_url=url)
+        model = await think(made)
+        async with kept_up(made) as upkeep:
+            assert await answer(model) == "Yes."
+            assert upkeep.changes == 1
+        await model.close()
+    assert "the limit is called max_completion_tokens, for it refused (openai tiny: unsupported" in row(made).reason
