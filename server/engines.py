@@ -13,7 +13,7 @@ from pipelines.errors import PipelineError
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.ports import VisionDetector
-from pipelines.routing.definition import Pipeline, load
+from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.vision.pool import TrackerPool
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
@@ -127,7 +127,10 @@ async def build_engines(settings: Settings, say: Callable[[str], object] = log.i
 
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work.
     """
-    parts = Parts(settings, load(settings.pipeline), say)
+    definition = load(settings.pipeline)
+    for word in without_effect(definition):
+        say(f"{settings.pipeline.name}: {word} has no effect yet")
+    parts = Parts(settings, definition, say)
     vad = await asyncio.to_thread(SileroVad)
     parts.choices.note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
     turn = await asyncio.to_thread(turn_detector, parts)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pipelines.errors import DefinitionError
+from pipelines.routing.parameters import PARAMETERS, Strict, checked, explained
+from pipelines.spelling import base_url
 
 StageType = Literal[
     "audio_to_text",
@@ -36,11 +38,7 @@ SHIPPED = Path(__file__).parent.parent / "definitions"
 """The folder of the definitions that come with the product."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ForwardingPolicy(_Strict):
+class ForwardingPolicy(Strict):
     """When and where a stage is handed on."""
 
     enable_confidence_check: bool = False
@@ -55,7 +53,7 @@ class ForwardingPolicy(_Strict):
     """Backend ids, tried in order."""
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """One step of a pipeline."""
 
     id: str
@@ -65,10 +63,15 @@ class Stage(_Strict):
     """An engine's name, or ``auto`` for the best that is present."""
     forwarding_policy: ForwardingPolicy = ForwardingPolicy()
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Handed to the stage; each stage checks its own."""
+    """Handed to the stage; which there are depends on its type (:mod:`pipelines.routing.parameters`)."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _are_known(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return checked(info.data.get("type", ""), value)
 
 
-class Options(_Strict):
+class Options(Strict):
     """Of a whole pipeline."""
 
     enable_streaming: bool = True
@@ -78,7 +81,7 @@ class Options(_Strict):
     parallel_stages: bool = False
 
 
-class Pipeline(_Strict):
+class Pipeline(Strict):
     """A named sequence of stages."""
 
     id: str
@@ -98,7 +101,7 @@ class Pipeline(_Strict):
         return next((stage for stage in self.stages if stage.type == kind), None)
 
 
-class Backend(_Strict):
+class Backend(Strict):
     """Where stages can run."""
 
     id: str
@@ -113,8 +116,13 @@ class Backend(_Strict):
             raise ValueError("base_url is required for a backend of kind openai")
         return self
 
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return value if value is None else base_url(value)
 
-class Definition(_Strict):
+
+class Definition(Strict):
     """One file."""
 
     pipelines: tuple[Pipeline, ...] = Field(min_length=1)
@@ -144,6 +152,8 @@ def load(path: Path) -> Definition:
         data = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise DefinitionError("definition_unreadable", f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError("definition_not_yaml", f"{path}: is no text in UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark is not None else ""
@@ -151,5 +161,29 @@ def load(path: Path) -> Definition:
     try:
         return Definition.model_validate(data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+        problems = "; ".join(explained(problem) for problem in error.errors(include_url=False)[:5])
         raise DefinitionError("definition_invalid", f"{path}: {problems}") from error
+
+
+def without_effect(definition: Definition) -> list[str]:
+    """What a valid file asks for and the live conversation does not do yet, for people."""
+    first, *others = definition.pipelines
+    found = [f"pipeline {pipeline.id}: only the first of a file is run" for pipeline in others]
+    for stage in first.stages:
+        policy = stage.forwarding_policy
+        words = {
+            f"type {stage.type}": stage.type not in PARAMETERS,
+            f"preferred_hardware {stage.preferred_hardware}": stage.preferred_hardware in ("gpu", "npu"),
+            "enable_confidence_check": policy.enable_confidence_check,
+            "enable_latency_check": policy.enable_latency_check,
+            "enable_thermal_check": policy.enable_thermal_check,
+            "max_retries": policy.max_retries > 0,
+        }
+        found += [f"stage {stage.id}: {word}" for word, asked in words.items() if asked]
+    options = first.options
+    off = {
+        "enable_streaming: false": not options.enable_streaming,
+        "collect_metrics: false": not options.collect_metrics,
+    }
+    asked_of_all = off | {"parallel_stages": options.parallel_stages}
+    return found + [f"options: {word}" for word, asked in asked_of_all.items() if asked]

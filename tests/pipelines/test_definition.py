@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import DefinitionError
-from pipelines.routing.definition import SHIPPED, load
+from pipelines.routing.definition import SHIPPED, load, without_effect
 
 GOOD = """\
 pipelines:
@@ -15,6 +15,12 @@ pipelines:
 backends:
   - {id: cpu, hardware: cpu}
 """
+
+
+def speaking(parameters: str) -> str:
+    """A file whose stage speaks with these."""
+    braced = parameters if parameters.startswith("[") else f"{{{parameters}}}"
+    return GOOD.replace("audio_to_text}", f"text_to_audio, parameters: {braced}}}")
 
 
 def test_what_ships_is_valid():
@@ -28,12 +34,32 @@ def test_what_ships_is_valid():
     [
         (GOOD.replace("audio_to_text", "audio_to_tex"), r"stages\.0\.type.*'text_to_audio'"),
         (GOOD.replace("id: listen, ", ""), r"stages\.0\.id"),
-        (GOOD.replace("type: audio_to_text", "type: audio_to_text, modle: x"), r"stages\.0\.modle"),
+        (
+            GOOD.replace("type: audio_to_text", "type: audio_to_text, modle: x"),
+            r"stages\.0: there is no field 'modle'; did you mean model\?",
+        ),
         (GOOD.replace("hardware: cpu", "hardware: tpu"), r"backends\.0\.hardware.*'npu'"),
         (GOOD.replace("hardware: cpu", "kind: openai"), "base_url"),
         (GOOD.replace("audio_to_text}", "audio_to_text, forwarding_policy: {escalation_path: [moon]}}"), "moon.*cpu"),
         (GOOD.replace("      - {id", "      - {id: listen, type: embedding}\n      - {id"), "unique"),
         ("pipelines: []\n", "pipelines"),
+        (
+            GOOD.replace("hardware: cpu", "kind: openai, base_url: localhost"),
+            "'localhost' is no address: it must be http",
+        ),
+        (speaking("speed: fast"), "parameters: speed: must be a valid number, not 'fast'"),
+        (speaking("speed: 9"), "speed: must be less than or equal to 4, not 9"),
+        (speaking("sped: 1"), "there is no field 'sped'; did you mean speed\\? Legal are speed, voice"),
+        (speaking("[1]"), "parameters: must be a valid dictionary"),
+        (
+            GOOD.replace("audio_to_text}", "text_generation, parameters: {max_tokens: 0}}"),
+            "max_tokens: must be greater",
+        ),
+        (
+            GOOD.replace("audio_to_text}", "video_analysis, parameters: {max_fps: x}}"),
+            "max_fps: must be a valid number",
+        ),
+        (GOOD.replace("audio_to_text}", "audio_to_text, parameters: {a: 1}}"), "there is no field 'a': none is"),
         ("pipelines: [\n", "line 2"),
     ],
 )
@@ -47,3 +73,30 @@ def test_what_is_wrong_is_named_with_the_legal_values(tmp_path, text, named):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DefinitionError, match=r"gone\.yaml"):
         load(tmp_path / "gone.yaml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DefinitionError, match=r"binary\.yaml: is no text in UTF-8"):
+        load(path)
+
+
+def test_parameters_are_what_was_given(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(speaking("speed: 2, voice: en-gb"))
+    assert load(path).pipelines[0].stages[0].parameters == {"speed": 2.0, "voice": "en-gb"}
+
+
+def test_what_has_no_effect_yet_is_listed(tmp_path):
+    assert without_effect(load(SHIPPED / "voice-assistant.yaml")) == []
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        GOOD.replace("audio_to_text}", "embedding, preferred_hardware: npu, forwarding_policy: {max_retries: 2}}")
+        + "  - {id: q, hardware: cpu}\n"
+    )
+    assert without_effect(load(path)) == [
+        "stage listen: type embedding",
+        "stage listen: preferred_hardware npu",
+        "stage listen: max_retries",
+    ]
