@@ -8,11 +8,12 @@ import logging
 import sys
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
+from media.clock import MonotonicClock
 from server.app import create_app
 from server.engines import Engines, build_engines
+from server.logs import process_log
 from server.settings import Settings
 from server.stopping import stop_signals, unless_stopped
 from server.web_server import WebServer
@@ -33,12 +34,12 @@ async def serve(settings: Settings, console: Console) -> None:
     Whoever calls it ends the process afterwards, without waiting for threads (:func:`~server.stopping.leave`): a signal
     that comes before the server is ready leaves the loading where it is.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
-    )
-    for chatty in ("aioice", "matplotlib"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
+    async with process_log(settings.log_level, console, MonotonicClock()):
+        await _serve(settings, console)
+
+
+async def _serve(settings: Settings, console: Console) -> None:
     with stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
         engines = await unless_stopped(stop, build_engines(settings, console.print))
