@@ -10,8 +10,8 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,7 +22,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -30,18 +29,19 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.definition import SHIPPED
+from pipelines.spelling import base_url, header_value
 from server.origins import parse_origin
+from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
+
+__all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 
 LEAST_KEY = 8
 """Characters of an API key."""
 
 Profile = Literal["auto", "embedded", "bench"]
-
-
-class SettingsError(Exception):
-    """A setting is wrong; the message names it and what is legal."""
 
 
 class IceServer(BaseModel):
@@ -65,9 +65,9 @@ class IceServer(BaseModel):
 class Settings(BaseSettings):
     """Validated settings of ``visavis serve``."""
 
-    model_config = SettingsConfigDict(env_prefix="VISAVIS_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on. Anything but loopback needs an API key."""
     port: int = Field(8080, ge=0, le=65535)
     """TCP port; 0 takes a free one."""
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     """Send every peer's audio straight back instead of conversing; only with ``--profile bench``."""
     llm_url: str | None = None
     """Base URL of an OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``. Default: Ollama's usual port."""
-    llm_model: str | None = None
+    llm_model: str | None = Field(None, min_length=1)
     """Model to ask for; default: the first the server lists."""
     llm_api_key: SecretStr | None = None
     """Key for that server."""
@@ -184,9 +184,20 @@ class Settings(BaseSettings):
         if len(key) < LEAST_KEY:
             how = "is empty" if not key else f"has {len(key)} characters"
             raise ValueError(f"{how}; a key has at least {LEAST_KEY} (try `openssl rand -hex 16`), or leave it unset")
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("must be letters, digits and punctuation of ASCII, without spaces: it travels in a header")
+        header_value(key)
         return value
+
+    @field_validator("llm_api_key", "model_server_key")
+    @classmethod
+    def _travels_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            header_value(value.get_secret_value())
+        return value
+
+    @field_validator("llm_url", "model_server")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        return value if value is None else base_url(value)
 
     @field_validator("public_origins")
     @classmethod
@@ -225,6 +236,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_key(self) -> Settings:
+        if self.llm_api_key is not None and "@" in urlsplit(self.llm_url or "").netloc:
+            raise ValueError("llm_url: holds a user and a password, and llm_api_key is set too: only one can be sent")
+        return self
+
+    @model_validator(mode="after")
     def _is_safe(self) -> Settings:
         if not self.on_loopback and self.api_key is None:
             raise ValueError(
@@ -256,7 +273,9 @@ class Settings(BaseSettings):
 
 def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:
     """Merge the sources. ``flags`` holds only what was given. Raises :class:`SettingsError`."""
-    from_file = _read(config) if config is not None else {}
+    from_file = read_file(config) if config is not None else {}
+    names = Settings.model_fields
+    check_environment(os.environ, names)
 
     class Sources(Settings):
         @classmethod
@@ -270,27 +289,10 @@ def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=from_file)
 
+    explainer = Explainer(names, flags, os.environ, config)
     try:
         return Sources(**flags)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: {error}") from error
-    if not isinstance(data, dict):
-        raise SettingsError(f"{path}: must hold settings as `name: value` lines")
-    return data
-
-
-def _explain(problem: ErrorDetails) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = f"there is no such setting; the settings are {', '.join(sorted(Settings.model_fields))}"
-    return f"{name}: {message}" if name else message
+        raise SettingsError("; ".join(map(explainer.problem, error.errors(include_url=False)))) from error
+    except UnreadableError as error:
+        raise SettingsError(explainer.unreadable(error)) from error

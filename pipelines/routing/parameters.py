@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,12 +68,16 @@ def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("; ".join(explained(problem) for problem in error.errors(include_url=False))) from None
 
 
+_SECRET = re.compile("key|credential")
+"""In the names of what must not be repeated."""
+
+
 def explained(problem: Mapping[str, Any]) -> str:
     """One of pydantic's errors for people: ``field: what is legal, not 'what was given'``."""
     name = ".".join(map(str, problem["loc"]))
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     message = message.partition(", unable to ")[0]
-    given = problem.get("input")
-    if message.startswith("must be") and isinstance(given, str | int | float):
+    given, ours = problem.get("input"), problem["type"] == "value_error"
+    if not ours and not _SECRET.search(name) and isinstance(given, str | int | float):
         message = f"{message}, not {given!r}"
     return f"{name}: {message}" if name else message

@@ -85,11 +85,11 @@ FIREFOX_SCRIPTS: dict[Devices, str] = {"all": SCREEN, "no camera": SCREEN + NO_C
 
 
 def find(name: BrowserName) -> str:
-    """The program to start: ``VISAVIS_CHROMIUM`` or ``VISAVIS_FIREFOX``, or the first usual name on the path.
+    """The program to start: ``VISAVIS_TEST_CHROMIUM`` or ``VISAVIS_TEST_FIREFOX``, or the first usual name on the path.
 
     The test is skipped where there is none.
     """
-    variable = f"VISAVIS_{name.upper()}"
+    variable = f"VISAVIS_TEST_{name.upper()}"
     names = EXECUTABLES[name]
     path = os.environ.get(variable) or next((path for one in names if (path := shutil.which(one))), None)
     if path is None:

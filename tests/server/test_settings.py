@@ -45,7 +45,22 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"allowed_origins": "https://app.example/"}, "allowed_origins"),
         ({"trusted_proxies": "proxy"}, "trusted_proxies"),
         ({"ice_address": ["nowhere"]}, "ice_address"),
-        ({"prot": 1}, "there is no such setting"),
+        ({"prot": 1}, r"there is no setting 'prot'; did you mean port\? Legal are allowed_origins, api_key"),
+        ({"port": "x"}, "^port: must be a valid integer, not 'x'$"),
+        ({"port": -1}, "^port: must be greater than or equal to 0, not -1$"),
+        ({"host": ""}, "^host: String should have at least 1 character"),
+        ({"llm_url": "localhost:8000"}, "^llm_url: 'localhost:8000' is no address: it must be http://HOST"),
+        ({"llm_url": ""}, "llm_url: '' is no address"),
+        ({"llm_url": "http://"}, "llm_url: 'http://' is no address"),
+        ({"llm_url": "http://a:99999/v1"}, "llm_url: 'http://a:99999/v1' is no address .Port out of range"),
+        ({"llm_url": "http://a b/v1"}, "llm_url: 'http://a b/v1' is no address"),
+        ({"llm_url": "ftp://a/v1"}, "llm_url: 'ftp://a/v1' is no address"),
+        ({"llm_url": "http://a/v1?b=c"}, "llm_url: .* goes on behind its path"),
+        ({"llm_url": "http://a:b@c/v1", "llm_api_key": "k"}, "llm_url: .* llm_api_key is set too"),
+        ({"llm_api_key": "a\nb"}, "llm_api_key: must be letters"),
+        ({"llm_api_key": ""}, "llm_api_key: is empty; leave it unset"),
+        ({"model_server_key": "schlüssel"}, "model_server_key: must be letters"),
+        ({"model_server": "10.0.0.5"}, "model_server: '10.0.0.5' is no address"),
         ({"ice_servers": [{"urls": "http://example.org"}]}, "stun:"),
         ({"bench_tone_seconds": 0}, "bench_tone_seconds"),
         ({"bench_echo": True}, "bench_echo: .* needs profile bench, not auto"),
@@ -70,6 +85,62 @@ def test_origins_and_proxies_are_lists(monkeypatch):
     assert [str(network) for network in settings.trusted_proxies] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
     assert settings.allowed_origins == ("*", "null", "capacitor://localhost")
     assert settings.public_origins == ("https://a.example", "http://b.example:81")
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"VISAVIS_PROT": "1"}, r"^VISAVIS_PROT in the environment is no setting; did you mean VISAVIS_PORT\?$"),
+        ({"visavis_stt_modell": "1"}, "visavis_stt_modell in the environment .* did you mean VISAVIS_STT_MODEL"),
+        ({"VISAVIS_XYZZY": "1"}, "VISAVIS_XYZZY in the environment is no setting; legal are VISAVIS_ALLOWED_ORIGINS, "),
+        ({"VISAVIS_PORT": "x"}, r"^port: must be a valid integer, not 'x' \(VISAVIS_PORT\)$"),
+        ({"VISAVIS_DOWNLOAD": "maybe"}, r"^download: must be a valid boolean, not 'maybe' \(VISAVIS_DOWNLOAD\)$"),
+        ({"VISAVIS_ICE_SERVERS": "stun:a"}, r"^ice_servers: must be JSON \(VISAVIS_ICE_SERVERS\)$"),
+        ({"VISAVIS_PORT": "tcp://10.0.0.1:8080"}, "Kubernetes .* enableServiceLinks: false, or give --port"),
+    ],
+)
+def test_a_wrong_variable_is_named(monkeypatch, variables, named):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=named):
+        load_settings({})
+
+
+def test_variables_that_others_set_are_left_alone(monkeypatch):
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP", "PORT_8080_TCP_ADDR", "TEST_X"):
+        monkeypatch.setenv(f"VISAVIS_{name}", "tcp://10.0.0.1:8080")
+    assert load_settings({}).port == 8080
+
+
+def test_what_is_secret_is_not_repeated(tmp_path):
+    config = tmp_path / "visavis.yaml"
+    config.write_text("api_key: 1234567890\nice_servers: [{urls: 'turn:a', credential: 42424242}]\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"llm_api_key": "hush hush"}, config)
+    assert "api_key: must be a valid string" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in ("1234567890", "42424242", "hush"))
+
+
+def test_a_value_in_a_file_is_named_with_it(tmp_path):
+    config = tmp_path / "visavis.yaml"
+    config.write_text("prot: 1\nmax_sessions: many\n")
+    with pytest.raises(SettingsError, match=r"max_sessions: must be a valid integer, not 'many' \(.*visavis\.yaml\)"):
+        load_settings({}, config)
+    with pytest.raises(SettingsError, match=r"no setting 'prot'; did you mean port\? .*visavis\.yaml\)"):
+        load_settings({}, config)
+
+
+def test_an_empty_file_holds_no_settings(tmp_path):
+    config = tmp_path / "empty.yaml"
+    config.write_text("# nothing yet\n")
+    assert load_settings({}, config).port == 8080
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    config = tmp_path / "binary.yaml"
+    config.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"binary\.yaml: is no text in UTF-8"):
+        load_settings({}, config)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "port: [\n"])

@@ -1,0 +1,97 @@
+"""Where settings come from besides flags, the environment and a file, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic_core import ErrorDetails
+from pydantic_settings.exceptions import SettingsError as UnreadableError
+
+from pipelines.routing.parameters import explained
+from pipelines.spelling import nearest, unknown
+
+PREFIX = "VISAVIS_"
+"""Of the names in the environment."""
+_FOR_TESTS = "TEST_"
+_OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+"""What Kubernetes and Docker set for every service that is called ``visavis``."""
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and what is legal."""
+
+
+def check_environment(environment: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raise :class:`SettingsError` for a variable that means no setting: whoever sets it expects an effect."""
+    legal = [variable(name) for name in sorted(names)]
+    for name, value in environment.items():
+        upper = name.upper()
+        rest = upper.removeprefix(PREFIX)
+        if rest == upper or rest.startswith(_FOR_TESTS) or _OF_KUBERNETES.fullmatch(rest):
+            continue
+        if upper not in legal:
+            guess = f"did you mean {meant}?" if (meant := nearest(upper, legal)) else f"legal are {', '.join(legal)}"
+            raise SettingsError(f"{name} in the environment is no setting; {guess}")
+        if rest == "PORT" and "://" in value:
+            raise SettingsError(
+                f"{name}={value} is not a port: Kubernetes sets it so for a service called visavis; "
+                "set enableServiceLinks: false, or give --port"
+            )
+
+
+def variable(name: str) -> str:
+    """The name in the environment of the setting ``name``."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file; an empty one has none. Raises :class:`SettingsError`."""
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is no text in UTF-8") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: must hold settings as `name: value` lines")
+    return {str(name): value for name, value in data.items()}
+
+
+class Explainer:
+    """Pydantic's errors for people, with the place that the wrong value came from."""
+
+    def __init__(
+        self, names: Iterable[str], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
+    ) -> None:
+        self._names = sorted(names)
+        self._flags = flags
+        self._environment = {name.upper() for name in environment}
+        self._file = file
+
+    def problem(self, problem: ErrorDetails) -> str:
+        """One error."""
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden" and name not in self._names:
+            return f"{unknown('setting', name, self._names)}{self._source(name)}"
+        return f"{explained(problem)}{self._source(name)}"
+
+    def unreadable(self, error: UnreadableError) -> str:
+        """A list or an object in the environment that is no JSON."""
+        found = re.search(r'field "(\w+)"', str(error))
+        name = found[1] if found else ""
+        return f"{name}: must be JSON{self._source(name)}"
+
+    def _source(self, name: str) -> str:
+        if not name or name in self._flags:
+            return ""
+        if variable(name) in self._environment:
+            return f" ({variable(name)})"
+        return f" ({self._file})" if self._file is not None else ""
