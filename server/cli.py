@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _serve(options: argparse.Namespace, console: Console) -> None:
-    from server.serve import serve
+    from server.serve import ServerConsole, serve
 
     names = set(Settings.model_fields)
     flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    await serve(load_settings(flags, options.config), console)
+    await serve(load_settings(flags, options.config), ServerConsole())
     leave(0)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
+import os
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +31,17 @@ CLOSE_SECONDS = 4.0
 """How long engines and connections may take to close once the sessions have had their time."""
 
 
+class ServerConsole(Console):
+    """A console whose reader may leave (``visavis serve | head``, a logger that dies) without ending calls."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more. What still writes to the standard output by itself writes to nowhere."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 async def serve(settings: Settings, console: Console) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Raises :class:`SettingsError` when the port cannot be had.
 
@@ -35,6 +49,8 @@ async def serve(settings: Settings, console: Console) -> None:
     that comes before the server is ready leaves the loading where it is.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    with suppress(OSError, ValueError):  # no stderr
+        faulthandler.enable()  # a crash in native code tells which thread was where
     async with process_log(settings.log_level, console, MonotonicClock()):
         await _serve(settings, console)
 
@@ -44,7 +60,7 @@ async def _serve(settings: Settings, console: Console) -> None:
         console.print("Loading engines …")
         engines = await unless_stopped(stop, build_engines(settings, console.print))
         if engines is None:
-            console.print("Stopped while loading.")
+            _say(console, "Stopped while loading.")
             return
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
@@ -54,9 +70,15 @@ async def _serve(settings: Settings, console: Console) -> None:
             console.print(_table(engines))
             console.print(f"visavis is ready: [bold]{web_server.url}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
-            console.print("Stopping …")
+            _say(console, "Stopping …")
         finally:
             await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+
+
+def _say(console: Console, text: str) -> None:
+    """Tell whoever looks on. A SIGHUP comes when nobody does: the terminal is gone, and sessions still have to end."""
+    with suppress(OSError):
+        console.print(text)
 
 
 async def _close(web_server: WebServer, engines: Engines, seconds: float) -> None:

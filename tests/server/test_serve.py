@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,40 @@ async def test_sigterm_ends_it_and_its_children():
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+async def test_it_goes_on_without_a_reader_and_ends_politely_without_a_terminal():
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *SERVE, "--profile", "bench", cwd=ROOT, stdout=writing, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writing)
+    seen = b""
+    while (found := re.search(rb"ready: (http://[^ ]+)", seen)) is None:
+        block = await asyncio.to_thread(os.read, reading, 4096)
+        assert block, seen.decode()
+        seen += block
+    os.close(reading)
+    url = found[1].decode()
+    async with aiohttp.ClientSession() as http:
+        for _ in range(3):  # each is told in the log
+            refused = await http.get(f"{url}/v1/engines", headers={"Host": "evil.test"})
+            assert refused.status == 403
+    process.send_signal(signal.SIGHUP)
+    _, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert errors == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_a_crash_tells_where_it_was():
+    process = await start("--profile", "bench")
+    await read_until(process, "visavis is ready")
+    process.send_signal(signal.SIGSEGV)
+    output, _ = await process.communicate()
+    assert "Fatal Python error: Segmentation fault" in output.decode()
+    assert "serve.py" in output.decode()
 
 
 @pytest.mark.parametrize(
