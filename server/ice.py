@@ -70,8 +70,13 @@ def _outward(any_address: str, there: str) -> str | None:
     return None if found == any_address or ipaddress.ip_address(found).is_loopback else found
 
 
-def configuration(servers: Sequence[IceServer]) -> RTCConfiguration:
-    """For a peer connection. The list is always given: without one aiortc asks a public STUN server and waits."""
+def configuration(servers: Sequence[IceServer], *, answers: bool = False) -> RTCConfiguration:
+    """For a peer connection. The list is always given: without one aiortc asks a public STUN server and waits.
+
+    ``answers``: for one that answers. It gives each section a transport and joins those that the offer bundles: with
+    max-bundle aiortc shares the first one beforehand, and then stops it with the others unless the offer names that
+    section first. One that offers wants max-bundle, and audio or video before its data channel.
+    """
     ice_servers = [
         RTCIceServer(
             urls=server.urls,
@@ -80,4 +85,5 @@ def configuration(servers: Sequence[IceServer]) -> RTCConfiguration:
         )
         for server in servers
     ]
-    return RTCConfiguration(iceServers=ice_servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    policy = RTCBundlePolicy.MAX_COMPAT if answers else RTCBundlePolicy.MAX_BUNDLE
+    return RTCConfiguration(iceServers=ice_servers, bundlePolicy=policy)

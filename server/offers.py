@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiortc.sdp import MediaDescription, SessionDescription
 from pydantic import ValidationError
 
+from server.candidates import DEFAULT_RANGES, AddressRange
 from server.dialects.vision_client import VisionPatch
-from server.sdp import normalise_offer
-
-LARGEST_SDP = 256 * 1024
-"""Characters; a browser's offer has about 8,000."""
+from server.negotiation import Negotiation, negotiate
+from server.sdp import LARGEST_SDP, Description, SdpError, parse
 
 
 class OfferError(Exception):
@@ -30,20 +28,26 @@ class OfferError(Exception):
 class Offer:
     """A valid offer."""
 
-    sdp: str
-    """Normalised: see :func:`server.sdp.normalise_offer`."""
-    wants_audio: bool
-    """Whether the peer can receive our voice."""
-    wants_video: bool
-    """Whether the peer can receive the annotated camera."""
+    negotiation: Negotiation
     vision: VisionPatch = field(default_factory=VisionPatch)
     """How the session wants to be seen."""
 
+    @property
+    def wants_audio(self) -> bool:
+        """Whether the peer can receive our voice."""
+        return any(one.sends and one.kind == "audio" for one in self.negotiation.media)
 
-def read_offer(body: object) -> Offer:
+    @property
+    def wants_video(self) -> bool:
+        """Whether the peer can receive the annotated camera."""
+        return any(one.sends and one.kind == "video" for one in self.negotiation.media)
+
+
+def read_offer(body: object, ranges: Collection[AddressRange] = DEFAULT_RANGES) -> Offer:
     """Validate ``{"sdp", "type"}`` and ``session.vision``, if given; further fields are ignored.
 
-    Raises :class:`OfferError`.
+    Candidates of the peer outside of ``ranges`` are left out. Raises :class:`OfferError`. What it lets pass can be
+    answered: an exception after that is a defect of this program.
     """
     if not isinstance(body, Mapping):
         raise OfferError("invalid_body", 'the body must be a JSON object like {"sdp": "…", "type": "offer"}')
@@ -54,26 +58,27 @@ def read_offer(body: object) -> Offer:
         raise OfferError("invalid_sdp", "sdp must be the text of a session description", "sdp")
     if len(sdp) > LARGEST_SDP:
         raise OfferError("sdp_too_large", f"sdp may have {LARGEST_SDP} characters, not {len(sdp)}", "sdp", 413)
-    media = _parse(sdp)
-    audio = [m for m in media if m.kind == "audio"]
-    video = [m for m in media if m.kind == "video"]
-    if not audio and not video:
-        raise OfferError("no_media", "the offer has neither an audio nor a video section (m=audio, m=video)", "sdp")
-    first = media[0]
-    if first.ice is None or not first.ice.usernameFragment or not first.ice.password:
-        raise OfferError("invalid_sdp", "sdp lacks ICE credentials (a=ice-ufrag, a=ice-pwd)", "sdp")
-    if first.dtls is None or not first.dtls.fingerprints:
-        raise OfferError("invalid_sdp", "sdp lacks a certificate fingerprint (a=fingerprint)", "sdp")
-    if audio and not _has_opus(audio[0]):
-        raise OfferError("no_opus", "the offer's audio must include Opus at 48 kHz", "sdp")
-    return Offer(normalise_offer(sdp), _receives(audio), _receives(video), _vision(body))
-
-
-def _parse(sdp: str) -> list[MediaDescription]:
     try:
-        return SessionDescription.parse(sdp).media
-    except Exception as error:
-        raise OfferError("invalid_sdp", "sdp cannot be read as a session description (RFC 8866)", "sdp") from error
+        description = parse(sdp)
+        _check_media(description)
+        negotiation = negotiate(description, ranges)
+    except SdpError as error:
+        raise OfferError("invalid_sdp", str(error), "sdp") from error
+    _check_codecs(negotiation)
+    return Offer(negotiation, _vision(body))
+
+
+def _check_media(description: Description) -> None:
+    if not any(section.kind in ("audio", "video") and section.is_offered for section in description.sections):
+        raise OfferError("no_media", "the offer has neither an audio nor a video section (m=audio, m=video)", "sdp")
+
+
+def _check_codecs(negotiation: Negotiation) -> None:
+    if negotiation.media:
+        return
+    if any(section.kind == "audio" for section in negotiation.description.sections):
+        raise OfferError("no_opus", "the offer's audio must include Opus at 48 kHz", "sdp")
+    raise OfferError("no_codec", "the offer's video must include VP8 or H264 (packetization-mode 1, baseline)", "sdp")
 
 
 def _vision(body: Mapping[str, Any]) -> VisionPatch:
@@ -87,14 +92,6 @@ def _vision(body: Mapping[str, Any]) -> VisionPatch:
         problem = error.errors()[0]
         path = ".".join(["session", "vision", *map(str, problem["loc"])])
         raise OfferError("invalid_value", f"{path}: {problem['msg']}", path) from error
-
-
-def _has_opus(media: MediaDescription) -> bool:
-    return any(codec.name.lower() == "opus" for codec in media.rtp.codecs)
-
-
-def _receives(media: list[MediaDescription]) -> bool:
-    return bool(media) and media[0].direction in ("sendrecv", "recvonly") and media[0].port != 0
 
 
 def _shown(value: Any) -> str:

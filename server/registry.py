@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiortc import RTCSessionDescription
-
 from media.clock import Clock
 from server.descriptors import own_descriptors
 from server.engines import Engines
 from server.metrics import Metrics
-from server.offers import Offer, OfferError
+from server.offers import Offer
 from server.session import Session
 from server.settings import Settings
 
@@ -50,8 +48,11 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer) -> tuple[Session, RTCSessionDescription]:
-        """A session for this offer and its answer. Raises :class:`ServerFullError` or :class:`OfferError`."""
+    async def open(self, offer: Offer) -> tuple[Session, str]:
+        """A session for this offer and the SDP of its answer. Raises :class:`ServerFullError`.
+
+        :func:`server.offers.read_offer` has refused what cannot be answered: any other exception is a defect of ours.
+        """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
         session = Session(offer, self._engines, self._settings, self._clock, self._metrics.observer())
@@ -63,12 +64,10 @@ class Registry:
             session.close("the offer was withdrawn")
             self._start(session)
             raise
-        except Exception as error:
-            # aiortc answers a description it cannot serve with whatever exception it trips over.
+        except BaseException:
             session.close("the offer could not be answered")
             self._start(session)
-            log.info("offer refused: %r", error)
-            raise OfferError("invalid_sdp", f"the offer cannot be answered: {_first_line(error)}", "sdp") from error
+            raise
         self._start(session)
         return session, answer
 
@@ -101,7 +100,3 @@ class Registry:
         self._tasks.discard(task)
         self._sessions.pop(session.id, None)
         self._metrics.leave(session)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

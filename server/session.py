@@ -24,6 +24,7 @@ from pipelines.vision.settings import Action
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
 from server import ice
+from server.answers import complete
 from server.barrier import Barrier
 from server.channels import MESSAGE, EventChannels
 from server.dialects.realtime import RealtimeEvents
@@ -53,7 +54,7 @@ class Session:
         self._engines = engines
         self._clock = clock
         self._observe = observe
-        self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers))
+        self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers, answers=True))
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
         self._events = RealtimeEvents()
@@ -82,17 +83,28 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ signalling
 
-    async def answer(self, offer: Offer) -> RTCSessionDescription:
-        """Apply the offer and return the answer, candidates included."""
-        if self._audio_out is not None:
-            self._pc.addTrack(self._audio_out)
-        self.video.send_over(self._pc)
-        await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+    async def answer(self, offer: Offer) -> str:
+        """Apply the offer and return the answer, candidates included.
+
+        Step by step: together they would hold up everybody's audio for some 20 ms.
+        """
+        for one in offer.negotiation.media:  # in its order: aiortc takes the first that is free
+            await asyncio.sleep(0)
+            if not one.sends:
+                self._pc.addTransceiver(one.kind, "recvonly")
+            elif one.kind == "video":
+                self.video.send_over(self._pc)
+            elif self._audio_out is not None:
+                self._pc.addTransceiver(self._audio_out, "sendrecv")
+        await asyncio.sleep(0)
+        await self._pc.setRemoteDescription(RTCSessionDescription(offer.negotiation.sdp, "offer"))
         if self._pc.sctp is not None:
             self._channels.guard(SctpGuard(self._pc.sctp, self._channels.tell_refused))
+        await asyncio.sleep(0)
         description = await self._pc.createAnswer()
+        await asyncio.sleep(0)
         await self._pc.setLocalDescription(description)
-        return self._pc.localDescription
+        return complete(offer.negotiation, self._pc.localDescription.sdp)
 
     # ------------------------------------------------------------------------------------------------ life
 

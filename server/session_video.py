@@ -32,7 +32,10 @@ NEWEST_SECONDS = 3.0
 
 
 class SessionVideo:
-    """The first incoming video is the camera, the second the screen; further ones are read and forgotten."""
+    """The first incoming video is the camera, the second the screen; further ones are read and forgotten.
+
+    Should our picture go back in the section of another one, that is the camera, wherever it stands in the offer.
+    """
 
     def __init__(
         self,
@@ -58,16 +61,16 @@ class SessionVideo:
         """Offer the annotated camera, in the preferred codec if there is one. Before the remote description is set."""
         if self.out is None:
             return
-        sender = pc.addTrack(self.out)
-        limit_bitrate(sender, lambda: self.settings.bitrate)
-        self._transceiver = next(t for t in pc.getTransceivers() if t.sender is sender)
+        self._transceiver = pc.addTransceiver(self.out, "sendrecv")
+        limit_bitrate(self._transceiver.sender, lambda: self.settings.bitrate)
         if self._codec is not None:
             self._transceiver.setCodecPreferences(preferring(self._codec))
 
     def receive(self, receiver: RTCRtpReceiver) -> VideoIn:
         """Another incoming video."""
         reader = VideoIn(receiver, self._clock)
-        self.incoming.append(reader)
+        is_answered = self._transceiver is not None and self._transceiver.receiver is receiver
+        self.incoming.insert(0 if is_answered else len(self.incoming), reader)
         if len(self.incoming) == 1 and self.out is not None:
             self.out.connect(self.watching.returns)
         return reader

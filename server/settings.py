@@ -33,6 +33,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.definition import SHIPPED
 from pipelines.spelling import base_url, header_value
+from server.candidates import DEFAULT_RANGES, AddressRange
 from server.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
 
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
     """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
     external_address: str | None = None
     """The address peers reach this machine under when it is behind a 1:1 NAT (a cloud machine, a container)."""
+    ice_peer_ranges: Annotated[tuple[AddressRange, ...] | None, NoDecode] = None
+    """Ranges in which addresses that offers name are tried: ``public``, ``private``, ``link-local``, ``loopback``.
+    Default: ``public,private``, and ``loopback`` when listening on it; empty tries none."""
     ice_servers: tuple[IceServer, ...] = ()
     """STUN and TURN servers; none are asked unless given."""
 
@@ -168,7 +172,9 @@ class Settings(BaseSettings):
     """Where downloaded models and spoken phrases are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("ice_address", "allowed_origins", "public_origins", "trusted_proxies", mode="before")
+    @field_validator(
+        "ice_address", "ice_peer_ranges", "allowed_origins", "public_origins", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """In the environment a list is written with commas."""
@@ -259,6 +265,13 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def peer_ranges(self) -> tuple[AddressRange, ...]:
+        """Ranges in which candidates of peers are tried."""
+        if self.ice_peer_ranges is not None:
+            return self.ice_peer_ranges
+        return (*DEFAULT_RANGES, "loopback") if self.on_loopback else DEFAULT_RANGES
 
     @property
     def model_cache(self) -> Path:

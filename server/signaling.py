@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
+from server.answers import announce, ask_for_fec
 from server.bodies import json_body
 from server.offers import read_offer
 from server.registry import Registry
-from server.sdp import announce, ask_for_fec
 from server.settings import Settings
 
 REGISTRY = web.AppKey("registry", Registry)
@@ -16,6 +18,9 @@ SETTINGS = web.AppKey("settings", Settings)
 
 async def post_offer(request: web.Request) -> web.Response:
     """``{"sdp", "type": "offer"}`` → ``{"sdp", "type": "answer", "session_id"}``."""
-    session, answer = await request.app[REGISTRY].open(read_offer(await json_body(request)))
-    sdp = ask_for_fec(announce(answer.sdp, request.app[SETTINGS].external_address))
-    return web.json_response({"sdp": sdp, "type": answer.type, "session_id": session.id})
+    settings = request.app[SETTINGS]
+    offer = read_offer(await json_body(request), settings.peer_ranges)
+    await asyncio.sleep(0)  # some milliseconds are over: let audio go first
+    session, answer = await request.app[REGISTRY].open(offer)
+    sdp = ask_for_fec(announce(answer, settings.external_address))
+    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session.id})

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from server.session import Session
 from server.signaling import REGISTRY
 from tests.server.test_offers_and_ice import AUDIO
 
@@ -57,15 +58,26 @@ async def test_bad_offers_are_told_what_is_wrong(serve, http, body, status, code
     assert "Traceback" not in error["message"]
 
 
-async def test_an_offer_that_parses_but_cannot_be_answered(serve, http):
-    """aiortc trips over what it does not expect; the client is told, the place is freed."""
+async def test_an_offer_that_cannot_be_answered_takes_no_place(serve, http):
     url, app = await serve()
-    twice = AUDIO + AUDIO[AUDIO.index("m=audio") :]  # two sections of one name
-    response = await http.post(
-        f"{url}/offer", json={"sdp": twice.replace("a=setup:actpass", "a=setup:x"), "type": "offer"}
-    )
+    body = {"sdp": AUDIO.replace("a=setup:actpass", "a=setup:x"), "type": "offer"}
+    response = await http.post(f"{url}/offer", json=body)
     error = (await response.json())["error"]
     assert (response.status, error["code"], error["param"]) == (400, "invalid_sdp", "sdp")
+    assert "a=setup must be actpass, active, passive" in error["message"]
+    assert len(app[REGISTRY]) == 0
+
+
+async def test_our_own_defect_while_answering_is_no_fault_of_the_offer(serve, http, monkeypatch, caplog):
+    async def broken(session, offer):
+        raise ValueError("a defect of ours")
+
+    monkeypatch.setattr(Session, "answer", broken)
+    url, app = await serve()
+    response = await http.post(f"{url}/offer", json={"sdp": AUDIO, "type": "offer"})
+    assert (response.status, (await response.json())["error"]["code"]) == (500, "internal_error")
+    assert "a defect of ours" in caplog.text
+    assert "Traceback" in caplog.text
     await asyncio.gather(*app[REGISTRY]._tasks)
     assert len(app[REGISTRY]) == 0
 

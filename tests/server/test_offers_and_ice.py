@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import aiohttp
 import aioice.ice
 import pytest
 
-from server import ice, sdp
+from server import ice
+from server.candidates import MOST_TRIED
 from server.offers import LARGEST_SDP, OfferError, read_offer
 from server.settings import load_settings
+from server.signaling import REGISTRY
 
 AUDIO = (
     "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -16,6 +19,7 @@ AUDIO = (
     "a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\r\n"
     "a=rtpmap:111 opus/48000/2\r\n"
 )
+VIDEO = AUDIO.replace("m=audio", "m=video").replace("opus/48000/2", "VP8/90000")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,14 @@ AUDIO = (
         ({"type": "offer", "sdp": AUDIO.replace("opus/48000/2", "PCMU/8000")}, "no_opus", "sdp"),
         ({"type": "offer", "sdp": AUDIO.replace("a=ice-ufrag:abcd\r\n", "")}, "invalid_sdp", "sdp"),
         ({"type": "offer", "sdp": AUDIO.replace("a=fingerprint", "a=fingerprinx")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("sha-256", "sha-1")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("AB:AB", "AB")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("actpass", "holdconn")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("a=rtcp-mux\r\n", "")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("a=mid:0", "a=mid:a b")}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO + AUDIO[AUDIO.index("m=audio") :]}, "invalid_sdp", "sdp"),
+        ({"type": "offer", "sdp": AUDIO.replace("m=audio 9", "m=audio 0")}, "no_media", "sdp"),
+        ({"type": "offer", "sdp": VIDEO.replace("VP8", "AV1")}, "no_codec", "sdp"),
         ({"type": "offer", "sdp": AUDIO + "x" * LARGEST_SDP}, "sdp_too_large", "sdp"),
     ],
 )
@@ -50,28 +62,6 @@ def test_extra_fields_are_ignored_and_directions_read():
     assert offer.wants_audio
     assert not offer.wants_video
     assert not read_offer({"type": "offer", "sdp": AUDIO.replace("sendrecv", "sendonly")}).wants_audio
-
-
-def test_mdns_candidates_and_their_end_are_dropped():
-    lines = (
-        "a=candidate:1 1 udp 2113937151 8f0e.local 50000 typ host generation 0\r\n"
-        "a=candidate:2 1 udp 2113937151 192.0.2.7 50001 typ host\r\n"
-        "a=end-of-candidates\r\n"
-    )
-    assert sdp.normalise_offer(AUDIO + lines) == AUDIO + lines.splitlines(keepends=True)[1]
-
-
-def test_external_address_replaces_host_candidates_only():
-    text = "a=candidate:1 1 udp 2130706431 10.0.0.5 5000 typ host\r\na=candidate:2 1 udp 1 198.51.100.1 6 typ srflx\r\n"
-    assert sdp.announce(text, "203.0.113.9") == text.replace("10.0.0.5", "203.0.113.9")
-    assert sdp.announce(text, None) == text
-
-
-def test_opus_is_asked_for_with_fec_once():
-    asked = sdp.ask_for_fec(AUDIO)
-    assert asked == f"{AUDIO}a=fmtp:111 minptime=10;useinbandfec=1\r\n"
-    assert sdp.ask_for_fec(asked) == asked
-    assert sdp.ask_for_fec("v=0\r\n") == "v=0\r\n"
 
 
 @pytest.fixture
@@ -119,3 +109,26 @@ def test_off_loopback_every_interface_is_offered(offered):
     assert offered() == ice._gather_all(use_ipv4=True, use_ipv6=True)
     ice.gather_as_set(load_settings({"ice_address": ("192.0.2.9",)}))
     assert offered() == ["192.0.2.9"]
+
+
+async def test_few_of_an_offers_addresses_are_tried_and_no_name_is_looked_up(serve, monkeypatch):
+    async def looked_up(*_: object) -> None:
+        raise AssertionError("a name was looked up")
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", looked_up)
+    url, app = await serve(ice_peer_ranges=("private",))
+    lines = [f"a=candidate:1 1 udp {port} 192.168.1.9 {port} typ host\r\n" for port in range(50_000, 50_100)]
+    lines += ["a=candidate:2 1 udp 9 127.0.0.1 9 typ host\r\n", "a=candidate:3 1 udp 9 8.8.8.8 53 typ host\r\n"]
+    lines += [
+        "a=candidate:4  1  udp 9  8f0e.local  9  typ host\r\n",
+        "a=candidate:5 1 udp 9 224.0.0.251 5353 typ host\r\n",
+    ]
+    lines += ["a=end-of-candidates\r\n"]
+    body = {"type": "offer", "sdp": AUDIO + "".join(reversed(lines))}
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/offer", json=body) as response:
+        assert response.status == 200
+    (session,) = app[REGISTRY]._sessions.values()
+    (transceiver,) = session._pc.getTransceivers()
+    tried = transceiver.receiver.transport.transport.getRemoteCandidates()
+    assert {(candidate.ip, candidate.port > 50_000) for candidate in tried} == {("192.168.1.9", True)}
+    assert len(tried) == MOST_TRIED
