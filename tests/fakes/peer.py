@@ -34,7 +34,10 @@ async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 class Peer:
-    """``async with Peer(url) as peer``; ``kinds`` (audio, video, screen) chooses the media of the offer."""
+    """``async with Peer(url) as peer``; ``kinds`` (audio, video, screen) chooses the media of the offer.
+
+    ``order`` does, too, and writes the sections in just this order; ``data`` in it is the data channel.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Peer:
         session: dict[str, Any] | None = None,
         codecs: tuple[str, ...] = (),
         rewrite: Callable[[str], str] = str,
+        order: tuple[str, ...] = (),
     ) -> None:
         self.url = url
         self.session = session
@@ -53,7 +57,10 @@ class Peer:
         """The only video codecs that are offered, the preferred one first."""
         self.rewrite = rewrite
         """What is done to the text of the offer before it is sent."""
-        self.kinds = kinds
+        has_channel = "data" in order if order else channel is not None
+        usual = [kind for kind in ("audio", "video", "screen") if kind in kinds] + ["data"] * has_channel
+        self.order = order or tuple(usual)
+        self.in_order = bool(order)
         self.channel_label = channel
         self.events: list[dict[str, Any]] = []
         self.heard = np.zeros(0, np.int16)
@@ -64,7 +71,7 @@ class Peer:
         self.camera: Channel[av.VideoFrame] = Channel(1)
         self.screen: Channel[av.VideoFrame] = Channel(1)
         self.microphone = AudioOut(MonotonicClock())
-        self.pc = RTCPeerConnection(ice.configuration(()))
+        self.pc = RTCPeerConnection(ice.configuration((), answers=bool(order)))
         self.channel: Any = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,15 +85,10 @@ class Peer:
 
     async def connect(self) -> None:
         """Offer, answer, and wait until media can flow."""
-        if "audio" in self.kinds:
-            self.pc.addTrack(self.microphone)
-        if "video" in self.kinds:
-            self._add_video(self.camera, "sendrecv")
-        if "screen" in self.kinds:
-            self._add_video(self.screen, "sendonly")
-        if self.channel_label is not None:
-            self.channel = self.pc.createDataChannel(self.channel_label)
-            self.channel.on("message", self._take)
+        for kind in self.order:
+            self._add(kind)
+            if self.in_order:  # a section that was once offered keeps its place
+                await self.pc.setLocalDescription(await self.pc.createOffer())
         self.pc.on("track", self._listen)
         self.pc.on("connectionstatechange", self._changed.set)
         await self.pc.setLocalDescription(await self.pc.createOffer())
@@ -184,6 +186,16 @@ class Peer:
     async def _write(self, playout: Any, samples: np.ndarray, rate: int) -> None:
         await playout.write(samples, rate)
         playout.finish()
+
+    def _add(self, kind: str) -> None:
+        if kind == "audio":
+            self.pc.addTrack(self.microphone)
+        elif kind == "data":
+            self.channel = self.pc.createDataChannel(self.channel_label)
+            self.channel.on("message", self._take)
+        else:
+            screen = kind == "screen"
+            self._add_video(self.screen if screen else self.camera, "sendonly" if screen else "sendrecv")
 
     def _add_video(self, source: Channel[av.VideoFrame], direction: str) -> None:
         track = VideoOut(_as_it_is)
