@@ -46,6 +46,9 @@ export function takeKeyFromAddress() {
   return true;
 }
 
+/** Whether requests carry a key. */
+export const hasKey = () => Boolean(storedKey());
+
 function storedKey() {
   try {
     key ??= sessionStorage.getItem(STORED_KEY);

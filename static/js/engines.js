@@ -32,29 +32,36 @@ export class EnginesView {
   }
 }
 
+/** What a row says of its stage: it runs as it should, on something else than was asked for, or not at all. */
+const standing = ({ engine, ok }) => (ok !== false ? "running" : engine && engine !== "none" ? "stand-in" : "missing");
+
 function summary(engines) {
-  const missing = engines.filter((row) => row.ok === false).length;
-  const running = engines.length - missing;
-  const parts = [`${running} running`];
-  if (missing) parts.push(make("span", "badge warn", icon("warn"), `${missing} missing`));
+  const count = (what) => engines.filter((row) => standing(row) === what).length;
+  const parts = [`${count("running")} running`];
+  if (count("stand-in")) parts.push(warning(`${count("stand-in")} standing in`));
+  if (count("missing")) parts.push(warning(`${count("missing")} missing`));
   return parts;
 }
 
+const warning = (text) => make("span", "badge warn", icon("warn"), text);
+
 /** One engine is a group of two rows, so that a long reason has the width of both columns. */
-function engineRows({ stage, engine, device, reason, ok }) {
-  const missing = ok === false;
+function engineRows(row) {
+  const { stage, engine, device, wanted } = row;
+  const how = standing(row);
+  const instead = how === "stand-in" && wanted ? `Stands in for ${wanted}` : "";
+  const reason = [instead, row.reason].filter(Boolean).join(": ");
   const stageCell = make("th", "", capital(stage ?? ""));
   stageCell.scope = "rowgroup";
   stageCell.rowSpan = reason ? 2 : 1;
-  const name = make("td", "engine", engine || "none");
-  const where = make("td", "", missing
-    ? make("span", "badge warn", icon("warn"), "missing")
-    : make("span", "badge", device || "unknown"));
+  const name = make("td", "engine", engine || "none", how === "stand-in" ? " " : null,
+    how === "stand-in" ? warning("stand-in") : null);
+  const where = make("td", "", how === "missing" ? warning("missing") : make("span", "badge", device || "unknown"));
   const rows = [make("tr", "", stageCell, name, where)];
   if (reason) {
     const why = make("td", "reason", reason);
     why.colSpan = 2;
     rows.push(make("tr", "", why));
   }
-  return make("tbody", missing ? "missing" : "", ...rows);
+  return make("tbody", how, ...rows);
 }

@@ -5,7 +5,13 @@
 // explains everything on the screen. Unknown events change nothing.
 
 /** Turns kept on the page; older ones are forgotten so that a day-long call stays light. */
-const MAX_ENTRIES = 400;
+export const MAX_ENTRIES = 400;
+/** Characters of one turn that are shown, and of one notice. */
+export const MAX_TEXT = 20_000;
+const MAX_NOTICE_TEXT = 400;
+/** Typed messages that wait to be sent; more stay in the message box. */
+export const MAX_WAITING = 20;
+const MAX_OBJECTS = 100;
 const MAX_NOTICES = 3;
 const MAX_CHIPS = 4;
 /** How long something that happened in an instant is shown. */
@@ -37,6 +43,7 @@ export function initialState() {
     engines: null, // rows, or null while not known
     enginesAsked: false,
     notices: [],
+    farewell: "", // why the server has ended the session, in its words
     problem: null,
     stats: { remoteEnergy: 0, framesPerSecond: null, roundTripMs: null },
   };
@@ -66,6 +73,9 @@ export const visibleEntries = (state) =>
   state.entries.filter((entry) =>
     (entry.text && !entry.tentative) || entry.awaiting || entry.failed || entry.truncated);
 
+/** Typed messages that the server has not confirmed yet, in order. */
+export const waitingEntries = (state) => state.entries.filter((entry) => entry.waiting);
+
 /** What tests and the curious read from `window.visavis.state`. */
 export function snapshotOf(state) {
   return {
@@ -89,7 +99,9 @@ export function snapshotOf(state) {
 // --- entries -------------------------------------------------------------------------------------------------------
 
 const blank = { id: null, role: "user", text: "", stable: "", final: false, interrupted: false, truncated: false,
-  awaiting: false, failed: false, tentative: false, response: null };
+  awaiting: false, failed: false, tentative: false, waiting: false, response: null };
+
+const shortened = (text) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
 
 function append(state, entry) {
   const entries = [...state.entries, { ...blank, ...entry, key: state.nextKey }].slice(-MAX_ENTRIES);
@@ -100,8 +112,11 @@ function append(state, entry) {
 function update(state, id, role, change) {
   if (!id) return state;
   if (!state.entries.some((entry) => entry.id === id)) state = append(state, { id, role });
-  const entries = state.entries.map((entry) =>
-    entry.id === id ? { ...entry, ...(typeof change === "function" ? change(entry) : change) } : entry);
+  const entries = state.entries.map((entry) => {
+    if (entry.id !== id) return entry;
+    const next = { ...entry, ...(typeof change === "function" ? change(entry) : change) };
+    return { ...next, text: shortened(next.text), stable: shortened(next.stable) };
+  });
   return { ...state, entries };
 }
 
@@ -134,8 +149,8 @@ function itemSeen(state, { item }) {
   const text = textOf(item);
   const typed = item.role === "user" && Boolean(text);
   return update(state, item.id, item.role, (entry) => {
-    if (entry.truncated || !text) return {};
-    return { text, final: entry.final || typed, awaiting: entry.awaiting && !typed };
+    if (entry.truncated || !text) return { waiting: false };
+    return { text, final: entry.final || typed, awaiting: entry.awaiting && !typed, waiting: false };
   });
 }
 
@@ -156,10 +171,13 @@ const playoutEnds = (state, event) =>
     ? state
     : { ...state, playing: null };
 
-const notify = (state, text, level = "info") => ({
-  ...state,
-  notices: [...state.notices.filter((notice) => notice.text !== text), { text, level }].slice(-MAX_NOTICES),
-});
+function notify(state, words, level = "info") {
+  const text = words.length > MAX_NOTICE_TEXT ? `${words.slice(0, MAX_NOTICE_TEXT)}…` : words;
+  return {
+    ...state,
+    notices: [...state.notices.filter((notice) => notice.text !== text), { text, level }].slice(-MAX_NOTICES),
+  };
+}
 
 /** A chip stays until it is taken away, or `milliseconds` long. */
 function chip(state, event, key, text, milliseconds = null) {
@@ -180,11 +198,11 @@ function settled(state, { session }) {
 }
 
 const hangUp = (state) => ({
-  ...state, chips: [], vision: null, phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
+  ...state, chips: [], vision: null, farewell: "", phase: "idle", hearing: false, thinking: false, response: null, playing: null, scene: "", objects: [],
   muted: false, cameraOff: false, microphone: false, camera: false, typing: false, sharing: false,
   stats: { remoteEnergy: state.stats.remoteEnergy, framesPerSecond: null, roundTripMs: null },
   entries: state.entries
-    .filter((entry) => (entry.text && !entry.tentative) || entry.truncated)
+    .filter((entry) => !entry.waiting && ((entry.text && !entry.tentative) || entry.truncated))
     .map((entry) => ({ ...entry, final: true, awaiting: false })),
 });
 
@@ -275,19 +293,23 @@ const handlers = {
       ? chip({ ...state, thinking: Boolean(state.response) }, event, "held", "not answered: you looked away", CHIP_MS)
       : unchip(state, "held");
   },
-  "vision.changed": (state, event) => ({ ...state, scene: event.scene ?? "", objects: event.objects ?? [] }),
+  "vision.changed": (state, event) => ({ ...state, scene: event.scene ?? "", objects: (event.objects ?? []).slice(0, MAX_OBJECTS) }),
   "turn.latency": (state, event) => {
     const latency = { response_id: event.response_id, voice_to_voice_ms: event.voice_to_voice_ms,
       parts: event.parts ?? {} };
-    return { ...state, latency, latencies: { ...state.latencies, [event.response_id]: latency } };
+    const { [event.response_id]: _, ...others } = state.latencies;
+    const newest = Object.entries(others).slice(1 - MAX_ENTRIES);
+    return { ...state, latency, latencies: { ...Object.fromEntries(newest), [event.response_id]: latency } };
   },
   "engine.status": (state, event) => (Array.isArray(event.data) ? { ...state, engines: event.data } : state),
   "client.engines_unknown": (state) => ({ ...state, enginesAsked: true }),
-  error: (state, event) =>
-    HARMLESS.has(event.error?.code)
-      ? state
-      : notify({ ...state, thinking: Boolean(state.response) }, event.error?.message ?? "The server reports an error.",
-        "error"),
+  error: (state, event) => {
+    if (HARMLESS.has(event.error?.code)) return state;
+    if (event.error?.code === "session_ended") return { ...state, farewell: event.error.message ?? "" };
+    const next = { ...state, thinking: Boolean(state.response),
+      entries: state.entries.filter((entry) => !(entry.waiting && entry.id === event.error?.event_id)) };
+    return notify(next, event.error?.message ?? "The server reports an error.", "error");
+  },
 
   // the page itself
   "client.connecting": (state, event) => {
@@ -301,10 +323,12 @@ const handlers = {
     const next = { ...state, microphone: event.microphone, camera: event.camera };
     return event.notice ? notify(next, event.notice, "info") : next;
   },
+  "client.said": (state, event) => append(state, { id: event.id, text: event.text, waiting: true }),
   "client.connected": (state) => ({ ...state, phase: "connected" }),
   "client.stopped": hangUp,
   "client.failed": (state, event) =>
     ({ ...hangUp(state), phase: event.problem.lost ? "lost" : "idle", problem: event.problem }),
+  "client.checking": (state) => ({ ...state, problem: state.problem && { ...state.problem, checking: true } }),
   "client.problem_solved": (state) => ({ ...state, problem: null }),
   "client.muted": (state, event) => ({ ...state, muted: event.muted }),
   "client.camera_off": (state, event) => ({ ...state, cameraOff: event.off }),

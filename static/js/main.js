@@ -3,7 +3,7 @@
 import { fetchEngines, takeKeyFromAddress, useKey } from "./api.js";
 import { Connection } from "./connection.js";
 import { openDevices, openScreen, stopTracks } from "./devices.js";
-import { initialState, isReplying, reduce, snapshotOf } from "./events.js";
+import { MAX_WAITING, initialState, isReplying, reduce, snapshotOf, waitingEntries } from "./events.js";
 import { Meters } from "./meter.js";
 import { explain, lostProblem } from "./problems.js";
 import { View } from "./view.js";
@@ -15,7 +15,7 @@ let state = initialState();
 let connection = null;
 let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
 let lastTyping = false;
-let unsent = []; // typed before the channel was open
+let typed = 0; // messages so far; each has an id of its own
 let timers = [];
 let renderDue = false;
 
@@ -75,18 +75,19 @@ const connectionHandlers = {
       setInterval(pollStats, STATS_MS),
       setInterval(() => view.renderCaption(state, performance.now()), CAPTION_MS),
     ];
-    for (const text of unsent.splice(0)) send(text);
+    send(waitingEntries(state));
     if (state.engines === null) showEngines();
   },
   event(event) {
-    const own = typeof event?.type !== "string" || event.type.startsWith("client."); // not for the server to send
-    if (!own) dispatch(event);
+    if (typeof event?.type !== "string" || event.type.startsWith("client.")) return; // not for the server to send
+    if (event.type === "error") giveBack(waitingEntries(state).filter(({ id }) => id === event.error?.event_id));
+    dispatch(event);
   },
   track(track) {
     if (track.kind === "audio") meters.watch("voice", track);
     view.play(track);
   },
-  lost: (reason) => fail(lostProblem(reason)),
+  lost: (reason) => fail(lostProblem(reason, state.farewell)),
 };
 
 function watchDevices(stream) {
@@ -99,6 +100,7 @@ function watchDevices(stream) {
 
 function release() {
   attempt += 1;
+  giveBack(waitingEntries(state));
   timers.splice(0).forEach(clearInterval);
   connection?.close();
   connection = null;
@@ -108,7 +110,6 @@ function release() {
 
 function stop() {
   release();
-  unsent = [];
   dispatch({ type: "client.stopped" });
 }
 
@@ -168,36 +169,58 @@ function hush() {
   connection?.send({ type: "output_audio_buffer.clear" });
 }
 
-/** A typed message. Typing when no call is open starts one that needs no microphone. */
+/**
+ * A typed message: shown at once, sent as soon as there is a call, and put back into the message box when there is none
+ * or the server refuses it. Typing when no call is open starts one that needs no microphone.
+ * @returns {boolean} whether it was taken
+ */
 function say(text) {
-  if (state.phase === "connected") return send(text);
-  unsent.push(text);
-  if (state.phase !== "connecting") start({ typing: true });
-  return undefined;
+  if (waitingEntries(state).length >= MAX_WAITING) return false;
+  if (!isRunning()) start({ typing: true });
+  if (!isRunning()) return false; // it failed at once
+  typed += 1;
+  dispatch({ type: "client.said", id: `typed_${typed}`, text });
+  if (state.phase === "connected") send(waitingEntries(state).slice(-1));
+  return true;
 }
 
-function send(text) {
+function send(entries) {
+  if (!entries.length) return;
   hush();
-  connection.send({ type: "conversation.item.create",
-    item: { type: "message", role: "user", content: [{ type: "input_text", text }] } });
+  for (const { id, text } of entries) {
+    connection.send({ type: "conversation.item.create", event_id: id,
+      item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] } });
+  }
   connection.send({ type: "response.create" });
+}
+
+function giveBack(entries) {
+  if (entries.length) view.giveBack(entries.map(({ text }) => text).join(" "));
 }
 
 async function showEngines() {
   try {
     dispatch({ type: "engine.status", data: await fetchEngines() });
-    if (!isRunning()) dispatch({ type: "client.problem_solved" });
+    solved();
   } catch (error) {
     const problem = explain(error);
     // A server that cannot list its engines may still talk; one that is locked or silent cannot.
     dispatch({ type: "client.engines_unknown" });
-    if (!isRunning() && ["key", "address", "unreachable"].includes(problem.kind)) fail(problem);
+    if (!["key", "address", "unreachable"].includes(problem.kind)) solved();
+    else if (!isRunning()) fail(problem);
   }
+}
+
+function solved() {
+  if (isRunning()) return;
+  dispatch({ type: "client.problem_solved" });
+  view.forgetKey();
 }
 
 function enterKey(key) {
   if (!key) return;
   useKey(key);
+  dispatch({ type: "client.checking" });
   showEngines();
 }
 

@@ -1,6 +1,6 @@
 // Why something did not work, in words that say what to do about it.
 
-import { ApiError, Unreachable } from "./api.js";
+import { ApiError, Unreachable, hasKey } from "./api.js";
 import { NoMicrophone } from "./devices.js";
 
 /**
@@ -11,6 +11,7 @@ import { NoMicrophone } from "./devices.js";
  * @property {string} [retry] label of the button that tries again
  * @property {boolean} [typing] offer to go on by typing
  * @property {boolean} [askKey] show the field for the server's key
+ * @property {boolean} [checking] the key is being tried
  * @property {boolean} [lost] a connection was there and is gone
  */
 
@@ -55,8 +56,18 @@ const LOST = {
   },
 };
 
-/** @returns {Problem} */
-export const lostProblem = (reason) => ({ kind: reason, lost: true, ...LOST[reason] });
+/**
+ * @param reason gone | no-path
+ * @param farewell what the server has said before it went; empty when it went without a word
+ * @returns {Problem}
+ */
+export function lostProblem(reason, farewell = "") {
+  if (!farewell) return { kind: reason, lost: true, ...LOST[reason] };
+  return {
+    kind: "ended", lost: true, title: "The server has ended the call",
+    text: `${sentence(farewell)} Your microphone and camera have been switched off.`, retry: "Reconnect",
+  };
+}
 
 /** @returns {Problem} */
 export function explain(error) {
@@ -72,17 +83,34 @@ export function explain(error) {
   return { kind: "browser", title: "This browser could not start the call", text: error.message, retry: "Try again" };
 }
 
-function explainAnswer({ status, message, retryAfterSeconds }) {
-  if (status === 401) {
-    return { kind: "key", title: "This server asks for a key", text: "Its operator has set one. "
-      + "It is kept for this tab only.", askKey: true };
-  }
+const KEY = {
+  none: {
+    title: "This server asks for a key",
+    text: "Its operator has set one. It is kept for this tab only.",
+  },
+  wrong: {
+    title: "The server does not accept this key",
+    text: "Look for a missing letter or one too many, or ask the server’s operator for the key.",
+  },
+};
+
+function explainAnswer({ status, code, message, retryAfterSeconds }) {
+  const text = sentence(message);
+  const wait = retryAfterSeconds ? ` Try again in about ${retryAfterSeconds} s.` : "";
+  if (status === 401) return { kind: "key", ...(hasKey() ? KEY.wrong : KEY.none), askKey: true };
   if (status === 403) { // the name in the address bar is not one that the server goes by
-    return { kind: "address", title: "The server does not know this address", text: message, retry: "Try again" };
+    return { kind: "address", title: "The server does not know this address", text, retry: "Try again" };
   }
-  if (status === 503) {
-    const wait = retryAfterSeconds ? ` Try again in about ${retryAfterSeconds} s.` : "";
-    return { kind: "full", title: "The server has no room just now", text: message + wait, retry: "Try again" };
+  if (status === 503 && code === "server_full") {
+    return { kind: "full", title: "The server has no room just now", text: text + wait, retry: "Try again" };
   }
-  return { kind: "refused", title: "The server refused the call", text: message, retry: "Try again" };
+  if (status === 503 || status === 429) {
+    return { kind: "busy", title: "The server asks you to wait", text: text + wait, retry: "Try again" };
+  }
+  if (status >= 500) return { kind: "failed", title: "The server failed to take the call", text, retry: "Try again" };
+  return { kind: "refused", title: "The server refused the call", text, retry: "Try again" };
 }
+
+/** The server's words, which begin small and end open so that others can quote them, as a sentence. */
+export const sentence = (words) =>
+  words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");

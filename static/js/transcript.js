@@ -58,6 +58,7 @@ export class TranscriptView {
       if (keys.has(key)) continue;
       row.element.remove();
       this.#rows.delete(key);
+      this.#announced.delete(key);
     }
     entries.forEach((entry, place) => this.#place(entry, state.latencies[entry.response] ?? null, place));
     this.#empty.hidden = entries.length > 0;
@@ -96,6 +97,7 @@ function bubble(entry, latency, open) {
   const speaker = make("span", "sr-only", entry.role === "user" ? "You: " : "Assistant: ");
   const marks = make("div", "marks");
   if (entry.interrupted) marks.append(make("span", "mark", icon("hush"), "Interrupted"));
+  if (entry.waiting) marks.append(make("span", "", "Not sent yet"));
   if (latency) marks.append(latencyDetails(latency, open));
   return [make("p", "bubble", speaker, ...words(entry)), ...(marks.childElementCount ? [marks] : [])];
 }

@@ -84,6 +84,18 @@ export class View {
     byId("composer-text").focus();
   }
 
+  /** The key has been accepted: it need not stand in its field any longer. */
+  forgetKey() {
+    byId("key").value = "";
+  }
+
+  /** Put words that could not be sent back into the message box, before what has been typed since. */
+  giveBack(words) {
+    const text = byId("composer-text");
+    text.value = [words, text.value.trim()].filter(Boolean).join(" ");
+    byId("send").disabled = false;
+  }
+
   #askForTap(element) {
     const button = byId("hear");
     button.hidden = false;
@@ -99,15 +111,13 @@ export class View {
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       const message = text.value.trim();
-      if (!message) return;
+      if (!message || !this.#actions.say(message)) return;
       text.value = "";
       refresh();
-      this.#actions.say(message);
     });
     byId("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#actions.useKey(byId("key").value.trim());
-      byId("key").value = "";
     });
   }
 
@@ -177,7 +187,12 @@ export class View {
     byId("retry").textContent = problem.retry ?? "";
     byId("type-instead").hidden = !problem.typing;
     byId("key-form").hidden = !problem.askKey;
-    if (problem.askKey) byId("key").focus();
+    byId("use-key").disabled = Boolean(problem.checking);
+    byId("use-key").textContent = problem.checking ? "Checking…" : "Use this key";
+    if (problem.askKey && !problem.checking) {
+      byId("key").focus();
+      byId("key").select(); // a key that was refused stands there to be mended or typed anew
+    }
   }
 
   #renderNotices(notices) {

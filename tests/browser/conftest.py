@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aioice.ice
 import pytest
 import pytest_asyncio
 from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 from tests.browser.browsers import BrowserName, Devices, Launcher, find
+from tests.browser.fake_server import FakeServer, running_server
 from tests.browser.waiting import MILLISECONDS
 from tests.conftest import serving
 
@@ -76,6 +78,15 @@ async def serve(loopback: None) -> AsyncIterator[Callable[..., Any]]:
     """``url, app = await serve(engines, **settings)``: the real application on a free port, on the browsers' loop."""
     async with serving() as start:
         yield start
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeServer]:
+    """A server that says what the test tells it to, reachable by both browsers as they are."""
+    interfaces = aioice.ice.get_host_addresses
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **which: ["127.0.0.1", *interfaces(**which)])
+    async with running_server() as server:
+        yield server
 
 
 def _listen(page: Page, complaints: list[str], allowed: list[re.Pattern[str]]) -> None:

@@ -53,7 +53,7 @@ ENGINES: list[dict[str, Any]] = [
         "reason": "no Piper voice in the store",
         "ok": True,
     },
-    {"stage": "watch", "engine": "mediapipe", "device": "cpu", "reason": "libEGL missing: no vision", "ok": False},
+    {"stage": "watch", "engine": "none", "device": "-", "reason": "libEGL missing: no vision", "ok": False},
 ]
 SAMPLE_RATE = 48_000
 FRAME = 960  # 20 ms
@@ -103,6 +103,10 @@ class FakeServer:
         """With a key set, requests without it are answered 401."""
         self.refusal: web.Response | None = None
         """The answer to the next offer, instead of a session."""
+        self.answering = asyncio.Event()
+        """While it is not set, offers wait for their answer."""
+        self.answering.set()
+        self.engines: list[dict[str, Any]] = ENGINES
         self.offers: list[str] = []
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
         self._peers: list[RTCPeerConnection] = []
@@ -159,10 +163,11 @@ class FakeServer:
         return web.FileResponse(STATIC / "index.html")
 
     async def _engines(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": ENGINES})
+        return web.json_response({"object": "list", "data": self.engines})
 
     async def _offer(self, request: web.Request) -> web.Response:
         offer = await request.json()
+        await self.answering.wait()
         if self.refusal is not None:
             refusal, self.refusal = self.refusal, None
             return refusal

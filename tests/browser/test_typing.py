@@ -1,0 +1,146 @@
+"""Typing to the assistant: what is typed is shown and sent, or stays where it was typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.fake_server import FakeServer, error
+from tests.browser.script import reply_begins, start
+from tests.browser.waiting import in_browsers
+
+pytestmark = in_browsers
+
+MOST_WAITING = 20
+
+
+def message(number: int, text: str) -> dict[str, Any]:
+    """The event by which the page sends its message of that number."""
+    name = f"typed_{number}"
+    content = [{"type": "input_text", "text": text}]
+    item = {"id": name, "type": "message", "role": "user", "content": content}
+    return {"type": "conversation.item.create", "event_id": name, "item": item}
+
+
+def confirmed(sent: dict[str, Any]) -> dict[str, Any]:
+    """What the server says when it has taken a message."""
+    return {"type": "conversation.item.added", "item": sent["item"]}
+
+
+async def write(page: Page, *texts: str) -> None:
+    for text in texts:
+        await page.get_by_label("Message to the assistant").fill(text)
+        await page.keyboard.press("Enter")
+
+
+async def expect_in_the_box(page: Page, text: str) -> None:
+    await expect(page.get_by_label("Message to the assistant")).to_have_value(text)
+
+
+async def test_typing_needs_no_microphone(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url, devices="refused")
+    await write(page, "Good evening")
+    await server.connected()
+    assert "a=recvonly" in server.offers[0]
+    assert "m=video" not in server.offers[0]
+    sent = message(1, "Good evening")
+    assert await server.next_event() == sent
+    assert await server.next_event() == {"type": "response.create"}
+    server.send(confirmed(sent), *reply_begins("r1", "a1", "Good evening to you."))
+    await expect(page.locator(".assistant .bubble")).to_have_text("Assistant: Good evening to you.")
+    await expect(page.locator(".user .bubble")).to_have_text("You: Good evening")
+    await expect_in_the_box(page, "")
+
+
+async def test_what_is_typed_while_connecting_is_shown_and_sent_when_there_is_a_call(
+    server: FakeServer, browser_page: Any
+) -> None:
+    page = await browser_page(server.url)
+    server.answering.clear()
+    await page.get_by_role("button", name="Start").click()
+    await write(page, "First", "Second")
+    await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])
+    await expect(page.get_by_text("Not sent yet")).to_have_count(2)
+    await expect_in_the_box(page, "")
+
+    server.answering.set()
+    await server.connected()
+    first, second = message(1, "First"), message(2, "Second")
+    assert [await server.next_event() for _ in range(3)] == [first, second, {"type": "response.create"}]
+    server.send(confirmed(first), confirmed(second))
+    await expect(page.get_by_text("Not sent yet")).to_have_count(0)
+    await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])
+
+
+async def test_what_does_not_fit_into_the_queue_stays_in_the_box(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url)
+    server.answering.clear()
+    await write(page, *(f"Number {n}" for n in range(MOST_WAITING + 1)))
+    await expect(page.locator(".user .bubble")).to_have_count(MOST_WAITING)
+    await expect_in_the_box(page, f"Number {MOST_WAITING}")
+    server.answering.set()
+    await server.connected()
+
+
+async def test_what_a_full_server_does_not_take_is_given_back(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url, allow=["503"])
+    server.refusal = error(503, "all 4 places are taken", "server_full")
+    await write(page, "Good evening")
+    await expect(page.get_by_role("alert")).to_contain_text("All 4 places are taken.")
+    await expect_in_the_box(page, "Good evening")
+    await expect(page.locator(".entry")).to_have_count(0)
+    await page.get_by_label("Message to the assistant").press("Enter")
+    await server.connected()
+    assert await server.next_event() == message(2, "Good evening")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "gone before it was confirmed", "refused"])
+async def test_what_has_not_arrived_is_given_back(server: FakeServer, browser_page: Any, how: str) -> None:
+    page = await browser_page(server.url)
+    if how == "cancelled":
+        server.answering.clear()
+        await write(page, "Good evening")
+        await page.get_by_label("Message to the assistant").fill("and more")
+        await page.get_by_role("button", name="Cancel").click()
+        await expect_in_the_box(page, "Good evening and more")
+        server.answering.set()
+    else:
+        await start(page, server)
+        await write(page, "Good evening")
+        assert await server.next_event() == message(1, "Good evening")
+        if how == "refused":
+            problem = {"code": "invalid_value", "message": "no such words", "event_id": "typed_1"}
+            server.send({"type": "error", "error": problem})
+            await expect(page.locator(".notice")).to_contain_text("no such words")
+        else:
+            await server.hang_up()
+            await expect(page.get_by_role("alert")).to_contain_text("The connection to the server is gone")
+        await expect_in_the_box(page, "Good evening")
+    await expect(page.locator(".entry")).to_have_count(0)
+
+
+async def test_words_and_a_wrong_key_stay_until_the_key_is_right(server: FakeServer, browser_page: Any) -> None:
+    server.key = "right & proper"
+    page = await browser_page(server.url, allow=["401"])
+    alert, field = page.get_by_role("alert"), page.get_by_label("Server key")
+    await expect(alert).to_contain_text("This server asks for a key")
+    await write(page, "Good evening")
+    await expect(field).to_be_focused()
+    await expect_in_the_box(page, "Good evening")
+
+    await field.fill("wrong")
+    await page.keyboard.press("Enter")
+    await expect(alert).to_contain_text("The server does not accept this key")
+    await expect(field).to_have_value("wrong")
+    await expect(page.get_by_role("button", name="Use this key")).to_be_enabled()
+    await expect_in_the_box(page, "Good evening")
+
+    await field.fill(server.key)
+    await page.keyboard.press("Enter")
+    await expect(alert).to_be_hidden()
+    await expect(field).to_have_value("")
+    await page.get_by_label("Message to the assistant").press("Enter")
+    await server.connected()
+    assert await server.next_event() == message(2, "Good evening")
