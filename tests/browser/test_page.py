@@ -54,7 +54,7 @@ async def test_what_stands_in_for_what_was_asked_for_says_so(server: FakeServer,
     await expect(page.locator("#engines-summary")).to_have_text("0 running1 standing in")
     row = page.get_by_role("table").locator(".stand-in")
     await expect(row).to_contain_text("pocketsphinx stand-in")
-    await expect(row).to_contain_text("Stands in for whisper-small.en: its file is bad")
+    await expect(row).to_contain_text("Stands in for whisper-small.en: its file is damaged")
     await start(page, server)
     server.send({"type": "engine.status", "data": [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]})
     await expect(page.locator("#engines-summary")).to_have_text("1 running")
