@@ -143,7 +143,8 @@ def _add_serve(commands: Any) -> None:
         "--ice-address",
         action="append",
         metavar="ADDR",
-        help="local address offered to peers; repeatable (default: 127.0.0.1 on loopback, else every interface)",
+        help="local address offered to peers; repeatable (default: on loopback 127.0.0.1 and one for Firefox, "
+        "else every interface's)",
     )
     serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
     serve.add_argument("--bench-tone-seconds", type=float, metavar="S", help="length of the bench tone (default 3)")
