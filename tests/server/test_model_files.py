@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,6 +18,7 @@ from pipelines.errors import ModelError
 from pipelines.models.catalogue import Catalogue
 from pipelines.models.sources_server import ModelServer
 from pipelines.models.store import ModelStore
+from pipelines.models.store_sums import mismatch
 from tests.fakes.file_server import FileServer
 
 WEIGHTS = bytes(range(256)) * 2000
@@ -132,6 +135,42 @@ async def test_a_spoilt_file_is_not_served(url, http, store):
     response = await http.get(f"{url}/eye/current/eye.onnx")
     assert response.status == 404
     assert "eye.onnx has the checksum" in (await response.json())["error"]["message"]
+
+
+async def test_what_has_been_compared_is_not_compared_again(url, http, store, monkeypatch):
+    compared: list[str] = []
+
+    def counting(path: Path, sha256: str) -> str | None:
+        compared.append(path.name)
+        return mismatch(path, sha256)
+
+    monkeypatch.setattr("pipelines.models.store_layout.mismatch", counting)
+    answers = await asyncio.gather(*(http.get(f"{url}/eye/current/eye.onnx") for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    assert sorted(compared) == ["eye.json", "eye.onnx"]
+    store.ensure("eye").path.write_bytes(b"x" + WEIGHTS[1:])
+    compared.clear()
+    answers = await asyncio.gather(*(http.get(f"{url}/eye/current/eye.onnx") for _ in range(20)))
+    assert [answer.status for answer in answers] == [404] * 20
+    assert compared.count("eye.onnx") == 1
+
+
+async def test_the_executor_of_the_codecs_is_left_alone(url, http):
+    """Neither hashing nor sending a model, nor the page, takes a thread from asyncio's default executor."""
+    taken: list[object] = []
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            taken.append(function)
+            return super().submit(function, *args, **kwargs)
+
+    asyncio.get_running_loop().set_default_executor(Watched(1))
+    base = url.partition("/v1")[0]
+    for path in (f"{url}/eye", f"{url}/eye/current/eye.onnx", f"{base}/", f"{base}/static/js/main.js"):
+        response = await http.get(path)
+        assert response.status == 200
+        await response.read()
+    assert taken == []
 
 
 async def test_a_link_that_leads_out_of_the_store_is_not_followed(url, http, store, tmp_path):
