@@ -8,10 +8,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from media.clock import Clock, MonotonicClock
-from pipelines.errors import EngineBusyError
+from pipelines.crew import Crew, Hand
+from pipelines.errors import EngineBusyError, EngineStuckError
 from pipelines.fair_queue import FairQueue
 from pipelines.worker import fail, post, session, succeed
 
@@ -94,6 +96,8 @@ class WorkerCounts:
     """Jobs whose deadline passed before they began."""
     refused: int = 0
     """Jobs that found the inbox full."""
+    stuck: int = 0
+    """Batches that hung and were given up."""
 
 
 class BatchWorker(Generic[Q, R]):
@@ -103,6 +107,8 @@ class BatchWorker(Generic[Q, R]):
     raises itself is a crash: it fails this batch only, of which each job is run once more, alone, if there were
     several; ``restart`` is called before the next run. ``max_wait`` is how many seconds after its arrival a job may be
     kept to fill a batch: with 0 a batch is what is queued already. ``inbox`` is the number of jobs that may wait.
+    A batch that takes longer than ``limit`` seconds hangs: its jobs raise :class:`EngineStuckError`, and another thread
+    goes on as after a crash; ``run`` may allow itself more (:func:`pipelines.crew.allow`).
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class BatchWorker(Generic[Q, R]):
         max_wait: float = 0.0,
         inbox: int = 64,
         restart: Callable[[], None] | None = None,
+        limit: float | None = None,
     ) -> None:
         self.name = name
         self.clock: Clock = MonotonicClock()
@@ -127,7 +134,7 @@ class BatchWorker(Generic[Q, R]):
         self._counts = WorkerCounts()
         self._queue: FairQueue[Job[Q]] = FairQueue()
         self._changed = threading.Condition()  # guards the queue, the counts and ``_closed``
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self.crew = Crew(name, self._work, 1, limit)
 
     # ------------------------------------------------------------------------------------------------ callers
 
@@ -164,9 +171,10 @@ class BatchWorker(Generic[Q, R]):
 
     def close(self) -> None:
         """Finish the batch in hand, refuse those waiting, end the thread. Idempotent; does not wait."""
+        self.crew.close()
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
             while (job := self._queue.take()) is not None:
                 job.settle(self._closed_error())
 
@@ -191,6 +199,7 @@ class BatchWorker(Generic[Q, R]):
         with self._changed:
             if self._closed:
                 raise self._closed_error()
+            self.crew.check()
             if self._is_late(job):
                 self._count(expired=1)
                 raise self._deadline_error()
@@ -220,10 +229,20 @@ class BatchWorker(Generic[Q, R]):
 
     # ------------------------------------------------------------------------------------------------ thread
 
-    def _work(self) -> None:
+    def _work(self, hand: Hand) -> None:
         while (batch := self._next_batch()) is not None:
-            self._serve(batch)
+            hand.begin(partial(self._given_up, batch))
+            self._serve(batch, hand)
             del batch  # what was asked is not kept in memory until something else is
+            if not hand.end():
+                return
+
+    def _given_up(self, batch: Sequence[Job[Q]], error: EngineStuckError) -> None:
+        self._crashed = True
+        with self._changed:
+            self._count(stuck=1)
+        for job in batch:
+            job.settle(error)
 
     def _next_batch(self) -> list[Job[Q]] | None:
         """Wait for jobs; ``None`` when the worker has been closed."""
@@ -251,8 +270,10 @@ class BatchWorker(Generic[Q, R]):
                 batch.append(job)
         return batch
 
-    def _serve(self, batch: Sequence[Job[Q]]) -> None:
+    def _serve(self, batch: Sequence[Job[Q]], hand: Hand) -> None:
         results, crashed = self._attempt(batch)
+        if hand.abandoned:
+            return
         for job, result in zip(batch, results, strict=True):
             if crashed and len(batch) > 1 and job.repeatable and not self._closed:
                 result = self._attempt([job])[0][0]

@@ -73,6 +73,12 @@ class EngineBusyError(PipelineError):
     stage = "engine"
 
 
+class EngineStuckError(PipelineError):
+    """An engine hung in this job, or in so many before that it takes no more."""
+
+    stage = "engine"
+
+
 @contextmanager
 def foreign_errors(kind: type[PipelineError], code: str, engine: str) -> Iterator[None]:
     """Whatever the engine in this block raises that is no :class:`PipelineError` becomes ``kind(code, …)``.

@@ -1,11 +1,13 @@
 """The one door to threads: a worker runs blocking engine code off the event loop, one job after another.
 
-asyncio's default executor is left to aiortc's codecs; a model that ran there could starve the audio.
+asyncio's default executor is left to aiortc's codecs; a model that ran there could starve the audio. Threads that hang
+are left behind and replaced (:mod:`pipelines.crew`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -13,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+from pipelines.crew import Crew, Hand, allow
 from pipelines.errors import EngineBusyError
 
 P = ParamSpec("P")
@@ -33,24 +36,29 @@ class Worker:
     """Threads with a bounded inbox.
 
     ``inbox`` is the number of jobs that may wait; one more raises :class:`EngineBusyError` (never blocks the loop).
-    A job whose caller was cancelled before it began is skipped.
+    A job whose caller was cancelled before it began is skipped. A job, or the step of a stream to its next item, that
+    takes longer than ``limit`` seconds is given up: it raises :class:`EngineStuckError` where it is waited for, as all
+    do while no thread is left. A job may allow itself more (:func:`pipelines.crew.allow`).
     """
 
-    def __init__(self, name: str, *, threads: int = 1, inbox: int = 64) -> None:
+    def __init__(self, name: str, *, threads: int = 1, inbox: int = 64, limit: float | None = None) -> None:
         self.name = name
         self._inbox: queue.Queue[_Job | None] = queue.Queue(max(inbox, threads))
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self._limit = limit
+        self.crew = Crew(name, self._work, threads, limit)
 
-    def _work(self) -> None:
+    def _work(self, hand: Hand) -> None:
         while (job := self._inbox.get()) is not None:
+            hand.begin(job.refuse)
             job.run()
+            if not hand.end():
+                return
 
     def _submit(self, job: _Job) -> None:
         if self._closed:
             raise self._closed_error()
+        self.crew.check()
         try:
             self._inbox.put_nowait(job)
         except queue.Full:
@@ -91,7 +99,9 @@ class Worker:
         def job() -> None:
             try:
                 for item in () if stop.is_set() else produce(stop):
+                    allow(math.inf)  # a reader that takes its time is no engine that hangs
                     room.acquire()
+                    allow(math.inf if self._limit is None else self._limit)
                     if stop.is_set():
                         return
                     post(loop, items.put_nowait, ("item", item))
@@ -128,7 +138,8 @@ class Worker:
                 break
             if job is not None:
                 job.refuse(self._closed_error())
-        for _ in self._threads:
+        self.crew.close()
+        for _ in range(self.crew.threads):
             self._inbox.put_nowait(None)
 
 

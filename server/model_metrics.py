@@ -65,6 +65,7 @@ class WorkerMetrics(Collector):
         batches = SummaryMetricFamily("visavis_worker_batch_size", "Requests that were run together", labels=labels)
         crashes = CounterMetricFamily("visavis_worker_crashes", "Batches that the engine crashed in", labels=labels)
         restarts = CounterMetricFamily("visavis_worker_restarts", "Restarts after a crash", labels=labels)
+        stuck = CounterMetricFamily("visavis_worker_stuck", "Batches that hung and were given up", labels=labels)
         expired = CounterMetricFamily("visavis_worker_deadline_misses", "Requests not begun in time", labels=labels)
         refused = CounterMetricFamily("visavis_worker_refused", "Requests that found the inbox full", labels=labels)
         for worker in self._workers:
@@ -73,6 +74,7 @@ class WorkerMetrics(Collector):
             batches.add_metric(key, counts.batches, counts.jobs)
             crashes.add_metric(key, counts.crashes)
             restarts.add_metric(key, counts.restarts)
+            stuck.add_metric(key, counts.stuck)
             expired.add_metric(key, counts.expired)
             refused.add_metric(key, counts.refused)
-        yield from (waiting, batches, crashes, restarts, expired, refused)
+        yield from (waiting, batches, crashes, restarts, stuck, expired, refused)

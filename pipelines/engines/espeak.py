@@ -25,6 +25,8 @@ from pipelines.worker import Worker
 _WORDS_PER_MINUTE = 175
 """espeak's normal pace; it scales nearly linearly from 80 to 700."""
 _SLOWEST = 80
+_LIMIT = 5.0
+"""Seconds that a part of a clause may take: a hundred times of what it does."""
 _AHEAD = 512
 """Pieces that may wait for a slow listener, four minutes: the worker is shared, so it should not wait for anyone."""
 
@@ -61,13 +63,14 @@ class EspeakVoice:
         with TURN:
             self._library = load_library()
         self.rate = self._library.rate
-        self._worker = Worker(self.name)
+        self._worker = Worker(self.name, limit=_LIMIT)
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak ``text``; nothing comes when it has no letter or digit. Closing the generator stops synthesis.
 
         The words are those between the white space of ``text``. ``speed`` is 0.25–4 times normal; below 0.46 espeak
-        gets no slower. Raises :class:`~pipelines.errors.SpeakError` (``unknown_voice``, ``invalid_speed``).
+        gets no slower. Raises :class:`~pipelines.errors.SpeakError` (``unknown_voice``, ``invalid_speed``) or
+        :class:`~pipelines.errors.EngineStuckError`.
         """
         name = self.voices[0] if voice is None else voice
         if name not in _VOICES:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Samples
+from pipelines.crew import LOAD_SECONDS, allow
 from pipelines.engines.piper_text import aligned, estimated, joined, phoneme_ids, sounding, steps, word_marks
 from pipelines.engines.spoken import SPEEDS, audible, cleaned, pause_after, pieces_of, with_tail, word_timings
 from pipelines.errors import ModelError, PipelineError, SpeakError, listed
@@ -40,6 +41,8 @@ _SPECIMEN = "The early morning sun shone on the harbour wall."
 _PEAK = 0.5
 """-6 dBFS, as the embedded voice: where the peaks of the specimen are brought to."""
 _GAINS = (0.25, 8.0)
+_LIMIT = 4.0
+"""Seconds that a step may take, of which the longest takes half a second: a slower voice is of no use in a talk."""
 
 
 class PiperVoices:
@@ -70,13 +73,14 @@ class PiperVoices:
             self._residents |= {f"{name}#{speaker}": (resident, speaker) for speaker in (speakers or {}).get(name, ())}
         self.voices = tuple(self._residents)
         self._gains: dict[str, float] = {}
-        self._worker = Worker(self.name, threads=threads)
+        self._worker = Worker(self.name, threads=threads, limit=_LIMIT)
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak ``text``; nothing comes when it has no letter or digit. Closing the generator stops synthesis.
 
         Raises :class:`~pipelines.errors.SpeakError`: ``unknown_voice``, ``invalid_speed`` (legal is 0.25–4 times
-        normal), ``voice_unavailable`` when the voice cannot be loaded, ``tts_failed``.
+        normal), ``voice_unavailable`` when the voice cannot be loaded, ``tts_failed``; and
+        :class:`~pipelines.errors.EngineStuckError`.
         """
         name = self._legal(voice)
         low, high = SPEEDS
@@ -114,9 +118,11 @@ class PiperVoices:
         """One step, on the worker: the voice is in memory for as long as it takes."""
         resident, speaker = self._residents[name]
         try:
+            allow(LOAD_SECONDS)
             with resident.lease() as voice:
                 if name not in self._gains:
                     self._gains[name] = self._measured(name, voice, speaker, stop)
+                allow(_LIMIT)
                 return _spoken(voice, part, _Manner(speaker, speed, self._gains[name]), offset, stop) if part else []
         except ModelError as error:
             raise SpeakError("voice_unavailable", f"voice {name}: {error.message}") from error

@@ -19,6 +19,8 @@ from pipelines.ports import VAD_RATE
 from pipelines.worker import Worker
 
 _SECONDS = 8
+_LIMIT = 3.0
+"""Seconds that a judgement may take: by then the pause has long been judged without it."""
 _MEL_BANDS = 80
 _FRAMES = 800
 _HOP = 160
@@ -49,10 +51,13 @@ class SmartTurn:
         except Exception as error:
             raise ListenError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
         self._features: Any = FeatureExtractor(feature_size=_MEL_BANDS, chunk_length=_SECONDS)
-        self._worker = Worker("turn", threads=threads, inbox=32)
+        self._worker = Worker("turn", threads=threads, inbox=32, limit=_LIMIT)
 
     async def completeness(self, samples: Samples) -> float:
-        """Chance in 0–1 that the turn held by ``samples`` (16 kHz; the last 8 s count) is finished."""
+        """Chance in 0–1 that the turn held by ``samples`` (16 kHz; the last 8 s count) is finished.
+
+        Raises :class:`~pipelines.errors.EngineBusyError` and :class:`~pipelines.errors.EngineStuckError`.
+        """
         return await self._worker.run(self._judge, samples)
 
     async def close(self) -> None:

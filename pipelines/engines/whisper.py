@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.batching import BatchWorker
+from pipelines.crew import LOAD_SECONDS
 from pipelines.engines.whisper_decode import Decoded, Request, WhisperDecoder
 from pipelines.engines.whisper_model import Whisper
 from pipelines.engines.whisper_settings import WhisperSettings, check
@@ -66,7 +67,7 @@ class WhisperRecognizer:
         self._spoken: OrderedDict[str, str] = OrderedDict()  # session → language
         self.decoder = WhisperDecoder(model, self.settings.task, self.settings.word_timestamps)
         self.worker: BatchWorker[Request, Decoded | None] = BatchWorker(
-            "whisper", self.decoder.run, max_batch=max_batch, max_wait=max_wait, inbox=inbox
+            "whisper", self.decoder.run, max_batch=max_batch, max_wait=max_wait, inbox=inbox, limit=LOAD_SECONDS
         )
 
     async def warm(self) -> None:
@@ -87,8 +88,8 @@ class WhisperRecognizer:
     async def decode(self, request: Request) -> Decoded | None:
         """Decode a window; ``None`` if it was a partial one that had to make way.
 
-        Raises :class:`~pipelines.errors.ListenError`: ``stt_busy``, ``stt_closed``, ``stt_failed``, and what the model
-        refuses.
+        Raises :class:`~pipelines.errors.ListenError`: ``stt_busy``, ``stt_closed``, ``stt_failed``, ``engine_stuck``,
+        and what the model refuses.
         """
         if request.final:
             self.decoder.finals_waiting.add(request)

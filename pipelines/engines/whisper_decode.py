@@ -11,12 +11,18 @@ from typing import Protocol
 
 import numpy as np
 
+from media.clock import Clock, MonotonicClock
 from media.frames import Samples
+from pipelines.crew import LOAD_SECONDS, allow
 from pipelines.engines.whisper_model import Whisper
 from pipelines.engines.whisper_windows import Said, most_new_tokens, window_frames
 from pipelines.errors import PipelineError
 from pipelines.models.residency import Resident
 from pipelines.ports import WordTiming
+
+LIMIT_SECONDS = 4.0
+PATIENCE = 8.0
+"""A batch may take this many seconds, and this many times as long as the model has needed at best."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +80,8 @@ class WhisperDecoder:
         self._word_timestamps = word_timestamps
         self.finals_waiting: set[Request] = set()
         """Final requests that have not begun: partial ones make way for them. Filled by the event loop."""
+        self._clock: Clock = MonotonicClock()
+        self._pace: float | None = None  # seconds for a frame, at best
         self.windows = 0
         """Windows that went through the encoder."""
         self.largest_batch = 0
@@ -92,13 +100,25 @@ class WhisperDecoder:
         if not places:
             return results
         try:
+            allow(LOAD_SECONDS)
             with self._resident.lease() as whisper:
-                decoded = self._decode(whisper, [jobs[n] for n in places])
+                decoded = self._paced(whisper, [jobs[n] for n in places])
         except PipelineError as error:
             return [error] * len(jobs)
         for n, result in zip(places, decoded, strict=True):
             results[n] = result
         return results
+
+    def _paced(self, whisper: Whisper, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None]:
+        """Decode within the time that the model's pace allows; its first batch has all the time."""
+        size, begun = len(jobs) * jobs[0].request.frames, self._clock.now()
+        if self._pace is not None:
+            allow(LIMIT_SECONDS + PATIENCE * self._pace * size)
+        decoded = self._decode(whisper, jobs)
+        if any(decoded):
+            pace = (self._clock.now() - begun) / size
+            self._pace = pace if self._pace is None else min(self._pace, pace)
+        return decoded
 
     def _decode(self, whisper: Whisper, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None]:
         requests = [job.request for job in jobs]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from media.clock import Clock
 from pipelines.errors import PipelineError, SpeakError, guarded, listed
-from pipelines.ports import Speech, TextToSpeech
+from pipelines.ports import Speech, TextToSpeech, WordTiming
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 _CALLERS_FAULT = ("unknown_voice", "invalid_speed")
@@ -17,10 +18,10 @@ _CALLERS_FAULT = ("unknown_voice", "invalid_speed")
 class FallbackVoice:
     """Voices of ``engines`` in order of preference, a :class:`~pipelines.ports.TextToSpeech` itself.
 
-    A voice is spoken by the first engine that has it. If that fails before its first sound, the next one speaks the
-    same clause with its default voice, and the failed one rests (see :class:`Ladder`). After a first sound the failure
-    is raised. A cache of phrases goes around each engine and not around this: it must not remember a stand-in's sound
-    as the voice's own.
+    A voice is spoken by the first engine that has it. If that fails, the next one speaks the clause with its default
+    voice, or what is left of it after the words that have sounded, and the failed one rests (see :class:`Ladder`).
+    Where the words that have sounded are not known, the failure is raised. A cache of phrases goes around each engine
+    and not around this: it must not remember a stand-in's sound as the voice's own.
     """
 
     def __init__(
@@ -56,18 +57,19 @@ class FallbackVoice:
             raise SpeakError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
         first = next((n for n, engine in enumerate(self.engines) if voice in engine.voices), 0)
         engines, ladder = self.engines, self._ladder  # whatever happens to these meanwhile
+        clause = _Clause(text)
         for place, successor in successors(ladder.order(first)):
-            engine, begun = engines[place], False
             try:
-                async with aclosing(_spoken(engine, text, voice, speed)) as pieces:
+                async with aclosing(_spoken(engines[place], clause.rest(), voice, speed)) as pieces:
                     async for piece in pieces:
-                        begun = begun or len(piece.samples) > 0
-                        yield piece
+                        yield clause.take(piece)
             except PipelineError as error:
                 if error.code in _CALLERS_FAULT:
                     raise
-                ladder.failed(place, error, None if begun else successor)
-                if begun or successor is None:
+                if clause.is_in_the_dark:
+                    successor = None
+                ladder.failed(place, error, successor)
+                if successor is None:
                     raise
             else:
                 ladder.worked(place)
@@ -87,6 +89,35 @@ class FallbackVoice:
         """Close every engine."""
         for engine in self.engines:
             await engine.close()
+
+
+class _Clause:
+    """What of a clause has sounded, and what is left of it for another engine."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words = 0
+        self._seconds = 0.0
+        self._before = 0.0
+
+    @property
+    def is_in_the_dark(self) -> bool:
+        """Whether there was sound, and nobody knows of which words."""
+        return self._seconds > 0 and not self._words
+
+    def rest(self) -> str:
+        """What has not been said; whoever says it begins at the present end."""
+        self._before = self._seconds
+        return " ".join(self._text.split()[self._words :]) if self._words else self._text
+
+    def take(self, piece: Speech) -> Speech:
+        """The next piece, with its words at their place in the whole clause."""
+        self._words += len(piece.words)
+        self._seconds += len(piece.samples) / piece.rate
+        if not self._before:
+            return piece
+        moved = (WordTiming(word.text, word.start + self._before, word.end + self._before) for word in piece.words)
+        return replace(piece, words=tuple(moved))
 
 
 def _spoken(engine: TextToSpeech, text: str, voice: str | None, speed: float) -> AsyncGenerator[Speech, None]:

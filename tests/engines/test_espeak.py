@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.errors import SpeakError
+from pipelines.engines.espeak import TURN, EspeakVoice
+from pipelines.errors import EngineStuckError, SpeakError
 from pipelines.ports import Speech
+from tests.fakes.clock import FakeClock
 
 SENTENCE = "Hello there, I can count to twenty-five."
 
@@ -121,3 +122,17 @@ def test_any_text_is_spoken_or_passed_over(text):
             await engine.close()
 
     asyncio.run(speak())
+
+
+async def test_a_library_that_hangs_is_waited_for_no_longer_than_allowed(voice):
+    crew = voice._worker.crew
+    crew.clock = FakeClock()
+    with TURN:  # as if somebody's call never came back
+        speaking = asyncio.create_task(said(voice, "Hello."))
+        while not speaking.done():
+            await asyncio.sleep(0)
+            crew.clock.advance(10.0)
+            crew.look()
+        with pytest.raises(EngineStuckError):
+            await speaking
+    assert await said(voice, "Hello.")

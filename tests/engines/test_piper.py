@@ -15,10 +15,12 @@ import pytest
 
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.piper import PiperVoices, load_piper, speakers_of
-from pipelines.errors import ModelError, SpeakError
+from pipelines.errors import EngineStuckError, ModelError, SpeakError
 from pipelines.models.residency import Kept
 from pipelines.ports import Speech
+from tests.fakes.clock import FakeClock
 from tests.fakes.piper_voice import RATE, hertz, write_voice
+from tests.patience import PATIENCE
 
 SENTENCE = "Hello there, I can count to twenty-five."
 
@@ -227,12 +229,38 @@ async def test_cancellation_ends_the_run_in_hand(models):
     await engine.warm()
     endless.set()
     task = asyncio.create_task(said(engine, "Stop me."))
-    assert await asyncio.to_thread(running.wait, 10)
+    assert await asyncio.to_thread(running.wait, PATIENCE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await said(engine, "Good morning.")
     assert ended.is_set()
+    await engine.close()
+
+
+async def test_a_run_that_hangs_is_given_up_and_others_speak(models):
+    inner = models["tone"]._model
+    hangs, hanging, gate = threading.Event(), threading.Event(), threading.Event()
+
+    def run(outputs: Any, feed: dict[str, Any], options: Any) -> Any:
+        if hangs.is_set() and not hanging.is_set():
+            hanging.set()
+            gate.wait()
+        return inner.session.run(outputs, feed, options)
+
+    engine = PiperVoices({"tone": Kept("tone", like(inner, run))})
+    await engine.warm()
+    crew = engine._worker.crew
+    crew.clock = FakeClock()
+    hangs.set()
+    stuck, waiting = (asyncio.create_task(said(engine, text)) for text in ("Hang here.", "Good morning."))
+    assert await asyncio.to_thread(hanging.wait, PATIENCE)
+    crew.clock.advance(10.0)
+    crew.look()
+    with pytest.raises(EngineStuckError):
+        await stuck
+    assert await waiting
+    gate.set()
     await engine.close()
 
 

@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from pipelines.crew import LOAD_SECONDS
 from pipelines.engines.whisper_settings import known_languages
 from pipelines.engines.whisper_windows import Guard
 from pipelines.errors import ListenError
 from pipelines.ports import Transcript
 from pipelines.worker import session
+from tests.fakes.clock import FakeClock
 from tests.fakes.watched_whisper import begun, heard, idle, noise
 
 # ---------------------------------------------------------------------------------------------------- final
@@ -236,3 +238,24 @@ async def test_what_no_such_model_can_do_is_refused_at_once(make, settings, code
     with pytest.raises(ListenError) as refused:
         make(**settings)
     assert refused.value.code == code
+
+
+async def test_a_decoding_that_hangs_is_given_up_and_the_next_one_served(make, watched):
+    engine = make(partial_seconds=0)
+    await heard(engine, noise(1.0))
+    await begun(watched)
+    crew = engine.worker.crew
+    crew.clock = FakeClock()
+    watched.gate.clear()
+    hanging = asyncio.create_task(heard(engine, noise(2.0)))
+    await begun(watched)
+    crew.look()
+    assert crew.away == 0
+    crew.clock.advance(LOAD_SECONDS - 1.0)  # long past what the pace of the first allows
+    crew.look()
+    with pytest.raises(ListenError) as stuck:
+        await hanging
+    assert stuck.value.code == "engine_stuck"
+    watched.gate.set()
+    assert (await heard(engine, noise(2.0))).language == "en"
+    assert engine.worker.counts().stuck == 1

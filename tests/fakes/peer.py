@@ -24,9 +24,7 @@ from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from server import ice
-
-PATIENCE = 120.0
-"""Seconds after which what was waited for will not come; only a busy machine needs more than a few."""
+from tests.patience import PATIENCE
 
 
 async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from media.clock import MonotonicClock
 from pipelines.batching import BatchWorker, Job
-from pipelines.errors import EngineBusyError
+from pipelines.crew import allow
+from pipelines.errors import EngineBusyError, EngineStuckError
 from pipelines.worker import session
 from tests.fakes.clock import FakeClock
+from tests.patience import PATIENCE
 
 
 class Engine:
@@ -148,7 +151,7 @@ async def test_whoever_leaves_while_a_batch_waits_for_more_is_not_run(engine, ma
 
     class Watched(MonotonicClock):
         def now(self) -> float:
-            if threading.current_thread().name == "test":  # the worker asks how long it may keep what it holds
+            if threading.current_thread().name.startswith("test"):  # the worker asks how long it may keep what it holds
                 held.set()
             return super().now()
 
@@ -176,7 +179,37 @@ async def test_the_running_job_sees_at_once_that_its_caller_left(make):
     caller = ask(worker, 1)
     await asyncio.to_thread(begun.wait)
     caller.cancel()
-    assert seen.wait(5.0)  # the loop has not even told the caller yet
+    assert seen.wait(PATIENCE)  # the loop has not even told the caller yet
+    worker.close()
+
+
+async def test_a_batch_that_hangs_is_given_up_and_the_others_are_served(engine, make):
+    worker = make(limit=0.05)
+    hanging = await occupy(engine, worker)
+    waiting = ask(worker, 2)
+    with pytest.raises(EngineStuckError, match="hung"):
+        await hanging
+    assert await waiting == 4
+    assert (worker.counts().stuck, engine.restarts, worker.crew.away) == (1, 1, 1)
+    engine.gate.set()
+    assert await worker.submit(3) == 6
+
+
+async def test_a_batch_that_allows_itself_more_is_not_given_up(make):
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(jobs: Sequence[Job[Any]]) -> list[int]:
+        allow(math.inf)
+        begun.set()
+        gate.wait()
+        return [1]
+
+    worker = BatchWorker("slow", slow, limit=1e-9)
+    asked = ask(worker, 1)
+    await asyncio.to_thread(begun.wait)
+    worker.crew.look()
+    gate.set()
+    assert await asked == 1
     worker.close()
 
 

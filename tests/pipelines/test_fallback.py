@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import EngineBusyError, ListenError, PipelineError, SpeakError, ThinkError
+from pipelines.errors import EngineBusyError, EngineStuckError, ListenError, PipelineError, SpeakError, ThinkError
 from pipelines.ports import ChatRequest, Message, Speech, streams_partials
 from pipelines.routing.backoff import LONGEST_REST, Ladder
 from pipelines.routing.fallback import FallbackModel
@@ -192,7 +192,28 @@ async def test_another_engine_speaks_after_an_exception_that_is_none_of_ours():
     assert (failures, embedded.said) == ([("fake-tts", "tts_failed")], ["hello you"])
 
 
-async def test_after_the_first_sound_there_is_no_going_back():
+async def test_what_is_left_of_a_clause_is_spoken_by_the_next_engine():
+    class Breaks(FakeVoice):
+        async def synthesize(
+            self, text: str, voice: str | None = None, speed: float = 1.0
+        ) -> AsyncGenerator[Speech, None]:
+            async for piece in super().synthesize(" ".join(text.split()[:2])):
+                yield piece
+            raise EngineStuckError("engine_stuck", "the third word never came")
+
+    failures, other = Failures(), OtherVoice()
+    pieces = await said(FallbackVoice([Breaks(), other], failures, FakeClock()), "one two three four")
+    assert other.said == ["three four"]
+    assert [(word.text, word.start) for piece in pieces for word in piece.words] == [
+        ("one", 0.0),
+        ("two", 0.25),
+        ("three", 0.5),
+        ("four", 0.75),
+    ]
+    assert failures == [("fake-tts", "engine_stuck")]
+
+
+async def test_where_nobody_knows_what_has_sounded_there_is_no_going_back():
     class Breaks(FakeVoice):
         async def synthesize(
             self, text: str, voice: str | None = None, speed: float = 1.0
