@@ -155,9 +155,16 @@ class Connection(web.RequestHandler):
         """The answer to what cannot be read as HTTP, and to what went wrong outside of the middlewares."""
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun, it can only be broken off")
+        if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
+            raise ConnectionError("the client has left") from exc
         response = self._explained(status, exc, message)
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """aiohttp reads on after the answer to a body that nobody wanted; that it is broken is no error of ours."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
 
     def _explained(self, status: int, exc: BaseException | None, message: str | None) -> web.Response:
         if status >= 500:

@@ -142,4 +142,4 @@ def test_what_is_used_of_aiohttp_is_there():
     used = {"_request_count", "_messages", "_waiter"}
     assert used <= set(web.RequestHandler.__slots__)
     methods = ("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "handle_error")
-    assert all(callable(getattr(web.RequestHandler, name)) for name in (*methods, "force_close"))
+    assert all(callable(getattr(web.RequestHandler, name)) for name in (*methods, "force_close", "log_exception"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 
 import pytest
 
@@ -65,7 +66,7 @@ async def test_bytes_outside_ascii_are_no_key(serve):
 
 
 @pytest.mark.parametrize("key", [None, "secret-key"])
-async def test_the_corpus(serve, key):
+async def test_the_corpus(serve, key, caplog):
     """Every oddity by itself, every seventh value of every header, and some random mixtures."""
     url, _ = await serve(api_key=key)
     cases = list(corpus())
@@ -73,5 +74,6 @@ async def test_the_corpus(serve, key):
     headers = [case for case in cases if case[0] == "header"]
     counts, wrong = await attack(*address_of(url), [*single, *headers[::7], *mutations(7, 200)])
     assert not wrong
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert sum(counts.values()) > 1000
     assert judge(await ask(*address_of(url), b"GET /healthz HTTP/1.0\r\n\r\n")) == ("200", True)
