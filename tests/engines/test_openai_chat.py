@@ -25,6 +25,7 @@ from tests.fakes.openai_server import (
     saying,
     started,
 )
+from tests.patience import PATIENCE
 
 TOOLS = (Tool("light", "Switches a lamp."),)
 ANSWER = (
@@ -68,7 +69,7 @@ async def test_the_answer_may_end_without_done_on_a_connection_that_stays_open()
     handler, _, gone = hanging_after(delta(content="Oh. "), FINISHED)
     async with asking(handler, options=ChatOptions(first_token_seconds=60, between_tokens_seconds=60)) as model:
         for _ in range(2):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await answer(model) == "Oh. Hi"
                 await gone.wait()
 
@@ -149,7 +150,7 @@ async def test_a_model_that_does_not_think_is_heard_at_once_after_its_first_answ
 async def test_words_that_are_kept_to_see_whether_they_are_thoughts_come_when_nothing_else_does() -> None:
     handler, _, gone = hanging_after(delta(content="One "), delta(content="two "))
     async with asking(handler, options=ChatOptions(between_tokens_seconds=60)) as model:
-        async with asyncio.timeout(10), aclosing(model.stream(REQUEST)) as pieces:
+        async with asyncio.timeout(PATIENCE), aclosing(model.stream(REQUEST)) as pieces:
             assert await anext(pieces) == "One two "
         await gone.wait()
 
@@ -356,7 +357,7 @@ async def test_closing_the_generator_closes_the_connection() -> None:
         async with aclosing(model.stream(REQUEST)) as pieces:
             assert await anext(pieces) == "One two "
             assert not gone.is_set()
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 async def test_cancellation_before_the_first_token_closes_the_connection() -> None:
@@ -367,7 +368,7 @@ async def test_cancellation_before_the_first_token_closes_the_connection() -> No
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 async def test_close_is_idempotent_and_needs_no_use() -> None:

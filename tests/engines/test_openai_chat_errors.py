@@ -27,6 +27,7 @@ from tests.fakes.openai_server import (
     serving,
     started,
 )
+from tests.patience import PATIENCE
 
 # ---------------------------------------------------------------------------------------------------- what goes wrong
 
@@ -45,7 +46,7 @@ async def test_a_server_that_hangs(pieces: tuple[bytes, ...], words: str) -> Non
     options = ChatOptions(first_token_seconds=0.05 if words == "did not begin" else 5, between_tokens_seconds=0.05)
     async with asking(handler, options=options) as model:
         error = await failure(model)
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
     assert error.code == "llm_timeout"
     assert words in error.message
 
@@ -242,20 +243,20 @@ def listing(body: object, status: int = 200) -> AbstractAsyncContextManager[str]
 async def test_discovery_lists_the_models_that_chat() -> None:
     names = ["llama3.2:3b", "nomic-embed-text", "qwen3:0.6b", "all-minilm"]
     async with listing({"object": "list", "data": [{"id": name} for name in names]}) as url:
-        assert await discover(url, timeout=5) == ["llama3.2:3b", "qwen3:0.6b"]
+        assert await discover(url, timeout=PATIENCE) == ["llama3.2:3b", "qwen3:0.6b"]
 
 
 @pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {"data": 7}, {"data": [None, {}]}, {}])
 async def test_discovery_of_no_models(body: object) -> None:
     async with listing(body) as url:
-        assert await discover(url, timeout=5) == []
+        assert await discover(url, timeout=PATIENCE) == []
 
 
 @pytest.mark.parametrize(("body", "status", "code"), [([], 200, "llm_bad_stream"), ({}, 401, "llm_http_error")])
 async def test_discovery_of_something_else(body: object, status: int, code: str) -> None:
     async with listing(body, status) as url:
         with pytest.raises(ThinkError) as caught:
-            await discover(url, timeout=5)
+            await discover(url, timeout=PATIENCE)
     assert caught.value.code == code
 
 
@@ -263,7 +264,7 @@ async def test_discovery_where_nobody_is() -> None:
     async with listing({}) as url:
         pass
     with pytest.raises(ThinkError) as caught:
-        await discover(url, timeout=5)
+        await discover(url, timeout=PATIENCE)
     assert caught.value.code == "llm_unreachable"
 
 

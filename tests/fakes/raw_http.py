@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
+
 STATUS = re.compile(rb"^HTTP/\d\.\d (\d{3})")
 AT_A_TIME = 16
 QUIET_SECONDS = 0.3
@@ -22,7 +24,7 @@ def address_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 80
 
 
-async def ask(host: str, port: int, raw: bytes, patience: float = 5.0) -> bytes | None:
+async def ask(host: str, port: int, raw: bytes, patience: float = PATIENCE) -> bytes | None:
     """All that the server sends for these bytes; ``None`` when it neither answered nor hung up in time."""
     reader, writer = await asyncio.open_connection(host, port)
     try:

@@ -70,6 +70,7 @@ def _save_model(folder: Path, size: Size, ids: dict[str, int], multilingual: boo
         decoder_attention_heads=size.heads,
         encoder_ffn_dim=size.hidden,
         decoder_ffn_dim=size.hidden,
+        init_std=0.2,
         decoder_start_token_id=ids["<|startoftranscript|>"],
         bos_token_id=end,
         eos_token_id=end,

@@ -18,6 +18,7 @@ from media.opus import FRAME, RATE
 from media.receive import receiver_of
 from server import ice
 from tests.fakes.peer import loud
+from tests.patience import PATIENCE
 
 PACKETS = 100
 LOSS = 0.05
@@ -105,7 +106,7 @@ async def test_a_lossy_uplink_keeps_its_timeline_waits_for_nothing_and_is_report
     async with connected() as (uplink, audio):
         playout = uplink.voice.open()
         await playout.write(loud(10), RATE)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await audio.enough.wait()
             await uplink.reported.wait()
         reported, dropped = await uplink.lost_as_reported(), uplink.dropped

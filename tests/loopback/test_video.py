@@ -14,6 +14,7 @@ from server.signaling import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer, picture_frame
 from tests.fakes.vision import FakeVision
+from tests.patience import PATIENCE
 
 
 def session_of(app) -> Any:
@@ -60,7 +61,7 @@ async def call(serve):
         camera = Camera()
         await comes_back(peer, camera)
         yield peer, app, camera
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*app[REGISTRY]._tasks)
     assert vision.opened - vision.closed <= 1  # one may wait for the next session
 

@@ -23,6 +23,7 @@ from pipelines.models.sources_server import ModelServer
 from pipelines.models.store import ModelStore
 from pipelines.models.store_sums import Checksum, sha256_of
 from tests.fakes.file_server import COMMIT, FileServer
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = random.Random(1).randbytes(3_000_000)
@@ -250,7 +251,7 @@ def start_pull(tmp_path: Path, server: FileServer, *flags: str) -> subprocess.Po
 
 def test_a_download_whose_process_was_killed_is_resumed(tmp_path: Path, server: FileServer) -> None:
     killed = threading.Event()
-    server.cuts[WEIGHTS_PATH], server.half_sent = [1_500_000], lambda path: killed.wait(30)
+    server.cuts[WEIGHTS_PATH], server.half_sent = [1_500_000], lambda path: killed.wait(PATIENCE)
     process = start_pull(tmp_path, server, "report")
     assert process.stdout is not None
     try:
@@ -272,16 +273,16 @@ def test_two_processes_share_one_download(tmp_path: Path, server: FileServer) ->
     def hold(path: str) -> None:
         if path == WEIGHTS_PATH:
             asked.set()
-            both_there.wait(30)
+            both_there.wait(PATIENCE)
 
     server.before = hold
     first = start_pull(tmp_path, server)
-    assert asked.wait(30)
+    assert asked.wait(PATIENCE)
     second = start_pull(tmp_path, server)
     assert second.stdout is not None
     line = second.stdout.readline()
     both_there.set()
-    outputs = [process.communicate(timeout=30)[0] for process in (first, second)]
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in (first, second)]
     assert line == "tiny: another process is at it; waiting\n"
     assert [process.returncode for process in (first, second)] == [0, 0]
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
@@ -415,7 +416,7 @@ def test_a_host_that_was_not_reached_is_not_tried_again_at_once(
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer.wait(30))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer.wait(PATIENCE))
     try:
         store = make_store(tmp_path, "http://hub.invalid", downloader=Downloader(connect_seconds=0.01))
         assert "hub.invalid could not be reached (timed out)" in failure(store).message
@@ -426,11 +427,11 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, mo
 def test_a_server_that_stops_sending_is_given_up(tmp_path: Path, server: FileServer) -> None:
     given_up = threading.Event()
     server.cuts[WEIGHTS_PATH] = [1000]
-    server.half_sent = lambda path: given_up.wait(30)
+    server.half_sent = lambda path: given_up.wait(PATIENCE)
     downloader = Downloader(stall_seconds=0.05)
     try:
         remote = Remote("model.bin", f"{server.url}{WEIGHTS_PATH}")
-        server.before = lambda path: len(server.asked) > 1 and given_up.wait(30)
+        server.before = lambda path: len(server.asked) > 1 and given_up.wait(PATIENCE)
         with pytest.raises(ModelError, match="timed out"):
             downloader.fetch(remote, tmp_path / "model.bin")
     finally:

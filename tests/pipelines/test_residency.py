@@ -17,6 +17,7 @@ from pipelines.models.residency import Kept, Residency, Resident, attempt
 from pipelines.worker import Worker
 from tests.fakes.clock import FakeClock
 from tests.fakes.heap import Heap, Weights
+from tests.patience import PATIENCE
 
 
 class Bench:
@@ -307,7 +308,7 @@ class Gate:
     def __call__(self) -> Weights:
         self.calls += 1
         self.begun.set()
-        assert self.open.wait(10.0)
+        assert self.open.wait(PATIENCE)
         return self._load()
 
 
@@ -315,24 +316,24 @@ def test_two_lease_at_once_while_a_third_sweeps():
     bench = Bench(idle_seconds=0.0)
     gate = Gate(bench.heap.loader(100))
     resident = bench.add("stt", load=gate)
-    both, swept = threading.Barrier(2, timeout=10.0), threading.Event()
+    both, swept = threading.Barrier(2, timeout=PATIENCE), threading.Event()
 
     def compute() -> Weights:
         with resident.lease() as model:
             both.wait()
-            assert swept.wait(10.0)
+            assert swept.wait(PATIENCE)
             return model
 
     with ThreadPoolExecutor(3) as threads:
         users = [threads.submit(compute) for _ in range(2)]
-        assert gate.begun.wait(10.0)
+        assert gate.begun.wait(PATIENCE)
         assert bench.residency.status()[0].state == "loading"
         sweeper = threads.submit(bench.residency.sweep, 1e9)
         gate.open.set()
-        sweeper.result(10.0)
+        sweeper.result(PATIENCE)
         bench.residency.sweep(1e9)
         swept.set()
-        one, other = (user.result(10.0) for user in users)
+        one, other = (user.result(PATIENCE) for user in users)
     assert one is other
     assert gate.calls == 1
     assert bench.told == ["stt loading", "stt ready"]
@@ -350,14 +351,14 @@ def test_those_who_waited_for_a_load_that_failed_do_not_try_it_again():
     resident = bench.add("stt", load=gate)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(bench.use, resident)
-        assert gate.begun.wait(10.0)
+        assert gate.begun.wait(PATIENCE)
         waiting = Waiting(bench.residency)
         second = threads.submit(bench.use, resident)
-        assert waiting.seen.wait(10.0)
+        assert waiting.seen.wait(PATIENCE)
         gate.open.set()
         for user in (first, second):
             with pytest.raises(ModelError, match="broken file"):
-                user.result(10.0)
+                user.result(PATIENCE)
     assert gate.calls == 1
 
 
@@ -385,7 +386,7 @@ def test_nobody_ever_holds_a_model_that_has_been_unloaded():
         model.unloaded = True
 
     residents = [bench.add(name, 100, unload=unload) for name in "abc"]
-    start, over = threading.Barrier(3, timeout=10.0), threading.Event()
+    start, over = threading.Barrier(3, timeout=PATIENCE), threading.Event()
 
     def compute(offset: int) -> None:
         start.wait()
@@ -405,10 +406,10 @@ def test_nobody_ever_holds_a_model_that_has_been_unloaded():
         sweeper = threads.submit(sweep)
         try:
             for user in users:
-                user.result(30.0)
+                user.result(PATIENCE)
         finally:
             over.set()
-        sweeper.result(10.0)
+        sweeper.result(PATIENCE)
     bench.residency.unload_idle()
     assert bench.ready == []
     assert all(status.leases == 0 for status in bench.residency.status())

@@ -48,7 +48,7 @@ async def answer_to(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_a_head_that_never_ends(serve, connect):
-    url, _ = await serve(request_timeout=0.3)
+    url, _ = await serve(request_timeout=1.5)
     reader, writer = await connect(url)
     writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
     answer = await trickle(reader, writer)
@@ -57,7 +57,7 @@ async def test_a_head_that_never_ends(serve, connect):
 
 
 async def test_the_head_of_a_later_request(serve, connect):
-    url, _ = await serve(request_timeout=0.3)
+    url, _ = await serve(request_timeout=1.5)
     reader, writer = await connect(url)
     for _ in range(3):
         writer.write(GET)
@@ -67,14 +67,14 @@ async def test_the_head_of_a_later_request(serve, connect):
 
 
 async def test_a_connection_without_a_word(serve, connect):
-    url, _ = await serve(request_timeout=0.2)
+    url, _ = await serve(request_timeout=1.5)
     reader, _ = await connect(url)
     assert await reader.read() == b""
 
 
 @pytest.mark.parametrize("key", [None, "secret-key"])
 async def test_a_body_that_never_ends(serve, connect, key):
-    url, _ = await serve(request_timeout=0.3, api_key=key)
+    url, _ = await serve(request_timeout=1.5, api_key=key)
     reader, writer = await connect(url)
     writer.write(b"POST /offer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n{")
     answer = await trickle(reader, writer)
@@ -83,14 +83,14 @@ async def test_a_body_that_never_ends(serve, connect, key):
 
 
 async def test_chunks_that_never_end(serve, connect):
-    url, _ = await serve(request_timeout=0.3)
+    url, _ = await serve(request_timeout=1.5)
     reader, writer = await connect(url)
     writer.write(b"POST /offer HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert (await trickle(reader, writer, repeat(b"1\r\n \r\n"))).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_an_idle_connection_is_closed(serve, connect):
-    url, _ = await serve(idle_timeout=0.2)
+    url, _ = await serve(idle_timeout=1.0)
     reader, writer = await connect(url)
     writer.write(GET)
     assert (await answer_to(reader)).startswith(b"HTTP/1.1 200 ")
@@ -99,7 +99,7 @@ async def test_an_idle_connection_is_closed(serve, connect):
 
 async def test_answers_that_nobody_takes(serve, connect):
     """The client asks again and again and reads nothing; it sees that the server has hung up when it goes on asking."""
-    url, _ = await serve(request_timeout=0.3)
+    url, _ = await serve(request_timeout=1.5)
     _, writer = await connect(url, limit=1024)
     with pytest.raises(ConnectionError):
         while True:

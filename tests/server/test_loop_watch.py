@@ -11,9 +11,11 @@ import time
 import pytest
 
 from media.clock import MonotonicClock
+from server import loop_watch
 from server.app import METRICS
-from server.loop_watch import _ROOT, BEAT_SECONDS, NOBODY, LoopWatch, culprit
+from server.loop_watch import _ROOT, NOBODY, LoopWatch, culprit
 from tests.fakes.clock import FakeClock
+from tests.patience import PATIENCE
 
 
 def beats(watch: LoopWatch, clock: FakeClock, *delays: float) -> None:
@@ -51,27 +53,28 @@ def hold_up_the_loop() -> None:
     time.sleep(0.15)
 
 
-async def test_what_blocks_the_loop_is_named(caplog):
+async def test_what_blocks_the_loop_is_named(caplog, monkeypatch):
+    monkeypatch.setattr(loop_watch, "WARN_EVERY_SECONDS", 0.0)  # a busy machine may have held the loop up before
     began, late = asyncio.Event(), asyncio.Event()
     watch = LoopWatch(MonotonicClock(), lambda seconds: late.set() if seconds > 0.09 else began.set())
     task = asyncio.create_task(watch.run())
-    await asyncio.wait_for(began.wait(), 5)
+    await asyncio.wait_for(began.wait(), PATIENCE)
     hold_up_the_loop()
-    await asyncio.wait_for(late.wait(), 5)
+    await asyncio.wait_for(late.wait(), PATIENCE)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert len(caplog.records) == 1
     assert re.search(r"held up for \d+ ms by tests/server/test_loop_watch.py:\d+ hold_up_the_loop <", caplog.text)
 
 
 async def test_it_goes_without_leaving_a_thread(caplog):
+    before = set(threading.enumerate())
     watch = LoopWatch(MonotonicClock())
     task = asyncio.create_task(watch.run())
     await asyncio.sleep(0)
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "loop-watch-0"]
+    (thread,) = [thread for thread in threading.enumerate() if thread not in before]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(thread.join, 5 * BEAT_SECONDS)
+    await asyncio.to_thread(thread.join, PATIENCE)
     assert not thread.is_alive()
 
 
@@ -96,5 +99,5 @@ async def test_the_application_watches_its_loop(serve, monkeypatch):
     beat, came = LoopWatch.beat, asyncio.Event()
     monkeypatch.setattr(LoopWatch, "beat", lambda watch: (beat(watch), came.set()))
     _, app = await serve()
-    await asyncio.wait_for(came.wait(), 5)
+    await asyncio.wait_for(came.wait(), PATIENCE)
     assert b"visavis_event_loop_delay_seconds_count 0.0" not in app[METRICS].render()

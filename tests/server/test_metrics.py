@@ -135,11 +135,7 @@ async def test_failure_forwarding_and_phrases(serve):
 async def test_video_frames(serve):
     url, app = await serve()
     async with Peer(url, kinds=("video",)) as peer:
-        for n in range(200):
-            peer.camera.put(picture_frame(pts=n * 3000))
-            await asyncio.wait([asyncio.create_task(peer._changed.wait())], timeout=0.05)
-            if peer.seen:
-                break
+        await peer.show(lambda n: picture_frame(pts=n * 3000), lambda: peer.seen)
     await asyncio.gather(*app[REGISTRY]._tasks)
     get = await scrape(url)
     assert get("visavis_video_frames_total", direction="in") >= 1, "what an ended session counted stays"

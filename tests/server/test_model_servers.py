@@ -21,6 +21,7 @@ from server.composition.think import think
 from server.settings import load_settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.openai_server import DONE, delta, saying, serving
+from tests.patience import PATIENCE
 
 HELLO = ChatRequest((Message("user", "hello"),))
 
@@ -83,7 +84,7 @@ class Upkeep:
         """Let time pass in steps of ``seconds`` until ``condition()``."""
         clock = self.made.clock
         assert isinstance(clock, FakeClock)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await clock.sleeper()
                 clock.advance(seconds)

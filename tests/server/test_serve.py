@@ -12,6 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 SERVE = (sys.executable, "-m", "server", "serve", "--port", "0")
 
@@ -35,7 +37,7 @@ def is_alive(pid: int) -> bool:
 async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
     seen = ""
     assert process.stdout is not None
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(PATIENCE):
         while text not in seen:
             line = await process.stdout.readline()
             assert line, f"ended without {text!r}:\n{seen}"
@@ -52,7 +54,7 @@ async def test_sigterm_ends_it_and_its_children():
         offspring = children(process.pid)
         assert offspring
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             rest, _ = await process.communicate()
         assert process.returncode == 0, rest.decode()
         assert "Traceback" not in rest.decode()
