@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pipelines.voice.spans import LONGEST_ADDRESS, address_end, is_address, spans
+
 FIRST_WORDS = 3
 """The first clause ends at the first punctuation mark after this many words …"""
 FIRST_LIMIT = 8
@@ -26,21 +28,42 @@ _END = re.compile(rf"(?P<stop>[.!?…]+|[,;:])(?P<closers>{_CLOSERS})$")
 _INNER = re.compile(rf"(?P<stop>[。！？]+|[，、；：]+|—+){_CLOSERS}")
 _CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿]")
 _LIST_NUMBER = re.compile(r"[(\[]?[0-9]{1,3}[.)]")
-_FENCE = re.compile(r"```.*?```[^\n]*\n", re.DOTALL)
+_FENCE = re.compile(r"(?P<fence>```+|~~~+).*?(?P=fence)[^\n]*\n", re.DOTALL)
+_LONGEST_FENCE = 20_000
+"""Characters of code that is not spoken anyway."""
 
 _NEVER_LAST = re.compile(
-    r"mrs?|ms|dr|prof|st|mt|gen|sen|rep|gov|hon|capt|lt|col|sgt|rev|vs|e\.g|i\.e|cf|approx|dept|(?:[^\W\d_]\.)*(?!i$)[^\W\d_]"
+    r"mrs?|ms|dr|prof|st|mt|ft|gen|sen|rep|gov|hon|capt|lt|col|sgt|rev|pres|vs|e\.g|i\.e|cf|approx|dept|viz|ca"
+    r"|(?:[^\W\d_]\.)*(?!i$)[^\W\d_]"
 )
 """Words whose full stop ends no sentence, initials too (``U.S.`` may, but ``U.S. Army`` cut in two sounds worse)."""
+_LETTERED = frozenset(
+    "plan vitamin hepatitis type class grade section option group team part exhibit appendix point model route gate "
+    "terminal hall room level category step line building block".split()
+)
+"""Words before which a letter is no initial: it may end a sentence."""
 _BEFORE_DIGITS = re.compile(
-    r"nos?|pp?|vol|figs?|sec|ch|art|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec",
+    r"nos?|pp?|vol|figs?|sec|ch|art|eq|ext|tel|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec",
 )
 """Words whose full stop ends no sentence when a number follows."""
-_BEFORE_LOWER = re.compile(r"etc|inc|ltd|co|corp|jr|sr|bros|al|a\.m|p\.m|b\.c|a\.d|ph\.d|m\.d")
+_BEFORE_LOWER = re.compile(
+    r"etc|inc|ltd|co|corp|jr|sr|bros|al|ave|blvd|rd|est|min|max|hrs?|a\.m|p\.m|b\.c|a\.d|ph\.d|m\.d"
+)
 """Words whose full stop ends no sentence when the next word is in lower case."""
+_LATIN = re.compile(r"[(\"'“]?(?:e\.g|i\.e)\.,", re.IGNORECASE)
+_MONTH = re.compile(
+    r"(?:january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.?",
+    re.IGNORECASE,
+)
+_DAY = re.compile(r"[0-9]{1,2}(?:st|nd|rd|th)?,")
+_OPERATORS = "+=×*/<>≤≥≈÷±^%°$€£¥&"
+"""What belongs to the words around it."""
 
 
 class _Kind(IntEnum):
+    NONE = -1
+    """What is before and what is behind belong together."""
     WORD = 0
     SOFT = 1
     HARD = 2
@@ -60,16 +83,17 @@ class ClauseSplitter:
     """The clauses of one reply at a time.
 
     Where the text is cut depends on the text alone, not on the pieces it came in. The clauses joined are the text but
-    for white space. A fenced code block is one clause, so that it can be left unspoken as a whole.
+    for white space. A fenced code block is one clause, so that it can be left unspoken as a whole; numbers, names,
+    formulas, links and addresses stay in one piece.
     """
 
     def __init__(self) -> None:
         self._text = ""
-        self._first = True
+        self._first = self._begins_line = True
 
     def push(self, text: str) -> list[str]:
         """Take the next piece of the reply; return the clauses that are complete, without white space around them."""
-        self._text = (self._text + text).lstrip()
+        self._go_on_with(self._text + text)
         return list(self._clauses())
 
     def pause(self) -> list[str]:
@@ -80,34 +104,59 @@ class ClauseSplitter:
         text = self._text
         last = text[len(text) - len(re.split(r"\s", text)[-1]) :]
         end = len(text) if _is_whole(last) else len(text) - len(last)
-        if text.startswith("```") or not any(character.isalnum() for character in text[:end]):
+        _, open_at = spans(text)
+        if open_at is not None and open_at < end:
+            end = max(text.rfind(space, 0, open_at) for space in " \n\t") + 1
+        if self._is_fenced or not any(character.isalnum() for character in text[:end]):
             return []
-        clause, self._text = text[:end].rstrip(), text[end:]
+        self._text = ""
+        self._go_on_with(text[end:])
         self._first = False
-        return [clause]
+        return [text[:end].rstrip()]
 
     def flush(self) -> list[str]:
         """The reply has ended: return what is left (nothing or one clause), and be ready for the next reply."""
         rest = self._text.rstrip()
-        self._text, self._first = "", True
+        self._text, self._first, self._begins_line = "", True, True
         return [rest] if rest else []
 
     def _clauses(self) -> Iterator[str]:
         while self._text and (end := self._cut()) is not None:
-            yield self._text[:end].rstrip()
-            self._text = self._text[end:].lstrip()
+            clause, rest = self._text[:end], self._text[end:]
+            self._text, self._begins_line = "", clause.endswith("\n")
+            self._go_on_with(rest)
             self._first = False
+            yield clause.rstrip()
+
+    def _go_on_with(self, text: str) -> None:
+        """What is to be cut next; white space in front of it tells whether it begins a line."""
+        stripped = text.lstrip()
+        self._begins_line = self._begins_line or (not self._text and "\n" in text[: len(text) - len(stripped)])
+        self._text = stripped
+
+    @property
+    def _is_fenced(self) -> bool:
+        """Whether a block of code begins."""
+        return self._text.startswith("```") or (self._text.startswith("~~~") and self._begins_line)
 
     def _cut(self) -> int | None:
         """Where the next clause ends; ``None`` when more text is needed to know."""
-        if self._text.startswith("```"):
+        if self._is_fenced:
             fence = _FENCE.match(self._text)
-            return fence.end() if fence else None
+            end = fence.end() if fence else None
+            return _LONGEST_FENCE if end is None and len(self._text) > _LONGEST_FENCE else end
         places = _boundaries(self._text[:LONGEST])
         end, fallback = _first_clause(places) if self._first else _sentence(places)
         if end is None and len(self._text) > LONGEST:
-            return fallback or LONGEST
+            return fallback or self._forced()
         return end
+
+    def _forced(self) -> int | None:
+        """Where a text is cut that has no place for it: not in the middle of an address, which would be read aloud."""
+        end = address_end(self._text, LONGEST - 1)
+        if end is None:
+            return max(self._text.rfind(space, 0, LONGEST) for space in " \n\t") + 1 or LONGEST
+        return None if end == len(self._text) < LONGEST_ADDRESS else end
 
 
 def cuts(text: str) -> list[tuple[int, bool, int]]:
@@ -147,9 +196,19 @@ def _sentence(places: Iterator[_Boundary]) -> tuple[int | None, int]:
 def _boundaries(text: str) -> Iterator[_Boundary]:
     """Places to cut, in order, as far as they are certain: those of a longer text begin with the same ones.
 
-    What a full stop means is known once the next word has begun, so each word's end waits for that.
+    What a full stop means is known once the next word has begun, so each word's end waits for that; and what is inside
+    something that is not to be cut once it is complete.
     """
-    words = 0
+    whole, open_at = spans(text)
+    for place in _places(text):
+        if open_at is not None and place.end > open_at:
+            return
+        if not any(begin < place.end < end for begin, end in whole):
+            yield place
+
+
+def _places(text: str) -> Iterator[_Boundary]:
+    words, before, kind = 0, "", _Kind.LINE
     for match in re.finditer(r"(\S+)(\s*)", text):
         token, space = match.groups()
         start = match.start()
@@ -159,32 +218,57 @@ def _boundaries(text: str) -> Iterator[_Boundary]:
             yield _Boundary(start + end, kind, words + _count(token[:end]))
         words += _count(token)
         if "\n" in space:
+            kind = _Kind.LINE
             if words:
-                yield _Boundary(match.end(1), _Kind.LINE, words)
+                yield _Boundary(match.end(1), kind, words)
         elif following := text[match.end() : match.end() + 1]:
-            yield _Boundary(match.end(1), _ending(token, following, first=start == 0), words)
+            kind = _ending(token, following, before, first=kind >= _Kind.HARD or before.endswith(":"))
+            if kind is not _Kind.NONE:
+                yield _Boundary(match.end(1), kind, words)
+        before = token
 
 
 def _inner(token: str, *, complete: bool) -> Iterator[tuple[int, _Kind]]:
     """Places inside a token: after dashes, and after the stops of scripts that set no spaces."""
+    if is_address(token):
+        return
     for match in _INNER.finditer(token):
-        if match.end() < len(token) or complete:
+        around = token[match.start() - 1 : match.start()] + token[match.end() : match.end() + 1]
+        if (match.end() < len(token) or complete) and not (len(around) == 2 and around.isdigit()):
             yield match.end(), _Kind.HARD if match["stop"][0] in "。！？" else _Kind.SOFT
 
 
-def _ending(token: str, following: str, *, first: bool) -> _Kind:
-    """What the end of ``token`` is; ``following`` is how the next word begins, ``first`` begins a clause."""
+def _ending(token: str, following: str, before: str, *, first: bool) -> _Kind:
+    """What the end of ``token`` is; ``before`` is the word before, ``following`` how the next one begins.
+
+    ``first``: the token may begin a clause, as the number in front of a point of a list does.
+    """
     match = _END.search(token)
-    if match is None or (first and _LIST_NUMBER.fullmatch(token)):
-        return _Kind.WORD
+    if match is None:
+        return _Kind.NONE if _binds(token, following) else _Kind.WORD
+    if first and _LIST_NUMBER.fullmatch(token):
+        return _Kind.NONE
     stop = match["stop"]
     if stop in ",;:":
-        return _Kind.SOFT
+        return _Kind.NONE if _goes_on(token, following, before) else _Kind.SOFT
     if following.islower() and (match["closers"] or ".." in stop or "…" in stop):
         return _Kind.SOFT
-    if stop == "." and _abbreviation(token[: match.start()], following):
-        return _Kind.WORD
+    if stop == "." and _abbreviation(token[: match.start()], following, before):
+        return _Kind.NONE
     return _Kind.HARD
+
+
+def _binds(token: str, following: str) -> bool:
+    """Whether a word and the next belong together: a number and its unit, an operator and what it joins."""
+    if following.isdigit() or (token[-1].isdigit() and not any(character.isalpha() for character in token)):
+        return True
+    return following in _OPERATORS or all(character in _OPERATORS for character in token)
+
+
+def _goes_on(token: str, following: str, before: str) -> bool:
+    """Whether a comma joins: in a date, behind ``e.g.``"""
+    date = _DAY.fullmatch(token) is not None and following.isdigit() and _MONTH.fullmatch(before) is not None
+    return date or _LATIN.fullmatch(token) is not None
 
 
 def _is_whole(token: str) -> bool:
@@ -192,11 +276,13 @@ def _is_whole(token: str) -> bool:
     match = _END.search(token)
     if match is None or match["stop"] == ":" or token[: match.start()][-1:].isdigit():
         return False
-    return _ending(token, "", first=False) is not _Kind.WORD
+    return _ending(token, "", "", first=False) is not _Kind.NONE
 
 
-def _abbreviation(word: str, following: str) -> bool:
+def _abbreviation(word: str, following: str, before: str) -> bool:
     """Whether the full stop after ``word`` belongs to the word."""
+    if before.lower() in _LETTERED and len(word) == 1:
+        return False
     word = word.lstrip("\"'“‘«([{*_").lower()
     if _BEFORE_DIGITS.fullmatch(word) and following.isdigit():
         return True
