@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from server.signaling import REGISTRY
@@ -21,20 +24,48 @@ ORDERS = [
 ]
 
 
+def unbundled(sdp: str) -> str:
+    """As GStreamer writes it by default: a transport for each section."""
+    return re.sub(r"a=group:.*\r\n", "", sdp)
+
+
+def bundle_only(sdp: str) -> str:
+    """As RFC 9143 has it for max-bundle: only the first section tells a port and a transport."""
+    head, first, *others = re.split(r"(?m)^(?=m=)", sdp)
+    transport = re.compile(r"a=(?:ice-|fingerprint|setup|candidate|end-of-candidates).*\r\n")
+    bare = (re.sub(r"^(m=\w+) \d+", r"\1 0", transport.sub("", other)) + "a=bundle-only\r\n" for other in others)
+    return "".join([head, first, *bare])
+
+
+async def works(peer: Peer, session: Any) -> None:
+    """What the peer says and shows arrives, and so do voice, picture and events."""
+    peer.say(loud(1.0), 48_000)
+    if "video" in peer.order:
+        await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: peer.seen)
+    if "screen" in peer.order:
+        _, screen = session.video.incoming
+        await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: screen.received, screen=True)
+    if "data" in peer.order:
+        await peer.event("session.created")
+        await peer.event("input_audio_buffer.speech_started")
+    await peer.until(lambda: len(peer.heard) > 0)
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 async def test_sections_in_any_order_connect(serve, order):
     url, app = await serve()
     async with Peer(url, order=order) as peer:
-        (session,) = app[REGISTRY]._sessions.values()
         kinds = [line.split()[0][2:] for line in peer.answer["sdp"].splitlines() if line.startswith("m=")]
         assert kinds == [{"data": "application", "screen": "video"}.get(kind, kind) for kind in order]
-        peer.say(loud(1.0), 48_000)
-        if "video" in order:
-            await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: peer.seen)
-        if "screen" in order:
-            _, screen = session.video.incoming
-            await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: screen.received, screen=True)
-        if "data" in order:
-            await peer.event("session.created")
-            await peer.event("input_audio_buffer.speech_started")
-        await peer.until(lambda: len(peer.heard) > 0)
+        await works(peer, *app[REGISTRY]._sessions.values())
+
+
+@pytest.mark.parametrize("order", [("video", "audio", "data"), ("data", "audio", "video", "screen")], ids=" ".join)
+@pytest.mark.parametrize("rewrite", [unbundled, bundle_only])
+async def test_sections_connect_with_a_transport_each_and_with_one_for_all(serve, order, rewrite):
+    url, app = await serve()
+    async with Peer(url, order=order, rewrite=rewrite) as peer:
+        (session,) = app[REGISTRY]._sessions.values()
+        transports = {transceiver.receiver.transport for transceiver in session._pc.getTransceivers()}
+        assert len(transports | {session._pc.sctp.transport}) == (len(order) if rewrite is unbundled else 1)
+        await works(peer, session)
