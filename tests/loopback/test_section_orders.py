@@ -69,3 +69,11 @@ async def test_sections_connect_with_a_transport_each_and_with_one_for_all(serve
         transports = {transceiver.receiver.transport for transceiver in session._pc.getTransceivers()}
         assert len(transports | {session._pc.sctp.transport}) == (len(order) if rewrite is unbundled else 1)
         await works(peer, session)
+
+
+@pytest.mark.parametrize("role", ["active", "passive"])
+async def test_a_peer_that_can_be_only_one_side_of_dtls_connects(serve, role):
+    url, app = await serve()
+    async with Peer(url, order=("data", "audio"), rewrite=lambda sdp: sdp.replace("actpass", role)) as peer:
+        assert f"a=setup:{'passive' if role == 'active' else 'active'}\r\n" in peer.answer["sdp"]
+        await works(peer, *app[REGISTRY]._sessions.values())
