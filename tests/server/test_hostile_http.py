@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
+from typing import Any
 
 import pytest
 
-from tests.fakes.hostile_requests import corpus, mutations, request
+from tests.fakes.hostile_requests import JSON_VALUES, corpus, mutations, request
 from tests.fakes.raw_http import address_of, ask, attack, error_in, judge
+from tests.server.test_offers_and_ice import AUDIO
 
 OFFER = b"/offer"
 JSON = b"application/json"
@@ -63,6 +66,23 @@ async def test_bytes_outside_ascii_are_no_key(serve):
     url, _ = await serve(api_key="secret-key")
     raw = request(path=b"/v1/engines", headers=((b"Authorization", b"Bearer \xff\xfe\xfd"),))
     assert judge(await ask(*address_of(url), raw)) == ("401", True)
+
+
+async def test_every_type_for_every_field_beside_a_good_offer(serve):
+    """Accepted or refused by name; never our failure."""
+    url, _ = await serve(max_sessions=500)
+    paths = (("session",), ("pipeline",), ("session_id",), ("session", "vision"), ("session", "vision", "enabled"))
+    seen = set()
+    for path in paths:
+        for value in JSON_VALUES:
+            body: Any = value
+            for name in reversed(path):
+                body = {name: body}
+            raw = post(json.dumps({"type": "offer", "sdp": AUDIO, **body}).encode(), (b"Content-Type", JSON))
+            status, right = judge(await ask(*address_of(url), raw))
+            assert right, (path, value, status)
+            seen.add(status)
+    assert seen == {"200", "400"}
 
 
 @pytest.mark.parametrize("key", [None, "secret-key"])
