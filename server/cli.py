@@ -50,11 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _serve(options: argparse.Namespace, console: Console) -> None:
-    from server.serve import ServerConsole, serve
+    from server.preflight import check
 
     names = set(Settings.model_fields)
     flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    await serve(load_settings(flags, options.config), ServerConsole())
+    settings = load_settings(flags, options.config)
+    check(settings)
+    from server.serve import ServerConsole, serve  # a second of imports, for those who may begin
+
+    await serve(settings, ServerConsole())
     leave(0)
 
 
@@ -136,7 +140,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--profile",
         choices=["auto", "embedded", "bench"],
-        help="auto: the best engines present (default). embedded: no model server and no downloads of models. "
+        help="auto: the best engines present (default). embedded: no model server and no large models. "
         "bench: stubs and a test tone, for measuring only",
     )
     serve.add_argument(
@@ -168,7 +172,11 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument(
-        "--no-download", dest="download", action="store_const", const=False, help="use only models that are here"
+        "--no-download",
+        dest="download",
+        action="store_const",
+        const=False,
+        help="fetch nothing: use only models that are here",
     )
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")

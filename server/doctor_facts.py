@@ -16,6 +16,7 @@ from pathlib import Path
 from pipelines.devices import Devices, survey
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import load
+from server.preflight import bind_error
 from server.settings import Settings
 
 PACKAGES = (
@@ -125,15 +126,8 @@ def _vision() -> str | None:
 
 def _bindable(host: str, port: int, kind: socket.SocketKind) -> str | None:
     """Why nothing can listen there; ``None`` when it can."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+    error = bind_error(host, port, kind)
+    return None if error is None else error.strerror or str(error) or "no answer"
 
 
 def _writable(folder: Path) -> tuple[str | None, int | None]:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pipelines.engines.silero import SileroVad
 from pipelines.errors import PipelineError
 from pipelines.models.residency import Residency
+from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelStore
 from pipelines.ports import VisionDetector
 from pipelines.routing.definition import Pipeline, load, without_effect
@@ -97,16 +98,19 @@ class Engines:
         return [asdict(choice) for choice in self.choices.status()]
 
     async def improve(self, changed: Callable[[], object] = lambda: None) -> None:
-        """Fetch the models of better engines and let these serve what begins from then on; ``changed`` after each.
+        """Fetch the models of better engines and let these serve what begins from then on; ``changed`` when one does.
 
         What cannot be had is told once, and the engines that are there go on.
         """
         for better in self.later:
+            before = self.choices.status()
             try:
                 await better()
             except PipelineError as error:
                 log.info("no better engine: %s", error.message)
-            else:
+            except Exception:  # a defect in one must not keep the others from coming
+                log.exception("no better engine")
+            if self.choices.status() != before:
                 changed()
 
     async def close(self) -> None:
@@ -122,15 +126,20 @@ class Engines:
         self.drawing_worker.close()
 
 
-async def build_engines(settings: Settings, say: Callable[[str], object] = log.info) -> Engines:
-    """Load what the definition asks for; ``say`` is told what takes long.
+async def build_engines(
+    settings: Settings,
+    say: Callable[[str], object] = log.info,
+    report: Callable[[Progress], object] = lambda progress: None,
+) -> Engines:
+    """Load what the definition asks for; ``say`` is told what takes long, ``report`` how far downloads have come.
 
-    Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work.
+    Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
     definition = load(settings.pipeline)
     for word in without_effect(definition):
         say(f"{settings.pipeline.name}: {word} has no effect yet")
-    parts = Parts(settings, definition, say)
+    parts = Parts(settings, definition, say, report)
+    await asyncio.to_thread(parts.check)
     vad = await asyncio.to_thread(SileroVad)
     parts.choices.note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
     turn = await asyncio.to_thread(turn_detector, parts)

@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535)
     """TCP port; 0 takes a free one."""
     profile: Profile = "auto"
-    """``auto``: the best engines present. ``embedded``: only those that need no server and no model of their own.
-    ``bench``: instant stubs and a tone, to measure the media path."""
+    """``auto``: the best engines present. ``embedded``: only those that need no server and no large model, unless
+    another setting asks for one. ``bench``: instant stubs and a tone, to measure the media path."""
     api_key: SecretStr | None = None
     """When set, every endpoint but the page, ``/healthz`` and ``/readyz`` needs it as a bearer token."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     vision_threads: int = Field(max(1, (os.cpu_count() or 2) // 2), ge=1)
     """Threads that look at pictures, shared by all sessions."""
     vision_device: Literal["cpu", "gpu"] = "cpu"
-    """Where vision runs; ``gpu``: MediaPipe's OpenGL ES delegate, and the CPU what it cannot run."""
+    """Where vision runs; ``gpu``: MediaPipe's OpenGL ES delegate."""
     stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)
@@ -161,7 +161,8 @@ class Settings(BaseSettings):
     unload_minutes: float = Field(0.0, ge=0)
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
     download: bool = True
-    """With profile ``auto``, fetch a Whisper and a Piper voice (200 MB) in the background when none is here."""
+    """Fetch what is missing: models that are asked for and those for turns and vision before the start; with profile
+    ``auto`` also a Whisper and a Piper voice (200 MB), in the background, when none is here."""
     model_server: str | None = None
     """Base URL of another visavis to fetch models from before the world outside is asked."""
     model_server_key: SecretStr | None = None
@@ -199,6 +200,17 @@ class Settings(BaseSettings):
         if value is not None:
             header_value(value.get_secret_value())
         return value
+
+    @field_validator("models", "pipeline")
+    @classmethod
+    def _is_absolute(cls, value: Path | None) -> Path | None:
+        """No shell expands ``~`` in the environment or in a file."""
+        return value if value is None else value.expanduser()
+
+    @field_validator("language")
+    @classmethod
+    def _is_small(cls, value: str) -> str:
+        return value.strip().lower()
 
     @field_validator("llm_url", "model_server")
     @classmethod

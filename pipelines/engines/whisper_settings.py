@@ -11,6 +11,16 @@ from pipelines.errors import ListenError
 Task = Literal["transcribe", "translate"]
 _ENGLISH_OUT_OF_REACH = (".en", "turbo", "distil")
 """In the names of models that were not trained to translate."""
+ENGLISH_ONLY = (".en", "-en")
+"""Ends of the names of models that know no other language."""
+LANGUAGES = tuple(
+    """
+    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is
+    it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl
+    sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh
+    """.split()
+)
+"""Codes of all languages that some Whisper knows (``faster_whisper.tokenizer``, which takes a second to import)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +45,14 @@ def check(name: str, settings: WhisperSettings) -> None:
     """Refuse what no model of that name can do."""
     if settings.task not in get_args(Task):
         raise ListenError("stt_task", f"unknown task {settings.task!r} for Whisper; known: {', '.join(get_args(Task))}")
-    if settings.language is not None and settings.language not in known_languages():
-        known = ", ".join(sorted(known_languages()))
+    if settings.language is not None and settings.language not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
         raise ListenError("stt_language", f"unknown language {settings.language!r} for Whisper; known: {known}")
-    if settings.task == "translate" and any(part in name for part in _ENGLISH_OUT_OF_REACH):
+    if settings.task == "translate" and not translates(name):
         message = f"{name} was not trained to translate; use a multilingual one such as whisper-base"
         raise ListenError("stt_cannot_translate", message)
 
 
-def known_languages() -> tuple[str, ...]:
-    """Codes of all languages that some Whisper knows."""
-    from faster_whisper.tokenizer import _LANGUAGE_CODES
-
-    return tuple(_LANGUAGE_CODES)
+def translates(name: str) -> bool:
+    """Whether the model of that name was trained to translate into English."""
+    return not any(part in name for part in _ENGLISH_OUT_OF_REACH)

@@ -11,75 +11,71 @@ from pipelines.engines.bench import BenchRecognizer
 from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
 from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import load_whisper
-from pipelines.engines.whisper_settings import WhisperSettings
-from pipelines.errors import PipelineError
+from pipelines.engines.whisper_settings import ENGLISH_ONLY, WhisperSettings
+from pipelines.errors import ModelError, PipelineError
 from pipelines.models.plans import Loadable
+from pipelines.models.store import ModelFiles
 from pipelines.ports import SpeechToText
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from pipelines.starter.speech_model_files import is_shipped, shipped
 from server.composition.parts import BENCH_REASON, Parts, why
+from server.composition.wishes import POCKETSPHINX, STARTER_WHISPER, Wish
 
 STAGE = "listen"
-TASK = "speech-to-text"
-EMBEDDED = "pocketsphinx"
-STARTER = "starter-whisper"
-"""A small Whisper in the package, where there is one. It knows English, and little of it: only used when asked for."""
-ENGLISH = ("", "en")
 
 
 async def listen(parts: Parts) -> SpeechToText:
-    """The recogniser of all sessions. Raises :class:`PipelineError` when nothing can listen."""
+    """The recogniser of all sessions. Raises :class:`PipelineError` when nothing can listen, or not as asked."""
     if parts.bench:
         parts.choices.note(STAGE, BenchRecognizer.name, BENCH_REASON)
         return BenchRecognizer()
-    word = parts.wanted("audio_to_text", parts.settings.stt_model, (EMBEDDED, STARTER, *parts.models_for(TASK)))
-    whisper, missing = (None, "") if word == EMBEDDED else await _whisper(parts, word)
+    wish = parts.wishes.listening()
+    whisper, missing, broken = (None, "", "") if wish.word == POCKETSPHINX else await _whisper(parts, wish)
     embedded = PocketSphinxRecognizer(processes=parts.settings.stt_processes)
     if whisper is None:
         await embedded.warm()
-        ok = parts.settings.language in ENGLISH and word in ("auto", EMBEDDED)
-        reason = why(parts.stage("audio_to_text"), word, "embedded English recogniser; needs no download")
-        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", ok=ok)
+        reason = why(wish, "embedded English recogniser; needs no download")
+        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", wanted=broken)
     engines: list[SpeechToText] = [embedded] if whisper is None else [whisper, embedded]
     ladder = FallbackRecognizer(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
-    if whisper is None and word == "auto" and parts.may_download:
-        parts.later.append(partial(_better, parts, ladder))
+    if whisper is None and wish.word == "auto" and parts.may_download:
+        parts.later.append(partial(_better, parts, ladder, wish))
     return ladder
 
 
-async def _better(parts: Parts, ladder: FallbackRecognizer) -> None:
-    """Fetch the preferred Whisper and let it listen from then on. Raises :class:`PipelineError`."""
-    wanted = [model_id for model_id in parts.models_for(TASK) if _hears(model_id, parts.settings.language)]
-    if not wanted:
-        return
-    files = await parts.fetch(wanted[0])
-    engine, device, reason = await parts.aside(build, parts, files.id, files.path)
-    await _warmed(parts, engine)
-    ladder.prefer(engine)
-    parts.choices.replace(STAGE, engine.name, f"from {files.origin}; {reason}; {EMBEDDED} stands by", device=device)
+async def _better(parts: Parts, ladder: FallbackRecognizer, wish: Wish) -> None:
+    """Fetch the preferred Whisper, or the next that can be had, and let it listen from then on.
+
+    Raises :class:`PipelineError` when none can be had.
+    """
+
+    async def use(files: ModelFiles) -> None:
+        engine, device, reason = await parts.aside(build, parts, files.id, files.path)
+        await _warmed(parts, engine)
+        ladder.prefer(engine)
+        reason = f"from {files.origin}; {reason}; {POCKETSPHINX} stands by"
+        parts.choices.replace(STAGE, engine.name, reason, device=device)
+
+    await parts.first(wish.models, use)
 
 
-async def _whisper(parts: Parts, word: str) -> tuple[WhisperRecognizer | None, str]:
-    """The Whisper to use and no reason, or none and why not; notes the choice."""
-    if word == "auto" and parts.embedded_only:
-        return None, "; profile embedded"
-    found = await asyncio.to_thread(_folder, parts, word)
+async def _whisper(parts: Parts, wish: Wish) -> tuple[WhisperRecognizer | None, str, str]:
+    """The Whisper to use; or none, why not, and the name of one that is here and broken. Notes the choice."""
+    if wish.word == "auto" and parts.embedded_only and not wish.required:
+        return None, "; profile embedded", ""
+    found = await asyncio.to_thread(_folder, parts, wish)
     if found is None:
-        if word == STARTER:
-            return None, f"; this installation holds no {word}: visavis train-starter whisper makes one"
-        ids = parts.models_for(TASK)
-        if word != "auto":
-            return None, f"; {word} is not here: visavis models pull {word}"
-        return None, f"; no Whisper is here: visavis models pull {ids[0]}" if ids else ""
+        return None, f"; no Whisper is here: visavis models pull {wish.models[0]}" if wish.models else "", ""
     name, folder, origin = found
     try:
         engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
         await _warmed(parts, engine)
     except PipelineError as error:
-        return None, f"; {name} cannot be used: {error.message}"
-    parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {EMBEDDED} stands by", device=device)
-    return engine, ""
+        parts.refuse(wish, name, error)
+        return None, f"; {name} cannot be used: {error.message}", name
+    parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {POCKETSPHINX} stands by", device=device)
+    return engine, "", ""
 
 
 def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str, str]:
@@ -94,7 +90,7 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
         device=device,
         estimate=parts.estimate(name, precision),
     )
-    language = parts.settings.language or ("en" if name == STARTER or name.endswith(("-en", ".en")) else None)
+    language = parts.settings.language or ("en" if name == STARTER_WHISPER or name.endswith(ENGLISH_ONLY) else None)
     batch_wait = 0.003 if device == "cuda" else 0.0
     settings = WhisperSettings(language=language, task=parts.settings.stt_task)
     return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
@@ -110,12 +106,10 @@ async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
     parts.workers.append(engine.worker)
 
 
-def _folder(parts: Parts, word: str) -> tuple[str, Path, str] | None:
-    if word == STARTER:
-        return (STARTER, shipped(), "comes with visavis") if is_shipped() else None
-    return parts.folder_of(TASK, word, lambda model_id: _hears(model_id, parts.settings.language))
-
-
-def _hears(model_id: str, language: str) -> bool:
-    """Whether a model knows the language; those whose name ends in ``en`` know English only."""
-    return language in ENGLISH or not model_id.endswith(("-en", ".en"))
+def _folder(parts: Parts, wish: Wish) -> tuple[str, Path, str] | None:
+    if wish.word != STARTER_WHISPER:
+        return parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None)
+    if not is_shipped():
+        message = f"{wish.asked}: this installation holds none: visavis train-starter whisper makes one"
+        raise ModelError("model_unavailable", message)
+    return STARTER_WHISPER, shipped(), "comes with visavis"

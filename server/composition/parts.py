@@ -12,13 +12,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from media.clock import Clock, MonotonicClock
 from pipelines.devices import Devices, choose_device, survey
-from pipelines.errors import DefinitionError, ModelError, PipelineError
+from pipelines.errors import ModelError, PipelineError
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
+from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import Definition, Stage, StageType
 from pipelines.worker import Worker
+from server.composition.wishes import Wish, Wishes, not_here
 from server.model_metrics import CountingWorker
 from server.settings import Settings
 from server.stores import model_store
@@ -43,6 +45,9 @@ class Choice:
     device: str
     reason: str
     ok: bool = True
+    """Whether it is what was asked for, or the best of what is here."""
+    wanted: str = ""
+    """In whose place it stands, if it is a stand-in; empty otherwise."""
 
 
 class Ladder(Protocol):
@@ -69,9 +74,12 @@ class Choices:
         self._listeners: list[Callable[[], object]] = []
         self._told: list[Choice] = []
 
-    def note(self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True) -> None:
-        """``engine`` serves ``stage``; ``none`` if nothing does."""
-        self._rows.append(Choice(stage, engine, device if engine != "none" else "-", reason, ok))
+    def note(
+        self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True, wanted: str = ""
+    ) -> None:
+        """``engine`` serves ``stage`` (``none`` if nothing does), in the place of ``wanted`` if that is given."""
+        device = device if engine != "none" else "-"
+        self._rows.append(Choice(stage, engine, device, reason, ok and not wanted, wanted))
 
     def replace(self, stage: str, engine: str, reason: str, *, device: str = "cpu") -> None:
         """A better engine serves ``stage`` from now on."""
@@ -127,17 +135,26 @@ class Choices:
         ladder, failure = self._ladders.get(row.stage), self._failures.get(row.stage)
         if ladder is None or failure is None or ladder.serving == ladder.name:
             return row
-        return Choice(row.stage, ladder.serving, "cpu", f"{failure}; stands in for {ladder.name}", ok=False)
+        reason = f"{failure}; stands in for {ladder.name}"
+        return Choice(row.stage, ladder.serving, "cpu", reason, ok=False, wanted=ladder.name)
 
 
 class Parts:
     """Shared by the composition of all stages."""
 
-    def __init__(self, settings: Settings, definition: Definition, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        definition: Definition,
+        say: Callable[[str], object],
+        report: Callable[[Progress], object] = lambda progress: None,
+    ) -> None:
         self.settings = settings
         self.definition = definition
         self.pipeline = definition.pipelines[0]
         self.say = say
+        self.report = report
+        """Is told how far a download has come, from any thread."""
         self.choices = Choices()
         self.clock: Clock = MonotonicClock()
         self.store = model_store(settings)
@@ -168,9 +185,28 @@ class Parts:
         """Whether better models may be fetched by themselves."""
         return self.settings.download and not self.embedded_only and not self.bench
 
+    def refuse(self, wish: Wish, name: str, error: PipelineError) -> None:
+        """Raise what keeps the model ``name`` from serving, if nothing may serve in its place."""
+        if wish.required:
+            raise ModelError(error.code, f"{wish.asked}: {name} cannot be used: {error.message}") from error
+        if error.code == "device_unavailable" and self.settings.device != "auto":
+            raise ModelError(error.code, error.message) from error
+
+    async def first(self, ids: Sequence[str], use: Callable[[ModelFiles], Awaitable[None]]) -> None:
+        """Fetch the first of the models and ``use`` it; where either fails, the next one. Raises the last failure."""
+        for place, model_id in enumerate(ids, 1):
+            try:
+                await use(await self.fetch(model_id))
+            except PipelineError as error:
+                if place == len(ids):
+                    raise
+                log.info("%s; trying %s", error.message, ids[place])
+            else:
+                return
+
     async def fetch(self, model_id: str) -> ModelFiles:
         """A model of the catalogue, downloaded if need be. Raises :class:`ModelError`."""
-        return await self.aside(self.store.ensure, model_id, self.say)
+        return await self.aside(self.store.ensure, model_id, self.say, self.report)
 
     async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what takes long on a thread of its own while the server serves: asyncio's threads are for codecs."""
@@ -180,26 +216,37 @@ class Parts:
         finally:
             worker.close()
 
+    @property
+    def wishes(self) -> Wishes:
+        """What is asked for."""
+        return Wishes(self.settings, self.pipeline, self.store)
+
     def stage(self, kind: StageType) -> Stage:
         """The pipeline's stage. Raises :class:`DefinitionError` when there is none."""
-        stage = self.pipeline.stage(kind)
-        if stage is None:
-            raise DefinitionError("stage_missing", f"pipeline {self.pipeline.id} has no stage of type {kind}")
-        return stage
+        return self.wishes.stage(kind)
 
-    def wanted(self, kind: StageType, setting: str, legal: Sequence[str]) -> str:
-        """Which engine or model is asked for: the setting's word, or the pipeline's; ``auto`` for the best.
+    def check(self) -> None:
+        """Refuse what is asked for and cannot be done, as far as that shows before anything is loaded."""
+        self.wishes.check(self._look)
 
-        Raises :class:`DefinitionError` when it is neither in ``legal`` nor an existing folder.
+    def ensure(self, model_id: str) -> ModelFiles:
+        """A model of the catalogue, fetched if need be and allowed. Blocking. Raises :class:`PipelineError`."""
+        if self.settings.download:
+            return self.store.ensure(model_id, self.say, self.report)
+        if files := self.store.here(model_id):
+            return files
+        raise not_here(model_id)
+
+    def obtain(self, wish: Wish) -> tuple[str, Path, str]:
+        """Name, folder and origin of the model that ``wish`` requires, fetched if need be. Blocking.
+
+        Raises :class:`ModelError` naming the wish: nothing else may serve instead.
         """
-        stage = self.stage(kind)
-        word = setting if setting != "auto" else stage.model
-        if word in ("auto", *legal) or Path(word).expanduser().is_dir():
-            return word
-        known = ", ".join(("auto", *legal))
-        raise DefinitionError(
-            "model_unknown", f"stage {stage.id}: model {word} is unknown; legal are {known}, a folder"
-        )
+        try:
+            files = self.ensure(wish.models[0] if wish.word == "auto" else wish.word)
+        except PipelineError as error:
+            raise ModelError(error.code, f"{wish.asked}: {error.message}") from error
+        return files.id, files.path, f"from {files.origin}"
 
     def models_for(self, task: str) -> tuple[str, ...]:
         """Ids of the catalogue's models for a task, the preferred first."""
@@ -213,26 +260,25 @@ class Parts:
             self.say(f"{model_id}: {error.message}")
             return None
 
-    def folder_of(
-        self, task: str, word: str, fits: Callable[[str], bool] = lambda model_id: True
-    ) -> tuple[str, Path, str] | None:
-        """Name, folder and origin of the model ``word``, or for ``auto`` of the preferred one that is here and fits."""
-        path = Path(word).expanduser()
-        if word != "auto" and path.is_dir():
+    def folder_of(self, wish: Wish) -> tuple[str, Path, str] | None:
+        """Name, folder and origin of the model that is wished for; of several the preferred one that is here."""
+        if (path := wish.folder) is not None:
             return path.name, path, f"the folder {path}"
-        for model_id in self.models_for(task) if word == "auto" else (word,):
-            files = self.present(model_id) if fits(model_id) else None
-            if files is not None:
+        for model_id in wish.models if wish.word == "auto" else (wish.word,):
+            if files := self.present(model_id):
                 return model_id, files.path, f"from {files.origin}"
         return None
 
     def device_for(self, library: str) -> tuple[str, str]:
         """Where engines on ``library`` run, and why. Raises :class:`ModelError` naming the legal devices."""
-        if self._devices is None:
-            self._devices = survey()
-        found = self._devices.library(library)
+        found = self._look().library(library)
         device, reason = choose_device(self.settings.device, found)
         return device, f"on the CPU, {found.reason}" if device == "cpu" and found.reason else reason
+
+    def _look(self) -> Devices:
+        if self._devices is None:
+            self._devices = survey()
+        return self._devices
 
     def estimate(self, model_id: str, precision: str) -> int:
         """Bytes that a model takes in memory, by the catalogue; 0 if unknown."""
@@ -253,8 +299,8 @@ def _log_event(event: ModelEvent) -> None:
     )
 
 
-def why(stage: Stage, word: str, reason: str) -> str:
-    """``reason``, and who asked for the engine if anybody did."""
-    if word == "auto":
+def why(wish: Wish, reason: str) -> str:
+    """``reason``, and that the engine was asked for if it was."""
+    if wish.word == "auto":
         return reason
-    return f"{'the pipeline names it' if stage.model == word else 'asked for'}; {reason}"
+    return f"{'the pipeline names it' if wish.asked.startswith('pipeline') else 'asked for'}; {reason}"

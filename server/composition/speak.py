@@ -20,74 +20,87 @@ from pipelines.models.residency import Resident
 from pipelines.models.store import ModelFiles
 from pipelines.ports import TextToSpeech
 from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.spelling import unknown
 from pipelines.voice.phrase_files import PhraseFiles
 from pipelines.voice.phrases import CachedVoice
 from server.composition.parts import BENCH_REASON, Parts, why
+from server.composition.wishes import ESPEAK, TASKS, Wish
 
 if TYPE_CHECKING:
     from piper.voice import PiperVoice
 
 STAGE = "speak"
-TASK = "text-to-speech"
-EMBEDDED = "espeak-ng"
+TASK = TASKS["text_to_audio"]
+_ENGLISH = "piper-en_"
+"""How the names of English voices begin: what answers by itself must be understood."""
 
 
 def speak(parts: Parts) -> TextToSpeech:
-    """The voices of all sessions. Blocking. Raises :class:`PipelineError` when nothing can speak."""
+    """The voices of all sessions. Blocking. Raises :class:`PipelineError` when nothing can speak, or not as asked."""
     if parts.bench:
         parts.choices.note(STAGE, BenchVoice.name, BENCH_REASON)
         return BenchVoice(parts.settings.bench_tone_seconds)
-    word = parts.wanted("text_to_audio", parts.settings.tts_model, (EMBEDDED, *parts.models_for(TASK)))
+    wish = parts.wishes.speaking()
     embedded = _remembering(parts, EspeakVoice(), version("espeakng-loader"))
-    piper, missing = (None, "") if word == EMBEDDED else _piper(parts, word)
+    piper, missing, broken = (None, "", "") if wish.word == ESPEAK else _piper(parts, wish)
     if piper is None:
-        reason = why(parts.stage("text_to_audio"), word, "embedded voice; needs no download")
-        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}")
+        reason = why(wish, "embedded voice; needs no download")
+        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", wanted=broken)
     engines = [embedded] if piper is None else [piper, embedded]
     ladder = FallbackVoice(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
-    if piper is None and word == "auto" and parts.may_download:
+    if piper is None and wish.word == "auto" and parts.may_download:
         parts.later.append(partial(_better, parts, ladder))
     return _checked(parts, ladder)
 
 
 async def _better(parts: Parts, ladder: FallbackVoice) -> None:
-    """Fetch the preferred voice and let it speak from then on. Raises :class:`PipelineError`."""
+    """Fetch the preferred voice, or the next that can be had, and let it speak from then on.
+
+    Raises :class:`PipelineError` when none can be had.
+    """
     models = [model for model in parts.store.catalogue.models if model.task == TASK]
+    # A voice with a licence of its own is fetched by whoever has read that.
     free = [model.id for model in models if not model.licence.startswith("LicenseRef")]
-    if not free:  # a voice with a licence of its own is fetched by whoever has read that
-        return
-    files = await parts.fetch(free[0])
-    engine, reason, device = await parts.aside(_built, parts, {files.id: files})
-    ladder.prefer(engine)
-    parts.choices.replace(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)
+    english = [model_id for model_id in free if model_id.startswith(_ENGLISH)] or free[:1]
+
+    async def use(files: ModelFiles) -> None:
+        engine, reason, device = await parts.aside(_built, parts, {files.id: files})
+        ladder.prefer(engine)
+        parts.choices.replace(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
+
+    await parts.first(english, use)
 
 
 def _checked(parts: Parts, engine: TextToSpeech) -> TextToSpeech:
-    """Raises :class:`DefinitionError` when the pipeline names a voice that there is not."""
+    """Raises :class:`DefinitionError` when a voice is asked for that there is not."""
     voice = parts.settings.voice or parts.stage("text_to_audio").parameters.get("voice")
     if voice is not None and voice not in engine.voices:
-        raise DefinitionError("unknown_voice", f"voice: '{voice}' is not one of {listed(engine.voices)}")
+        raise DefinitionError("unknown_voice", f"voice: {unknown('voice', voice, engine.voices)}")
     return engine
 
 
-def _piper(parts: Parts, word: str) -> tuple[TextToSpeech | None, str]:
-    """All voices that are here, ``word`` or the catalogue's first before the others; or none, and why not."""
-    ids = parts.models_for(TASK)
-    if word == "auto" and parts.embedded_only:
-        return None, "; profile embedded"
-    ordered = ids if word == "auto" else (word, *(model_id for model_id in ids if model_id != word))
+def _piper(parts: Parts, wish: Wish) -> tuple[TextToSpeech | None, str, str]:
+    """All voices that are here, the one that is asked for or the catalogue's first before the others.
+
+    Or none, why not, and the name of one that is here and broken.
+    """
+    if wish.word == "auto" and parts.embedded_only:
+        return None, "; profile embedded", ""
+    if wish.required:
+        parts.obtain(wish)
+    ordered = wish.models if wish.word == "auto" else (wish.word, *(one for one in wish.models if one != wish.word))
     here = {model_id: files for model_id in ordered if (files := parts.present(model_id)) is not None}
-    if word not in ("auto", *here):
-        return None, f"; {word} is not here: visavis models pull {word}"
     if not here:
-        return None, f"; no Piper voice is here: visavis models pull {ids[0]}" if ids else ""
+        return None, f"; no Piper voice is here: visavis models pull {ordered[0]}" if ordered else "", ""
     try:
         engine, reason, device = _built(parts, here)
     except PipelineError as error:
-        return None, f"; {next(iter(here))} cannot be used: {error.message}"
-    parts.choices.note(STAGE, engine.name, f"{reason}; {EMBEDDED} stands by", device=device)
-    return engine, ""
+        first = next(iter(here))
+        parts.refuse(wish, first, error)
+        return None, f"; {first} cannot be used: {error.message}", first
+    parts.choices.note(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
+    return engine, "", ""
 
 
 def _built(parts: Parts, here: dict[str, ModelFiles]) -> tuple[TextToSpeech, str, str]:

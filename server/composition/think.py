@@ -23,54 +23,58 @@ from pipelines.routing.fallback import FallbackModel, Probed
 from pipelines.starter import model_files
 from server.composition.model_servers import STAGE, ModelServers
 from server.composition.parts import BENCH_REASON, Parts
-
-TASK = "chat"
-SCRIPTED, STARTER = "scripted", "starter"
+from server.composition.wishes import OPENAI, SCRIPTED, STARTER, Wish
 
 _Rung = tuple[LanguageModel, str, str]
 """A model, its device, and why it."""
 
 
 async def think(parts: Parts) -> LanguageModel:
-    """The language model of all sessions."""
+    """The language model of all sessions. Raises :class:`PipelineError` when what is asked for cannot be had."""
     if parts.bench:
         parts.choices.note(STAGE, BenchModel.name, BENCH_REASON)
         return BenchModel()
-    legal = (STARTER, SCRIPTED, "openai", *parts.models_for(TASK))
-    word = parts.wanted("text_generation", parts.settings.chat_model, legal)
+    wish = parts.wishes.thinking()
+    word = wish.word
     if word == SCRIPTED:
         parts.choices.note(STAGE, SCRIPTED, "asked for; a few dozen fixed answers, for tests")
         return ScriptedModel(local_time)
     rungs: list[_Rung] = []
     reasons: list[str] = []
     servers = ModelServers(parts)
-    if word == STARTER or (word == "auto" and parts.embedded_only):
+    broken = ""
+    if word == STARTER or (word == "auto" and parts.embedded_only and parts.settings.llm_url is None):
         reasons.append("asked for" if word == STARTER else "profile embedded")
     else:
-        if word in ("auto", "openai"):
+        if word in ("auto", OPENAI):
             served, reason = await servers.find()
             rungs += [(served, "-", reason)] if served is not None else []
             reasons.append(reason)
-        if word != "openai":
-            local, device, reason = await asyncio.to_thread(_local, parts, word)
+        if word != OPENAI and not parts.embedded_only:
+            local, device, reason, broken = await asyncio.to_thread(_local, parts, wish)
             rungs += [(local, device, reason)] if local is not None else []
             reasons.append(reason)
     first = not rungs or (servers.problem is not None and len(rungs) == 1)
     rungs.append(await asyncio.to_thread(_starter, parts, first, "; ".join(reason for reason in reasons if reason)))
-    return _ladder(parts, rungs, servers, asked_for=word == "openai")
+    return _ladder(parts, rungs, servers, asked_for=word == OPENAI, broken=broken)
 
 
-def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_for: bool) -> LanguageModel:
-    """The first of ``rungs``, with the others behind it, and whatever server is found later before it."""
+def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_for: bool, broken: str) -> LanguageModel:
+    """The first of ``rungs``, with the others behind it, and whatever server is found later before it.
+
+    ``broken`` is a model that is here and cannot be used: if the first is the starter, it stands in for that.
+    """
     models = [model for model, _, _ in rungs]
     ladder = FallbackModel(models, parts.choices.failure_of(STAGE), parts.clock)
     _, device, reason = rungs[0]
     if len(models) > 1:
         reason = f"{reason}; {', then '.join(model.name for model in models[1:])} stands by"
     missed = bool(servers.missing) and (asked_for or parts.settings.llm_url is not None)
+    wanted = broken if ladder.name in (STARTER, SCRIPTED) else ""
     if missed:
         reason = f"{reason}; stands in until that server is there"
-    parts.choices.note(STAGE, ladder.name, reason, device=device, ok=not missed and ladder.name != SCRIPTED)
+        wanted = parts.settings.llm_model or " or ".join(url for _, url in servers.missing)
+    parts.choices.note(STAGE, ladder.name, reason, device=device, ok=ladder.name != SCRIPTED, wanted=wanted)
     parts.choices.watch(STAGE, ladder)
     if servers.problem is not None:
         ladder.start_without(servers.problem)
@@ -81,20 +85,24 @@ def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_fo
     return ladder
 
 
-def _local(parts: Parts, word: str) -> tuple[LanguageModel | None, str, str]:
-    """A model in this process, its device and the reason, or none and why not. Nothing is loaded yet."""
-    found = parts.folder_of(TASK, word)
+def _local(parts: Parts, wish: Wish) -> tuple[LanguageModel | None, str, str, str]:
+    """A model in this process, its device and the reason.
+
+    Or none, why not, and the name of one that is here and broken.
+    """
+    found = parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None)
     if found is None:
-        ids = parts.models_for(TASK) if word == "auto" else (word,)
-        return None, "-", f"no model is here: visavis models pull {ids[0]}" if ids else ""
+        pull = f"no model is here: visavis models pull {wish.models[0]}" if wish.models else ""
+        return None, "-", pull, ""
     name, folder, origin = found
     try:
         plan, device, reason = _plan(parts, name, folder)
         with parts.residency.add(plan).lease():  # now and not in the first conversation
             pass
     except PipelineError as error:
-        return None, "-", f"{name} cannot be used: {error.message}"
-    return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}"
+        parts.refuse(wish, name, error)
+        return None, "-", f"{name} cannot be used: {error.message}", name
+    return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}", ""
 
 
 def _starter(parts: Parts, first: bool, why: str) -> _Rung:

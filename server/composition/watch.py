@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.engines.mediapipe_tasks import MediaPipeVision, VisionOptions
 from pipelines.engines.smart_turn import SmartTurn
-from pipelines.errors import ModelError, PipelineError
+from pipelines.errors import ModelError, PipelineError, VisionError
 from pipelines.ports import VisionDetector
 from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracked import TrackedVision
@@ -34,7 +34,7 @@ BASIC: tuple[DetectorName, ...] = ("faces", "hands", "pose")
 def turn_detector(parts: Parts) -> SmartTurn | None:
     """Smart Turn, if its model can be had. Blocking."""
     try:
-        engine = SmartTurn(parts.store.ensure("smart-turn", parts.say).path, threads=min(2, parts.cores))
+        engine = SmartTurn(parts.ensure("smart-turn").path, threads=min(2, parts.cores))
     except PipelineError as error:
         reason = f"no turn detector: {error.message}; words and pauses decide when a turn is over"
         parts.choices.note("turn", "rules", reason, ok=False)
@@ -73,6 +73,9 @@ def _load(parts: Parts) -> VisionDetector | None:
         parts.choices.note(STAGE, "none", _told((), missing), ok=False)
         return None
     engine = MediaPipeVision(models, VisionOptions(device=parts.settings.vision_device), missing)
+    if engine.device_reason:
+        message = f"vision_device: gpu cannot be used: {engine.device_reason}; legal here is cpu"
+        raise VisionError("device_unavailable", message)
     row = _reason(engine)
     parts.choices.note(STAGE, engine.name, row, device=engine.device, ok=not any(name in missing for name in BASIC))
     if missing and parts.may_download:
@@ -92,23 +95,31 @@ def _find(parts: Parts, ids: tuple[str, ...], fetch: bool) -> Path | str:
     if not fetch:
         return reason
     try:
-        return parts.store.ensure(ids[0], parts.say).path
-    except ModelError as error:
+        return parts.ensure(ids[0]).path
+    except PipelineError as error:
         return error.message
 
 
 async def _complete(parts: Parts, engine: MediaPipeVision) -> None:
-    """Fetch the missing models; sessions may use at once what has come. Raises the first :class:`ModelError`: what
-    cannot serve one cannot serve the others."""
+    """Fetch the missing models, each that can be had; sessions may use at once what has come.
+
+    Raises the last :class:`PipelineError` when one or more could not be had.
+    """
+    problem: PipelineError | None = None
     for name in tuple(engine.unavailable):
-        files = await parts.fetch(VISION_MODELS[name][0])
-        engine.add(name, files.path)
-        parts.choices.replace(STAGE, engine.name, _reason(engine), device=engine.device)
+        try:
+            files = await parts.fetch(VISION_MODELS[name][0])
+            engine.add(name, files.path)
+        except PipelineError as error:
+            problem = error
+        else:
+            parts.choices.replace(STAGE, engine.name, _reason(engine), device=engine.device)
+    if problem is not None:
+        raise problem
 
 
 def _reason(engine: MediaPipeVision) -> str:
-    gpu = f"; not on the GPU: {engine.device_reason}" if engine.device_reason else ""
-    return _told(engine.detectors, engine.unavailable) + gpu
+    return _told(engine.detectors, engine.unavailable)
 
 
 def _told(found: Collection[DetectorName], missing: Mapping[DetectorName, str]) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipelines.crew import LOAD_SECONDS
-from pipelines.engines.whisper_settings import known_languages
+from pipelines.engines.whisper_settings import LANGUAGES
 from pipelines.engines.whisper_windows import Guard
 from pipelines.errors import ListenError
 from pipelines.ports import Transcript
@@ -189,7 +189,7 @@ async def test_the_language_is_detected_from_the_encoders_output_and_kept(make, 
     await idle(recognition)
     await recognition.feed(noise(0.2))
     transcript = await recognition.transcript()
-    assert transcript.language in known_languages()
+    assert transcript.language in LANGUAGES
     assert watched.detections == 1
     assert watched.encoded == [(1, 400), (1, 400)]
     assert watched.generated == [[transcript.language], [transcript.language]]

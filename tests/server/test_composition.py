@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipelines.engines.mediapipe_tasks import MediaPipeVision
-from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError
+from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError, VisionError
 from pipelines.models.catalogue import Catalogue, Model
 from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.store import ModelFiles, ModelStore
@@ -127,38 +128,60 @@ async def test_the_whisper_that_ships_listens_when_asked_for(tmp_path):
 
 async def test_without_the_whisper_that_ships_it_is_told_how_to_make_one(tmp_path, monkeypatch):
     monkeypatch.setattr("server.composition.listen.is_shipped", lambda: False)
-    made = parts(tmp_path, stt_model="starter-whisper", download=False)
-    engine = await listen(made)
-    await engine.close()
-    assert engine.name == "pocketsphinx"
-    assert "train-starter whisper" in row(made, "listen").reason
+    with pytest.raises(ModelError, match=r"stt_model starter-whisper: .* visavis train-starter whisper makes one"):
+        await listen(parts(tmp_path, stt_model="starter-whisper", download=False))
 
 
-@pytest.mark.skipif(not is_shipped(), reason="this checkout holds no starter Whisper")
-async def test_the_whisper_that_ships_knows_english_only(tmp_path):
-    made = parts(tmp_path, stt_model="starter-whisper", language="de", download=False)
-    engine = await listen(made)
-    await engine.close()
-    assert engine.name == "pocketsphinx"
-    assert "starter-whisper cannot be used" in row(made, "listen").reason
-
-
-async def test_a_broken_model_is_passed_over_and_the_reason_told(tmp_path):
+async def test_a_broken_model_that_is_asked_for_is_refused(tmp_path):
     (tmp_path / "broken").mkdir()
     made = parts(tmp_path, stt_model=str(tmp_path / "broken"))
-    engine = await listen(made)
-    await engine.close()
-    assert engine.name == "pocketsphinx"
-    assert "broken cannot be used" in row(made, "listen").reason
-    assert "model.bin" in row(made, "listen").reason
+    with pytest.raises(ModelError, match=r"stt_model .*broken: broken cannot be used: .*model\.bin") as caught:
+        await listen(made)
+    assert caught.value.code == "whisper_incomplete"
 
 
-async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_success(tmp_path, models):
-    made = parts(tmp_path, models, language="de", download=False)
+async def test_a_broken_model_that_nobody_asked_for_is_passed_over_and_told(tmp_path, models):
+    folder = shutil.copytree(models, tmp_path / "models")
+    (folder / WHISPER / "model.bin").write_bytes(b"no model")
+    made = parts(tmp_path, folder)
     engine = await listen(made)
     await engine.close()
-    assert engine.name == "pocketsphinx"  # the Whisper that is here knows English only
-    assert not row(made, "listen").ok
+    chosen = row(made, "listen")
+    assert (chosen.engine, chosen.ok, chosen.wanted) == ("pocketsphinx", False, WHISPER)
+    assert f"{WHISPER} cannot be used: " in chosen.reason
+
+
+async def test_a_model_that_is_asked_for_is_fetched(tmp_path, models):
+    made = parts(tmp_path, stt_model=WHISPER)
+    asked = []
+
+    def ensure(model_id: str, *told: object) -> ModelFiles:
+        asked.append(model_id)
+        made.store.folder = models
+        found = made.store.here(model_id)
+        assert found is not None
+        return found
+
+    made.store.ensure = ensure  # type: ignore[method-assign]
+    engine = await listen(made)
+    await engine.close()
+    assert (engine.name, asked) == (WHISPER, [WHISPER])
+    assert row(made, "listen").ok
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "name"),
+    [(listen, "stt_model", WHISPER), (think, "chat_model", CHAT), (speak, "tts_model", VOICE)],
+    ids=["listen", "think", "speak"],
+)
+async def test_a_model_that_is_asked_for_and_cannot_be_had_is_refused_by_name(tmp_path, stage, setting, name):
+    async def compose(made: Parts) -> object:
+        return await stage(made) if asyncio.iscoroutinefunction(stage) else await asyncio.to_thread(stage, made)
+
+    with pytest.raises(ModelError, match=f"^models: {setting} {name}: {name} could not be had"):
+        await compose(parts(tmp_path, tmp_path, **{setting: name}))
+    with pytest.raises(DefinitionError, match=f"{setting} {name}: {name} is not here, .* visavis models pull {name}"):
+        await compose(parts(tmp_path, **{setting: name}, download=False))
 
 
 @pytest.mark.parametrize(
@@ -166,13 +189,13 @@ async def test_a_language_that_the_embedded_recogniser_does_not_know_is_no_succe
     [
         (listen, "stt_model", f"auto, pocketsphinx, starter-whisper, {WHISPER}, a folder"),
         (think, "chat_model", f"auto, starter, scripted, openai, {CHAT}, a folder"),
-        (speak, "tts_model", f"auto, espeak-ng, {VOICE}, a folder"),
+        (speak, "tts_model", f"auto, espeak-ng, {VOICE}"),
     ],
     ids=["listen", "think", "speak"],
 )
 async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, legal):
     made = parts(tmp_path, **{setting: "gpt-99"})
-    with pytest.raises(DefinitionError, match=f"model gpt-99 is unknown; legal are {legal}"):
+    with pytest.raises(DefinitionError, match=f"{setting}: there is no model 'gpt-99'; legal are {legal} "):
         await stage(made) if asyncio.iscoroutinefunction(stage) else stage(made)
 
 
@@ -238,7 +261,7 @@ async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_pat
 
 
 async def test_a_voice_that_is_not_here_names_those_that_are(tmp_path):
-    with pytest.raises(DefinitionError, match="voice: 'nobody' is not one of en-us, "):
+    with pytest.raises(DefinitionError, match="voice: there is no voice 'nobody'; legal are en-us, "):
         await asyncio.to_thread(speak, parts(tmp_path, voice="nobody"))
 
 
@@ -256,7 +279,7 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     )
     made.store = ModelStore(tmp_path, folder)
 
-    def ensure(model_id: str, say: object = None) -> ModelFiles:
+    def ensure(model_id: str, *told: object) -> ModelFiles:
         raise ModelError("model_unavailable", f"{model_id} could not be had: the network is closed")
 
     monkeypatch.setattr(made.store, "ensure", ensure)
@@ -278,22 +301,22 @@ async def test_detectors_come_up_as_far_as_models_can_be_had_and_the_others_say_
     assert chosen.reason.startswith("finds face landmarks, hands, gestures, segmentation; no faces: mediapipe-face-")
 
 
-async def test_models_that_come_later_are_put_to_work(watching):
+async def test_models_that_come_later_are_put_to_work_whichever_of_them_fails(watching):
     vision = await watch(watching)
     faces = asset("mediapipe/blaze_face_short_range.tflite")
 
     async def fetch(model_id: str) -> ModelFiles:
-        if model_id == "mediapipe-pose-landmarker":
-            raise ModelError("model_unavailable", "the network is closed again")
+        if model_id == "mediapipe-face-detector":
+            raise ModelError("model_unavailable", "the network is closed for a moment")
         return ModelFiles(model_id, faces, {faces.name: faces}, "here", "0" * 12)
 
     watching.fetch = fetch
     (better,) = watching.later
     with pytest.raises(ModelError):
         await better()
-    assert "faces" in vision.detectors
-    assert "pose" in vision.unavailable
-    assert row(watching, "watch").reason.startswith("finds faces, face landmarks, ")
+    assert vision.unavailable == {"faces": "mediapipe-face-detector could not be had: the network is closed"}
+    assert {"pose", "objects", "holistic"} <= set(vision.detectors)
+    assert row(watching, "watch").reason.startswith("finds face landmarks, hands, gestures, pose, ")
 
 
 async def test_without_any_model_nothing_is_seen_and_it_is_told(tmp_path, watching):
@@ -304,11 +327,14 @@ async def test_without_any_model_nothing_is_seen_and_it_is_told(tmp_path, watchi
     assert "no faces: mediapipe-face-detector could not be had" in chosen.reason
 
 
-async def test_a_gpu_that_is_not_there_is_told_and_the_processor_looks(watching):
+async def test_a_gpu_that_is_asked_for_is_used_or_refused(watching, monkeypatch):
     watching.settings = watching.settings.model_copy(update={"vision_device": "gpu"})
+    monkeypatch.setattr(MediaPipeVision, "_try_gpu", lambda engine: "there is no GPU")
+    with pytest.raises(VisionError, match="vision_device: gpu cannot be used: there is no GPU; legal here is cpu"):
+        await watch(watching)
+    monkeypatch.setattr(MediaPipeVision, "_try_gpu", lambda engine: "")
     await watch(watching)
-    chosen = row(watching, "watch")
-    assert (chosen.device == "gpu") != ("; not on the GPU: " in chosen.reason)
+    assert row(watching, "watch").device == "gpu"
 
 
 # ------------------------------------------------------------------------------------------------ later
@@ -317,7 +343,7 @@ async def test_a_gpu_that_is_not_there_is_told_and_the_processor_looks(watching)
 async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, models):
     made = parts(tmp_path)
     engines = fake_engines(stt=await listen(made), tts=await asyncio.to_thread(speak, made))
-    engines.later, changes = made.later, []
+    engines.later, engines.choices, changes = made.later, made.choices, []
 
     async def fetch(model_id: str) -> ModelFiles:
         made.store.folder = models
@@ -336,10 +362,50 @@ async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, mode
         await engines.close()
 
 
+async def test_when_the_preferred_model_cannot_be_had_the_next_one_is_fetched(tmp_path, models):
+    made = parts(tmp_path)
+    second = made.store.catalogue.get(WHISPER).model_copy(update={"id": "whisper-other"})
+    made.store.catalogue = Catalogue(models=(*made.store.catalogue.models, second))
+    shutil.copytree(models / WHISPER, tmp_path / "models" / "whisper-other")
+    engines = fake_engines(stt=await listen(made))
+    engines.later, engines.choices, changes = made.later, made.choices, []
+
+    async def fetch(model_id: str) -> ModelFiles:
+        if model_id == WHISPER:
+            raise ModelError("model_unavailable", "the hub is closed")
+        made.store.folder = tmp_path / "models"
+        found = made.store.here(model_id)
+        assert found is not None
+        return found
+
+    made.fetch = fetch  # type: ignore[method-assign]
+    try:
+        await engines.improve(lambda: changes.append(None))
+        assert engines.voice.stt.name == "whisper-other"
+        assert len(changes) == 1
+    finally:
+        await engines.close()
+
+
+async def test_a_defect_in_one_improvement_does_not_keep_the_others_from_coming(caplog):
+    engines, came = fake_engines(), []
+
+    async def broken() -> None:
+        raise AssertionError("a defect")
+
+    async def sound() -> None:
+        came.append(None)
+
+    engines.later = [broken, sound]
+    await engines.improve()
+    assert came == [None]
+    assert "a defect" in caplog.text
+
+
 async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
     made = parts(tmp_path)
     engines = fake_engines(stt=await listen(made))
-    engines.later, before = made.later, made.choices.status()
+    engines.later, engines.choices, before = made.later, made.choices, made.choices.status()
 
     async def fetch(model_id: str) -> ModelFiles:
         raise ModelError("model_unavailable", "the network is closed")

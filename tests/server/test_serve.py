@@ -102,6 +102,10 @@ async def test_a_crash_tells_where_it_was():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (("--language", "xx"), "language: there is no language 'xx'"),
+        (("--voice", "nobody"), "voice: there is no voice 'nobody'"),
+        (("--stt-model", "whisper-small.en", "--no-download"), "visavis models pull whisper-small.en"),
+        (("--llm-url", "localhost"), "llm_url: 'localhost' is no address"),
         (("--host", "0.0.0.0"), "API key"),
         (("--host", "0.0.0.0", "--api-key", ""), "api_key: is empty"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
@@ -115,3 +119,4 @@ async def test_bad_flags_end_with_one_line(flags, said):
     assert process.returncode == 2
     assert said in output.decode()
     assert "Traceback" not in output.decode()
+    assert "Loading engines" not in output.decode()
