@@ -23,6 +23,7 @@ from server import ice
 from server.bench_network import Network, NetworkOptions
 from server.bench_session import BenchSession
 from server.bench_sound import burst, speech
+from server.terminal import foreign, tell
 
 STAGGER = 0.3
 """Seconds between the starts of two sessions."""
@@ -131,12 +132,12 @@ def _show(report: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print(_streams(report["streams"]))
     for reason, count in report["missed"].items():
-        console.print(f"[yellow]{count} of {report['turns']} turns:[/yellow] {reason}", highlight=False)
+        tell(console, f"[yellow]{count} of {report['turns']} turns:[/yellow] {foreign(reason)}")
     if report["early"]:
-        console.print(f"[yellow]{report['early']} replies began before the speech was over[/yellow]", highlight=False)
+        tell(console, f"[yellow]{report['early']} replies began before the speech was over[/yellow]")
     late = report["microphone_late_ms"]
     if late is not None and late["p95"] > 5:
-        console.print(f"[yellow]this client was {late['p95']:.0f} ms late itself (p95): the machine is busy[/yellow]")
+        tell(console, f"[yellow]this client was {late['p95']:.0f} ms late itself (p95): the machine is busy[/yellow]")
 
 
 def _streams(streams: list[dict[str, Any]]) -> Table:

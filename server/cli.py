@@ -18,6 +18,7 @@ from server.settings import Settings, SettingsError, load_settings
 from server.starter_cli import COMMANDS as STARTER
 from server.starter_cli import add_starter, run_starter
 from server.stopping import end_on_signals, leave
+from server.terminal import tell_failure
 
 _EPILOG = """\
 Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(run_starter(options, Console()))
         _run(_COMMANDS[options.command](options, console))
     except (SettingsError, PipelineError) as error:
-        console.print(f"[red]visavis:[/red] {error}", highlight=False)
+        tell_failure(Console(stderr=True), error)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from server.diagnosis import Check, can_serve, diagnose
 from server.doctor_facts import Facts, gather
 from server.settings import Settings
+from server.terminal import cell, foreign, tell
 
 _STYLES = {"ok": None, "better": "yellow", "missing": "bold red"}
 
@@ -61,7 +61,7 @@ def show(checks: list[Check], console: Console) -> None:
         table.add_column(overflow="fold")
         for check in checks:
             if check.area == area:
-                table.add_row(escape(check.name), check.status, escape(check.detail), style=_STYLES[check.status])
+                table.add_row(cell(check.name), check.status, cell(check.detail), style=_STYLES[check.status])
         console.print(table)
     remedies: dict[str, list[Check]] = {}
     for check in checks:
@@ -71,9 +71,11 @@ def show(checks: list[Check], console: Console) -> None:
         console.print("What would make it better:")
     for remedy, causes in remedies.items():
         names = ", ".join(dict.fromkeys(f"{check.area}: {check.name}" for check in causes))
-        console.print(f"  [bold]{escape(remedy)}[/bold]   ({escape(names)})", highlight=False, soft_wrap=True)
+        tell(console, f"  [bold]{foreign(remedy)}[/bold]   ({foreign(names)})")
     missing = [check for check in checks if check.status == "missing"]
     if missing:
-        console.print(f"[red]visavis cannot serve:[/red] {escape('; '.join(f'{c.name}: {c.detail}' for c in missing))}")
+        tell(
+            console, f"[red]visavis cannot serve:[/red] {foreign('; '.join(f'{c.name}: {c.detail}' for c in missing))}"
+        )
     else:
         console.print("visavis can serve: [bold]visavis serve[/bold]")

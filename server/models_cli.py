@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bars
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.errors import ModelError
 from server.settings import load_settings
+from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign
 
 if TYPE_CHECKING:
     from pipelines.models.catalogue import Model
-    from pipelines.models.sources_http import Progress
     from pipelines.models.store import ModelStore
-    from pipelines.models.store_layout import Shelf
+    from pipelines.models.store_layout import Shelf, Version
 
+_WIDEST = 1000
+"""Columns that a table may take, if it must; a terminal breaks longer lines."""
 ACTIONS = ("list", "pull", "verify", "rm", "rollback")
 
 
@@ -72,11 +73,11 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
             return _verify(store, console, options.ids)
         case "rm":
             freed = store.remove(options.id, options.version)
-            console.print(f"removed {options.version or 'all'} of {options.id}: {_size(freed)} freed", highlight=False)
+            tell_foreign(console, f"removed {options.version or 'all'} of {options.id}: {megabytes(freed)} freed")
         case "rollback":
             version = store.rollback(options.id)
             kept = f"stays there until `visavis models pull {options.id}`"
-            console.print(f"{options.id} is back at version {version.name} and {kept}", highlight=False)
+            tell_foreign(console, f"{options.id} is back at version {version.name} and {kept}")
     return 0
 
 
@@ -89,16 +90,28 @@ def _list(store: ModelStore, console: Console, *, as_json: bool) -> int:
         data = [_as_json(model, store.shelf(model.id)) for model in models]
         console.print_json(json.dumps({"object": "list", "data": data}))
         return 0
-    table = Table("model", "task", "licence", "size", "versions here", pad_edge=False)
+    table = Table(pad_edge=False)
+    for heading in ("model", "task", "licence", "size", "versions here"):
+        table.add_column(heading, no_wrap=heading != "versions here", overflow="fold")
     for model in models:
-        versions = store.shelf(model.id).versions()
-        held = " (held)" if store.shelf(model.id).held else ""
-        names = [f"[bold]{version.name}{held}[/bold]" if version.current else version.name for version in versions]
-        size = _size(sum(version.size for version in versions)) if versions else ""
-        style = None if versions else "dim"
-        table.add_row(model.id, model.task, model.licence, size, ", ".join(names) or "none", style=style)
-    console.print(table)
+        shelf = store.shelf(model.id)
+        versions = shelf.versions()
+        here = "\n".join(f"{version.name}{_mark(version, shelf)}" for version in versions)
+        size = megabytes(sum(version.size for version in versions)) if versions else _to_fetch(model)
+        row = map(cell, (model.id, model.task, model.licence, size))
+        table.add_row(*row, Text(here or "none"), style="" if versions else "dim")
+    unbounded = console.options.update(max_width=_WIDEST)
+    console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
+    console.print(table)  # in full: an id that is cut off cannot be pulled
     return 0
+
+
+def _mark(version: Version, shelf: Shelf) -> str:
+    return "" if not version.current else " (held)" if shelf.held else " *" if len(shelf.versions()) > 1 else ""
+
+
+def _to_fetch(model: Model) -> str:
+    return f"({model.download} MB to fetch)" if model.download else "(to fetch)"
 
 
 def _as_json(model: Model, shelf: Shelf) -> dict[str, object]:
@@ -113,62 +126,26 @@ def _as_json(model: Model, shelf: Shelf) -> dict[str, object]:
         }
         for version in shelf.versions()
     ]
-    fields = model.model_dump(include={"id", "task", "licence", "description", "memory", "requires"})
+    fields = model.model_dump(include={"id", "task", "licence", "description", "memory", "requires", "download"})
     return {**fields, "held": shelf.held, "versions": versions}
 
 
 # -------------------------------------------------------------------------------------------------------- pull, verify
 
 
-class _Report:
-    """Bars in the terminal, one for each file that is being downloaded."""
-
-    def __init__(self, console: Console) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[tuple[str, str], Any] = {}
-
-    def __enter__(self) -> _Report:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        key = progress.model, progress.file
-        if key not in self._tasks:
-            self._tasks[key] = self._bars.add_task(progress.file)
-        self._bars.update(self._tasks[key], completed=progress.done, total=progress.total)
-
-
 def _pull(store: ModelStore, console: Console, ids: Iterable[str], *, update: bool) -> int:
     wanted = [store.catalogue.get(model_id) for model_id in ids]  # a wrong name is told before anything is downloaded
     status = 0
-    with _Report(console) as report:
+    with Downloads(console) as report:
         for model in wanted:
             try:
-                files = store.pull(
-                    model.id, lambda line: console.print(escape(line), highlight=False), report, update=update
-                )
+                files = store.pull(model.id, partial(tell_foreign, console), report, update=update)
             except ModelError as error:
-                console.print(f"[red]{escape(error.message)}[/red]", highlight=False)
+                tell(console, f"[red]{foreign(error.message)}[/red]")
                 status = 1
             else:
-                console.print(
-                    f"[green]{model.id}[/green] {files.version} from {escape(f'{files.origin}: {files.path}')}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                origin = foreign(f"{files.version} from {files.origin}: {files.path}")
+                tell(console, f"[green]{foreign(model.id)}[/green] {origin}")
     return status
 
 
@@ -178,16 +155,12 @@ def _verify(store: ModelStore, console: Console, ids: list[str]) -> int:
     for model_id in ids or here:
         problem = store.verify(model_id)
         result = (
-            f"[red]{escape(problem)}[/red]; `visavis models pull {model_id}` fetches it"
+            f"[red]{foreign(problem)}[/red]; `visavis models pull {model_id}` fetches it"
             if problem
             else "[green]sound[/]"
         )
-        console.print(f"{model_id}: {result}", highlight=False, soft_wrap=True)
+        tell(console, f"{foreign(model_id)}: {result}")
         status = 1 if problem else status
     if not ids and not here:
         console.print("no model is here", highlight=False)
     return status
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

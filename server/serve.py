@@ -8,17 +8,20 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 
 from media.clock import MonotonicClock
 from server.app import create_app
-from server.engines import Engines, build_engines
+from server.engines import Choice, Engines, build_engines
 from server.logs import process_log
 from server.settings import Settings
 from server.stopping import stop_signals, unless_stopped
+from server.terminal import Downloads, cell, tell_foreign
 from server.web_server import WebServer
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,8 @@ async def serve(settings: Settings, console: Console) -> None:
 async def _serve(settings: Settings, console: Console) -> None:
     with stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
         console.print("Loading engines …")
-        engines = await unless_stopped(stop, build_engines(settings, console.print))
+        with Downloads(console) as downloads:
+            engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
         if engines is None:
             _say(console, "Stopped while loading.")
             return
@@ -67,7 +71,7 @@ async def _serve(settings: Settings, console: Console) -> None:
         web_server = WebServer(create_app(settings, engines), settings)
         try:
             await web_server.start()
-            console.print(_table(engines))
+            console.print(table(engines.choices.status()))
             console.print(f"visavis is ready: [bold]{web_server.url}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
             _say(console, "Stopping …")
@@ -91,9 +95,11 @@ async def _close(web_server: WebServer, engines: Engines, seconds: float) -> Non
         log.warning("not everything could be closed within %g s", seconds)
 
 
-def _table(engines: Engines) -> Table:
-    table = Table("stage", "engine", "on", "why", title="Engines", title_justify="left", pad_edge=False)
-    for choice in engines.choices.status():
-        style = None if choice.ok else "yellow"
-        table.add_row(choice.stage, choice.engine, choice.device, choice.reason, style=style)
-    return table
+def table(choices: Sequence[Choice]) -> Table:
+    """What runs where, and why; a stand-in is named with what it stands in for."""
+    made = Table("stage", "engine", "on", "why", title="Engines", title_justify="left", pad_edge=False)
+    for choice in choices:
+        engine = f"{choice.engine}, for {choice.wanted}" if choice.wanted else choice.engine
+        row = map(cell, (choice.stage, engine, choice.device, choice.reason))
+        made.add_row(*row, style="" if choice.ok else "yellow")
+    return made

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from pipelines.errors import ModelError
+from server.terminal import foreign, tell, tell_foreign
 
 if TYPE_CHECKING:
     from pipelines.starter.speech_train import SpeechProgress, SpeechTrainer
@@ -64,18 +65,18 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     if options.model == "whisper":
         seconds = 60 * options.minutes if options.minutes else None
         _speech_trainer(options).run(lambda progress: console.print(_heard(progress), highlight=False), seconds)
-        console.print(f"the model is in {options.out / 'model'}", highlight=False)
+        tell(console, f"the model is in {foreign(options.out / 'model')}")
         return 0
 
-    def tell(progress: Progress) -> None:
+    def show(progress: Progress) -> None:
         console.print(
             f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, "
             f"{progress.tokens_per_second:.0f} tokens/s",
             highlight=False,
         )
 
-    _trainer(options).run(tell)
-    console.print(f"the model is in {options.out}", highlight=False)
+    _trainer(options).run(show)
+    tell(console, f"the model is in {foreign(options.out)}")
     return 0
 
 
@@ -131,5 +132,5 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     text = "\n\n".join(tables)
     console.print(Markdown(text) if console.is_terminal else text)
     for line in wrong if options.failures else ():
-        console.print(line, highlight=False, markup=False)
+        tell_foreign(console, line)
     return 0

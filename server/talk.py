@@ -26,6 +26,7 @@ from media.opus import RATE, OpusSettings
 from media.receive import receiver_of
 from server import ice
 from server.settings import SettingsError
+from server.terminal import foreign, tell
 
 CONNECT_SECONDS = 15.0
 CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
@@ -117,7 +118,7 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
     transcript, heard = await exchange(read_sound(options.wav), options)
     if options.out is not None:
         write_wav(options.out, heard)
-    _report(transcript, options, console)
+    report(transcript, options, console)
     return transcript
 
 
@@ -231,20 +232,24 @@ async def _until_quiet(transcript: Transcript, changed: asyncio.Event, patience:
             return
 
 
-def _report(transcript: Transcript, options: TalkOptions, console: Console) -> None:
+def report(transcript: Transcript, options: TalkOptions, console: Console) -> None:
+    """Print the turns, the errors and where the answer is."""
     if options.as_json:
         turns = [{name: getattr(turn, name) for name in Turn.__slots__} for turn in transcript.turns]
         Console().print_json(data={"turns": turns, "errors": transcript.errors})
         return
     for turn in transcript.turns:
-        console.print(f"[bold]you[/bold]      {turn.user or '(not understood)'}", highlight=False)
+        tell(console, f"[bold]you[/bold]      {foreign(turn.user) or '(not understood)'}")
         if turn.assistant or turn.interrupted:
             cut = " [yellow](interrupted)[/yellow]" if turn.interrupted else ""
-            console.print(f"[bold]visavis[/bold]  {turn.assistant}{cut}", highlight=False)
+            tell(console, f"[bold]visavis[/bold]  {foreign(turn.assistant)}{cut}")
         if turn.latency_ms is not None:
             parts = ", ".join(f"{name} {value}" for name, value in turn.parts_ms.items())
-            console.print(f"         [dim]{turn.latency_ms} ms from end of speech to first sound ({parts})[/dim]")
+            tell(
+                console,
+                f"         [dim]{turn.latency_ms} ms from end of speech to first sound ({foreign(parts)})[/dim]",
+            )
     for error in transcript.errors:
-        console.print(f"[red]error[/red]    {error}", highlight=False)
+        tell(console, f"[red]error[/red]    {foreign(error)}")
     if options.out is not None:
-        console.print(f"[dim]what came back is in {options.out}[/dim]")
+        tell(console, f"[dim]what came back is in {foreign(options.out)}[/dim]")

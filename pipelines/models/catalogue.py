@@ -89,6 +89,8 @@ class Model(Frozen):
     """Precision → MiB when loaded, roughly."""
     requires: str | None = None
     """The library that runs it."""
+    download: Annotated[int, Field(gt=0)] | None = None
+    """Megabytes that are fetched for it, roughly."""
 
     @property
     def results(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.catalogue import Catalogue
+from pipelines.models.catalogue import Catalogue, Model, load
 from server.cli import main
 from tests.fakes.file_server import FileServer
 
@@ -59,6 +59,21 @@ def test_from_pulling_to_removing(run: Run, tmp_path: Path) -> None:
     assert run("rm", "eye", "--version", version) == (0, f"removed {version} of eye: 0.0 MB freed\n")
     assert run("verify") == (0, "no model is here\n")
     assert run("rm", "eye") == (2, "visavis: models: eye is not in the store (not_installed)\n")
+
+
+def test_the_list_cuts_no_name_off_and_tells_what_a_pull_would_fetch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = EAR | {"id": "ear-" + "very-" * 30 + "long", "download": 148}
+    monkeypatch.setattr(
+        "pipelines.models.catalogue.load", lambda: Catalogue(models=(*CATALOGUE.models, Model(**COMMON, **longest)))
+    )
+    monkeypatch.setenv("COLUMNS", "30")
+    status, output = run("list")
+    assert status == 0
+    assert any(longest["id"] in line and "(148 MB to fetch)" in line for line in output.splitlines())
+
+
+def test_every_model_that_ships_tells_how_much_is_fetched_for_it() -> None:
+    assert all(model.download for model in load().models)
 
 
 def test_the_list_for_programs(run: Run, tmp_path: Path) -> None:

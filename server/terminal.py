@@ -1,0 +1,119 @@
+"""Speaking to people in a terminal. Foreign text (names of models, paths, errors, what was said) commands nothing.
+
+Rich reads ``[red]`` in a text as a command, and fails at a ``[/b]`` that closes nothing; the terminal itself obeys
+control characters. So whatever is not written in this repository goes through :func:`foreign`, and tables take it as
+:func:`cell`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from pipelines.models.sources_http import Progress
+from server.logs import printable
+
+LINE_SECONDS = 5.0
+"""Between two lines about a download where there are no bars."""
+
+
+def foreign(text: object) -> str:
+    """``text`` for use between our own markup, on one line and without any effect of its own."""
+    return escape(_one_line(text))
+
+
+def cell(text: object, style: str = "") -> Text:
+    """``text`` for a table."""
+    return Text(_one_line(text), style)
+
+
+def tell(console: Console, markup: str) -> None:
+    """Print a line as it is: neither coloured by rich's own guesses nor broken where the terminal ends."""
+    console.print(markup, highlight=False, soft_wrap=True)
+
+
+def tell_foreign(console: Console, text: object) -> None:
+    """Print a line that somebody else wrote."""
+    console.print(cell(text), soft_wrap=True)
+
+
+def tell_failure(console: Console, error: object) -> None:
+    """Print what ends the command."""
+    tell(console, f"[red]visavis:[/red] {foreign(error)}")
+
+
+def megabytes(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.1f} MB" if size < 10e6 else f"{size / 1e6:.0f} MB"
+
+
+class Downloads:
+    """How far downloads have come: bars in a terminal while the context lasts, and lines everywhere else.
+
+    Called from any thread.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._bars: Bars | None = None
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._told: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> Downloads:
+        if self._console.is_terminal:
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            bars, self._bars = self._bars, None
+            self._tasks.clear()
+        if bars is not None:
+            bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        key = progress.model, progress.file
+        with self._lock:
+            bars = self._bars
+            if bars is not None:
+                if key not in self._tasks:
+                    self._tasks[key] = bars.add_task(_one_line(f"{progress.model}: {progress.file}"))
+                bars.update(self._tasks[key], completed=progress.done, total=progress.total)
+                return
+            if not self._is_due(key, progress, time.monotonic()):
+                return
+        of = f" of {megabytes(progress.total)}" if progress.total else ""
+        tell_foreign(self._console, f"{progress.model}: {progress.file}: {megabytes(progress.done)}{of}")
+
+    def _is_due(self, key: tuple[str, str], progress: Progress, now: float) -> bool:
+        """Whether to tell a line: not of what is quickly done, nor of the end, which is told otherwise."""
+        if progress.done == progress.total:
+            self._told.pop(key, None)
+            return False
+        if now - self._told.setdefault(key, now) < LINE_SECONDS:
+            return False
+        self._told[key] = now
+        return True
+
+
+def _one_line(text: object) -> str:
+    return printable(" ".join(str(text).splitlines()) or "")
