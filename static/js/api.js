@@ -76,7 +76,7 @@ async function request(path, { headers, ...options } = {}) {
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
 }
 
-/** @returns rows {stage, engine, device, reason, ok} */
+/** @returns rows {stage, engine, device, reason, ok, wanted}; what is `wanted` is what a stand-in stands in for */
 export const fetchEngines = async () => (await request("v1/engines", { cache: "no-store" })).data ?? [];
 
 /** @returns {sdp, type, session_id} */
