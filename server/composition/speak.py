@@ -45,7 +45,7 @@ def speak(parts: Parts) -> TextToSpeech:
     piper, missing, broken = (None, "", "") if wish.word == ESPEAK else _piper(parts, wish)
     if piper is None:
         reason = why(wish, "embedded voice; needs no download")
-        parts.choices.note(STAGE, embedded.name, f"{reason}{missing}", wanted=broken)
+        parts.choices.note(STAGE, embedded.name, "; ".join(filter(None, (reason, missing))), wanted=broken)
     engines = [embedded] if piper is None else [piper, embedded]
     ladder = FallbackVoice(engines, parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
@@ -86,21 +86,20 @@ def _piper(parts: Parts, wish: Wish) -> tuple[TextToSpeech | None, str, str]:
     Or none, why not, and the name of one that is here and broken.
     """
     if wish.word == "auto" and parts.embedded_only:
-        return None, "; profile embedded", ""
+        return None, "profile embedded", ""
     if wish.required:
         parts.obtain(wish)
     ordered = wish.models if wish.word == "auto" else (wish.word, *(one for one in wish.models if one != wish.word))
     here = {model_id: files for model_id in ordered if (files := parts.present(model_id)) is not None}
-    if not here:
-        return None, f"; no Piper voice is here: visavis models pull {ordered[0]}" if ordered else "", ""
-    try:
-        engine, reason, device = _built(parts, here)
-    except PipelineError as error:
-        first = next(iter(here))
-        parts.refuse(wish, first, error)
-        return None, f"; {first} cannot be used: {error.message}", first
-    parts.choices.note(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
-    return engine, "", ""
+    if here:
+        try:
+            engine, reason, device = _built(parts, here)
+        except PipelineError as error:
+            parts.refuse(wish, next(iter(here)), error)
+        else:
+            parts.choices.note(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
+            return engine, "", ""
+    return (None, *parts.lacking(wish, "Piper voice"))
 
 
 def _built(parts: Parts, here: dict[str, ModelFiles]) -> tuple[TextToSpeech, str, str]:

@@ -91,18 +91,17 @@ def _local(parts: Parts, wish: Wish) -> tuple[LanguageModel | None, str, str, st
     Or none, why not, and the name of one that is here and broken.
     """
     found = parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None)
-    if found is None:
-        pull = f"no model is here: visavis models pull {wish.models[0]}" if wish.models else ""
-        return None, "-", pull, ""
-    name, folder, origin = found
-    try:
-        plan, device, reason = _plan(parts, name, folder)
-        with parts.residency.add(plan).lease():  # now and not in the first conversation
-            pass
-    except PipelineError as error:
-        parts.refuse(wish, name, error)
-        return None, "-", f"{name} cannot be used: {error.message}", name
-    return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}", ""
+    if found is not None:
+        name, folder, origin = found
+        try:
+            plan, device, reason = _plan(parts, name, folder)
+            with parts.residency.add(plan).lease():  # now and not in the first conversation
+                pass
+        except PipelineError as error:
+            parts.refuse(wish, name, error)
+        else:
+            return LocalChat(parts.residency.add(plan)), device, f"{origin}; {reason}", ""
+    return (None, "-", *parts.lacking(wish, "model"))
 
 
 def _starter(parts: Parts, first: bool, why: str) -> _Rung:

@@ -151,6 +151,34 @@ async def test_a_broken_model_that_nobody_asked_for_is_passed_over_and_told(tmp_
     assert f"{WHISPER} cannot be used: " in chosen.reason
 
 
+async def test_a_model_that_was_repaired_listens_at_the_next_start(tmp_path, models):
+    folder = shutil.copytree(models, tmp_path / "mine")
+    weights = folder / WHISPER / "model.bin"
+    sound = weights.read_bytes()
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    made = parts(tmp_path, folder)
+    await (await listen(made)).close()
+    chosen = row(made, "listen")
+    assert (chosen.engine, chosen.ok, chosen.wanted) == ("pocketsphinx", False, WHISPER)
+    assert f"{WHISPER} cannot be used: {weights} is a Git LFS pointer" in chosen.reason
+    weights.write_bytes(sound[:-100])
+    made = parts(tmp_path, folder)
+    await (await listen(made)).close()
+    assert f"(copied from {folder / WHISPER})" in row(made, "listen").reason
+    weights.write_bytes(sound)
+    made = parts(tmp_path, folder)
+    await (await listen(made)).close()
+    assert (row(made, "listen").engine, row(made, "listen").ok) == (WHISPER, True)
+
+
+async def test_a_folder_that_is_named_with_a_pointer_in_it_is_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    pointer = tmp_path / "mine" / "model.bin"
+    pointer.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ModelError, match=f"stt_model .*: {pointer} is a Git LFS pointer and not the file itself"):
+        await listen(parts(tmp_path, stt_model=str(tmp_path / "mine")))
+
+
 async def test_a_model_that_is_asked_for_is_fetched(tmp_path, models):
     made = parts(tmp_path, stt_model=WHISPER)
     asked = []
