@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 
 from pipelines.engines.chat_chunks import Chunk, error_in, read_chunk, read_json, short
+from pipelines.engines.chat_request import THINKING_ROOM
 from pipelines.engines.chat_stream import Event
 from pipelines.engines.chat_text import AnswerText
 from pipelines.engines.chat_thoughts import Begins
@@ -15,6 +16,8 @@ from pipelines.ports import ChatRequest, ToolCall
 
 DECIDE_SECONDS = 0.5
 """How long the first words of a model that is not known yet may be kept to see whether they are thoughts …"""
+_CHARACTERS_PER_TOKEN = 64
+"""An answer with more than that, thoughts included, has no end: the server does not heed the limit that it got."""
 DECIDE_CHARACTERS = 60
 """… and how many of them: a dozen words show it."""
 
@@ -78,6 +81,7 @@ class Answer:
         self._begins = begins
         self._whole = False
         self._decide_at: float | None = None
+        self._room = _CHARACTERS_PER_TOKEN * (request.max_tokens + THINKING_ROOM)
 
     async def pieces(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[str | ToolCall, None]:
         """Yield what may be read and the calls. What fails in the middle is raised once all words have been yielded."""
@@ -95,6 +99,9 @@ class Answer:
         self._whole = True
 
     def _take(self, chunk: Chunk) -> Iterator[str | ToolCall]:
+        self._room -= len(chunk.text)
+        if self._room < 0:
+            raise ThinkError("llm_bad_stream", "the language model did not end its answer where it was told to")
         self.finish = chunk.finish or self.finish
         if self._calls is not None:
             self._calls.push(chunk.calls)

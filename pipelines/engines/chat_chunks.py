@@ -104,8 +104,9 @@ def error_message(body: Any) -> str:
 
 
 def short(text: str) -> str:
-    """``text`` on one line, as long as it may be in a message of ours."""
-    return mended(" ".join(text.split()))[:_LONGEST_ERROR]
+    """``text`` on one line, without what a terminal would obey, as long as it may be in a message of ours."""
+    shown = "".join(character if character.isprintable() else " " for character in mended(text))
+    return " ".join(shown.split())[:_LONGEST_ERROR]
 
 
 def _text(content: Any) -> str:

@@ -59,6 +59,13 @@ _PONDERS = regex.compile(
     regex.VERBOSE | regex.IGNORECASE,
 )
 """How models begin to think aloud: about the user, and about what they should say."""
+_ABOUT_THE_USER = regex.compile(
+    r"""\W*(?:(?:ok(?:ay)?|alright|all\sright|hmm+|so|well|now|first)\W+)*
+    (?:the\suser(?:'|’)?s?\s(?:is|was|has|asks?|asked|wants?|says|said|just|seems|greets|greeted|needs?|mentions?|input|message)\b
+    |we\s(?:need|have|should|must)\s(?:to\s)?(?:answer|respond|reply)\b)""",
+    regex.VERBOSE | regex.IGNORECASE,
+)
+"""What nobody says to a user, but models to themselves: looked for in every answer, as long as its first words fit."""
 
 
 class Begins(Enum):
@@ -82,6 +89,8 @@ class ThoughtFilter:
         self._thinking = self._over = self._channels = False
         self._first = True
         """Nothing has come but white space."""
+        self._opening = begins is Begins.ANSWER
+        """All that has come may be the beginning of :data:`_ABOUT_THE_USER`."""
         self._leaked = False
         """The thought has begun with a mark of :data:`_FIRST`."""
         self.thought = False
@@ -92,7 +101,7 @@ class ThoughtFilter:
     @property
     def undecided(self) -> int:
         """Characters that are kept because it is not known whether they are a thought."""
-        return len(self._kept.strip()) if self._deciding is Begins.UNKNOWN else 0
+        return len(self._kept.strip()) if self._opening or self._deciding is Begins.UNKNOWN else 0
 
     def push(self, text: str) -> str:
         """Return what may be read; what may become a mark is kept until it is clear whether it is one."""
@@ -107,6 +116,8 @@ class ThoughtFilter:
 
     def decide(self) -> str:
         """No more time to wait for a mark: go by how the text reads. Returns what turned out to be the answer."""
+        if self._opening:
+            return self._released()
         if self._deciding is not Begins.UNKNOWN or not self._kept.strip():
             return ""
         self._deciding = Begins.THOUGHT if _PONDERS.search(self._kept) else Begins.ANSWER
@@ -203,12 +214,27 @@ class ThoughtFilter:
             self._first = False
         if self._thinking or self._over or not text:
             return ""
+        if self._opening:
+            return self._open(text)
         if self._deciding is Begins.ANSWER:
             return text
         self._kept = (self._kept + text)[-_LONGEST_THOUGHT:]
         return ""
 
+    def _open(self, text: str) -> str:
+        """The first words of a model that is not known to think aloud."""
+        self._kept += text
+        match = _ABOUT_THE_USER.match(self._kept, partial=True)
+        if match is not None and match.partial:
+            return ""
+        self._opening = False
+        if match is not None:
+            self._deciding = Begins.THOUGHT
+            return ""
+        return self._released()
+
     def _released(self) -> str:
+        self._opening = False
         kept, self._kept = self._kept, ""
         return kept
 

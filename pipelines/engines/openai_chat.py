@@ -67,7 +67,7 @@ class OpenAIChat:
         on_usage: Callable[[Usage], None] | None = None,
         on_learned: Callable[[str], None] | None = None,
     ) -> None:
-        self.name = f"{server} {model}"
+        self.name = f"{server} {short(model)}"
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._api_key = api_key

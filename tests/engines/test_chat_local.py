@@ -102,9 +102,16 @@ async def test_an_answer_in_pieces_and_what_it_cost() -> None:
     usages: list[Usage] = []
     chat = LocalChat(Kept("letters", Letters()), on_usage=usages.append)
     assert chat.name == "letters"
-    assert await answer(chat, "world") == ["w", "o", "r", "l", "d"]
-    assert await answer(chat, "world", max_tokens=2) == ["w", "o"]
+    assert await answer(chat, "zebra") == ["z", "e", "b", "r", "a"]
+    assert await answer(chat, "zebra", max_tokens=2) == ["z", "e"]
     assert usages == [Usage(5, 0, 6), Usage(5, 0, 2)]
+    await chat.close()
+
+
+async def test_a_prompt_that_opens_a_thought_leaves_its_end_to_the_answer() -> None:
+    chat = LocalChat(Kept("letters", Letters()))
+    said = await answer(chat, "my thought</think>Yes. <think>")
+    assert "".join(map(str, said)).strip() == "Yes."
     await chat.close()
 
 

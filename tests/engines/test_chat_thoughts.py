@@ -127,6 +127,33 @@ def test_without_time_to_wait_it_goes_by_how_the_text_reads(text: str, is_though
     assert thoughts.push("</think>Yes.") == "Yes."
 
 
+@pytest.mark.parametrize(
+    "thought", ["Okay, the user is asking about tea.", "Hmm, so the user wants tea.", "We need to answer briefly."]
+)
+def test_what_nobody_says_to_a_user_is_no_answer_even_of_a_model_that_never_thought_before(thought: str) -> None:
+    for cuts in ([], [*range(1, len(thought))]):
+        said, thoughts = run(f"{thought}</think>Tea.", [*cuts, len(thought)])
+        assert said == "Tea."
+        assert thoughts.unannounced
+    assert run(thought, [4])[0] == thought, "without an end it was an answer"
+
+
+def test_first_words_are_kept_only_as_long_as_they_may_be_such_a_thought() -> None:
+    thoughts = ThoughtFilter()
+    assert [thoughts.push(piece) for piece in ("Okay", ",", " the", " tea", " is")] == [
+        "",
+        "",
+        "",
+        "Okay, the tea",
+        " is",
+    ]
+    assert thoughts.undecided == 0
+    thoughts = ThoughtFilter()
+    assert (thoughts.push("Okay."), thoughts.undecided, thoughts.decide()) == ("", 5, "Okay.")
+    assert ThoughtFilter().push("Tea ") == "Tea "
+    assert ThoughtFilter().push("The user interface ") == "The user interface "
+
+
 def test_a_thought_that_is_cut_off_is_not_said() -> None:
     for begins in (Begins.UNKNOWN, Begins.THOUGHT):
         thoughts = ThoughtFilter(begins)

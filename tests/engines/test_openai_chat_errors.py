@@ -188,6 +188,24 @@ async def test_half_a_tool_call_is_not_said_when_the_answer_breaks_off() -> None
     assert "early" in error.message
 
 
+async def test_an_answer_without_end_is_ended() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await started(request)
+        while True:
+            await response.write(delta(content="word " * 1000))
+
+    async with asking(handler) as model:
+        said, error = await broken_off(model)
+    assert error.code == "llm_bad_stream"
+    assert 100_000 < len("".join(map(str, said))) < 1_000_000
+
+
+async def test_what_a_server_says_does_not_command_the_terminal() -> None:
+    async with asking(saying(event({"error": "out of \x1b[31mmemory\x07"}))) as model:
+        assert (await failure(model)).message.endswith("out of [31mmemory")
+    assert OpenAIChat("http://127.0.0.1:9/v1", "tiny\x1b[2J").name == "openai tiny [2J"
+
+
 async def test_signs_of_life_do_not_hold_up_for_ever() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = await started(request)
