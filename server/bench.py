@@ -23,10 +23,12 @@ from server import ice
 from server.bench_network import Network, NetworkOptions
 from server.bench_session import BenchSession
 from server.bench_sound import burst, speech
-from server.terminal import foreign, tell
+from server.client import check_address
+from server.terminal import Steps, foreign, tell
 
 STAGGER = 0.3
 """Seconds between the starts of two sessions."""
+_COUNT_SECONDS = 0.5
 Mode = Literal["voice", "barge", "echo"]
 FIGURES = {
     "connect_ms": "offer → connected",
@@ -55,7 +57,11 @@ class BenchOptions:
 
 
 async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
-    """Measure and print. Returns what ``--json`` prints; raises ``SettingsError`` when there is no server."""
+    """Measure and print. Returns what ``--json`` prints; raises ``SettingsError`` when there is no server.
+
+    How far it has come is told on stderr.
+    """
+    check_address(options.url, options.api_key)
     clip = burst() if options.mode == "echo" else await speech(options.wav)
     if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
         ice.gather_from(["127.0.0.1"])
@@ -71,15 +77,33 @@ async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
             await session.connect()
             if session is not sessions[-1]:
                 await clock.sleep(STAGGER)
-        async with asyncio.TaskGroup() as group:
-            for session in sessions:
-                group.create_task(session.run(options.mode, clip, options.turns))
+        with Steps(Console(stderr=True, quiet=console.quiet)) as steps:
+            counting = asyncio.create_task(_count(sessions, options, steps, clock))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for session in sessions:
+                        group.create_task(session.run(options.mode, clip, options.turns))
+            finally:
+                counting.cancel()
     report = _report(options, sessions)
     if options.as_json:
         console.print_json(data=report)
     else:
         _show(report, console)
     return report
+
+
+async def _count(sessions: list[BenchSession], options: BenchOptions, steps: Steps, clock: MonotonicClock) -> None:
+    while True:
+        steps(f"{options.mode} turns", sum(len(session.turns) for session in sessions), options.turns * len(sessions))
+        await clock.sleep(_COUNT_SECONDS)
+
+
+def problem(report: dict[str, Any]) -> str:
+    """Why nothing was measured; empty when something was."""
+    if sum(report["missed"].values()) < report["turns"]:
+        return ""
+    return "nothing was understood: " + "; ".join(report["missed"])
 
 
 def summary(values: Iterable[float]) -> dict[str, float] | None:
@@ -135,6 +159,8 @@ def _show(report: dict[str, Any], console: Console) -> None:
         tell(console, f"[yellow]{count} of {report['turns']} turns:[/yellow] {foreign(reason)}")
     if report["early"]:
         tell(console, f"[yellow]{report['early']} replies began before the speech was over[/yellow]")
+    if reason := problem(report):
+        tell(console, f"[red]{foreign(reason)}[/red]")
     late = report["microphone_late_ms"]
     if late is not None and late["p95"] > 5:
         tell(console, f"[yellow]this client was {late['p95']:.0f} ms late itself (p95): the machine is busy[/yellow]")

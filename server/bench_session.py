@@ -7,8 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from media.clock import Clock
 from media.receive import receiver_of, shape_outgoing, take_audio
@@ -16,9 +15,9 @@ from server import ice
 from server.bench_ear import Ear, Reply
 from server.bench_network import Network
 from server.bench_sound import Clip, Microphone
+from server.client import CONNECT_SECONDS, exchange
 from server.settings import SettingsError
 
-CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 8.0
 """After this long without a sound a turn counts as missed."""
 INTERRUPT_AFTER = 1.2
@@ -151,19 +150,3 @@ class BenchSession:
 
     def _listen(self, track: MediaStreamTrack) -> None:
         take_audio(receiver_of(self._pc, track), self.ear.packet)
-
-
-async def exchange(offer: RTCSessionDescription, url: str, api_key: str | None) -> RTCSessionDescription:
-    """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
-            http.post(f"{url.rstrip('/')}/offer", json={"sdp": offer.sdp, "type": offer.type}, headers=headers) as got,
-        ):
-            answer = await got.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise SettingsError(f"no visavis at {url}: {error}") from error
-    if got.status != 200:
-        raise SettingsError(f"{url} refused: {answer['error']['message']}")
-    return RTCSessionDescription(answer["sdp"], answer["type"])

@@ -7,12 +7,14 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from pipelines.errors import PipelineError
+from server.arguments import Parser, number, whole
 from server.models_cli import add_models, run_models
 from server.settings import Settings, SettingsError, load_settings
 from server.starter_cli import COMMANDS as STARTER
@@ -32,17 +34,24 @@ the threads wait for each other at every step. Read once, when NumPy is first im
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits 0, or 2 with one line on what was wrong (the doctor: 1 when visavis cannot serve)."""
+    """Entry point.
+
+    Exits 0; 1 when it was done and came to nothing (no conversation, a model that is not sound, a machine that cannot
+    serve); 2 with one line on what was wrong.
+    """
     os.environ.setdefault(*_ONE_THREAD)
-    options = _parser().parse_args(arguments)
-    console = Console(stderr=options.command != "serve")
+    parser = _parser()
+    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
     try:
         end_on_signals()
         if options.command == "models":
             sys.exit(_models(options))
         if options.command in STARTER:
             sys.exit(run_starter(options, Console()))
-        _run(_COMMANDS[options.command](options, console))
+        sys.exit(_run(_COMMANDS[options.command](options, Console())))
     except (SettingsError, PipelineError) as error:
         tell_failure(Console(stderr=True), error)
         sys.exit(2)
@@ -50,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-async def _serve(options: argparse.Namespace, console: Console) -> None:
+async def _serve(options: argparse.Namespace, console: Console) -> int:
     from server.preflight import check
 
     names = set(Settings.model_fields)
@@ -63,41 +72,36 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
     leave(0)
 
 
-async def _talk(options: argparse.Namespace, console: Console) -> None:
+async def _talk(options: argparse.Namespace, console: Console) -> int:
     from server.talk import TalkOptions, talk
 
     key = options.api_key
-    await talk(TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json), console)
+    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json)
+    return 1 if (await talk(wanted, console)).problem else 0
 
 
-async def _bench(options: argparse.Namespace, console: Console) -> None:
-    from server.bench import BenchOptions, bench
+async def _bench(options: argparse.Namespace, console: Console) -> int:
+    from server.bench import BenchOptions, bench, problem
     from server.bench_network import NetworkOptions
 
-    if options.turns < 1 or options.sessions < 1:
-        raise SettingsError("--turns and --sessions must be at least 1")
-    if not 0 <= options.loss <= 100 or options.jitter < 0 or options.burst < 0:
-        raise SettingsError("--loss is a percentage from 0 to 100, --jitter and --burst are not negative")
     network = NetworkOptions(options.loss, options.jitter, options.burst)
     key, sessions = options.api_key, options.sessions
     wanted = BenchOptions(options.url, options.mode, options.turns, sessions, options.wav, key, options.json, network)
-    await bench(wanted, Console())
+    return 1 if problem(await bench(wanted, console)) else 0
 
 
-async def _doctor(options: argparse.Namespace, console: Console) -> None:
+async def _doctor(options: argparse.Namespace, console: Console) -> int:
     from server.doctor import doctor
 
     flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
-    status = await doctor(load_settings(flags, options.config), Console(), as_json=options.json)
-    if status:
-        sys.exit(status)
+    return await doctor(load_settings(flags, options.config), console, as_json=options.json)
 
 
 def _models(options: argparse.Namespace) -> int:
     return run_models(options, Console())  # without an event loop: Ctrl-C ends a download at once
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, None]]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, int]]] = {
     "serve": _serve,
     "talk": _talk,
     "bench": _bench,
@@ -105,20 +109,20 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any,
 }
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(work: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="visavis", description="A self-hosted voice-and-vision assistant: open the page, speak, be answered."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"visavis {version('visavis')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_serve(commands)
     _add_talk(commands)
     _add_bench(commands)
@@ -137,7 +141,7 @@ def _add_serve(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
-    serve.add_argument("--port", type=int, help="port to listen on (default 8080; 0 takes a free one)")
+    serve.add_argument("--port", help="port to listen on (default 8080; 0 takes a free one)")
     serve.add_argument(
         "--profile",
         choices=["auto", "embedded", "bench"],
@@ -152,7 +156,7 @@ def _add_serve(commands: Any) -> None:
         "else every interface's)",
     )
     serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
-    serve.add_argument("--bench-tone-seconds", type=float, metavar="S", help="length of the bench tone (default 3)")
+    serve.add_argument("--bench-tone-seconds", metavar="S", help="length of the bench tone (default 3)")
     serve.add_argument(
         "--bench-echo",
         action="store_const",
@@ -195,7 +199,11 @@ def _add_talk(commands: Any) -> None:
     talk.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
     talk.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
     talk.add_argument(
-        "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for an answer (default %(default)s)"
+        "--wait",
+        type=number(0, above=True),
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for an answer (default %(default)s)",
     )
     talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -215,12 +223,16 @@ def _add_bench(commands: Any) -> None:
         help="voice: end of speech to first sound of the reply (default). barge: interruption to silence "
         "(the reply should be long: --bench-tone-seconds 6). echo: round trip (needs --bench-echo)",
     )
-    bench.add_argument("--turns", type=int, default=10, metavar="N", help="turns of a session (default %(default)s)")
-    bench.add_argument("--sessions", type=int, default=1, metavar="N", help="sessions at a time (default %(default)s)")
+    bench.add_argument(
+        "--turns", type=whole(1), default=10, metavar="N", help="turns of a session (default %(default)s)"
+    )
+    bench.add_argument(
+        "--sessions", type=whole(1), default=1, metavar="N", help="sessions at a time (default %(default)s)"
+    )
     bench.add_argument("--wav", type=Path, metavar="FILE", help="what to say (default: one synthesised question)")
-    bench.add_argument("--loss", type=float, default=0.0, metavar="%%", help="lose this share of what is sent")
-    bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="delay what is sent by up to this")
-    bench.add_argument("--burst", type=int, default=0, metavar="N", help="lose N packets in a row once, after 3 s")
+    bench.add_argument("--loss", type=number(0, 100), default=0.0, metavar="%%", help="lose this share of what is sent")
+    bench.add_argument("--jitter", type=number(0), default=0.0, metavar="MS", help="delay what is sent by up to this")
+    bench.add_argument("--burst", type=whole(0), default=0, metavar="N", help="lose N packets in a row once, after 3 s")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     bench.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
 
@@ -233,7 +245,7 @@ def _add_doctor(commands: Any) -> None:
         "serve (exit status 0, else 1) and which commands would make it better.",
     )
     doctor.add_argument("--host", help="address that the server is to listen on (default 127.0.0.1)")
-    doctor.add_argument("--port", type=int, help="port that the server is to listen on (default 8080)")
+    doctor.add_argument("--port", help="port that the server is to listen on (default 8080)")
     doctor.add_argument("--models", type=Path, metavar="DIR", help="folder with model files")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

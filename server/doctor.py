@@ -14,14 +14,15 @@ from rich.table import Table
 from server.diagnosis import Check, can_serve, diagnose
 from server.doctor_facts import Facts, gather
 from server.settings import Settings
-from server.terminal import cell, foreign, tell
+from server.terminal import cell, foreign, tell, waiting
 
 _STYLES = {"ok": None, "better": "yellow", "missing": "bold red"}
 
 
 async def doctor(settings: Settings, console: Console, *, as_json: bool = False) -> int:
     """Examine this machine and print the report. Returns the exit status: 0 when visavis can serve, else 1."""
-    with _without_warnings():  # what they would say is in the report
+    looking = waiting(Console(stderr=True, quiet=console.quiet), "looking at packages, devices and models …")
+    with _without_warnings(), looking:  # what they would warn of is in the report
         facts = await gather(settings)
     checks = diagnose(facts, settings)
     if as_json:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipelines.errors import ModelError
 from server.settings import load_settings
-from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign
+from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
 
 if TYPE_CHECKING:
     from pipelines.models.catalogue import Model
@@ -153,7 +153,8 @@ def _verify(store: ModelStore, console: Console, ids: list[str]) -> int:
     here = [model.id for model in store.catalogue.models if store.shelf(model.id).versions()]
     status = 0
     for model_id in ids or here:
-        problem = store.verify(model_id)
+        with waiting(Console(stderr=True), f"reading {model_id} …", only_in_terminal=True):
+            problem = store.verify(model_id)
         result = (
             f"[red]{foreign(problem)}[/red]; `visavis models pull {model_id}` fetches it"
             if problem

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,15 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from pipelines.errors import ModelError
-from server.terminal import foreign, tell, tell_foreign
+from server.arguments import number, whole
+from server.terminal import Steps, foreign, tell, tell_foreign, waiting
 
 if TYPE_CHECKING:
     from pipelines.starter.speech_train import SpeechProgress, SpeechTrainer
     from pipelines.starter.train import Progress, Trainer
 
+TELL_STEPS = 10
+"""Of a training, between two lines about it."""
 COMMANDS = ("train-starter", "evaluate")
 
 
@@ -30,13 +35,18 @@ def add_starter(commands: Any) -> None:
     train.add_argument("model", choices=["chat", "whisper"])
     length = train.add_mutually_exclusive_group()
     length.add_argument(
-        "--minutes", type=float, metavar="N", help="train about so long (default: as many steps as needed)"
+        "--minutes",
+        type=number(0, above=True),
+        metavar="N",
+        help="train about so long (default: as many steps as needed)",
     )
-    length.add_argument("--steps", type=int, metavar="N", help="train so many steps: gives the same model each time")
+    length.add_argument(
+        "--steps", type=whole(1), metavar="N", help="train so many steps: gives the same model each time"
+    )
     train.add_argument("--out", type=Path, metavar="DIR", help="default starter-chat or starter-whisper")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    train.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
-    train.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU (default %(default)s)")
+    train.add_argument("--seed", type=whole(0), default=1, metavar="N", help="default %(default)s")
+    train.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of the CPU (default %(default)s)")
     train.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda")
     train.add_argument("--compile", action="store_true", help="fuse operations (chat only; needs a C++ compiler)")
     examine = commands.add_parser(
@@ -59,25 +69,52 @@ def run_starter(options: argparse.Namespace, console: Console) -> int:
 
 def _train(options: argparse.Namespace, console: Console) -> int:
     from pipelines.starter.heap import keep_memory
+    from pipelines.starter.train import Trainer
 
     keep_memory()
     options.out = options.out or Path(f"starter-{options.model}")
-    if options.model == "whisper":
+    _check_device(options.device)
+    if not options.resume:
+        _make(options.out)
+    with waiting(Console(stderr=True), "making the tokenizer, the network and the first data …"):
+        trainer = _speech_trainer(options) if options.model == "whisper" else _trainer(options)
+    tell(Console(stderr=True), f"training; a line every {TELL_STEPS} steps, of about a second each on a free core")
+    if not isinstance(trainer, Trainer):
         seconds = 60 * options.minutes if options.minutes else None
-        _speech_trainer(options).run(lambda progress: console.print(_heard(progress), highlight=False), seconds)
+        trainer.run(lambda progress: tell_foreign(console, _heard(progress)), seconds, every=TELL_STEPS)
         tell(console, f"the model is in {foreign(options.out / 'model')}")
         return 0
 
     def show(progress: Progress) -> None:
-        console.print(
-            f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, "
-            f"{progress.tokens_per_second:.0f} tokens/s",
-            highlight=False,
-        )
+        pace = f"{progress.tokens_per_second:.0f} tokens/s"
+        tell_foreign(console, f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, {pace}")
 
-    _trainer(options).run(show)
+    trainer.run(show, every=TELL_STEPS)
     tell(console, f"the model is in {foreign(options.out)}")
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Raise :class:`ModelError` for a device that torch does not have."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ModelError("unknown_device", f"--device: there is no {device!r}; legal are cpu, cuda, cuda:N")
+    if device != "cpu":
+        import torch
+
+        cards = torch.cuda.device_count()
+        if int(device.partition(":")[2] or 0) >= cards:
+            legal = ", ".join(("cpu", *(f"cuda:{n}" for n in range(cards))))
+            raise ModelError("device_unavailable", f"--device: torch has no {device} here; legal are {legal}")
+
+
+def _make(folder: Path) -> None:
+    """Raise :class:`ModelError` when nothing can be saved in ``folder``, before hours are spent on it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ModelError("folder_unusable", f"--out: {folder}: {error.strerror or error}") from error
 
 
 def _heard(progress: SpeechProgress) -> str:
@@ -113,12 +150,24 @@ def _speech_trainer(options: argparse.Namespace) -> SpeechTrainer:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
-    tables, wrong = [], []
+    with Steps(Console(stderr=True)) as steps:
+        tables, wrong = _examined(options, steps)
+    text = "\n\n".join(tables)
+    console.print(Markdown(text) if console.is_terminal else text)
+    for line in wrong if options.failures else ():
+        tell_foreign(console, line)
+    return 0
+
+
+def _examined(options: argparse.Namespace, steps: Steps) -> tuple[list[str], list[str]]:
+    """The tables, and a line for each answer that did not pass."""
+    tables: list[str] = []
+    wrong: list[str] = []
     if options.only != "whisper":
         from pipelines.starter import model_files
         from pipelines.starter.evaluate import evaluate, failures, table
 
-        report = evaluate(options.model or model_files.FOLDER)
+        report = evaluate(options.model or model_files.FOLDER, tell=steps)
         tables.append(table(report))
         wrong += failures(report)
     from pipelines.starter.speech_model_files import is_shipped
@@ -126,11 +175,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     if options.only == "whisper" or (options.only is None and (options.whisper or is_shipped())):
         from pipelines.starter.speech_evaluate import evaluate_speech, speech_table
 
-        heard = evaluate_speech(options.whisper)
+        heard = evaluate_speech(options.whisper, tell=steps)
         tables.append(speech_table(heard))
         wrong += heard.failures
-    text = "\n\n".join(tables)
-    console.print(Markdown(text) if console.is_terminal else text)
-    for line in wrong if options.failures else ():
-        tell_foreign(console, line)
-    return 0
+    return tables, wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection
 from rich.console import Console
 
 from media.audio_in import AudioIn
@@ -25,10 +25,11 @@ from media.frames import Samples
 from media.opus import RATE, OpusSettings
 from media.receive import receiver_of
 from server import ice
+from server.client import CONNECT_SECONDS, check_address
+from server.client import exchange as offer_to
 from server.settings import SettingsError
-from server.terminal import foreign, tell
+from server.terminal import foreign, tell, waiting
 
-CONNECT_SECONDS = 15.0
 CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
 """A file deserves better than a microphone on a lossy network."""
 QUIET_SECONDS = 2.5
@@ -73,6 +74,13 @@ class Transcript:
         """Whether nobody speaks and no answer is under way."""
         return not self._busy
 
+    @property
+    def problem(self) -> str:
+        """Why it was no conversation; empty when it was one."""
+        if not any(turn.user for turn in self.turns):
+            return "nothing was understood"
+        return "" if any(turn.assistant for turn in self.turns) else "there was no answer"
+
     def take(self, event: dict[str, Any]) -> None:
         """The next event."""
         match event["type"]:
@@ -114,8 +122,16 @@ class Transcript:
 
 
 async def talk(options: TalkOptions, console: Console) -> Transcript:
-    """Hold the conversation and report it. Raises :class:`SettingsError` when there is no file or no server."""
-    transcript, heard = await exchange(read_sound(options.wav), options)
+    """Hold the conversation and report it.
+
+    Raises :class:`SettingsError` when there is no file, no server or no place for the answer.
+    """
+    check_address(options.url, options.api_key)
+    check_place(options.out)
+    speech = read_sound(options.wav)
+    progress = f"saying {options.wav.name} ({len(speech) / RATE:.0f} s) and listening to the answer …"
+    with waiting(Console(stderr=True, quiet=console.quiet), progress):
+        transcript, heard = await exchange(speech, options)
     if options.out is not None:
         write_wav(options.out, heard)
     report(transcript, options, console)
@@ -149,19 +165,38 @@ def read_sound(path: Path) -> Samples:
     try:
         with av.open(str(path)) as container:
             frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise SettingsError(f"{path} cannot be read as sound: {error}") from error
-    frames += resampler.resample(None)
+    except IndexError as error:
+        raise SettingsError(f"{path} cannot be read as sound: it has no audio in it") from error
+    except (av.FFmpegError, OSError) as error:
+        raise SettingsError(f"{path} cannot be read as sound: {error.strerror or error}") from error
+    frames += resampler.resample(None) if frames else []
+    if not frames:
+        raise SettingsError(f"{path} holds no sound: it is empty")
     return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16)
 
 
+def check_place(path: Path | None) -> None:
+    """Raise :class:`SettingsError` when nothing can be saved as ``path``: better before than after the conversation."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise SettingsError(f"--out: {path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise SettingsError(f"--out: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(f"--out: {path} cannot be written")
+
+
 def write_wav(path: Path, samples: Samples) -> None:
-    """Save 48 kHz mono samples."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(samples.tobytes())
+    """Save 48 kHz mono samples. Raises :class:`SettingsError`."""
+    try:
+        with path.open("wb") as raw, wave.open(raw, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes(samples.tobytes())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @asynccontextmanager
@@ -185,7 +220,8 @@ async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[Aud
 
     pc.on("track", listen)
     try:
-        await _signal(pc, options)
+        await pc.setLocalDescription(await pc.createOffer())
+        await pc.setRemoteDescription(await offer_to(pc.localDescription, options.url, options.api_key))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await opened.wait()
@@ -204,23 +240,6 @@ async def _collect(reader: AudioIn, heard: list[Samples]) -> None:
         heard += [chunk.samples]
 
 
-async def _signal(pc: RTCPeerConnection, options: TalkOptions) -> None:
-    await pc.setLocalDescription(await pc.createOffer())
-    offer = {"sdp": pc.localDescription.sdp, "type": pc.localDescription.type}
-    headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
-            http.post(f"{options.url.rstrip('/')}/offer", json=offer, headers=headers) as response,
-        ):
-            answer = await response.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise SettingsError(f"no visavis at {options.url}: {error}") from error
-    if response.status != 200:
-        raise SettingsError(f"{options.url} refused: {answer['error']['message']}")
-    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-
-
 async def _until_quiet(transcript: Transcript, changed: asyncio.Event, patience: float) -> None:
     """Return when the conversation has come to rest, or nothing at all happens for ``patience`` seconds."""
     while True:
@@ -236,7 +255,7 @@ def report(transcript: Transcript, options: TalkOptions, console: Console) -> No
     """Print the turns, the errors and where the answer is."""
     if options.as_json:
         turns = [{name: getattr(turn, name) for name in Turn.__slots__} for turn in transcript.turns]
-        Console().print_json(data={"turns": turns, "errors": transcript.errors})
+        Console().print_json(data={"turns": turns, "errors": transcript.errors, "problem": transcript.problem})
         return
     for turn in transcript.turns:
         tell(console, f"[bold]you[/bold]      {foreign(turn.user) or '(not understood)'}")
@@ -251,5 +270,7 @@ def report(transcript: Transcript, options: TalkOptions, console: Console) -> No
             )
     for error in transcript.errors:
         tell(console, f"[red]error[/red]    {foreign(error)}")
+    if transcript.problem:
+        tell(console, f"[red]{foreign(transcript.problem)}[/red]")
     if options.out is not None:
         tell(console, f"[dim]what came back is in {foreign(options.out)}[/dim]")

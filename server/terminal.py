@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -113,6 +123,50 @@ class Downloads:
             return False
         self._told[key] = now
         return True
+
+
+class Steps:
+    """How far something long has come: a bar in a terminal while the context lasts, and lines everywhere else."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Steps:
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            self._bars = Bars(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._bars is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(_one_line(what))
+            self._bars.update(self._tasks[what], completed=done, total=total)
+        elif time.monotonic() - self._told >= LINE_SECONDS:
+            self._told = time.monotonic()
+            tell_foreign(self._console, f"{what}: {done} of {total}")
+
+
+@contextmanager
+def waiting(console: Console, what: str, *, only_in_terminal: bool = False) -> Iterator[None]:
+    """Say what is waited for: a line that goes away in a terminal, and stays everywhere else."""
+    if console.is_terminal:
+        with console.status(foreign(what)):
+            yield
+    else:
+        if not only_in_terminal:
+            tell_foreign(console, what)
+        yield
 
 
 def _one_line(text: object) -> str:

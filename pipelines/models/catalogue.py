@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import ModelError
 from pipelines.models.catalogue_sources import DirSource, FileName, Frozen, HttpsSource, HubSource, Source, WheelSource
+from pipelines.spelling import unknown
 
 __all__ = ["Catalogue", "DirSource", "FileName", "FileSpec", "HttpsSource", "HubSource", "Model", "WheelSource", "load"]
 
@@ -135,8 +136,7 @@ class Catalogue(Frozen):
         for model in self.models:
             if model.id == model_id:
                 return model
-        known = ", ".join(model.id for model in self.models)
-        raise ModelError("model_unknown", f"there is no model {model_id!r}; known are: {known}")
+        raise ModelError("model_unknown", unknown("model", model_id, [model.id for model in self.models]))
 
     def members_of(self, wheel: WheelSource) -> dict[str, str]:
         """All that any model takes from the same wheel: sha256 of the file → its path in the wheel."""

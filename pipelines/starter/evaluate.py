@@ -11,9 +11,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -37,6 +36,14 @@ _MOST_TOKENS = 100
 _SEED = 2026
 _SAMPLE = 40_000
 """Conversations of the training text that the wordings are compared with."""
+
+
+Tell = Callable[[str, int, int], object]
+"""Gets told what is being done, how much of it is done and how much there is."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Nobody is told."""
 
 
 @dataclass(slots=True)
@@ -82,19 +89,23 @@ class Examiner:
         self._conversation = 0
         self.report = Report()
 
-    async def run(self, chosen: Sequence[Probe] | None = None) -> Report:
+    async def run(self, chosen: Sequence[Probe] | None = None, tell: Tell = silent) -> Report:
         """All probes, or ``chosen``, and the ten-turn conversations."""
-        wanted = unseen(probes()) if chosen is None else chosen
+        wanted = unseen(probes(), tell) if chosen is None else chosen
         rng = Random(_SEED)
-        for probe in wanted:
+        for n, probe in enumerate(wanted, 1):
             self.report.clean.append(await self._judge(probe, probe.said))
-        for probe in wanted:
+            tell("questions as written", n, len(wanted))
+        for n, probe in enumerate(wanted, 1):
+            tell("questions as misheard", n, len(wanted))
             if probe.misheard:
                 last = mishear(probe.said[-1], rng, rate=1.0)
                 self.report.misheard.append(await self._judge(probe, (*probe.said[:-1], last)))
         if chosen is None:
-            for talk in threads():
+            talks = threads()
+            for n, talk in enumerate(talks, 1):
                 await self._follow(talk)
+                tell("conversations", n, len(talks))
         await self._chat.close()
         return self.report
 
@@ -140,20 +151,30 @@ class Examiner:
         return answer
 
 
-def unseen(probes: Iterable[Probe]) -> list[Probe]:
+def unseen(probes: Iterable[Probe], tell: Tell = silent) -> list[Probe]:
     """Those whose last words the training text does not hold, as far as a large sample of it tells. Takes seconds.
 
     The probes were written without sight of the grammar; what both came upon is no examination.
     """
-    said = training_sentences()
+    said = training_sentences(tell)
     return [probe for probe in probes if plain(probe.said[-1]) not in said]
 
 
-@cache
-def training_sentences() -> frozenset[str]:
-    """:func:`plain` sentences of users in a large sample of the training text. Takes seconds."""
+def training_sentences(tell: Tell = silent) -> frozenset[str]:
+    """:func:`plain` sentences of users in a large sample of the training text. Takes seconds, once."""
+    if not _sampled:
+        _sampled.append(_sample(tell))
+    return _sampled[0]
+
+
+_sampled: list[frozenset[str]] = []
+
+
+def _sample(tell: Tell) -> frozenset[str]:
     rng, said = Random(_SEED), set[str]()
     for n in range(_SAMPLE):
+        if n % 500 == 0:
+            tell("reading the training text", n, _SAMPLE)
         talk = (drill if n % 4 == 0 else dialogue)(rng, late=n % 2 == 0)
         said |= {plain(message.content) for message in talk.request.messages if message.role == "user"}
     return frozenset(said)
@@ -175,11 +196,11 @@ def _call(call: ToolCall) -> str:
     return f"{call.name} {json.dumps(json.loads(call.arguments))}"
 
 
-def evaluate(folder: Path, chosen: Sequence[Probe] | None = None) -> Report:
+def evaluate(folder: Path, chosen: Sequence[Probe] | None = None, tell: Tell = silent) -> Report:
     """Examine the model in ``folder``. Blocking: about a minute on one core."""
 
     async def examine() -> Report:
-        return await Examiner(folder).run(chosen)
+        return await Examiner(folder).run(chosen, tell)
 
     return asyncio.run(examine())
 

@@ -26,7 +26,7 @@ from pipelines.engines.whisper_windows import LONGEST_FRAMES, window_frames
 from pipelines.models.residency import Kept
 from pipelines.ports import VAD_RATE
 from pipelines.starter import speech_noise as noise
-from pipelines.starter.evaluate import training_sentences
+from pipelines.starter.evaluate import Tell, silent, training_sentences
 from pipelines.starter.speech_model_files import shipped
 from pipelines.starter.speech_text import bare, familiar, held_out
 from pipelines.starter.speech_voice import HELD_OUT, Manner, speak
@@ -126,18 +126,24 @@ class SpeechExaminer:
         self._timed = WhisperRecognizer(whisper, WhisperSettings(language="en", word_timestamps=True))
         self.report = SpeechReport()
 
-    async def run(self, chosen: Sequence[Trial] | None = None) -> SpeechReport:
+    async def run(self, chosen: Sequence[Trial] | None = None, tell: Tell = silent) -> SpeechReport:
         """All trials, or ``chosen``."""
+        if chosen is None:
+            training_sentences(tell)
         wanted = unseen() if chosen is None else chosen
         for kind in ("clean", "pink noise, 15 dB", "babble, 15 dB", "Opus, 16 kbit/s"):
             rng = Random(2026)
-            for trial in wanted:
+            for n, trial in enumerate(wanted):
+                tell(f"unseen voices, {kind}", n, len(wanted))
                 samples = noise.as_samples(_roughened(kind, trial.sound, wanted, rng))
                 await self._judge(f"unseen voices, {kind}", trial, samples, padded=kind in _PADDED)
         if chosen is None:
-            for trial in trials(_BUILT_IN, sentences()):
+            built_in = trials(_BUILT_IN, sentences())
+            for n, trial in enumerate(built_in):
+                tell("built-in voices", n, len(built_in))
                 await self._judge("built-in voices, clean", trial, noise.as_samples(trial.sound), padded=False)
-        for trial in wanted:
+        for n, trial in enumerate(wanted):
+            tell("times of words", n, len(wanted))
             await self._time(trial)
         await self._hear_nothing()
         await self._engine.close()
@@ -203,11 +209,13 @@ def _roughened(kind: str, sound: noise.Sound, others: Sequence[Trial], rng: Rand
     return noise.opus(sound, 16_000) if kind.startswith("Opus") else sound
 
 
-def evaluate_speech(folder: Path | None = None, chosen: Sequence[Trial] | None = None) -> SpeechReport:
+def evaluate_speech(
+    folder: Path | None = None, chosen: Sequence[Trial] | None = None, tell: Tell = silent
+) -> SpeechReport:
     """Examine the model in ``folder``, or the one that ships. Blocking: some minutes on one core."""
 
     async def examine() -> SpeechReport:
-        return await SpeechExaminer(folder or shipped()).run(chosen)
+        return await SpeechExaminer(folder or shipped()).run(chosen, tell)
 
     return asyncio.run(examine())
 

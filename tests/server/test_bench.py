@@ -16,7 +16,7 @@ from media.channel import Channel
 from media.frames import AudioChunk
 from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder
 from pipelines.engines.bench import TONES, BenchModel, BenchRecognizer, BenchVoice
-from server.bench import BenchOptions, bench, summary
+from server.bench import BenchOptions, bench, problem, summary
 from server.bench_ear import Ear
 from server.bench_network import Network, NetworkOptions
 from server.bench_sound import Microphone, burst, speech, speech_from
@@ -143,6 +143,11 @@ async def test_a_server_that_does_not_echo_is_told(serve, monkeypatch):
     report = await bench(BenchOptions(url, "echo", turns=1), Console(file=out, width=200))
     assert sum(report["missed"].values()) == 1
     assert "--bench-echo" in out.getvalue()
+    assert (
+        problem(report)
+        == "nothing was understood: no echo was heard (is the server run with --profile bench --bench-echo?)"
+    )
+    assert "nothing was understood" in out.getvalue()
 
 
 async def test_the_echo_keeps_no_delay():
@@ -163,7 +168,7 @@ def test_no_server_and_no_turns_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["bench", *arguments])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("visavis: ")
+    assert capsys.readouterr().err.startswith("visavis")
 
 
 # ---------------------------------------------------------------------------------------- mouth and ear alone
@@ -259,6 +264,11 @@ def test_ducking_is_found_where_it_stays_soft():
     (reply,) = stream.ear.replies
     assert stream.ear.ducked_at(reply, 10.3) == pytest.approx(11.2, abs=0.025)
     assert stream.ear.ducked_at(reply, 9.0) is None
+
+
+def test_some_turns_missed_are_a_measurement_and_all_of_them_are_none():
+    assert problem({"turns": 3, "missed": {"no reply was heard": 2}}) == ""
+    assert problem({"turns": 2, "missed": {"no reply was heard": 2}}) == "nothing was understood: no reply was heard"
 
 
 def test_summary():

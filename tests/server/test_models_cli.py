@@ -120,13 +120,17 @@ def test_one_model_that_cannot_be_had_does_not_stop_the_others(run: Run, tmp_pat
 
 
 @pytest.mark.parametrize("action", [("pull",), ("verify",), ("rm",), ("rollback",)])
-@pytest.mark.parametrize("name", ["nose", "../eye"])
-def test_an_unknown_model_names_those_there_are(run: Run, tmp_path: Path, action: tuple[str], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("nose", "legal"), ("../eye", "legal"), ("eyes", "did you mean eye? Legal")]
+)
+def test_an_unknown_model_names_those_there_are(
+    run: Run, tmp_path: Path, action: tuple[str], name: str, said: str
+) -> None:
     before = run("pull", "eye")
     assert before[0] == 0
     assert run(*action, name) == (
         2,
-        f"visavis: models: there is no model '{name}'; known are: eye, ear (model_unknown)\n",
+        f"visavis: models: there is no model '{name}'; {said} are eye, ear (model_unknown)\n",
     )
     assert stored(tmp_path).exists()
 

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from media.opus import RATE
 from server.settings import SettingsError
-from server.talk import TalkOptions, Transcript, read_sound, talk, write_wav
+from server.talk import TalkOptions, Transcript, Turn, read_sound, talk, write_wav
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.file_server import FileServer
 from tests.fakes.peer import loud
+from tests.fakes.silence import silence
 
 
 async def test_says_a_file_and_saves_the_answer(serve, tmp_path):
@@ -32,6 +34,32 @@ async def test_says_a_file_and_saves_the_answer(serve, tmp_path):
         assert file.getframerate() == RATE
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     assert (np.abs(samples.astype(int)) > 3000).sum() > RATE // 4
+
+
+async def test_nothing_understood_is_a_failure(serve, tmp_path):
+    url, _ = await serve(fake_engines())
+    said = io.StringIO()
+    wav = silence(tmp_path / "silence.wav", seconds=1)
+    transcript = await talk(TalkOptions(wav, None, url, wait=1.0), Console(file=said))
+    assert transcript.problem == "nothing was understood"
+    assert said.getvalue() == "nothing was understood\n"
+
+
+def test_what_is_a_conversation():
+    transcript = Transcript()
+    assert transcript.problem == "nothing was understood"
+    transcript.turns.append(Turn(user=""))
+    assert transcript.problem == "nothing was understood"
+    transcript.turns.append(Turn(user="hello"))
+    assert transcript.problem == "there was no answer"
+    transcript.turns[-1].assistant = "Hello."
+    assert not transcript.problem
+
+
+async def test_what_is_no_visavis_is_told(tmp_path):
+    wav, said = silence(tmp_path / "a.wav", seconds=1), r"no visavis at .*: what answers there says 501 and no JSON"
+    with FileServer({"/offer": b""}) as server, pytest.raises(SettingsError, match=said):
+        await talk(TalkOptions(wav, None, server.url), Console(quiet=True))
 
 
 async def test_no_server_is_told(tmp_path):
