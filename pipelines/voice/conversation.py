@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from media.channel import Channel
 from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
-from pipelines.errors import EngineBusyError, ListenError, PipelineError, foreign_errors
-from pipelines.ports import VAD_RATE, VAD_WINDOW, Image, Transcript, TurnDetector, streams_partials, takes_images
+from pipelines.errors import ListenError, PipelineError, foreign_errors
+from pipelines.ports import VAD_WINDOW, TurnDetector, streams_partials, takes_images
 from pipelines.voice.activity import LastingActivity
+from pipelines.voice.answering import Answering
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
+    MessageAdded,
     PartialTranscript,
     Problem,
-    ReplyHeld,
     SpeechStarted,
     SpeechStopped,
-    TranscriptFailed,
     UserTurn,
 )
 from pipelines.voice.history import History, Item
 from pipelines.voice.replies import Replies, Surroundings, new_id
 from pipelines.voice.settings import ConversationSettings
-from pipelines.voice.sight import look_back
 from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
 from pipelines.voice.turn import (
@@ -37,12 +37,14 @@ from pipelines.voice.turn import (
     RestoreReply,
     TurnBegan,
     TurnConfirmed,
+    TurnContinued,
     TurnDropped,
     TurnEnded,
     TurnMachine,
     TurnMode,
     TurnPaused,
     TurnResumed,
+    TurnShelved,
 )
 from pipelines.voice.vad import QuietSkipped, Segmenter
 
@@ -54,8 +56,6 @@ RING_SECONDS = 8.5
 """Audio kept for the pre-roll and for the turn detector, which looks at 8 s."""
 SECOND_JUDGEMENT_SECONDS = 0.3
 """When a pause has lasted this long, the turn detector is asked again: it is surer after some silence."""
-PENDING_TURNS = 8
-"""Turns that may wait for their transcript; each holds a decoder or waits for one."""
 
 
 class Conversation:
@@ -72,11 +72,10 @@ class Conversation:
         self._machine = TurnMachine(settings.turn, expect_words=streams_partials(around.engines.stt))
         self._ring = AudioRing(RING_SECONDS)
         self._turn: SpokenTurn | None = None
-        self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
-        self._unanswered = False
         self._decided = asyncio.Event()
         """Cleared while there is a voice of which it is not known yet whether it is a turn."""
         self._decided.set()
+        self._answering = Answering(around, self.replies, lambda: self._machine.hearing, self._decided)
         self._now = 0.0
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
@@ -94,7 +93,7 @@ class Conversation:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self.replies.start(group)
-            group.create_task(self._take_turns(), name="turns")
+            group.create_task(self._answering.run(), name="turns")
             self.running.set()
             if audio is not None:
                 await self._listen(audio)
@@ -108,80 +107,13 @@ class Conversation:
                 self._ring.push(window)
                 self._machine.replying = self.replies.active
                 self._machine.lips = self._sight.lips()
-                if self._turn is not None:
+                if self._turn is not None and not self._turn.shelved:
                     self._turn.utterance.push(window.samples)
                 probability = vad.probability(window.samples)
                 voice = self._segmenter.process(probability, rms(window.samples), window.time, window.end)
                 decisions = [] if voice is None else self._machine.voice(voice)
                 self._carry_out([*decisions, *self._machine.tick(window.end)])
                 self._judge_again()
-
-    async def _take_turns(self) -> None:
-        """Transcripts are taken in the order of the turns, and only the newest turn is answered."""
-        async for turn in self._turns:
-            try:
-                transcript = await self._transcript(turn)
-            except PipelineError as error:
-                self._emit(TranscriptFailed(turn.item_id, error))
-                continue
-            if turn.times.transcript is None:
-                turn.times.transcript = self._clock.now()
-            self._emit(UserTurn(turn.item_id, transcript.text, True, turn.utterance.samples / VAD_RATE))
-            if transcript.text:
-                self.history.add(Item(turn.item_id, "user", transcript.text))
-                self._unanswered = True
-            await self._answer(turn)
-
-    async def _transcript(self, turn: SpokenTurn) -> Transcript:
-        pause = turn.pause
-        if pause is None or pause.work is None:
-            return await turn.utterance.finish()
-        await asyncio.wait([pause.work])
-        if isinstance(pause.transcript, PipelineError):
-            raise pause.transcript
-        await turn.utterance.finish()
-        assert pause.transcript is not None
-        return pause.transcript
-
-    async def _answer(self, turn: SpokenTurn) -> None:
-        """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
-        wanted = self._unanswered and self.settings.turn.create_response
-        if not wanted or self._goes_on or not await self._is_looked_at(turn) or not await self._may_speak():
-            turn.discard_pause()
-            return
-        self._unanswered = False
-        if turn.pause is not None and turn.pause.prepared is not None:
-            self.replies.give(turn.pause.prepared)
-        else:
-            self.replies.respond(turn.times)
-
-    @property
-    def _goes_on(self) -> bool:
-        return len(self._turns) > 0 or self._machine.hearing
-
-    async def _may_speak(self) -> bool:
-        """Wait for the end of the running reply: speech that may not interrupt is answered after it.
-
-        ``False`` when the user speaks by then, or when the client has asked for the answer meanwhile. A voice of which
-        it is not known yet whether it is a turn is waited for, too: one that comes to nothing must not cost the answer.
-        """
-        given = self.replies.given
-        while self.replies.active or not self._decided.is_set():
-            await self.replies.finished()
-            await self._decided.wait()
-        if self.replies.given != given:
-            self._unanswered = False
-        return self._unanswered and not self._goes_on
-
-    async def _is_looked_at(self, turn: SpokenTurn) -> bool:
-        """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else."""
-        if self._sight.attentive() is not False:
-            return True
-        self._emit(ReplyHeld(turn.item_id, "waiting"))
-        looked = await look_back(self._sight, self._clock, lambda: self._goes_on)
-        self._unanswered = looked or self._goes_on
-        self._emit(ReplyHeld(turn.item_id, "given" if looked else "dropped"))
-        return looked
 
     # ------------------------------------------------------------------------------------------------ decisions
 
@@ -196,6 +128,10 @@ class Conversation:
                     self._pause(time)
                 case TurnResumed():
                     self._resume()
+                case TurnShelved():
+                    self._shelve()
+                case TurnContinued(time):
+                    self._continue(time)
                 case TurnEnded():
                     self._end(decision)
                 case TurnDropped():
@@ -206,19 +142,17 @@ class Conversation:
                     self.replies.duck(0.0)
 
     def _begin(self, time: float) -> None:
-        assert self._group is not None
         item_id = new_id("item")
-        utterance = Utterance(self._engines.stt, lambda text: self._partial(item_id, text))
-        utterance.start(self._group)
-        utterance.push(self._ring.since(time))
-        self._turn = SpokenTurn(item_id, utterance, time)
+        self._turn = SpokenTurn(item_id, self._recognise(item_id, time), time)
         self._decided.clear()
 
     def _confirm(self, interrupts: bool) -> None:
         assert self._turn is not None
         self._decided.set()
         self.replies.duck(0.0)
-        self._emit(SpeechStarted(self._turn.item_id, self._turn.began))
+        if self.settings.turn.mode is not TurnMode.MANUAL:
+            self._turn.told = True
+            self._emit(SpeechStarted(self._turn.item_id, self._turn.began))
         if interrupts:
             self.replies.interrupt("turn_detected")
 
@@ -226,16 +160,13 @@ class Conversation:
         turn, self._turn = self._turn, None
         assert turn is not None
         self._segmenter.forget_tail()
-        self._emit(SpeechStopped(turn.item_id, ended.speech_end))
+        self._emit(SpeechStopped(turn.item_id, ended.speech_end, turn.told))
+        turn.asks = self._asks
         turn.times.endpoint = self._clock.now()
         turn.times.speech_end = turn.times.endpoint - (ended.decided - ended.speech_end)
-        if len(self._turns) < PENDING_TURNS:
-            self._turns.put(turn)
-        else:
+        if not self._answering.put(turn):
             turn.discard_pause()
             self._forget(turn)
-            busy = EngineBusyError("stt_busy", f"{PENDING_TURNS} turns already wait for the recogniser")
-            self._emit(TranscriptFailed(turn.item_id, busy))
 
     def _drop(self) -> None:
         self._decided.set()
@@ -247,20 +178,45 @@ class Conversation:
     def _forget(self, turn: SpokenTurn) -> None:
         assert self._group is not None
         turn.discard_pause()
-        self._group.create_task(turn.utterance.cancel(), name="forget")
+        for utterance in turn.utterances:
+            self._group.create_task(utterance.cancel(), name="forget")
+
+    def _recognise(self, item_id: str, time: float) -> Utterance:
+        """Recognise what is said from media time ``time`` on."""
+        assert self._group is not None
+        utterance = Utterance(self._engines.stt, lambda text: self._partial(item_id, text))
+        utterance.start(self._group)
+        utterance.push(self._ring.since(time))
+        return utterance
+
+    def _shelve(self) -> None:
+        turn = self._turn
+        assert turn is not None and self._group is not None
+        if turn.shelved:  # it has become too long
+            return
+        turn.shelve(self._group)
+        if turn.is_full:
+            message = "the turn has become too long: what is said from now on is not heard until it is committed"
+            self._emit(Problem(ListenError("input_audio_buffer_full", message)))
+
+    def _continue(self, time: float) -> None:
+        if self._turn is not None and not self._turn.is_full:
+            self._turn.go_on(self._recognise(self._turn.item_id, time))
 
     # ------------------------------------------------------------------------------------------------ pauses
 
     def _pause(self, time: float) -> None:
         turn = self._turn
         assert turn is not None and self._group is not None
+        if turn.shelved:
+            return
         turn.pause = pause = Pause(time)
         turn.times.prepared_since = self._clock.now()
         pause.work = self._group.create_task(self._prepare(turn, pause), name="prepare")
         self._ask_detector(turn, pause)
 
     def _resume(self) -> None:
-        if self._turn is not None:
+        if self._turn is not None and not self._turn.shelved:
             self._turn.discard_pause()
             self._turn.utterance.resume()
 
@@ -276,9 +232,8 @@ class Conversation:
             self._machine.judge(Evidence(text=transcript.text))
         elif self._machine.hearing:  # the next turn is under way and will be answered instead
             return
-        settings = self.settings
-        asked_for = settings.turn.create_response and settings.turn.mode is not TurnMode.MANUAL
-        if settings.speculate and asked_for and transcript.text and not self.replies.active and not len(self._turns):
+        free = not self.replies.active and not self._answering.waiting
+        if self.settings.speculate and self._asks and transcript.text and free and turn.is_whole:
             pause.prepared = self.replies.prepare(turn.times, Item(turn.item_id, "user", transcript.text))
 
     def _ask_detector(self, turn: SpokenTurn, pause: Pause) -> None:
@@ -309,7 +264,14 @@ class Conversation:
     def _partial(self, item_id: str, text: str) -> None:
         if self._turn is not None and self._turn.item_id == item_id:
             self._carry_out(self._machine.words(text))
+            text = f"{self._turn.said_before} {text}".strip()
         self._emit(PartialTranscript(item_id, text))
+
+    @property
+    def _asks(self) -> bool:
+        """Whether what the user says is answered without the client's asking for it."""
+        turn = self.settings.turn
+        return turn.create_response and turn.mode is not TurnMode.MANUAL
 
     # ------------------------------------------------------------------------------------------------ the client
 
@@ -323,11 +285,17 @@ class Conversation:
         """Whether it takes pictures."""
         return takes_images(self._engines.llm)
 
-    def add_message(self, text: str, item_id: str | None = None, images: tuple[Image, ...] = ()) -> str:
-        """A message the user typed, with what they show; returns its item id."""
-        item = self.history.add(Item(item_id or new_id("item"), "user", text, images=images))
-        self._emit(UserTurn(item.id, text, False, images=len(images)))
-        return item.id
+    def add(self, item: Item, after: str | None = None) -> None:
+        """A message that the client puts into the conversation; ``after`` as in :meth:`History.add`."""
+        self.history.add(item, after)
+        if item.role == "user":
+            self._emit(UserTurn(item.id, item.text, False, images=len(item.images), after=after))
+        else:
+            self._emit(MessageAdded(item.id, item.role, item.text, after))
+
+    def respond(self, settings: ConversationSettings | None = None, metadata: Mapping[str, str] | None = None) -> None:
+        """Answer, for the client asks for it; ``settings`` hold for this answer only, ``metadata`` is told back."""
+        self._answering.respond(settings, metadata or {})
 
     def commit(self) -> bool:
         """End the running turn of the user now; ``False`` when nobody was speaking."""
@@ -337,7 +305,7 @@ class Conversation:
 
     def clear(self) -> None:
         """Forget what is being said in the running turn."""
-        self._carry_out(self._machine.clear())
+        self._carry_out(self._machine.clear(self._now))
 
     def configure(self, settings: ConversationSettings) -> None:
         """Change the settings; they hold from the next window, reply or turn on."""

@@ -5,11 +5,15 @@ Times are media seconds of the incoming audio unless said otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.errors import PipelineError
 
+FIRST = "root"
+"""The place before the first item, where the id of an item stands for the place behind it."""
+Role = Literal["user", "assistant", "system"]
 Reason = Literal["turn_detected", "client_cancelled"]
 
 
@@ -29,6 +33,8 @@ class SpeechStopped:
     item_id: str
     time: float
     """Where the last voice ended."""
+    detected: bool = True
+    """``False`` for a turn of which nothing was told before: the client has ended it, unasked by a voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,19 @@ class UserTurn:
     """Length of the audio."""
     images: int = 0
     """Pictures that came with it."""
+    after: str | None = None
+    """The item it follows where that is not the last one; :data:`FIRST`: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """The client has put a message of another role into the conversation."""
+
+    item_id: str
+    role: Role
+    text: str
+    after: str | None = None
+    """As in :class:`UserTurn`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,8 @@ class ReplyStarted:
     item_id: str
     spoken: bool
     """Whether there is a voice to hear; otherwise the reply is text only."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the client wants to be told back with this answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +174,7 @@ VoiceEvent = (
     | SpeechStopped
     | PartialTranscript
     | UserTurn
+    | MessageAdded
     | TranscriptFailed
     | ReplyHeld
     | ReplyStarted

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipelines.ports import Image, Message
 from pipelines.voice.context import fit
+from pipelines.voice.events import FIRST
 
 LONGEST_HISTORY = 400
 """Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
@@ -40,9 +41,14 @@ class History:
         """All items, oldest first."""
         return tuple(self._items)
 
-    def add(self, item: Item) -> Item:
-        """Append an item and return it."""
-        self._items.append(item)
+    def has(self, item_id: str) -> bool:
+        """Whether there is an item with this id."""
+        return any(item.id == item_id for item in self._items)
+
+    def add(self, item: Item, after: str | None = None) -> Item:
+        """Add an item and return it: at the end, or behind the one with the id ``after`` (:data:`FIRST`: in front)."""
+        places = {before.id: n + 1 for n, before in enumerate(self._items)} if after is not None else {}
+        self._items.insert(0 if after == FIRST else places.get(after or "", len(self._items)), item)
         if len(self._items) > LONGEST_HISTORY:
             del self._items[: -LONGEST_HISTORY // 2]
         left = KEPT_IMAGES
@@ -80,10 +86,11 @@ class History:
         :mod:`pipelines.voice.context`). A model with less room cuts further by itself.
         """
         items = [*self._items, tentative] if tentative is not None else self._items
-        shown = [item for item in items if item.text or item.images]
+        shown = [item for item in items if (item.text or item.images) and item.role != "system"]
         while shown and shown[0].role == "assistant":
             shown = shown[1:]
-        system = [Message("system", instructions)] if instructions else []
+        rules = "\n".join(filter(None, [instructions, *(item.text for item in items if item.role == "system")]))
+        system = [Message("system", rules)] if rules else []  # one, in front: templates insist on that, too
         merged = _merge([*system, *(Message(item.role, _shown(item), images=item.images) for item in shown)])
         return tuple(fit(merged, self._context_tokens))
 

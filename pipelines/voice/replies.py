@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipelines.voice.events import Reason, ReplyInterrupted, ReplyStarted, Voice
 from pipelines.voice.history import History, Item
 from pipelines.voice.looking import LookingModel
 from pipelines.voice.reply import Reply, TurnTimes
-from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from pipelines.voice.settings import LONGEST_ANSWER_TOKENS, ConversationSettings, VoiceEngines
 from pipelines.voice.sight import Sight
 from pipelines.voice.tts import VoiceOut
 
@@ -106,18 +106,26 @@ class Replies:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def respond(self, times: TurnTimes | None = None, instructions: str | None = None) -> str:
-        """Answer the conversation as it stands, after cutting off a running answer; returns the response's id."""
-        reply = self._new(times or TurnTimes(), self._around.emit)
-        request = self._request(self.settings.instructions if instructions is None else instructions)
-        self._give(reply, self._spawn(reply, request))
+    def respond(
+        self,
+        times: TurnTimes | None = None,
+        settings: ConversationSettings | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Answer the conversation as it stands, after cutting off a running answer; returns the response's id.
+
+        ``settings`` hold for this answer only; ``metadata`` is told back with it.
+        """
+        settings = settings or self.settings
+        reply = self._new(times or TurnTimes(), self._around.emit, settings)
+        self._give(reply, self._spawn(reply, self._request(settings)), metadata)
         return reply.id
 
     def prepare(self, times: TurnTimes, message: Item) -> Prepared:
         """Begin to answer ``message``, which is not in the history yet, behind a gate."""
         gate = Gate(self._around.emit)
-        reply = self._new(times, gate)
-        return Prepared(reply, self._spawn(reply, self._request(self.settings.instructions, message)), gate)
+        reply = self._new(times, gate, self.settings)
+        return Prepared(reply, self._spawn(reply, self._request(self.settings, message)), gate)
 
     def give(self, prepared: Prepared) -> None:
         """Let a prepared answer be heard."""
@@ -149,30 +157,30 @@ class Replies:
         if self._around.out is not None:
             self._around.out.duck(decibels)
 
-    def _new(self, times: TurnTimes, emit: Callable[[VoiceEvent], None]) -> Reply:
+    def _new(self, times: TurnTimes, emit: Callable[[VoiceEvent], None], settings: ConversationSettings) -> Reply:
         around = self._around
-        playout = around.out.prepare() if around.out is not None else None
+        playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
         model = LookingModel(engines.llm, around.sight)
-        return Reply(*ids, model, engines.tts, self.settings.voice, playout, emit, around.clock, times)
+        return Reply(*ids, model, engines.tts, settings.voice, playout, emit, around.clock, times)
 
-    def _give(self, reply: Reply, task: asyncio.Task[None]) -> None:
+    def _give(self, reply: Reply, task: asyncio.Task[None], metadata: Mapping[str, str] | None = None) -> None:
         self.interrupt("client_cancelled")
         self._current, self._task = reply, task
         self.given += 1
         self.history.add(Item(reply.item_id, "assistant", ""))
-        self._around.emit(ReplyStarted(reply.id, reply.item_id, reply.playout is not None))
+        self._around.emit(ReplyStarted(reply.id, reply.item_id, reply.playout is not None, metadata or {}))
         if self._around.out is not None and reply.playout is not None:
             self._around.out.play(reply.playout)
         if task.done():
             self._ended(reply)
 
-    def _request(self, instructions: str, tentative: Item | None = None) -> ChatRequest:
-        messages = self.history.messages(instructions, tentative)
-        if not self.settings.preserve_context:
+    def _request(self, settings: ConversationSettings, tentative: Item | None = None) -> ChatRequest:
+        messages = self.history.messages(settings.instructions, tentative)
+        if not settings.preserve_context:
             messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
         around = self._around
-        return ChatRequest(messages, around.scene(), self.settings.max_tokens, time=around.time())
+        return ChatRequest(messages, around.scene(), settings.max_tokens or LONGEST_ANSWER_TOKENS, time=around.time())
 
     def _spawn(self, reply: Reply, request: ChatRequest) -> asyncio.Task[None]:
         assert self._group is not None, "start() first"

@@ -9,6 +9,9 @@ from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import TurnSettings
 from pipelines.voice.vad import SegmenterSettings
 
+LONGEST_ANSWER_TOKENS = 4096
+"""Half an hour of speech, and as much as can be asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class VoiceEngines:
@@ -30,7 +33,12 @@ class ConversationSettings:
     voice: VoiceSettings = field(default_factory=VoiceSettings)
     turn: TurnSettings = field(default_factory=TurnSettings)
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
-    max_tokens: int = 256
+    spoken: bool = True
+    """Whether answers have a voice, where there is a way for it; else they are text only."""
+    transcripts: bool = True
+    """Whether the client is told in words what the user says."""
+    max_tokens: int | None = 256
+    """Of an answer; ``None``: as many as it takes, up to ``LONGEST_ANSWER_TOKENS``."""
     preserve_context: bool = True
     """Whether earlier turns are shown to the language model."""
     speculate: bool = True

@@ -15,6 +15,9 @@ from pipelines.voice.replies import Prepared
 from pipelines.voice.reply import TurnTimes
 from pipelines.voice.stt import Utterance
 
+MOST_PARTS = 100
+"""Of a turn that only the client ends; what is said after them is not heard."""
+
 
 @dataclass(slots=True)
 class Pause:
@@ -45,10 +48,18 @@ class SpokenTurn:
 
     item_id: str
     utterance: Utterance
+    """What is being recognised; with :attr:`shelved`, what was recognised last."""
     began: float
     """Media time at which its audio begins."""
     times: TurnTimes = field(default_factory=TurnTimes)
     pause: Pause | None = None
+    told: bool = False
+    """Whether the client knows that the user speaks."""
+    asks: bool = True
+    """Whether it is to be answered without the client's asking; known when it is over."""
+    shelved: bool = False
+    """Whether all that has been said was put aside: nothing is to be recognised until the user speaks again."""
+    _earlier: list[tuple[Utterance, asyncio.Task[Transcript | PipelineError]]] = field(default_factory=list)
 
     def discard_pause(self) -> None:
         """Void what was prepared."""
@@ -56,3 +67,75 @@ class SpokenTurn:
             self.pause.discard()
             self.pause = None
             self.times = TurnTimes()
+
+    @property
+    def samples(self) -> int:
+        """Samples of audio (16 kHz) in all its parts."""
+        return sum(utterance.samples for utterance in self.utterances)
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """All its parts."""
+        earlier = [utterance for utterance, _ in self._earlier]
+        return (*earlier,) if self.shelved else (*earlier, self.utterance)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part of it was put aside."""
+        return not self._earlier
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many parts as a turn may have."""
+        return len(self._earlier) >= MOST_PARTS
+
+    @property
+    def said_before(self) -> str:
+        """The words of the parts that have been put aside, as far as they are known."""
+        done = [task.result() for _, task in self._earlier if task.done() and not task.cancelled()]
+        return " ".join(part.text for part in done if isinstance(part, Transcript) and part.text)
+
+    def shelve(self, group: asyncio.TaskGroup) -> None:
+        """Have recognised what has been said so far; its decoder is free then, and the turn goes on."""
+        self.discard_pause()
+        self._earlier.append((self.utterance, group.create_task(_finished(self.utterance), name="shelved")))
+        self.shelved = True
+
+    def go_on(self, utterance: Utterance) -> None:
+        """The user speaks again."""
+        self.utterance, self.shelved = utterance, False
+
+    async def transcript(self) -> Transcript:
+        """What was said, once it is known. Raises :class:`PipelineError` when nothing of it could be recognised."""
+        for _, task in self._earlier:
+            await asyncio.wait([task])
+        parts = [task.result() for _, task in self._earlier]
+        if not self.shelved:
+            parts.append(await self._last())
+        understood = [part for part in parts if isinstance(part, Transcript) and part.text]
+        if not understood:
+            for part in parts:
+                if isinstance(part, PipelineError):
+                    raise part
+        if len(parts) == 1 and isinstance(parts[0], Transcript):
+            return parts[0]
+        return Transcript(" ".join(part.text for part in understood))
+
+    async def _last(self) -> Transcript | PipelineError:
+        pause = self.pause
+        if pause is None or pause.work is None:
+            return await _finished(self.utterance)
+        await asyncio.wait([pause.work])
+        if isinstance(pause.transcript, PipelineError):
+            return pause.transcript
+        await _finished(self.utterance)
+        assert pause.transcript is not None
+        return pause.transcript
+
+
+async def _finished(utterance: Utterance) -> Transcript | PipelineError:
+    """Raised in a task of the session's group, the error would end all others."""
+    try:
+        return await utterance.finish()
+    except PipelineError as error:
+        return error

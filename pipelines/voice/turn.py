@@ -20,7 +20,7 @@ interrupt; it is a turn like any other, answered after the reply. Lips that move
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pipelines.voice.completeness import Evidence, is_backchannel, pause_needed
@@ -35,7 +35,17 @@ class TurnMode(Enum):
     SERVER_VAD = "server_vad"
     """Silence of a fixed length."""
     MANUAL = "none"
-    """The client, by committing."""
+    """The client, by committing. Voice interrupts nothing then, and nothing is answered unasked."""
+
+
+class Eagerness(Enum):
+    """How soon a turn is taken to be over with ``SEMANTIC_VAD``. The values are the words of the protocol."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    AUTO = "auto"
+    """As ``MEDIUM``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class TurnSettings:
     max_delay_seconds: float = 1.28
     """With ``SEMANTIC_VAD``, the pause after what surely is not: less than 1.2 s after the last sound, for breath and
     windows come on top."""
+    eagerness: Eagerness = Eagerness.AUTO
+    """What these three were chosen by: see :func:`eager`."""
     prefix_padding_seconds: float = 0.3
     """Audio kept from before the first voice."""
     interrupt_seconds: float = 0.19
@@ -63,11 +75,28 @@ class TurnSettings:
     doubt_seconds: float = 0.4
     """How long such a voice is held after it has paused, until its words are known; then it was nothing."""
     longest_turn_seconds: float = 60.0
-    """A turn is ended after this, however long the user goes on; what follows is a turn of its own."""
+    """A turn is ended after this, however long the user goes on; what follows is a turn of its own. With ``MANUAL`` it
+    goes on, but what was said so far is put aside (:class:`TurnShelved`)."""
+    shelve_seconds: float = 1.0
+    """With ``MANUAL``, a pause after which the same is done: who is silent needs no recogniser."""
     create_response: bool = True
     """Answer by itself when a turn ends."""
     interrupt_response: bool = True
     """Whether speech may interrupt a reply at all; if not, it is answered after the reply."""
+
+
+def eager(settings: TurnSettings, eagerness: Eagerness) -> TurnSettings:
+    """The settings with the pauses of ``SEMANTIC_VAD`` that belong to an eagerness: ``LOW`` waits twice as long as
+    ``MEDIUM``, ``HIGH`` half as long (as with the service: 8, 4 and 2 s at most)."""
+    usual = TurnSettings()
+    factor = {Eagerness.LOW: 2.0, Eagerness.HIGH: 0.5}.get(eagerness, 1.0)
+    return replace(
+        settings,
+        eagerness=eagerness,
+        silence_seconds=usual.silence_seconds * factor,
+        min_delay_seconds=usual.min_delay_seconds * max(1.0, factor),
+        max_delay_seconds=usual.max_delay_seconds * factor,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +126,18 @@ class TurnResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnShelved:
+    """The turn goes on, but what has been said so far need not wait for its end to be recognised."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContinued:
+    """After :class:`TurnShelved`, the user speaks (on): recognise from media time ``time``."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The user has finished."""
 
@@ -121,7 +162,18 @@ class RestoreReply:
     """It was none: bring the reply back."""
 
 
-Decision = TurnBegan | TurnConfirmed | TurnPaused | TurnResumed | TurnEnded | TurnDropped | DuckReply | RestoreReply
+Decision = (
+    TurnBegan
+    | TurnConfirmed
+    | TurnPaused
+    | TurnResumed
+    | TurnShelved
+    | TurnContinued
+    | TurnEnded
+    | TurnDropped
+    | DuckReply
+    | RestoreReply
+)
 
 
 class TurnMachine:
@@ -140,6 +192,9 @@ class TurnMachine:
         self._worded = False
         """Whether the turn has words that are no listener's."""
         self._began: float | None = None
+        self._unshelved_since = 0.0
+        self._shelved = False
+        """Whether the pause of the running turn is so long that all before it was put aside."""
         self._voice_since: float | None = None
         self._speech_end = 0.0
         self._confirmed = False
@@ -166,7 +221,7 @@ class TurnMachine:
             if not self.hearing:
                 return self._begin(event.time)
             self._evidence = Evidence()
-            return [TurnResumed()]
+            return self._resume(event.time)
         since, self._voice_since = self._voice_since, None
         self._speech_end = event.time
         if not self.hearing:
@@ -186,9 +241,12 @@ class TurnMachine:
             return []
         decisions: list[Decision] = []
         self._lips_moved = self._lips_moved or self.lips is True
+        manual = self.settings.mode is TurnMode.MANUAL
         if not self._confirmed:
-            decisions += self._resolve(now)
-        if self._is_over(now):
+            decisions += self._confirm() if manual else self._resolve(now)
+        if manual:
+            decisions += self._shelve(now)
+        elif self._is_over(now):
             decisions += self._end(now)
         return decisions
 
@@ -210,24 +268,54 @@ class TurnMachine:
             return []
         return self._end(now)
 
-    def clear(self) -> list[Decision]:
-        """The client takes back what was said in the running turn."""
+    def clear(self, now: float) -> list[Decision]:
+        """The client takes back what was said in the running turn. With ``MANUAL``, who speaks on begins another one:
+        a button is often pressed after the first word."""
         if self._began is None:
             return []
-        return self._drop()
+        dropped = self._drop()
+        if self._voice_since is None or self.settings.mode is not TurnMode.MANUAL:
+            return dropped
+        return [*dropped, *self._begin(now + self.settings.prefix_padding_seconds)]
 
     def _begin(self, time: float) -> list[Decision]:
-        self._began = max(0.0, time - self.settings.prefix_padding_seconds)
+        self._began = self._unshelved_since = max(0.0, time - self.settings.prefix_padding_seconds)
+        self._shelved = False
         self._confirmed = self._restored = self._worded = False
         self._lips_moved = self.lips is True
         began: list[Decision] = [TurnBegan(self._began)]
-        if self.replying and self.settings.interrupt_response:
+        if self._may_interrupt:
             return [*began, DuckReply()]
         return [*began, *self._confirm()]
 
+    def _resume(self, time: float) -> list[Decision]:
+        if not self._shelved:
+            return [TurnResumed()]
+        self._shelved = False
+        self._unshelved_since = max(0.0, time - self.settings.prefix_padding_seconds)
+        return [TurnContinued(self._unshelved_since)]
+
+    def _shelve(self, now: float) -> list[Decision]:
+        """In a turn without end, put aside what has been said: in every longer pause, or after a minute without one."""
+        if self._began is None or self._shelved:
+            return []
+        if self._voice_since is None:
+            self._shelved = now - self._speech_end >= self.settings.shelve_seconds - 1e-6
+            return [TurnShelved()] if self._shelved else []
+        if now - self._unshelved_since < self.settings.longest_turn_seconds:
+            return []
+        self._unshelved_since = now
+        return [TurnShelved(), TurnContinued(now)]
+
     def _confirm(self) -> list[Decision]:
         self._confirmed = True
-        return [TurnConfirmed(self.replying and self.settings.interrupt_response and not self._is_of_others)]
+        return [TurnConfirmed(self._may_interrupt and not self._is_of_others)]
+
+    @property
+    def _may_interrupt(self) -> bool:
+        """Whether there is a reply that voice may cut off."""
+        settings = self.settings
+        return self.replying and settings.interrupt_response and settings.mode is not TurnMode.MANUAL
 
     @property
     def _is_of_others(self) -> bool:
@@ -268,7 +356,7 @@ class TurnMachine:
             return False
         if now - self._began >= self.settings.longest_turn_seconds:
             return True
-        if self._voice_since is not None or not self._confirmed or self.settings.mode is TurnMode.MANUAL:
+        if self._voice_since is not None or not self._confirmed:
             return False
         return now - self._speech_end >= self.pause_needed - 1e-6
 

@@ -8,7 +8,8 @@ ignore types they do not know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pipelines.vision.events import (
     AttentionChanged,
@@ -21,6 +22,8 @@ from pipelines.vision.events import (
 )
 from pipelines.vision.lag import CameraStarted, CameraStopped, VideoEvent, VisionCaughtUp, VisionFellBehind
 from pipelines.voice.events import (
+    FIRST,
+    MessageAdded,
     PartialTranscript,
     Problem,
     ReplyAudioStarted,
@@ -50,10 +53,16 @@ class _Response:
     id: str
     item_id: str
     spoken: bool
-    text: str = ""
+    metadata: Mapping[str, str]
+    parts: list[str] = field(default_factory=list)
     opened: bool = False
     sounding: bool = False
     done: bool = False
+
+    @property
+    def text(self) -> str:
+        """The words told so far."""
+        return " ".join(self.parts)
 
 
 class RealtimeEvents:
@@ -80,8 +89,17 @@ class RealtimeEvents:
                 return self._speech_stopped(event)
             case PartialTranscript():
                 return self._partial_transcript(event)
+            case UserTurn() if event.spoken:
+                return [self._transcribed(event)]
             case UserTurn():
-                return self._user_turn(event)
+                content = [{"type": "input_text", "text": event.text}] if event.text else []
+                # pictures are told back without their bytes: events are small
+                content += [{"type": "input_image"} for _ in range(event.images)]
+                return self._message(event.item_id, "user", content, event.after)
+            case MessageAdded():
+                kind = "output_text" if event.role == "assistant" else "input_text"
+                content = [{"type": kind, "text": event.text}]
+                return self._message(event.item_id, event.role, content, event.after)
             case TranscriptFailed():
                 return [
                     server_event(
@@ -92,7 +110,7 @@ class RealtimeEvents:
                     )
                 ]
             case ReplyStarted():
-                self._response = _Response(event.response_id, event.item_id, event.spoken)
+                self._response = _Response(event.response_id, event.item_id, event.spoken, event.metadata)
                 return [server_event("response.created", response=self._response_object("in_progress"))]
             case ReplyText() | ReplyAudioStarted() | ReplyGenerated() | ReplyAudioStopped():
                 return self._reply(event)
@@ -127,10 +145,10 @@ class RealtimeEvents:
             "content": [{"type": "input_audio", "transcript": None}],
         }
         previous = self._last_item
+        stopped = "input_audio_buffer.speech_stopped"
+        told = [server_event(stopped, item_id=event.item_id, audio_end_ms=milliseconds(event.time))]
         return [
-            server_event(
-                "input_audio_buffer.speech_stopped", item_id=event.item_id, audio_end_ms=milliseconds(event.time)
-            ),
+            *(told if event.detected else []),
             server_event("input_audio_buffer.committed", item_id=event.item_id, previous_item_id=previous),
             *self._item_added(item),
             server_event("conversation.item.done", item=item, previous_item_id=previous),
@@ -147,32 +165,37 @@ class RealtimeEvents:
             events.append(server_event(kind, item_id=event.item_id, content_index=0, delta=delta))
         return events
 
-    def _user_turn(self, event: UserTurn) -> list[Json]:
-        if event.spoken:
-            return [
-                server_event(
-                    "conversation.item.input_audio_transcription.completed",
-                    item_id=event.item_id,
-                    content_index=0,
-                    transcript=event.text,
-                    usage={"type": "duration", "seconds": round(event.seconds, 3)},
-                )
-            ]
+    @staticmethod
+    def _transcribed(event: UserTurn) -> Json:
+        return server_event(
+            "conversation.item.input_audio_transcription.completed",
+            item_id=event.item_id,
+            content_index=0,
+            transcript=event.text,
+            usage={"type": "duration", "seconds": round(event.seconds, 3)},
+        )
+
+    def _message(self, item_id: str, role: str, content: list[Json], after: str | None) -> list[Json]:
+        """A message that the client has put in: at the end, or behind the item ``after``."""
         item: Json = {
-            "id": event.item_id,
+            "id": item_id,
             "object": "realtime.item",
             "type": "message",
             "status": "completed",
-            "role": "user",
-            "content": [
-                *([{"type": "input_text", "text": event.text}] if event.text else []),
-                *(
-                    {"type": "input_image"} for _ in range(event.images)
-                ),  # told back without its bytes: events are small
-            ],
+            "role": role,
+            "content": content,
         }
         previous = self._last_item
-        return [*self._item_added(item), server_event("conversation.item.done", item=item, previous_item_id=previous)]
+        if after is None or after == previous:
+            return [
+                *self._item_added(item),
+                server_event("conversation.item.done", item=item, previous_item_id=previous),
+            ]
+        before = None if after == FIRST else after
+        self._last_item = previous or item_id
+        return [
+            server_event(f"conversation.item.{kind}", item=item, previous_item_id=before) for kind in ("added", "done")
+        ]
 
     def _item_added(self, item: Json) -> list[Json]:
         previous, self._last_item = self._last_item, item["id"]
@@ -196,8 +219,8 @@ class RealtimeEvents:
             return []
         match event:
             case ReplyText():
-                delta = event.text if not response.text else f" {event.text}"
-                response.text += delta
+                delta = f" {event.text}" if response.parts else event.text
+                response.parts.append(event.text)
                 kind = "response.output_audio_transcript.delta" if response.spoken else "response.output_text.delta"
                 return [*self._open(), self._part_event(kind, delta=delta)]
             case ReplyAudioStarted():
@@ -304,6 +327,7 @@ class RealtimeEvents:
             "status_details": details,
             "output": output or [],
             "output_modalities": ["audio" if self._response.spoken else "text"],
+            **({"metadata": dict(self._response.metadata)} if self._response.metadata else {}),
         }
 
 

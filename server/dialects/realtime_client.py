@@ -15,6 +15,8 @@ from pipelines.errors import listed
 from pipelines.ports import Image
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
+from pipelines.voice.history import Item
+from pipelines.voice.replies import new_id
 from pipelines.voice.settings import ConversationSettings
 from server.dialects.image_part import read_image
 from server.dialects.realtime_shapes import Json, error_event
@@ -199,7 +201,7 @@ class RealtimeClient:
             case ItemCreate():
                 self._add(event)
             case ResponseCreate():
-                conversation.replies.respond(instructions=event.response.instructions if event.response else None)
+                conversation.respond()
             case ResponseCancel():
                 if not conversation.replies.interrupt("client_cancelled"):
                     message = "there is no response to cancel"
@@ -227,7 +229,7 @@ class RealtimeClient:
             self._send(error_event("images_not_taken", message, param=param, event_id=event.event_id))
             images = ()
         if text or images:
-            self._conversation.add_message(text, event.item.id, images)
+            self._conversation.add(Item(event.item.id or new_id("item"), "user", text, images=images))
 
     def _update(self, event: SessionUpdate) -> None:
         voice = event.session.audio.output.voice if event.session.audio and event.session.audio.output else None

@@ -30,6 +30,7 @@ from pipelines.voice.events import (
     TurnLatency,
     UserTurn,
 )
+from pipelines.voice.history import Item
 from pipelines.voice.replies import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.sight import HOLD_SECONDS, Sight
@@ -374,7 +375,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
 
 async def test_typed_messages_are_answered():
     async with scene(answers=("Hi.",)) as s:
-        s.conversation.add_message("hello there")
+        s.conversation.add(Item("item_1", "user", "hello there"))
         s.conversation.replies.respond()
         await settle()
         assert s.last(UserTurn).spoken is False
@@ -383,7 +384,7 @@ async def test_typed_messages_are_answered():
 
 async def test_client_cancels():
     async with scene(answers=("Once upon a time there was a king.",)) as s:
-        s.conversation.add_message("a story please")
+        s.conversation.add(Item("item_1", "user", "a story please"))
         s.conversation.replies.respond()
         await settle()
         s.out.playouts[0].play(0.5)

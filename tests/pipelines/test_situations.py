@@ -28,6 +28,7 @@ from pipelines.voice.turn import (
     RestoreReply,
     TurnBegan,
     TurnConfirmed,
+    TurnContinued,
     TurnDropped,
     TurnEnded,
     TurnMachine,
@@ -35,6 +36,7 @@ from pipelines.voice.turn import (
     TurnPaused,
     TurnResumed,
     TurnSettings,
+    TurnShelved,
 )
 from pipelines.voice.vad import Segmenter
 from tests.pipelines.test_conversation import Scene, scene, settle
@@ -45,6 +47,8 @@ LETTERS = {
     TurnPaused: "p",
     TurnResumed: "r",
     TurnEnded: "E",
+    TurnShelved: "s",
+    TurnContinued: "g",
     TurnDropped: "X",
     DuckReply: "d",
     RestoreReply: "u",
@@ -112,7 +116,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "text": lambda s, text="": s.machine.judge(Evidence(text=text)),
     "detector": lambda s, p: s.machine.judge(Evidence(sound=float(p))),
     "commit": lambda s: s.take(s.machine.commit(s.now)),
-    "clear": lambda s: s.take(s.machine.clear()),
+    "clear": lambda s: s.take(s.machine.clear(s.now)),
 }
 
 
@@ -250,10 +254,12 @@ MODES = [
     S("fixed silence", "say 1|hush 1", "BCpE", 0.5, FIXED),
     S("fixed silence heeds no judgement", "say 1|hush 0.1|detector 0.99|hush 1", "BCpE", 0.5, FIXED),
     S("fixed silence heeds no words", "say 1|hush 0.1|text tea and|hush 1", "BCpE", 0.5, FIXED),
-    S("manual: nothing ends it", "say 1|hush 0.1|detector 0.99|hush 5|say 1|hush 5", "BCprp", None, MANUAL),
-    S("manual: commit", "say 1|hush 3|commit|hush 1", "BCpE", None, MANUAL),
+    S("manual: nothing ends it", "say 1|hush 0.1|detector 0.99|hush 5|say 1|hush 5", "BCpsgps", None, MANUAL),
+    S("manual: commit", "say 1|hush 3|commit|hush 1", "BCpsE", None, MANUAL),
     S("manual: commit of nothing", "hush 1|commit|hush 1", "", None, MANUAL),
-    S("manual: clear", "say 1|hush 1|clear|commit", "BCpX", None, MANUAL),
+    S("manual: clear", "say 1|hush 0.9|clear|commit", "BCpX", None, MANUAL),
+    S("manual: nothing is interrupted", "reply|hush 1|say 2|hush 0.5|commit", "BCpE", None, MANUAL),
+    S("manual: pressed after the first word", "say 1|clear|say 1|hush 0.5|commit", "BCXBCpE", None, MANUAL),
     S("commit in a sentence", "say 1|commit|say 0.5|hush 1", "BCEBCpE", 0.6),
     S("clear in a sentence", "say 1|clear|hush 1|say 1|hush 1", "BCXBCpE", 0.6),
     S("the answer is the client's business", "say 1|hush 1", "BCpE", 0.6, {"create_response": False}),
@@ -396,10 +402,16 @@ async def test_committed_by_hand_nothing_is_prepared_before():
     async with scene("what is the time", settings=manual) as s:
         await s.say(1.0)
         await s.hush(2.0)
-        assert s.llm.requests == []
+        assert s.kinds() == []
         assert s.conversation.commit()
         await settle()
+        assert s.kinds() == [SpeechStopped, UserTurn]
+        assert s.last(SpeechStopped).detected is False
+        assert s.llm.requests == []  # asking is the client's business, too
+        s.conversation.respond()
+        await settle()
         assert len(s.llm.requests) == 1
+        assert s.last(ReplyStarted)
 
 
 async def test_cleared_speech_is_neither_told_nor_answered():

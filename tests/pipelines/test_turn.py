@@ -9,9 +9,11 @@ import pytest
 from pipelines.voice.completeness import Evidence, is_backchannel
 from pipelines.voice.turn import (
     DuckReply,
+    Eagerness,
     RestoreReply,
     TurnBegan,
     TurnConfirmed,
+    TurnContinued,
     TurnDropped,
     TurnEnded,
     TurnMachine,
@@ -19,6 +21,8 @@ from pipelines.voice.turn import (
     TurnPaused,
     TurnResumed,
     TurnSettings,
+    TurnShelved,
+    eager,
 )
 from pipelines.voice.vad import Segmenter, SegmenterSettings, VoicePaused, VoiceStarted
 
@@ -161,20 +165,76 @@ def test_commit_without_speech_is_nothing():
 def test_manual_turns_wait_for_the_commit():
     stage = Stage(mode=TurnMode.MANUAL)
     stage.say(1).hush(3)
-    assert stage.kinds == [TurnBegan, TurnConfirmed]
+    assert stage.kinds == [TurnBegan, TurnConfirmed, TurnShelved]
     assert isinstance(stage.machine.commit(stage.now)[-1], TurnEnded)
+
+
+def test_a_manual_turn_is_put_aside_in_long_pauses_and_after_a_minute():
+    stage = Stage(mode=TurnMode.MANUAL).hush(1).say(1).hush(0.9).say(1).hush(3).say(130).hush(1.5)
+    assert stage.kinds == [
+        TurnBegan,
+        TurnConfirmed,
+        TurnShelved,
+        *[TurnContinued, TurnShelved] * 3,
+    ]
+    shelved = [decision.time for decision in stage.log if isinstance(decision, TurnContinued)]
+    assert shelved[0] == pytest.approx(6.9 - 0.3, abs=0.1)
+    assert [later - shelved[0] for later in shelved[1:]] == pytest.approx([60, 120], abs=0.1)
+
+
+def test_a_manual_turn_interrupts_nothing():
+    stage = Stage(mode=TurnMode.MANUAL).replying().hush(1).heard("stop that").say(2).hush(1)
+    assert stage.log[1] == TurnConfirmed(False)
+    assert not {DuckReply, RestoreReply} & set(stage.kinds)
+
+
+def test_cleared_while_speaking_a_manual_turn_begins_again():
+    stage = Stage(mode=TurnMode.MANUAL).hush(1).say(1)
+    cleared = stage.now
+    stage.log = stage.machine.clear(cleared)
+    stage.say(0.5).hush(0.2)
+    assert stage.log[:3] == [TurnDropped(), TurnBegan(cleared), TurnConfirmed(False)]
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "pause"),
+    [(Eagerness.HIGH, 0.3), (Eagerness.MEDIUM, 0.6), (Eagerness.AUTO, 0.6), (Eagerness.LOW, 1.2)],
+)
+def test_eagerness_is_how_long_a_pause_may_last(eagerness, pause):
+    stage = Stage().hush(1)
+    stage.machine.settings = eager(stage.machine.settings, eagerness)
+    ended = stage.say(1).hush(2).log[-1]
+    assert ended.decided - ended.speech_end == pytest.approx(pause, abs=WINDOW)
+    assert eager(TurnSettings(), Eagerness.AUTO) == TurnSettings()
+
+
+def test_who_decides_can_change_in_mid_turn():
+    stage = Stage().hush(1).say(1)
+    stage.machine.settings = TurnSettings(TurnMode.MANUAL)
+    stage.hush(5)
+    assert TurnEnded not in stage.kinds
+    stage.machine.settings = TurnSettings(TurnMode.SERVER_VAD)
+    stage.hush(0.1)
+    assert stage.kinds[-1] is TurnEnded
+    stage.machine.settings = TurnSettings(TurnMode.MANUAL)
+    stage.say(1)
+    stage.machine.settings = TurnSettings(TurnMode.SERVER_VAD, silence_seconds=2.0)
+    stage.hush(1.5)
+    assert stage.kinds.count(TurnEnded) == 1
+    stage.hush(1)
+    assert stage.kinds.count(TurnEnded) == 2
 
 
 def test_clear_forgets_the_turn():
     stage = Stage().say(1)
-    assert stage.machine.clear() == [TurnDropped()]
-    assert stage.machine.clear() == []
+    assert stage.machine.clear(stage.now) == [TurnDropped()]
+    assert stage.machine.clear(stage.now) == []
     assert stage.hush(2).kinds == [TurnBegan, TurnConfirmed]
 
 
 def test_clear_of_an_unclear_interruption_brings_the_reply_back():
     stage = Stage().replying().hush(1).say(0.2)
-    assert stage.machine.clear() == [RestoreReply(), TurnDropped()]
+    assert stage.machine.clear(stage.now) == [RestoreReply(), TurnDropped()]
 
 
 def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
