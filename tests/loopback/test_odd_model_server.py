@@ -1,0 +1,91 @@
+"""A call through the real server, answered by model servers that do not do as the protocol says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
+from pipelines.errors import ThinkError
+from pipelines.routing.fallback import FallbackModel
+from server.composition.parts import Choices
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel
+from tests.fakes.openai_server import DONE, delta, event, started
+from tests.fakes.openai_server import serving as model_serving
+from tests.fakes.peer import Peer
+
+HANG, CUT = "the connection stays open", "the connection breaks"
+STOP = event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+HALF = b'data: {"choices": [{"delta": {"content": "Hi \\ud83d there."}}]}\n\n'
+CASES = [
+    pytest.param([HALF, DONE], "completed", "Hi � there.", id="half a character"),
+    pytest.param([delta(content="One two three. Four"), STOP, HANG], "completed", "One two three. Four", id="no DONE"),
+    pytest.param([delta(content="One two three. Four"), CUT], "failed", "One two three. Four", id="cut"),
+    pytest.param([delta(content="One two three four."), HANG], "failed", "One two three four.", id="stalls"),
+    pytest.param([delta(content="So, the user wants tea.</think>Tea."), DONE], "completed", "Tea.", id="thought"),
+    pytest.param([b'{"error": {"message": "out of memory"}}'], "failed", "", id="error"),
+]
+
+
+async def ask(peer: Peer) -> dict[str, Any]:
+    """Type a question; the response as it ended."""
+    count = len(peer.named("response.done"))
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+    peer.send({"type": "conversation.item.create", "item": item})
+    peer.send({"type": "response.create"})
+    response: dict[str, Any] = (await peer.event("response.done", count + 1))["response"]
+    return response
+
+
+@pytest.mark.parametrize(("pieces", "status", "said"), CASES)
+async def test_the_response_ends_with_what_was_said_and_the_next_one_works(serve, pieces, status, said):
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        response = await started(request)
+        for piece in pieces if asked == 1 else [delta(content="And so it goes on."), DONE]:
+            if piece == HANG:
+                await asyncio.Event().wait()
+            elif piece == CUT:
+                assert request.transport is not None
+                request.transport.abort()
+            else:
+                await response.write(piece)
+        return response
+
+    async with model_serving(handler) as model_url:
+        options = ChatOptions(first_token_seconds=60, between_tokens_seconds=1.0)
+        url, _ = await serve(fake_engines(llm=OpenAIChat(model_url, "tiny", options=options)))
+        async with Peer(url) as peer:
+            await peer.event("session.created")
+            response = await ask(peer)
+            assert response["status"] == status
+            assert response["output"][0]["content"][0]["transcript"] == said
+            response = await ask(peer)
+            assert response["output"][0]["content"][0]["transcript"] == "And so it goes on."
+
+
+async def test_a_running_session_is_told_who_answers(serve):
+    """When an engine fails, and when it answers again."""
+    choices = Choices()
+    choices.note("think", "served", "found")
+    served = FakeModel(ThinkError("llm_unreachable", "gone"), "I am back.")
+    served.name = "served"
+    llm = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("think"), rest_seconds=0.0)
+    choices.watch("think", llm)
+    engines = fake_engines(llm=llm)
+    engines.choices = choices
+    url, _ = await serve(engines)
+    async with Peer(url) as peer:
+        await peer.event("session.created")
+        for _ in range(2):
+            await ask(peer)
+        await peer.event("engine.status", 3)
+        told = [(row["engine"], row["ok"]) for status in peer.named("engine.status") for row in status["data"]]
+        assert told == [("served", True), ("fake-llm", False), ("served", True)]
