@@ -3,36 +3,31 @@
 A voice is a pair of files, ``NAME.onnx`` and ``NAME.onnx.json``. The network is run here and not through piper's own
 ``synthesize``, so that a run can be ended from outside: closing the generator stops it at the network's next node.
 
-A clause is spoken in steps, a sentence or a part of a long one each (see :func:`pipelines.engines.piper_text.steps`).
-Between steps other sessions have their turn. On a core a second of speech of a medium voice takes some 60 ms, so a step
-of the longest kind (eight seconds without a comma) makes the others wait for half a second.
+A clause is spoken in steps, a sentence or a part of a long one each (see :func:`pipelines.engines.piper_text.steps`),
+and a step in pieces (see :mod:`pipelines.engines.piper_network`). Between pieces other sessions have their turn.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from media.frames import Samples
 from pipelines.crew import LOAD_SECONDS, allow
-from pipelines.engines.piper_text import aligned, estimated, joined, phoneme_ids, sounding, steps, word_marks
-from pipelines.engines.spoken import SPEEDS, audible, cleaned, pause_after, pieces_of, with_tail, word_timings
+from pipelines.engines.piper_clause import Clause, Manner, Stop, Voice, specimen
+from pipelines.engines.piper_network import Network, WholeNetwork, split
+from pipelines.engines.piper_text import steps
+from pipelines.engines.spoken import SPEEDS, cleaned
 from pipelines.errors import ModelError, PipelineError, SpeakError, listed
 from pipelines.models.residency import Resident
 from pipelines.ports import Speech
 from pipelines.worker import Worker
-
-if TYPE_CHECKING:
-    from piper.voice import PiperVoice
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +47,22 @@ class PiperVoices:
     sessions. ``speakers`` names those of voices that have several; they are spoken as ``voice#speaker``, and ``voice``
     alone is the voice's default speaker. ``threads`` is how many steps may be computed at a time.
 
-    All clauses of a voice have the same gain, found from a specimen at first use. Word times are exact for voices with
-    an alignment output and estimated from the number of phonemes for others.
+    All clauses of a voice have the same gain, found from a specimen at first use. Word times are exact for voices whose
+    network could be split or has an alignment output, and estimated from the number of phonemes for others.
     """
 
     name = "piper"
 
     def __init__(
         self,
-        voices: Mapping[str, Resident[PiperVoice]],
+        voices: Mapping[str, Resident[Voice]],
         *,
         speakers: Mapping[str, Sequence[str]] | None = None,
         threads: int = 1,
     ) -> None:
         if not voices:
             raise ValueError("at least one voice")
-        self._residents: dict[str, tuple[Resident[PiperVoice], str | None]] = {}
+        self._residents: dict[str, tuple[Resident[Voice], str | None]] = {}
         for name, resident in voices.items():
             self._residents[name] = (resident, None)
             self._residents |= {f"{name}#{speaker}": (resident, speaker) for speaker in (speakers or {}).get(name, ())}
@@ -86,14 +81,15 @@ class PiperVoices:
         low, high = SPEEDS
         if not low <= speed <= high:
             raise SpeakError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
-        stop = _Stop()
+        stop = Stop()
         offset = 0.0
         try:
             for part in steps(cleaned(text)):
-                pieces = await self._worker.run(self._step, name, part, speed, offset, stop)
-                for piece in pieces:
-                    yield piece
-                    offset += len(piece.samples) / piece.rate
+                clause = Clause(part, Manner(self._residents[name][1], speed), offset)
+                while not clause.ended:
+                    for piece in await self._worker.run(self._step, name, clause, stop):
+                        yield piece
+                offset = clause.offset
         finally:
             stop.set()
 
@@ -112,18 +108,22 @@ class PiperVoices:
         return name
 
     def _warm(self, name: str) -> None:
-        self._step(name, "", 1.0, 0.0, _Stop())
+        with self._speaking(name) as voice:
+            self._gain(name, voice, Stop())
 
-    def _step(self, name: str, part: str, speed: float, offset: float, stop: _Stop) -> list[Speech]:
-        """One step, on the worker: the voice is in memory for as long as it takes."""
-        resident, speaker = self._residents[name]
+    def _step(self, name: str, clause: Clause, stop: Stop) -> list[Speech]:
+        """The next piece of ``clause``, on the worker: the voice is in memory for as long as it takes."""
+        with self._speaking(name) as voice:
+            gain = self._gain(name, voice, stop)
+            allow(_LIMIT)
+            return clause.step(voice, gain, stop)
+
+    @contextmanager
+    def _speaking(self, name: str) -> Iterator[Voice]:
         try:
             allow(LOAD_SECONDS)
-            with resident.lease() as voice:
-                if name not in self._gains:
-                    self._gains[name] = self._measured(name, voice, speaker, stop)
-                allow(_LIMIT)
-                return _spoken(voice, part, _Manner(speaker, speed, self._gains[name]), offset, stop) if part else []
+            with self._residents[name][0].lease() as voice:
+                yield voice
         except ModelError as error:
             raise SpeakError("voice_unavailable", f"voice {name}: {error.message}") from error
         except PipelineError:
@@ -131,17 +131,19 @@ class PiperVoices:
         except Exception as error:  # onnxruntime's and espeak's errors have no common base
             raise SpeakError("tts_failed", f"voice {name} could not speak: {error}") from error
 
-    def _measured(self, name: str, voice: PiperVoice, speaker: str | None, stop: _Stop) -> float:
-        """The gain that brings the voice to the common level."""
-        sound = _synthesized(voice, _SPECIMEN, _Manner(speaker, 1.0, 1.0), stop)
-        exact = "exact" if sound.starts is not None else "estimated from its phonemes"
-        log.info("voice %s: %d Hz, word times are %s", name, voice.config.sample_rate, exact)
-        loud = float(np.percentile(np.abs(sound.audio), 99.9)) if len(sound.audio) else 0.0
-        return float(np.clip(_PEAK / loud, *_GAINS)) if loud > 0 else 1.0
+    def _gain(self, name: str, voice: Voice, stop: Stop) -> float:
+        """What brings the voice to the common level."""
+        if name not in self._gains:
+            audio, exact = specimen(voice, _SPECIMEN, Manner(self._residents[name][1], 1.0), stop)
+            how = "exact" if exact else "estimated from its phonemes"
+            log.info("voice %s: %d Hz, word times are %s", name, voice.piper.config.sample_rate, how)
+            loud = float(np.percentile(np.abs(audio), 99.9)) if len(audio) else 0.0
+            self._gains[name] = float(np.clip(_PEAK / loud, *_GAINS)) if loud > 0 else 1.0
+        return self._gains[name]
 
 
-def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> PiperVoice:
-    """Load a voice with ``threads`` threads for one run, which do not spin while they wait.
+def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> Voice:
+    """Load a voice with ``threads`` threads for one run, which do not spin while they wait. Blocking: two seconds.
 
     Raises :class:`~pipelines.errors.ModelError`: ``library_missing``, ``device_unavailable``, ``voice_broken``.
     """
@@ -166,14 +168,16 @@ def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu
     options.log_severity_level = 3
     try:
         facts = PiperConfig.from_dict(json.loads(config.read_text("utf-8")))
-        session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+        network: Network | None = split(model, options, providers)
+        if network is None:
+            network = WholeNetwork(onnxruntime.InferenceSession(str(model), options, providers=providers))
     except Exception as error:
         raise ModelError(
             "voice_broken", f"{model.name} with {config.name} is no usable Piper voice: {error}"
         ) from error
-    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+    if device == "cuda" and "CUDAExecutionProvider" not in network.providers:
         raise ModelError("device_unavailable", "onnxruntime could not start CUDA (its CUDA or cuDNN libraries)")
-    return PiperVoice(session=session, config=facts)
+    return Voice(PiperVoice(session=None, config=facts), network)
 
 
 def speakers_of(config: Path) -> tuple[str, ...]:
@@ -186,85 +190,3 @@ def speakers_of(config: Path) -> tuple[str, ...]:
         return tuple(facts.get("speaker_id_map") or ()) if facts.get("num_speakers", 1) > 1 else ()
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelError("voice_broken", f"{config.name} does not describe a Piper voice: {error}") from error
-
-
-class _Stop:
-    """Ends the runs of one utterance, from any thread."""
-
-    def __init__(self) -> None:
-        self._set = threading.Event()
-        self._options: Any = None
-
-    def options(self) -> Any:
-        """What a run must be given. On the worker, for importing onnxruntime takes long."""
-        if self._options is None:
-            import onnxruntime
-
-            self._options = onnxruntime.RunOptions()
-        if self._set.is_set():
-            self._options.terminate = True
-        return self._options
-
-    def set(self) -> None:
-        """The run in hand fails at its next node, and so do all that follow."""
-        self._set.set()
-        if self._options is not None:
-            self._options.terminate = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Manner:
-    speaker: str | None
-    speed: float
-    gain: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Sound:
-    audio: NDArray[np.float32]
-    phonemes: list[str] = field(default_factory=list)
-    starts: NDArray[np.float64] | None = None
-    """Where each phoneme begins and the last one ends, in samples."""
-
-
-def _spoken(voice: PiperVoice, part: str, manner: _Manner, offset: float, stop: _Stop) -> list[Speech]:
-    """``part`` as pieces with their words, ``offset`` seconds into the clause."""
-    sound = _synthesized(voice, part, manner, stop)
-    if not len(sound.audio):
-        return []
-    rate = voice.config.sample_rate
-    raw = np.nan_to_num(sound.audio) * (manner.gain * 32767.0)
-    samples: Samples = np.clip(raw, -32767, 32767).astype(np.int16)
-    starts = estimated(sound.phonemes, *audible(samples)) if sound.starts is None else sound.starts
-    samples = with_tail(samples, rate, pause_after(part))
-    seconds = len(samples) / rate
-    marks = word_marks(part, sound.phonemes, starts, rate, lambda word: sounding(joined(voice.phonemize(word))))
-    marks = [(begin, min(time, seconds)) for begin, time in marks]
-    return list(pieces_of(samples, rate, offset, word_timings(part, marks, seconds)))
-
-
-def _synthesized(voice: PiperVoice, text: str, manner: _Manner, stop: _Stop) -> _Sound:
-    """One run of the network. Nothing when espeak makes no sound of ``text``."""
-    config = voice.config
-    phonemes = joined(voice.phonemize(text.replace("[[", "[ [")))  # [[…]] would be read as phonemes
-    if not phonemes:
-        return _Sound(np.zeros(0, np.float32))
-    owners: list[int] | None = None
-    if config.phoneme_type == "pinyin":  # has ids of its own making
-        ids = voice.phonemes_to_ids(phonemes)
-    else:
-        ids, owners = phoneme_ids(phonemes, config.phoneme_id_map)
-    feed = {
-        "input": np.array([ids], np.int64),
-        "input_lengths": np.array([len(ids)], np.int64),
-        "scales": np.array([config.noise_scale, config.length_scale / manner.speed, config.noise_w_scale], np.float32),
-    }
-    if config.num_speakers > 1:
-        number = config.default_speaker_id if manner.speaker is None else config.speaker_id_map[manner.speaker]
-        feed["sid"] = np.array([number], np.int64)
-    audio, *alignment = voice.session.run(None, feed, stop.options())
-    starts = None
-    if alignment and owners is not None and np.size(alignment[0]) == len(ids):
-        samples = (np.ravel(alignment[0]) * config.hop_length).astype(np.int64)
-        starts = aligned(owners, samples, len(phonemes))
-    return _Sound(np.ravel(audio).astype(np.float32, copy=False), phonemes, starts)

@@ -110,6 +110,12 @@ def word_marks(
     return [(begin, float(time)) for (begin, _), time in zip(words, times, strict=True)]
 
 
+def end_of_sound(phonemes: Sequence[str], starts: NDArray[np.float64]) -> float:
+    """Where the last phoneme that sounds ends, in samples; ``starts`` as from :func:`aligned`."""
+    last = max((n for n, phoneme in enumerate(phonemes) if _sounds(phoneme)), default=len(phonemes) - 1)
+    return float(starts[last + 1])
+
+
 def sounding(phonemes: Sequence[str]) -> float:
     """How many of ``phonemes`` take time."""
     return float(_weights(phonemes)[-1])

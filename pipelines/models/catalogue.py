@@ -12,17 +12,40 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue_sources import DirSource, FileName, Frozen, HttpsSource, HubSource, Source, WheelSource
+from pipelines.models.catalogue_sources import (
+    DirSource,
+    FileName,
+    Frozen,
+    HttpsSource,
+    HubSource,
+    PackageFile,
+    Sha256,
+    Source,
+    WheelSource,
+    WheelsSource,
+)
 from pipelines.spelling import unknown
 
-__all__ = ["Catalogue", "DirSource", "FileName", "FileSpec", "HttpsSource", "HubSource", "Model", "WheelSource", "load"]
+__all__ = [
+    "Catalogue",
+    "DirSource",
+    "FileName",
+    "FileSpec",
+    "HttpsSource",
+    "HubSource",
+    "Model",
+    "PackageFile",
+    "WheelSource",
+    "WheelsSource",
+    "load",
+]
 
 
 class FileSpec(Frozen):
     """A file as its author publishes it."""
 
     name: FileName
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     """Without one the store records the checksum on arrival and holds the file to that."""
     size: int | None = None
     """Bytes."""
@@ -113,17 +136,41 @@ class Model(Frozen):
     def _names_agree(self) -> Model:
         if bool(self.files) == bool(self.folder):
             raise ValueError(f"{self.id} needs either files or folder")
-        if self.folder and (self.assemble or any(isinstance(s, WheelSource | HttpsSource) for s in self.sources)):
-            raise ValueError(f"{self.id} is a folder: it comes from dir or hub, and is not put together")
-        if any(isinstance(s, WheelSource) for s in self.sources) and not all(file.sha256 for file in self.files):
-            raise ValueError(f"{self.id} comes from a package and needs the sha256 of its files")
+        if self.folder and (self.assemble or any(isinstance(s, HttpsSource) for s in self.sources)):
+            raise ValueError(f"{self.id} is a folder: it comes from dir, hub or packages, and is not put together")
+        for source in self.sources:
+            if isinstance(source, WheelSource | WheelsSource):
+                self._check_packages(source)
         known = {file.name for file in self.files}
         parts = {member.part for member in self.assemble.members.values()} if self.assemble else set()
-        named = parts.union(*(source.members for source in self.sources if isinstance(source, WheelSource)))
-        named |= parts.union(*(source.https for source in self.sources if isinstance(source, HttpsSource)))
+        named = parts.union(*(source.https for source in self.sources if isinstance(source, HttpsSource)))
         if unknown := named - known:
             raise ValueError(f"{', '.join(sorted(unknown))} is not among the files of {self.id}")
         return self
+
+    def _check_packages(self, source: WheelSource | WheelsSource) -> None:
+        """Every member is a file of the model or a part of one, and its checksum is known."""
+        members = {name for package in source.packages for name in package.members}
+        parts = {part for joined in source.join.values() for part in joined.parts}
+        if missing := parts - members:
+            raise ValueError(f"{', '.join(sorted(missing))} is joined into a file of {self.id}, but in no package")
+        given = (members - parts) | set(source.join)
+        if self.folder:
+            try:
+                self.folder.pick(sorted(given))
+            except ModelError as error:
+                raise ValueError(f"{self.id}: {source} {error.message}") from error
+        elif unknown := given ^ {file.name for file in self.files}:
+            raise ValueError(f"{', '.join(sorted(unknown))} is not among the files of {self.id}, or not in {source}")
+        for package in source.packages:
+            for name in package.members:
+                if self.checksum_of(package, name) is None:
+                    raise ValueError(f"{self.id} comes from a package and needs the sha256 of {name}")
+
+    def checksum_of(self, package: WheelSource, name: str) -> str | None:
+        """The sha256 of a member of ``package``: its own, or that of the model's file of that name."""
+        own = package.members[name].sha256
+        return own or next((file.sha256 for file in self.files if file.name == name), None)
 
 
 class Catalogue(Frozen):
@@ -138,15 +185,29 @@ class Catalogue(Frozen):
                 return model
         raise ModelError("model_unknown", unknown("model", model_id, [model.id for model in self.models]))
 
-    def members_of(self, wheel: WheelSource) -> dict[str, str]:
-        """All that any model takes from the same wheel: sha256 of the file → its path in the wheel."""
+    def members_of(self, wheel: WheelSource) -> dict[str, PackageFile]:
+        """All that any model takes from the same wheel: sha256 of the file → where it is."""
         return {
-            file.sha256: source.members[file.name]
+            sha256: member
             for model in self.models
             for source in model.sources
-            if isinstance(source, WheelSource) and source.same_file(wheel)
-            for file in model.files
-            if file.name in source.members and file.sha256
+            if isinstance(source, WheelSource | WheelsSource)
+            for package in source.packages
+            if package.same_file(wheel)
+            for name, member in package.members.items()
+            if (sha256 := model.checksum_of(package, name)) is not None
+        }
+
+    def checksums_of_others(self, model: Model) -> set[str | None]:
+        """Of all files in packages that models other than ``model`` are made of."""
+        return {
+            other.checksum_of(package, name)
+            for other in self.models
+            if other.id != model.id
+            for source in other.sources
+            if isinstance(source, WheelSource | WheelsSource)
+            for package in source.packages
+            for name in package.members
         }
 
 

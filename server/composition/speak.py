@@ -7,13 +7,13 @@ import sys
 import zlib
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from pipelines.devices import threads_for
-from pipelines.engines import piper_text, spoken
+from pipelines.engines import piper_clause, piper_network, piper_text, spoken
 from pipelines.engines.bench import BenchVoice
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.piper import PiperVoices, load_piper
+from pipelines.engines.piper_clause import Voice
 from pipelines.errors import DefinitionError, PipelineError, listed
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
@@ -25,9 +25,6 @@ from pipelines.voice.phrase_files import PhraseFiles
 from pipelines.voice.phrases import CachedVoice
 from server.composition.parts import BENCH_REASON, Parts, why
 from server.composition.wishes import ESPEAK, TASKS, Wish
-
-if TYPE_CHECKING:
-    from piper.voice import PiperVoice
 
 STAGE = "speak"
 TASK = TASKS["text_to_audio"]
@@ -119,7 +116,7 @@ def _voice_of(files: ModelFiles) -> str:
     return next(name.removesuffix(".onnx") for name in files.files if name.endswith(".onnx"))
 
 
-def _resident(parts: Parts, files: ModelFiles, device: str) -> Resident[PiperVoice]:
+def _resident(parts: Parts, files: ModelFiles, device: str) -> Resident[Voice]:
     network = next(path for name, path in files.files.items() if name.endswith(".onnx"))
     config = next(path for name, path in files.files.items() if name.endswith(".json"))
     threads = threads_for(STAGE, parts.cores)
@@ -148,7 +145,7 @@ def _remembering(parts: Parts, engine: TextToSpeech, release: str) -> TextToSpee
 
 def _code_of(engine: object) -> str:
     """Tells apart two states of the code that speaks: a louder voice must not be answered with old audio."""
-    modules = (sys.modules[type(engine).__module__], piper_text, spoken)
+    modules = (sys.modules[type(engine).__module__], piper_clause, piper_network, piper_text, spoken)
     try:
         return f"{zlib.crc32(''.join(map(inspect.getsource, modules)).encode()):08x}"
     except OSError:  # installed without its source

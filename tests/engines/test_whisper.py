@@ -65,7 +65,7 @@ async def test_what_is_not_believed_is_decoded_once_more_in_thirty_seconds(make,
     await recognition.transcript()
     assert watched.encoded == [(1, 400), (1, 3000)]
     assert watched.limits == [{"most": 48, "may_repeat": True}, {"most": 48, "may_repeat": True}]
-    assert engine.counts.padded == 1
+    assert engine.counts.again == 1
 
 
 async def test_what_went_round_in_circles_may_not_repeat_itself_the_second_time(make, watched):

@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,7 +85,9 @@ class FakeIndex:
         self.during: Callable[[], object] = lambda: None
         """Called while the download runs."""
 
-    def __call__(self, command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, command: list[str], seconds: float, environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         self.during()
         if self.package is not None:
@@ -267,7 +269,7 @@ def test_pip_is_condensed_to_one_line(output: str, line: str) -> None:
 
 
 def test_a_download_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], seconds: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         raise subprocess.TimeoutExpired(command, seconds)
 
     store = ModelStore(tmp_path, catalogue=CATALOGUE, pip=Pip(run=run, total_seconds=7))

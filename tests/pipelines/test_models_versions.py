@@ -252,7 +252,7 @@ def test_names_that_lead_elsewhere_are_named_and_refused(tmp_path: Path, entry: 
                 "files": [{"name": "f"}],
                 "sources": [{"wheel": "w==1", "python": "3", "platform": "any", "members": {"f": "f"}}],
             },
-            "needs the sha256 of its files",
+            "needs the sha256 of f",
         ),
     ],
 )

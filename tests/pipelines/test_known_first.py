@@ -1,0 +1,95 @@
+"""A small model first, a larger one for what it passes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from pipelines.errors import ThinkError
+from pipelines.ports import ChatRequest, Message, Tool, ToolCall
+from pipelines.routing.known_first import KnownFirst
+
+PASSES = ("I do not know that", "That is beyond me")
+
+
+class Says:
+    def __init__(self, *pieces: str | ToolCall | ThinkError) -> None:
+        self.name = "says"
+        self.pieces = pieces
+        self.requests: list[ChatRequest] = []
+        self.given = 0
+        self.closed = False
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+        self.requests.append(request)
+        for piece in self.pieces:
+            if isinstance(piece, ThinkError):
+                raise piece
+            self.given += 1
+            yield piece
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def asked(*messages: Message, tools: tuple[Tool, ...] = ()) -> ChatRequest:
+    return ChatRequest((Message("system", "long instructions"), *messages), tools=tools)
+
+
+async def answer(model: KnownFirst, request: ChatRequest | None = None) -> list[str | ToolCall]:
+    return [piece async for piece in model.stream(request or asked(Message("user", "hello")))]
+
+
+async def test_what_the_small_one_knows_it_says_at_once() -> None:
+    small, large = Says("Tha", "nks, I ", "am fine."), Says("never")
+    assert await answer(KnownFirst(small, large, PASSES)) == ["Thanks, I ", "am fine."]
+    assert large.requests == []
+
+
+async def test_what_it_passes_on_the_large_one_answers_and_nothing_else_is_heard() -> None:
+    small, large = Says("I do", " not know", " that. A larger", " one can"), Says("Paris", ".")
+    model = KnownFirst(small, large, PASSES)
+    assert await answer(model) == ["Paris", "."]
+    assert small.given == 3
+    assert model.passed == 1
+
+
+async def test_a_beginning_that_turns_out_otherwise_is_not_lost() -> None:
+    assert await answer(KnownFirst(Says("I do", " not mind."), Says("never"), PASSES)) == ["I do not mind."]
+    assert await answer(KnownFirst(Says("I do"), Says("never"), PASSES)) == ["I do"]
+
+
+async def test_a_call_is_passed_through_at_once() -> None:
+    call = ToolCall("1", "set_timer", "{}")
+    assert await answer(KnownFirst(Says(call, "Done."), Says("never"), PASSES)) == [call, "Done."]
+
+
+async def test_the_large_one_gets_short_instructions_and_neither_tools_nor_what_was_passed_on() -> None:
+    small, large = Says("That is beyond me."), Says("Rome.")
+    request = asked(
+        Message("user", "what is the capital of france"),
+        Message("assistant", "That is beyond me: I am only small."),
+        Message("user", "and of italy"),
+        tools=(Tool("set_timer", "sets a timer"),),
+    )
+    await answer(KnownFirst(small, large, PASSES, "Be brief."), request)
+    (given,) = large.requests
+    assert [message.content for message in given.messages] == [
+        "Be brief.",
+        "what is the capital of france",
+        "and of italy",
+    ]
+    assert given.tools == ()
+
+
+async def test_errors_are_those_of_whoever_answers() -> None:
+    with pytest.raises(ThinkError, match="gone"):
+        await answer(KnownFirst(Says("That is beyond me."), Says(ThinkError("llm_unreachable", "gone")), PASSES))
+
+
+async def test_both_are_closed() -> None:
+    model = KnownFirst(Says(), Says(), PASSES)
+    await model.close()
+    assert model.small.closed
+    assert model.large.closed

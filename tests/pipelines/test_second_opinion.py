@@ -1,0 +1,131 @@
+"""A quick recogniser with a slower one behind it for what it doubts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from media.frames import Samples
+from pipelines.errors import ListenError
+from pipelines.ports import VAD_RATE, Transcript
+from pipelines.routing.second_opinion import Doubt, SecondOpinion
+from pipelines.worker import session
+
+SECOND = np.zeros(VAD_RATE, np.int16)
+
+
+class Told:
+    """A recogniser that hears what it is told to; ``gate`` holds its transcripts up."""
+
+    def __init__(self, name: str, *transcripts: Transcript | ListenError) -> None:
+        self.name = name
+        self.transcripts = list(transcripts)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.opened = self.closed = self.samples = 0
+
+    async def open(self) -> Told:
+        self.opened += 1
+        return self
+
+    async def feed(self, samples: Samples) -> str:
+        self.samples += len(samples)
+        return "partial"
+
+    async def transcript(self) -> Transcript:
+        await self.gate.wait()
+        told = self.transcripts.pop(0)
+        if isinstance(told, ListenError):
+            raise told
+        return told
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture(autouse=True)
+def in_a_session() -> Iterator[None]:
+    token = session.set("one")
+    yield
+    session.reset(token)
+
+
+async def heard(ears: SecondOpinion, seconds: int = 2) -> Transcript:
+    recognition = await ears.open()
+    for _ in range(seconds):
+        await recognition.feed(SECOND)
+    try:
+        return await recognition.transcript()
+    finally:
+        await recognition.close()
+
+
+async def test_who_is_sure_is_believed() -> None:
+    first, second = Told("quick", Transcript("hello there", 0.95, "en")), Told("slow")
+    ears = SecondOpinion(first, second)
+    assert (await heard(ears)).text == "hello there"
+    assert second.opened == 0
+
+
+async def test_in_doubt_the_surer_one_is_believed() -> None:
+    first = Told("quick", Transcript("yellow bear", 0.7), Transcript("yellow bear", 0.7))
+    second = Told("slow", Transcript("hello there", 0.9, "en"), Transcript("jello dare", 0.4, "en"))
+    ears = SecondOpinion(first, second)
+    assert (await heard(ears)).text == "hello there"
+    assert second.samples == 2 * VAD_RATE
+    assert (await heard(ears)).text == "yellow bear"
+    assert (ears.opinions.asked, ears.opinions.taken) == (2, 1)
+    assert second.closed == second.opened == 2
+
+
+async def test_where_the_second_one_hears_nothing_nothing_was_said() -> None:
+    ears = SecondOpinion(Told("quick", Transcript("you", 0.3)), Told("slow", Transcript("")))
+    assert (await heard(ears)).text == ""
+
+
+async def test_a_late_opinion_is_not_waited_for() -> None:
+    first, second = Told("quick", Transcript("yellow bear", 0.7)), Told("slow", Transcript("hello there", 0.9))
+    second.gate.clear()
+    ears = SecondOpinion(first, second, doubt=Doubt(patience=0.0))
+    assert (await heard(ears)).text == "yellow bear"
+    assert ears.opinions.late == 1
+    assert second.closed == second.opened == 1
+
+
+async def test_an_opinion_that_fails_changes_nothing() -> None:
+    first = Told("quick", Transcript("yellow bear", 0.7))
+    ears = SecondOpinion(first, Told("slow", ListenError("stt_failed", "broken")))
+    assert (await heard(ears)).text == "yellow bear"
+
+
+async def test_a_session_that_speaks_another_language_is_heard_by_the_second_one_until_it_speaks_the_first_again() -> (
+    None
+):
+    first = Told("quick", Transcript("donde as tar", 0.3), Transcript("thank you", 0.95, "en"))
+    second = Told(
+        "slow", Transcript("¿Dónde está?", 0.9, "es"), Transcript("Gracias", 0.9, "es"), Transcript("So", 0.9, "en")
+    )
+    ears = SecondOpinion(first, second)
+    assert (await heard(ears)).language == "es"
+    assert (await heard(ears)).text == "Gracias"
+    assert first.opened == 1
+    assert (await heard(ears)).text == "So"
+    assert (await heard(ears)).text == "thank you"
+
+
+async def test_other_sessions_are_not_concerned() -> None:
+    first = Told("quick", Transcript("donde as tar", 0.3), Transcript("hello", 0.95, "en"))
+    ears = SecondOpinion(first, Told("slow", Transcript("¿Dónde está?", 0.9, "es")))
+    await heard(ears)
+    session.set("another")
+    assert (await heard(ears)).text == "hello"
+
+
+async def test_of_a_long_utterance_nothing_is_kept() -> None:
+    second = Told("slow")
+    ears = SecondOpinion(Told("quick", Transcript("a long story", 0.5)), second, doubt=Doubt(longest=3.0))
+    assert (await heard(ears, seconds=4)).text == "a long story"
+    assert second.opened == 0
