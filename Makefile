@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 ARGS ?=
 
 .PHONY: run test setup lint clean
@@ -26,12 +27,12 @@ lint: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# torch goes first and by its exact version: an open range would pull gigabytes of CUDA packages.
+# torch goes first, by its exact version and from where tools/torch_index.py says: an open range, or the usual index on a
+# machine without an NVIDIA driver, would bring gigabytes of CUDA libraries. pip is left to show how far it has come.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "visavis needs Python 3.11 or newer (set PYTHON=/path/to/python)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "install the venv module (Debian: python3-venv)"; exit 1; }
-	@echo "Installing packages (a few minutes the first time) ..."
-	@$(PIP) torch==2.13.0
+	@options="$$($(BIN)/python tools/torch_index.py)" && { $(PIP) $$options $(TORCH) || $(PIP) $(TORCH); }
 	@$(PIP) --editable .
 	@touch $@
 

@@ -28,6 +28,7 @@ Every setting can also be given as VISAVIS_NAME in the environment or as `name: 
 """
 
 
+SYSTEM_NEEDS = "visavis needs libraries of the system: apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """NumPy's products are small here; shared out among threads they take twenty times as long on a busy machine, because
 the threads wait for each other at every step. Read once, when NumPy is first imported."""
@@ -66,7 +67,10 @@ async def _serve(options: argparse.Namespace, console: Console) -> int:
     flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
     settings = load_settings(flags, options.config)
     check(settings)
-    from server.serve import ServerConsole, serve  # a second of imports, for those who may begin
+    try:
+        from server.serve import ServerConsole, serve  # a second of imports, for those who may begin
+    except ImportError as error:  # OpenCV, mostly, which needs libraries that a bare system lacks
+        raise SettingsError(f"{error}; {SYSTEM_NEEDS}") from error
 
     await serve(settings, ServerConsole())
     leave(0)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipelines.children import CHILDREN
 from pipelines.engines import pocketsphinx_process
 from pipelines.engines.pocketsphinx_process import HEADER
 from pipelines.errors import ListenError, only_logged
@@ -46,9 +47,11 @@ class Decoder:
         # the script, where this file hides the real pocketsphinx, off the child's path.
         command = (sys.executable, "-P", pocketsphinx_process.__file__)
         try:
-            return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LONGEST_ANSWER))
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LONGEST_ANSWER)
         except OSError as error:
             raise ListenError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
+        CHILDREN.add(process)
+        return cls(process)
 
     @property
     def pid(self) -> int:
@@ -63,6 +66,7 @@ class Decoder:
     async def gone(self) -> None:
         """Wait for the end of the process."""
         await self._process.wait()
+        CHILDREN.discard(self._process)
 
     async def ready(self) -> None:
         """Wait until the model is loaded."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.children import Children
+from pipelines.engines.pocketsphinx_decoder import Decoder
 from server.stopping import unless_stopped
 
 ROOT = Path(__file__).parents[2]
@@ -232,6 +233,16 @@ def test_children_that_run_are_ended_and_none_begin_afterwards() -> None:
     children.end()
     children.add(late)
     assert (first.killed, gone.killed, late.killed) == (1, 0, 1)
+
+
+async def test_a_recogniser_that_still_loads_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads its pipe, whose end would end it, only once its model is loaded."""
+    children = Children()
+    monkeypatch.setattr("pipelines.engines.pocketsphinx_decoder.CHILDREN", children)
+    decoder = await Decoder.spawn()
+    children.end()
+    await decoder.gone()
+    await decoder.end()
 
 
 def test_a_child_gives_its_output_and_its_status() -> None:
