@@ -32,14 +32,19 @@ export class EnginesView {
   }
 }
 
-/** What a row says of its stage: it runs as it should, on something else than was asked for, or not at all. */
-const standing = ({ engine, ok }) => (ok !== false ? "running" : engine && engine !== "none" ? "stand-in" : "missing");
+/** What is wrong with a row, in words for its badge; empty when the stage runs as it should. */
+function trouble({ engine, ok, wanted }) {
+  if (ok !== false) return "";
+  if (wanted) return "stand-in";
+  return engine && engine !== "none" ? "not working" : "missing";
+}
 
 function summary(engines) {
-  const count = (what) => engines.filter((row) => standing(row) === what).length;
-  const parts = [`${count("running")} running`];
-  if (count("stand-in")) parts.push(warning(`${count("stand-in")} standing in`));
-  if (count("missing")) parts.push(warning(`${count("missing")} missing`));
+  const counts = Map.groupBy(engines, trouble);
+  const parts = [`${counts.get("")?.length ?? 0} running`];
+  for (const [what, rows] of counts) {
+    if (what) parts.push(warning(`${rows.length} ${what}`));
+  }
   return parts;
 }
 
@@ -47,21 +52,20 @@ const warning = (text) => make("span", "badge warn", icon("warn"), text);
 
 /** One engine is a group of two rows, so that a long reason has the width of both columns. */
 function engineRows(row) {
-  const { stage, engine, device, wanted } = row;
-  const how = standing(row);
-  const instead = how === "stand-in" && wanted ? `Stands in for ${wanted}` : "";
-  const reason = [instead, row.reason].filter(Boolean).join(": ");
+  const { stage, engine, device, wanted, reason: why = "" } = row;
+  const badge = trouble(row);
+  const reason = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
   const stageCell = make("th", "", capital(stage ?? ""));
   stageCell.scope = "rowgroup";
   stageCell.rowSpan = reason ? 2 : 1;
-  const name = make("td", "engine", engine || "none", how === "stand-in" ? " " : null,
-    how === "stand-in" ? warning("stand-in") : null);
-  const where = make("td", "", how === "missing" ? warning("missing") : make("span", "badge", device || "unknown"));
-  const rows = [make("tr", "", stageCell, name, where)];
+  const name = make("td", "engine", engine || "none");
+  if (badge === "stand-in") name.append(" ", warning(badge));
+  const where = badge && badge !== "stand-in" ? warning(badge) : make("span", "badge", device || "unknown");
+  const rows = [make("tr", "", stageCell, name, make("td", "", where))];
   if (reason) {
-    const why = make("td", "reason", reason);
-    why.colSpan = 2;
-    rows.push(make("tr", "", why));
+    const cell = make("td", "reason", reason);
+    cell.colSpan = 2;
+    rows.push(make("tr", "", cell));
   }
-  return make("tbody", how, ...rows);
+  return make("tbody", badge && "troubled", ...rows);
 }

@@ -94,18 +94,15 @@ const KEY = {
   },
 };
 
-function explainAnswer({ status, code, message, retryAfterSeconds }) {
+function explainAnswer({ status, message, retryAfterSeconds }) {
   const text = sentence(message);
   const wait = retryAfterSeconds ? ` Try again in about ${retryAfterSeconds} s.` : "";
   if (status === 401) return { kind: "key", ...(hasKey() ? KEY.wrong : KEY.none), askKey: true };
   if (status === 403) { // the name in the address bar is not one that the server goes by
     return { kind: "address", title: "The server does not know this address", text, retry: "Try again" };
   }
-  if (status === 503 && code === "server_full") {
-    return { kind: "full", title: "The server has no room just now", text: text + wait, retry: "Try again" };
-  }
   if (status === 503 || status === 429) {
-    return { kind: "busy", title: "The server asks you to wait", text: text + wait, retry: "Try again" };
+    return { kind: "full", title: "The server takes no call just now", text: text + wait, retry: "Try again" };
   }
   if (status >= 500) return { kind: "failed", title: "The server failed to take the call", text, retry: "Try again" };
   return { kind: "refused", title: "The server refused the call", text, retry: "Try again" };

@@ -36,25 +36,27 @@ async def test_engines_are_listed_with_the_reason_why(server: FakeServer, browse
     table = page.get_by_role("table")
     await expect(table).to_contain_text("pocketsphinx")
     await expect(table).to_contain_text("no Whisper model in the store and the network is closed")
-    await expect(table.locator(".missing")).to_have_count(1)
-    await expect(table.locator(".missing")).to_contain_text("libEGL missing: no vision")
+    await expect(table.locator(".troubled")).to_have_count(1)
+    await expect(table.locator(".troubled")).to_contain_text("missing")
+    await expect(table.locator(".troubled")).to_contain_text("libEGL missing: no vision")
     await expect(page.locator("#engines-summary")).to_have_text("4 running1 missing")
 
 
-async def test_what_stands_in_for_what_was_asked_for_says_so(server: FakeServer, browser_page: Any) -> None:
-    listen = {
-        "stage": "listen",
-        "engine": "pocketsphinx",
-        "device": "cpu",
-        "ok": False,
-        "reason": "its file is damaged",
-    }
-    server.engines = [listen | {"wanted": "whisper-small.en"}]
+async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, browser_page: Any) -> None:
+    listen = {"stage": "listen", "device": "cpu", "ok": False}
+    stands_in = listen | {"engine": "pocketsphinx", "wanted": "whisper-small.en", "reason": "its file is damaged"}
+    server.engines = [
+        stands_in,
+        stands_in | {"stage": "think", "reason": "crashed; stands in for whisper-small.en"},
+        listen | {"stage": "watch", "engine": "mediapipe", "reason": "its process has ended"},
+    ]
     page = await browser_page(server.url)
-    await expect(page.locator("#engines-summary")).to_have_text("0 running1 standing in")
-    row = page.get_by_role("table").locator(".stand-in")
-    await expect(row).to_contain_text("pocketsphinx stand-in")
-    await expect(row).to_contain_text("Stands in for whisper-small.en: its file is damaged")
+    await expect(page.locator("#engines-summary")).to_have_text("0 running2 stand-in1 not working")
+    rows = page.get_by_role("table").locator(".troubled")
+    await expect(rows.nth(0)).to_contain_text("pocketsphinx stand-in")
+    await expect(rows.nth(0).locator(".reason")).to_have_text("Stands in for whisper-small.en: its file is damaged")
+    await expect(rows.nth(1).locator(".reason")).to_have_text("crashed; stands in for whisper-small.en")
+    await expect(rows.nth(2)).to_contain_text("mediapipenot working")
     await start(page, server)
     server.send({"type": "engine.status", "data": [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]})
     await expect(page.locator("#engines-summary")).to_have_text("1 running")

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from server.signaling import REGISTRY
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import spoken, start
-from tests.browser.waiting import in_browsers, until
+from tests.browser.waiting import CONNECTED, in_browsers, until
 
 pytestmark = in_browsers
 
@@ -43,12 +44,25 @@ async def test_a_server_that_stops_says_why(server: FakeServer, browser_page: An
     await expect(page.get_by_role("alert")).to_contain_text("The connection to the server is gone")
 
 
+async def test_the_real_server_says_that_it_stops(serve: Any, browser_page: Any) -> None:
+    url, app = await serve()
+    page = await browser_page(url, allow=["503"])
+    await page.get_by_role("button", name="Start").click()
+    await until(page, CONNECTED)
+    await app[REGISTRY].close_all(5.0)
+    await expect(page.get_by_role("alert")).to_contain_text("The server has ended the call")
+    await expect(page.get_by_role("alert")).to_contain_text("The session has ended: the server is shutting down.")
+    await page.get_by_role("button", name="Reconnect").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The server takes no call just now")
+    await expect(page.get_by_role("alert")).to_contain_text("The server is shutting down.")
+
+
 @pytest.mark.parametrize(
     ("status", "code", "title"),
     [
         (403, "host_not_allowed", "The server does not know this address"),
-        (429, "too_many_connections", "The server asks you to wait"),
-        (503, "warming_up", "The server asks you to wait"),
+        (429, "too_many_connections", "The server takes no call just now"),
+        (503, "warming_up", "The server takes no call just now"),
         (500, "internal_error", "The server failed to take the call"),
         (400, "invalid_sdp", "The server refused the call"),
     ],
