@@ -248,9 +248,17 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _only_measuring_echoes(self) -> Settings:
+    def _have_an_effect(self) -> Settings:
+        """Settings that only mean something beside others."""
         if self.bench_echo and self.profile != "bench":
             raise ValueError(f"bench_echo: is for measuring only and needs profile bench, not {self.profile}")
+        if "bench_tone_seconds" in self.model_fields_set and self.profile != "bench":
+            raise ValueError(f"bench_tone_seconds: needs profile bench, not {self.profile}")
+        named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
+        if named and self.profile == "bench":
+            raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
+        if self.model_server_key is not None and self.model_server is None:
+            raise ValueError("model_server_key: needs model_server, the server that it is for")
         return self
 
     @model_validator(mode="after")

@@ -244,7 +244,7 @@ class OpenAIChat:
 async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:
     """Ids of the chat models of the server at ``base_url``, in its order (``timeout`` in seconds).
 
-    Raises :class:`~pipelines.errors.ThinkError` (codes as in :meth:`OpenAIChat.stream`).
+    Raises :class:`~pipelines.errors.ThinkError` (codes as in :meth:`OpenAIChat.stream`, and ``llm_key_refused``).
     """
     url = f"{base_url.rstrip('/')}/models"
     try:
@@ -254,7 +254,8 @@ async def discover(base_url: str, api_key: str | None = None, timeout: float = 0
             session.get(url, allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise await _http_error(response, base_url)
+                error = await _http_error(response, base_url)
+                raise ThinkError("llm_key_refused", error.message) if response.status == 401 else error
             body = read_json(await response.content.read(_LONGEST_EVENT), base_url)
     except TimeoutError as error:
         raise ThinkError("llm_timeout", f"{base_url} did not list its models within {timeout:g} s") from error

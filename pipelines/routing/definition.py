@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from pipelines.errors import DefinitionError
 from pipelines.routing.parameters import PARAMETERS, Strict, checked, explained
@@ -161,8 +162,16 @@ def load(path: Path) -> Definition:
     try:
         return Definition.model_validate(data)
     except ValidationError as error:
-        problems = "; ".join(explained(problem) for problem in error.errors(include_url=False)[:5])
+        found = error.errors(include_url=False)
+        # a list of which no item is sound counts as empty, too
+        told = [one for one in found if one["type"] != "too_short" or not any(_inside(one, other) for other in found)]
+        problems = "; ".join(explained(problem) for problem in told[:5])
         raise DefinitionError("definition_invalid", f"{path}: {problems}") from error
+
+
+def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
+    size = len(outer["loc"])
+    return len(inner["loc"]) > size and inner["loc"][:size] == outer["loc"]
 
 
 def without_effect(definition: Definition) -> list[str]:

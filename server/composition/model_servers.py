@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
-from pipelines.errors import PipelineError, listed
+from pipelines.errors import PipelineError, ThinkError, listed
 from pipelines.routing.fallback import FallbackModel
 from server.composition.parts import Parts
 
@@ -43,7 +43,10 @@ class ModelServers:
         """Why the model that :meth:`find` gave is not to be asked yet."""
 
     async def find(self) -> tuple[OpenAIChat | None, str]:
-        """The model to ask and why it, or ``None`` and what was looked for."""
+        """The model to ask and why it, or ``None`` and what was looked for.
+
+        Raises :class:`ThinkError` (``llm_key_refused``) when the server that is named wants another key.
+        """
         tried: list[str] = []
         asked: tuple[str, str, str] | None = None
         problem: PipelineError | None = None
@@ -51,6 +54,8 @@ class ModelServers:
             try:
                 names = await self._names(server, url)
             except PipelineError as error:
+                if error.code == "llm_key_refused" and self._parts.settings.llm_url is not None:
+                    raise _wrong_key(error, self._key) from error
                 tried.append(f"no {server} at {url}" if error.code in _AWAY else f"{server}: {error.message}")
                 if asked is None and (name := self._name_without_list(error)):
                     asked, problem = (server, url, name), error
@@ -113,6 +118,11 @@ class ModelServers:
             self._parts.choices.learned(STAGE, words)
 
         return OpenAIChat(url, name, api_key=self._key, server=server, options=options, on_learned=learned)
+
+
+def _wrong_key(error: PipelineError, key: str | None) -> ThinkError:
+    what = "the server wants a key" if key is None else "the server wants another key"
+    return ThinkError("llm_key_refused", f"llm_api_key: {what}: {error.message}; legal is one that it knows")
 
 
 def _named(parts: Parts) -> list[tuple[str, str]]:

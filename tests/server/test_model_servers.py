@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from pipelines.errors import ThinkError
 from pipelines.ports import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.fallback import PROBE_SECONDS, FallbackModel
@@ -157,6 +158,16 @@ async def test_a_name_that_the_server_does_not_know_is_told_and_not_replaced(tmp
     assert (row(made).engine, row(made).ok) == ("starter", False)
     assert "model 'nosuch' not found" in row(made).reason
     assert "stands in for openai nosuch" in row(made).reason
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [({}, "the server wants a key"), ({"llm_api_key": "wrong"}, "the server wants another key")],
+)
+async def test_a_wrong_key_is_refused_at_the_start(tmp_path: Path, key: dict[str, str], said: str) -> None:
+    async with serving(Server(401).handle) as url:
+        with pytest.raises(ThinkError, match=f"llm_api_key: {said}: .*401.*; legal is one that it knows"):
+            await think(parts(tmp_path, llm_url=url, llm_model="llama3.2", **key))
 
 
 # ------------------------------------------------------------------------------------------------ later

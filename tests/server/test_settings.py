@@ -59,11 +59,14 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"llm_url": "http://a:b@c/v1", "llm_api_key": "k"}, "llm_url: .* llm_api_key is set too"),
         ({"llm_api_key": "a\nb"}, "llm_api_key: must be letters"),
         ({"llm_api_key": ""}, "llm_api_key: is empty; leave it unset"),
-        ({"model_server_key": "schlüssel"}, "model_server_key: must be letters"),
+        ({"model_server_key": "schlüssel", "model_server": "http://a"}, "model_server_key: must be letters"),
         ({"model_server": "10.0.0.5"}, "model_server: '10.0.0.5' is no address"),
         ({"ice_servers": [{"urls": "http://example.org"}]}, "stun:"),
         ({"bench_tone_seconds": 0}, "bench_tone_seconds"),
         ({"bench_echo": True}, "bench_echo: .* needs profile bench, not auto"),
+        ({"bench_tone_seconds": 3.0}, "bench_tone_seconds: needs profile bench, not auto"),
+        ({"profile": "bench", "chat_model": "starter"}, "chat_model: profile bench answers with stubs"),
+        ({"model_server_key": "secret"}, "model_server_key: needs model_server"),
     ],
 )
 def test_errors_name_the_setting_and_what_is_legal(flags, named):
