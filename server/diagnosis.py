@@ -198,6 +198,8 @@ def _models(facts: Facts) -> Iterator[Check]:
 
 def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
     """What each stage would run on, as far as that can be told without loading anything."""
+    if facts.asked_problem is not None:
+        yield Check("engines", "asked for", "missing", facts.asked_problem)
     if facts.versions.get("silero-vad"):
         yield Check("engines", "voice activity", "ok", "silero-vad on cpu")
     turn = next((model for model in facts.models if model.task == "turn-detection"), None)

@@ -62,6 +62,8 @@ class Facts:
     """Why nothing can be kept in the cache folder."""
     cache_free: int | None = None
     """Bytes."""
+    asked_problem: str | None = None
+    """What the settings or the pipeline ask for and cannot have; ``None`` when all can be had."""
     folder_problem: str | None = None
     """Why the user's folder of models cannot be read; ``None`` also when none is set."""
     models: Sequence[ModelState] = ()
@@ -90,6 +92,7 @@ async def gather(settings: Settings) -> Facts:
         udp_problem=_bindable((settings.ice_address or (settings.host,))[0], 0, socket.SOCK_DGRAM),
         cache_problem=cache_problem,
         cache_free=cache_free,
+        asked_problem=_asked(settings),
         folder_problem=_readable(settings.models),
         models=models,
         catalogue_problem=catalogue_problem,
@@ -149,6 +152,22 @@ def _readable(folder: Path | None) -> str | None:
         next(folder.iterdir(), None)
     except OSError as error:
         return f"{folder}: {error.strerror or error}"
+    return None
+
+
+def _asked(settings: Settings) -> str | None:
+    """Nothing is loaded for it, and devices are told elsewhere."""
+    from server.composition.wishes import Wishes
+    from server.stores import model_store
+
+    try:
+        wishes = Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings))
+        if settings.profile != "bench":
+            wishes.listening()
+            wishes.thinking()
+            wishes.speaking()
+    except PipelineError as error:
+        return error.message
     return None
 
 

@@ -75,6 +75,7 @@ def test_a_machine_that_has_everything_needed_can_serve():
         (without("espeakng-loader"), "engines", "speak", "pip install espeakng-loader"),
         (replace(FACTS, tcp_problem="Address already in use"), "network", "port", "visavis serve --port 0"),
         (replace(FACTS, udp_problem="Permission denied"), "network", "media", ""),
+        (replace(FACTS, asked_problem="stt_model: there is no model 'x'"), "engines", "asked for", ""),
         (
             replace(FACTS, catalogue_problem="catalogue.yaml: models.0: bad"),
             "models",
@@ -258,3 +259,9 @@ def test_the_command_exits_1_when_it_cannot_serve(quick, monkeypatch, capsys):
         main(["doctor", "--json"])
     assert ended.value.code == 1
     assert json.loads(capsys.readouterr().out)["can_serve"] is False
+
+
+def test_what_is_asked_for_and_cannot_be_had_is_told(tmp_path: Path) -> None:
+    assert doctor_facts._asked(load_settings({"cache": tmp_path})) is None
+    asked = load_settings({"cache": tmp_path, "stt_model": "whisper-small.en", "download": False})
+    assert "stt_model whisper-small.en: whisper-small.en is not here" in str(doctor_facts._asked(asked))
