@@ -21,7 +21,7 @@ from server.engines import Choice, Engines, build_engines
 from server.logs import process_log
 from server.settings import Settings
 from server.stopping import stop_signals, unless_stopped
-from server.terminal import Downloads, cell, tell_foreign
+from server.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.web_server import WebServer
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ async def _serve(settings: Settings, console: Console) -> None:
         try:
             await web_server.start()
             console.print(table(engines.choices.status()))
-            console.print(f"visavis is ready: [bold]{web_server.url}[/bold]   (Ctrl-C to stop)")
+            tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
             _say(console, "Stopping …")
         finally:

@@ -37,6 +37,11 @@ def test_it_is_shown_as_it_is(console: Console) -> None:
     assert printed(console) == f"{SHOWN}!\n" + f"{SHOWN}\n" * 2
 
 
+def test_an_address_in_brackets_is_no_command(console: Console) -> None:
+    tell(console, f"[bold]{foreign('http://[fd00::1]:8080')}[/bold] ready")
+    assert printed(console) == "http://[fd00::1]:8080 ready\n"
+
+
 @pytest.mark.parametrize("text", ["two\nlines", "two\r\nlines", "two\x0blines", "two\u2028lines"])
 def test_it_stays_on_its_line(console: Console, text: str) -> None:
     tell_foreign(console, text)
