@@ -110,7 +110,7 @@ async def test_a_crash_tells_where_it_was():
         (("--host", "0.0.0.0", "--api-key", ""), "api_key: is empty"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
-        (("--profile", "fast"), "invalid choice"),
+        (("--profile", "fast"), "--profile: there is no 'fast'; legal are auto, embedded, bench"),
     ],
 )
 async def test_bad_flags_end_with_one_line(flags, said):
