@@ -108,7 +108,8 @@ def test_a_language_asks_for_a_model_that_knows_it(tmp_path: Path) -> None:
     wish = wishes(tmp_path, language="de").listening()
     assert (wish.word, wish.models, wish.required) == ("auto", ("whisper-base",), True)
     wish = wishes(tmp_path, language="EN").listening()
-    assert (wish.word, wish.models[0], wish.required) == ("auto", "whisper-base.en", False)
+    assert (wish.word, wish.required) == ("auto", False)
+    assert {"whisper-base", "whisper-base.en"} <= set(wish.models)
     assert wishes(tmp_path, language="de", stt_model=str(tmp_path)).listening().folder == tmp_path
 
 
