@@ -29,6 +29,7 @@ from server.barrier import Barrier
 from server.channels import MESSAGE, EventChannels
 from server.dialects.realtime import RealtimeEvents
 from server.dialects.realtime_client import RealtimeClient
+from server.dialects.realtime_settings import Served
 from server.dialects.realtime_shapes import Json, ended_event, error_event, session_event, status_event
 from server.echo import echo
 from server.engines import Engines
@@ -57,7 +58,7 @@ class Session:
         self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers, answers=True))
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
-        self._events = RealtimeEvents()
+        self._events = RealtimeEvents(lambda: self.conversation.settings.transcripts)
         self._audio_in: AudioIn | None = None
         self._listeners: list[AudioIn] = []
         self.video = SessionVideo(offer, engines, clock, self._tell)
@@ -66,14 +67,15 @@ class Session:
         scene, offered = (lambda: self.video.watching.scene), self._sight.offered
         time = (lambda: time_words(local_time())) if settings.tell_time else str
         around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene=scene, time=time, sight=offered)
-        self.conversation = Conversation(around, engines.conversation_settings())
+        spoken = self._audio_out is not None
+        self.conversation = Conversation(around, replace(engines.conversation_settings(), spoken=spoken))
         self._sight.replies = self.conversation.replies
         self._barrier = barrier = Barrier(self.id, self._tell_failure)
         self._channels = EventChannels(self._greeting, lambda message: self._client.receive(message), barrier)
         self._client = RealtimeClient(
             self.conversation,
             self.video,
-            engines.voice.tts.voices,
+            Served(lambda: engines.voice.tts.voices, settings.language, spoken),
             self._channels.send,
             lambda: self._session_event("session.updated"),
         )
@@ -257,6 +259,7 @@ class Session:
     def _session_event(self, kind: str) -> Json:
         voice = self._engines.voice
         models = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
+        models["language"] = self._settings.language
         event = session_event(kind, self.id, self.conversation.settings, voice.tts.voices[0], models)
         event["session"]["vision"] = self.video.describe()
         return event

@@ -53,7 +53,7 @@ class Answering:
             return False
         self._turns.put(turn)
         self._unwritten += 1
-        self._history.add(Item(turn.item_id, "user", ""))  # what comes later stands behind it, whatever it takes
+        self._history.add(Item(turn.item_id, "user", "", spoken=True))  # what comes later stands behind it
         return True
 
     def respond(self, settings: ConversationSettings | None, metadata: Mapping[str, str]) -> None:

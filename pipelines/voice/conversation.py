@@ -20,6 +20,7 @@ from pipelines.voice.answering import Answering
 from pipelines.voice.completeness import Evidence
 from pipelines.voice.events import (
     MessageAdded,
+    MessageRemoved,
     PartialTranscript,
     Problem,
     SpeechStarted,
@@ -292,6 +293,15 @@ class Conversation:
             self._emit(UserTurn(item.id, item.text, False, images=len(item.images), after=after))
         else:
             self._emit(MessageAdded(item.id, item.role, item.text, after))
+
+    def remove(self, item_id: str) -> None:
+        """Take a message out of the conversation; an answer that is being given is cut off first."""
+        current = self.replies.current
+        if current is not None and current.item_id == item_id:
+            self.replies.interrupt("client_cancelled")
+        self.history.remove(item_id)
+        items = self.history.items
+        self._emit(MessageRemoved(item_id, items[-1].id if items else None))
 
     def respond(self, settings: ConversationSettings | None = None, metadata: Mapping[str, str] | None = None) -> None:
         """Answer, for the client asks for it; ``settings`` hold for this answer only, ``metadata`` is told back."""

@@ -72,6 +72,15 @@ class MessageAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRemoved:
+    """The client has taken a message out of the conversation."""
+
+    item_id: str
+    last: str | None
+    """The item that is the last one now."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptFailed:
     """The recogniser failed on this turn."""
 
@@ -175,6 +184,7 @@ VoiceEvent = (
     | PartialTranscript
     | UserTurn
     | MessageAdded
+    | MessageRemoved
     | TranscriptFailed
     | ReplyHeld
     | ReplyStarted

@@ -27,6 +27,8 @@ class Item:
     """An answer that was cut off: ``text`` holds only what was heard."""
     images: tuple[Image, ...] = ()
     """What the user showed with the words."""
+    spoken: bool = False
+    """Whether the words were heard and not written."""
 
 
 class History:
@@ -41,9 +43,13 @@ class History:
         """All items, oldest first."""
         return tuple(self._items)
 
-    def has(self, item_id: str) -> bool:
-        """Whether there is an item with this id."""
-        return any(item.id == item_id for item in self._items)
+    def find(self, item_id: str) -> Item | None:
+        """The item with this id, if it is remembered."""
+        return next((item for item in self._items if item.id == item_id), None)
+
+    def remove(self, item_id: str) -> None:
+        """Forget the item with this id."""
+        self._items = [item for item in self._items if item.id != item_id]
 
     def add(self, item: Item, after: str | None = None) -> Item:
         """Add an item and return it: at the end, or behind the one with the id ``after`` (:data:`FIRST`: in front)."""

@@ -101,6 +101,11 @@ class Replies:
         """Whether an answer is being generated or played."""
         return self._current is not None
 
+    @property
+    def current(self) -> Reply | None:
+        """The answer that is being generated or played."""
+        return self._current
+
     async def finished(self) -> None:
         """Wait for the end of the answer that is being given, if any."""
         if self._task is not None:
@@ -168,7 +173,7 @@ class Replies:
         self.interrupt("client_cancelled")
         self._current, self._task = reply, task
         self.given += 1
-        self.history.add(Item(reply.item_id, "assistant", ""))
+        self.history.add(Item(reply.item_id, "assistant", "", spoken=reply.playout is not None))
         self._around.emit(ReplyStarted(reply.id, reply.item_id, reply.playout is not None, metadata or {}))
         if self._around.out is not None and reply.playout is not None:
             self._around.out.play(reply.playout)

@@ -8,7 +8,7 @@ ignore types they do not know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipelines.vision.events import (
@@ -24,6 +24,7 @@ from pipelines.vision.lag import CameraStarted, CameraStopped, VideoEvent, Visio
 from pipelines.voice.events import (
     FIRST,
     MessageAdded,
+    MessageRemoved,
     PartialTranscript,
     Problem,
     ReplyAudioStarted,
@@ -68,7 +69,9 @@ class _Response:
 class RealtimeEvents:
     """Speaks for one session. Keeps only what the wire format needs and the events do not carry."""
 
-    def __init__(self) -> None:
+    def __init__(self, transcribes: Callable[[], bool] = lambda: True) -> None:
+        self._transcribes = transcribes
+        """Whether the client wants to know in words what the user says."""
         self._last_item: str | None = None
         self._response: _Response | None = None
         self._partial = ""
@@ -87,15 +90,20 @@ class RealtimeEvents:
                 ]
             case SpeechStopped():
                 return self._speech_stopped(event)
+            case PartialTranscript() | TranscriptFailed() | UserTurn(spoken=True) if not self._transcribes():
+                return []
             case PartialTranscript():
                 return self._partial_transcript(event)
-            case UserTurn() if event.spoken:
+            case UserTurn(spoken=True):
                 return [self._transcribed(event)]
             case UserTurn():
                 content = [{"type": "input_text", "text": event.text}] if event.text else []
                 # pictures are told back without their bytes: events are small
                 content += [{"type": "input_image"} for _ in range(event.images)]
                 return self._message(event.item_id, "user", content, event.after)
+            case MessageRemoved():
+                self._last_item = event.last
+                return [server_event("conversation.item.deleted", item_id=event.item_id)]
             case MessageAdded():
                 kind = "output_text" if event.role == "assistant" else "input_text"
                 content = [{"type": kind, "text": event.text}]

@@ -7,15 +7,22 @@ from typing import Any
 
 from pipelines.errors import PipelineError
 from pipelines.ports import Detection
+from pipelines.voice.history import Item
 from pipelines.voice.replies import new_id
 from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.turn import TurnMode
 
 Json = dict[str, Any]
 
 
 def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
-    """``session.created`` or ``session.updated`` with the settings in effect."""
-    turn = settings.turn
+    """``session.created`` or ``session.updated`` with the settings in effect.
+
+    ``voice`` is the engine's default; ``models`` are the names of who serves ``listen``, ``think`` and ``speak``, and
+    the ``language`` in which is listened.
+    """
+    format_ = {"type": "audio/pcm", "rate": 24_000}
+    transcription = {"model": models["listen"], **({"language": models["language"]} if models["language"] else {})}
     return server_event(
         kind,
         session={
@@ -24,24 +31,42 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
             "id": session_id,
             "model": models["think"],
             "instructions": settings.instructions,
-            "output_modalities": ["audio"],
-            "max_output_tokens": settings.max_tokens,
+            "output_modalities": ["audio"] if settings.spoken else ["text"],
+            "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,
+            "tools": [],
+            "tool_choice": "auto",
+            "tracing": None,
+            "truncation": "auto",
             "audio": {
                 "input": {
-                    "transcription": {"model": models["listen"]},
-                    "turn_detection": {
-                        "type": turn.mode.value,
-                        "threshold": settings.segmenter.start_threshold,
-                        "prefix_padding_ms": milliseconds(turn.prefix_padding_seconds),
-                        "silence_duration_ms": milliseconds(turn.silence_seconds),
-                        "create_response": turn.create_response,
-                        "interrupt_response": turn.interrupt_response,
-                    },
+                    "format": format_,
+                    "transcription": transcription if settings.transcripts else None,
+                    "noise_reduction": None,
+                    "turn_detection": _turn_detection(settings),
                 },
-                "output": {"voice": settings.voice.voice or voice, "speed": settings.voice.speed},
+                "output": {
+                    "format": format_,
+                    "voice": settings.voice.voice or voice,
+                    "speed": settings.voice.speed,
+                },
             },
         },
     )
+
+
+def _turn_detection(settings: ConversationSettings) -> Json | None:
+    turn = settings.turn
+    if turn.mode is TurnMode.MANUAL:
+        return None
+    return {
+        "type": turn.mode.value,
+        **({"eagerness": turn.eagerness.value} if turn.mode is TurnMode.SEMANTIC_VAD else {}),
+        "threshold": settings.segmenter.start_threshold,
+        "prefix_padding_ms": milliseconds(turn.prefix_padding_seconds),
+        "silence_duration_ms": milliseconds(turn.silence_seconds),
+        "create_response": turn.create_response,
+        "interrupt_response": turn.interrupt_response,
+    }
 
 
 def error_event(
@@ -74,6 +99,23 @@ def status_event(rows: list[Json]) -> Json:
 def server_event(kind: str, **fields: object) -> Json:
     """An event with an id of its own."""
     return {"type": kind, "event_id": new_id("event"), **fields}
+
+
+def item_object(item: Item) -> Json:
+    """A message as it is remembered: of an answer that was cut off, what was heard."""
+    parts: list[Json] = [{"type": "input_image"} for _ in item.images]
+    if item.spoken:
+        parts.append({"type": "output_audio" if item.role == "assistant" else "input_audio", "transcript": item.text})
+    elif item.text or not parts:
+        parts.insert(0, {"type": "output_text" if item.role == "assistant" else "input_text", "text": item.text})
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": "incomplete" if item.interrupted else "completed",
+        "role": item.role,
+        "content": parts,
+    }
 
 
 def error_object(error: PipelineError) -> Json:

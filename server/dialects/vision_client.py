@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -56,6 +56,13 @@ def _image(value: object) -> object:
     return data
 
 
+def _few(value: object) -> object:
+    """Counted before each of them is looked at: that takes time."""
+    if isinstance(value, Mapping) and len(value) > len(get_args(GestureName)):
+        raise ValueError(f"there are {len(get_args(GestureName))} gestures, not {len(value)}")
+    return value
+
+
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
 
@@ -99,7 +106,7 @@ class _Template(_Patch):
 class _Looks(_Patch):
     lips: bool = False
     look_to_talk: bool = False
-    gestures: dict[GestureName, Action] = Field(default_factory=dict)
+    gestures: Annotated[dict[GestureName, Action], BeforeValidator(_few)] = Field(default_factory=dict)
 
 
 class VisionPatch(_Patch):
@@ -108,7 +115,7 @@ class VisionPatch(_Patch):
 
     enabled: bool = True
     mode: Literal["live", "exact"] = "live"
-    detectors: list[DetectorName] = Field(default_factory=list)
+    detectors: list[DetectorName] = Field(default_factory=list, max_length=32)
     templates: list[_Template] = Field(default_factory=list, max_length=MOST_TEMPLATES)
     max_fps: float = Field(12.0, gt=0, le=60)
     width: _Side | None = None

@@ -6,16 +6,19 @@ import asyncio
 import json
 import re
 
+import numpy as np
 import pytest
 
 from media import sctp_internals
+from media.opus import RATE
 from pipelines.voice.conversation import Conversation
 from server.channels import MOST_CHANNELS, EventChannels
 from server.signaling import REGISTRY
 from tests.conftest import fake_engines
-from tests.fakes.engines import FakeModel
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.hostile_events import hostile_messages
 from tests.fakes.hostile_sctp import HostileSctp
-from tests.fakes.peer import Peer
+from tests.fakes.peer import Peer, loud
 
 HELLO = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
 
@@ -296,3 +299,46 @@ async def test_the_last_event_says_why(serve):
         error = peer.events[-1]["error"]
         assert error["code"] == "session_ended"
         assert "the server is shutting down" in error["message"]
+
+
+async def test_hundreds_of_hostile_events_on_one_call(serve):
+    url, app = await serve()
+    async with Peer(url) as peer:
+        await peer.event("session.created")
+        for message in hostile_messages(7, 300):
+            peer.channel.send(message)
+            if peer.channel.bufferedAmount > 1 << 18:
+                drained = asyncio.Event()
+                peer.channel.bufferedAmountLowThreshold = 1 << 16
+                peer.channel.once("bufferedamountlow", drained.set)
+                await drained.wait()
+        peer.send({"type": "nothing", "event_id": "after all"})
+        await peer.until(lambda: any(error["error"].get("event_id") == "after all" for error in peer.named("error")))
+        assert "internal_error" not in codes(peer)
+        peer.send({"type": "session.update", "session": {"output_modalities": ["text"]}})
+        await answered(peer)
+        assert only_session(app).ended_because == ""
+
+
+async def test_push_to_talk(serve):
+    """Nothing but the commit ends a turn, nothing is answered unasked, and all of it is heard."""
+    stt = FakeRecognizer("what is", "the time")
+    url, _ = await serve(fake_engines(stt=stt, llm=FakeModel("Noon.")))
+    async with Peer(url) as peer:
+        await peer.event("session.created")
+        detection = {"audio": {"input": {"turn_detection": None}}}
+        peer.send({"type": "session.update", "session": detection})
+        assert (await peer.event("session.updated"))["session"]["audio"]["input"]["turn_detection"] is None
+        pause = np.zeros(round(RATE * 1.5), np.int16)
+        await peer.say(np.concatenate([loud(0.8), pause, loud(0.8), pause[: RATE // 2]]), RATE).ended.wait()
+        await peer.event("visavis.partial_transcript", 4)
+        assert not peer.named("input_audio_buffer.speech_started")
+        peer.send({"type": "input_audio_buffer.commit"})
+        await peer.event("input_audio_buffer.committed")
+        transcript = await peer.event("conversation.item.input_audio_transcription.completed")
+        assert transcript["transcript"] == "what is the time"
+        assert not peer.named("response.created")
+        peer.send({"type": "response.create"})
+        assert (await peer.event("response.done"))["response"]["status"] == "completed"
+        assert not peer.named("input_audio_buffer.speech_stopped")
+        assert codes(peer) == []

@@ -1,0 +1,215 @@
+"""Client events carried out on a real conversation with fake engines: answered once, and never its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.vision.settings import VisionSettings
+from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.turn import TurnMode, TurnSettings
+from server.dialects.realtime import RealtimeEvents
+from server.dialects.realtime_client import LARGEST_EVENT, RealtimeClient
+from server.dialects.realtime_settings import Served
+from server.dialects.realtime_shapes import session_event
+from server.dialects.wire import messages
+from tests.fakes.hostile_events import hostile_messages
+from tests.pipelines.test_conversation import Scene, scene, settle
+
+MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": None}
+HELLO = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+
+
+class FakeVideo:
+    """No camera, and nothing to look at it with."""
+
+    def __init__(self) -> None:
+        self.settings = VisionSettings()
+        self.unavailable = {"objects": "no model"}
+
+    def configure(self, settings: VisionSettings) -> None:
+        self.settings = settings
+
+
+class Client:
+    """What a client sends and gets, without a network."""
+
+    def __init__(self, stage: Scene) -> None:
+        self.stage = stage
+        self.sent: list[dict[str, Any]] = []
+        self.dialect = RealtimeEvents(lambda: stage.conversation.settings.transcripts)
+        served = Served(lambda: stage.tts.voices)
+        self.client = RealtimeClient(stage.conversation, FakeVideo(), served, self.sent.append, self.updated)
+
+    def updated(self) -> dict[str, Any]:
+        return session_event("session.updated", "s", self.stage.conversation.settings, "square", MODELS)
+
+    async def say(self, *events: dict[str, Any] | str | bytes) -> list[dict[str, Any]]:
+        """Send events; what was answered to them by the client, and told by the conversation."""
+        for event in events:
+            self.client.receive(json.dumps(event) if isinstance(event, dict) else event)
+        await settle()
+        for event in self.stage.events:
+            self.sent += self.dialect.translate(event)
+        self.stage.events.clear()
+        sent, self.sent[:] = list(self.sent), []
+        return sent
+
+
+def codes(sent: list[dict[str, Any]]) -> list[str]:
+    return [event["error"]["code"] for event in sent if event["type"] == "error"]
+
+
+def types(sent: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in sent]
+
+
+async def test_an_update_that_is_refused_changes_nothing_of_it():
+    async with scene() as s:
+        client, before = Client(s), s.conversation.settings
+        audio = {"output": {"voice": "nobody"}}
+        sent = await client.say(
+            {"type": "session.update", "event_id": "e1", "session": {"instructions": "Sing.", "audio": audio}}
+        )
+        assert types(sent) == ["error"]
+        assert (sent[0]["error"]["param"], sent[0]["error"]["event_id"]) == ("session.audio.output.voice", "e1")
+        assert s.conversation.settings == before
+
+
+async def test_null_takes_a_setting_back_to_what_it_was_at_first():
+    first = ConversationSettings(max_tokens=77, turn=TurnSettings(TurnMode.SEMANTIC_VAD))
+    async with scene(settings=first) as s:
+        client = Client(s)
+        await client.say({"type": "session.update", "session": {"max_output_tokens": 5}})
+        await client.say({"type": "session.update", "session": {"max_output_tokens": None}})
+        assert s.conversation.settings.max_tokens == 77
+
+
+async def test_push_to_talk_as_clients_do_it():
+    async with scene("what is the time", answers=("Noon.",)) as s:
+        client = Client(s)
+        detection = {"audio": {"input": {"turn_detection": None}}}
+        (updated,) = await client.say({"type": "session.update", "session": detection})
+        assert updated["session"]["audio"]["input"]["turn_detection"] is None
+        assert types(await client.say({"type": "input_audio_buffer.clear"})) == ["input_audio_buffer.cleared"]
+        assert codes(await client.say({"type": "input_audio_buffer.commit"})) == ["input_audio_buffer_commit_empty"]
+        await s.say(1.0)
+        sent = await client.say({"type": "input_audio_buffer.commit"}, {"type": "response.create"})
+        told = types(sent)
+        assert told[told.index("input_audio_buffer.committed") :][:8] == [
+            "input_audio_buffer.committed",
+            "conversation.item.added",
+            "conversation.item.done",
+            "conversation.item.input_audio_transcription.completed",
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+        ]
+
+
+async def test_one_answer_in_text_with_metadata():
+    async with scene(answers=("Yes.",)) as s:
+        client = Client(s)
+        wish = {"output_modalities": ["text"], "metadata": {"client_event_id": "e7"}, "instructions": "One word."}
+        sent = await client.say(
+            {"type": "conversation.item.create", "item": HELLO}, {"type": "response.create", "response": wish}
+        )
+        created, done = (event["response"] for event in sent if event["type"] in ("response.created", "response.done"))
+        assert created["metadata"] == done["metadata"] == {"client_event_id": "e7"}
+        assert done["output_modalities"] == ["text"]
+        assert done["output"][0]["content"] == [{"type": "output_text", "text": "Yes."}]
+        assert s.llm.requests[0].messages[0].content == "One word."
+
+
+async def test_transcripts_are_not_told_when_they_are_not_wanted():
+    async with scene("what is the time") as s:
+        client = Client(s)
+        await client.say({"type": "session.update", "session": {"audio": {"input": {"transcription": None}}}})
+        await s.say(1.0)
+        await s.hush(1.0)
+        sent = types(await client.say())
+        assert "response.created" in sent
+        assert not [kind for kind in sent if "transcription" in kind or "partial" in kind]
+
+
+async def test_items_can_be_looked_at_and_forgotten():
+    async with scene("what is the time", answers=("Noon.",)) as s:
+        client = Client(s)
+        await client.say({"type": "conversation.item.create", "item": {**HELLO, "id": "typed"}})
+        await s.say(1.0)
+        await s.hush(1.0)
+        s.out.playouts[0].play(9)
+        sent = await client.say()
+        ids = ["typed", *(event["item_id"] for event in sent if event["type"] == "input_audio_buffer.committed")]
+        ids.append(next(event["item_id"] for event in sent if event["type"] == "response.output_audio_transcript.done"))
+        looks = await client.say(*({"type": "conversation.item.retrieve", "item_id": item} for item in ids))
+        assert [(look["item"]["role"], look["item"]["content"]) for look in looks] == [
+            ("user", [{"type": "input_text", "text": "hello"}]),
+            ("user", [{"type": "input_audio", "transcript": "what is the time"}]),
+            ("assistant", [{"type": "output_audio", "transcript": "Noon."}]),
+        ]
+        gone = await client.say({"type": "conversation.item.delete", "item_id": ids[2]})
+        assert gone[0]["item_id"] == ids[2]
+        assert codes(await client.say({"type": "conversation.item.delete", "item_id": ids[2]})) == [
+            "item_delete_invalid_item_id"
+        ]
+        added = await client.say({"type": "conversation.item.create", "item": HELLO})
+        assert added[0]["previous_item_id"] == ids[1]
+        front = await client.say({"type": "conversation.item.create", "previous_item_id": "root", "item": HELLO})
+        assert front[0]["previous_item_id"] is None
+        assert codes(
+            await client.say(
+                {"type": "conversation.item.create", "item": {**HELLO, "id": "typed"}},
+                {"type": "conversation.item.create", "previous_item_id": "nowhere", "item": HELLO},
+                {"type": "conversation.item.retrieve", "item_id": "nowhere"},
+                {"type": "conversation.item.truncate", "item_id": ids[1], "content_index": 0, "audio_end_ms": 5},
+            )
+        ) == ["invalid_value", "invalid_value", "item_retrieve_invalid_item_id", "item_truncate_invalid_item_id"]
+
+
+async def test_an_answer_can_be_cut_off_by_its_item_and_only_by_its_own_id():
+    async with scene(answers=("one two three four five six.", "x")) as s:
+        client = Client(s)
+        sent = await client.say({"type": "response.create"})
+        item = next(event["item"]["id"] for event in sent if event["type"] == "response.output_item.added")
+        assert codes(await client.say({"type": "response.cancel", "response_id": "other"})) == [
+            "response_cancel_not_active"
+        ]
+        s.out.playouts[0].play(0.6)
+        sent = await client.say({"type": "conversation.item.truncate", "item_id": item, "audio_end_ms": 400})
+        truncated = sent[-1]
+        assert (truncated["type"], truncated["transcript"]) == ("conversation.item.truncated", "one two")
+        assert not s.conversation.replies.active
+
+
+@pytest.mark.parametrize("size", [LARGEST_EVENT + 1, 2_000_000])
+async def test_an_event_can_be_too_large(size):
+    async with scene() as s:
+        assert codes(await Client(s).say("x" * size)) == ["event_too_large"]
+
+
+async def play(seed: int) -> None:
+    async with scene(*["hello"] * 30, answers=("Yes.",) * 500) as s:
+        client = Client(s)
+        for message in hostile_messages(seed, 40):
+            sent = await client.say(message)
+            idle = b"output_audio_buffer.clear" in (message if isinstance(message, bytes) else message.encode())
+            assert sent or idle, message  # an effect that is told, or a refusal
+            assert codes(sent).count("internal_error") == 0
+            for event in sent:
+                assert all(len(text.encode()) <= 65_536 for text in messages(event, 65_536))
+        await client.say({"type": "session.update", "session": {"output_modalities": ["text"]}})
+        sent = await client.say({"type": "conversation.item.create", "item": HELLO}, {"type": "response.create"})
+        assert next(event["response"]["status"] for event in sent if event["type"] == "response.done") == "completed"
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_a_client_sends_is_answered_and_the_conversation_goes_on(seed):
+    asyncio.run(play(seed))
