@@ -24,8 +24,11 @@ def address_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 80
 
 
-async def ask(host: str, port: int, raw: bytes, patience: float = PATIENCE) -> bytes | None:
-    """All that the server sends for these bytes; ``None`` when it neither answered nor hung up in time."""
+async def ask(host: str, port: int, raw: bytes, patience: float = PATIENCE, *, complete: bool = False) -> bytes | None:
+    """All that the server sends for these bytes; ``None`` when it neither answered nor hung up in time.
+
+    Of a ``complete`` request the answer is waited for: a server is right to give up a client that hangs up before.
+    """
     reader, writer = await asyncio.open_connection(host, port)
     try:
         async with asyncio.timeout(patience):
@@ -33,6 +36,8 @@ async def ask(host: str, port: int, raw: bytes, patience: float = PATIENCE) -> b
             with suppress(ConnectionError):
                 writer.write(raw)
                 await writer.drain()
+                if complete:
+                    received += await reader.read(65536)
                 while block := await _read(reader, writer):
                     received += block
             return bytes(received)
