@@ -270,7 +270,10 @@ async def test_discovery_of_no_models(body: object) -> None:
         assert await discover(url, timeout=PATIENCE) == []
 
 
-@pytest.mark.parametrize(("body", "status", "code"), [([], 200, "llm_bad_stream"), ({}, 401, "llm_http_error")])
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [([], 200, "llm_bad_stream"), ({}, 401, "llm_key_refused"), ({}, 403, "llm_http_error")],
+)
 async def test_discovery_of_something_else(body: object, status: int, code: str) -> None:
     async with listing(body, status) as url:
         with pytest.raises(ThinkError) as caught:
