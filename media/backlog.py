@@ -4,8 +4,6 @@ from __future__ import annotations
 
 MOST = 30
 """Encoded frames that may wait: a second of a usual camera."""
-_AGAIN = 30
-"""Frames after which a key frame that did not come is asked for once more."""
 _HEAD = 200
 """Bytes at the beginning of a frame that tell what it is."""
 
@@ -21,27 +19,19 @@ class Backlog:
         """Frames that were not decoded."""
         self._most = most
         self._skipping = False
-        self._since_asked: int | None = None
 
     def admits(self, waiting: int, *, key: bool) -> bool:
         """Whether the next frame is to be decoded while ``waiting`` others are."""
         if self._skipping:
-            self._skipping = not key or not self._has_caught_up(waiting)
+            self._skipping = not key or not self.has_caught_up(waiting)
         elif waiting >= self._most:
-            self._skipping, self._since_asked = True, None
+            self._skipping = True
         self.skipped += self._skipping
         return not self._skipping
 
-    def asks(self, waiting: int) -> bool:
-        """Whether to ask for a key frame now, once a frame has been refused."""
-        if not self._skipping or not self._has_caught_up(waiting):
-            return False
-        due = self._since_asked is None or self._since_asked >= _AGAIN
-        self._since_asked = 0 if due else (self._since_asked or 0) + 1
-        return due
-
-    def _has_caught_up(self, waiting: int) -> bool:
-        return waiting <= self._most // 6
+    def has_caught_up(self, waiting: int) -> bool:
+        """Whether a key frame would be let through while ``waiting`` others wait."""
+        return not self._skipping or waiting <= self._most // 6
 
 
 def is_key_frame(codec: str, data: bytes) -> bool:
@@ -52,3 +42,10 @@ def is_key_frame(codec: str, data: bytes) -> bool:
         units = data[:_HEAD].split(b"\x00\x00\x01")[1:]
         return any(unit and unit[0] & 31 in (5, 7) for unit in units)
     return True
+
+
+def size_of_key_frame(codec: str, data: bytes) -> tuple[int, int]:
+    """Width and height in pixels that a key frame of VP8 claims to have; 0 × 0 when it does not say, or for others."""
+    if codec != "VP8" or len(data) < 10 or data[3:6] != b"\x9d\x01\x2a":
+        return 0, 0
+    return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF

@@ -1,8 +1,8 @@
-"""Opus (RFC 6716) encoding of 20 ms frames.
+"""Opus (RFC 6716): encoding of 20 ms frames, and decoding.
 
 aiortc would encode in the event loop's default executor after measuring the audio level sample by sample in Python;
 both cost more than the codec. A track may return encoded packets instead, which also leaves bitrate, in-band FEC and
-DTX to us.
+DTX to us. Codecs are told to use the caller's thread: FFmpeg would start one for each processor, which Opus never uses.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
 from media.frames import Samples
-from media.resample import frame_of
+from media.resample import frame_of, mono
 
 RATE = 48_000
 """Hertz: RTP clock and codec rate."""
@@ -49,17 +50,15 @@ class OpusEncoder:
 
     def __init__(self, settings: OpusSettings | None = None) -> None:
         settings = settings or OpusSettings()
-        codec = av.CodecContext.create("libopus", "w")
-        assert isinstance(codec, AudioCodecContext)
+        codec = _codec("w")
         codec.bit_rate = settings.bitrate
-        codec.format, codec.layout, codec.sample_rate = "s16", "mono", RATE
         codec.options = {
             "application": settings.application,
             "fec": str(int(settings.fec)),
             "packet_loss": str(settings.expected_loss_percent),
             "dtx": str(int(settings.dtx)),
         }
-        self._codec = codec
+        self._codec: AudioCodecContext | None = codec
         self._silent = 0
         self._silence = b""
 
@@ -77,5 +76,39 @@ class OpusEncoder:
         packet.pts, packet.time_base = frame_number * FRAME, TIME_BASE
         return packet
 
+    def close(self) -> None:
+        """Free the codec's memory; nothing can be encoded any more. Idempotent."""
+        self._codec = None
+
     def _encode(self, samples: Samples) -> bytes:
+        assert self._codec is not None
         return b"".join(bytes(packet) for packet in self._codec.encode(frame_of(samples, RATE)))
+
+
+class OpusDecoder:
+    """Opus packets of any kind → mono samples at 48 kHz."""
+
+    def __init__(self) -> None:
+        self._codec: AudioCodecContext | None = _codec("r")
+
+    def decode(self, payload: bytes) -> Samples:
+        """The samples of a packet that is not empty, shape ``(n,)``. Raises :class:`av.FFmpegError` for a broken one.
+
+        After :meth:`close` there are none.
+        """
+        if self._codec is None:
+            return np.zeros(0, np.int16)
+        pieces = [mono(frame) for frame in self._codec.decode(av.Packet(payload))]
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.int16), *pieces])
+
+    def close(self) -> None:
+        """Free the codec's memory. Idempotent."""
+        self._codec = None
+
+
+def _codec(mode: Literal["r", "w"]) -> AudioCodecContext:
+    codec = av.CodecContext.create("libopus", mode)
+    assert isinstance(codec, AudioCodecContext)
+    codec.format, codec.layout, codec.sample_rate = "s16", "mono", RATE
+    codec.thread_count = 1
+    return codec

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
 
 from media.frames import Samples
-from media.opus import FRAME, RATE, OpusEncoder, OpusSettings
-from media.resample import Resampler, mono
+from media.opus import FRAME, RATE, OpusDecoder, OpusEncoder, OpusSettings
+from media.resample import Resampler
 
 _DELAY = 312
 """Samples at 48 kHz by which the codec is late."""
@@ -23,13 +21,11 @@ def through_opus(samples: Samples, rate: int, bitrate: int) -> Samples:
     wide = np.concatenate([up.push(samples, rate), up.flush()])
     wide = np.pad(wide, (0, -(len(wide) + _DELAY) % FRAME + _DELAY))
     encoder = OpusEncoder(OpusSettings(bitrate=bitrate))
-    decoder = av.CodecContext.create("libopus", "r")
-    assert isinstance(decoder, AudioCodecContext)
-    decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", RATE
+    decoder = OpusDecoder()
     heard = []
     for n in range(len(wide) // FRAME):
         packet = encoder.encode(wide[n * FRAME : (n + 1) * FRAME], n)
-        heard += [mono(frame).copy() for frame in decoder.decode(packet)]
+        heard.append(decoder.decode(bytes(packet)).copy())
     sound = np.concatenate([np.zeros(0, np.int16), *heard])[_DELAY:]
     narrow = np.concatenate([down.push(sound, RATE), down.flush()])
     return np.pad(narrow, (0, max(0, len(samples) - len(narrow))))[: len(samples)]

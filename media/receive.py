@@ -1,44 +1,41 @@
-"""The one file that reaches into aiortc: RTP is taken where it arrives, and can be held up where it leaves.
+"""RTP is taken from aiortc where it arrives, and can be held up where it leaves.
 
 aiortc's own path holds audio for 80 ms, never drains after a loss, and decodes on a thread whose two hops cost more
 than the decoding; it releases a video frame only when the next one begins, and stands still until 512 packets wait
 behind one that is lost. None of this can be set, so the receiver's packet handler is replaced. The names used here are
-private: they are checked at import against the one release line they were read in, and a test pins them.
+private to the release line that :mod:`media.aiortc_version` insists on; a test pins them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any
 
 import aiortc.rtcrtpreceiver
+import av
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket, is_rtcp
 
-from media.backlog import Backlog, is_key_frame
+from media.backlog import is_key_frame
 from media.clock import Clock
-from media.reorder import signed
+from media.guard_internals import guard_receiver
+from media.key_frames import KeyFrameRequests
+from media.video_decoder import VideoDecoder
+from media.video_jitter import MarkerBuffer, Missing
 
-SUPPORTED = "1.16."
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_SECONDS = 0.05
+"""How often it is looked whether a decoder has caught up."""
 PacketSink = Callable[[int, int, int, bytes], None]
 """Gets SSRC, sequence number, RTP timestamp and Opus payload of each packet as it arrives, on the event loop. The
-payload is empty when there is nothing to decode. It must not raise: that would close the peer's transport."""
-
-
-def check_version(installed: str) -> None:
-    """Raise :class:`ImportError` unless this file was written for that aiortc."""
-    if not installed.startswith(SUPPORTED):
-        raise ImportError(
-            f"aiortc {installed} is installed, but media/receive.py knows the insides of {SUPPORTED}x only: install "
-            "that release (pip install 'aiortc>=1.16,<1.17'), or check the names in this file against the new one"
-        )
-
-
-check_version(version("aiortc"))
+payload is empty when there is nothing to decode. It must not raise: the packet would be lost."""
+PictureSink = Callable[[av.VideoFrame], object]
+"""Gets the newest picture, on the event loop."""
 
 
 def receiver_of(pc: RTCPeerConnection, track: aiortc.MediaStreamTrack) -> RTCRtpReceiver:
@@ -46,12 +43,14 @@ def receiver_of(pc: RTCPeerConnection, track: aiortc.MediaStreamTrack) -> RTCRtp
     return next(t.receiver for t in pc.getTransceivers() if t.receiver.track is track)
 
 
-def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> None:
+def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> asyncio.Event:
     """From now on Opus packets go to ``sink`` and not to aiortc's jitter buffer and decoder.
 
     Reception statistics (and so the RTCP reports to the sender) go on; the track itself yields no frames any more.
+    Returns what is set when the receiver stops.
     """
     internals: Any = receiver
+    ended = guard_receiver(receiver)
     codecs = internals._RTCRtpReceiver__codecs
     streams = internals._RTCRtpReceiver__remote_streams
 
@@ -68,6 +67,7 @@ def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> None:
         sink(packet.ssrc, packet.sequence_number, packet.timestamp, payload)
 
     internals._handle_rtp_packet = handle
+    return ended
 
 
 def shape_outgoing(sender: RTCRtpSender, delay: Callable[[float], float | None], clock: Clock) -> None:
@@ -100,130 +100,99 @@ def shape_outgoing(sender: RTCRtpSender, delay: Callable[[float], float | None],
     transport._send_rtp = shaped
 
 
-def release_video_on_marker(receiver: RTCRtpReceiver) -> None:
-    """From now on a frame is decoded when its last packet (RTP marker bit) is there, not when the next frame begins.
+class VideoIntake:
+    """From now on a receiver's pictures go to ``sink``: decoded when their last packet (RTP marker bit) is there, not
+    when the next frame begins, and on a thread that is not waited for.
 
-    What waits for the decoder is bounded (:class:`~media.backlog.Backlog`): a session that ends joins its thread.
+    To aiortc it is both the jitter buffer and the queue of the decoder's thread.
     """
-    internals: Any = receiver
-    buffer = MarkerBuffer()
-    internals._RTCRtpReceiver__jitter_buffer = buffer
-    handle_one = internals._handle_rtp_packet
-    codecs = internals._RTCRtpReceiver__codecs
-    decoder = internals._RTCRtpReceiver__decoder_queue
-    timestamps = internals._RTCRtpReceiver__timestamp_mapper
-    backlog, put, refused = Backlog(), decoder.put, False
 
-    def put_if_admitted(task: Any) -> None:
-        nonlocal refused
-        if task is None or backlog.admits(decoder.qsize(), key=is_key_frame(task[0].name, task[1].data)):
-            put(task)
-        else:
-            refused = True
+    def __init__(self, receiver: RTCRtpReceiver, sink: PictureSink, clock: Clock) -> None:
+        internals: Any = receiver
+        self.requests = KeyFrameRequests()
+        self.ended = guard_receiver(receiver)
+        """Set when the receiver stops."""
+        self._internals = internals
+        self._clock = clock
+        self._decoder = VideoDecoder(asyncio.get_running_loop(), sink)
+        self._buffer = MarkerBuffer()
+        self._timestamps = internals._RTCRtpReceiver__timestamp_mapper
+        self._codecs = internals._RTCRtpReceiver__codecs
+        self._handle = internals._handle_rtp_packet
+        self._ssrc: int | None = None
+        self._begun = False
+        """Whether there has been a key frame."""
+        self._broken = 0
+        self._wanted = asyncio.Event()
+        internals._RTCRtpReceiver__jitter_buffer = internals._RTCRtpReceiver__decoder_queue = self
+        internals._RTCRtpReceiver__nack_generator = Missing()
+        internals._handle_rtp_packet = self._packet
 
-    decoder.put = put_if_admitted
+    async def run(self) -> None:
+        """Ask for key frames where one is wanted, until the receiver stops."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(self._ask())
+                await self.ended.wait()
+                asking.cancel()
+        finally:
+            self._decoder.close()
 
-    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
-        nonlocal refused
-        await handle_one(packet, arrival_time_ms)
-        while (complete := buffer.take()) is not None:  # a retransmission may have completed several frames
+    async def _packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        if self._ssrc is None:
+            self.requests.begin(self._clock.now())
+            self._wanted.set()
+        await self._handle(packet, arrival_time_ms)
+        while (complete := self._buffer.take()) is not None:  # a retransmission may have completed several frames
             payload_type, frame = complete
-            frame.timestamp = timestamps.map(frame.timestamp)
-            decoder.put((codecs[payload_type], frame))
-        refused, asks = False, refused and backlog.asks(decoder.qsize())
-        if asks:
-            await internals._send_rtcp_pli(packet.ssrc)
+            frame.timestamp = self._timestamps.map(frame.timestamp)
+            self.put((self._codecs[payload_type], frame))
 
-    internals._handle_rtp_packet = handle
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """As the jitter buffer's, which says too whether to ask for a key frame: that is done here."""
+        self._ssrc = packet.ssrc
+        lost, frame = self._buffer.add(packet)
+        if lost:
+            self._want()
+        return False, frame
 
+    def put(self, item: tuple[Any, JitterFrame] | None) -> None:
+        """As the queue's: decode a frame; ``None`` is aiortc's way to end its thread."""
+        if item is None:
+            return
+        codec, frame = item[0].name.upper(), item[1]
+        key = is_key_frame(codec, frame.data)
+        if codec == "VP8" and not (self._begun or key):
+            return  # nothing to build upon: the one that is wanted has not come whole
+        if self._decoder.broken != self._broken:
+            self._broken = self._decoder.broken
+            self._want()
+        try:
+            admitted = self._decoder.put(codec, frame.data, frame.timestamp)
+        except ValueError as error:
+            log.info("a video frame is refused: %s", error)
+            return
+        if not admitted:
+            self._want()
+        elif key:
+            self._begun = True
+            self.requests.came()
 
-class MarkerBuffer:
-    """Reassembles video frames; takes the place of ``aiortc.jitterbuffer.JitterBuffer`` (same ``add``). Pure.
+    def get(self) -> None:
+        """As the queue's: nothing is decoded on aiortc's thread, so it ends at once."""
 
-    A frame is complete when it starts right after the end of the one before and every packet up to its own marker is
-    there. Frames leave in order. A gap that the sender does not fill (NACK) within ``patience`` RTP units, or before
-    ``capacity`` packets, is given up with the frames it tore, and a key frame is asked for.
-    """
+    def _want(self) -> None:
+        self.requests.want()
+        self._wanted.set()
 
-    def __init__(self, capacity: int = 512, patience: int = 45_000) -> None:
-        self.capacity = capacity
-        self.patience = patience
-        """0.5 s at 90 kHz: a retransmission comes within it or was lost, too."""
-        self._packets: dict[int, Any] = {}
-        self._next: int | None = None
-        self._ssrc = 0
-        self._torn: int | None = None
-        """Timestamp of the frame that was given up last: should the rest of it come, it is no frame."""
-
-    def add(self, packet: Any) -> tuple[bool, JitterFrame | None]:
-        """A packet; returns whether to ask for a key frame, and the frame that is complete now, if any."""
-        lost = self._next is not None and self._begins_anew(packet)
-        if self._next is None or lost:
-            self._packets.clear()
-            self._next, self._ssrc, self._torn = packet.sequence_number, packet.ssrc, None
-        number = self._next + signed(packet.sequence_number - self._next, 16)
-        if number < self._next or number in self._packets:
-            return lost, None
-        self._packets[number] = packet
-        while (complete := self.take()) is None and self._overdue(number):
-            self._give_up_front()
-            lost = True
-        return lost, complete[1] if complete is not None else None
-
-    def take(self) -> tuple[int, JitterFrame] | None:
-        """The frame at the front, with its payload type, if all of it is there."""
-        while (end := self._end_of_front()) is not None:
-            assert self._next is not None
-            packets = [self._packets.pop(number) for number in range(self._next, end)]
-            self._next = end
-            first, data = packets[0], b"".join(packet._data for packet in packets)
-            if first.timestamp == self._torn or not data:  # nothing but padding: would tell the codec it is the end
-                continue
-            self._torn = None
-            return first.payload_type, JitterFrame(data=data, timestamp=first.timestamp)
-        return None
-
-    def _begins_anew(self, packet: Any) -> bool:
-        assert self._next is not None
-        behind = signed(self._next - packet.sequence_number, 16)
-        return packet.ssrc != self._ssrc or behind > self.capacity
-
-    def _end_of_front(self) -> int | None:
-        """The number after the front frame's last packet, once all of it is there.
-
-        Some senders do not set the marker: a new timestamp ends a frame, too.
-        """
-        number = self._next
-        if number is None or (first := self._packets.get(number)) is None:
-            return None
-        while (packet := self._packets.get(number)) is not None:
-            if packet.timestamp != first.timestamp:
-                return number
-            number += 1
-            if packet.marker:
-                return number
-        return None
-
-    def _overdue(self, newest: int) -> bool:
-        """Whether what is at the front has been waited for long enough, seen from packet ``newest``."""
-        if newest not in self._packets:
-            return False
-        assert self._next is not None
-        first = self._packets[min(self._packets)]
-        age = signed(self._packets[newest].timestamp - first.timestamp, 32)
-        return newest - self._next >= self.capacity or age > self.patience
-
-    def _give_up_front(self) -> None:
-        """Give up everything before the next packet that certainly begins a frame.
-
-        That may be more than what is torn, but pictures between a lost one and the key frame are spoilt anyway.
-        """
-        waiting = sorted(self._packets)
-        self._next = next((number for number in waiting if self._begins_a_frame(number)), waiting[-1] + 1)
-        for number in waiting:
-            if number < self._next:
-                self._torn = self._packets.pop(number).timestamp
-
-    def _begins_a_frame(self, number: int) -> bool:
-        before = self._packets.get(number - 1)
-        return before is not None and (before.marker or before.timestamp != self._packets[number].timestamp)
+    async def _ask(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while (delay := self.requests.delay(self._clock.now())) is not None:
+                if delay > 0 or not self._decoder.caught_up:
+                    await self._clock.sleep(max(delay, _LOOK_AGAIN_SECONDS))
+                    continue
+                self.requests.sent(self._clock.now())
+                assert self._ssrc is not None
+                await self._internals._send_rtcp_pli(self._ssrc)

@@ -1,21 +1,52 @@
-"""Like :mod:`media.receive` for what leaves: the bitrate of outgoing video, for which aiortc has no setting.
+"""Like :mod:`media.receive` for what leaves: a track that goes on after an error, and the bitrate of outgoing video.
 
-aiortc starts VP8 at 0.5 Mbit/s and H264 at 1, and follows the receiver's estimate (REMB) up to 1.5 and 3. The private
-names used here are those of the release line that :func:`media.receive.check_version` insists on.
+aiortc stops a track for good when it raises. It starts VP8 at 0.5 Mbit/s and H264 at 1, and follows the receiver's
+estimate (REMB) up to 1.5 and 3; there is no setting. The private names used here are those of the release line that
+:mod:`media.aiortc_version` insists on.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import get_encoder
+from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
 
 _LEAST = 50_000
 """Bits per second: less than this is no video at all."""
+FIRST_REST_SECONDS = 0.02
+"""After an error of a track or its encoder; twice as long after each further one …"""
+LONGEST_REST_SECONDS = 1.0
+"""… up to this."""
+
+
+def keep_sending(sender: RTCRtpSender, failed: Callable[[Exception], object]) -> None:
+    """From now on what the track or its encoder raises is told, and the next frame is tried after a rest."""
+    internals: Any = sender
+    next_encoded = internals._next_encoded_frame
+    rest = FIRST_REST_SECONDS
+
+    async def encode(codec: Any) -> Any:
+        nonlocal rest
+        try:
+            frame = await next_encoded(codec)
+        except (MediaStreamError, ConnectionError):  # how a track, and a transport, tell that they have ended
+            raise
+        except Exception as error:  # noqa: BLE001 - told; aiortc would stop the track for good
+            failed(error)
+            internals._RTCRtpSender__encoder = None
+            await asyncio.sleep(rest)
+            rest = min(2 * rest, LONGEST_REST_SECONDS)
+            return None
+        rest = FIRST_REST_SECONDS
+        return frame
+
+    internals._next_encoded_frame = encode
 
 
 def limit_bitrate(sender: RTCRtpSender, wanted: Callable[[], int | None]) -> None:

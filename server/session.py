@@ -14,9 +14,12 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
+from media.closing_internals import close_peer
+from media.guard_internals import guard_peer
 from media.opus import RATE
 from media.receive import receiver_of
 from media.sctp_internals import SctpGuard
+from media.send import keep_sending
 from pipelines import worker
 from pipelines.engines.chat_messages import time_words
 from pipelines.ports import VAD_RATE
@@ -38,6 +41,10 @@ from server.offers import Offer
 from server.session_sight import SessionSight
 from server.session_video import SessionVideo
 from server.settings import Settings
+from server.supervision import Supervisor, end
+
+END_SECONDS = 1.0
+"""What the parts of a session may take to end before they are let go."""
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +68,10 @@ class Session:
         self._events = RealtimeEvents(lambda: self.conversation.settings.transcripts)
         self._audio_in: AudioIn | None = None
         self._listeners: list[AudioIn] = []
-        self.video = SessionVideo(offer, engines, clock, self._tell)
+        self._optional = Supervisor(self._tell, clock)
+        self.video = SessionVideo(offer, engines, clock, self._tell, self._optional)
         self._audio_out = AudioOut(clock) if offer.wants_audio else None
-        self._sight = SessionSight(self.video, engines.drawing_worker, clock, self._act)
+        self._sight = SessionSight(self.video, engines.drawing_worker, clock, self._act, self._optional)
         scene, offered = (lambda: self.video.watching.scene), self._sight.offered
         time = (lambda: time_words(local_time())) if settings.tell_time else str
         around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene=scene, time=time, sight=offered)
@@ -97,9 +105,11 @@ class Session:
             elif one.kind == "video":
                 self.video.send_over(self._pc)
             elif self._audio_out is not None:
-                self._pc.addTransceiver(self._audio_out, "sendrecv")
+                sender = self._pc.addTransceiver(self._audio_out, "sendrecv").sender
+                keep_sending(sender, lambda error: self._optional.failed("the outgoing voice", error))
         await asyncio.sleep(0)
         await self._pc.setRemoteDescription(RTCSessionDescription(offer.negotiation.sdp, "offer"))
+        guard_peer(self._pc)
         if self._pc.sctp is not None:
             self._channels.guard(SctpGuard(self._pc.sctp, self._channels.tell_refused))
         await asyncio.sleep(0)
@@ -116,13 +126,13 @@ class Session:
         try:
             if await self._wait_connected():
                 await self._serve()
-        except* Exception:
+        except Exception:
             # A defect must end one session, not the server; its traceback belongs in the log.
             log.exception("session %s failed", self.id)
             self._end("internal error")
         finally:
             await self._channels.farewell(ended_event(self.ended_because))
-            await self._pc.close()
+            await close_peer(self._pc)
             self._channels.release()
             log.info("session %s ended: %s", self.id, self.ended_because)
 
@@ -165,11 +175,19 @@ class Session:
 
     async def _serve(self) -> None:
         log.info("session %s connected", self.id)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work, name=f"{self.id}-{name}") for name, work in self._work().items()]
+        tasks = [asyncio.create_task(work, name=f"{self.id}-{name}") for name, work in self._work().items()]
+        for task in tasks:
+            task.add_done_callback(self._part_ended)
+        try:
             await self._ended.wait()
-            for task in tasks:
-                task.cancel()
+        finally:
+            await end(tasks, END_SECONDS)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        """A defect in what the call is made of must end the one session, not the server."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+            self._end("internal error")
 
     def _work(self) -> dict[str, Coroutine[Any, Any, None]]:
         work = {"watchdog": self._watch_peer()}
@@ -178,7 +196,8 @@ class Session:
         work["conversation"] = self.conversation.run(None if self._settings.bench_echo else chunks)
         if self._settings.bench_echo and chunks is not None and self._audio_out is not None:
             work["echo"] = echo(chunks, self._audio_out)
-        work.update(self.video.work())
+        for name, run in self.video.work().items():
+            work[name] = self._optional.keep(name, run)
         work.update({f"audio-{n}": reader.run() for n, reader in enumerate(self._listeners)})
         return work
 
@@ -243,9 +262,9 @@ class Session:
                 pass
 
     def _tell(self, event: Event) -> None:
-        self._observe(event)
-        self._sight.take(event)
-        for message in self._events.translate(event):
+        self._optional.call("metrics", self._observe, event)
+        self._optional.call("captions", self._sight.take, event)
+        for message in self._optional.call("the client's events", self._events.translate, event) or []:
             self._channels.send(message)
 
     def _tell_failure(self, what: str) -> None:

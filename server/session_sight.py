@@ -18,6 +18,7 @@ from pipelines.voice.sight import SOURCES, Sight, Source
 from pipelines.worker import Worker
 from server.metrics import Event
 from server.session_video import SessionVideo
+from server.supervision import Supervisor
 
 VOICE_SECONDS = 2.0
 """After a sign of a voice in which another one, or the answer, is to be expected."""
@@ -26,9 +27,22 @@ VOICE_SECONDS = 2.0
 class SessionSight:
     """``act`` is called with what a gesture shall do; ``worker`` makes pictures small."""
 
-    def __init__(self, video: SessionVideo, worker: Worker, clock: Clock, act: Callable[[Action], None]) -> None:
-        self.offered = Sight(self._lips, self._attentive, self._sources, self._always, self._picture)
-        """What the conversation may ask."""
+    def __init__(
+        self,
+        video: SessionVideo,
+        worker: Worker,
+        clock: Clock,
+        act: Callable[[Action], None],
+        optional: Supervisor,
+    ) -> None:
+        self.offered = Sight(
+            lambda: optional.call("reading lips", self._lips),
+            lambda: optional.call("watching the gaze", self._attentive),
+            lambda: optional.call("the camera", self._sources) or (),
+            self._always,
+            self._picture,
+        )
+        """What the conversation may ask; what fails is as if it were not there."""
         self.replies: Replies | None = None
         """Whose words are shown while they are heard; the owner sets it."""
         self._video = video

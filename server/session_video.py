@@ -11,7 +11,7 @@ from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver
 from media.clock import Clock
 from media.frames import Picture
 from media.picture import Converter
-from media.send import codec_sent, limit_bitrate, preferring
+from media.send import codec_sent, keep_sending, limit_bitrate, preferring
 from media.video_in import VideoIn
 from media.video_out import VideoOut
 from pipelines.errors import EngineBusyError
@@ -25,6 +25,7 @@ from server.engines import Engines
 from server.metrics import SessionCounts
 from server.offers import Offer
 from server.returned import Shot
+from server.supervision import Supervisor
 from server.watching import Watching
 
 NEWEST_SECONDS = 3.0
@@ -43,11 +44,13 @@ class SessionVideo:
         engines: Engines,
         clock: Clock,
         tell: Callable[[VisionEvent | Problem | VideoEvent], None],
+        optional: Supervisor,
     ) -> None:
         self.settings = merge_vision(engines.vision_settings(), offer.vision)
-        self.watching = Watching(engines, clock, self.settings, tell)
+        self.watching = Watching(engines, clock, self.settings, tell, optional)
         self.out: VideoOut[Shot] | None = VideoOut(self.watching.render) if offer.wants_video else None
         self.incoming: list[VideoIn] = []
+        self._optional = optional
         self._engines = engines
         self._clock = clock
         self._codec = offer.vision.codec
@@ -62,7 +65,9 @@ class SessionVideo:
         if self.out is None:
             return
         self._transceiver = pc.addTransceiver(self.out, "sendrecv")
-        limit_bitrate(self._transceiver.sender, lambda: self.settings.bitrate)
+        sender = self._transceiver.sender
+        limit_bitrate(sender, lambda: self.settings.bitrate)
+        keep_sending(sender, lambda error: self._optional.failed("the returned video", error))
         if self._codec is not None:
             self._transceiver.setCodecPreferences(preferring(self._codec))
 
@@ -75,11 +80,12 @@ class SessionVideo:
             self.out.connect(self.watching.returns)
         return reader
 
-    def work(self) -> dict[str, Coroutine[Any, Any, None]]:
-        """What has to run for as long as the session."""
-        work = {f"video-{n}": reader.run() for n, reader in enumerate(self.incoming)}
+    def work(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What has to run for as long as the session, and may be run again."""
+        work = {f"video-{n}": reader.run for n, reader in enumerate(self.incoming)}
         if self.incoming:
-            work["watching"] = self.watching.run(self.incoming[0].subscribe())
+            camera = self.incoming[0].subscribe()  # once: whoever watches is run again on the same pictures
+            work["vision"] = lambda: self.watching.run(camera)
         return work
 
     # ------------------------------------------------------------------------------------------------ settings

@@ -26,6 +26,7 @@ from pipelines.vision.settings import VisionSettings
 from pipelines.voice.events import Problem
 from server.engines import Engines
 from server.returned import Painter, Shot
+from server.supervision import Supervisor
 
 LOOK_SIDE = 640
 """Pixels of a picture's longer side as detectors get it; their networks see 128 to 256."""
@@ -59,6 +60,7 @@ class Watching:
         clock: Clock,
         settings: VisionSettings,
         tell: Callable[[VisionEvent | Problem | VideoEvent], None],
+        optional: Supervisor,
     ) -> None:
         self.scene = ""
         """What the camera shows, in words; empty until something has been seen, and when the camera stops."""
@@ -76,6 +78,7 @@ class Watching:
         self._engines = engines
         self._clock = clock
         self._tell = tell
+        self._optional = optional
         self._settings = settings
         self._happenings = Happenings()
         self._watch = LagWatch()
@@ -128,18 +131,16 @@ class Watching:
     # ------------------------------------------------------------------------------------------------ frames in
 
     async def run(self, frames: Channel[av.VideoFrame]) -> None:
-        """Watch until the camera's track ends."""
+        """Watch until the camera's track ends. May be run again when it fails."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._notice_stops())]
-            if self._stage is not None:
-                tasks.append(group.create_task(self._look(self._stage)))
-            try:
-                async for frame in frames:
-                    self._take(frame)
-            finally:
-                self.returns.close()
-                for task in tasks:
-                    task.cancel()
+            tasks = [group.create_task(self._optional.keep("noticing a camera that stops", self._notice_stops))]
+            if (stage := self._stage) is not None:
+                tasks.append(group.create_task(self._optional.keep("vision", lambda: self._look(stage))))
+            async for frame in frames:
+                self._optional.call("the camera", self._take, frame)
+            self.returns.close()
+            for task in tasks:
+                task.cancel()
 
     def _take(self, frame: av.VideoFrame) -> None:
         time = frame_time(frame) or 0.0
@@ -202,7 +203,7 @@ class Watching:
                 self.scene = event.scene
             self._tell(event)
         for listener in self.on_look:
-            listener(found, picture)
+            self._optional.call("gestures and looks", listener, found, picture)
         if self._settings.mode == "exact" and frame is not None:
             self.returns.put(Shot(frame, self._looking_since, found, picture))
 
@@ -217,7 +218,7 @@ class Watching:
             shot = replace(shot, found=self.found if fresh else ())
         readout = Readout(self._returned.rate, self._delay, age, self.voice_to_voice)
         try:
-            frame = await self._painter.render(shot, self.captions(), readout)
+            frame = await self._painter.render(shot, self._optional.call("captions", self.captions) or (), readout)
         except EngineBusyError:
             return None
         except VisionError as error:

@@ -14,6 +14,7 @@ import aiohttp
 import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.rtp import RtpPacket
 
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
@@ -121,6 +122,19 @@ class Peer:
         """A client event."""
         self.channel.send(event if isinstance(event, str) else json.dumps(event))
 
+    async def rtp(
+        self, kind: str, sequence: int, timestamp: int, payload: bytes, *, ssrc: int = 77, marker: bool = False
+    ) -> None:
+        """A packet as no sender of ours would write it, in the first codec agreed on."""
+        transceiver = next(t for t in self.pc.getTransceivers() if t.kind == kind)
+        codec = transceiver._codecs[0]
+        packet = RtpPacket(codec.payloadType, int(marker), sequence % 2**16, timestamp % 2**32, ssrc, payload)
+        await transceiver.sender.transport._send_rtp(packet.serialize())
+
+    async def rtcp(self, packet: Any) -> None:
+        """The same for control packets."""
+        await self.pc.getSenders()[0].transport._send_rtp(bytes(packet))
+
     def named(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
 
@@ -214,9 +228,15 @@ def loud(seconds: float, rate: int = RATE) -> np.ndarray:
     return np.where(np.arange(round(seconds * rate)) % (rate // 200) < rate // 400, 9000, -9000).astype(np.int16)
 
 
-def picture_frame(width: int = 320, height: int = 240, level: int = 128, pts: int = 0) -> av.VideoFrame:
-    """A flat grey camera frame."""
-    frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), level, np.uint8), format="rgb24")
+def picture_frame(
+    width: int = 320, height: int = 240, level: int = 128, pts: int = 0, *, noise: bool = False
+) -> av.VideoFrame:
+    """A grey camera frame: flat, or with noise of its mean, which makes large packets."""
+    pixels = np.full((height, width, 3), level, np.uint8)
+    if noise:
+        pixels += np.random.default_rng(pts).integers(0, 40, pixels.shape, np.uint8)
+        pixels -= np.uint8(20)
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
     frame = frame.reformat(format="yuv420p")
     frame.pts, frame.time_base = pts, Fraction(1, 90_000)
     return frame

@@ -13,9 +13,10 @@ from functools import cache
 import av
 import numpy as np
 import pytest
-from aiortc.mediastreams import MediaStreamError
+from aiortc import RTCRtpReceiver
 
-from media.audio_in import CAPACITY_CHUNKS, STALL_SECONDS, AudioIn
+from media.audio_in import CAPACITY_CHUNKS, AudioIn
+from media.audio_timeline import STALL_SECONDS
 from media.opus import RATE
 from media.reorder import ReorderSettings
 from tests.fakes.clock import FakeClock
@@ -24,22 +25,11 @@ SSRC = 1234
 LONGEST = ReorderSettings().longest_wait
 
 
-class FakeTrack:
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
+class FakeTransport:
+    """As much of an ``RTCDtlsTransport`` as a receiver needs that is never started."""
 
-    async def recv(self) -> None:
-        await self.ended.wait()
-        raise MediaStreamError
-
-
-class FakeReceiver:
-    """As much of an ``RTCRtpReceiver`` as is used."""
-
-    def __init__(self) -> None:
-        self.track = FakeTrack()
-        self._RTCRtpReceiver__codecs: dict = {}
-        self._RTCRtpReceiver__remote_streams: dict = {}
+    state = "connected"
+    _rtp_router = _rtp_header_extensions_map = None
 
 
 class Call:
@@ -47,7 +37,7 @@ class Call:
 
     def __init__(self, rate: int = RATE) -> None:
         self.clock = FakeClock(100.0)
-        self.receiver = FakeReceiver()
+        self.receiver = RTCRtpReceiver("audio", FakeTransport())
         self.audio = AudioIn(self.receiver, rate, self.clock)
         self.rate = rate
         self.heard = np.zeros(0, np.int16)
@@ -104,7 +94,7 @@ async def calling(rate: int = RATE) -> AsyncIterator[Call]:
         await call.until(0.0)
         yield call
     finally:
-        call.receiver.track.ended.set()
+        call.receiver._handle_disconnect()
         await running
 
 
@@ -294,7 +284,7 @@ async def test_nobody_reads_and_memory_stays_bounded():
     await talk(call, range(3000, 3500))
     assert len(call.audio.chunks) <= CAPACITY_CHUNKS
     assert call.audio.chunks.dropped > 0
-    call.receiver.track.ended.set()
+    call.receiver._handle_disconnect()
     await running
 
 

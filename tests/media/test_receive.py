@@ -1,219 +1,24 @@
-"""Video frames on the marker, and the places where we hold on to aiortc."""
+"""The places where we hold on to aiortc's receivers."""
 
 from __future__ import annotations
 
-import queue
+import asyncio
+import inspect
 import random
 
+import aiortc.codecs.vpx
+import av
 import pytest
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpreceiver import decoder_worker
 from aiortc.rtp import RtpPacket
 
-from media.receive import SUPPORTED, MarkerBuffer, check_version, receiver_of, release_video_on_marker, take_audio
+from media.aiortc_version import SUPPORTED, check_version
+from media.receive import VideoIntake, receiver_of, take_audio
 from server import ice
-
-FRAME_UNITS = 3000
-"""30 frames per second at 90 kHz."""
-PATIENCE_FRAMES = 45_000 // FRAME_UNITS
-
-
-def video(frames: int, size: int = 3, first: int = 0, start: int = 0, marker: bool = True) -> list[RtpPacket]:
-    """Frames of ``size`` packets each; the data says which frame and part it is."""
-    packets = []
-    for n in range(frames * size):
-        frame, part = divmod(n, size)
-        packet = RtpPacket(
-            sequence_number=(first + n) % 2**16,
-            timestamp=(start + frame * FRAME_UNITS) % 2**32,
-            marker=int(marker and part == size - 1),
-            ssrc=1,
-        )
-        packet._data = b"%d.%d " % (frame, part)
-        packets.append(packet)
-    return packets
-
-
-def whole(frame: int, size: int = 3) -> str:
-    return " ".join(f"{frame}.{part}" for part in range(size))
-
-
-class Screen:
-    """Adds packets as the receiver does, and collects what is released."""
-
-    def __init__(self, **settings) -> None:
-        self.buffer = MarkerBuffer(**settings)
-        self.frames: list[str] = []
-        self.timestamps: list[int] = []
-        self.asked = 0
-        """Key frames asked for."""
-
-    def add(self, *packets: RtpPacket) -> list[str]:
-        before = len(self.frames)
-        for packet in packets:
-            lost, frame = self.buffer.add(packet)
-            self.asked += lost
-            while frame is not None:
-                self.frames.append(frame.data.decode().strip())
-                self.timestamps.append(frame.timestamp)
-                complete = self.buffer.take()
-                frame = complete[1] if complete is not None else None
-        return self.frames[before:]
-
-
-@pytest.fixture
-def screen():
-    return Screen()
-
-
-@pytest.mark.parametrize("first", [0, 65_530], ids=["plain", "wraps"])
-@pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_frame_leaves_with_its_last_packet(screen, first, size):
-    packets = video(5, size, first, 2**32 - 2 * FRAME_UNITS)
-    for n, packet in enumerate(packets):
-        assert screen.add(packet) == ([whole(n // size, size)] if n % size == size - 1 else [])
-    assert screen.timestamps == [packet.timestamp for packet in packets[::size]]
-    assert screen.asked == 0
-
-
-def test_packets_of_a_frame_may_come_in_any_order(screen):
-    a = video(1, 4)
-    assert screen.add(a[0], a[3], a[1]) == []
-    assert screen.add(a[2]) == [whole(0, 4)]
-
-
-def test_a_frame_waits_for_the_one_before(screen):
-    p = video(3)
-    assert screen.add(p[0], p[2], *p[3:]) == []
-    assert screen.add(p[1]) == [whole(0), whole(1), whole(2)]  # retransmitted: all that waited leave, in order
-    assert screen.asked == 0
-
-
-def test_copies_and_what_is_out_of_date_are_ignored(screen):
-    p = video(3)
-    assert screen.add(p[0], p[0], p[1], p[2]) == [whole(0)]
-    assert screen.add(p[1], p[2], p[0]) == []
-    assert screen.add(*p[3:]) == [whole(1), whole(2)]
-    assert screen.asked == 0
-
-
-def test_without_markers_a_frame_leaves_when_the_next_begins(screen):
-    p = video(3, marker=False)
-    assert screen.add(*p[:3]) == []
-    assert screen.add(p[3]) == [whole(0)]
-    assert screen.add(p[4], p[5], p[6]) == [whole(1)]
-
-
-@pytest.mark.parametrize("lost", [3, 4, 5], ids=["its start", "its middle", "its end"])
-def test_a_gap_never_filled_costs_the_torn_frame_and_a_moment(screen, lost):
-    p = video(60)
-    screen.add(*(packet for n, packet in enumerate(p) if n != lost))
-    torn = {1} if lost != 5 else {1, 2}  # a lost end may have been the next one's start
-    assert set(range(60)) - {int(frame.split(".")[0]) for frame in screen.frames} <= torn
-    assert all(frame == whole(int(frame.split(".")[0])) for frame in screen.frames)
-    assert screen.asked == 1
-
-
-def test_the_wait_for_a_retransmission_is_bounded_in_media_time(screen):
-    p = video(60)
-    screen.add(*p[:4])
-    assert screen.add(*p[5 : 3 * (PATIENCE_FRAMES + 2)]) == []
-    assert screen.asked == 0
-    assert len(screen.add(p[3 * (PATIENCE_FRAMES + 2)])) == PATIENCE_FRAMES
-    assert screen.asked == 1
-    assert screen.add(p[4]) == []  # now it is too late
-
-
-def test_the_wait_is_bounded_in_packets():
-    screen = Screen(capacity=8, patience=2**30)
-    p = video(10)
-    assert screen.add(*p[:4], *p[5:11]) == [whole(0)]
-    assert screen.asked == 0
-    screen.add(*p[11:])
-    assert screen.frames == [whole(n) for n in range(10) if n != 1]
-    assert screen.asked == 1
-
-
-def test_a_frame_longer_than_the_capacity_is_dropped_to_its_very_end():
-    screen = Screen(capacity=8)
-    long, after = video(1, 20), video(3, first=20, start=FRAME_UNITS)
-    assert screen.add(*long) == []
-    assert screen.add(*after) == [whole(0), whole(1), whole(2)]
-    assert screen.asked >= 1
-
-
-def test_two_torn_frames_in_a_row(screen):
-    p = video(60)
-    screen.add(*(packet for n, packet in enumerate(p) if n not in (4, 6)))
-    assert screen.frames == [whole(n) for n in range(60) if n not in (1, 2)]
-
-
-def test_the_rest_of_a_torn_frame_is_not_taken_for_a_frame(screen):
-    """A sender that pauses in mid-frame, and whose frame has been given up meanwhile."""
-    p = video(60)
-    q = video(1, 5, first=180, start=200 * FRAME_UNITS)
-    screen.add(*p, q[0], q[2])
-    screen.buffer.patience = -1  # whatever comes is overdue
-    screen.add(q[3])
-    assert screen.asked == 1
-    screen.buffer.patience = 45_000
-    assert screen.add(q[1], q[4]) == []
-    assert screen.add(*video(1, first=185, start=201 * FRAME_UNITS)) == [whole(0)]
-
-
-@pytest.mark.parametrize("first", [30_000, 65_000], ids=["ahead", "behind"])
-@pytest.mark.parametrize("ssrc", [1, 2])
-def test_a_sender_that_starts_anew_is_followed(screen, first, ssrc):
-    p, q = video(3), video(60, first=first, start=77_777)
-    for packet in q:
-        packet.ssrc = ssrc
-    screen.add(*p[:-1])
-    screen.add(*q)
-    expected = [whole(0), whole(1)] + [whole(n) for n in range(60)]
-    missing = [frame for frame in expected if frame not in screen.frames]
-    assert missing == []
-    assert screen.asked == 1
-
-
-def test_another_ssrc_with_close_numbers_is_another_stream(screen):
-    p, q = video(10), video(3, first=5)
-    for packet in q:
-        packet.ssrc = 2
-    screen.add(*p)
-    assert screen.add(*q) == [whole(0), whole(1), whole(2)]
-
-
-def test_padding_is_no_frame(screen):
-    """Packets without data keep the bandwidth estimate alive; an empty frame would end the decoder for good."""
-    p = video(4)
-    for n in (3, 4, 5):
-        p[n]._data = b""
-        p[n].timestamp, p[n].marker = p[2].timestamp, 0
-    assert screen.add(*p) == [whole(0), whole(2), whole(3)]
-    assert screen.asked == 0
-
-
-@pytest.mark.parametrize("seed", range(100))
-def test_terrible_network(seed):
-    """Drops, copies, delays and retransmissions: what leaves is whole, in order, once; then the picture is back."""
-    chance = random.Random(seed)
-    size = chance.choice([1, 2, 5])
-    p = video(200, size, chance.randrange(2**16), chance.randrange(2**32))
-    good = 150 * size
-    arrivals = []
-    for n in range(len(p)):
-        for _ in range(chance.choices([0, 1, 2], [5, 90, 5])[0] if 0 < n < good else 1):
-            late = chance.choice([0, 0, chance.uniform(0, 3), chance.uniform(0, 40)]) if 0 < n < good else 0
-            arrivals.append((n + late * size, n))
-    screen = Screen()
-    screen.add(*(p[n] for _, n in sorted(arrivals)))
-    numbers = [int(frame.split(".")[0]) for frame in screen.frames]
-    assert numbers == sorted(set(numbers))
-    assert screen.frames == [whole(n, size) for n in numbers]
-    assert numbers[-20:] == list(range(180, 200))
-
-
-# ------------------------------------------------------------------------------------------------ aiortc's insides
+from tests.fakes.clock import FakeClock
+from tests.fakes.peer import picture_frame
 
 
 @pytest.fixture
@@ -238,10 +43,11 @@ async def arrive(receiver, packet: RtpPacket) -> None:
 async def test_the_private_names_are_there(pc):
     for kind in ("audio", "video"):
         internals = vars(pc.addTransceiver(kind).receiver)
-        for name in ("codecs", "remote_streams", "jitter_buffer", "decoder_queue", "timestamp_mapper"):
-            assert f"_RTCRtpReceiver__{name}" in internals
+        names = "codecs decoder_queue jitter_buffer kind nack_generator remote_streams timestamp_mapper".split()
+        assert {f"_RTCRtpReceiver__{name}" for name in names} <= set(internals)
         assert internals["_enabled"] is True
-    assert isinstance(internals["_RTCRtpReceiver__decoder_queue"], queue.Queue)
+    assert hasattr(RTCRtpReceiver, "_RTCRtpReceiver__stop_decoder")
+    assert list(inspect.signature(decoder_worker).parameters)[1] == "input_q"
 
 
 def test_another_aiortc_is_refused_with_advice():
@@ -267,7 +73,6 @@ async def test_audio_packets_reach_the_sink_as_they_arrive_and_are_counted(pc):
     assert got == [(1, 7, 960, b"seven"), (1, 9, 2880, b"nine"), (1, 10, 2880, b"")]
     stats = audio._RTCRtpReceiver__remote_streams[1]
     assert (stats.packets_received, stats.packets_lost) == (3, 1)
-    assert audio._RTCRtpReceiver__decoder_queue.empty()
 
 
 async def test_other_codecs_take_their_place_in_the_order_but_are_not_decoded(pc):
@@ -286,70 +91,127 @@ async def test_a_disabled_receiver_takes_nothing(pc):
     assert got == []
 
 
-async def test_video_frames_reach_the_decoder_on_their_marker_and_pictures_lost_are_reported(pc, monkeypatch):
-    camera, sent = receiver(pc, "video", "VP8", 90_000), []
-    camera._RTCRtpReceiver__decoder_thread = object()  # as if it ran: aiortc decodes for nobody else
-    camera._set_rtcp_ssrc(5)
+class Camera:
+    """Grey VP8 pictures on their way to a receiver, and what comes out at the other end of it."""
 
-    async def send(packet) -> None:
-        sent.append(type(packet).__name__)
+    def __init__(self, receiver, clock) -> None:
+        self.receiver = receiver
+        self.seen: list[int] = []
+        """The grey of each picture that came out."""
+        self.sent: list[str] = []
+        """Names of the RTCP packets that went back to the sender."""
+        self.intake = VideoIntake(receiver, self._see, clock)
+        self._changed = asyncio.Event()
+        self._encoder = aiortc.codecs.vpx.Vp8Encoder()
+        self._sequence = 0
+        receiver._RTCRtpReceiver__decoder_thread = object()  # as if it ran: aiortc decodes for nobody else
+        receiver._set_rtcp_ssrc(5)
+        receiver._send_rtcp = self._send
 
-    monkeypatch.setattr(camera, "_send_rtcp", send)
-    release_video_on_marker(camera)
-    decoder = camera._RTCRtpReceiver__decoder_queue
+    async def show(self, n: int, *, key: bool = False, lost: tuple[int, ...] = (), marker: bool = True) -> int:
+        """Picture ``n``, without the packets that are ``lost``; returns how many there were."""
+        frame = picture_frame(160, 120, level=20 + n % 200, pts=n * 3000, noise=True)
+        payloads, timestamp = self._encoder.encode(frame, key)
+        for part, payload in enumerate(payloads):
+            self._sequence += 1
+            if part not in lost:
+                last = marker and part == len(payloads) - 1
+                await arrive(self.receiver, RtpPacket(96, int(last), self._sequence, timestamp, 1, payload))
+        return len(payloads)
 
-    def decoded() -> list[tuple[bytes, int]]:
-        return [(frame.data, frame.timestamp) for _, frame in (decoder.get() for _ in range(decoder.qsize()))]
+    async def until(self, condition) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def part(sequence: int, frame: int, marker: int) -> None:
-        packet = RtpPacket(96, marker, sequence, 5000 + frame * FRAME_UNITS, 1, b"\x10" + b"%d" % sequence)
-        await arrive(camera, packet)
+    def _see(self, frame: av.VideoFrame) -> None:
+        self.seen.append(round(float(frame.to_ndarray(format="gray").mean())))
+        self._changed.set()
 
-    await part(0, 0, 0)
-    await part(1, 0, 1)
-    assert decoded() == [(b"01", 0)]
-    await part(3, 1, 1)
-    await part(4, 2, 1)
-    assert sent == ["RtcpRtpfbPacket"]  # NACK
-    await part(2, 1, 0)
-    assert decoded() == [(b"23", FRAME_UNITS), (b"4", 2 * FRAME_UNITS)]
-    for n in range(6, 8 + PATIENCE_FRAMES):
-        await part(n, n, 1)
-    assert sent[2:] == ["RtcpPsfbPacket"]  # picture loss
-    assert len(decoded()) == PATIENCE_FRAMES + 1
-    camera._RTCRtpReceiver__decoder_thread = None
+    async def _send(self, packet) -> None:
+        self.sent.append(type(packet).__name__)
+        self._changed.set()
+
+    @property
+    def asked(self) -> int:
+        """Key frames asked for."""
+        return self.sent.count("RtcpPsfbPacket")
 
 
-@pytest.mark.parametrize("marker", [1, 0], ids=["marker", "no marker"])
-async def test_what_waits_for_a_slow_decoder_is_bounded_and_a_key_frame_brings_the_picture_back(
-    pc, monkeypatch, marker
-):
-    camera, sent = receiver(pc, "video", "VP8", 90_000), []
-    camera._RTCRtpReceiver__decoder_thread = object()
-    camera._set_rtcp_ssrc(5)
+@pytest.fixture
+async def camera(pc, monkeypatch):
+    monkeypatch.setattr(aiortc.codecs.vpx, "PACKET_MAX", 100)  # small pictures of many packets
+    clock = FakeClock()
+    camera = Camera(receiver(pc, "video", "VP8", 90_000), clock)
+    camera.clock = clock
+    running = asyncio.create_task(camera.intake.run())
+    yield camera
+    camera.receiver._handle_disconnect()
+    await running
+    camera.receiver._RTCRtpReceiver__decoder_thread = None
 
-    async def send(packet) -> None:
-        sent.append(type(packet).__name__)
 
-    monkeypatch.setattr(camera, "_send_rtcp", send)
-    release_video_on_marker(camera)
-    decoder = camera._RTCRtpReceiver__decoder_queue
+@pytest.mark.parametrize("marker", [True, False], ids=["marker", "no marker"])
+async def test_pictures_come_out_as_soon_as_they_are_whole(camera, marker):
+    for n in range(10):
+        await camera.show(n, marker=marker)
+        shown = n + 1 if marker else n  # without one, a frame ends where the next begins
+        await camera.until(lambda shown=shown: len(camera.seen) == shown)
+    assert camera.seen == [pytest.approx(20 + n, abs=3) for n in range(len(camera.seen))]
+    assert camera.asked == 0
 
-    async def frame(n: int, *, key: bool = False) -> None:
-        data = b"\x10" + (b"\x00" if key else b"\x01") + b"rest"
-        await arrive(camera, RtpPacket(96, marker, n, n * FRAME_UNITS, 1, data))
 
-    for n in range(100):
-        await frame(n, key=n == 0)
-    assert decoder.qsize() == 30 and sent == []
-    late = 1 - marker  # without one, a frame ends where the next begins
-    while not decoder.empty():
-        decoder.get()
-    await frame(100)
-    assert decoder.empty() and sent == ["RtcpPsfbPacket"]
-    await frame(101, key=True)
-    await frame(102)
-    assert decoder.qsize() == 2 - late
-    decoder.put(None)  # aiortc's way to end the thread
-    assert decoder.qsize() == 3 - late
-    camera._RTCRtpReceiver__decoder_thread = None
+async def test_a_lost_packet_is_asked_for_and_a_picture_given_up_brings_a_key_frame(camera):
+    await camera.show(0)
+    await camera.until(lambda: camera.seen)
+    assert await camera.show(1, key=True, lost=(1,)) > 2
+    assert camera.sent == ["RtcpRtpfbPacket"]  # NACK
+    for n in range(2, 20):
+        await camera.show(n)
+        assert not camera.asked
+        camera.clock.advance(1 / 30)
+    await camera.until(lambda: camera.asked)  # half a second is enough to send the packet again
+
+
+async def test_key_frames_are_asked_for_until_one_is_whole(camera):
+    """At 10 % of loss most key frames are torn, and so may be the requests."""
+    times = []
+    for n in range(5):
+        await camera.show(40 * n, key=True, lost=(1,))
+        delay = await camera.clock.sleeper()
+        times.append(delay)
+        camera.clock.advance(delay)
+        await camera.until(lambda n=n: camera.asked > n)
+    assert times[0] == pytest.approx(0.3)
+    assert times == sorted(times) and times[-1] < 1.0
+    assert not camera.seen
+    await camera.show(300, key=True)
+    await camera.until(lambda: camera.seen)
+    asked = camera.asked
+    for n in range(301, 330):
+        camera.clock.advance(1.0)
+        await camera.show(n)
+        await camera.until(lambda n=n: len(camera.seen) == n - 299)
+    assert camera.asked == asked
+
+
+async def test_a_sender_that_starts_anew_all_the_time_is_not_asked_all_the_time(camera):
+    await camera.show(0)
+    await camera.until(lambda: camera.seen)
+    camera.clock.advance(1.0)
+    for n in range(300):
+        packet = RtpPacket(96, 1, n, n * 3000, 1000 + n, b"\x10\x01rest")
+        await arrive(camera.receiver, packet)
+    await camera.until(lambda: camera.asked)
+    assert camera.asked == 1
+
+
+async def test_other_payloads_than_pictures_are_survived(camera):
+    chance = random.Random(1)
+    for n in range(300):
+        payload = chance.randbytes(chance.randrange(40))
+        await arrive(camera.receiver, RtpPacket(96, 1, n, n * 3000, 1, payload))
+    camera._sequence = 299
+    for n in range(300, 320):  # what could not be read is missing, and waited for
+        await camera.show(n, key=True)
+    await camera.until(lambda: camera.seen and camera.seen[-1] == pytest.approx(20 + 319 % 200, abs=3))

@@ -16,6 +16,7 @@ from pipelines.vision.captions import Caption
 from pipelines.vision.settings import LookSettings, VisionSettings
 from pipelines.voice.events import (
     PartialTranscript,
+    Problem,
     ReplyAudioStarted,
     ReplyStarted,
     SpeechStarted,
@@ -24,6 +25,7 @@ from pipelines.voice.events import (
 )
 from pipelines.worker import Worker
 from server.session_sight import SessionSight
+from server.supervision import Supervisor
 from tests.fakes.clock import FakeClock
 
 NOTHING = np.zeros((9, 9, 3), np.uint8)
@@ -49,7 +51,9 @@ class Stage:
     def __init__(self) -> None:
         self.clock, self.video, self.acts = FakeClock(), Video(), list[str]()
         self.worker = Worker("drawing")
-        self.sight = SessionSight(self.video, self.worker, self.clock, self.acts.append)  # type: ignore[arg-type]
+        self.told = list[Problem]()
+        optional = Supervisor(self.told.append, self.clock)
+        self.sight = SessionSight(self.video, self.worker, self.clock, self.acts.append, optional)  # type: ignore[arg-type]
         self._time = 0.0
 
     def see(self, seconds: float, *found: Detection) -> None:

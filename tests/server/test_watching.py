@@ -21,6 +21,7 @@ from pipelines.vision.events import SceneChanged
 from pipelines.vision.lag import CameraStarted, CameraStopped, VisionCaughtUp, VisionFellBehind
 from pipelines.vision.settings import OverlaySettings, VisionSettings
 from pipelines.voice.events import Problem
+from server.supervision import Supervisor
 from server.watching import STOPPED_SECONDS, STUCK_SECONDS, Watching
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
@@ -54,7 +55,8 @@ class Room:
         self.clock = FakeClock(100.0)
         self.events: list[Any] = []
         self.engines = fake_engines(vision=vision)
-        self.watching = Watching(self.engines, self.clock, settings, self.events.append)
+        optional = Supervisor(self.events.append, self.clock)
+        self.watching = Watching(self.engines, self.clock, settings, self.events.append, optional)
         self.frames: Channel[av.VideoFrame] = Channel(1000)
         self.looks: asyncio.Queue[Picture] = asyncio.Queue()
         self.watching.on_look.append(lambda found, picture: self.looks.put_nowait(picture))
