@@ -139,9 +139,6 @@ class VideoIntake:
             self._decoder.close()
 
     async def _packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        if self._ssrc is None:
-            self.requests.begin(self._clock.now())
-            self._wanted.set()
         await self._handle(packet, arrival_time_ms)
         while (complete := self._buffer.take()) is not None:  # a retransmission may have completed several frames
             payload_type, frame = complete
@@ -150,6 +147,9 @@ class VideoIntake:
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """As the jitter buffer's, which says too whether to ask for a key frame: that is done here."""
+        if self._ssrc is None:  # not sooner: what comes first may be padding on the retransmissions' SSRC (RFC 4588)
+            self.requests.begin(self._clock.now())
+            self._wanted.set()
         self._ssrc = packet.ssrc
         lost, frame = self._buffer.add(packet)
         if lost:
@@ -194,5 +194,5 @@ class VideoIntake:
                     await self._clock.sleep(max(delay, _LOOK_AGAIN_SECONDS))
                     continue
                 self.requests.sent(self._clock.now())
-                assert self._ssrc is not None
-                await self._internals._send_rtcp_pli(self._ssrc)
+                if self._ssrc is not None:  # a stream that has not begun has nobody to ask
+                    await self._internals._send_rtcp_pli(self._ssrc)

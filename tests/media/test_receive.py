@@ -31,7 +31,7 @@ async def pc(loopback):
 def receiver(pc: RTCPeerConnection, kind: str, codec: str, rate: int):
     found = pc.addTransceiver(kind).receiver
     found._RTCRtpReceiver__codecs[96] = RTCRtpCodecParameters(f"{kind}/{codec}", clockRate=rate, payloadType=96)
-    found.transport._rtp_router.register_receiver(found, ssrcs=[1], payload_types=[96])
+    found.transport._rtp_router.register_receiver(found, ssrcs=[1], payload_types=[96, 97])
     return found
 
 
@@ -193,6 +193,23 @@ async def test_key_frames_are_asked_for_until_one_is_whole(camera):
         await camera.show(n)
         await camera.until(lambda n=n: len(camera.seen) == n - 299)
     assert camera.asked == asked
+
+
+async def test_probes_before_the_first_picture_are_no_picture(camera):
+    """A browser that feels for bandwidth sends padding on the SSRC of its retransmissions first (RFC 4588)."""
+    rtx = RTCRtpCodecParameters(mimeType="video/rtx", clockRate=90_000, payloadType=97, parameters={"apt": 96})
+    camera.receiver._RTCRtpReceiver__codecs[97] = rtx
+    camera.receiver._RTCRtpReceiver__rtx_ssrc[2] = 1
+    for n in range(3):
+        await arrive(camera.receiver, RtpPacket(97, 0, n, 0, 2, b""))
+        await asyncio.sleep(0)
+        camera.clock.advance(1.0)
+        await asyncio.sleep(0)
+    await camera.show(0, lost=(1,))
+    camera.clock.advance(await camera.clock.sleeper())
+    await camera.until(lambda: camera.asked)
+    await camera.show(40, key=True)
+    await camera.until(lambda: camera.seen)
 
 
 async def test_a_sender_that_starts_anew_all_the_time_is_not_asked_all_the_time(camera):
