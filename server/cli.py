@@ -17,8 +17,6 @@ from pipelines.errors import PipelineError
 from server.arguments import Parser, number, whole
 from server.models_cli import add_models, run_models
 from server.settings import Settings, SettingsError, load_settings
-from server.starter_cli import COMMANDS as STARTER
-from server.starter_cli import add_starter, run_starter
 from server.stopping import end_on_signals, leave
 from server.terminal import tell_failure
 
@@ -50,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         end_on_signals()
         if options.command == "models":
             sys.exit(_models(options))
-        if options.command in STARTER:
-            sys.exit(run_starter(options, Console()))
         sys.exit(_run(_COMMANDS[options.command](options, Console())))
     except (SettingsError, PipelineError) as error:
         tell_failure(Console(stderr=True), error)
@@ -132,7 +128,6 @@ def _parser() -> Parser:
     _add_bench(commands)
     _add_doctor(commands)
     add_models(commands)
-    add_starter(commands)
     return parser
 
 
@@ -173,9 +168,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
-    serve.add_argument(
-        "--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, starter-whisper, a model or its folder"
-    )
+    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
     serve.add_argument("--chat-model", metavar="MODEL", help="who thinks: auto, starter, openai, a model or its folder")
     serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")

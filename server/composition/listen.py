@@ -12,14 +12,13 @@ from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
 from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import load_whisper
 from pipelines.engines.whisper_settings import ENGLISH_ONLY, WhisperSettings
-from pipelines.errors import ModelError, PipelineError
+from pipelines.errors import PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.models.store import ModelFiles
 from pipelines.ports import SpeechToText
 from pipelines.routing.fallback_stt import FallbackRecognizer
-from pipelines.starter.speech_model_files import is_shipped, shipped
 from server.composition.parts import BENCH_REASON, Parts, why
-from server.composition.wishes import POCKETSPHINX, STARTER_WHISPER, Wish
+from server.composition.wishes import POCKETSPHINX, Wish
 
 STAGE = "listen"
 
@@ -64,7 +63,7 @@ async def _whisper(parts: Parts, wish: Wish) -> tuple[WhisperRecognizer | None, 
     """The Whisper to use; or none, why not, and the name of one that is here and broken. Notes the choice."""
     if wish.word == "auto" and parts.embedded_only and not wish.required:
         return None, "profile embedded", ""
-    found = await asyncio.to_thread(_folder, parts, wish)
+    found = await asyncio.to_thread(lambda: parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None))
     if found is not None:
         name, folder, origin = found
         try:
@@ -90,7 +89,7 @@ def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str
         device=device,
         estimate=parts.estimate(name, precision),
     )
-    language = parts.settings.language or ("en" if name == STARTER_WHISPER or name.endswith(ENGLISH_ONLY) else None)
+    language = parts.settings.language or ("en" if name.endswith(ENGLISH_ONLY) else None)
     batch_wait = 0.003 if device == "cuda" else 0.0
     settings = WhisperSettings(language=language, task=parts.settings.stt_task)
     return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
@@ -104,12 +103,3 @@ async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
         await engine.close()
         raise
     parts.workers.append(engine.worker)
-
-
-def _folder(parts: Parts, wish: Wish) -> tuple[str, Path, str] | None:
-    if wish.word != STARTER_WHISPER:
-        return parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None)
-    if not is_shipped():
-        message = f"{wish.asked}: this installation holds none: visavis train-starter whisper makes one"
-        raise ModelError("model_unavailable", message)
-    return STARTER_WHISPER, shipped(), "comes with visavis"

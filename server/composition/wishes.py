@@ -20,10 +20,10 @@ from pipelines.routing.definition import Pipeline, Stage, StageType
 from pipelines.spelling import unknown
 from server.settings import Settings
 
-POCKETSPHINX, STARTER_WHISPER = "pocketsphinx", "starter-whisper"
+POCKETSPHINX = "pocketsphinx"
 STARTER, SCRIPTED, OPENAI = "starter", "scripted", "openai"
 ESPEAK = "espeak-ng"
-LISTENING = (POCKETSPHINX, STARTER_WHISPER)
+LISTENING = (POCKETSPHINX,)
 THINKING = (STARTER, SCRIPTED, OPENAI)
 SPEAKING = (ESPEAK,)
 """Engines that can be asked for by name, beside the catalogue's models."""

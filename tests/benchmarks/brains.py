@@ -31,12 +31,12 @@ from pipelines.models.store import ModelStore
 from pipelines.ports import ChatRequest, LanguageModel, Message, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
-from pipelines.starter.evaluate import passes, unseen
-from pipelines.starter.examination import probes
-from pipelines.starter.grammar import instructions
-from pipelines.starter.grammar_beyond import FALLBACKS
 from pipelines.worker import session
 from server.settings import load_settings
+from training.starter.evaluate import passes, unseen
+from training.starter.examination import probes
+from training.starter.grammar import instructions
+from training.starter.grammar_beyond import FALLBACKS
 
 QUESTIONS = Path(__file__).parent / "data" / "general_questions.txt"
 LONGEST = 45

@@ -1,11 +1,10 @@
 """Thirty spoken questions, by ear: heard, answered, spoken and heard again, over a real connection.
 
-    visavis serve --stt-model starter-whisper --chat-model starter --tts-model espeak-ng --no-download
+    visavis serve
     python -m tests.benchmarks.spoken [--url http://127.0.0.1:8080] [--questions 30] [--detail]
 
-The questions are closed ones of the starter model's examination, spoken by espeak-ng in voice variants that the starter
-Whisper was not trained on; each goes through Opus and WebRTC on a connection of its own. What comes back is recognised
-by the starter Whisper once more, which writes bare words: they are put into the signs of the answer. An answer counts
+The questions are closed ones of the starter model's examination, spoken by espeak-ng in its eight English voices; each
+goes through Opus and WebRTC on a connection of its own. What comes back is recognised by Whisper base. An answer counts
 when what was *heard* of it matches what the question wants; "as text" is the same of the words the server meant to say.
 Voice to voice is measured by the server: end of speech → first sound.
 """
@@ -28,17 +27,18 @@ from rich.table import Table
 
 from media.frames import Samples
 from media.resample import Resampler
+from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import load_whisper
 from pipelines.engines.whisper_settings import WhisperSettings
 from pipelines.models.residency import Kept
+from pipelines.models.store import ModelStore
 from pipelines.ports import VAD_RATE
-from pipelines.starter.evaluate import passes, unseen
-from pipelines.starter.examination import probes
-from pipelines.starter.probe import Probe
-from pipelines.starter.speech_model_files import shipped
-from pipelines.starter.speech_voice import HELD_OUT, Manner, speak
+from server.settings import load_settings
 from server.talk import TalkOptions, Transcript, exchange
+from training.starter.evaluate import passes, unseen
+from training.starter.examination import probes
+from training.starter.probe import Probe
 
 RATE = 48_000
 KINDS = (
@@ -101,11 +101,12 @@ def questions(number: int) -> list[Probe]:
     return ordered[:number]
 
 
-async def ask(probe: Probe, voice: str, ear: WhisperRecognizer, url: str) -> Result:
+async def ask(probe: Probe, mouth: EspeakVoice, voice: str, ear: WhisperRecognizer, url: str) -> Result:
     """Speak the question to the server and listen to the answer."""
-    silence = np.zeros(VAD_RATE // 2, np.int16)
-    sound = np.concatenate([silence, speak(probe.said[0], Manner(voice)).samples, silence])
-    transcript, returned = await exchange(Resampler(RATE).push(sound, VAD_RATE), TalkOptions(Path(), None, url))
+    silence = np.zeros(mouth.rate // 2, np.int16)
+    spoken = [piece.samples async for piece in mouth.synthesize(probe.said[0], voice)]
+    sound = np.concatenate([silence, *spoken, silence])
+    transcript, returned = await exchange(Resampler(RATE).push(sound, mouth.rate), TalkOptions(Path(), None, url))
     result = Result(probe, voice)
     _note(transcript, result)
     result.heard = await _recognised(ear, Resampler(VAD_RATE).push(returned, RATE))
@@ -171,12 +172,15 @@ async def main() -> None:
     parser.add_argument("--questions", type=int, default=30)
     parser.add_argument("--detail", action="store_true")
     options = parser.parse_args()
-    ear = WhisperRecognizer(Kept("ear", load_whisper(shipped(), "cpu", threads=1)), WhisperSettings(language="en"))
+    whisper = ModelStore(load_settings({}).model_cache).ensure("whisper-base").path
+    ear = WhisperRecognizer(Kept("ear", load_whisper(whisper, "cpu", threads=1)), WhisperSettings(language="en"))
+    mouth = EspeakVoice()
     results = []
     try:
         for n, probe in enumerate(questions(options.questions)):
-            results.append(await ask(probe, f"en-us+{HELD_OUT[n % len(HELD_OUT)]}", ear, options.url))
+            results.append(await ask(probe, mouth, mouth.voices[n % len(mouth.voices)], ear, options.url))
     finally:
+        await mouth.close()
         await ear.close()
     report(results, Console(), options.detail)
 

@@ -15,11 +15,11 @@ from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, ToolCall
-from pipelines.starter.grammar import instructions
-from pipelines.starter.grammar_tools import TOOLS
 from pipelines.starter.model_files import FOLDER
 from pipelines.worker import session
 from tests.fakes.tiny_llama import convert
+from training.starter.grammar import instructions
+from training.starter.grammar_tools import TOOLS
 
 _talks = count()
 

@@ -19,7 +19,6 @@ from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from pipelines.routing.fallback_voice import FallbackVoice
-from pipelines.starter.speech_model_files import is_shipped
 from server.composition.listen import listen
 from server.composition.parts import Choices, Parts
 from server.composition.speak import speak
@@ -116,22 +115,6 @@ async def test_a_folder_can_be_named_directly(tmp_path, models):
     assert row(made, "listen").ok
 
 
-@pytest.mark.skipif(not is_shipped(), reason="this checkout holds no starter Whisper")
-async def test_the_whisper_that_ships_listens_when_asked_for(tmp_path):
-    made = parts(tmp_path, stt_model="starter-whisper", download=False)
-    engine = await listen(made)
-    await engine.close()
-    assert engine.name == "starter-whisper"
-    assert row(made, "listen").ok
-    assert "comes with visavis" in row(made, "listen").reason
-
-
-async def test_without_the_whisper_that_ships_it_is_told_how_to_make_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("server.composition.listen.is_shipped", lambda: False)
-    with pytest.raises(ModelError, match=r"stt_model starter-whisper: .* visavis train-starter whisper makes one"):
-        await listen(parts(tmp_path, stt_model="starter-whisper", download=False))
-
-
 async def test_a_broken_model_that_is_asked_for_is_refused(tmp_path):
     (tmp_path / "broken").mkdir()
     made = parts(tmp_path, stt_model=str(tmp_path / "broken"))
@@ -215,7 +198,7 @@ async def test_a_model_that_is_asked_for_and_cannot_be_had_is_refused_by_name(tm
 @pytest.mark.parametrize(
     ("stage", "setting", "legal"),
     [
-        (listen, "stt_model", f"auto, pocketsphinx, starter-whisper, {WHISPER}, a folder"),
+        (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
         (think, "chat_model", f"auto, starter, scripted, openai, {CHAT}, a folder"),
         (speak, "tts_model", f"auto, espeak-ng, {VOICE}"),
     ],

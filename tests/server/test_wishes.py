@@ -64,7 +64,6 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"language": "de", "stt_model": "whisper-small.en"},
             "whisper-small.en: it knows English alone; .* whisper-base, a",
         ),
-        ({"language": "de", "stt_model": "starter-whisper"}, "stt_model starter-whisper: it knows English alone"),
         (
             {"stt_task": "translate", "stt_model": "whisper-base.en"},
             "for stt_task translate legal are auto, whisper-base, ",

@@ -1,0 +1,1 @@
+"""The starter chat model: its conversations (a grammar), its training, its examination."""
