@@ -12,18 +12,20 @@ import json
 import logging
 import secrets
 import sys
+from asyncio.subprocess import PIPE
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.children import CHILDREN
+from pipelines.engines import llama_process
 from pipelines.engines.chat_request import ChatOptions
 from pipelines.engines.llama_process import Config
-from pipelines.engines.openai_chat import OpenAIChat
+from pipelines.engines.openai_chat import OpenAIChat, discover
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, ToolCall, Usage
+from pipelines.ports import ChatRequest, Message, ToolCall, Usage
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,44 @@ _LAST_LINES = 8
 """Of what the process wrote before it ended, so much is told."""
 _RESTS = (0.0, 1.0, 5.0, 30.0)
 """Seconds after which a process that has ended is started again: the more often it ended, the later."""
+_LONG_LIFE = 60.0
+"""Seconds after which the ends before are forgotten."""
+_SIGN_SECONDS = 2.0
+"""A process that says nothing at all for so long hangs; it answers small requests beside its work."""
+_WARM_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model is asked in place of the ordinary way, unless a client has instructions of its own."""
+
+    prompt: str | None = None
+    """The system message: a model of few weights follows a short one best. ``None``: the ordinary one."""
+    ordinary: str = ""
+    """The instructions that ``prompt`` replaces; all others are somebody's own, and stand."""
+    surroundings: bool = True
+    """Whether it is told what the camera shows and what time it is; a small model talks of nothing else then."""
+    tools: bool = True
+    """Whether it can be offered tools at all."""
+
+    def of(self, request: ChatRequest) -> ChatRequest:
+        """The request as this model gets it."""
+        if not self.tools:
+            request = replace(request, tools=())
+        messages = request.messages
+        rules = messages[0].content if messages and messages[0].role == "system" else ""
+        if self.prompt is None or not _begins(rules, self.ordinary):
+            return request
+        added = rules[len(self.ordinary) :]
+        rest = messages[1:] if rules else messages
+        request = replace(request, messages=(Message("system", self.prompt + added), *rest))
+        return request if self.surroundings else replace(request, scene="", time="")
+
+
+def _begins(rules: str, ordinary: str) -> bool:
+    """Whether ``rules`` are the ordinary ones, with lines added at most."""
+    added = rules[len(ordinary) :]
+    return rules.startswith(ordinary) and (not added or (bool(ordinary) and added.startswith("\n")))
 
 
 class LlamaProcess:
@@ -44,16 +84,18 @@ class LlamaProcess:
         self._lines = lines
         self._reader = reader
         self.url = ""
+        self.device = "cpu"
+        """Where it computes."""
 
     @classmethod
     async def spawn(cls, config: Config) -> LlamaProcess:
         """Start one and wait until it serves. Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``)."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pipelines.engines.llama_process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        # Run as a script, away from the folder of the script, where other names might hide those of packages.
+        command = (sys.executable, "-P", llama_process.__file__)
+        try:
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        except OSError as error:
+            raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
         CHILDREN.add(process)
         lines: deque[str] = deque(maxlen=_LAST_LINES)
         reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
@@ -64,7 +106,8 @@ class LlamaProcess:
             process.stdin.write(f"{config.to_json()}\n".encode())
             async with asyncio.timeout(START_SECONDS):
                 answer = await process.stdout.readline()
-            self.url = str(json.loads(answer)["url"])
+            told = json.loads(answer)
+            self.url, self.device = str(told["url"]), str(told["device"])
         except BaseException as error:
             await self.end()
             if isinstance(error, asyncio.CancelledError):
@@ -112,21 +155,26 @@ async def _keep_last(stream: asyncio.StreamReader | None, lines: deque[str]) -> 
 class LlamaChat:
     """Implements :class:`~pipelines.ports.LanguageModel` on a GGUF file.
 
-    The process is started by :meth:`warm` or the first request, and again when it has ended. Each conversation finds
-    its prompt cache by the beginning of its prompt (llama.cpp's own choice of a slot).
+    The process is started by :meth:`warm` or the first request, and again when it has ended; until it serves again
+    requests fail at once, so that another model answers. Each conversation finds its prompt cache by the beginning of
+    its prompt (llama.cpp's own choice of a slot, or of a cache that it has put aside).
     """
+
+    takes_images = False
 
     def __init__(
         self,
         name: str,
         config: Config,
         *,
+        manner: Manner | None = None,
         options: ChatOptions | None = None,
         on_usage: Callable[[Usage], None] | None = None,
     ) -> None:
         self.name = f"{SERVER} {name}"
         self.restarts = 0
         """How often the process has been started again."""
+        self.manner = manner or Manner()
         self._model = name
         self._config = config
         self._options = options or ChatOptions()
@@ -142,17 +190,53 @@ class LlamaChat:
         """The process, if it runs."""
         return self._process.pid if self._process is not None and self._process.alive else None
 
+    @property
+    def device(self) -> str:
+        """Where it computes: ``cpu``, ``cuda``, ``metal`` or ``vulkan``."""
+        return self._process.device if self._process is not None else "cpu"
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it can be offered tools."""
+        return self.manner.tools
+
     async def warm(self) -> None:
-        """Start the process. Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``)."""
+        """Start the process, and read the beginning that all prompts share.
+
+        Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``).
+        """
         await self._running()
+        hello = self.manner.of(ChatRequest((Message("user", "Hello."),), max_tokens=_WARM_TOKENS))
+        try:
+            async with aclosing(self.stream(hello)) as pieces:
+                async for _ in pieces:
+                    pass
+        except ThinkError as error:  # a model that needs longer for its thoughts works all the same
+            log.info("%s: %s", self.name, error.message)
+
+    async def probe(self) -> None:
+        """Find out whether the process serves. Raises :class:`~pipelines.errors.ThinkError` when it does not."""
+        if self.pid is None:
+            raise self._away()
+        assert self._chat is not None
+        await self._chat.probe()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer. Raises :class:`~pipelines.errors.ThinkError` as the client of a server does, and
-        ``llm_unavailable`` when the process cannot be started."""
+        ``llm_unavailable`` when the process cannot be started or has ended."""
+        if self._watch is not None and self.pid is None:
+            raise self._away()
         chat = await self._running()
-        async with aclosing(chat.stream(request)) as pieces:
-            async for piece in pieces:
-                yield piece
+        try:
+            async with aclosing(chat.stream(self.manner.of(request))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except ThinkError as error:
+            if error.code == "llm_unreachable":
+                raise self._away() from error
+            if error.code == "llm_timeout":
+                await self._end_if_hung()
+            raise
 
     async def close(self) -> None:
         """End the process. Idempotent."""
@@ -166,6 +250,20 @@ class LlamaChat:
             await process.end()
         if self._chat is not None:
             await self._chat.close()
+
+    def _away(self) -> ThinkError:
+        return ThinkError("llm_unavailable", f"{self.name} has ended and is being started again")
+
+    async def _end_if_hung(self) -> None:
+        process = self._process
+        if process is None or not process.alive:
+            return
+        try:
+            await discover(f"{process.url}/v1", timeout=_SIGN_SECONDS)
+        except ThinkError as error:
+            if error.code in ("llm_timeout", "llm_unreachable"):
+                log.warning("%s hangs", self.name)
+                await process.end()
 
     async def _running(self) -> OpenAIChat:
         async with self._starting:
@@ -195,14 +293,17 @@ class LlamaChat:
 
     async def _keep_running(self) -> None:
         """Start it again when it has ended, so that the next turn need not wait for that."""
+        time, ends = asyncio.get_running_loop().time, 0
         while True:
-            process = self._process
+            process, since = self._process, time()
             if process is not None and process.alive:
                 await process.gone()
                 log.warning("%s has ended: %s", self.name, process.last_words)
-            await asyncio.sleep(_RESTS[min(self.restarts, len(_RESTS) - 1)])
+            ends = 0 if time() - since > _LONG_LIFE else ends
+            await asyncio.sleep(_RESTS[min(ends, len(_RESTS) - 1)])
             self.restarts += 1
+            ends += 1
             try:
-                await self._running()
+                await self.warm()
             except ThinkError as error:
                 log.warning("%s", error)

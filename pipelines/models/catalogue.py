@@ -19,6 +19,7 @@ from pipelines.models.catalogue_sources import (
     HttpsSource,
     HubSource,
     PackageFile,
+    RelativePath,
     Sha256,
     Source,
     WheelSource,
@@ -28,6 +29,7 @@ from pipelines.spelling import unknown
 
 __all__ = [
     "Catalogue",
+    "ChatSpec",
     "DirSource",
     "FileName",
     "FileSpec",
@@ -95,6 +97,25 @@ class Recipe(Frozen):
     members: dict[FileName, BundleMember]
 
 
+SamplingName = Literal["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "repeat_last_n", "dry_multiplier"]
+
+
+class ChatSpec(Frozen):
+    """How a language model on llama.cpp is asked, where that is not the ordinary way."""
+
+    prompt: str | None = None
+    """Its system message, in place of the shipped pipeline's; instructions of a client or of a pipeline of one's own
+    stand."""
+    surroundings: bool = True
+    """Whether it is told what the camera shows and what time it is when ``prompt`` is used."""
+    tools: bool = True
+    """Whether it can be offered tools."""
+    starter_first: bool = False
+    """Whether, when nobody has asked for this model, the starter says what it knows and passes on the rest."""
+    sampling: dict[SamplingName, float] = Field(default_factory=dict)
+    """In the words of llama.cpp's API; what is not named is as the file recommends, or else llama.cpp."""
+
+
 class Model(Frozen):
     """One model."""
 
@@ -115,6 +136,10 @@ class Model(Frozen):
     """The library that runs it."""
     download: Annotated[int, Field(gt=0)] | None = None
     """Megabytes that are fetched for it, roughly."""
+    chat: ChatSpec = ChatSpec()
+    """For language models on llama.cpp."""
+    adapter: RelativePath | None = None
+    """A LoRA adapter (GGUF) that is put on it: a file of this package, relative to ``pipelines``."""
 
     @property
     def results(self) -> tuple[str, ...]:
