@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -79,7 +79,7 @@ def _begins(rules: str, ordinary: str) -> bool:
 class LlamaProcess:
     """A running llama.cpp: its address, and the task that waits for its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, lines: deque[str], reader: asyncio.Task[None]) -> None:
+    def __init__(self, process: Process, lines: deque[str], reader: asyncio.Task[None]) -> None:
         self._process = process
         self._lines = lines
         self._reader = reader
@@ -90,12 +90,7 @@ class LlamaProcess:
     @classmethod
     async def spawn(cls, config: Config) -> LlamaProcess:
         """Start one and wait until it serves. Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``)."""
-        # Run as a script, away from the folder of the script, where other names might hide those of packages.
-        command = (sys.executable, "-P", llama_process.__file__)
-        try:
-            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        except OSError as error:
-            raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
+        process = await _begun()
         CHILDREN.add(process)
         lines: deque[str] = deque(maxlen=_LAST_LINES)
         reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
@@ -143,6 +138,23 @@ class LlamaProcess:
             self._process.kill()
         await self.gone()
         await asyncio.wait([self._reader])
+
+
+async def _begun() -> Process:
+    # Run as a script, away from the folder of the script, where other names might hide those of packages.
+    command = (sys.executable, "-P", llama_process.__file__)
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE), name="llama-start"
+    )
+    try:
+        return await asyncio.shield(starting)
+    except OSError as error:
+        raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
+    except asyncio.CancelledError:
+        process = await starting  # a moment's work, and nobody would end a process that nobody knows
+        process.kill()
+        await process.wait()
+        raise
 
 
 async def _keep_last(stream: asyncio.StreamReader | None, lines: deque[str]) -> None:

@@ -14,7 +14,6 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-
 SAMPLING = {
     "temperature": "temp",
     "top_p": "top_p",

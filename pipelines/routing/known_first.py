@@ -10,22 +10,25 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
-from pipelines.ports import ChatRequest, LanguageModel, Message, ToolCall
+from pipelines.ports import ChatRequest, LanguageModel, ToolCall
+from pipelines.routing.fallback import Probed
+
+
+class ProbedModel(LanguageModel, Probed, Protocol):
+    """A model that can be asked whether it works."""
 
 
 class KnownFirst:
     """Implements :class:`~pipelines.ports.LanguageModel`.
 
-    ``passes`` are the beginnings of answers with which ``small`` passes a question on. ``instructions`` replace the
-    system message for ``large``: a model of few weights follows a short one best.
+    ``passes`` are the beginnings of answers with which ``small`` passes a question on.
     """
 
     takes_images = False
 
-    def __init__(
-        self, small: LanguageModel, large: LanguageModel, passes: Sequence[str], instructions: str | None = None
-    ) -> None:
+    def __init__(self, small: LanguageModel, large: ProbedModel, passes: Sequence[str]) -> None:
         if not passes:
             raise ValueError("at least one sentence that passes a question on")
         self.small = small
@@ -34,7 +37,6 @@ class KnownFirst:
         self.passed = 0
         """Questions that were passed on."""
         self._passes = tuple(passes)
-        self._instructions = instructions
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer of whoever knows. Raises what that one raises, or the small one if the large one cannot."""
@@ -62,6 +64,10 @@ class KnownFirst:
             async for piece in pieces:
                 yield piece
 
+    async def probe(self) -> None:
+        """Find out whether the large one works. Raises what that one raises."""
+        await self.large.probe()
+
     async def close(self) -> None:
         """Close both."""
         await self.small.close()
@@ -74,8 +80,10 @@ class KnownFirst:
         return any(beginning.startswith(text.lstrip()) for beginning in self._passes)
 
     def _for_large(self, request: ChatRequest) -> ChatRequest:
-        """Without tools, which only confuse it, and without the answers that passed a question on."""
-        messages = [message for message in request.messages if not self._is_passed(message.content)]
-        if self._instructions is not None and messages and messages[0].role == "system":
-            messages[0] = Message("system", self._instructions)
-        return replace(request, messages=tuple(messages), tools=())
+        """Without the answers that passed a question on."""
+        messages = tuple(
+            message
+            for message in request.messages
+            if message.role != "assistant" or not self._is_passed(message.content)
+        )
+        return replace(request, messages=messages)

