@@ -124,8 +124,8 @@ class TurnDetector(Protocol):
 
     name: str
 
-    async def completeness(self, samples: Samples) -> float:
-        """Chance in 0–1 that the turn held by ``samples`` (16 kHz, up to 8 s) is finished."""
+    async def completeness(self, samples: Samples) -> float | None:
+        """Chance in 0–1 that the turn held by ``samples`` (16 kHz, up to 8 s) is finished; ``None``: no opinion."""
         ...
 
     async def close(self) -> None:

@@ -95,12 +95,12 @@ async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
     """Unload models that nobody uses, fetch better ones, look after model servers, and tell of every change."""
     engines, worker = app[ENGINES], Worker("residency")
     tell = app[REGISTRY].tell_engines
+    forget = engines.choices.on_change(tell)  # before anything can change
     tasks = [
         asyncio.create_task(engines.residency.run(worker), name="residency"),
-        asyncio.create_task(engines.improve(tell), name="improve"),
+        asyncio.create_task(engines.improve(), name="improve"),
         *(asyncio.create_task(work(tell), name="upkeep") for work in engines.upkeep),
     ]
-    forget = engines.choices.on_change(tell)
     for task in tasks:
         task.add_done_callback(_tell_defect)
     yield

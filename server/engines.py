@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from pipelines.engines.silero import SileroVad
 from pipelines.errors import PipelineError
+from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
-from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelStore
 from pipelines.ports import VisionDetector
 from pipelines.routing.definition import Pipeline, load, without_effect
@@ -58,6 +58,10 @@ class Engines:
     """What goes on as long as the server runs: looking for model servers, asking failed ones whether they are back."""
     default_voice: str | None = None
     """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
+    missing: Sequence[str] = ()
+    """Models that would be fetched, if that were allowed."""
+    say: Callable[[str], object] = log.info
+    """Is told, in words for people, what could not be had."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -97,21 +101,22 @@ class Engines:
         """The choices as JSON rows, as they are now."""
         return [asdict(choice) for choice in self.choices.status()]
 
-    async def improve(self, changed: Callable[[], object] = lambda: None) -> None:
-        """Fetch the models of better engines and let these serve what begins from then on; ``changed`` when one does.
+    async def improve(self) -> None:
+        """Fetch the models of better engines, several at a time, and let each serve what begins once it is there.
 
         What cannot be had is told once, and the engines that are there go on.
         """
-        for better in self.later:
-            before = self.choices.status()
-            try:
-                await better()
-            except PipelineError as error:
-                log.info("no better engine: %s", error.message)
-            except Exception:  # a defect in one must not keep the others from coming
-                log.exception("no better engine")
-            if self.choices.status() != before:
-                changed()
+        async with asyncio.TaskGroup() as group:
+            for better in self.later:
+                group.create_task(self._improved(better), name="better")
+
+    async def _improved(self, better: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await better()
+        except PipelineError as error:
+            self.say(f"no better engine: {error.message}")
+        except Exception:  # a defect in one must not keep the others from coming
+            log.exception("no better engine")
 
     async def close(self) -> None:
         """End workers, processes and connections."""
@@ -129,7 +134,7 @@ class Engines:
 async def build_engines(
     settings: Settings,
     say: Callable[[str], object] = log.info,
-    report: Callable[[Progress], object] = lambda progress: None,
+    report: Callable[[Fetch], object] = lambda fetch: None,
 ) -> Engines:
     """Load what the definition asks for; ``say`` is told what takes long, ``report`` how far downloads have come.
 
@@ -160,4 +165,6 @@ async def build_engines(
         parts.later,
         parts.upkeep,
         settings.voice,
+        parts.missing,
+        say,
     )

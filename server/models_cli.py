@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.errors import ModelError
+from pipelines.models.fetches import Fetches
 from server.settings import load_settings
 from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
 
@@ -136,10 +137,12 @@ def _as_json(model: Model, shelf: Shelf) -> dict[str, object]:
 def _pull(store: ModelStore, console: Console, ids: Iterable[str], *, update: bool) -> int:
     wanted = [store.catalogue.get(model_id) for model_id in ids]  # a wrong name is told before anything is downloaded
     status = 0
-    with Downloads(console) as report:
+    with Downloads(console) as downloads:
+        fetches = Fetches(lambda model_id: (store.catalogue.get(model_id).download or 0) * 1_000_000, downloads)
         for model in wanted:
             try:
-                files = store.pull(model.id, partial(tell_foreign, console), report, update=update)
+                with fetches.bringing(model.id) as report:
+                    files = store.pull(model.id, partial(tell_foreign, console), report, update=update)
             except ModelError as error:
                 tell(console, f"[red]{foreign(error.message)}[/red]")
                 status = 1

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from media.clock import MonotonicClock
 from server.app import create_app
-from server.engines import Choice, Engines, build_engines
+from server.engines import Choice, Choices, Engines, build_engines
 from server.logs import process_log
 from server.settings import Settings
 from server.stopping import stop_signals, unless_stopped
@@ -59,24 +59,58 @@ async def serve(settings: Settings, console: Console) -> None:
 
 
 async def _serve(settings: Settings, console: Console) -> None:
-    with stop_signals() as stop:  # from the beginning, so that no moment is left in which a signal just kills
+    # The signals first, so that no moment is left in which one just kills.
+    with stop_signals() as stop, Downloads(console) as downloads:
         console.print("Loading engines …")
-        with Downloads(console) as downloads:
-            engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
+        engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
         if engines is None:
             _say(console, "Stopped while loading.")
             return
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
         web_server = WebServer(create_app(settings, engines), settings)
+        news = EngineNews(engines.choices, console)
         try:
             await web_server.start()
             console.print(table(engines.choices.status()))
+            engines.choices.on_change(news.tell)
+            if not settings.download:
+                tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
             await stop.wait()
             _say(console, "Stopping …")
         finally:
             await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+
+
+class EngineNews:
+    """Says in the terminal when another engine serves a stage."""
+
+    def __init__(self, choices: Choices, console: Console) -> None:
+        self._choices = choices
+        self._console = console
+        self._serving = self._now()
+
+    def tell(self) -> None:
+        """The status is another."""
+        before, self._serving = self._serving, self._now()
+        for row in self._choices.status():
+            if row.ok and self._serving[row.stage] != before.get(row.stage):
+                tell_foreign(self._console, f"{row.stage}: now {row.engine}, {row.reason}")
+
+    def _now(self) -> dict[str, str]:
+        return {row.stage: row.engine for row in self._choices.status()}
+
+
+def tell_missing(engines: Engines, console: Console) -> None:
+    """Say which models would have been fetched, and how to get them."""
+    if not engines.missing or engines.store is None:
+        return
+    models = [engines.store.catalogue.get(model_id) for model_id in engines.missing]
+    size = sum({model.shared_download or model.id: model.download or 0 for model in models}.values())
+    ids = " ".join(dict.fromkeys(engines.missing))
+    tell_foreign(console, f"Nothing is fetched (download: false). This brings what is missing, {size} MB:")
+    tell_foreign(console, f"  visavis models pull {ids}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -60,6 +60,7 @@ class Session:
         """Why the session ended; empty while it lives."""
         self._settings = settings
         self._engines = engines
+        self._unavailable = dict(engines.unavailable_detectors)
         self._clock = clock
         self._observe = observe
         self._pc = RTCPeerConnection(ice.configuration(settings.ice_servers, answers=True))
@@ -142,7 +143,9 @@ class Session:
 
     def tell_engines(self) -> None:
         """Send the client the present choice of engines; detectors that have come are put to use."""
-        self.video.watching.reselect()
+        if (unavailable := self._engines.unavailable_detectors) != self._unavailable:
+            self._unavailable = dict(unavailable)
+            self.video.watching.reselect()
         self._channels.send(status_event(self._engines.status()))
 
     def counts(self) -> SessionCounts:

@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from pipelines.models.sources_http import Progress
+from pipelines.models.fetches import Fetch
 from server.logs import printable
 
 LINE_SECONDS = 5.0
@@ -65,20 +65,46 @@ def megabytes(size: int) -> str:
 
 
 class Downloads:
-    """How far downloads have come: bars in a terminal while the context lasts, and lines everywhere else.
+    """How far models have come that are being brought: bars in a terminal while there are any, lines everywhere else.
 
-    Called from any thread.
+    Called from any thread, within the context and after it.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
+        self._open = False
         self._bars: Bars | None = None
-        self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._told: dict[tuple[str, str], float] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, float] = {}
 
     def __enter__(self) -> Downloads:
-        if self._console.is_terminal:
+        self._open = self._console.is_terminal
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._open = False
+            self._tasks.clear()
+            self._stop()
+
+    def __call__(self, fetch: Fetch) -> None:
+        with self._lock:
+            if fetch.state != "fetching":
+                self._ended(fetch.model)
+                return
+            if self._open:
+                self._draw(fetch)
+                return
+            if not self._is_due(fetch.model, time.monotonic()):
+                return
+        of = f" of {megabytes(fetch.total)}" if fetch.total else ""
+        tell_foreign(self._console, f"{fetch.model}: {megabytes(fetch.done)}{of}")
+
+    def _draw(self, fetch: Fetch) -> None:
+        if self._bars is None:
             self._bars = Bars(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -89,39 +115,28 @@ class Downloads:
                 transient=True,
             )
             self._bars.start()
-        return self
+        if fetch.model not in self._tasks:
+            self._tasks[fetch.model] = self._bars.add_task(_one_line(fetch.model))
+        self._bars.update(self._tasks[fetch.model], completed=fetch.done, total=fetch.total or None)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._lock:
-            bars, self._bars = self._bars, None
-            self._tasks.clear()
+    def _ended(self, model: str) -> None:
+        self._told.pop(model, None)
+        if (task := self._tasks.pop(model, None)) is not None and self._bars is not None:
+            self._bars.remove_task(task)
+        if not self._tasks:
+            self._stop()
+
+    def _stop(self) -> None:
+        """A bar that is drawn again and again costs a server more than a line."""
+        bars, self._bars = self._bars, None
         if bars is not None:
             bars.stop()
 
-    def __call__(self, progress: Progress) -> None:
-        key = progress.model, progress.file
-        with self._lock:
-            bars = self._bars
-            if bars is not None:
-                if key not in self._tasks:
-                    self._tasks[key] = bars.add_task(_one_line(f"{progress.model}: {progress.file}"))
-                bars.update(self._tasks[key], completed=progress.done, total=progress.total)
-                return
-            if not self._is_due(key, progress, time.monotonic()):
-                return
-        of = f" of {megabytes(progress.total)}" if progress.total else ""
-        tell_foreign(self._console, f"{progress.model}: {progress.file}: {megabytes(progress.done)}{of}")
-
-    def _is_due(self, key: tuple[str, str], progress: Progress, now: float) -> bool:
-        """Whether to tell a line: not of what is quickly done, nor of the end, which is told otherwise."""
-        if progress.done == progress.total:
-            self._told.pop(key, None)
+    def _is_due(self, model: str, now: float) -> bool:
+        """Whether to tell a line: not of what is quickly done."""
+        if now - self._told.setdefault(model, now) < LINE_SECONDS:
             return False
-        if now - self._told.setdefault(key, now) < LINE_SECONDS:
-            return False
-        self._told[key] = now
+        self._told[model] = now
         return True
 
 

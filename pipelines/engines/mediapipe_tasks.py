@@ -143,6 +143,10 @@ class MediaPipeVision:
         self._models = {**self._models, name: model}
         self.unavailable = {other: reason for other, reason in self.unavailable.items() if other != name}
 
+    def lack(self, name: DetectorName, reason: str) -> None:
+        """The model of ``name`` cannot be had."""
+        self.unavailable = {**self.unavailable, name: reason}
+
     def open(self, detectors: Collection[DetectorName] | None = None) -> MediaPipeTracker:
         """Detectors for one session: ``detectors``, or those of a new session. Takes about 150 ms: on a worker."""
         tracker = MediaPipeTracker(self, self._options)

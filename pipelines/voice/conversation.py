@@ -249,7 +249,7 @@ class Conversation:
         except PipelineError as error:  # the words and the length of the pause decide without it
             log.warning("the turn detector failed: %s", error)
             return
-        if self._turn is turn and turn.pause is pause:
+        if probability is not None and self._turn is turn and turn.pause is pause:
             self._machine.judge(Evidence(sound=probability))
             self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 

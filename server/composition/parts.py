@@ -13,14 +13,14 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from media.clock import Clock, MonotonicClock
 from pipelines.devices import Devices, choose_device, survey
 from pipelines.errors import ModelError, PipelineError
+from pipelines.models.fetches import Fetch, Fetches
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
 from pipelines.models.sources_folder import refuse_pointers
-from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import Definition, Stage, StageType
-from pipelines.worker import Worker
+from pipelines.worker import Worker, post
 from server.composition.wishes import Wish, Wishes, not_here
 from server.model_metrics import CountingWorker
 from server.settings import Settings
@@ -33,6 +33,12 @@ T = TypeVar("T")
 
 Upkeep = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 """Is given what to call when another engine serves a stage."""
+
+AT_ONCE = 3
+"""Models that are fetched at a time while the server serves: one alone rarely fills a line."""
+
+STAGE_OF_TASK = {"speech-to-text": "listen", "chat": "think", "text-to-speech": "speak", "turn-detection": "turn"}
+"""Task of a model → the stage it serves; all others are looked with."""
 
 BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
 
@@ -49,6 +55,8 @@ class Choice:
     """Whether it is what was asked for, or the best of what is here."""
     wanted: str = ""
     """In whose place it stands, if it is a stand-in; empty otherwise."""
+    fetching: tuple[Fetch, ...] = ()
+    """Models for the stage that are being brought, or could not be."""
 
 
 class Ladder(Protocol):
@@ -68,12 +76,15 @@ class Ladder(Protocol):
 class Choices:
     """The choice for each stage, and what has become of it since."""
 
-    def __init__(self) -> None:
+    def __init__(self, fetches: Fetches | None = None, stage_of: Callable[[str], str] = lambda model: "") -> None:
+        self._fetches = fetches or Fetches()
+        self._stage_of = stage_of
         self._rows: list[Choice] = []
         self._ladders: dict[str, Ladder] = {}
         self._failures: dict[str, str] = {}
         self._listeners: list[Callable[[], object]] = []
         self._told: list[Choice] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def note(
         self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True, wanted: str = ""
@@ -82,10 +93,14 @@ class Choices:
         device = device if engine != "none" else "-"
         self._rows.append(Choice(stage, engine, device, reason, ok and not wanted, wanted))
 
-    def replace(self, stage: str, engine: str, reason: str, *, device: str = "cpu") -> None:
+    def replace(self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True) -> None:
         """A better engine serves ``stage`` from now on."""
-        self._rows = [Choice(stage, engine, device, reason) if row.stage == stage else row for row in self._rows]
+        self._rows = [Choice(stage, engine, device, reason, ok) if row.stage == stage else row for row in self._rows]
         self._failures.pop(stage, None)
+        for fetch in self._fetching(stage):
+            if fetch.state == "arrived":
+                self._fetches.forget(fetch.model)
+        self._tell()
 
     def watch(self, stage: str, ladder: Ladder) -> None:
         """From now on the status tells who of ``ladder`` serves the stage at the moment."""
@@ -116,10 +131,16 @@ class Choices:
         self._tell()
 
     def on_change(self, tell: Callable[[], object]) -> Callable[[], None]:
-        """Call ``tell`` on the event loop whenever another engine serves a stage; returns what ends that."""
+        """Call ``tell`` on the event loop, which is running, whenever the status is another; returns what ends that."""
+        self._loop = asyncio.get_running_loop()
         self._listeners.append(tell)
         self._told = self.status()
         return lambda: self._listeners.remove(tell)
+
+    def tell_soon(self) -> None:
+        """Something has changed that the status shows. From any thread."""
+        if self._loop is not None:
+            post(self._loop, self._tell)
 
     def _tell(self) -> None:
         now = self.status()
@@ -133,11 +154,15 @@ class Choices:
         return [self._now(row) for row in self._rows]
 
     def _now(self, row: Choice) -> Choice:
+        fetching = self._fetching(row.stage)
         ladder, failure = self._ladders.get(row.stage), self._failures.get(row.stage)
         if ladder is None or failure is None or ladder.serving == ladder.name:
-            return row
+            return replace(row, fetching=fetching)
         reason = f"{failure}; stands in for {ladder.name}"
-        return Choice(row.stage, ladder.serving, "cpu", reason, ok=False, wanted=ladder.name)
+        return Choice(row.stage, ladder.serving, "cpu", reason, ok=False, wanted=ladder.name, fetching=fetching)
+
+    def _fetching(self, stage: str) -> tuple[Fetch, ...]:
+        return tuple(fetch for fetch in self._fetches.all() if self._stage_of(fetch.model) == stage)
 
 
 class Parts:
@@ -148,15 +173,17 @@ class Parts:
         settings: Settings,
         definition: Definition,
         say: Callable[[str], object],
-        report: Callable[[Progress], object] = lambda progress: None,
+        report: Callable[[Fetch], object] = lambda fetch: None,
     ) -> None:
         self.settings = settings
         self.definition = definition
         self.pipeline = definition.pipelines[0]
         self.say = say
-        self.report = report
-        """Is told how far a download has come, from any thread."""
-        self.choices = Choices()
+        self._report = report
+        self.fetches = Fetches(self._expected, self._fetch_changed)
+        """Models that are being brought; ``report`` is told of each change, from any thread."""
+        self.choices = Choices(self.fetches, self._stage_of)
+        self._places = asyncio.Semaphore(AT_ONCE)
         self.clock: Clock = MonotonicClock()
         self.store = model_store(settings)
         idle = settings.unload_minutes * 60.0 or None
@@ -169,6 +196,8 @@ class Parts:
         """Models that are here and cannot be used → why."""
         self.later: list[Callable[[], Awaitable[None]]] = []
         """What fetches better engines than those that were here, once the server runs."""
+        self.missing: list[str] = []
+        """Models that would be fetched, if that were allowed."""
         self.upkeep: list[Upkeep] = []
         """What goes on as long as the server runs."""
         self._devices: Devices | None = None
@@ -203,6 +232,7 @@ class Parts:
         for name, problem in self.unusable.items():
             if name in (*wish.models, wish.word):
                 return f"{name} cannot be used: {problem}", name
+        self.missing += wish.models[:1] if wish.word == "auto" and not self.settings.download else ()
         return (f"no {what} is here: visavis models pull {wish.models[0]}", "") if wish.models else ("", "")
 
     async def first(self, ids: Sequence[str], use: Callable[[ModelFiles], Awaitable[None]]) -> None:
@@ -211,15 +241,19 @@ class Parts:
             try:
                 await use(await self.fetch(model_id))
             except PipelineError as error:
+                self.fetches.fail(model_id, error.message)
                 if place == len(ids):
                     raise
-                log.info("%s; trying %s", error.message, ids[place])
+                self.say(f"{error.message}; trying {ids[place]}")
             else:
+                self.fetches.forget(model_id)
                 return
 
     async def fetch(self, model_id: str) -> ModelFiles:
-        """A model of the catalogue, downloaded if need be. Raises :class:`ModelError`."""
-        return await self.aside(self.store.ensure, model_id, self.say, self.report)
+        """A model of the catalogue, downloaded if need be, a few at a time. Raises :class:`ModelError`."""
+        with self.fetches.bringing(model_id) as report:
+            async with self._places:
+                return await self.aside(self.store.ensure, model_id, self.say, report)
 
     async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what takes long on a thread of its own while the server serves: asyncio's threads are for codecs."""
@@ -245,7 +279,10 @@ class Parts:
     def ensure(self, model_id: str) -> ModelFiles:
         """A model of the catalogue, fetched if need be and allowed. Blocking. Raises :class:`PipelineError`."""
         if self.settings.download:
-            return self.store.ensure(model_id, self.say, self.report)
+            with self.fetches.bringing(model_id) as report:
+                files = self.store.ensure(model_id, self.say, report)
+            self.fetches.forget(model_id)
+            return files
         if files := self.store.here(model_id):
             return files
         raise not_here(model_id)
@@ -297,6 +334,24 @@ class Parts:
         if self._devices is None:
             self._devices = survey()
         return self._devices
+
+    def _expected(self, model_id: str) -> int:
+        """Bytes to fetch, by the catalogue; 0 if unknown."""
+        try:
+            return (self.store.catalogue.get(model_id).download or 0) * 1_000_000
+        except ModelError:
+            return 0
+
+    def _stage_of(self, model_id: str) -> str:
+        try:
+            task = self.store.catalogue.get(model_id).task
+        except ModelError:
+            return ""
+        return STAGE_OF_TASK.get(task.partition(".")[0], "watch")
+
+    def _fetch_changed(self, fetch: Fetch) -> None:
+        self._report(fetch)
+        self.choices.tell_soon()
 
     def estimate(self, model_id: str, precision: str) -> int:
         """Bytes that a model takes in memory, by the catalogue; 0 if unknown."""

@@ -10,12 +10,17 @@ from pathlib import Path
 from pipelines.engines.mediapipe_tasks import MediaPipeVision, VisionOptions
 from pipelines.engines.smart_turn import SmartTurn
 from pipelines.errors import ModelError, PipelineError, VisionError
-from pipelines.ports import VisionDetector
+from pipelines.models.store import ModelFiles
+from pipelines.ports import TurnDetector, VisionDetector
+from pipelines.routing.late_turn import LateTurnDetector
 from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracked import TrackedVision
 from server.composition.parts import Parts
 
 STAGE = "watch"
+TURN_MODEL = "smart-turn"
+_NOT_HERE = "its model is not here: visavis models pull "
+JUDGES = "judges from the sound whether you have finished"
 VISION_MODELS: dict[DetectorName, tuple[str, ...]] = {
     "faces": ("mediapipe-face-detector",),
     "face_landmarks": ("mediapipe-face-landmarker",),
@@ -28,19 +33,39 @@ VISION_MODELS: dict[DetectorName, tuple[str, ...]] = {
 }
 """Detector → models that serve it; the first is the one that is fetched."""
 BASIC: tuple[DetectorName, ...] = ("faces", "hands", "pose")
-"""Fetched before the server is ready; the others come afterwards."""
+"""Fetched also for the embedded profile."""
 
 
-def turn_detector(parts: Parts) -> SmartTurn | None:
-    """Smart Turn, if its model can be had. Blocking."""
-    try:
-        engine = SmartTurn(parts.ensure("smart-turn").path, threads=min(2, parts.cores))
-    except PipelineError as error:
-        reason = f"no turn detector: {error.message}; words and pauses decide when a turn is over"
-        parts.choices.note("turn", "rules", reason, ok=False)
-        return None
-    parts.choices.note("turn", engine.name, "judges from the sound whether you have finished")
-    return engine
+def turn_detector(parts: Parts) -> TurnDetector | None:
+    """Smart Turn, now or as soon as its model has come; ``None`` where it is not here and not fetched. Blocking."""
+    if files := parts.present(TURN_MODEL):
+        try:
+            engine = _smart_turn(parts, files)
+        except PipelineError as error:
+            return _no_turn_detector(parts, error.message)
+        parts.choices.note("turn", engine.name, JUDGES)
+        return engine
+    if not parts.settings.download:
+        parts.missing.append(TURN_MODEL)
+        return _no_turn_detector(parts, f"{TURN_MODEL} is not here: visavis models pull {TURN_MODEL}")
+    late = LateTurnDetector()
+    parts.choices.note("turn", late.name, "words and pauses decide when a turn is over")
+
+    async def use(files: ModelFiles) -> None:
+        late.take(await parts.aside(_smart_turn, parts, files))
+        parts.choices.replace("turn", late.name, JUDGES)
+
+    parts.later.append(lambda: parts.first([TURN_MODEL], use))
+    return late
+
+
+def _smart_turn(parts: Parts, files: ModelFiles) -> SmartTurn:
+    return SmartTurn(files.path, threads=min(2, parts.cores))
+
+
+def _no_turn_detector(parts: Parts, problem: str) -> None:
+    reason = f"no turn detector: {problem}; words and pauses decide when a turn is over"
+    parts.choices.note("turn", "rules", reason, ok=False)
 
 
 async def watch(parts: Parts) -> VisionDetector | None:
@@ -59,61 +84,69 @@ async def watch(parts: Parts) -> VisionDetector | None:
 
 
 def _load(parts: Parts) -> VisionDetector | None:
-    """The detectors whose models can be had now; why the others are not there is told, and they are fetched later."""
+    """The detectors whose models are here; the others are fetched later, or it is told why they are not there."""
     models: dict[DetectorName, Path] = {}
     missing: dict[DetectorName, str] = {}
     for name, ids in VISION_MODELS.items():
-        fetch = name in BASIC and not any(basic in missing for basic in BASIC)  # after one failure no further waiting
-        found = _find(parts, ids, fetch)
+        found = _find(parts, ids)
         if isinstance(found, Path):
             models[name] = found
         else:
             missing[name] = found
-    if not models:
+    if not parts.settings.download:
+        parts.missing += [VISION_MODELS[name][0] for name in missing]
+    fetched = tuple(name for name in missing if _is_fetched(parts, name))
+    missing |= dict.fromkeys(fetched, "its model is being fetched")
+    if not models and not fetched:
         parts.choices.note(STAGE, "none", _told((), missing), ok=False)
         return None
+    if parts.settings.vision_device == "gpu" and not models:  # whether there is one shows with a model
+        models["faces"] = parts.ensure(VISION_MODELS["faces"][0]).path
     engine = MediaPipeVision(models, VisionOptions(device=parts.settings.vision_device), missing)
     if engine.device_reason:
         message = f"vision_device: gpu cannot be used: {engine.device_reason}; legal here is cpu"
         raise VisionError("device_unavailable", message)
     row = _reason(engine)
-    parts.choices.note(STAGE, engine.name, row, device=engine.device, ok=not any(name in missing for name in BASIC))
-    if missing and parts.may_download:
-        parts.later.append(partial(_complete, parts, engine))
+    lacks = any(name in missing and name not in fetched for name in BASIC)
+    parts.choices.note(STAGE, engine.name, row, device=engine.device, ok=not lacks)
+    if fetched:
+        parts.later.append(partial(_complete, parts, engine, fetched))
     return TrackedVision(engine)
 
 
-def _find(parts: Parts, ids: tuple[str, ...], fetch: bool) -> Path | str:
+def _is_fetched(parts: Parts, name: DetectorName) -> bool:
+    """Whether the detector's model is fetched by itself: the embedded profile goes without all but the basic ones."""
+    return parts.settings.download and not parts.bench and (name in BASIC or parts.may_download)
+
+
+def _find(parts: Parts, ids: tuple[str, ...]) -> Path | str:
     """The model file, or why there is none."""
-    reason = f"its model is not here: visavis models pull {ids[0]}"
+    reason = f"{_NOT_HERE}{ids[0]}"
     for model_id in ids:
         try:
             if files := parts.store.here(model_id):
                 return files.path
         except ModelError as error:
             reason = error.message
-    if not fetch:
-        return reason
-    try:
-        return parts.ensure(ids[0]).path
-    except PipelineError as error:
-        return error.message
+    return reason
 
 
-async def _complete(parts: Parts, engine: MediaPipeVision) -> None:
+async def _complete(parts: Parts, engine: MediaPipeVision, names: Collection[DetectorName]) -> None:
     """Fetch the missing models, each that can be had; sessions may use at once what has come.
 
     Raises the last :class:`PipelineError` when one or more could not be had.
     """
     problem: PipelineError | None = None
-    for name in tuple(engine.unavailable):
+    for name in names:
         try:
             files = await parts.fetch(VISION_MODELS[name][0])
-            engine.add(name, files.path)
         except PipelineError as error:
             problem = error
+            engine.lack(name, error.message)
         else:
-            parts.choices.replace(STAGE, engine.name, _reason(engine), device=engine.device)
+            engine.add(name, files.path)
+        ok = not any(basic in engine.unavailable for basic in BASIC)
+        parts.choices.replace(STAGE, engine.name, _reason(engine), device=engine.device, ok=ok)
     if problem is not None:
         raise problem
 
@@ -123,11 +156,13 @@ def _reason(engine: MediaPipeVision) -> str:
 
 
 def _told(found: Collection[DetectorName], missing: Mapping[DetectorName, str]) -> str:
-    """``finds faces, hands; no objects: its model is not here: visavis models pull …``."""
+    """``finds faces, hands; no objects, pose: not here: visavis models pull …``."""
     parts = [f"finds {', '.join(_spoken(name) for name in found)}"] if found else []
     reasons: dict[str, list[str]] = {}
+    absent = [name for name, reason in missing.items() if reason.startswith(_NOT_HERE)]
+    pull = f"{_NOT_HERE}{' '.join(missing[name].removeprefix(_NOT_HERE) for name in absent)}"
     for name, reason in missing.items():
-        reasons.setdefault(reason, []).append(_spoken(name))
+        reasons.setdefault(pull if name in absent else reason, []).append(_spoken(name))
     parts += [f"no {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return "; ".join(parts)
 

@@ -301,12 +301,13 @@ async def test_detectors_come_up_as_far_as_models_can_be_had_and_the_others_say_
     vision = await watch(watching)
     assert vision is not None
     assert vision.detectors == ("face_landmarks", "hands", "gestures", "segmentation")
-    assert vision.unavailable == {
-        "faces": "mediapipe-face-detector could not be had: the network is closed",
-        "pose": "its model is not here: visavis models pull mediapipe-pose-landmarker",
-        "objects": "its model is not here: visavis models pull mediapipe-efficientdet-lite0",
-        "holistic": "its model is not here: visavis models pull mediapipe-holistic-landmarker",
-    }
+    assert vision.unavailable == dict.fromkeys(("faces", "pose", "objects", "holistic"), "its model is being fetched")
+    chosen = row(watching, "watch")
+    assert (chosen.engine, chosen.ok) == ("mediapipe", True)
+    (better,) = watching.later
+    with pytest.raises(ModelError):
+        await better()
+    assert vision.unavailable["faces"] == "mediapipe-face-detector could not be had: the network is closed"
     chosen = row(watching, "watch")
     assert (chosen.engine, chosen.ok) == ("mediapipe", False)
     assert chosen.reason.startswith("finds face landmarks, hands, gestures, segmentation; no faces: mediapipe-face-")
@@ -325,17 +326,21 @@ async def test_models_that_come_later_are_put_to_work_whichever_of_them_fails(wa
     (better,) = watching.later
     with pytest.raises(ModelError):
         await better()
-    assert vision.unavailable == {"faces": "mediapipe-face-detector could not be had: the network is closed"}
+    assert vision.unavailable == {"faces": "the network is closed for a moment"}
     assert {"pose", "objects", "holistic"} <= set(vision.detectors)
     assert row(watching, "watch").reason.startswith("finds face landmarks, hands, gestures, pose, ")
 
 
-async def test_without_any_model_nothing_is_seen_and_it_is_told(tmp_path, watching):
+async def test_without_any_model_nothing_is_seen_and_it_is_told_how_to_get_them(watching):
     watching.store.folder = None
+    watching.settings = watching.settings.model_copy(update={"download": False})
     assert await watch(watching) is None
     chosen = row(watching, "watch")
     assert (chosen.engine, chosen.ok) == ("none", False)
-    assert "no faces: mediapipe-face-detector could not be had" in chosen.reason
+    assert "no faces, face landmarks, hands, gestures, pose, " in chosen.reason
+    assert "visavis models pull mediapipe-face-detector mediapipe-face-landmarker " in chosen.reason
+    assert watching.missing[:2] == ["mediapipe-face-detector", "mediapipe-face-landmarker"]
+    assert not watching.later
 
 
 async def test_a_gpu_that_is_asked_for_is_used_or_refused(watching, monkeypatch):
@@ -364,7 +369,8 @@ async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, mode
 
     made.fetch = fetch  # type: ignore[method-assign]
     try:
-        await engines.improve(lambda: changes.append(None))
+        engines.choices.on_change(lambda: changes.append(None))
+        await engines.improve()
         assert (engines.voice.stt.name, engines.voice.tts.name) == (WHISPER, "piper")
         assert row(made, "listen").engine == WHISPER
         assert row(made, "speak").engine == "piper"
@@ -391,7 +397,8 @@ async def test_when_the_preferred_model_cannot_be_had_the_next_one_is_fetched(tm
 
     made.fetch = fetch  # type: ignore[method-assign]
     try:
-        await engines.improve(lambda: changes.append(None))
+        engines.choices.on_change(lambda: changes.append(None))
+        await engines.improve()
         assert engines.voice.stt.name == "whisper-other"
         assert len(changes) == 1
     finally:
@@ -417,14 +424,18 @@ async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
     made = parts(tmp_path)
     engines = fake_engines(stt=await listen(made))
     engines.later, engines.choices, before = made.later, made.choices, made.choices.status()
+    said: list[str] = []
+    engines.say = said.append
 
     async def fetch(model_id: str) -> ModelFiles:
         raise ModelError("model_unavailable", "the network is closed")
 
     made.fetch = fetch  # type: ignore[method-assign]
     try:
-        await engines.improve(lambda: pytest.fail("nothing has changed"))
+        engines.choices.on_change(lambda: pytest.fail("nothing has changed"))
+        await engines.improve()
         assert made.choices.status() == before
+        assert said == ["no better engine: the network is closed"]
     finally:
         await engines.close()
 

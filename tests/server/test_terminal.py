@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
 
-from pipelines.models.sources_http import Progress
+from pipelines.models.fetches import Fetch
 from server import terminal
 from server.composition.parts import Choices
 from server.diagnosis import Check
@@ -98,17 +99,30 @@ def test_downloads_are_told_in_lines_where_there_is_no_terminal(
     with Downloads(console) as downloads:
         for done, at in ((0, 100), (1, 104), (2, 105), (3, 106), (4, 110), (5, 120)):
             now[0] = at
-            downloads(Progress("whisper", "model[/b].bin", done * 10**7, 5 * 10**7))
+            downloads(Fetch("whisper[/b]", "fetching", done * 10**7, 5 * 10**7))
+        downloads(Fetch("whisper[/b]", "arrived", 5 * 10**7, 5 * 10**7))
     assert printed(console).splitlines() == [
-        "whisper: model[/b].bin: 20 MB of 50 MB",
-        "whisper: model[/b].bin: 40 MB of 50 MB",
+        "whisper[/b]: 20 MB of 50 MB",
+        "whisper[/b]: 40 MB of 50 MB",
+        "whisper[/b]: 50 MB of 50 MB",
     ]
 
 
-def test_downloads_are_bars_in_a_terminal() -> None:
+def test_downloads_are_bars_in_a_terminal_as_long_as_there_are_any() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    threads = set(threading.enumerate())
     with Downloads(console) as downloads:
-        downloads(Progress("whisper", "model[/b].bin", 10**7, None))
-        downloads(Progress("whisper", "model[/b].bin", 2 * 10**7, 4 * 10**7))
-    assert "whisper: model[/b].bin" in printed(console)
-    downloads(Progress("whisper", "later.bin", 0, 10))  # in the background, once the bars are gone
+        downloads(Fetch("voice", "waiting"))
+        assert "voice" not in printed(console)
+        downloads(Fetch("whisper[/b]", "fetching", 10**7))
+        downloads(Fetch("voice", "fetching", 2 * 10**7, 4 * 10**7))
+        drawing = set(threading.enumerate()) - threads
+        assert drawing
+        downloads(Fetch("voice", "arrived"))
+        downloads(Fetch("whisper[/b]", "failed", error="the network is closed"))
+        for thread in drawing:
+            thread.join(20)
+            assert not thread.is_alive()  # a server does not draw for nobody
+        downloads(Fetch("voice", "fetching", 10**7, 4 * 10**7))
+    assert "whisper[/b]" in printed(console)
+    downloads(Fetch("later", "fetching", 0, 10))  # once the terminal is left to others
