@@ -161,8 +161,8 @@ class Settings(BaseSettings):
     unload_minutes: float = Field(0.0, ge=0)
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
     download: bool = True
-    """Fetch what is missing: models that are asked for and those for turns and vision before the start; with profile
-    ``auto`` also a Whisper and a Piper voice (200 MB), in the background, when none is here."""
+    """Fetch what is missing: models that are asked for before the start; in the background those for turns and vision,
+    and with profile ``auto`` better ears and a better voice when none is here."""
     model_server: str | None = None
     """Base URL of another visavis to fetch models from before the world outside is asked."""
     model_server_key: SecretStr | None = None

@@ -1,5 +1,6 @@
 // The engines panel: what does which part of the work, where, and why.
 
+import { failures } from "./fetching.js";
 import { icon, make } from "./transcript.js";
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -54,7 +55,8 @@ const warning = (text) => make("span", "badge warn", icon("warn"), text);
 function engineRows(row) {
   const { stage, engine, device, wanted, reason: why = "" } = row;
   const badge = trouble(row);
-  const reason = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
+  const known = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
+  const reason = [known, failures(row)].filter(Boolean).join("; ");
   const stageCell = make("th", "", capital(stage ?? ""));
   stageCell.scope = "rowgroup";
   stageCell.rowSpan = reason ? 2 : 1;

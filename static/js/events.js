@@ -4,6 +4,8 @@
 // `visavis.partial_transcript`). What the page itself does arrives as `client.*` events, so that one function
 // explains everything on the screen. Unknown events change nothing.
 
+import { takenOver } from "./fetching.js";
+
 /** Turns kept on the page; older ones are forgotten so that a day-long call stays light. */
 export const MAX_ENTRIES = 400;
 /** Characters of one turn that are shown, and of one notice. */
@@ -16,6 +18,7 @@ const MAX_NOTICES = 3;
 const MAX_CHIPS = 4;
 /** How long something that happened in an instant is shown. */
 const CHIP_MS = 3500;
+const NEWS_MS = 8000;
 /** Errors that only tell of a race the user cannot see. */
 const HARMLESS = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
 
@@ -42,6 +45,7 @@ export function initialState() {
     latencies: {}, // voice-to-voice and parts, by response id
     engines: null, // rows, or null while not known
     enginesAsked: false,
+    news: null, // {text, until}: the engine that has just taken over, and how long to say so (ms)
     notices: [],
     farewell: "", // why the server has ended the session, in its words
     problem: null,
@@ -190,6 +194,9 @@ const unchip = (state, key) => ({ ...state, chips: state.chips.filter((other) =>
 /** Chips to be seen at a time. @param now the clock that stamped the events, in ms */
 export const visibleChips = (state, now) => state.chips.filter(({ until }) => until === null || until > now);
 
+/** The engine that has just taken over, as long as that is news. @param now the clock that stamped the events, in ms */
+export const newsOf = (state, now) => (state.news && state.news.until > now ? state.news.text : "");
+
 const gestureKey = ({ hand, gesture }) => `gesture ${hand ?? ""} ${gesture}`;
 
 function settled(state, { session }) {
@@ -301,7 +308,12 @@ const handlers = {
     const newest = Object.entries(others).slice(1 - MAX_ENTRIES);
     return { ...state, latency, latencies: { ...Object.fromEntries(newest), [event.response_id]: latency } };
   },
-  "engine.status": (state, event) => (Array.isArray(event.data) ? { ...state, engines: event.data } : state),
+  "engine.status": (state, event) => {
+    if (!Array.isArray(event.data)) return state;
+    const text = takenOver(state.engines, event.data);
+    const news = text ? { text, until: (event.at ?? 0) + NEWS_MS } : state.news;
+    return { ...state, engines: event.data, news };
+  },
   "client.engines_unknown": (state) => ({ ...state, enginesAsked: true }),
   error: (state, event) => {
     if (HARMLESS.has(event.error?.code)) return state;

@@ -4,12 +4,14 @@ import { fetchEngines, takeKeyFromAddress, useKey } from "./api.js";
 import { Connection } from "./connection.js";
 import { openDevices, openScreen, stopTracks } from "./devices.js";
 import { MAX_WAITING, initialState, isReplying, reduce, snapshotOf, waitingEntries } from "./events.js";
+import { isFetching } from "./fetching.js";
 import { Meters } from "./meter.js";
 import { explain, lostProblem } from "./problems.js";
 import { View } from "./view.js";
 
 const STATS_MS = 1000;
 const CAPTION_MS = 200;
+const ASK_MS = 1500;
 
 let state = initialState();
 let connection = null;
@@ -17,6 +19,7 @@ let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
 let lastTyping = false;
 let typed = 0; // messages so far; each has an id of its own
 let timers = [];
+let asking = 0;
 let renderDue = false;
 
 const view = new View({
@@ -198,10 +201,19 @@ function giveBack(entries) {
   if (entries.length) view.giveBack(entries.map(({ text }) => text).join(" "));
 }
 
+/** Without a call there are no events: while something is fetched the page asks how far it has come. */
+function askAgain() {
+  clearTimeout(asking);
+  asking = setTimeout(() => {
+    if (!isRunning() && state.phase === "idle") showEngines();
+  }, ASK_MS);
+}
+
 async function showEngines() {
   try {
     dispatch({ type: "engine.status", data: await fetchEngines() });
     solved();
+    if (isFetching(state.engines) || state.news) askAgain();
   } catch (error) {
     const problem = explain(error);
     // A server that cannot list its engines may still talk; one that is locked or silent cannot.

@@ -3,7 +3,8 @@
 import { captionAt, tail } from "./captions.js";
 import { EnginesView } from "./engines.js";
 import { canShareScreen } from "./devices.js";
-import { isReplying, statusOf, visibleChips } from "./events.js";
+import { isReplying, newsOf, statusOf, visibleChips } from "./events.js";
+import { fetchingLine } from "./fetching.js";
 import { TranscriptView, icon, make } from "./transcript.js";
 import { VisionView } from "./vision.js";
 
@@ -57,6 +58,9 @@ export class View {
   renderCaption(state, now) {
     byId("caption").textContent = isDrawnUpon(state) ? "" : captionOf(state, now);
     this.#renderChips(visibleChips(state, now));
+    const line = [newsOf(state, now), fetchingLine(state.engines)].filter(Boolean).join(". ");
+    byId("fetching").hidden = !line;
+    if (byId("fetching").textContent !== line) byId("fetching").textContent = line;
   }
 
   /** @param name microphone | voice; @param level 0…1 */

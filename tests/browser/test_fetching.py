@@ -1,0 +1,47 @@
+"""What the page says of models that the server is bringing, before a call and in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.browser.fake_server import FakeServer
+from tests.browser.script import start
+from tests.browser.waiting import in_browsers
+
+pytestmark = in_browsers
+
+
+def row(stage: str, engine: str, *fetching: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": stage, "engine": engine, "device": "cpu", "reason": "", "ok": True, "fetching": list(fetching)}
+
+
+def fetch(model: str, state: str, done: int = 0, total: int = 0, error: str = "") -> dict[str, Any]:
+    return {"model": model, "state": state, "done": done, "total": total, "error": error}
+
+
+def status(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "engine.status", "data": list(rows)}
+
+
+async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer, browser_page: Any) -> None:
+    speak = row("speak", "espeak-ng", fetch("joe", "waiting"))
+    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
+    page = await browser_page(server.url)
+    line = page.locator("#fetching")
+    await expect(line).to_have_text("Fetching better ears … 20 %")
+    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
+    await expect(line).to_have_text("Fetching better ears … 40 %")  # no call yet: the page asks again
+
+    await start(page, server)
+    speak = row("speak", "espeak-ng", fetch("joe", "fetching", 1, 4))
+    server.send(status(row("listen", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak))
+    await expect(line).to_have_text("Fetching better ears … 100 %, a better voice … 25 %")
+    server.send(status(row("listen", "moonshine"), speak))
+    await expect(line).to_have_text("Now listening with moonshine. Fetching a better voice … 25 %")
+    error = "joe could not be had (the disk is full)"
+    server.send(status(row("listen", "moonshine"), row("speak", "espeak-ng", fetch("joe", "failed", error=error))))
+    await expect(line).to_have_text("Now listening with moonshine")
+    await expect(page.locator("#engine-table")).to_contain_text(error)
+    await expect(line).to_be_hidden(timeout=20_000)
