@@ -122,7 +122,10 @@ def streams_partials(engine: SpeechToText) -> bool:
 class TurnDetector(Protocol):
     """A model that judges from the sound whether the speaker has finished."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        ...
 
     async def completeness(self, samples: Samples) -> float | None:
         """Chance in 0–1 that the turn held by ``samples`` (16 kHz, up to 8 s) is finished; ``None``: no opinion."""

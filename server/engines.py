@@ -114,7 +114,7 @@ class Engines:
         try:
             await better()
         except PipelineError as error:
-            self.say(f"no better engine: {error.message}")
+            self.say(error.message)
         except Exception:  # a defect in one must not keep the others from coming
             log.exception("no better engine")
 

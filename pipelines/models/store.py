@@ -222,7 +222,7 @@ class ModelStore:
 
     def _places(self, model: Model) -> Iterator[Place]:
         """The catalogue's order; the model server comes before what lies outside."""
-        yield from (source for source in model.sources if isinstance(source, DirSource))
+        yield from (source for source in model.sources if isinstance(source, DirSource) and self.folder is not None)
         if self.server is not None:
             yield self.server
         yield from (source for source in model.sources if not isinstance(source, DirSource))
@@ -236,12 +236,15 @@ class ModelStore:
             except ModelError as error:
                 if error.code == "no_space":
                     raise
-                tried.append(f"{place}: {error.message}")
+                told = error.message.startswith(str(place))
+                tried.append(error.message if told else f"{place}: {error.message}")
                 continue
             if isinstance(checked := self._check(model), ModelFiles):
                 return checked
             tried.append(f"{place}: {checked}")
-        raise ModelError("model_unavailable", f"{model.id} could not be had ({'; '.join(tried) or 'it has no source'})")
+        raise ModelError(
+            "model_unavailable", f"{model.id} could not be had ({'; '.join(tried) or 'no folder of models is set'})"
+        )
 
     def _install(self, model: Model, ready: Ready, origin: str) -> None:
         """Make the files that the engine opens and put them in their place, the manifest last."""

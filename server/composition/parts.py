@@ -280,9 +280,9 @@ class Parts:
         """A model of the catalogue, fetched if need be and allowed. Blocking. Raises :class:`PipelineError`."""
         if self.settings.download:
             with self.fetches.bringing(model_id) as report:
-                files = self.store.ensure(model_id, self.say, report)
+                ensured = self.store.ensure(model_id, self.say, report)
             self.fetches.forget(model_id)
-            return files
+            return ensured
         if files := self.store.here(model_id):
             return files
         raise not_here(model_id)

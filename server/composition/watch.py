@@ -42,12 +42,14 @@ def turn_detector(parts: Parts) -> TurnDetector | None:
         try:
             engine = _smart_turn(parts, files)
         except PipelineError as error:
-            return _no_turn_detector(parts, error.message)
+            _no_turn_detector(parts, error.message)
+            return None
         parts.choices.note("turn", engine.name, JUDGES)
         return engine
     if not parts.settings.download:
         parts.missing.append(TURN_MODEL)
-        return _no_turn_detector(parts, f"{TURN_MODEL} is not here: visavis models pull {TURN_MODEL}")
+        _no_turn_detector(parts, f"{TURN_MODEL} is not here: visavis models pull {TURN_MODEL}")
+        return None
     late = LateTurnDetector()
     parts.choices.note("turn", late.name, "words and pauses decide when a turn is over")
 

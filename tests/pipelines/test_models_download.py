@@ -390,7 +390,7 @@ def test_without_a_network_the_reason_is_one_line(tmp_path: Path) -> None:
     error = failure(make_store(tmp_path, url, server=ModelServer(url)))
     host = url.removeprefix("http://")
     assert error.message == (
-        "tiny could not be had (the folder of models: none is set; "
+        "tiny could not be had ("
         f"the model server {host}: {host} could not be reached (connection refused); "
         f"the hub (owner/tiny): {host} could not be reached (connection refused))"
     )

@@ -246,8 +246,7 @@ def test_without_a_network_the_error_says_what_was_tried(tmp_path: Path) -> None
     error = failure(store, "hand")
     assert error.code == "model_unavailable"
     assert error.message == (
-        "hand could not be had (the folder of models: none is set; "
-        "the package eyes==1.0: no package index could be reached (connection refused))"
+        "hand could not be had (the package eyes==1.0: no package index could be reached (connection refused))"
     )
 
 

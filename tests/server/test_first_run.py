@@ -102,7 +102,7 @@ async def test_what_could_not_be_had_is_told_in_the_status_and_in_one_line(tmp_p
         await engines.improve()
         (fetch,) = row(made, "listen").fetching
         assert (fetch.state, fetch.error) == ("failed", f"{WHISPER} could not be had (the network is closed)")
-        assert said == [f"no better engine: {WHISPER} could not be had (the network is closed)"]
+        assert said == [f"{WHISPER} could not be had (the network is closed)"]
     finally:
         await engines.close()
 
