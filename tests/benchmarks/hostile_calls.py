@@ -1,0 +1,224 @@
+"""Calls that do what nobody should, on servers of one or more checkouts in turn: what it costs a quiet call beside them.
+
+    .venv/bin/python -m tests.benchmarks.hostile_calls leaps sources --tree . --tree ../before --rounds 3
+
+For each attack and checkout a fresh server of the bench profile is started, with a quiet call from another process.
+``late_ms`` is the longest time that the server's event loop was held up, ``gap_ms`` the longest pause between packets
+that the quiet call got (20 ms is usual; the first pair of figures is with nothing going on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiortc.rtp import RtcpByePacket
+from rich.console import Console
+
+from media.opus import RATE
+from tests.benchmarks.watched import Quiet, Watched, quiet_call, running
+from tests.fakes.hostile_events import hostile_messages
+from tests.fakes.peer import Peer, loud
+
+SILENCE = b"\xf8\xff\xfe"
+VP8 = b"\x10\x01rest"
+console = Console(highlight=False, markup=False, soft_wrap=True)
+Figures = dict[str, Any]
+
+
+class Beside:
+    """What it cost since it was last asked."""
+
+    def __init__(self, server: Watched, quiet: Quiet) -> None:
+        self.server, self._quiet = server, quiet
+
+    async def told(self, name: str) -> Figures:
+        """``name``'s figures."""
+        late = await self.server.ask()
+        return {f"{name} late_ms": late["late_ms"], f"{name} gap_ms": await self._quiet.gap()}
+
+
+async def paced(per_second: float, count: int, send: Callable[[int], Awaitable[None]]) -> None:
+    """``send(0)``, ``send(1)``, … at this pace."""
+    begun = time.monotonic()
+    for n in range(count):
+        await send(n)
+        ahead = begun + n / per_second - time.monotonic()
+        if ahead > 0.002:
+            await asyncio.sleep(ahead)
+
+
+async def nothing(beside: Beside) -> Figures:
+    """A second call that is as quiet."""
+    async with Peer(beside.server.url):
+        await asyncio.sleep(8)
+        return await beside.told("nothing")
+
+
+async def leaps(beside: Beside) -> Figures:
+    """RTP timestamps that leap 1.95 s, 500 packets a second, for 8 s."""
+    async with Peer(beside.server.url) as peer:
+        await peer.event("session.created")
+        await beside.told("")
+        leap = round(1.95 * RATE)
+        await paced(500, 4000, lambda n: peer.rtp("audio", n, n * leap, SILENCE))
+        return await beside.told("leaps")
+
+
+async def leaps_loud(beside: Beside) -> Figures:
+    """The same while one's own microphone goes on, so that two clocks alternate."""
+    async with Peer(beside.server.url) as peer:
+        await peer.event("session.created")
+        peer.say(loud(10), RATE)
+        await beside.told("")
+        leap = round(1.95 * RATE)
+        await paced(500, 4000, lambda n: peer.rtp("audio", n, n * leap, SILENCE))
+        return await beside.told("leaps_loud")
+
+
+async def sources(beside: Beside) -> Figures:
+    """4,000 SSRCs in one call, 1,000 a second."""
+    async with Peer(beside.server.url) as peer:
+        await peer.event("session.created")
+        await beside.told("")
+        await paced(1000, 4000, lambda n: peer.rtp("audio", n, n * 960, SILENCE, ssrc=1000 + n))
+        await asyncio.sleep(2)
+        figures = await beside.told("sources")
+    figures["closed after s"] = await beside.server.empty(0.1)
+    return figures
+
+
+async def video_sources(beside: Beside) -> Figures:
+    """300 video SSRCs, then the end: how long the call takes to be over."""
+    peer = Peer(beside.server.url, kinds=("audio", "video"))
+    await peer.connect()
+    await peer.event("session.created")
+    await beside.told("")
+    for kind in ("video",):
+        await paced(500, 300, lambda n, kind=kind: peer.rtp(kind, n, n * 3000, VP8, ssrc=1000 + n, marker=True))
+    await asyncio.sleep(2)
+    return {**await beside.told("open"), **await gone(peer, beside)}
+
+
+async def gone(peer: Peer, beside: Beside) -> Figures:
+    """Close; the seconds until only the quiet call is left."""
+    await peer.close()
+    begun = time.monotonic()
+    seconds: float | None = None
+    while seconds is None and time.monotonic() - begun < 40:
+        if (await beside.server.ask("sessions"))["sessions"] == 1:
+            seconds = round(time.monotonic() - begun, 2)
+        await asyncio.sleep(0.02)
+    return {"place free after s": seconds, **await beside.told("closing")}
+
+
+async def many_audio_sources(beside: Beside) -> Figures:
+    """255 and more SSRCs on the voice, which a report cannot hold; then the end."""
+    peer = Peer(beside.server.url)
+    await peer.connect()
+    await peer.event("session.created")
+    await paced(500, 300, lambda n: peer.rtp("audio", n, n * 960, SILENCE, ssrc=1000 + n))
+    await asyncio.sleep(2)
+    return await gone(peer, beside)
+
+
+async def heard(peer: Peer) -> bool:
+    """Whether what is said now is answered."""
+    before = len(peer.named("response.done"))
+    peer.say(np.concatenate([loud(1.0), np.zeros(2 * RATE, np.int16)]), RATE)
+    try:
+        await peer.event("response.done", before + 1, timeout=8)
+    except AssertionError:
+        return False
+    return True
+
+
+async def goodbye(beside: Beside) -> Figures:
+    """An RTCP BYE in mid-call, and RTP after it."""
+    async with Peer(beside.server.url) as peer:
+        await peer.event("session.created")
+        first = await heard(peer)
+        await peer.rtcp(RtcpByePacket(sources=[peer.pc.getSenders()[0]._ssrc]))
+        await asyncio.sleep(0.5)
+        return {"heard before": first, "heard after": await heard(peer)}
+
+
+async def events(beside: Beside) -> Figures:
+    """4,000 random events; a session that does not answer any more is lost, and another one takes the rest."""
+    lost = 0
+    messages = iter(list(hostile_messages(1, 4000)))
+    peer = Peer(beside.server.url)
+    await peer.connect()
+    await peer.event("session.created")
+    begun = time.monotonic()
+    for sent, message in enumerate(messages, 1):
+        with suppress(Exception):
+            peer.channel.send(message)
+        if sent % 10 == 0 and not await alive(peer, sent):
+            lost += 1
+            with suppress(Exception):
+                async with asyncio.timeout(5):
+                    await peer.close()
+            peer = Peer(beside.server.url)
+            await peer.connect()
+            await peer.event("session.created")
+    seconds = time.monotonic() - begun
+    await peer.close()
+    return {"sessions lost of 4,000 events": lost, "seconds": round(seconds), **await beside.told("events")}
+
+
+async def alive(peer: Peer, number: int) -> bool:
+    """Whether an error comes back for an event that there is not."""
+    name = f"after {number}"
+    with suppress(Exception):
+        peer.send({"type": "nothing", "event_id": name})
+        await peer.until(lambda: any(e["error"].get("event_id") == name for e in peer.named("error")[-400:]), 6)
+        return True
+    return False
+
+
+ATTACKS = {
+    one.__name__: one
+    for one in (nothing, leaps, leaps_loud, sources, video_sources, many_audio_sources, goodbye, events)
+}
+
+
+async def attacked(name: str, tree: Path) -> Figures:
+    """One attack on a fresh server."""
+    async with running(tree) as server, quiet_call(server.url) as quiet:
+        beside = Beside(server, quiet)
+        await beside.told("")
+        await asyncio.sleep(3)
+        idle = await beside.told("idle")
+        try:
+            async with asyncio.timeout(150):
+                figures = await ATTACKS[name](beside)
+        except (AssertionError, TimeoutError, aiohttp.ClientError) as error:
+            figures = {"failed": f"{type(error).__name__}: {str(error)[:200]}"}
+        figures["exceptions in the log"] = server.log.count(b"Traceback")
+        return {**idle, **figures}
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("attacks", nargs="*", choices=[*ATTACKS, []], help="which (default: all)")
+    parser.add_argument("--tree", type=Path, action="append", help="a checkout; repeatable (default: this one)")
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    for name in options.attacks or ATTACKS:
+        for _ in range(options.rounds):
+            for tree in options.tree or [Path.cwd()]:
+                figures = await attacked(name, tree.resolve())
+                console.print(f"{name:20} {tree}: {json.dumps(figures)}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

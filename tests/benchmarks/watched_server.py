@@ -1,0 +1,87 @@
+"""The server of any checkout, with a UDP port that tells how late its event loop was and what its process holds.
+
+    PYTHONPATH=CHECKOUT python -P tests/benchmarks/watched_server.py WATCH_PORT serve --profile bench …
+
+A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. It asks nothing of the
+checkout but ``server.cli`` and the registry of sessions, so that two versions can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+BEAT_SECONDS = 0.002
+
+
+class Watch(asyncio.DatagramProtocol):
+    """Lives on the loop that it watches."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._transport: Any = None
+        self._late = 0.0
+        self._due = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to watch."""
+        self._transport = transport
+        self._beat_again()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """Somebody asks; ``collect`` frees first what nobody holds any more."""
+        if data == b"collect":
+            gc.collect()
+        self._transport.sendto(json.dumps(self.told()).encode(), addr)
+        self._late = 0.0
+
+    def told(self) -> dict[str, Any]:
+        """The longest lateness since the last question in milliseconds, and what there is now."""
+        from server.signaling import REGISTRY
+
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return {
+            "late_ms": round(1000 * max(self._late, time.monotonic() - self._due), 1),
+            "sessions": len(self._app[REGISTRY]),
+            "tasks": len(asyncio.all_tasks()),
+            "threads": int(status["Threads"]),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "rss_mb": round(int(status["VmRSS"].split()[0]) / 1024, 1),
+            "peak_mb": round(int(status["VmHWM"].split()[0]) / 1024, 1),
+            "cpu_s": round(time.process_time(), 2),
+        }
+
+    def _beat_again(self) -> None:
+        now = time.monotonic()
+        if self._due:
+            self._late = max(self._late, now - self._due)
+        self._due = now + BEAT_SECONDS
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat_again)
+
+
+def main() -> None:
+    """Run the command line of the checkout on the path, watched."""
+    port = int(sys.argv[1])
+    setup = web.AppRunner.setup
+
+    async def setup_watched(self: web.AppRunner) -> None:
+        await setup(self)
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: Watch(self.app), local_addr=("127.0.0.1", port))
+
+    web.AppRunner.setup = setup_watched  # type: ignore[method-assign]
+    from server.cli import main as run
+
+    run(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
