@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,8 +173,6 @@ async def be_quiet(url: str) -> None:
             sys.stdout.write(f"{1000 * longest:.1f}\n")
             sys.stdout.flush()
             longest = 0.0
-
-
 
 
 if __name__ == "__main__":
