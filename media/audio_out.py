@@ -218,11 +218,18 @@ class AudioOut(MediaStreamTrack):
         wait = self._start + self._number * FRAME_SECONDS - now
         if wait > 0:
             await self._clock.sleep(wait)
+            if self.readyState != "live":
+                raise MediaStreamError
         elif wait < -LATE_SECONDS:
             self._number += int(-wait / FRAME_SECONDS)
         packet = self._encoder.encode(self._next_frame(), self._number)
         self._number += 1
         return packet
+
+    def stop(self) -> None:
+        """Send nothing any more, and free the encoder at once: it has native threads. Idempotent."""
+        super().stop()
+        self._encoder.close()
 
     def _next_frame(self) -> Samples:
         frame = np.zeros(FRAME, np.int16)
@@ -231,7 +238,8 @@ class AudioOut(MediaStreamTrack):
             frame[: len(samples)] = samples
         if self._fading is not None:
             tail, self._fading = self._fading.take(FRAME), None
-            frame[: len(tail)] += tail
+            both = frame[: len(tail)].astype(np.int32) + tail
+            frame[: len(tail)] = np.clip(both, -32768, 32767)
         if self._gain != 1.0 or self._target_gain != 1.0:
             frame = (frame * np.linspace(self._gain, self._target_gain, FRAME)).astype(np.int16)
             self._gain = self._target_gain

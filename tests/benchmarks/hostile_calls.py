@@ -199,7 +199,7 @@ async def events(beside: Beside) -> Figures:
     for sent, message in enumerate(messages, 1):
         with suppress(Exception):
             peer.channel.send(message)
-        if sent % 10 == 0 and not await alive(peer, sent):
+        if sent % 20 == 0 and not await alive(peer, sent):
             lost += 1
             with suppress(Exception):
                 async with asyncio.timeout(5):
@@ -216,8 +216,9 @@ async def alive(peer: Peer, number: int) -> bool:
     """Whether an error comes back for an event that there is not."""
     name = f"after {number}"
     with suppress(Exception):
+        peer.events.clear()
         peer.send({"type": "nothing", "event_id": name})
-        await peer.until(lambda: any(e["error"].get("event_id") == name for e in peer.named("error")[-400:]), 6)
+        await peer.until(lambda: any(e["error"].get("event_id") == name for e in peer.named("error")), 6)
         return True
     return False
 
@@ -236,7 +237,7 @@ async def attacked(name: str, tree: Path) -> Figures:
         await asyncio.sleep(3)
         idle = await beside.told("idle")
         try:
-            async with asyncio.timeout(150):
+            async with asyncio.timeout(400):
                 figures = await ATTACKS[name](beside)
         except (AssertionError, TimeoutError, aiohttp.ClientError) as error:
             figures = {"failed": f"{type(error).__name__}: {str(error)[:200]}"}

@@ -1,6 +1,7 @@
 """The outgoing voice: pacing, what was heard, flush without a click, ducking."""
 
 import asyncio
+from pathlib import Path
 
 import av
 import numpy as np
@@ -212,6 +213,51 @@ async def test_a_stopped_track_ends(out):
 
 
 # ------------------------------------------------------------------------------------------------ following the peer
+
+
+def native_threads() -> int:
+    """All of this process, those of libraries, too."""
+    folder = Path("/proc/self/task")
+    if not folder.exists():
+        pytest.skip("no /proc to count threads in")
+    return len(list(folder.iterdir()))
+
+
+async def test_a_stopped_track_frees_its_encoders_threads_at_once(clock):
+    """FFmpeg gives each encoder two; a track that a closed connection still points at must not keep them."""
+    before = native_threads()
+    tracks = [AudioOut(clock) for _ in range(8)]
+    for track in tracks:
+        track.open().finish()
+        await track.recv()
+    for track in tracks:
+        track.stop()
+        track.stop()
+    assert native_threads() <= before
+
+
+async def test_a_track_that_is_stopped_while_it_waits_ends():
+    clock = FakeClock(100.0)
+    out = AudioOut(clock)
+    await out.recv()
+    waiting = asyncio.create_task(out.recv())
+    await asyncio.sleep(0)
+    out.stop()
+    clock.advance(0.02)
+    with pytest.raises(MediaStreamError):
+        await waiting
+
+
+async def test_a_reply_over_the_fading_end_of_another_is_clipped_not_turned_round(out):
+    loudest = np.full(RATE // 10, 30_000, np.int16)
+    first = out.open()
+    await first.write(loudest, RATE)
+    await out.recv()
+    second = out.open()
+    await second.write(loudest, RATE)
+    frame = out._next_frame()
+    assert frame.min() == 30_000
+    assert frame[:FADE_SAMPLES].max() == 32_767
 
 
 async def leaves_at(out, clock, count: int) -> list[float]:
