@@ -99,6 +99,11 @@ def _repeating(tokens: Sequence[int]) -> list[int]:
     return [tokens[n + _NO_REPEAT - 1] for n in places if tuple(tokens[n : n + _NO_REPEAT - 1]) == last]
 
 
+def is_moonshine(folder: Path) -> bool:
+    """Whether the files in ``folder`` are those of a Moonshine."""
+    return (folder / ENCODER).is_file()
+
+
 def load_moonshine(folder: Path, threads: int = 1) -> Moonshine:
     """Load ``folder`` with ``threads`` threads for one run, which do not spin while they wait. Blocking: 0.2 s.
 

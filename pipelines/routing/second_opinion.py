@@ -70,7 +70,7 @@ class SecondOpinion:
     @property
     def name(self) -> str:
         """How people call it."""
-        return f"{self.first.name}, and {self.second.name} where it doubts"
+        return f"{self.first.name} + {self.second.name}"
 
     async def open(self) -> Recognition:
         """Start an utterance of the running session."""

@@ -1,4 +1,8 @@
-"""Who listens: a Whisper that is here, and PocketSphinx, which always is."""
+"""Who listens: the recognisers that are here, those that come later, and PocketSphinx, which always is.
+
+Left to itself, the catalogue's first recogniser hears English, and its first one of many languages hears again what
+that doubts, and every other language.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,18 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from pipelines.devices import threads_for
 from pipelines.engines.bench import BenchRecognizer
 from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_model import load_whisper
-from pipelines.engines.whisper_settings import ENGLISH_ONLY, WhisperSettings
+from pipelines.engines.whisper_settings import ENGLISH_ONLY
+from pipelines.engines.window_recognizer import WindowRecognizer
 from pipelines.errors import PipelineError
-from pipelines.models.plans import Loadable
 from pipelines.models.store import ModelFiles
 from pipelines.ports import SpeechToText
 from pipelines.routing.fallback_stt import FallbackRecognizer
+from pipelines.routing.second_opinion import SecondOpinion
 from server.composition.parts import BENCH_REASON, Parts, why
+from server.composition.recognisers import STAGE, build
 from server.composition.wishes import POCKETSPHINX, Wish
-
-STAGE = "listen"
 
 
 async def listen(parts: Parts) -> SpeechToText:
@@ -29,77 +30,106 @@ async def listen(parts: Parts) -> SpeechToText:
         parts.choices.note(STAGE, BenchRecognizer.name, BENCH_REASON)
         return BenchRecognizer()
     wish = parts.wishes.listening()
-    whisper, missing, broken = (None, "", "") if wish.word == POCKETSPHINX else await _whisper(parts, wish)
+    ears = _Ears(parts, wish)
+    missing, broken = "", ""
+    if wish.word == "auto" and parts.embedded_only and not wish.required:
+        missing = "profile embedded"
+    elif wish.word != POCKETSPHINX:
+        await ears.take_what_is_here()
+        missing, broken = parts.lacking(wish, "recogniser") if not ears.engines else ("", "")
     embedded = PocketSphinxRecognizer(processes=parts.settings.stt_processes)
-    if whisper is None:
+    if ears.engines:
+        engine, device, reason = ears.told()
+        parts.choices.note(STAGE, engine.name, reason, device=device)
+    else:
         await embedded.warm()
         reason = why(wish, "embedded English recogniser; needs no download")
         parts.choices.note(STAGE, embedded.name, "; ".join(filter(None, (reason, missing))), wanted=broken)
-    engines: list[SpeechToText] = [embedded] if whisper is None else [whisper, embedded]
-    ladder = FallbackRecognizer(engines, parts.choices.failure_of(STAGE), parts.clock)
+    ladder = FallbackRecognizer([*ears.rungs, embedded], parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
-    if whisper is None and wish.word == "auto" and parts.may_download:
-        parts.later.append(partial(_better, parts, ladder, wish))
+    if wish.word == "auto" and parts.may_download:
+        parts.later += [partial(ears.fetch, model_id, ladder) for model_id in ears.missing]
     return ladder
 
 
-async def _better(parts: Parts, ladder: FallbackRecognizer, wish: Wish) -> None:
-    """Fetch the preferred Whisper, or the next that can be had, and let it listen from then on.
+class _Ears:
+    """The real recognisers of a server: those that are here, and what they are together."""
 
-    Raises :class:`PipelineError` when none can be had.
-    """
+    def __init__(self, parts: Parts, wish: Wish) -> None:
+        self._parts = parts
+        self._wish = wish
+        self._best = _best(wish.models)
+        self.engines: dict[str, WindowRecognizer] = {}
+        self._reasons: dict[str, tuple[str, str]] = {}  # device and why, by the engine's name
 
-    async def use(files: ModelFiles) -> None:
-        engine, device, reason = await parts.aside(build, parts, files.id, files.path)
-        await _warmed(parts, engine)
-        ladder.prefer(engine)
-        reason = f"from {files.origin}; {reason}; {POCKETSPHINX} stands by"
-        parts.choices.replace(STAGE, engine.name, reason, device=device)
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Of the best that there are, those that are not here; none where a model of the user's own serves."""
+        if self.engines and not any(model_id in self._best for model_id in self.engines):
+            return ()
+        return tuple(model_id for model_id in self._best if model_id not in self.engines)
 
-    await parts.first(wish.models, use)
+    @property
+    def rungs(self) -> list[SpeechToText]:
+        """Who listens, and who does when that fails."""
+        best = [self.engines[name] for name in self._best if name in self.engines]
+        if len(best) == 2:
+            return [SecondOpinion(*best), best[1]]
+        return [next(iter((*best, *self.engines.values())))] if self.engines else []
 
+    def told(self) -> tuple[SpeechToText, str, str]:
+        """Who listens, on which device and why."""
+        engine = self.rungs[0]
+        first = engine.first.name if isinstance(engine, SecondOpinion) else engine.name
+        device, reason = self._reasons[first]
+        if isinstance(engine, SecondOpinion):
+            reason += f"; {engine.second.name} hears what it doubts, and other languages"
+        broken = [f"{name} cannot be used: {why}" for name, why in self._parts.unusable.items() if name in self._best]
+        return engine, device, "; ".join((reason, f"{POCKETSPHINX} stands by", *broken))
 
-async def _whisper(parts: Parts, wish: Wish) -> tuple[WhisperRecognizer | None, str, str]:
-    """The Whisper to use; or none, why not, and the name of one that is here and broken. Notes the choice."""
-    if wish.word == "auto" and parts.embedded_only and not wish.required:
-        return None, "profile embedded", ""
-    found = await asyncio.to_thread(lambda: parts.folder_of(wish) or (parts.obtain(wish) if wish.required else None))
-    if found is not None:
-        name, folder, origin = found
+    async def take_what_is_here(self) -> None:
+        """Load the best that are here, or else any that will do. Raises :class:`PipelineError` when one is required."""
+        parts, wish = self._parts, self._wish
+        if wish.word != "auto" or wish.required:
+            name, folder, origin = await asyncio.to_thread(lambda: parts.folder_of(wish) or parts.obtain(wish))
+            await self._load(name, folder, origin)
+            return
+        for model_id in dict.fromkeys((*self._best, *wish.models)):
+            if self.engines and model_id not in self._best:
+                break
+            files = await asyncio.to_thread(parts.present, model_id)
+            if files is not None:
+                await self._load(model_id, files.path, f"from {files.origin}")
+
+    async def fetch(self, model_id: str, ladder: FallbackRecognizer) -> None:
+        """Fetch a model and let it listen from then on; if it is the first of all, and cannot be had, the next that can.
+
+        Raises :class:`PipelineError` when none can be had.
+        """
+
+        async def use(files: ModelFiles) -> None:
+            if files.id not in self.engines:
+                await self._load(files.id, files.path, f"from {files.origin}", may_raise=True)
+                engine, device, reason = self.told()
+                ladder.prefer(engine)
+                self._parts.choices.replace(STAGE, engine.name, reason, device=device)
+
+        others = [other for other in self._wish.models if other != model_id]
+        await self._parts.first([model_id, *([] if self.engines else others)], use)
+
+    async def _load(self, name: str, folder: Path, origin: str, *, may_raise: bool = False) -> None:
+        parts = self._parts
         try:
-            engine, device, reason = await asyncio.to_thread(build, parts, name, folder)
-            await _warmed(parts, engine)
+            self.engines[name], device, reason = await build(parts, name, folder)
         except PipelineError as error:
-            parts.refuse(wish, name, error)
+            if may_raise:
+                raise
+            parts.refuse(self._wish, name, error)
         else:
-            parts.choices.note(STAGE, engine.name, f"{origin}; {reason}; {POCKETSPHINX} stands by", device=device)
-            return engine, "", ""
-    return (None, *parts.lacking(wish, "Whisper"))
+            self._reasons[name] = (device, f"{origin}; {reason}")
 
 
-def build(parts: Parts, name: str, folder: Path) -> tuple[WhisperRecognizer, str, str]:
-    """The engine on the model in ``folder``, its device and why there. Raises :class:`PipelineError`."""
-    device, reason = parts.device_for("ctranslate2")
-    threads = threads_for(STAGE, parts.cores)
-    precision = "float16" if device == "cuda" else "int8"
-    plan = Loadable(
-        name,
-        partial(load_whisper, folder, device, threads=threads),
-        precision=precision,
-        device=device,
-        estimate=parts.estimate(name, precision),
-    )
-    language = parts.settings.language or ("en" if name.endswith(ENGLISH_ONLY) else None)
-    batch_wait = 0.003 if device == "cuda" else 0.0
-    settings = WhisperSettings(language=language, task=parts.settings.stt_task)
-    return WhisperRecognizer(parts.residency.add(plan), settings, max_wait=batch_wait), device, reason
-
-
-async def _warmed(parts: Parts, engine: WhisperRecognizer) -> None:
-    """Load the engine's model; one that cannot be loaded leaves no thread behind. Raises :class:`PipelineError`."""
-    try:
-        await engine.warm()
-    except BaseException:
-        await engine.close()
-        raise
-    parts.workers.append(engine.worker)
+def _best(models: tuple[str, ...]) -> tuple[str, ...]:
+    """Of models in order of preference the first, and the first of many languages if that one knows English alone."""
+    broad = next((model_id for model_id in models if not model_id.endswith(ENGLISH_ONLY)), None)
+    return tuple(dict.fromkeys((*models[:1], *([broad] if broad else []))))
