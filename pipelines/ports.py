@@ -7,6 +7,7 @@ wait, and do their work on an own worker (see :mod:`pipelines.worker`) or proces
 
 from __future__ import annotations
 
+from asyncio import Task
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -70,6 +71,11 @@ class Transcript:
     """Code such as ``en`` of what was spoken; ``None`` when the engine does not tell."""
     words: tuple[WordTiming, ...] = ()
     """When each word was said, counted from the start of the utterance; empty unless the engine was asked for it."""
+    better: Task[Transcript | None] | None = field(default=None, compare=False, repr=False)
+    """Where the engine doubts: somebody else hears the same, and this tells what to believe instead, or ``None``. It
+    belongs to the recognition, which cancels it when more is fed or it is closed."""
+    lost: bool = False
+    """Whether it is of no use without ``better``: whoever has no time to lose waits for that all the same."""
 
 
 class Recognition(Protocol):

@@ -5,6 +5,7 @@ English only. All sessions share one model on one thread; partials make way for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,17 +23,24 @@ _SHORT_TOKENS = 2
 _SHORT_LOGPROB = -0.4
 """Of noise it makes "You" or a phrase of its own, with a mean logarithm of -0.5 to -1.6; of clear speech the mean is
 above -0.2, and with noise at 10 dB above -0.7."""
+_OF_CLICKS = ("you",)
+"""What it makes of a click, a cough or a knock, sure of itself; hardly anybody says that and nothing else."""
+_OF_NOISE = ("thank you for watching", "thanks for watching")
+_OF_NOISE_LOGPROB = -0.3
+"""The ends of the films that it learned from; with less than this probability nobody has said them."""
 
 
 @dataclass(frozen=True, slots=True)
 class MoonshineGuard(Guard):
-    """When its text is believed. It gives no chance of silence, so the text's own probability must tell."""
+    """When its text is believed. It gives no chance of silence, so the text and its probability must tell."""
 
     def is_silence(self, said: Said) -> bool:
         """Nothing was said, and the text is made up."""
+        words = re.sub(r"[^a-z ]", "", said.text.lower()).strip()
         short = len(said.tokens) <= _SHORT_TOKENS and said.logprob < _SHORT_LOGPROB
-        made_up = not any(character.isalnum() for character in said.text)
-        return short or made_up or said.logprob < _SILENCE_LOGPROB
+        film = words in _OF_NOISE and said.logprob < _OF_NOISE_LOGPROB
+        made_up = words in _OF_CLICKS or not any(character.isalnum() for character in said.text)
+        return short or film or made_up or said.logprob < _SILENCE_LOGPROB
 
 
 class MoonshineDecoder:

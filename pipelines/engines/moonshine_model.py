@@ -67,7 +67,7 @@ class Moonshine:
         past = {name: np.zeros((1, heads, 0, size), np.float32) for name, (heads, size) in self._past.items()}
         tokens: list[int] = []
         total, token = 0.0, _BEGIN
-        for step in range(most):
+        for step in range(most + 1):
             feed = {
                 "input_ids": np.array([[token]], np.int64),
                 "encoder_hidden_states": hidden,
@@ -82,7 +82,8 @@ class Moonshine:
             scores = found["logits"][0, -1].astype(np.float64)
             if not may_repeat:
                 scores[_repeating(tokens)] = -np.inf
-            token = int(scores.argmax())
+            # What goes on for longer than anybody speaks is made up: it ends here, however unlikely that is.
+            token = int(scores.argmax()) if step < most else _END
             total += float(scores[token] - np.logaddexp.reduce(scores))
             if token == _END:
                 break

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 BACKCHANNELS = frozenset(
-    "mhm mm hmm hm uh huh um ah oh yeah yes yep yup right okay ok sure i see really wow good nice true".split()
+    "mhm mm hmm hm uh huh um ah aha oh yeah yes yep yup right alright okay ok sure i see really wow good nice "
+    "true".split()
 )
 """What listeners say without wanting the floor (Yngve 1970)."""
 
@@ -16,6 +18,16 @@ _UNFINISHED = frozenset(
     "whether although unless until since between i'm you're we're they're i'd i'll there's it's".split()
 )
 """Words that a speaker hardly ever ends on."""
+
+_NEVER_LAST = frozenset(
+    "a an the and or but because if when whose than my your its our their um uh er whether although unless "
+    "until i'm you're we're they're i'd i'll".split()
+)
+"""Those of them that no sentence ends on, whatever a recogniser puts behind them."""
+
+_GOES_ON = (",", ";", ":", "…", "..", "-", "–", "—")
+_CLOSERS = "\"'”’)"
+_APART = re.compile(r"[\s—–-]+")
 
 _DIGITS = frozenset("zero oh one two three four five six seven eight nine double triple hundred thousand point".split())
 
@@ -45,18 +57,24 @@ class Evidence:
 
 def is_backchannel(text: str) -> bool:
     """Whether ``text`` is nothing but listener's noises; an empty text is."""
-    words = _words(text)
-    return len(words) <= 3 and all(word in BACKCHANNELS for word in words)
+    said = words(text)
+    return len(said) <= 3 and all(word in BACKCHANNELS for word in said)
 
 
 def trails_off(text: str) -> bool:
-    """Whether the words ask to be continued: a conjunction, an article, a filler, a number being dictated."""
-    words = _words(text)
-    if not words or text.rstrip().endswith((".", "!", "?")):
+    """Whether the words ask to be continued: a conjunction, an article, a filler, a number being dictated, a comma.
+
+    A full stop says little: recognisers that write punctuation end nearly all they hear with one. It is believed where
+    the last word may well be one (``I know what that is.``), and not behind an article or a conjunction.
+    """
+    said, end = words(text), text.rstrip().rstrip(_CLOSERS)
+    if not said or end.endswith(("!", "?")):
         return False
-    if words[-1] in _UNFINISHED:
+    if end.endswith(_GOES_ON):
         return True
-    return len(words) >= 3 and all(word in _DIGITS for word in words[-3:])
+    if said[-1] in (_NEVER_LAST if end.endswith(".") else _UNFINISHED):
+        return True
+    return len(said) >= 3 and all(word in _DIGITS for word in said[-3:])
 
 
 def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: float) -> float:
@@ -85,5 +103,6 @@ def _between(sound: float, shortest: float, usual: float, longest: float) -> flo
     return usual + (longest - usual) * (_UNDECIDED - sound) / _UNDECIDED
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip(".,!?;:\"'()…—-") for word in text.lower().replace("’", "'").split() if word.strip(".,!?;:—-…")]
+def words(text: str) -> list[str]:
+    """The words of ``text`` in lower case, without punctuation; ``mm-hmm`` is two."""
+    return [word for part in _APART.split(text.lower().replace("’", "'")) if (word := part.strip(".,!?;:\"'()…"))]

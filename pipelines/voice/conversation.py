@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from media.channel import Channel
 from media.frames import AudioChunk, rms
 from media.rechunk import Rechunker
 from media.ring import AudioRing
 from pipelines.errors import ListenError, PipelineError, foreign_errors
-from pipelines.ports import VAD_WINDOW, TurnDetector, streams_partials, takes_images
+from pipelines.ports import VAD_WINDOW, Transcript, TurnDetector, streams_partials, takes_images
 from pipelines.voice.activity import LastingActivity
 from pipelines.voice.answering import Answering
-from pipelines.voice.completeness import Evidence
+from pipelines.voice.completeness import Evidence, words
 from pipelines.voice.events import (
     MessageAdded,
     MessageRemoved,
@@ -227,6 +228,16 @@ class Conversation:
         except PipelineError as error:
             pause.transcript = error
             return
+        if transcript.better is not None:
+            assert self._group is not None
+            work = self._reconsider(turn, pause, transcript, transcript.better)
+            pause.doubting = self._group.create_task(work, name="reconsider")
+        pause.transcript = transcript
+        if not transcript.lost:
+            self._use(turn, pause, transcript)
+
+    def _use(self, turn: SpokenTurn, pause: Pause, transcript: Transcript) -> None:
+        """Go by what has been said before a pause: for the end of the turn, and to prepare the answer."""
         pause.transcript = transcript
         turn.times.transcript = self._clock.now()
         if self._turn is turn:
@@ -236,6 +247,24 @@ class Conversation:
         free = not self.replies.active and not self._answering.waiting
         if self.settings.speculate and self._asks and transcript.text and free and turn.is_whole:
             pause.prepared = self.replies.prepare(turn.times, Item(turn.item_id, "user", transcript.text))
+
+    async def _reconsider(
+        self, turn: SpokenTurn, pause: Pause, transcript: Transcript, asked: asyncio.Task[Transcript | None]
+    ) -> None:
+        """Go by what is better than ``transcript``, if that comes in time and differs in its words."""
+        await asyncio.wait([asked])
+        better = None if asked.cancelled() else asked.result()
+        if better is None:
+            if transcript.lost:
+                self._use(turn, pause, transcript)
+        elif not transcript.lost and words(better.text) == words(transcript.text):
+            pause.transcript = better  # what is prepared answers it, too
+        else:
+            if pause.prepared is not None:
+                pause.prepared.discard()
+                pause.prepared = None
+            turn.times = replace(turn.times, first_token=None, first_clause=None, first_audio=None)
+            self._use(turn, pause, better)
 
     def _ask_detector(self, turn: SpokenTurn, pause: Pause) -> None:
         detector = self._engines.turn

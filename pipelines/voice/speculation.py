@@ -29,13 +29,15 @@ class Pause:
     """Finds out what was said and prepares the reply."""
     judging: asyncio.Task[None] | None = None
     """Asks the turn detector."""
+    doubting: asyncio.Task[None] | None = None
+    """Waits for a better transcript where the recogniser doubts its own."""
     judged_again: bool = False
     transcript: Transcript | PipelineError | None = None
     prepared: Prepared | None = None
 
     def discard(self) -> None:
         """Nothing of this comes to light."""
-        for task in (self.work, self.judging):
+        for task in (self.work, self.judging, self.doubting):
             if task is not None:
                 task.cancel()
         if self.prepared is not None:
@@ -126,6 +128,11 @@ class SpokenTurn:
         if pause is None or pause.work is None:
             return await _finished(self.utterance)
         await asyncio.wait([pause.work])
+        if pause.doubting is not None:
+            if isinstance(pause.transcript, Transcript) and pause.transcript.lost:
+                await asyncio.wait([pause.doubting])
+            else:  # the turn is over: the answer is not to come later for it
+                pause.doubting.cancel()
         if isinstance(pause.transcript, PipelineError):
             return pause.transcript
         await _finished(self.utterance)

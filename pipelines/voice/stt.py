@@ -117,7 +117,7 @@ class Utterance:
                 if partial != shown:
                     shown = partial
                     self._on_partial(partial)
-        return self._settled or await self._transcript(recognition)
+        return self._settled or await _decided(await self._transcript(recognition))
 
     async def _transcript(self, recognition: Recognition) -> Transcript:
         with self._engine_errors():
@@ -125,6 +125,15 @@ class Utterance:
 
     def _engine_errors(self) -> AbstractContextManager[None]:
         return foreign_errors(ListenError, "stt_failed", self._engine.name)
+
+
+async def _decided(transcript: Transcript) -> Transcript:
+    """What is to be believed of a transcript that comes after the end of its turn, where every moment counts."""
+    if not transcript.lost or transcript.better is None:
+        return transcript
+    await asyncio.wait([transcript.better])
+    better = None if transcript.better.cancelled() else transcript.better.result()
+    return better or transcript
 
 
 def _joined(items: list[Samples | asyncio.Future[None]]) -> list[Samples | asyncio.Future[None]]:

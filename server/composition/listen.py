@@ -102,7 +102,7 @@ class _Ears:
                 await self._load(model_id, files.path, f"from {files.origin}")
 
     async def fetch(self, model_id: str, ladder: FallbackRecognizer) -> None:
-        """Fetch a model and let it listen from then on; if it is the first of all, and cannot be had, the next that can.
+        """Fetch a model and let it listen from then on; if nothing real does and it cannot be had, the next that can.
 
         Raises :class:`PipelineError` when none can be had.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,6 +44,9 @@ def test_a_folder_that_is_no_moonshine_is_refused(tmp_path: Path) -> None:
     ("said", "silence"),
     [
         (Said("You", (7,), -0.6, 0.0, 0.3), True),
+        (Said("You", (7,), -0.05, 0.0, 0.3), True),
+        (Said("Thank you for watching!", (1, 2, 3, 4, 5), -0.44, 0.0, 0.3), True),
+        (Said("Thank you.", (1, 2), -0.1, 0.0, 0.3), False),
         (Said("Yes.", (7, 8), -0.15, 0.0, 0.4), False),
         (Said("I'm going to do it.", (1, 2, 3, 4, 5), -1.2, 0.0, 0.7), True),
         (Said("♪♪♪", (1, 2, 3), -0.2, 0.0, 0.7), True),
@@ -61,6 +65,51 @@ def test_real_speech_is_understood(moonshine: Moonshine) -> None:
 
 def test_nothing_is_said_of_next_to_nothing(moonshine: Moonshine) -> None:
     assert moonshine.transcribe(np.zeros(100, np.int16)).text == ""
+
+
+def noises() -> dict[str, np.ndarray]:
+    """Sounds of nobody: hiss and rumble of several lengths and levels, a hum, clicks, coughs and knocks. int16."""
+    random = np.random.default_rng(5)
+    found = {}
+    for seconds in (0.7, 1.5, 3.0):
+        white = random.standard_normal(int(seconds * VAD_RATE))
+        spectrum = np.fft.rfft(white)
+        pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), len(white))
+        for level in (30, 300, 2000):
+            found[f"white {seconds} s, {level}"] = white * level
+            found[f"pink {seconds} s, {level}"] = pink / pink.std() * level
+    found["hum"] = np.sin(np.arange(2 * VAD_RATE) / VAD_RATE * 2 * np.pi * 100) * 5000
+    for length, fading in ((400, 80), (3000, 700), (6000, 1500)):
+        knock = random.standard_normal(length) * np.exp(-np.arange(length) / fading) * 8000
+        found[f"knock of {length}"] = np.pad(knock, (5000, 11000 - length))
+    return {name: np.clip(sound, -32768, 32767).astype(np.int16) for name, sound in found.items()}
+
+
+def test_of_noise_it_makes_no_words(moonshine: Moonshine) -> None:
+    guard = MoonshineGuard()
+    said = {name: moonshine.transcribe(sound) for name, sound in noises().items()}
+    assert {name: one.text for name, one in said.items() if one.text and not guard.is_silence(one)} == {}
+
+
+def test_what_goes_on_for_longer_than_anybody_speaks_is_hardly_probable() -> None:
+    class Encoder:
+        def run(self, outputs: object, feed: object) -> list[np.ndarray]:
+            return [np.zeros((1, 1, 1), np.float32)]
+
+    class Decoder:
+        def get_inputs(self) -> list[object]:
+            return []
+
+        def get_outputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(name="logits")]
+
+        def run(self, outputs: object, feed: object) -> list[np.ndarray]:
+            return [np.array([[[0.0, 0.0, -20.0, 9.0]]], np.float32)]  # never the end, which is token 2
+
+    said = Moonshine(Encoder(), Decoder(), [b"", b"", b"", b"la"]).transcribe(np.zeros(VAD_RATE, np.int16))
+    assert len(said.tokens) == 12
+    assert said.logprob < -2
+    assert MoonshineGuard().is_silence(said)
 
 
 async def test_partials_come_while_somebody_speaks_and_noise_is_nothing(moonshine: Moonshine) -> None:

@@ -40,6 +40,10 @@ class FakeRecognizer:
         """Transcripts wait for it."""
         self.gate.set()
         self.heard: list[np.ndarray] = []
+        self.better: asyncio.Future[Transcript | None] | None = None
+        """What comes with the transcripts as the opinion of somebody else."""
+        self.lost = False
+        """Whether they are of no use without it."""
 
     async def open(self) -> FakeRecognition:
         self.opened += 1
@@ -70,10 +74,16 @@ class FakeRecognition:
         if isinstance(self._text, Exception):
             raise self._text
         self._engine.heard.append(np.concatenate(self._samples))
-        return Transcript(self._text)
+        better = self._engine.better
+        task = None if better is None else asyncio.create_task(_result(better))
+        return Transcript(self._text, better=task, lost=self._engine.lost)
 
     async def close(self) -> None:
         self._engine.closed += 1
+
+
+async def _result(better: asyncio.Future[Transcript | None]) -> Transcript | None:
+    return await better
 
 
 class FakeModel:

@@ -12,6 +12,7 @@ import pytest
 from media.channel import Channel
 from media.frames import AudioChunk
 from pipelines.errors import ThinkError
+from pipelines.ports import Transcript
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
@@ -489,3 +490,83 @@ async def test_a_camera_that_is_switched_off_does_not_hold_a_reply_for_ever():
         s.attentive = None
         await s.hush(0.2)
         assert len(s.out.playouts) == 1
+
+
+# ------------------------------------------------------------------------------------------------ second opinions
+
+
+def doubtful(s: Scene, *, lost: bool = False) -> asyncio.Future[Transcript | None]:
+    """From now on another opinion comes with every transcript: what the future is given."""
+    s.stt.better, s.stt.lost = asyncio.get_running_loop().create_future(), lost
+    return s.stt.better
+
+
+async def test_a_better_transcript_that_comes_before_the_end_of_the_turn_is_answered_instead():
+    async with scene("yellow bear", answers=("Bears are brown.", "Hello!")) as s:
+        better = doubtful(s)
+        await s.say(1.0)
+        await s.hush(0.2)
+        assert s.llm.requests[-1].messages[-1].content == "yellow bear", "it is prepared all the same"
+        better.set_result(Transcript("hello there"))
+        await s.hush(0.8)
+        assert s.last(UserTurn).text == "hello there"
+        assert s.llm.requests[-1].messages[-1].content == "hello there"
+        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("hello there", "Hello!")
+        assert s.kinds().count(ReplyStarted) == 1
+
+
+async def test_a_better_transcript_that_is_late_does_not_hold_the_answer_up():
+    async with scene("yellow bear", answers=("Bears are brown.",)) as s:
+        better = doubtful(s)
+        await s.say(1.0)
+        await s.hush(0.8)
+        better.cancel()
+        await settle()
+        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("yellow bear", "Bears are brown.")
+
+
+async def test_the_same_words_once_more_keep_what_is_prepared():
+    async with scene("hello there", answers=("Hello!",)) as s:
+        better = doubtful(s)
+        await s.say(1.0)
+        await s.hush(0.2)
+        better.set_result(Transcript("Hello, there."))
+        await s.hush(0.8)
+        assert len(s.llm.requests) == 1
+        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("Hello, there.", "Hello!")
+
+
+@pytest.mark.parametrize(("found", "words"), [("¿Qué hora es?", "¿Qué hora es?"), (None, "key or a yes")])
+async def test_where_the_recogniser_is_lost_the_answer_waits_for_the_other_one(found, words):
+    async with scene("key or a yes", answers=("Son las dos.",)) as s:
+        better = doubtful(s, lost=True)
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert SpeechStopped in s.kinds()
+        assert not s.llm.requests, "nobody answers what is of no use"
+        better.set_result(None if found is None else Transcript(found))
+        await settle()
+        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == (words, "Son las dos.")
+
+
+async def test_where_the_other_one_hears_nothing_nothing_was_said():
+    async with scene("you") as s:
+        better = doubtful(s, lost=True)
+        await s.say(1.0)
+        better.set_result(Transcript(""))
+        await s.hush(0.8)
+        assert not s.llm.requests
+        assert s.kinds() == [SpeechStarted, SpeechStopped, UserTurn]
+        assert s.last(UserTurn).text == ""
+
+
+async def test_who_goes_on_speaking_makes_an_opinion_void():
+    async with scene("yellow bear runs", answers=("Does it?", "It does.")) as s:
+        better = doubtful(s)
+        await s.say(1.0)
+        await s.hush(0.2)
+        await s.say(1.0)
+        better.set_result(Transcript("hello there"))
+        s.stt.better = None
+        await s.hush(0.8)
+        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("yellow bear runs", "It does.")

@@ -25,10 +25,13 @@ class Told:
         self.transcripts = list(transcripts)
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()
+        """Set once somebody has begun an utterance."""
         self.opened = self.closed = self.samples = 0
 
     async def open(self) -> Told:
         self.opened += 1
+        self.asked.set()
         return self
 
     async def feed(self, samples: Samples) -> str:
@@ -54,13 +57,24 @@ def in_a_session() -> Iterator[None]:
 
 
 async def heard(ears: SecondOpinion, seconds: int = 2) -> Transcript:
+    """What is heard in the end, with the other's opinion."""
     recognition = await ears.open()
     for _ in range(seconds):
         await recognition.feed(SECOND)
     try:
-        return await recognition.transcript()
+        transcript = await recognition.transcript()
+        return (await transcript.better if transcript.better is not None else None) or transcript
     finally:
         await recognition.close()
+
+
+@pytest.mark.parametrize(("confidence", "lost"), [(0.7, False), (0.5, True)])
+async def test_who_is_lost_says_so(confidence: float, lost: bool) -> None:
+    ears = SecondOpinion(Told("quick", Transcript("a", confidence)), Told("slow", Transcript("b", 0.9)))
+    recognition = await ears.open()
+    await recognition.feed(SECOND)
+    assert (await recognition.transcript()).lost is lost
+    await recognition.close()
 
 
 async def test_who_is_sure_is_believed() -> None:
@@ -86,13 +100,58 @@ async def test_where_the_second_one_hears_nothing_nothing_was_said() -> None:
     assert (await heard(ears)).text == ""
 
 
+async def test_the_quick_one_is_not_held_up_and_an_opinion_ends_with_the_recognition() -> None:
+    first, second = Told("quick", Transcript("yellow bear", 0.7)), Told("slow", Transcript("hello there", 0.9))
+    second.gate.clear()
+    recognition = await SecondOpinion(first, second).open()
+    await recognition.feed(SECOND)
+    transcript = await recognition.transcript()
+    assert (transcript.text, transcript.lost) == ("yellow bear", False)
+    assert transcript.better is not None
+    await second.asked.wait()
+    await recognition.close()
+    assert transcript.better.cancelled()
+    assert second.closed == second.opened == 1
+
+
+async def test_more_sound_makes_an_opinion_void() -> None:
+    first = Told("quick", Transcript("yellow", 0.7), Transcript("yellow bear", 0.95))
+    second = Told("slow", Transcript("hello", 0.9))
+    second.gate.clear()
+    recognition = await SecondOpinion(first, second).open()
+    await recognition.feed(SECOND)
+    doubted = await recognition.transcript()
+    assert doubted.better is not None
+    await recognition.feed(SECOND)
+    assert doubted.better.cancelled()
+    assert (await recognition.transcript()).better is None
+    await recognition.close()
+
+
 async def test_a_late_opinion_is_not_waited_for() -> None:
     first, second = Told("quick", Transcript("yellow bear", 0.7)), Told("slow", Transcript("hello there", 0.9))
     second.gate.clear()
     ears = SecondOpinion(first, second, doubt=Doubt(patience=0.0))
     assert (await heard(ears)).text == "yellow bear"
     assert ears.opinions.late == 1
-    assert second.closed == second.opened == 1
+    assert second.closed == second.opened
+
+
+@pytest.mark.parametrize(
+    ("quick", "slow", "believed"),
+    [
+        (Transcript("I'd less to be", 0.83), Transcript("Unless to be", 0.77, "en"), "slow"),
+        (Transcript("he said no", 0.85), Transcript("we sat so", 0.7, "en"), "quick"),
+        (Transcript("donde as tar", 0.3), Transcript("¿Dónde está?", 0.5, "es"), "slow"),
+        (Transcript("you", 0.3), Transcript("", None, "en"), "slow"),
+        (Transcript("what a noise", 0.8), Transcript("", None, "en"), "quick"),
+        (Transcript("", None), Transcript("1.0", 0.14, "no"), "quick"),
+        (Transcript("", None), Transcript("Gracias.", 0.8, "es"), "slow"),
+    ],
+)
+async def test_who_is_believed(quick: Transcript, slow: Transcript, believed: str) -> None:
+    ears = SecondOpinion(Told("quick", quick), Told("slow", slow))
+    assert (await heard(ears)).text == (slow if believed == "slow" else quick).text
 
 
 async def test_an_opinion_that_fails_changes_nothing() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.voice.completeness import Evidence, is_backchannel
+from pipelines.voice.completeness import Evidence, is_backchannel, trails_off
 from pipelines.voice.turn import (
     DuckReply,
     Eagerness,
@@ -256,10 +256,38 @@ def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
         ("no", False),
         ("okay stop", False),
         ("yes yes yes yes", False),
+        ("Mm-hmm.", True),
+        ("Uh-huh, right.", True),
+        ("Oh, really?", True),
+        ("Stop!", False),
     ],
 )
 def test_backchannels(text, expected):
     assert is_backchannel(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I want to go to the", True),
+        ("I want to go to the.", True),
+        ("Remind me to buy milk and.", True),
+        ("So, I'd like to know if...", True),
+        ("And so, my fellow Americans,", True),
+        ("Well, because.", True),
+        ("My number is five five five.", True),
+        ("I know what that is.", False),
+        ("I think so.", False),
+        ("What are you thinking about?", False),
+        ("What time is it?", False),
+        ("Where are you from?", False),
+        ("“Good night.”", False),
+        ("Stop!", False),
+        ("", False),
+    ],
+)
+def test_signs_and_last_words_tell_whether_somebody_goes_on(text, expected):
+    assert trails_off(text) is expected
 
 
 # ---------------------------------------------------------------------------------------------------- lips

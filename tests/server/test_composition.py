@@ -19,6 +19,7 @@ from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.routing.second_opinion import SecondOpinion
 from server.composition.listen import listen
 from server.composition.parts import Choices, Parts
 from server.composition.speak import speak
@@ -105,6 +106,94 @@ async def test_a_whisper_in_the_users_folder_listens(tmp_path, models):
         assert [status.state for status in made.residency.status()] == ["ready"]
     finally:
         await engine.close()
+
+
+BROAD = "whisper-test"
+
+
+@pytest.fixture
+def two(tmp_path, models) -> Path:
+    """A user's folder with a recogniser of English, and one of many languages."""
+    folder = tmp_path / "two"
+    shutil.copytree(models / WHISPER, folder / WHISPER)
+    tiny_whisper.build(folder / BROAD)
+    return folder
+
+
+def with_two(made: Parts) -> Parts:
+    """The same with both in the catalogue, the English one first."""
+    broad = made.store.catalogue.get(WHISPER).model_copy(update={"id": BROAD})
+    made.store.catalogue = Catalogue(models=(*made.store.catalogue.models, broad))
+    return made
+
+
+async def test_english_has_a_recogniser_of_its_own_and_another_one_hears_what_that_doubts(tmp_path, two):
+    made = with_two(parts(tmp_path, two))
+    engine = await listen(made)
+    await engine.close()
+    assert isinstance(engine, FallbackRecognizer)
+    assert isinstance(engine.engines[0], SecondOpinion)
+    assert [rung.name for rung in engine.engines] == [f"{WHISPER} + {BROAD}", BROAD, "pocketsphinx"]
+    assert f"{BROAD} hears what it doubts, and other languages; pocketsphinx stands by" in row(made, "listen").reason
+    assert not made.later
+
+
+@pytest.mark.parametrize(
+    ("asked", "listens"),
+    [
+        ({"language": "en"}, f"{WHISPER} + {BROAD}"),
+        ({"language": "de"}, BROAD),
+        ({"stt_task": "translate"}, BROAD),
+        ({"stt_model": WHISPER}, WHISPER),
+        ({"stt_model": BROAD}, BROAD),
+        ({"stt_model": "pocketsphinx"}, "pocketsphinx"),
+    ],
+    ids=str,
+)
+async def test_who_listens_depends_on_what_is_asked_for(tmp_path, two, asked, listens):
+    made = with_two(parts(tmp_path, two, **asked))
+    engine = await listen(made)
+    await engine.close()
+    assert (engine.name, row(made, "listen").engine, row(made, "listen").ok) == (listens, listens, True)
+
+
+async def test_one_of_two_that_is_broken_is_told_and_the_other_listens_to_all(tmp_path, two):
+    (two / WHISPER / "model.bin").write_bytes(b"no model")
+    made = with_two(parts(tmp_path, two))
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == BROAD
+    assert f"{WHISPER} cannot be used: " in row(made, "listen").reason
+
+
+async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
+    made = with_two(parts(tmp_path))
+    engine = await listen(made)
+    engines = fake_engines(stt=engine)
+    engines.later, engines.choices, listening = made.later, made.choices, [engine.name]
+
+    async def fetch(model_id: str) -> ModelFiles:
+        made.store.folder = two
+        found = made.store.here(model_id)
+        assert found is not None
+        return found
+
+    made.fetch = fetch  # type: ignore[method-assign]
+    try:
+        await engines.improve(lambda: listening.append(row(made, "listen").engine))
+    finally:
+        await engines.close()
+    assert listening == ["pocketsphinx", WHISPER, f"{WHISPER} + {BROAD}"]
+    assert engine.name == listening[-1]
+
+
+async def test_a_folder_with_a_moonshine_is_refused_for_another_language(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "encoder_model.ort").write_bytes(b"")
+    made = parts(tmp_path, stt_model=str(folder), language="de")
+    with pytest.raises(ModelError, match="mine is a Moonshine: it knows English alone"):
+        await listen(made)
 
 
 async def test_a_folder_can_be_named_directly(tmp_path, models):
