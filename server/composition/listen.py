@@ -47,6 +47,8 @@ async def listen(parts: Parts) -> SpeechToText:
         parts.choices.note(STAGE, embedded.name, "; ".join(filter(None, (reason, missing))), wanted=broken)
     ladder = FallbackRecognizer([*ears.rungs, embedded], parts.choices.failure_of(STAGE), parts.clock)
     parts.choices.watch(STAGE, ladder)
+    if wish.word == "auto" and ears.engines and not parts.settings.download:
+        parts.missing += ears.missing
     if wish.word == "auto" and parts.may_download:
         parts.later += [partial(ears.fetch, model_id, ladder) for model_id in ears.missing]
     return ladder
@@ -61,6 +63,7 @@ class _Ears:
         self._best = _best(wish.models)
         self.engines: dict[str, WindowRecognizer] = {}
         self._reasons: dict[str, tuple[str, str]] = {}  # device and why, by the engine's name
+        self._loading = asyncio.Lock()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -108,14 +111,17 @@ class _Ears:
         """
 
         async def use(files: ModelFiles) -> None:
-            if files.id not in self.engines:
+            async with self._loading:
+                if files.id in self.engines:
+                    return
                 await self._load(files.id, files.path, f"from {files.origin}", may_raise=True)
                 engine, device, reason = self.told()
                 ladder.prefer(engine)
                 self._parts.choices.replace(STAGE, engine.name, reason, device=device)
 
-        others = [other for other in self._wish.models if other != model_id]
-        await self._parts.first([model_id, *([] if self.engines else others)], use)
+        alone = self.engines or model_id != self._best[0]
+        others = [] if alone else [other for other in self._wish.models if other != model_id]
+        await self._parts.first([model_id, *others], use)
 
     async def _load(self, name: str, folder: Path, origin: str, *, may_raise: bool = False) -> None:
         parts = self._parts

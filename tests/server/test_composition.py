@@ -157,6 +157,14 @@ async def test_who_listens_depends_on_what_is_asked_for(tmp_path, two, asked, li
     assert (engine.name, row(made, "listen").engine, row(made, "listen").ok) == (listens, listens, True)
 
 
+async def test_what_would_be_fetched_and_may_not_is_named(tmp_path, two):
+    shutil.rmtree(two / BROAD)
+    made = with_two(parts(tmp_path, two, download=False))
+    engine = await listen(made)
+    await engine.close()
+    assert (engine.name, made.missing, made.later) == (WHISPER, [BROAD], [])
+
+
 async def test_one_of_two_that_is_broken_is_told_and_the_other_listens_to_all(tmp_path, two):
     (two / WHISPER / "model.bin").write_bytes(b"no model")
     made = with_two(parts(tmp_path, two))
@@ -171,8 +179,16 @@ async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
     engine = await listen(made)
     engines = fake_engines(stt=engine)
     engines.later, engines.choices, listening = made.later, made.choices, [engine.name]
+    quick = asyncio.Event()
+
+    def changed() -> None:
+        listening.append(row(made, "listen").engine)
+        if listening[-1] == WHISPER:
+            quick.set()
 
     async def fetch(model_id: str) -> ModelFiles:
+        if model_id == BROAD:  # it is the larger one
+            await quick.wait()
         made.store.folder = two
         found = made.store.here(model_id)
         assert found is not None
@@ -180,10 +196,11 @@ async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
 
     made.fetch = fetch  # type: ignore[method-assign]
     try:
-        await engines.improve(lambda: listening.append(row(made, "listen").engine))
+        made.choices.on_change(changed)
+        await engines.improve()
     finally:
         await engines.close()
-    assert listening == ["pocketsphinx", WHISPER, f"{WHISPER} + {BROAD}"]
+    assert list(dict.fromkeys(listening)) == ["pocketsphinx", WHISPER, f"{WHISPER} + {BROAD}"]
     assert engine.name == listening[-1]
 
 
