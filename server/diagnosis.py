@@ -185,7 +185,8 @@ def _models(facts: Facts) -> Iterator[Check]:
         yield Check("models", "catalogue", "missing", facts.catalogue_problem, "pip install --force-reinstall visavis")
     for model in facts.models:
         if model.problem is None:
-            yield Check("models", model.id, "ok", model.description)
+            licence = f"; licence {model.licence}" if model.licence else ""
+            yield Check("models", model.id, "ok", f"{model.description}{licence}")
         elif model.stored:
             yield Check("models", model.id, "better", model.problem, f"visavis models pull {model.id}")
     absent = [model.id for model in facts.models if model.problem is not None and not model.stored]

@@ -39,6 +39,8 @@ class ModelState:
     """Why it cannot be used as it is; ``None`` when it is there and sound."""
     stored: bool = False
     """Whether there is anything of it, be it sound or not."""
+    licence: str = ""
+    """SPDX identifier: what may be done with its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
     try:
         store = ModelStore(settings.model_cache, settings.models)
         return [
-            ModelState(m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists())
+            ModelState(m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists(), m.licence)
             for m in store.catalogue.models
         ], None
     except PipelineError as error:

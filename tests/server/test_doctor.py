@@ -31,7 +31,7 @@ CPU_ONLY = Devices(
     libraries={n: Library(n, "1.0", ("cpu",), reason="there is no NVIDIA driver") for n in ("torch", "onnxruntime")},
 )
 TURN = ModelState("smart-turn", "turn-detection", "judges", None, True)
-FACE = ModelState("face", "face-detection", "faces", None, True)
+FACE = ModelState("face", "face-detection", "faces", None, True, "Apache-2.0")
 WHISPER = ModelState("whisper-base-en", "speech-to-text", "Whisper", "it is not in the store")
 FACTS = Facts(
     python=(3, 12, 1),
@@ -63,6 +63,11 @@ def test_a_machine_that_has_everything_needed_can_serve():
     assert can_serve(checks)
     assert "4 of 8 cores" in find(FACTS, "devices", "processor").detail
     assert find(FACTS, "devices", "memory").detail == "12.0 GiB free of 16.0 GiB"
+
+
+def test_the_licence_of_each_models_weights_is_told():
+    faces = next(check for check in diagnose(FACTS, SETTINGS) if (check.area, check.name) == ("models", "face"))
+    assert faces.detail == "faces; licence Apache-2.0"
 
 
 @pytest.mark.parametrize(
