@@ -169,7 +169,8 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
     serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
-    serve.add_argument("--chat-model", metavar="MODEL", help="who thinks: auto, starter, openai, a model or its folder")
+    brains = "auto, starter, openai, a model, its folder or GGUF file, OWNER/NAME-GGUF[:QUANTISATION]"
+    serve.add_argument("--chat-model", metavar="MODEL", help=f"who thinks: {brains}")
     serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")

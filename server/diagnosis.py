@@ -233,7 +233,9 @@ def _think(facts: Facts, settings: Settings) -> Check:
         return Check("engines", "think", "ok", "starter on cpu: profile embedded; small talk, sums and the camera")
     if facts.served is not None:
         return Check("engines", "think", "ok", facts.served)
-    if model is not None and facts.versions.get("transformers"):
+    if model is not None and model.requires == "xllamacpp" and facts.versions.get("xllamacpp"):
+        return Check("engines", "think", "ok", f"{model.id} on llama.cpp in a process of its own")
+    if model is not None and model.requires != "xllamacpp" and facts.versions.get("transformers"):
         return Check("engines", "think", "ok", f"{model.id} {_where(facts, 'torch')}")
     remedy = _pull(_absent(facts, "think")) or "ollama serve & ollama pull qwen2.5:3b"
     return Check("engines", "think", "better", f"starter on cpu, a very small model: {facts.not_served}", remedy)

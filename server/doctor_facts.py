@@ -22,7 +22,7 @@ from server.settings import Settings
 PACKAGES = (
     "visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "silero-vad", "pocketsphinx",
     "faster-whisper", "ctranslate2", "torch", "torchvision", "transformers", "espeakng-loader", "piper-tts",
-    "mediapipe", "openvino",
+    "mediapipe", "openvino", "xllamacpp",
 )  # fmt: skip
 """Whose versions are told."""
 _DISCOVERY_SECONDS = 1.0
@@ -41,6 +41,8 @@ class ModelState:
     """Whether there is anything of it, be it sound or not."""
     licence: str = ""
     """SPDX identifier: what may be done with its weights."""
+    requires: str | None = None
+    """The library that runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,9 @@ def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
     try:
         store = ModelStore(settings.model_cache, settings.models)
         return [
-            ModelState(m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists(), m.licence)
+            ModelState(
+                m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists(), m.licence, m.requires
+            )
             for m in store.catalogue.models
         ], None
     except PipelineError as error:

@@ -149,7 +149,8 @@ class Settings(BaseSettings):
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
     chat_model: str = "auto"
-    """Who thinks: ``auto``, ``starter``, ``openai``, ``scripted`` (for tests), a model of the catalogue, a folder."""
+    """Who thinks: ``auto``, ``starter``, ``openai``, a model of the catalogue, a folder with one, a GGUF file, or
+    ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
     chat_quantization: Literal["8bit", "4bit"] | None = None
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"
@@ -162,7 +163,7 @@ class Settings(BaseSettings):
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
     download: bool = True
     """Fetch what is missing: models that are asked for before the start; in the background those for turns and vision,
-    and with profile ``auto`` better ears and a better voice when none is here."""
+    and with profile ``auto`` better ears, a better voice and a better brain when none is here."""
     model_server: str | None = None
     """Base URL of another visavis to fetch models from before the world outside is asked."""
     model_server_key: SecretStr | None = None

@@ -2,7 +2,7 @@
 
 One thread steps the answers. A request that joins is served at its first turn instead of waiting for the end of other
 answers; one that is given up is noticed before the next step. What a step is depends on the model (see
-:mod:`pipelines.engines.transformers_chat` and :mod:`pipelines.engines.ctranslate2_chat`).
+:mod:`pipelines.engines.transformers_chat` and :mod:`pipelines.engines.numpy_chat`).
 """
 
 from __future__ import annotations

@@ -72,23 +72,10 @@ class ChatTemplate:
             )
         return Prompt(ids, request)
 
-    def system_tokens(self, prompt: Prompt) -> int:
-        """How many tokens of ``prompt`` come before what the user says first: the instructions and the tools."""
-        first = prompt.request.messages[:1]
-        if not first or first[0].role != "system":
-            return 0
-        others = (self._encode([*first, Message("user", text)], prompt.request.tools) for text in (_MARK, "7"))
-        return min(common_prefix(other, prompt.ids) for other in others)
-
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ``ids``, without special tokens."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        """The entries of the vocabulary that ``ids`` are."""
-        tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(ids))
-        return tokens
 
     def stops(self) -> set[int]:
         """Tokens that end an answer: the tokenizer's end of text, and what the template puts behind an answer."""

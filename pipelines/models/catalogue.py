@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
@@ -39,6 +40,7 @@ __all__ = [
     "PackageFile",
     "WheelSource",
     "WheelsSource",
+    "hub_gguf",
     "load",
 ]
 
@@ -210,10 +212,15 @@ class Catalogue(Frozen):
     models: tuple[Model, ...]
 
     def get(self, model_id: str) -> Model:
-        """The model called ``model_id``. Raises :class:`ModelError` (``model_unknown``) naming those there are."""
+        """The model called ``model_id``, or the GGUF of the hub that is meant by it (:func:`hub_gguf`).
+
+        Raises :class:`ModelError` (``model_unknown``) naming those there are.
+        """
         for model in self.models:
             if model.id == model_id:
                 return model
+        if (found := hub_gguf(model_id)) is not None:
+            return found
         raise ModelError("model_unknown", unknown("model", model_id, [model.id for model in self.models]))
 
     def members_of(self, wheel: WheelSource) -> dict[str, PackageFile]:
@@ -240,6 +247,31 @@ class Catalogue(Frozen):
             for package in source.packages
             for name in package.members
         }
+
+
+_HUB_GGUF = re.compile(r"(?P<owner>\w[\w.\-]*)/(?P<name>\w[\w.\-]*)(?::(?P<bits>\w[\w.\-]*))?")
+_USUAL_BITS = "Q4_K_M"
+
+
+def hub_gguf(word: str) -> Model | None:
+    """The model that ``OWNER/NAME-GGUF[:QUANTISATION]`` means, as llama.cpp itself understands it; ``None``: none.
+
+    Without a quantisation it is ``Q4_K_M``. The file is the only one in the repository whose name ends in that.
+    """
+    match = _HUB_GGUF.fullmatch(word)
+    if match is None or not (match["bits"] or "gguf" in match["name"].lower()):
+        return None
+    bits = match["bits"] or _USUAL_BITS
+    hub = f"{match['owner']}/{match['name']}"
+    return Model(
+        id=f"{match['owner']}--{match['name']}--{bits}",
+        task="chat",
+        licence="LicenseRef-see-model-card",
+        description=f"{hub}, {bits}, of the hub",
+        requires="xllamacpp",
+        folder=FolderSpec(files=(f"*{bits}.gguf",)),
+        sources=(DirSource(dir="."), HubSource(hub=hub, revision="main")),
+    )
 
 
 def load(path: Path | None = None) -> Catalogue:

@@ -43,7 +43,12 @@ class Ladder:
 
     def with_first(self, name: str) -> Ladder:
         """The same with a better engine before the others, none of which rests any more."""
-        better = Ladder([name, *self._names], self._on_failure, self._clock, self._first_rest)
+        return self.with_another(name, 0)
+
+    def with_another(self, name: str, place: int) -> Ladder:
+        """The same with one more engine at ``place``. None rests any more."""
+        names = [*self._names[:place], name, *self._names[place:]]
+        better = Ladder(names, self._on_failure, self._clock, self._first_rest)
         better.forwarded = self.forwarded
         return better
 

@@ -56,10 +56,12 @@ class FallbackModel:
         """Of the preferred one."""
         return self._models[0].name
 
-    def prefer(self, model: LanguageModel) -> None:
-        """A better model has come; it is asked first from now on."""
-        self._models = (model, *self._models)
-        self._ladder = self._ladder.with_first(model.name)
+    def prefer(self, model: LanguageModel, *, before: str | None = None) -> None:
+        """A better model has come; it is asked first from now on, or before the one of that name."""
+        names = [one.name for one in self._models]
+        place = 0 if before is None else names.index(before)
+        self._models = (*self._models[:place], model, *self._models[place:])
+        self._ladder = self._ladder.with_another(model.name, place)
 
     def start_without(self, error: PipelineError) -> None:
         """The preferred model is known not to work yet: let it rest as after a failure."""

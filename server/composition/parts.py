@@ -312,7 +312,9 @@ class Parts:
             return None
 
     def folder_of(self, wish: Wish) -> tuple[str, Path, str] | None:
-        """Name, folder and origin of the model that is wished for; of several the preferred one that is here."""
+        """Name, folder (or file) and origin of the model that is wished for; of several the preferred that is here."""
+        if (file := wish.file) is not None:
+            return file.stem, file, f"the file {file}"
         if (path := wish.folder) is not None:
             try:
                 refuse_pointers(file for file in path.iterdir() if file.is_file())

@@ -6,7 +6,7 @@ Only where nothing in particular is asked for (``auto``) may something else serv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from pipelines.devices import Devices, survey
 from pipelines.engines.espeak import EspeakVoice
 from pipelines.engines.whisper_settings import ENGLISH_ONLY, LANGUAGES, translates
 from pipelines.errors import DefinitionError
-from pipelines.models.catalogue import Model
+from pipelines.models.catalogue import Model, hub_gguf
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, Stage, StageType
 from pipelines.spelling import unknown
 from server.settings import Settings
 
 POCKETSPHINX = "pocketsphinx"
-STARTER, SCRIPTED, OPENAI = "starter", "scripted", "openai"
+STARTER, OPENAI = "starter", "openai"
 ESPEAK = "espeak-ng"
 LISTENING = (POCKETSPHINX,)
-THINKING = (STARTER, SCRIPTED, OPENAI)
+THINKING = (STARTER, OPENAI)
 SPEAKING = (ESPEAK,)
 """Engines that can be asked for by name, beside the catalogue's models."""
 TASKS: dict[StageType, str] = {
@@ -34,6 +34,7 @@ TASKS: dict[StageType, str] = {
 }
 ENGLISH = ("", "en")
 ESPEAK_VOICES = EspeakVoice.voices
+GGUF = ".gguf"
 _ACCELERATED = ("ctranslate2", "torch", "onnxruntime")
 """Libraries that engines of the conversation run on."""
 
@@ -43,7 +44,7 @@ class Wish:
     """What shall serve a stage."""
 
     word: str
-    """``auto``, an engine, a model of the catalogue or a folder."""
+    """``auto``, an engine, a model of the catalogue or of the hub, a folder or a file."""
     asked: str
     """Who asks for what, for messages: ``stt_model whisper-base``."""
     models: tuple[str, ...] = ()
@@ -56,6 +57,12 @@ class Wish:
         """The folder that ``word`` is, if it is one."""
         path = Path(self.word).expanduser()
         return path if self.word != "auto" and self.word not in self.models and path.is_dir() else None
+
+    @property
+    def file(self) -> Path | None:
+        """The GGUF file that ``word`` is, if it is one."""
+        path = Path(self.word).expanduser()
+        return path if path.suffix.lower() == GGUF and path.is_file() else None
 
 
 class Wishes:
@@ -107,7 +114,7 @@ class Wishes:
         """Who thinks."""
         bits = self._settings.chat_quantization
         wish = self._wish("text_generation", "chat_model", self._settings.chat_model, THINKING)
-        if bits is not None and wish.word in THINKING:
+        if bits is not None and (wish.word in THINKING or self._is_gguf(wish)):
             raise DefinitionError(
                 "wrong_model", f"chat_quantization: is for a chat model on transformers, not for {wish.word}"
             )
@@ -165,7 +172,19 @@ class Wishes:
         if word in legal or (folders and wish.folder is not None):
             return wish
         more = (*legal, "a folder") if folders else legal
+        if kind == "text_generation":
+            if wish.file is not None:
+                return wish
+            if hub_gguf(word) is not None:
+                return replace(wish, models=(*models, word))
+            more = (*more, "a .gguf file", "OWNER/NAME-GGUF[:QUANTISATION] on the hub")
         raise DefinitionError("model_unknown", f"{field}: {unknown('model', word, more)}")
+
+    def _is_gguf(self, wish: Wish) -> bool:
+        if wish.folder is not None:
+            return any(wish.folder.glob(f"*{GGUF}"))
+        known = wish.word in wish.models and self._store.catalogue.get(wish.word).requires == "xllamacpp"
+        return known or wish.file is not None
 
     def _hears(self, model_id: str) -> bool:
         """Whether a recogniser can do what is asked of it."""

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.chat [--layers 12] [--width 576] [--threads 1] [--history 1000] [--dtype auto]
 
 The model is a Llama with random weights (the defaults have about 60 million, ``--layers 30`` makes it a SmolLM2-135M);
-it is built in a temporary folder and converted for CTranslate2 to int8. Times are medians of ``--rounds``.
+it is built in a temporary folder. Times are medians of ``--rounds``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from rich.table import Table
 
 from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import Sampling
-from pipelines.engines.ctranslate2_chat import load_generator
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message
 from pipelines.worker import session
-from tests.fakes.tiny_llama import convert, save_tiny_llama
+from tests.fakes.tiny_llama import save_tiny_llama
 
 SYSTEM = "You are a friendly assistant who answers in one short sentence. "
 LONG = 10_000
@@ -160,10 +159,8 @@ def main() -> None:
             context=8192,
             vocabulary=options.vocabulary,
         )
-        convert(source, root / "int8", "int8")
         engines: dict[str, Callable[[], Any]] = {
             f"transformers {options.dtype}": lambda: load_chat(source, "cpu", options.dtype, options.threads),
-            "ctranslate2 int8": lambda: load_generator(root / "int8", threads=options.threads),
         }
         for title, load in engines.items():
             table.add_row(title, *asyncio.run(measure(load(), options)))

@@ -1,9 +1,9 @@
-"""A tiny Llama on transformers and on CTranslate2: what is read, what is said, what is kept."""
+"""A tiny Llama on transformers: what is read, what is said, what is kept."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +15,12 @@ from pipelines.engines import transformers_chat
 from pipelines.engines.chat_local import LocalChat
 from pipelines.engines.chat_model import Sampling, recommended
 from pipelines.engines.chat_template import ChatTemplate
-from pipelines.engines.ctranslate2_chat import STATIC_PROMPTS, LoadedGenerator, load_generator
 from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
 from pipelines.errors import ModelError, ThinkError
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
 from pipelines.worker import session
-from tests.fakes.tiny_llama import TEMPLATE, CountedModel, convert, save_tiny_llama, tiny_tokenizer
+from tests.fakes.tiny_llama import TEMPLATE, CountedModel, save_tiny_llama, tiny_tokenizer
 
 SYSTEM = Message("system", "You are a friendly assistant who answers in one short sentence.")
 
@@ -31,19 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_llama(tmp_path_factory.mktemp("llama"))
 
 
-@pytest.fixture(scope="module")
-def converted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert(folder, tmp_path_factory.mktemp("converted") / "model")
-
-
 @pytest.fixture
 def loaded(folder: Path) -> LoadedChat:
     return load_chat(folder, dtype="float32")
-
-
-@pytest.fixture
-def generator(converted: Path) -> LoadedGenerator:
-    return load_generator(converted)
 
 
 @asynccontextmanager
@@ -183,12 +172,7 @@ async def test_a_failing_step_is_tried_once_more(loaded: LoadedChat, batch: int)
         assert await answer(chat, requests[1]) == expected[1]
 
 
-# ---------------------------------------------------------------------------------------------------- both engines
-
-
-@pytest.fixture(params=["transformers", "ctranslate2"])
-def model(request: pytest.FixtureRequest, folder: Path, converted: Path) -> LoadedChat | LoadedGenerator:
-    return load_chat(folder, dtype="float32") if request.param == "transformers" else load_generator(converted)
+# ---------------------------------------------------------------------------------------------------- step by step
 
 
 class Steps:
@@ -209,15 +193,9 @@ LONG = talk("Tell me a long story", max_tokens=300)
 SHORT = talk("Hello?", max_tokens=5)
 
 
-async def test_both_engines_say_the_same(loaded: LoadedChat, generator: LoadedGenerator) -> None:
-    async with serving(loaded) as one, serving(generator) as other:
-        for said in CONVERSATION:
-            assert await answer(one, talk(*said)) == await answer(other, talk(*said))
-
-
-async def test_closing_the_generator_frees_the_model(model: Any) -> None:
-    steps = Steps(model)
-    async with serving(model) as chat:
+async def test_closing_the_generator_frees_the_model(loaded: LoadedChat) -> None:
+    steps = Steps(loaded)
+    async with serving(loaded) as chat:
         expected = await answer(chat, SHORT)
         needed, steps.count = steps.count, 0
         async with aclosing(chat.stream(LONG)) as pieces:
@@ -227,9 +205,9 @@ async def test_closing_the_generator_frees_the_model(model: Any) -> None:
     assert steps.count - before <= needed + 1  # the step in hand when the story was given up
 
 
-async def test_a_newcomer_does_not_wait_for_the_end_of_another_answer(model: Any) -> None:
-    steps = Steps(model)
-    async with serving(model) as chat:
+async def test_a_newcomer_does_not_wait_for_the_end_of_another_answer(loaded: LoadedChat) -> None:
+    steps = Steps(loaded)
+    async with serving(loaded) as chat:
         expected = await answer(chat, SHORT)
         needed = steps.count
         async with aclosing(chat.stream(LONG)) as pieces:
@@ -240,58 +218,46 @@ async def test_a_newcomer_does_not_wait_for_the_end_of_another_answer(model: Any
             assert await anext(pieces)
 
 
-async def test_an_answer_ends_where_the_model_says(model: Any) -> None:
+async def test_an_answer_ends_where_the_model_says(loaded: LoadedChat) -> None:
     tokens: list[int] = []
-    step = model.step
+    step = loaded.step
 
     def noted(batch: Any) -> Any:
         out = step(batch)
         tokens.extend(token for token in out if token is not None)
         return out
 
-    model.step = noted
-    async with serving(model) as chat:
+    loaded.step = noted
+    async with serving(loaded) as chat:
         await answer(chat, talk("Hello?", max_tokens=12))
         whole, at = list(tokens), tokens.index(tokens[4])
-        model.stops |= {whole[4]}
+        loaded.stops |= {whole[4]}
         said = await answer(chat, talk("Hello?", max_tokens=12))
-    assert said == model.template.decode(whole[:at]).lstrip()
+    assert said == loaded.template.decode(whole[:at]).lstrip()
 
 
-async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(model: Any) -> None:
-    model.context = 512  # CTranslate2's folder does not say
+async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(loaded: LoadedChat) -> None:
+    loaded.context = 512
     turns = [text for n in range(30) for text in (f"My number is {n}, remember it", "Yes")]
     request = talk(*turns, "What now?", max_tokens=20)
-    prompt = model.template.decode(model.template.encode(request, model.context).ids)
+    prompt = loaded.template.decode(loaded.template.encode(request, loaded.context).ids)
     assert SYSTEM.content in prompt
     assert "Earlier, the user said: " in prompt
     assert prompt.rindex("What now?") > prompt.index("My number is 29")
-    async with serving(model) as chat:
+    async with serving(loaded) as chat:
         assert await answer(chat, request)
         with pytest.raises(ThinkError) as caught:
             await answer(chat, talk("word " * 600))
     assert caught.value.code == "llm_context_full"
 
 
-async def test_drawing_among_the_likeliest(model: Any) -> None:
-    async with serving(model) as chat:
+async def test_drawing_among_the_likeliest(loaded: LoadedChat) -> None:
+    async with serving(loaded) as chat:
         greedy = await answer(chat, SHORT)
-    async with serving(model, sampling=Sampling(temperature=1.0, top_k=1)) as chat:
+    async with serving(loaded, sampling=Sampling(temperature=1.0, top_k=1)) as chat:
         assert await answer(chat, SHORT) == greedy
-    async with serving(model, sampling=Sampling(temperature=30.0, seed=3)) as chat:
+    async with serving(loaded, sampling=Sampling(temperature=30.0, seed=3)) as chat:
         assert await answer(chat, SHORT) != greedy
-
-
-async def test_the_system_message_is_read_once(generator: LoadedGenerator) -> None:
-    usages: list[Usage] = []
-    async with serving(generator, on_usage=usages.append) as chat:
-        await answer(chat, SHORT)
-        await answer(chat, talk("Something else", max_tokens=2))
-        assert usages[0].cached == 0
-        assert 0 < usages[0].prompt - usages[1].cached < 60  # what the user says, and the mark of the answer
-        for n in range(2 * STATIC_PROMPTS):
-            await answer(chat, ChatRequest((Message("system", f"You are number {n}."), Message("user", "Hm?")), "", 1))
-            assert len(generator._static) <= STATIC_PROMPTS
 
 
 async def test_a_seed_repeats_an_answer(loaded: LoadedChat) -> None:
@@ -357,22 +323,20 @@ def test_what_ends_an_answer_is_read_off_the_template(loaded: LoadedChat) -> Non
 # ---------------------------------------------------------------------------------------------------- loading
 
 
-@pytest.mark.parametrize("load", [load_chat, load_generator])
-def test_a_folder_without_a_model(load: Callable[[Path], object], tmp_path: Path) -> None:
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
-        load(tmp_path)
+        load_chat(tmp_path)
     assert caught.value.code == "model_broken"
     tiny_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ModelError) as caught:
-        load(tmp_path)
+        load_chat(tmp_path)
     assert caught.value.code == "model_broken"
 
 
-@pytest.mark.parametrize("load", [load_chat, load_generator])
-def test_a_model_that_does_not_chat(load: Callable[[Path], object], tmp_path: Path) -> None:
+def test_a_model_that_does_not_chat(tmp_path: Path) -> None:
     tiny_tokenizer(template=None).save_pretrained(tmp_path)
     with pytest.raises(ModelError) as caught:
-        load(tmp_path)
+        load_chat(tmp_path)
     assert caught.value.code == "model_not_chat"
 
 

@@ -86,16 +86,6 @@ def save_tiny_llama(
     return folder
 
 
-def convert(folder: Path, out: Path, quantization: str | None = None) -> Path:
-    """The model in ``folder`` as CTranslate2 wants it, with its tokenizer."""
-    from ctranslate2.converters import TransformersConverter
-
-    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
-    copied = [name for name in names if (folder / name).exists()]
-    TransformersConverter(str(folder), copy_files=copied).convert(str(out), quantization=quantization)
-    return out
-
-
 class CountedModel:
     """Counts what a transformers model reads: the tokens of each call of it."""
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from pipelines.engines.chat_local import ChatLimits, LocalChat
 from pipelines.engines.chat_messages import time_words
-from pipelines.engines.ctranslate2_chat import load_generator
 from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.engines.transformers_chat import load_chat
 from pipelines.models.residency import Kept
 from pipelines.ports import ChatRequest, Message, ToolCall
 from pipelines.starter.model_files import FOLDER
 from pipelines.worker import session
-from tests.fakes.tiny_llama import convert
 from training.starter.grammar import instructions
 from training.starter.grammar_tools import TOOLS
 
@@ -44,19 +41,9 @@ class Talk:
         return answer
 
 
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert(FOLDER, tmp_path_factory.mktemp("starter") / "converted")
-
-
-@pytest.fixture(params=["numpy", "transformers", "ctranslate2"])
+@pytest.fixture(params=["numpy", "transformers"])
 async def engine(request: pytest.FixtureRequest):
-    if request.param == "numpy":
-        model = load_numpy_chat(FOLDER)
-    elif request.param == "transformers":
-        model = load_chat(FOLDER, threads=1)
-    else:
-        model = load_generator(request.getfixturevalue("converted"), threads=1)
+    model = load_numpy_chat(FOLDER) if request.param == "numpy" else load_chat(FOLDER, threads=1)
     engine = LocalChat(Kept("starter", model), limits=ChatLimits(answers=1))
     yield engine
     await engine.close()

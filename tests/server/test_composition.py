@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.engines.mediapipe_tasks import MediaPipeVision
 from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError, VisionError
+from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model
 from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.store import ModelFiles, ModelStore
@@ -305,7 +306,7 @@ async def test_a_model_that_is_asked_for_and_cannot_be_had_is_refused_by_name(tm
     ("stage", "setting", "legal"),
     [
         (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
-        (think, "chat_model", f"auto, starter, scripted, openai, {CHAT}, a folder"),
+        (think, "chat_model", f"auto, starter, openai, {CHAT}, a folder, a .gguf file,"),
         (speak, "tts_model", f"auto, espeak-ng, {VOICE}"),
     ],
     ids=["listen", "think", "speak"],
@@ -346,19 +347,24 @@ async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tm
     assert f"visavis models pull {CHAT}" in reason
 
 
-async def test_without_a_usable_starter_fixed_answers_stand_in_and_that_is_told(tmp_path, monkeypatch):
+async def test_without_any_language_model_the_command_that_brings_one_is_said_and_told(tmp_path, monkeypatch):
     made = parts(tmp_path)
+    made.store.catalogue = catalogues.load()
     monkeypatch.setattr("pipelines.starter.model_files.FOLDER", tmp_path)
     engine = await think(made)
-    assert engine.name == "scripted"
-    assert not row(made, "think").ok
+    command = "visavis models pull smollm2-135m-instruct-gguf"
+    said = [piece async for piece in engine.stream(ChatRequest((Message("user", "hello"),)))]
+    assert said == [f"I cannot answer, for no language model is here: {command} brings one."]
+    assert (engine.name, row(made, "think").ok) == ("nobody", False)
     assert "the starter model cannot be used" in row(made, "think").reason
+    assert command in row(made, "think").reason
 
 
-async def test_fixed_answers_are_given_when_asked_for(tmp_path):
-    made = parts(tmp_path, chat_model="scripted")
-    assert (await think(made)).name == "scripted"
-    assert row(made, "think").ok
+async def test_a_model_for_ctranslate2_is_refused_with_what_thinks_in_its_place(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.bin").write_bytes(b"weights")
+    with pytest.raises(ModelError, match=r"chat_model .*mine: .* CTranslate2 .*: give its GGUF file, or its folder"):
+        await think(parts(tmp_path, chat_model=str(tmp_path / "mine")))
 
 
 # ------------------------------------------------------------------------------------------------ speaking

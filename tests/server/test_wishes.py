@@ -50,7 +50,7 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"stt_model": "./nowhere"},
             r"stt_model: there is no model './nowhere'; legal are auto, pocketsphinx, .*a folder",
         ),
-        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal are auto, starter, scripted, openai"),
+        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal are auto, starter, openai"),
         ({"tts_model": "espeak"}, r"tts_model: there is no model 'espeak'; did you mean espeak-ng\?"),
         ({"tts_model": "."}, "tts_model: there is no model '.'"),
         ({"language": "xx"}, "language: there is no language 'xx'; legal are af, am, .*zh "),
