@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from typing import IO
 from pipelines.children import CHILDREN
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import PackageFile, WheelSource
+from pipelines.models.sources_http import Downloader
+from pipelines.models.sources_index import PackageIndex
+
+log = logging.getLogger(__name__)
 
 PipRun = Callable[[list[str], float, Mapping[str, str]], "subprocess.CompletedProcess[str]"]
 """Runs a command for at most so many seconds with additions to the environment; raises
@@ -28,10 +33,14 @@ Count = Callable[[int], object]
 
 _UNREACHABLE = re.compile(r"connection broken by|Failed to establish a new connection|Max retries exceeded")
 _CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\")]+)|(timed out|certificate verify failed)")
+_SETTING = re.compile(r"(\S+?)\.([\w-]+)=(['\"])(.*)\3")
+_SECTIONS = ("global", "download", ":env:")
+"""Of pip's settings, the last one counts."""
+_SETTINGS_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
 
 
-def _run(command: list[str], seconds: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def _as_child(command: list[str], seconds: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return CHILDREN.run(command, seconds, {**os.environ, **environment})
 
 
@@ -44,13 +53,21 @@ class Pip:
     stall_seconds: float = 4.0
     """Longest wait for a connection or the next bytes: a closed network must answer within seconds."""
     retries: int = 1
-    run: PipRun = _run
+    run: PipRun = _as_child
 
     def download(self, source: WheelSource, into: Path, count: Count = lambda done: None) -> Path:
         """Fetch the wheel into the folder ``into`` and return its path.
 
         Raises :class:`ModelError` (``download_failed``) with pip's reason in one line.
         """
+        with _counting(into, count):  # pip downloads into a temporary folder: there the bytes can be counted
+            done = self._download(source, into)
+        wheels = list(into.glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            raise ModelError("download_failed", condense(done.stderr, done.returncode))
+        return wheels[0]
+
+    def _download(self, source: WheelSource, into: Path) -> subprocess.CompletedProcess[str]:
         command = [
             *(sys.executable, "-m", "pip", "download", source.wheel, "--dest", str(into)),
             *("--no-deps", "--only-binary=:all:", "--implementation", "cp"),
@@ -59,16 +76,23 @@ class Pip:
             *("--quiet", "--no-input", "--no-cache-dir", "--disable-pip-version-check"),
         ]
         try:
-            with _counting(into, count):  # pip downloads into a temporary folder: there the bytes can be counted
-                done = self.run(command, self.total_seconds, {"TMPDIR": str(into)})
+            return self.run(command, self.total_seconds, {"TMPDIR": str(into)})
         except subprocess.TimeoutExpired:
             raise ModelError("download_failed", f"not downloaded within {self.total_seconds:g} s") from None
         except OSError as error:
             raise ModelError("download_failed", f"pip could not be started: {error.strerror or error}") from error
-        wheels = list(into.glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            raise ModelError("download_failed", condense(done.stderr, done.returncode))
-        return wheels[0]
+
+    def settings(self) -> Mapping[str, str] | None:
+        """How the user has set up pip, as ``{"index-url": …}``, in files and the environment; ``None``: not known."""
+        try:
+            done = self.run([sys.executable, "-m", "pip", "config", "list"], _SETTINGS_SECONDS, {})
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode != 0:
+            return None
+        lines = [match for line in done.stdout.splitlines() if (match := _SETTING.fullmatch(line.strip()))]
+        lines.sort(key=lambda match: _SECTIONS.index(match[1]) if match[1] in _SECTIONS else -1)
+        return {match[2]: match[4] for match in lines}
 
 
 @contextmanager
@@ -115,29 +139,65 @@ def condense(output: str, status: int) -> str:
     return re.sub(r"https?://\S+", "the package index", reason)[:200]
 
 
-def fetch_from_wheel(
-    pip: Pip,
-    source: WheelSource,
-    members: Mapping[str, PackageFile],
-    into: Path,
-    count: Count = lambda done: None,
-) -> None:
-    """Download a wheel and lay ``members`` (name to give → where it is) into the folder; the wheel is not kept.
+class Wheels:
+    """Brings wheels to this machine and takes files out of them."""
 
-    Files are streamed: none is ever whole in memory. Raises :class:`ModelError` (``download_failed``) also when the
-    wheel is broken or lacks a member.
-    """
-    with tempfile.TemporaryDirectory(dir=into) as folder:
-        wheel = pip.download(source, Path(folder), count)
+    def __init__(self, pip: Pip, downloader: Downloader) -> None:
+        self._pip = pip
+        self._downloader = downloader
+        self._index = PackageIndex(pip.settings, downloader)
+
+    def extract(
+        self, source: WheelSource, members: Mapping[str, PackageFile], into: Path, kept: Path, count: Count
+    ) -> None:
+        """Lay ``members`` (name to give → where it is) into the folder; the wheel is not kept.
+
+        What has arrived of it lies in the folder ``kept``, where the next call goes on. Files are streamed: none is
+        ever whole in memory. Raises :class:`ModelError`: ``download_failed``, also when the wheel is broken or lacks a
+        member; ``checksum``, ``no_space``.
+        """
+        with tempfile.TemporaryDirectory(dir=into) as folder:
+            wheel = self._bring(source, Path(folder), kept, count)
+            try:
+                with zipfile.ZipFile(wheel) as archive:
+                    self._downloader.check_space(into, _unpacked(archive, members.values()), source.wheel)
+                    for name, member in members.items():
+                        with _opened(archive, member) as packed, (into / name).open("wb") as file:
+                            shutil.copyfileobj(packed, file, 1 << 20)
+            except KeyError as error:
+                shutil.rmtree(kept, ignore_errors=True)
+                raise ModelError("download_failed", f"{source.wheel} lacks a file: {error.args[0]}") from error
+            except zipfile.BadZipFile as error:
+                shutil.rmtree(kept, ignore_errors=True)
+                raise ModelError("download_failed", f"{source.wheel} arrived broken: {error}") from error
+        shutil.rmtree(kept, ignore_errors=True)
+
+    def _bring(self, source: WheelSource, scratch: Path, kept: Path, count: Count) -> Path:
+        """The wheel: by ourselves, because that can be resumed; where we may not or cannot, by pip."""
+        remote = self._index.find(source)
+        if remote is None:
+            return self._pip.download(source, scratch, count)
+        wheel = kept / (remote.checksum.hex if remote.checksum else "wheel")
+        if remote.checksum is not None and remote.checksum.mismatch(wheel) is None:
+            return wheel
+
+        def counted(done: int, total: int | None) -> None:
+            count(done)
+
         try:
-            with zipfile.ZipFile(wheel) as archive:
-                for name, member in members.items():
-                    with _opened(archive, member) as packed, (into / name).open("wb") as file:
-                        shutil.copyfileobj(packed, file, 1 << 20)
-        except KeyError as error:
-            raise ModelError("download_failed", f"{source.wheel} lacks a file: {error.args[0]}") from error
-        except zipfile.BadZipFile as error:
-            raise ModelError("download_failed", f"{source.wheel} arrived broken: {error}") from error
+            self._downloader.fetch(remote, wheel, counted)
+        except ModelError as error:
+            if error.code == "no_space" or any(kept.glob("*.part")):
+                raise
+            # pip knows passwords and certificates that we do not.
+            log.info("%s: %s; leaving it to pip", source.wheel, error.message)
+            return self._pip.download(source, scratch, count)
+        return wheel
+
+
+def _unpacked(archive: zipfile.ZipFile, members: Iterable[PackageFile]) -> int:
+    """Bytes, at least: of what is packed twice those of the inner archive."""
+    return sum(archive.getinfo(path).file_size for path in {member.path for member in members})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ that have not ended; ``locks/``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -93,17 +94,17 @@ class ModelStore:
         if self.folder is None or (isinstance(checked, ModelFiles) and not self._has_changed(model)):
             return checked if isinstance(checked, ModelFiles) else None
         for source in (source for source in model.sources if isinstance(source, DirSource)):
-            with self._changing(model):
-                try:
-                    ready = self._fetcher.obtain(Ask(model, logger.info, _ignore), source, self.folder, self.catalogue)
+            try:
+                ready = self._fetcher.obtain(Ask(model, logger.info, _ignore), source, self.folder, self.catalogue)
+                with self._changing(model):  # not before: another process may be fetching it for minutes
                     self._install(model, ready, str(source))
-                except ModelError as error:
-                    if error.code == "not_found":
-                        continue
-                    if isinstance(checked, ModelFiles):
-                        logger.warning("model %s: %s; the copy of the file before is used", model_id, error.message)
-                        return checked
-                    raise
+            except ModelError as error:
+                if error.code == "not_found":
+                    continue
+                if isinstance(checked, ModelFiles):
+                    logger.warning("model %s: %s; the copy of the file before is used", model_id, error.message)
+                    return checked
+                raise
         return self.find(model_id)
 
     def taken_from(self, model_id: str) -> str:
@@ -292,7 +293,8 @@ class ModelStore:
             with self._workspace.lock(model.id, waiting):
                 yield Shelf(self.root / model.id)
         except OSError as error:
-            raise ModelError("store_failed", f"the model folder {self.root}: {error.strerror or error}") from error
+            code = "no_space" if error.errno == errno.ENOSPC else "store_failed"
+            raise ModelError(code, f"the model folder {self.root}: {error.strerror or error}") from error
 
 
 def _files(model: Model, version: Version) -> ModelFiles:

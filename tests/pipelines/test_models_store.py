@@ -88,6 +88,8 @@ class FakeIndex:
     def __call__(
         self, command: list[str], seconds: float, environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
+        if "config" in command:
+            return subprocess.CompletedProcess(command, 1, "", self.error)
         self.commands.append(command)
         self.during()
         if self.package is not None:
@@ -229,6 +231,14 @@ def test_what_a_killed_process_left_is_cleared_away(store: ModelStore) -> None:
     left.mkdir(parents=True)
     store.ensure("face")
     assert not left.exists()
+
+
+def test_a_start_does_not_wait_for_another_process_that_fetches(tmp_path: Path, index: FakeIndex) -> None:
+    (tmp_path / "folder").mkdir()
+    store = ModelStore(tmp_path / "store", tmp_path / "folder", catalogue=CATALOGUE, pip=Pip(run=index))
+    (store.root / "locks").mkdir(parents=True)
+    with FileLock(store.root / "locks" / "face.lock"):
+        assert store.here("face") is None  # would wait for the lock until the end of the download
 
 
 # ---------------------------------------------------------------------------------------------------- failing
