@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from media.frames import Samples
+from pipelines.engines.espeak_voices import ESPEAK_VOICES, EspeakSettings
 from pipelines.engines.spoken import SPEEDS, Mark, cleaned, parts, pause_after, pieces_of, with_tail, word_timings
 from pipelines.errors import SpeakError
 from pipelines.ports import Speech
@@ -31,33 +32,16 @@ _AHEAD = 512
 """Pieces that may wait for a slow listener, four minutes: the worker is shared, so it should not wait for anyone."""
 
 
-class _Voice(NamedTuple):
-    espeak_name: str
-    volume: int
-    """Percent: brings the peaks of this voice to -6 … -3 dBFS."""
-
-
-_VOICES = {
-    "en-us": _Voice("en-us", 80),
-    "en-us+f3": _Voice("en-us+f3", 90),
-    "en-us+Annie": _Voice("en-us+Annie", 95),
-    "en-us+Alex": _Voice("en-us+Alex", 90),
-    "en-us+max": _Voice("en-us+max", 90),
-    "en-gb": _Voice("en", 65),
-    "en-gb-x-rp": _Voice("en-gb-x-rp", 70),
-    "en-gb-scotland": _Voice("en-gb-scotland", 60),
-}
-
-
 class EspeakVoice:
-    """espeak-ng as a :class:`~pipelines.ports.TextToSpeech`. English; pieces of mono int16 at ``rate`` hertz.
+    """espeak-ng as a :class:`~pipelines.ports.TextToSpeech`: English first, and many other languages.
 
+    It gives pieces of mono int16 at ``rate`` hertz.
     Any number may be made in a process: they take turns at the one library. Raises
     :class:`~pipelines.errors.SpeakError` (``tts_missing``, ``tts_broken``) when the library cannot be loaded.
     """
 
     name = "espeak-ng"
-    voices = tuple(_VOICES)
+    voices = tuple(ESPEAK_VOICES)
 
     def __init__(self) -> None:
         with TURN:
@@ -73,19 +57,19 @@ class EspeakVoice:
         :class:`~pipelines.errors.EngineStuckError`.
         """
         name = self.voices[0] if voice is None else voice
-        if name not in _VOICES:
+        if name not in ESPEAK_VOICES:
             raise SpeakError("unknown_voice", f"voice: '{name}' is not one of {', '.join(self.voices)}")
         low, high = SPEEDS
         if not low <= speed <= high:
             raise SpeakError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
         pace = max(_SLOWEST, round(_WORDS_PER_MINUTE * speed))
         clean = cleaned(text)
-        pieces = self._worker.stream(lambda stop: self._speak(clean, _VOICES[name], pace, stop), ahead=_AHEAD)
+        pieces = self._worker.stream(lambda stop: self._speak(clean, ESPEAK_VOICES[name], pace, stop), ahead=_AHEAD)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
 
-    def _speak(self, text: str, voice: _Voice, pace: int, stop: threading.Event) -> Iterator[Speech]:
+    def _speak(self, text: str, voice: EspeakSettings, pace: int, stop: threading.Event) -> Iterator[Speech]:
         offset = 0.0
         for part in parts(text):
             with TURN:
@@ -145,7 +129,9 @@ class _Library:
         if self.rate <= 0:
             raise SpeakError("tts_broken", f"espeak-ng found no usable data in {data_path}")
 
-    def synthesize(self, text: str, voice: _Voice, pace: int, stop: threading.Event) -> tuple[Samples, list[Mark]]:
+    def synthesize(
+        self, text: str, voice: EspeakSettings, pace: int, stop: threading.Event
+    ) -> tuple[Samples, list[Mark]]:
         """The samples of ``text`` and where its words begin; what is there so far when ``stop`` is set."""
         blocks: list[bytes] = []
         marks: list[Mark] = []

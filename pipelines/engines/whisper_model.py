@@ -31,6 +31,9 @@ _AFTER = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word after it, and before it."""
 _SHORTEST_WORD = 0.05
 """Seconds."""
+NEVER_DETECTED = frozenset({"la", "nn", "sa"})
+"""Nobody speaks Latin or Sanskrit to a machine, and Nynorsk is written: a small Whisper takes all it does not know, and
+noise, for one of them. They can still be asked for."""
 _SILENCE = -1.5
 """The log-mel value of digital silence, as Whisper normalises it."""
 
@@ -65,10 +68,11 @@ class Whisper:
         return self._model.encode(spectrograms)
 
     def detect(self, encoded: Any) -> list[str]:
-        """The likeliest language of each window, as a code such as ``en``."""
+        """The likeliest language of each window, as a code such as ``en``; never one of :data:`NEVER_DETECTED`."""
         if not self.multilingual:
             return ["en"] * int(encoded.shape[0])
-        return [ranking[0][0].strip("<|>") for ranking in self._model.model.detect_language(encoded)]
+        rankings = [[code.strip("<|>") for code, _ in found] for found in self._model.model.detect_language(encoded)]
+        return [next((code for code in codes if code not in NEVER_DETECTED), codes[0]) for codes in rankings]
 
     def generate(
         self,

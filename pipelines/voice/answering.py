@@ -85,6 +85,7 @@ class Answering:
         self._history.complete(turn.item_id, transcript.text)
         self._emit(UserTurn(turn.item_id, transcript.text, True, turn.samples / VAD_RATE))
         if transcript.text:
+            self._replies.language = transcript.language
             self._unanswered = True
             self._times = turn.times
         return True

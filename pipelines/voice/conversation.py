@@ -246,7 +246,8 @@ class Conversation:
             return
         free = not self.replies.active and not self._answering.waiting
         if self.settings.speculate and self._asks and transcript.text and free and turn.is_whole:
-            pause.prepared = self.replies.prepare(turn.times, Item(turn.item_id, "user", transcript.text))
+            message = Item(turn.item_id, "user", transcript.text)
+            pause.prepared = self.replies.prepare(turn.times, message, transcript.language)
 
     async def _reconsider(
         self, turn: SpokenTurn, pause: Pause, transcript: Transcript, asked: asyncio.Task[Transcript | None]

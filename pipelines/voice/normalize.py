@@ -68,18 +68,22 @@ _MOST_PASSES = 50
 """Two or three do for what people and models write; text made to need more of them is read as it is by then."""
 
 
-def speakable(text: str) -> str:
-    """``text`` as it should be spoken, on one line; empty when it holds nothing to say. Idempotent."""
+def speakable(text: str, *, english: bool = True) -> str:
+    """``text`` as it should be spoken, on one line; empty when it holds nothing to say. Idempotent.
+
+    Unless it is ``english``, numbers, dates and signs stay as they are written: the voice reads them in its language.
+    """
+    groups = None if english else _PLAIN
     for _ in range(_MOST_PASSES):  # taking markup away may uncover more of it
-        plain = _once(text)
+        plain = _once(text, groups)
         if plain == text:
             break
         text = plain
     return text
 
 
-def _once(text: str) -> str:
-    for needed, rules in _GROUPS:
+def _once(text: str, groups: tuple[_Group, ...] | None = None) -> str:
+    for needed, rules in _GROUPS if groups is None else groups:
         if needed.search(text) is not None:
             text = applied(rules, text)
     return text if any(character.isalnum() for character in text) else ""
@@ -190,7 +194,8 @@ _REST: tuple[Rule, ...] = (
     rule(r" (?=[,.;:!?](?:\s|$))|^ | $", ""),
     rule(r"(?:, ?){2,}", ", "),
 )
-_GROUPS: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
+_Group = tuple[re.Pattern[str], tuple[Rule, ...]]
+_GROUPS: tuple[_Group, ...] = (
     (re.compile(r"```|~~~|<[!a-zA-Z]|^[ \t]*[|\-*_=#>+•‣◦\[(:0-9]|#", re.MULTILINE), _BLOCKS),
     (re.compile(r"[$\\]"), FORMULA_RULES),
     (re.compile(r"[\[<&:@]|www", re.IGNORECASE), _LINKS),
@@ -203,3 +208,5 @@ _GROUPS: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
     (re.compile(""), _REST),
 )
 """In this order, and what a text must hold for any of the rules to match: most clauses hold nothing of most."""
+_PLAIN = tuple(group for group in _GROUPS if group[1] in (_BLOCKS, _LINKS, _PICTURES, _EMPHASIS, _REST))
+"""Those of them that are the same in every language."""

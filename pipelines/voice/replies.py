@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from media.clock import Clock
@@ -85,6 +85,8 @@ class Replies:
     def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
         self.settings = settings
         self.history = History()
+        self.language: str | None = None
+        """Code of what the user spoke last, if that is known."""
         self.given = 0
         """How many answers have been begun to be given."""
         self._around = around
@@ -122,14 +124,14 @@ class Replies:
         ``settings`` hold for this answer only; ``metadata`` is told back with it.
         """
         settings = settings or self.settings
-        reply = self._new(times or TurnTimes(), self._around.emit, settings)
+        reply = self._new(times or TurnTimes(), self._around.emit, settings, self.language)
         self._give(reply, self._spawn(reply, self._request(settings)), metadata)
         return reply.id
 
-    def prepare(self, times: TurnTimes, message: Item) -> Prepared:
-        """Begin to answer ``message``, which is not in the history yet, behind a gate."""
+    def prepare(self, times: TurnTimes, message: Item, language: str | None = None) -> Prepared:
+        """Begin to answer ``message`` in ``language``, which is not in the history yet, behind a gate."""
         gate = Gate(self._around.emit)
-        reply = self._new(times, gate, self.settings)
+        reply = self._new(times, gate, self.settings, language)
         return Prepared(reply, self._spawn(reply, self._request(self.settings, message)), gate)
 
     def give(self, prepared: Prepared) -> None:
@@ -162,12 +164,19 @@ class Replies:
         if self._around.out is not None:
             self._around.out.duck(decibels)
 
-    def _new(self, times: TurnTimes, emit: Callable[[VoiceEvent], None], settings: ConversationSettings) -> Reply:
+    def _new(
+        self,
+        times: TurnTimes,
+        emit: Callable[[VoiceEvent], None],
+        settings: ConversationSettings,
+        language: str | None,
+    ) -> Reply:
         around = self._around
         playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
         model = LookingModel(engines.llm, around.sight)
-        return Reply(*ids, model, engines.tts, settings.voice, playout, emit, around.clock, times)
+        voice = replace(settings.voice, language=language)
+        return Reply(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
 
     def _give(self, reply: Reply, task: asyncio.Task[None], metadata: Mapping[str, str] | None = None) -> None:
         self.interrupt("client_cancelled")

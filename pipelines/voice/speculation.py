@@ -121,7 +121,8 @@ class SpokenTurn:
                     raise part
         if len(parts) == 1 and isinstance(parts[0], Transcript):
             return parts[0]
-        return Transcript(" ".join(part.text for part in understood))
+        language = understood[-1].language if understood else None
+        return Transcript(" ".join(part.text for part in understood), language=language)
 
     async def _last(self) -> Transcript | PipelineError:
         pause = self.pause

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from media.frames import Samples
 from pipelines.errors import SpeakError, guarded
 from pipelines.ports import Speech, TextToSpeech, WordTiming
+from pipelines.voice.languages import Tongue
 from pipelines.voice.normalize import speakable
 
 
@@ -89,6 +90,8 @@ class VoiceSettings:
     """One of the engine's voices; ``None`` is its default."""
     speed: float = 1.0
     """1 is the voice's natural rate."""
+    language: str | None = None
+    """Code of what the user speaks, if that is known: what is said in it is said by a voice of that language."""
 
 
 async def speak(
@@ -99,10 +102,13 @@ async def speak(
     script: Script,
 ) -> AsyncGenerator[str, None]:
     """Synthesise each clause as it comes and play it; yields each clause once its first sound has been queued."""
+    tongue = Tongue(settings.language, settings.voice, engine.voices)
     async with aclosing(clauses):
         async for clause in clauses:
             offset, told = script.seconds, False
-            async with aclosing(_sound(engine, speakable(clause), settings)) as pieces:
+            voice, english = tongue.voice_of(clause)
+            text = speakable(clause, english=english)
+            async with aclosing(_sound(engine, text, voice, settings.speed)) as pieces:
                 async for piece in pieces:
                     script.add_words(piece.words, offset)
                     script.seconds += len(piece.samples) / piece.rate
@@ -115,7 +121,5 @@ async def speak(
     playout.finish()
 
 
-def _sound(engine: TextToSpeech, clause: str, settings: VoiceSettings) -> AsyncGenerator[Speech, None]:
-    return guarded(
-        lambda: engine.synthesize(clause, settings.voice, settings.speed), SpeakError, "tts_failed", engine.name
-    )
+def _sound(engine: TextToSpeech, clause: str, voice: str | None, speed: float) -> AsyncGenerator[Speech, None]:
+    return guarded(lambda: engine.synthesize(clause, voice, speed), SpeakError, "tts_failed", engine.name)

@@ -134,7 +134,7 @@ class Wishes:
         carriers = {voice: model.id for model in models for voice in voices_of(model)}
         base = name.partition("#")[0]  # a speaker of it
         if wish.word == ESPEAK or base not in (*ESPEAK_VOICES, *carriers):
-            legal = ESPEAK_VOICES if wish.word == ESPEAK else (*ESPEAK_VOICES, *carriers)
+            legal = ESPEAK_VOICES if wish.word == ESPEAK else (*carriers, *ESPEAK_VOICES)
             raise DefinitionError("unknown_voice", f"voice: {unknown('voice', name, legal)}")
         if base in ESPEAK_VOICES:  # beside the model that is asked for
             return self._obtainable(wish)

@@ -43,7 +43,7 @@ async def test_every_voice_is_audible_and_does_not_clip(voice, name):
     pieces = await said(voice, SENTENCE, voice=name)
     peak = np.abs(joined(pieces).astype(int)).max()
     assert 32767 * 10 ** (-12 / 20) < peak < 32767
-    assert 1.5 < seconds(pieces) < 5
+    assert 1.5 < seconds(pieces) < (5 if name.startswith("en") else 10), "some languages spell foreign words"
 
 
 async def test_words_are_those_of_the_text_in_order_and_within_the_sound(voice):

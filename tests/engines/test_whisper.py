@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from pipelines.crew import LOAD_SECONDS
+from pipelines.engines.whisper_model import Whisper
 from pipelines.engines.whisper_settings import LANGUAGES
 from pipelines.engines.whisper_windows import Guard
 from pipelines.errors import ListenError
@@ -206,6 +208,17 @@ async def test_a_short_answer_is_taken_to_be_in_the_language_of_the_session(make
     await heard(engine, noise(0.5))
     assert short.language == spoken.language
     assert watched.detections == 2  # not for the short one of the same session
+
+
+@pytest.mark.parametrize(
+    ("ranking", "language"), [(("la", "nn", "fr", "es"), "fr"), (("de", "la"), "de"), (("la",), "la")]
+)
+def test_what_nobody_speaks_is_not_detected(ranking: tuple[str, ...], language: str) -> None:
+    found = [[(f"<|{code}|>", 0.5) for code in ranking]]
+    model = SimpleNamespace(
+        is_multilingual=True, device="cpu", compute_type="int8", detect_language=lambda encoded: found
+    )
+    assert Whisper(SimpleNamespace(model=model)).detect(None) == [language]
 
 
 async def test_an_english_model_needs_no_detection_and_cannot_translate(make, english_whisper):

@@ -44,6 +44,7 @@ class FakeRecognizer:
         """What comes with the transcripts as the opinion of somebody else."""
         self.lost = False
         """Whether they are of no use without it."""
+        self.language: str | None = None
 
     async def open(self) -> FakeRecognition:
         self.opened += 1
@@ -76,7 +77,7 @@ class FakeRecognition:
         self._engine.heard.append(np.concatenate(self._samples))
         better = self._engine.better
         task = None if better is None else asyncio.create_task(_result(better))
-        return Transcript(self._text, better=task, lost=self._engine.lost)
+        return Transcript(self._text, language=self._engine.language, better=task, lost=self._engine.lost)
 
     async def close(self) -> None:
         self._engine.closed += 1
@@ -120,17 +121,20 @@ class FakeVoice:
     """Every word takes 0.25 s of a loud square wave."""
 
     name = "fake-tts"
-    voices = ("square", "other")
     rate = 16_000
 
-    def __init__(self, fails: bool | Exception = False) -> None:
+    def __init__(self, fails: bool | Exception = False, voices: tuple[str, ...] = ("square", "other")) -> None:
         self.fails = fails
+        self.voices = voices
         self.said: list[str] = []
+        self.asked: list[str | None] = []
+        """In which voice."""
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         if self.fails:
             raise self.fails if isinstance(self.fails, Exception) else SpeakError("tts_failed", "the fake is hoarse")
         self.said.append(text)
+        self.asked.append(voice)
         for n, word in enumerate(text.split()):
             samples = np.where(np.arange(self.rate // 4) % 40 < 20, 8000, -8000).astype(np.int16)
             yield Speech(samples, self.rate, (WordTiming(word, n * 0.25, (n + 1) * 0.25),))

@@ -570,3 +570,24 @@ async def test_who_goes_on_speaking_makes_an_opinion_void():
         s.stt.better = None
         await s.hush(0.8)
         assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("yellow bear runs", "It does.")
+
+
+# ------------------------------------------------------------------------------------------------ languages
+
+
+@pytest.mark.parametrize("speculate", [True, False])
+async def test_who_speaks_another_language_is_answered_in_a_voice_of_it_turn_by_turn(speculate):
+    tts = FakeVoice(voices=("en_US-joe-medium", "de"))
+    answers = ("Guten Morgen, wie geht es dir?", "Hello, my friend.")
+    settings = ConversationSettings(speculate=speculate)
+    async with scene("guten morgen", "hello", answers=answers, tts=tts, settings=settings) as s:
+        s.stt.language = "de"
+        await s.say(1.0)
+        await s.hush(0.8)
+        s.out.playouts[-1].play(10)
+        await settle()
+        s.stt.language = "en"
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert (s.tts.said[0], s.tts.asked[0]) == (answers[0], "de")
+        assert (s.tts.said[-1], s.tts.asked[-1]) == (answers[1], None)

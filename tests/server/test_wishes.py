@@ -82,7 +82,7 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"tts_model": "piper-en_GB-alba-medium", "download": False},
             "tts_model piper-en_GB-alba-medium: .* is not here",
         ),
-        ({"voice": "nobody"}, "voice: there is no voice 'nobody'; legal are en-us, .*en_US-lessac-medium"),
+        ({"voice": "nobody"}, "voice: there is no voice 'nobody'; legal are .*en_US-lessac-medium, .*en-us"),
         ({"voice": "en_US-lesac-medium"}, r"voice: .* did you mean en_US-lessac-medium\?"),
         (
             {"voice": "en_US-lessac-medium", "tts_model": "espeak-ng"},
