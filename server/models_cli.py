@@ -1,4 +1,4 @@
-"""``visavis models``: what there is, what is here, and bringing, checking, removing and going back."""
+"""``visavis models``: what there is, what is here, and bringing, checking, trying, removing and going back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, PipelineError
 from pipelines.models.fetches import Fetches
 from server.settings import load_settings
 from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 1000
 """Columns that a table may take, if it must; a terminal breaks longer lines."""
-ACTIONS = ("list", "pull", "verify", "rm", "rollback")
+ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback")
 
 
 def add_models(commands: Any) -> None:
@@ -49,6 +49,8 @@ def add_models(commands: Any) -> None:
     pull.add_argument("--server-key", metavar="KEY", help="its API key, if it has one")
     verify = actions.add_parser("verify", parents=[common], help="compare the files here with their checksums")
     verify.add_argument("ids", nargs="*", metavar="ID", help="default: all that are here")
+    check = actions.add_parser("check", parents=[common], help="load models and give each something tiny to do")
+    check.add_argument("ids", nargs="*", metavar="ID", help="default: all that are here")
     remove = actions.add_parser("rm", parents=[common], help="delete a model, or one version of it")
     remove.add_argument("id", metavar="ID")
     remove.add_argument("--version", metavar="VERSION", help="as `models list` shows it (default: all)")
@@ -72,6 +74,8 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
             return _pull(store, console, options.ids, update=options.update)
         case "verify":
             return _verify(store, console, options.ids)
+        case "check":
+            return _check(store, console, options.ids)
         case "rm":
             freed = store.remove(options.id, options.version)
             tell_foreign(console, f"removed {options.version or 'all'} of {options.id}: {megabytes(freed)} freed")
@@ -152,8 +156,33 @@ def _pull(store: ModelStore, console: Console, ids: Iterable[str], *, update: bo
     return status
 
 
+def _check(store: ModelStore, console: Console, ids: list[str]) -> int:
+    from pipelines.checks import check  # here, because it brings the libraries of all engines
+
+    wanted = [store.catalogue.get(model_id) for model_id in ids or _here(store)]
+    status = 0
+    for model in wanted:
+        try:
+            with waiting(Console(stderr=True), f"trying {model.id} …", only_in_terminal=True):
+                if (files := store.here(model.id)) is None:
+                    raise ModelError("model_missing", f"it is not here; `visavis models pull {model.id}` fetches it")
+                found = check(model, files)
+        except PipelineError as error:
+            tell(console, f"{foreign(model.id)}: [red]{foreign(error.message)}[/red]")
+            status = 1
+        else:
+            tell(console, f"{foreign(model.id)}: [green]works[/green]: {foreign(found)}")
+    if not wanted:
+        console.print("no model is here", highlight=False)
+    return status
+
+
+def _here(store: ModelStore) -> list[str]:
+    return [model.id for model in store.catalogue.models if store.shelf(model.id).versions()]
+
+
 def _verify(store: ModelStore, console: Console, ids: list[str]) -> int:
-    here = [model.id for model in store.catalogue.models if store.shelf(model.id).versions()]
+    here = _here(store)
     status = 0
     for model_id in ids or here:
         with waiting(Console(stderr=True), f"reading {model_id} …", only_in_terminal=True):

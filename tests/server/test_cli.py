@@ -61,7 +61,10 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["bench", "--jitter", "nan"], "visavis bench: --jitter: must be a number of at least 0, not 'nan'"),
         (["bench", "--url", "localhost"], "visavis: --url: 'localhost' is no address"),
         (["bench", "--url", "http://127.0.0.1:9"], "visavis: no visavis at http://127.0.0.1:9: "),
-        (["models", "lst"], "visavis models: list|pull|verify|rm|rollback: there is no 'lst'; did you mean list?"),
+        (
+            ["models", "lst"],
+            "visavis models: list|pull|verify|check|rm|rollback: there is no 'lst'; did you mean list?",
+        ),
         (["models", "pull", "smart-tun"], "visavis: models: there is no model 'smart-tun'; did you mean smart-turn?"),
         (["models", "pull", "smart-turn", "--server", "x"], "visavis: models: 'x' is not an address"),
     ],

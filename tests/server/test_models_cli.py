@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import checks
 from pipelines.models.catalogue import Catalogue, Model, load
+from pipelines.models.store import ModelFiles
 from server.cli import main
 from tests.fakes.file_server import FileServer
 
@@ -119,7 +121,7 @@ def test_one_model_that_cannot_be_had_does_not_stop_the_others(run: Run, tmp_pat
     assert stored(tmp_path).exists()
 
 
-@pytest.mark.parametrize("action", [("pull",), ("verify",), ("rm",), ("rollback",)])
+@pytest.mark.parametrize("action", [("pull",), ("verify",), ("check",), ("rm",), ("rollback",)])
 @pytest.mark.parametrize(
     ("name", "said"), [("nose", "legal"), ("../eye", "legal"), ("eyes", "did you mean eye? Legal")]
 )
@@ -155,3 +157,22 @@ def test_what_another_instance_has_is_downloaded(run: Run, tmp_path: Path) -> No
         status, output = run("pull", "eye", "--server", fake.url)
     assert (status, stored(tmp_path).read_bytes()) == (0, weights)
     assert "downloading eye from the model server 127.0.0.1:" in output
+
+
+def test_models_are_given_something_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = ("t", "mediapipe")
+    monkeypatch.setitem(checks.CHECKS, kind, lambda files: f"saw [b]{files.path.name}[/b]")
+    assert run("check", "eye") == (0, "eye: works: saw [b]eye.onnx[/b]\n")  # from the folder
+    assert run("check", "eye", "ear") == (
+        1,
+        "eye: works: saw [b]eye.onnx[/b]\near: it is not here; `visavis models pull ear` fetches it\n",
+    )
+
+    def broken(files: ModelFiles) -> str:
+        raise ValueError("no such network")
+
+    monkeypatch.setitem(checks.CHECKS, kind, broken)
+    assert run("check") == (1, "eye: ValueError: no such network\n")
+    run("rm", "eye")
+    (tmp_path / "folder" / "eye.onnx").unlink()
+    assert run("check") == (0, "no model is here\n")
