@@ -21,6 +21,7 @@ from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import Definition, Stage, StageType
 from pipelines.worker import Worker, post
+from server.composition.places import Places
 from server.composition.wishes import Wish, Wishes, not_here
 from server.model_metrics import CountingWorker
 from server.settings import Settings
@@ -183,7 +184,7 @@ class Parts:
         self.fetches = Fetches(self._expected, self._fetch_changed)
         """Models that are being brought; ``report`` is told of each change, from any thread."""
         self.choices = Choices(self.fetches, self._stage_of)
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = Places(AT_ONCE)
         self.clock: Clock = MonotonicClock()
         self.store = model_store(settings)
         idle = settings.unload_minutes * 60.0 or None
@@ -252,7 +253,7 @@ class Parts:
     async def fetch(self, model_id: str) -> ModelFiles:
         """A model of the catalogue, downloaded if need be, a few at a time. Raises :class:`ModelError`."""
         with self.fetches.bringing(model_id) as report:
-            async with self._places:
+            async with self._places.place(self._expected(model_id)):
                 return await self.aside(self.store.ensure, model_id, self.say, report)
 
     async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -16,6 +16,7 @@ from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.late_turn import LateTurnDetector
 from server.composition.listen import listen
 from server.composition.parts import AT_ONCE, Parts
+from server.composition.places import Places
 from server.composition.speak import speak
 from server.composition.watch import turn_detector
 from server.engines import build_engines
@@ -75,16 +76,17 @@ async def test_each_engine_takes_over_when_its_own_model_has_come(tmp_path, mode
         await peer.until(lambda: told("listen")["engine"] == WHISPER)
 
 
-async def test_a_few_models_are_fetched_at_a_time(tmp_path):
+async def test_a_few_models_are_fetched_at_a_time_the_smallest_first(tmp_path):
     made = parts(tmp_path)
     slow = Slow(made, tmp_path)
     ids = [f"model-{number}" for number in range(AT_ONCE + 2)]
     slow.expect(*ids)
+    made._expected = lambda model_id: 10 - int(model_id[-1])  # type: ignore[method-assign]
     tasks = [asyncio.create_task(made.fetch(model_id)) for model_id in ids]
     begun = [await slow.begun.get() for _ in range(AT_ONCE)]
-    assert sorted(begun) == ids[:AT_ONCE]  # in the order in which they were asked for
+    assert sorted(begun) == ids[2:]
     states = [fetch.state for fetch in made.fetches.all()]
-    assert states == ["fetching"] * AT_ONCE + ["waiting"] * 2
+    assert states == ["waiting"] * 2 + ["fetching"] * AT_ONCE
     for event in slow.may_come.values():
         event.set()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -164,3 +166,22 @@ async def test_the_terminal_says_who_takes_over(tmp_path):
     made.choices.replace("listen", WHISPER, "from the hub")
     made.choices.learned("listen", "on the CPU")
     assert console.file.getvalue() == f"listen: now {WHISPER}, from the hub\n"  # type: ignore[attr-defined]
+
+
+async def test_whoever_gives_up_leaves_his_place_to_others():
+    places, order = Places(1), []
+
+    async def take(name: str, until: asyncio.Event) -> None:
+        async with places.place(0):
+            order.append(name)
+            await until.wait()
+
+    end = asyncio.Event()
+    first, second, third = (asyncio.create_task(take(name, end)) for name in ("first", "second", "third"))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    first.cancel()
+    end.set()
+    await asyncio.gather(first, third, return_exceptions=True)
+    assert order == ["first", "third"]
