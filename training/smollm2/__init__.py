@@ -1,0 +1,1 @@
+"""SmolLM2-135M-Instruct, fine-tuned on the starter's conversations."""
