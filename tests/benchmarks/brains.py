@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a program that prints a table
-"""Three brains, two examinations: the starter, SmolLM2 on llama.cpp, and the starter with SmolLM2 behind it.
+"""Brains, two examinations: the starter, SmolLM2 on llama.cpp, the starter with SmolLM2 behind it, SmolLM2 adapted.
 
-``python -m tests.benchmarks.brains [--brain NAME …] [--every N] [--detail]``
+``python -m tests.benchmarks.brains [--brain NAME …] [--adapter FILE] [--every N] [--detail]``
 
 The starter's own examination (what it was trained for, in words that it was not) and general questions with checkable
 answers, as people speak them. A general answer passes when it matches its pattern and has at most 45 words.
@@ -70,9 +70,23 @@ def smollm2(temperature: float | None, prompt: str | None) -> LlamaChat:
     return LlamaChat("smollm2", config, manner=manner, options=ChatOptions(temperature=temperature))
 
 
-def brains(temperature: float | None, prompt: str | None) -> dict[str, Callable[[], LanguageModel]]:
+def adapted(adapter: Path) -> LlamaChat:
+    """SmolLM2 with an adapter of :mod:`training.smollm2`, asked as that was trained: told what is seen, greedy."""
+    store = ModelStore(load_settings({}).model_cache)
+    manner = Manner(store.catalogue.get(GGUF).chat.prompt, instructions(), tools=False)
+    config = Config(str(store.ensure(GGUF).path), slots=1, context=2048, lora=[str(adapter)])
+    return LlamaChat("smollm2 adapted", config, manner=manner, options=ChatOptions(temperature=0.0))
+
+
+def brains(
+    temperature: float | None, prompt: str | None, adapter: Path | None
+) -> dict[str, Callable[[], LanguageModel]]:
     """By name, each made when it is examined."""
-    return {
+    more: dict[str, Callable[[], LanguageModel]] = {}
+    if adapter is not None:
+        more["adapted"] = lambda: adapted(adapter)
+        more["both adapted"] = lambda: KnownFirst(starter(), adapted(adapter), model_files.PASSES)
+    return more | {
         "starter": starter,
         "smollm2": lambda: smollm2(temperature, prompt),
         "both": lambda: KnownFirst(starter(), smollm2(temperature, prompt), model_files.PASSES),
@@ -142,7 +156,8 @@ class Examiner:
 async def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brain", action="append", choices=["starter", "smollm2", "both"])
+    parser.add_argument("--brain", action="append", choices=["starter", "smollm2", "both", "adapted", "both adapted"])
+    parser.add_argument("--adapter", type=Path, help="GGUF file that training.smollm2.lora wrote")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", choices=["own", "general"])
     parser.add_argument("--prompt", help="what SmolLM2 is told instead of what the catalogue says")
@@ -152,7 +167,7 @@ async def main() -> None:
     print(
         "| brain | own examination | general | first token, median (p95) | pieces per second |\n|---|---|---|---|---|"
     )
-    for name, make in brains(args.temperature, args.prompt).items():
+    for name, make in brains(args.temperature, args.prompt, args.adapter).items():
         if args.brain and name not in args.brain:
             continue
         model = make()

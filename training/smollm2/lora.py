@@ -43,7 +43,7 @@ def adapted(model: Any, layers: int, rank: int) -> Any:
 
 
 def batch(rows: list[list[talks.Encoded]], first: list[int], pad: int) -> tuple[Any, Any, Any, Any]:
-    """Token ids, which are learned, positions ``(rows, tokens)``, and what each token sees ``(rows, 1, tokens, tokens)``."""
+    """Token ids, which are learned and positions, ``(rows, tokens)`` each, and the mask of attention."""
     import torch
 
     width = len(first) + max(sum(len(ids) for ids, _ in row) for row in rows)
@@ -102,8 +102,9 @@ def train(args: argparse.Namespace, rows: Iterator[list[talks.Encoded]], model: 
         read += made[0].numel()
         if (step + 1) % args.tell == 0:
             cpu = time.process_time() - used
-            said = f"step {step + 1}, {time.monotonic() - began:.0f} s ({100 * gone:.0f} %), loss {sum(losses) / len(losses):.3f}"
-            print(f"{said}, {read / cpu:.0f} tokens per second of CPU", flush=True)
+            said = f"step {step + 1}, {time.monotonic() - began:.0f} s ({100 * gone:.0f} %)"
+            mean = sum(losses) / len(losses)
+            print(f"{said}, loss {mean:.3f}, {read / cpu:.0f} tokens per second of CPU", flush=True)
             losses, read, used = [], 0, time.process_time()
         if (step + 1) % args.save == 0:
             write(model, args.out.with_suffix(f".{step + 1}.gguf"))

@@ -1,6 +1,6 @@
 """What SmolLM2 itself answers to :mod:`training.smollm2.questions`, kept where it is sensible.
 
-``python -m training.smollm2.replay FILE``: a line of JSON for each, question and answer. Greedy, many at once in transformers.
+``python -m training.smollm2.replay FILE``: a line of JSON for each, question and answer. Greedy.
 """
 
 from __future__ import annotations

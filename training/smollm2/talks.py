@@ -14,10 +14,10 @@ from typing import Any
 
 from pipelines.engines.chat_messages import with_surroundings
 from pipelines.ports import ChatRequest, Message
+from training.smollm2.replay import PROMPT, asked
 from training.starter.drills import drill
 from training.starter.grammar import Dialogue, dialogue
 from training.starter.grammar_beyond import FALLBACKS
-from training.smollm2.replay import PROMPT, asked
 
 LONGEST = 96
 """Tokens of a conversation without the system message."""
