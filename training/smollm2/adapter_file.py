@@ -30,7 +30,7 @@ def write(model: Any, path: Path) -> None:
         layer, kind, half = found.groups()
         array = value.detach().float().numpy()
         if half == "B" and kind in heads:
-            array = _permuted(array, heads[kind])
+            array = permuted(array, heads[kind])
         writer.add_tensor(f"blk.{layer}.{_NAMES[kind]}.weight.lora_{half.lower()}", array.astype(numpy.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -38,7 +38,7 @@ def write(model: Any, path: Path) -> None:
     writer.close()
 
 
-def _permuted(rows: Any, heads: int) -> Any:
+def permuted(rows: Any, heads: int) -> Any:
     """``rows`` of a query or key in the order of llama.cpp's rotation: pairs side by side, not halves."""
     shape = rows.shape
     return rows.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
