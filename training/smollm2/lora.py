@@ -37,6 +37,7 @@ def adapted(model: Any, layers: int, rank: int) -> Any:
         layers_to_transform=list(range(LAYERS - layers, LAYERS)),
     )
     made = get_peft_model(model, config)
+    module: Any
     for module in made.modules():
         module.cast_input_dtype_enabled = False  # autocast does it, and to fewer bits
     return made
