@@ -194,6 +194,8 @@ class LlamaChat:
         self._starting = asyncio.Lock()
         self._process: LlamaProcess | None = None
         self._chat: OpenAIChat | None = None
+        self._last: OpenAIChat | None = None
+        """Of the process before."""
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -260,8 +262,8 @@ class LlamaChat:
         process, self._process = self._process, None
         if process is not None:
             await process.end()
-        if self._chat is not None:
-            await self._chat.close()
+        for chat in filter(None, (self._chat, self._last)):
+            await chat.close()
 
     def _away(self) -> ThinkError:
         return ThinkError("llm_unavailable", f"{self.name} has ended and is being started again")
@@ -287,9 +289,10 @@ class LlamaChat:
             return self._chat
 
     async def _start(self) -> None:
-        before, self._chat = self._chat, None
-        if before is not None:
-            await before.close()
+        # Answers that the last process was giving may still be read to their end: their client is closed at the next.
+        last, self._last, self._chat = self._last, self._chat, None
+        if last is not None:
+            await last.close()
         config = replace(self._config, key=secrets.token_hex(16))
         self._process = process = await LlamaProcess.spawn(config)
         self._chat = OpenAIChat(

@@ -1,6 +1,6 @@
 """A stand-in for :mod:`pipelines.engines.llama_process`: the same pipe and the same HTTP, and no model.
 
-It says back the last message of the user word by word. On ``die`` it ends in the middle of that; on ``hang`` it stops
+It says back the last line of the user word by word. On ``die`` it ends in the middle of that; on ``hang`` it stops
 as a process does that computes for ever, its HTTP included. ``broken`` in the model's name lets it end at the start.
 """
 
@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(401)
             return
         self._head("text/event-stream")
-        said = body["messages"][-1]["content"]
+        said = body["messages"][-1]["content"].splitlines()[-1]
         for word in f"You said: {said}".split():
             self._chunk({"delta": {"content": f"{word} "}})
             if word == "die":

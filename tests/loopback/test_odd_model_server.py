@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from pipelines.engines import llama_process
+from pipelines.engines.llama import LlamaChat
+from pipelines.engines.llama_process import Config
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
 from pipelines.errors import ThinkError
 from pipelines.routing.fallback import FallbackModel
 from server.composition.parts import Choices
 from tests.conftest import fake_engines
+from tests.fakes import llama_process as stand_in
 from tests.fakes.engines import FakeModel
 from tests.fakes.openai_server import DONE, delta, event, started
 from tests.fakes.openai_server import serving as model_serving
@@ -31,10 +35,10 @@ CASES = [
 ]
 
 
-async def ask(peer: Peer) -> dict[str, Any]:
+async def ask(peer: Peer, text: str = "hello") -> dict[str, Any]:
     """Type a question; the response as it ended."""
     count = len(peer.named("response.done"))
-    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
     peer.send({"type": "conversation.item.create", "item": item})
     peer.send({"type": "response.create"})
     response: dict[str, Any] = (await peer.event("response.done", count + 1))["response"]
@@ -69,6 +73,32 @@ async def test_the_response_ends_with_what_was_said_and_the_next_one_works(serve
             assert response["output"][0]["content"][0]["transcript"] == said
             response = await ask(peer)
             assert response["output"][0]["content"][0]["transcript"] == "And so it goes on."
+
+
+async def test_what_llama_said_before_it_ended_stays_and_the_next_turn_is_answered(serve, monkeypatch):
+    monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
+    choices = Choices()
+    llama = LlamaChat("tiny", Config("tiny.gguf"))
+    choices.note("think", llama.name, "here")
+    llm = FallbackModel([llama, FakeModel("Standing in.")], choices.failure_of("think"), rest_seconds=0.0)
+    choices.watch("think", llm)
+    await llama.warm()
+    engines = fake_engines(llm=llm)
+    engines.choices = choices
+    url, _ = await serve(engines)
+    async with Peer(url) as peer:
+        await peer.event("session.created")
+        first, ended = await ask(peer, "One two three. Now die"), llama._process
+        assert first["status"] == "failed"
+        assert first["output"][0]["content"][0]["transcript"] == "You said: One two three. Now die"
+        assert "being started again" in first["status_details"]["error"]["message"]
+        assert ended is not None
+        await ended.gone()
+        await llama.warm()
+        second = await ask(peer, "Hello again.")
+        assert second["output"][0]["content"][0]["transcript"] == "You said: Hello again."
+        status = [row["engine"] for event in peer.named("engine.status") for row in event["data"]]
+        assert status[-1] == llama.name
 
 
 async def test_a_running_session_is_told_who_answers(serve):

@@ -15,6 +15,7 @@ import pytest
 from pipelines.children import Children
 from pipelines.engines.pocketsphinx_decoder import Decoder
 from server.stopping import unless_stopped
+from tests.real_models import real_model
 
 ROOT = Path(__file__).parents[2]
 READY = "visavis is ready"
@@ -167,6 +168,23 @@ async def test_while_a_model_is_pulled(tmp_path: Path, number: signal.Signals) -
             status, said = await visavis.ended()
             await ends.wait()
     assert status == 128 + number
+    assert "Traceback" not in said
+
+
+@LINUX
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL])
+async def test_while_llama_thinks_for_it(tmp_path: Path, number: signal.Signals) -> None:
+    model = str(real_model("smollm2-135m-instruct-gguf").path)
+    flags = ("--port", "0", "--no-download", "--chat-model", model)
+    async with Visavis.run(tmp_path, "serve", *flags, VISAVIS_VISION="0") as visavis:
+        await visavis.until(READY)
+        children = visavis.children()
+        assert len(children) >= 2, "a recogniser and llama.cpp"
+        ends = Ends(children)
+        visavis.process.send_signal(number)
+        status, said = await visavis.ended()
+        await ends.wait()
+    assert status == (-number if number == signal.SIGKILL else 0)
     assert "Traceback" not in said
 
 
