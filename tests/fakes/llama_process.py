@@ -34,7 +34,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(401)
             return
         self._head("text/event-stream")
-        said = body["messages"][-1]["content"].splitlines()[-1]
+        lines = body["messages"][-1]["content"].splitlines()
+        said = [line for line in lines if not line.startswith("[")][-1]  # without what is told of camera and time
         for word in f"You said: {said}".split():
             self._chunk({"delta": {"content": f"{word} "}})
             if word == "die":
