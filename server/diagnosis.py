@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.devices import Library, choose_device
+from pipelines.engines.whisper_settings import ENGLISH_ONLY
 from pipelines.errors import ModelError
 from pipelines.processor import Processor
 from server.doctor_facts import Facts, ModelState
@@ -215,16 +216,29 @@ def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
 
 
 def _listen(facts: Facts) -> Check:
-    model = _ready(facts, "listen")
-    if model is not None and facts.versions.get("faster-whisper"):
-        return Check("engines", "listen", "ok", f"{model.id} {_where(facts, 'ctranslate2')}")
-    if model is not None:
-        detail = f"pocketsphinx on cpu: faster-whisper, which {model.id} needs, is not installed"
-        return Check("engines", "listen", "better", detail, "pip install faster-whisper")
+    here = [model for model in facts.models if model.task in _TASKS["listen"] and model.problem is None]
+    readable = [model for model in here if facts.versions.get(model.requires or "faster-whisper")]
+    if readable:
+        first, broad = readable[0], next((model for model in readable if _knows_languages(model)), None)
+        where = "on cpu" if first.requires == "onnxruntime" else _where(facts, "ctranslate2")
+        other = (
+            f"; {broad.id} hears what it doubts, and other languages"
+            if broad is not None and broad is not first
+            else ""
+        )
+        return Check("engines", "listen", "ok", f"{first.id} {where}{other}")
+    if here:
+        library = here[0].requires or "faster-whisper"
+        detail = f"pocketsphinx on cpu: {library}, which {here[0].id} needs, is not installed"
+        return Check("engines", "listen", "better", detail, f"pip install {library}")
     if facts.versions.get("pocketsphinx") is None:
         return Check("engines", "listen", "missing", "there is no recogniser", "pip install pocketsphinx")
     detail = "pocketsphinx on cpu: often wrong; no better model is here"
     return Check("engines", "listen", "better", detail, _pull(_absent(facts, "listen")))
+
+
+def _knows_languages(model: ModelState) -> bool:
+    return not model.id.endswith(ENGLISH_ONLY)
 
 
 def _think(facts: Facts, settings: Settings) -> Check:

@@ -23,8 +23,9 @@ _SHORT_TOKENS = 2
 _SHORT_LOGPROB = -0.4
 """Of noise it makes "You" or a phrase of its own, with a mean logarithm of -0.5 to -1.6; of clear speech the mean is
 above -0.2, and with noise at 10 dB above -0.7."""
-_OF_CLICKS = ("you",)
-"""What it makes of a click, a cough or a knock, sure of itself; hardly anybody says that and nothing else."""
+_OF_CLICKS = {"you"}
+"""What it makes of a click, a cough or a knock, once or several times and sure of itself; hardly anybody says that and
+nothing else."""
 _OF_NOISE = ("thank you for watching", "thanks for watching")
 _OF_NOISE_LOGPROB = -0.3
 """The ends of the films that it learned from; with less than this probability nobody has said them."""
@@ -36,10 +37,10 @@ class MoonshineGuard(Guard):
 
     def is_silence(self, said: Said) -> bool:
         """Nothing was said, and the text is made up."""
-        words = re.sub(r"[^a-z ]", "", said.text.lower()).strip()
+        words = re.sub(r"[^a-z ]+", "", said.text.lower()).strip()
         short = len(said.tokens) <= _SHORT_TOKENS and said.logprob < _SHORT_LOGPROB
         film = words in _OF_NOISE and said.logprob < _OF_NOISE_LOGPROB
-        made_up = words in _OF_CLICKS or not any(character.isalnum() for character in said.text)
+        made_up = set(words.split()) == _OF_CLICKS or not any(character.isalnum() for character in said.text)
         return short or film or made_up or said.logprob < _SILENCE_LOGPROB
 
 

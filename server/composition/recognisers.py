@@ -26,10 +26,12 @@ Built = tuple[WindowRecognizer, str, str]
 """The engine, its device, and why there."""
 
 
-async def build(parts: Parts, name: str, folder: Path) -> Built:
-    """The recogniser for the files in ``folder``, loaded. Raises :class:`~pipelines.errors.PipelineError`."""
-    read = next(read for reads, read in _READERS if reads(folder))
-    engine, device, reason = await parts.aside(read, parts, name, folder)
+async def build(parts: Parts, name: str, path: Path) -> Built:
+    """The recogniser for the folder ``path``, or the one that the file ``path`` lies in, loaded.
+
+    Raises :class:`~pipelines.errors.PipelineError`.
+    """
+    engine, device, reason = await parts.aside(_read, parts, name, path)
     try:
         await engine.warm()
     except BaseException:  # it leaves no thread behind
@@ -37,6 +39,12 @@ async def build(parts: Parts, name: str, folder: Path) -> Built:
         raise
     parts.workers.append(engine.worker)
     return engine, device, reason
+
+
+def _read(parts: Parts, name: str, path: Path) -> Built:
+    folder = path if path.is_dir() else path.parent
+    read = next(read for reads, read in _READERS if reads(folder))
+    return read(parts, name, folder)
 
 
 def _moonshine(parts: Parts, name: str, folder: Path) -> Built:

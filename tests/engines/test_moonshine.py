@@ -45,6 +45,7 @@ def test_a_folder_that_is_no_moonshine_is_refused(tmp_path: Path) -> None:
     [
         (Said("You", (7,), -0.6, 0.0, 0.3), True),
         (Said("You", (7,), -0.05, 0.0, 0.3), True),
+        (Said("You, you, you,", (7, 8, 7, 8), -0.3, 0.0, 0.3), True),
         (Said("Thank you for watching!", (1, 2, 3, 4, 5), -0.44, 0.0, 0.3), True),
         (Said("Thank you.", (1, 2), -0.1, 0.0, 0.3), False),
         (Said("Yes.", (7, 8), -0.15, 0.0, 0.4), False),

@@ -33,6 +33,7 @@ from tests.fakes import piper_voice, tiny_llama, tiny_whisper
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer
 from tests.loopback.test_session import TURN
+from tests.real_models import real_folder
 
 WHISPER, CHAT, VOICE = "whisper-test-en", "chat-test", "piper-test"
 CLOSED = {"llm_url": "http://127.0.0.1:9/v1"}
@@ -203,6 +204,18 @@ async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
         await engines.close()
     assert list(dict.fromkeys(listening)) == ["pocketsphinx", WHISPER, f"{WHISPER} + {BROAD}"]
     assert engine.name == listening[-1]
+
+
+async def test_the_real_recognisers_listen_together(tmp_path):
+    """Moonshine's is a model of single files, Whisper's a folder."""
+    moonshine, whisper = real_folder("moonshine-tiny-en"), real_folder("whisper-base")
+    made = parts(tmp_path, download=False)
+    made.store = ModelStore(load_settings({}).model_cache)
+    engine = await listen(made)
+    await engine.close()
+    assert engine.name == "moonshine-tiny-en + whisper-base", (moonshine, whisper)
+    assert row(made, "listen").ok
+    assert "cannot be used" not in row(made, "listen").reason
 
 
 async def test_a_folder_with_a_moonshine_is_refused_for_another_language(tmp_path):

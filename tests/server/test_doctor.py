@@ -187,6 +187,9 @@ def test_the_better_engines_are_named_with_their_device():
     assert find(facts, "engines", "think").detail == "q on cuda: torch finds GeForce"
     assert find(facts, "engines", "speak").detail == "p on cuda: onnxruntime finds GeForce"
     assert find(replace(facts, served="llama at http://x"), "engines", "think").detail == "llama at http://x"
+    two = ModelState("m-en", "speech-to-text", "", None, True, requires="onnxruntime"), models[0]
+    both = find(replace(facts, models=two), "engines", "listen").detail
+    assert both == "m-en on cpu; w hears what it doubts, and other languages"
     embedded = load_settings({"profile": "embedded"})
     assert "starter" in find(facts, "engines", "think", embedded).detail
 
