@@ -18,8 +18,10 @@ from pipelines.vision.settings import DetectorName
 from tests.assets import asset
 
 _STORED: dict[DetectorName, str] = {
-    "faces": "mediapipe-face-detector",
+    "faces": "mediapipe-face-detectors",
+    "face_landmarks": "mediapipe-face-mesh",
     "hands": "mediapipe-hand-landmarker",
+    "gestures": "mediapipe-hand-landmarker",
     "pose": "mediapipe-pose-landmarker",
 }
 _ASSETS: dict[DetectorName, str] = {

@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.engines.mediapipe_faces import express, mesh_face, turn_of_mesh
+from pipelines.engines.mediapipe_faces import express, in_space, mesh_face
 from pipelines.engines.mediapipe_parts import Points, Task, View, VisionOptions, around, base_options, points_of
 from pipelines.ports import Detection
+from pipelines.vision.mesh_expression import turn_of_mesh
 
 _TRUNK = (0, 11, 12)
 """Nose and shoulders: the part of a body that a camera on a desk shows."""
@@ -99,7 +100,9 @@ def holistic(result: Any, width: int, height: int) -> list[Detection]:
     found = [_pose(result.pose_landmarks)] if result.pose_landmarks else []
     score = found[0].score if found else _VISIBLE
     if result.face_landmarks:
-        expression = express(result.face_blendshapes or (), *turn_of_mesh(result.face_landmarks, width, height))
+        expression = express(
+            result.face_blendshapes or (), *turn_of_mesh(in_space(result.face_landmarks, width, height))
+        )
         found.append(mesh_face(result.face_landmarks, expression))
     for side, landmarks in (("left", result.left_hand_landmarks), ("right", result.right_hand_landmarks)):
         if landmarks:

@@ -3,25 +3,76 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.engines.mediapipe_parts import Task, View, VisionOptions, around, base_options, inside, points_of
+from pipelines.engines.mediapipe_parts import (
+    Task,
+    View,
+    VisionOptions,
+    around,
+    base_options,
+    inside,
+    members_of,
+    points_of,
+)
 from pipelines.ports import Detection, Expression
+from pipelines.vision.geometry import overlap
+from pipelines.vision.mesh_expression import expression_of_mesh
 
 MESH_POINTS = 478
+SAME_FACE = 0.3
+"""Intersection over union: a mesh is wider than BlazeFace's box, which ends above the brows."""
+_EXPRESSIONS = "face_blendshapes.tflite"
+"""Member of the published bundle."""
 _ACCEPTED = 0.5
 """The least chance of a face that the face landmarker lets pass; it does not tell the chance itself."""
-_RIGHT_CHEEK, _LEFT_CHEEK, _FOREHEAD, _CHIN = 234, 454, 10, 152
-"""Points of the mesh at the edges of the face; right and left as the person calls them."""
 
 
 def open_faces(model: Path, options: VisionOptions) -> Task:
-    """Boxes, scores and six key points of faces up to two metres away."""
+    """Boxes, scores and six key points of faces.
+
+    ``model`` is one BlazeFace, or a bundle of those for faces near (up to two metres) and far (up to five): then a face
+    is what either finds, with the box of the near one and the higher score.
+    """
+    names = members_of(model)
+    if not names:
+        return _open_face_detector(model, options)
+    with zipfile.ZipFile(model) as bundle:
+        detectors = [_open_face_detector(bundle.read(name), options) for name in names]
+
+    def look(view: View) -> list[Detection]:
+        return same_faces([detector.look(view) for detector in detectors])
+
+    def close() -> None:
+        with ExitStack() as each:
+            for detector in detectors:
+                each.callback(detector.close)
+
+    return Task(look, close)
+
+
+def same_faces(found: Sequence[Sequence[Detection]]) -> list[Detection]:
+    """What several detectors find → each face once, as the first of them sees it, with the highest score."""
+    faces: list[Detection] = []
+    for detections in found:
+        for face in detections:
+            place = next((n for n, known in enumerate(faces) if overlap(known.box, face.box) >= SAME_FACE), None)
+            if place is None:
+                faces.append(face)
+            elif face.score > faces[place].score:
+                faces[place] = replace(faces[place], score=face.score)
+    return faces
+
+
+def _open_face_detector(model: Path | bytes, options: VisionOptions) -> Task:
     from mediapipe.tasks.python import vision
 
     task = vision.FaceDetector.create_from_options(
@@ -46,22 +97,31 @@ def open_faces(model: Path, options: VisionOptions) -> Task:
 
 
 def open_face_landmarks(model: Path, options: VisionOptions) -> Task:
-    """The mesh and the expression of faces; their score is only what the model lets pass."""
+    """The mesh and the expression of faces; their score is only what the model lets pass.
+
+    A bundle with a network of expressions (blendshapes) is asked for them; of others the mesh itself tells them.
+    """
     from mediapipe.tasks.python import vision
 
+    expressive = _EXPRESSIONS in members_of(model)
     task = vision.FaceLandmarker.create_from_options(
         vision.FaceLandmarkerOptions(
             base_options=base_options(model, options),
             running_mode=vision.RunningMode.VIDEO,
             num_faces=options.max_faces,
             min_face_presence_confidence=_ACCEPTED,
-            output_face_blendshapes=True,
-            output_facial_transformation_matrixes=True,
+            output_face_blendshapes=expressive,
+            output_facial_transformation_matrixes=expressive,
         )
     )
 
     def look(view: View) -> list[Detection]:
         result = task.detect_for_video(view.image, view.timestamp)
+        height, width = view.pixels.shape[:2]
+        if not expressive:
+            return [
+                mesh_face(marks, expression_of_mesh(in_space(marks, width, height))) for marks in result.face_landmarks
+            ]
         faces = zip(result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True)
         return [mesh_face(marks, express(shapes, *turn_of_matrix(matrix))) for marks, shapes, matrix in faces]
 
@@ -91,10 +151,6 @@ def turn_of_matrix(matrix: NDArray[np.float32]) -> tuple[float, float]:
     return math.degrees(math.atan2(x, z)), math.degrees(math.atan2(y, math.hypot(x, z)))
 
 
-def turn_of_mesh(landmarks: Sequence[Any], width: int, height: int) -> tuple[float, float]:
-    """Yaw and pitch in degrees, roughly, where only the points of the mesh are known; a picture of this size."""
-    right, left = landmarks[_RIGHT_CHEEK], landmarks[_LEFT_CHEEK]
-    top, bottom = landmarks[_FOREHEAD], landmarks[_CHIN]
-    yaw = math.atan2((left.z - right.z) * width, (left.x - right.x) * width)  # z: in widths, smaller is nearer
-    pitch = math.atan2((top.z - bottom.z) * width, (bottom.y - top.y) * height)
-    return math.degrees(yaw), math.degrees(pitch)
+def in_space(landmarks: Sequence[Any], width: int, height: int) -> NDArray[np.float64]:
+    """MediaPipe's landmarks of a picture of this size → pixels, shape ``(n, 3)``; z grows away from the camera."""
+    return np.array([(mark.x * width, mark.y * height, mark.z * width) for mark in landmarks], np.float64)

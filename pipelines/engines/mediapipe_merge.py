@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pipelines.engines.mediapipe_faces import SAME_FACE
 from pipelines.ports import Detection
 from pipelines.vision.geometry import overlap
 from pipelines.vision.settings import DetectorName
 
 _BRINGS: dict[DetectorName, tuple[DetectorName, ...]] = {"gestures": ("hands",), "holistic": ("hands", "pose")}
 """Detectors whose results include those of others."""
-_SAME_FACE = 0.3
-"""Intersection over union: a mesh is wider than BlazeFace's box, which ends above the brows."""
 _KIND_ORDER = ("face", "hand", "pose", "person", "object")
 
 
@@ -35,7 +34,7 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
     boxes = found.get("faces", ())
     scored = [replace(face, score=max([face.score, *_scores(face, boxes)])) for face in faces]
     if "face_landmarks" not in found:
-        scored += [box for box in boxes if all(overlap(box.box, face.box) < _SAME_FACE for face in faces)]
+        scored += [box for box in boxes if all(overlap(box.box, face.box) < SAME_FACE for face in faces)]
     rest = [
         seen for name, detections in found.items() if name not in ("holistic", "face_landmarks", "faces")
         for seen in detections
@@ -45,7 +44,7 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
 
 
 def _scores(face: Detection, boxes: Sequence[Detection]) -> list[float]:
-    return [box.score for box in boxes if overlap(box.box, face.box) >= _SAME_FACE]
+    return [box.score for box in boxes if overlap(box.box, face.box) >= SAME_FACE]
 
 
 def _of_kind(detections: Sequence[Detection], kind: str) -> list[Detection]:

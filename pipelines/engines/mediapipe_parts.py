@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,22 @@ class Task:
 Opener = Callable[[Path, VisionOptions], Task]
 
 
-def base_options(model: Path, options: VisionOptions) -> Any:
-    """MediaPipe's ``BaseOptions``."""
+def base_options(model: Path | bytes, options: VisionOptions) -> Any:
+    """MediaPipe's ``BaseOptions``, with the file of a model or what is in it."""
     from mediapipe.tasks.python import BaseOptions
 
     delegate = BaseOptions.Delegate.GPU if options.device == "gpu" else BaseOptions.Delegate.CPU
+    if isinstance(model, bytes):
+        return BaseOptions(model_asset_buffer=model, delegate=delegate)
     return BaseOptions(model_asset_path=str(model), delegate=delegate)
+
+
+def members_of(model: Path) -> list[str]:
+    """Names of the files in a bundle; none in a single model."""
+    if not zipfile.is_zipfile(model):
+        return []
+    with zipfile.ZipFile(model) as bundle:
+        return bundle.namelist()
 
 
 def points_of(landmarks: Sequence[Any]) -> Points:

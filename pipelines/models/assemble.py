@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import Normalisation, Recipe
+from pipelines.models.assemble_mesh import with_one_mesh
+from pipelines.models.catalogue import FACE_MESH, Normalisation, Recipe
 
 _ALIGNMENT = 64
 """Bytes. MediaPipe maps a bundle into memory and uses its members where they are; tflite complains about, and copies,
@@ -26,6 +27,8 @@ def assemble(recipe: Recipe, parts: Mapping[str, Path], target: Path) -> None:
     members = {}
     for name, member in recipe.members.items():
         data = parts[member.part].read_bytes()
+        if recipe.recipe == "mediapipe-face-task" and name == FACE_MESH:
+            data = with_one_mesh(data)
         members[name] = with_normalisation(data, member.normalise) if member.normalise else data
     write_bundle(members, target)
 

@@ -105,9 +105,7 @@ def _tensor(
     return len(tree.subgraphs[0].tensors) - 1
 
 
-def _operator(
-    schema: Any, tree: Any, builtin: int, ends: tuple[list[int], int], options: tuple[int, Any]
-) -> None:
+def _operator(schema: Any, tree: Any, builtin: int, ends: tuple[list[int], int], options: tuple[int, Any]) -> None:
     """Add an operator at the end: ``ends`` are the tensors that it takes and the one that it gives."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = builtin

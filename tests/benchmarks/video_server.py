@@ -28,7 +28,7 @@ from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracked import TrackedVision
 from server import ice
 from server.app import create_app
-from server.composition.watch import BASIC, VISION_MODELS
+from server.composition.watch import BASIC, VISION_MODELS, first_fetched
 from server.serve import SWITCH_SECONDS, _stop_signals
 from server.settings import load_settings
 from tests.conftest import fake_engines
@@ -64,7 +64,7 @@ def mediapipe() -> VisionDetector:
     store = ModelStore(Path.home() / ".cache" / "visavis" / "models")
     models = {}
     for name, ids in VISION_MODELS.items():
-        found = store.ensure(ids[0]) if name in BASIC else store.here(ids[0])
+        found = store.ensure(first_fetched(store.catalogue, name)) if name in BASIC else store.here(ids[0])
         if found:
             models[name] = found.path
     return TrackedVision(MediaPipeVision(models))

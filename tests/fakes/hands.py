@@ -12,10 +12,16 @@ Points = NDArray[np.float64]
 Curls = tuple[float, float, float, float]
 
 _BASES = np.array([(0.025, -0.088, 0.0), (0.003, -0.09, 0.0), (-0.017, -0.083, 0.0), (-0.035, -0.073, 0.0)])
-"""Where the index, middle, ring and little finger begin, metres from the wrist; a right hand, its palm to the camera."""
+"""Where the index, middle, ring and little finger begin, metres from the wrist; a right hand, palm to the camera."""
 _BONES = ((0.040, 0.025, 0.020), (0.044, 0.028, 0.021), (0.041, 0.026, 0.021), (0.032, 0.020, 0.019))
 _FLEXION = np.radians((85.0, 105.0, 65.0))
 """Of the three joints of a finger that is folded."""
+
+_LYING = np.array([(0.022, -0.018, -0.014), (0.036, -0.045, -0.030), (0.018, -0.062, -0.044), (-0.002, -0.068, -0.046)])
+_STANDING = np.array(
+    [(0.024, -0.020, -0.008), (0.054, -0.038, -0.014), (0.082, -0.055, -0.016), (0.106, -0.068, -0.018)]
+)
+"""The thumb's four points."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def hand(pose: Pose, noise: float = 0.0, seed: int = 0) -> Points:
 
 def varied(pose: Pose, rng: np.random.Generator) -> Pose:
     """The same as another person would do it, seen from somewhere else."""
+
     def about(value: float, by: float) -> float:
         return float(np.clip(value + rng.uniform(-by, by), 0, 1))
 
@@ -100,9 +107,7 @@ def _finger(base: Points, bones: tuple[float, ...], curl: float, aside: float) -
 
 def _thumb(out: float) -> list[Points]:
     """From lying across the palm to standing off it."""
-    lying = np.array([(0.022, -0.018, -0.014), (0.036, -0.045, -0.030), (0.018, -0.062, -0.044), (-0.002, -0.068, -0.046)])
-    standing = np.array([(0.024, -0.020, -0.008), (0.054, -0.038, -0.014), (0.082, -0.055, -0.016), (0.106, -0.068, -0.018)])
-    return list(lying + out * (standing - lying))
+    return list(_LYING + out * (_STANDING - _LYING))
 
 
 def _turn(axis: int, degrees: float) -> NDArray[Any]:

@@ -13,7 +13,8 @@ from pipelines.engines.mediapipe_tasks import MediaPipeVision
 from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError, VisionError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model
-from pipelines.models.catalogue_sources import DirSource
+from pipelines.models.catalogue import load as load_catalogue
+from pipelines.models.catalogue_sources import DirSource, WheelSource
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.ports import ChatRequest, Message
 from pipelines.routing.definition import SHIPPED, load
@@ -25,7 +26,7 @@ from server.composition.listen import listen
 from server.composition.parts import Choices, Parts
 from server.composition.speak import speak
 from server.composition.think import think
-from server.composition.watch import watch
+from server.composition.watch import BASIC, first_fetched, watch
 from server.settings import load_settings
 from tests.assets import asset
 from tests.conftest import fake_engines
@@ -432,7 +433,7 @@ async def test_detectors_come_up_as_far_as_models_can_be_had_and_the_others_say_
     (better,) = watching.later
     with pytest.raises(ModelError):
         await better()
-    assert vision.unavailable["faces"] == "mediapipe-face-detector could not be had: the network is closed"
+    assert vision.unavailable["faces"] == "mediapipe-face-detectors could not be had: the network is closed"
     chosen = row(watching, "watch")
     assert (chosen.engine, chosen.ok) == ("mediapipe", False)
     assert chosen.reason.startswith("finds face landmarks, hands, gestures, segmentation; no faces: mediapipe-face-")
@@ -443,7 +444,7 @@ async def test_models_that_come_later_are_put_to_work_whichever_of_them_fails(wa
     faces = asset("mediapipe/blaze_face_short_range.tflite")
 
     async def fetch(model_id: str) -> ModelFiles:
-        if model_id == "mediapipe-face-detector":
+        if model_id == "mediapipe-face-detectors":
             raise ModelError("model_unavailable", "the network is closed for a moment")
         return ModelFiles(model_id, faces, {faces.name: faces}, "here", "0" * 12)
 
@@ -463,9 +464,74 @@ async def test_without_any_model_nothing_is_seen_and_it_is_told_how_to_get_them(
     chosen = row(watching, "watch")
     assert (chosen.engine, chosen.ok) == ("none", False)
     assert "no faces, face landmarks, hands, gestures, pose, " in chosen.reason
-    assert "visavis models pull mediapipe-face-detector mediapipe-face-landmarker " in chosen.reason
-    assert watching.missing[:2] == ["mediapipe-face-detector", "mediapipe-face-landmarker"]
+    assert (
+        "visavis models pull mediapipe-face-detectors mediapipe-face-mesh mediapipe-hand-landmarker mediapipe-pose-"
+        in chosen.reason
+    )
+    assert watching.missing[:2] == ["mediapipe-face-detectors", "mediapipe-face-mesh"]
+    assert watching.missing.count("mediapipe-hand-landmarker") == 1  # of hands and of gestures
     assert not watching.later
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, watching: Parts) -> dict[str, Path]:
+    """Only what lies in the package is here: model → its file."""
+    here = {
+        model_id: tmp_path / f"{model_id}.task"
+        for model_id in ("mediapipe-face-detector", "mediapipe-face-mesh", "mediapipe-hand-landmarker")
+    }
+
+    def find(model_id: str) -> ModelFiles | None:
+        path = here.get(model_id)
+        return path and ModelFiles(model_id, path, {path.name: path}, "here", "0" * 12)
+
+    watching.store.here = find  # type: ignore[method-assign]
+    return here
+
+
+async def test_what_lies_in_the_package_serves_until_what_is_published_has_come(tmp_path, watching, packaged):
+    vision = await watch(watching)
+    assert vision is not None
+    assert {"faces", "face_landmarks", "hands", "gestures"} <= set(vision.detectors)
+    told = row(watching, "watch").reason
+    assert "better faces, face landmarks, gestures with: visavis models pull mediapipe-face-detectors " in told
+    published = tmp_path / "published.task"
+    asked = []
+
+    async def fetch(model_id: str) -> ModelFiles:
+        asked.append(model_id)
+        if model_id == "mediapipe-face-landmarker":
+            raise ModelError("model_unavailable", "the network is closed")
+        return ModelFiles(model_id, published, {published.name: published}, "here", "0" * 12)
+
+    watching.fetch = fetch
+    (better,) = watching.later
+    await better()  # a model that is not needed is no problem
+    assert asked[-3:] == ["mediapipe-face-detectors", "mediapipe-face-landmarker", "mediapipe-gesture-recognizer"]
+    engine = vision._detector
+    assert engine.model("gestures") == published
+    assert engine.model("face_landmarks") == packaged["mediapipe-face-mesh"]
+    assert row(watching, "watch").reason.endswith(
+        "better face landmarks with: visavis models pull mediapipe-face-landmarker"
+    )
+
+
+async def test_nothing_better_is_fetched_where_nothing_may_be(watching, packaged):
+    watching.settings = watching.settings.model_copy(update={"download": False})
+    vision = await watch(watching)
+    assert vision is not None
+    assert "gestures" in vision.detectors
+    assert not watching.later
+    assert "mediapipe-gesture-recognizer" not in watching.missing
+
+
+def test_what_is_fetched_first_lies_in_one_package():
+    catalogue = load_catalogue()
+    wheels = {
+        source.wheel for name in BASIC for source in catalogue.get(first_fetched(catalogue, name)).sources
+        if isinstance(source, WheelSource)
+    }  # fmt: skip
+    assert wheels == {"mediapipe==0.10.21"}
 
 
 async def test_a_gpu_that_is_asked_for_is_used_or_refused(watching, monkeypatch):
