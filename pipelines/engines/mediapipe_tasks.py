@@ -1,8 +1,9 @@
 """Faces, hands, gestures, poses, people's outlines and things with MediaPipe Tasks.
 
-Cost of one 640x480 picture on one core (``python -m tests.benchmarks.detectors``): faces 7 ms (near 2, far 5),
-face landmarks 2 to 5, segmentation 7, gestures 16, pose 18, hands 20; and of one session in memory: faces 7 MiB, segmentation 14, face
-landmarks 17, gestures 35, hands 43, pose 80, because each detector unpacks its weights for itself.
+Cost of one 640x480 picture on one core (``python -m tests.benchmarks.detectors``): faces 7 ms (near 2, far 5), face
+landmarks 2 to 5, segmentation 7, gestures 16, pose 18, hands 20; and of one session in memory: faces 7 MiB for each of
+the two, segmentation 14, face landmarks 17, gestures 35, hands 43, pose 80, because each detector unpacks its weights
+for itself.
 """
 
 from __future__ import annotations
