@@ -13,6 +13,7 @@ from rich.console import Console
 from pipelines.errors import ModelError
 from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles, ModelStore
+from pipelines.routing.definition import load
 from pipelines.routing.late_turn import LateTurnDetector
 from server.composition.listen import listen
 from server.composition.parts import AT_ONCE, Parts
@@ -24,6 +25,7 @@ from server.serve import EngineNews, tell_missing
 from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer
+from tests.real_models import real_model
 from tests.server.test_composition import CLOSED, VOICE, WHISPER, models, parts, row
 
 __all__ = ["models"]
@@ -185,3 +187,13 @@ async def test_whoever_gives_up_leaves_his_place_to_others():
     end.set()
     await asyncio.gather(first, third, return_exceptions=True)
     assert order == ["first", "third"]
+
+
+async def test_the_real_moonshine_listens_as_the_store_gives_it():
+    real_model("moonshine-tiny-en")
+    settings = load_settings({"download": False, "stt_model": "moonshine-tiny-en", **CLOSED})
+    engine = await listen(Parts(settings, load(settings.pipeline), lambda line: None))
+    try:
+        assert engine.name == "moonshine-tiny-en"
+    finally:
+        await engine.close()
