@@ -97,6 +97,13 @@ def tools_in_words(tools: tuple[Tool, ...]) -> str:
     )
 
 
+def in_system(messages: Sequence[Message], text: str) -> list[Message]:
+    """``messages`` with ``text`` at the end of the system message."""
+    if messages and messages[0].role == "system":
+        return [replace(messages[0], content=f"{messages[0].content}\n\n{text}"), *messages[1:]]
+    return [Message("system", text), *messages]
+
+
 def system_in_user(messages: Sequence[Message]) -> list[Message]:
     """``messages`` for a model that takes no system message: it goes in front of what the user says first."""
     if not messages or messages[0].role != "system":

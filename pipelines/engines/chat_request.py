@@ -17,12 +17,14 @@ from pipelines.engines.chat_images import as_content, known_to_see
 from pipelines.engines.chat_messages import (
     alternating,
     as_dict,
+    in_system,
     system_in_user,
     tool_as_dict,
+    tools_in_words,
     with_surroundings,
     without_tool_roles,
 )
-from pipelines.ports import ChatRequest, Message
+from pipelines.ports import ChatRequest, Message, Tool
 from pipelines.voice.context import approximate_tokens, fit
 
 THINKING_ROOM = 2048
@@ -50,6 +52,9 @@ class ChatOptions:
     """How long a connection may take."""
     images: bool | None = None
     """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
+    grammar: Callable[[tuple[Tool, ...]], str] | None = None
+    """Makes what answers are held to where tools are offered, for a server that takes that as ``grammar``: the tools
+    are told in words then, and calls stand in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Abilities:
     images_known: bool = False
     """Whether that was set by hand."""
     tools: bool = True
+    grammar: Callable[[tuple[Tool, ...]], str] | None = None
+    """As in the options."""
     tool_roles: bool = True
     """Whether calls of tools and their results are messages of their own kind."""
     system: bool = True
@@ -97,6 +104,8 @@ class Abilities:
             images_known=options.images is not None,
             temperature=options.temperature,
             limit=options.max_tokens,
+            grammar=options.grammar,
+            tool_roles=options.grammar is None,
         )
 
     def tokens(self, request: ChatRequest) -> int:
@@ -116,7 +125,10 @@ class Abilities:
         if self.limit_name is not None:
             payload[self.limit_name] = self.tokens(request)
         if request.tools and self.tools:
-            payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
+            if self.grammar is not None:
+                payload["grammar"] = self.grammar(request.tools)
+            else:
+                payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
         if self.temperature is not None:
             payload["temperature"] = self.temperature
         if usage and self.tells_usage and self.streams:
@@ -129,6 +141,8 @@ class Abilities:
         messages = with_surroundings(request)
         if not self.tool_roles:
             messages = [without_tool_roles(message) for message in messages]
+        if self.grammar is not None and request.tools and self.tools:
+            messages = in_system(messages, tools_in_words(request.tools))
         if not self.system:
             messages = system_in_user(messages)
         return messages if self.any_order else alternating(messages)
@@ -220,7 +234,7 @@ def _in_one_piece(known: Abilities, refusal: Refusal) -> _Mended:
 
 def _without_extras(known: Abilities, refusal: Refusal) -> _Mended:
     """The server does not say what it refuses: what it need not know is left out."""
-    if not {"stream_options", "temperature", "tools"} & refusal.payload.keys():
+    if not {"stream_options", "temperature", "tools", "grammar"} & refusal.payload.keys():
         return None
     return replace(known, tells_usage=False, temperature=None, tools=False), "all that is optional is left out"
 

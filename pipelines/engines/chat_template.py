@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.engines.chat_messages import (
     as_dict,
+    in_system,
     system_in_user,
     tool_as_dict,
     tools_in_words,
@@ -90,7 +91,7 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         if tools and not self._takes_tools:
-            messages = _in_system([without_tool_roles(message) for message in messages], tools_in_words(tools))
+            messages = in_system([without_tool_roles(message) for message in messages], tools_in_words(tools))
         if not self._takes_system:
             messages = system_in_user(messages)
         try:
@@ -166,9 +167,3 @@ def import_transformers() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         sys.modules["torchvision"] = None  # type: ignore[assignment]  # "there is none", as import understands it
-
-
-def _in_system(messages: Sequence[Message], text: str) -> list[Message]:
-    if messages and messages[0].role == "system":
-        return [Message("system", f"{messages[0].content}\n\n{text}"), *messages[1:]]
-    return [Message("system", text), *messages]

@@ -25,7 +25,7 @@ from pipelines.engines.chat_request import ChatOptions
 from pipelines.engines.llama_process import Config
 from pipelines.engines.openai_chat import OpenAIChat, discover
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Message, ToolCall, Usage
+from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,37 @@ def _begins(rules: str, ordinary: str) -> bool:
     """Whether ``rules`` are the ordinary ones, with lines added at most."""
     added = rules[len(ordinary) :]
     return rules.startswith(ordinary) and (not added or (bool(ordinary) and added.startswith("\n")))
+
+
+_TEXT = r"TEXT: /(<([^t]|t[^o])|[^<\s])(.|\n)*/"
+"""An answer that does not begin as a call does."""
+
+
+def call_grammar(tools: tuple[Tool, ...]) -> str:
+    """What an answer may be when ``tools`` are offered: text, or calls that keep to the schemas of their arguments.
+
+    In the notation of llguidance (https://github.com/guidance-ai/llguidance), which the package's llama.cpp is built
+    with: the model's own template is not asked, for most small ones know no tools.
+    """
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool in tools
+    ]
+    schema = {"anyOf": calls, "x-guidance": {"whitespace_flexible": False, "lenient": True}}
+    rules = (
+        "%llguidance {}",
+        "start: SPACE? (TEXT | call (SPACE? call){0,3})",
+        'call: "<tool_call>" SPACE? body SPACE? "</tool_call>"',
+        f"body: %json {json.dumps(schema)}",
+        _TEXT,
+        r"SPACE: /\s+/",
+    )
+    return "\n".join(rules) + "\n"
 
 
 class LlamaProcess:
@@ -189,7 +220,7 @@ class LlamaChat:
         self.manner = manner or Manner()
         self._model = name
         self._config = config
-        self._options = options or ChatOptions()
+        self._options = replace(options or ChatOptions(), grammar=call_grammar)
         self._on_usage = on_usage
         self._starting = asyncio.Lock()
         self._process: LlamaProcess | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,18 +11,19 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.engines import llama, llama_process
-from pipelines.engines.chat_request import ChatOptions
-from pipelines.engines.llama import LlamaChat, Manner
+from pipelines.engines.chat_request import Abilities, ChatOptions, Refusal
+from pipelines.engines.llama import LlamaChat, Manner, call_grammar
 from pipelines.engines.llama_process import SAMPLING, Config
 from pipelines.engines.openai_chat import OpenAIChat
 from pipelines.errors import ThinkError
 from pipelines.models import catalogue
-from pipelines.ports import ChatRequest, Message, Tool, Usage
+from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
 from tests.fakes import llama_process as stand_in
 from tests.patience import PATIENCE
 from tests.real_models import real_model
@@ -101,6 +103,25 @@ def test_a_model_without_a_manner_is_asked_as_all_are() -> None:
 def test_every_sampling_that_a_catalogue_may_name_is_known_to_the_process() -> None:
     names = catalogue.ChatSpec.model_fields["sampling"].annotation
     assert set(names.__args__[0].__args__) == set(SAMPLING)
+
+
+def test_tools_are_told_in_words_with_what_answers_are_held_to() -> None:
+    known = Abilities.of("tiny", ChatOptions(grammar=call_grammar))
+    call = ToolCall("1", "light", '{"on": true}')
+    said = (Message("system", "Be brief."), Message("assistant", "", (call,)), Message("tool", "done", (), "1"))
+    request = ChatRequest((*said, Message("user", "Hello")), tools=TOOLS)
+    payload = known.payload(request, "tiny")
+    assert "tools" not in payload
+    assert '"name": {"const": "light"}' in payload["grammar"]
+    system, *others = payload["messages"]
+    assert system["content"].startswith("Be brief.")
+    assert "Switches a lamp." in system["content"]
+    assert {message["role"] for message in others} == {"assistant", "user"}
+    assert "<tool_call>" in others[0]["content"]
+    assert "grammar" not in known.payload(replace(request, tools=()), "tiny")
+    mended = known.after(Refusal(400, "failed to parse grammar", request, payload))
+    assert mended is not None
+    assert "grammar" not in mended[0].payload(request, "tiny")
 
 
 # ------------------------------------------------------------------------------------------------ on a stand-in
@@ -227,7 +248,8 @@ def test_the_process_ends_when_its_owner_is_killed() -> None:
 @pytest.fixture
 async def chat() -> AsyncIterator[LlamaChat]:
     path = real_model(GGUF).path
-    engine = LlamaChat("smollm2", Config(str(path), context=2048, slots=2), options=ChatOptions(temperature=0.0))
+    options = ChatOptions(temperature=0.0, first_token_seconds=PATIENCE, between_tokens_seconds=PATIENCE)
+    engine = LlamaChat("smollm2", Config(str(path), context=2048, slots=2), options=options)
     yield engine
     await engine.close()
 
@@ -275,6 +297,38 @@ async def test_conversations_keep_what_was_read_though_there_are_more_of_them_th
     first, second = usages[:2], usages[2:]
     for before, after in zip(first, second, strict=True):
         assert after.cached >= before.prompt - 8, "all but the end of the prompt before"
+
+
+LIGHT = Tool(
+    "set_light",
+    "Sets the colour of the lamp.",
+    {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]},
+)
+
+
+async def test_a_call_of_a_tool_keeps_to_its_schema_and_other_answers_are_text(chat: LlamaChat) -> None:
+    """The weights are too small to call by themselves: they are shown once how it is done."""
+    shown = (
+        Message("system", "You switch lamps."),
+        Message("user", "Set the light to green."),
+        Message("assistant", "", (ToolCall("1", "set_light", '{"colour": "green"}'),)),
+        Message("tool", "done", (), "1"),
+        Message("assistant", "It is green."),
+    )
+    request = ChatRequest((*shown, Message("user", "Set the light to yellow.")), max_tokens=80, tools=(LIGHT,))
+    async with aclosing(chat.stream(request)) as pieces:
+        call = await anext(pieces)
+    assert isinstance(call, ToolCall)
+    assert call.name == "set_light"
+    assert json.loads(call.arguments)["colour"] in ("red", "blue")
+    request = replace(asked("What is the capital of France?"), tools=(LIGHT,))
+    assert "Paris" in "".join([str(piece) async for piece in chat.stream(request)])
+
+
+async def test_a_schema_that_cannot_be_kept_to_costs_the_tools_and_not_the_answer(chat: LlamaChat) -> None:
+    odd = Tool("odd", "Odd.", {"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}})
+    request = replace(asked("What is the capital of France?"), tools=(odd,))
+    assert "Paris" in "".join([str(piece) async for piece in chat.stream(request)])
 
 
 async def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
