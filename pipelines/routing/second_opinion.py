@@ -32,7 +32,7 @@ class Doubt:
     more, with noise at 10 dB 0.74 and more, of noise alone and of other languages hardly ever above 0.6.
     """
 
-    sure: float = 0.86
+    sure: float = 0.84
     """From here on the quick one is believed."""
     lost: float = 0.6
     """Below it is likely no speech of its language at all."""

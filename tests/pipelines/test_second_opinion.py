@@ -141,7 +141,7 @@ async def test_a_late_opinion_is_not_waited_for() -> None:
     ("quick", "slow", "believed"),
     [
         (Transcript("I'd less to be", 0.83), Transcript("Unless to be", 0.77, "en"), "slow"),
-        (Transcript("he said no", 0.85), Transcript("we sat so", 0.7, "en"), "quick"),
+        (Transcript("he said no", 0.82), Transcript("we sat so", 0.7, "en"), "quick"),
         (Transcript("donde as tar", 0.3), Transcript("¿Dónde está?", 0.5, "es"), "slow"),
         (Transcript("you", 0.3), Transcript("", None, "en"), "slow"),
         (Transcript("what a noise", 0.8), Transcript("", None, "en"), "quick"),
