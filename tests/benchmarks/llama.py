@@ -109,8 +109,19 @@ async def main() -> None:
     print("| turn | known + new tokens | first token, median (all) | tokens per second |\n|---|---|---|---|")
     for place, row_of in enumerate(turns, 1):
         print(row(str(place), row_of))
+    print(row(f"{args.turns}, cold", [await cold(config, messages[:-1]) for messages in talks]))
     print(f"{memory(pid)} MiB in the end")
     await bench.engine.close()
+
+
+async def cold(config: Config, messages: Sequence[Message]) -> Turn:
+    """The last turn of a conversation in a process that knows nothing of it."""
+    usages: list[Usage] = []
+    bench = Bench(LlamaChat("cold", config, on_usage=usages.append), usages)
+    await bench.engine.warm()
+    turn, _ = await bench.turn(messages)
+    await bench.engine.close()
+    return turn
 
 
 if __name__ == "__main__":
