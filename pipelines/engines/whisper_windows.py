@@ -34,6 +34,7 @@ MOST_TOKENS = 224
 """What a Whisper can say after a prompt of the same length."""
 LEAST_RISE, MOST_RISE = 10.0, 30.0
 """Decibels of speech over its background: with less the two cannot be told apart, with more all of it is heard."""
+TWICE_WORDS = 5
 QUIET_SECONDS = 0.2
 """Length of the quiet place at which a long turn is cut."""
 
@@ -112,7 +113,17 @@ class Guard:
 
     def repeats(self, said: Said) -> bool:
         """The decoder went round in circles."""
-        return said.compression > self.most_compression
+        return said.compression > self.most_compression or says_twice(said.text)
+
+
+def says_twice(text: str) -> bool:
+    """Whether five words or more come twice in a row: too short a loop for zlib, and nobody speaks like that."""
+    words = [word.strip(".,!?;:").lower() for word in text.split()]
+    return any(
+        words[n : n + length] == words[n + length : n + 2 * length]
+        for length in range(TWICE_WORDS, len(words) // 2 + 1)
+        for n in range(len(words) - 2 * length + 1)
+    )
 
 
 def compression(text: str) -> float:

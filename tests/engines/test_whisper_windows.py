@@ -115,3 +115,19 @@ def test_what_is_committed_never_changes_and_is_always_shown(decodings):
         assert heard.committed[: len(before)] == before
         assert shown[: len(heard.committed)] == heard.committed
         before = list(heard.committed)
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [
+        ("He was not an ill-disposed young man. He was not an ill-disposed young man.", True),
+        ("And so my fellow Americans. And so my fellow Americans, ask not!", True),
+        ("Ask not what your country can do for you, ask what you can do for your country.", False),
+        ("No, no, no, no. How are you? How are you?", False),
+        ("", False),
+    ],
+)
+def test_a_sentence_that_comes_twice_is_suspected(text: str, twice: bool) -> None:
+    said = Said(text, (1, 2, 3), -0.2, 0.0, compression(text))
+    assert Guard().repeats(said) is twice
+    assert Guard().suspects(said) is twice
