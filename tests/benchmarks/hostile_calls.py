@@ -12,23 +12,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
+import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import numpy as np
+from aiortc import RTCPeerConnection
+from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.rtp import RtcpByePacket, is_rtcp
 from rich.console import Console
 
 from media.opus import RATE
 from media.resample import Resampler
 from pipelines.engines.espeak import EspeakVoice
+from server import ice
 from tests.benchmarks.watched import Quiet, Watched, quiet_call, running
 from tests.fakes.hostile_events import hostile_messages
-from tests.fakes.peer import Peer, loud
+from tests.fakes.peer import Peer, loud, picture_frame
 
 SILENCE = b"\xf8\xff\xfe"
 VP8 = b"\x10\x01rest"
@@ -224,9 +232,154 @@ async def alive(peer: Peer, number: int) -> bool:
     return False
 
 
+async def offers(beside: Beside) -> Figures:
+    """Offers of up to 256 KiB with too much of one thing."""
+    pc = RTCPeerConnection(ice.configuration(()))
+    pc.addTransceiver("audio")
+    await pc.setLocalDescription(await pc.createOffer())
+    sdp = pc.localDescription.sdp
+    await pc.close()
+    candidates = [f"a=candidate:{n} 1 udp 9 127.0.{n >> 8}.{n & 255} 9 typ host\r\n" for n in range(4300)]
+    maps = [f"a=rtpmap:{96 + n % 30} x/{n}\r\n" for n in range(20_000)]
+    sections = [f"m=audio 9 x {n % 99}\r\na=mid:x{n}\r\n" for n in range(8000)]
+    figures: Figures = {}
+    for name, lines in (("candidates", candidates), ("rtpmap", maps), ("sections", sections)):
+        body = {"type": "offer", "sdp": sdp + "".join(lines)[: 255_000 - len(sdp)].rpartition("\r\n")[0] + "\r\n"}
+        await beside.told("")
+        async with aiohttp.ClientSession() as http, http.post(f"{beside.server.url}/offer", json=body) as response:
+            figures[f"{name} status"] = response.status
+        await asyncio.sleep(3)
+        figures |= await beside.told(name)
+    return figures
+
+
+async def stun(beside: Beside) -> Figures:
+    """3,500 candidates of this machine in one offer: how many packets they get within 35 s, and how large it was."""
+    sockets: list[socket.socket] = []
+    for port in range(20_000, 30_000):
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            sockets.append(one)
+        if len(sockets) == 3500:
+            break
+    ports = [one.getsockname()[1] for one in sockets]
+    lines = [f"a=candidate:{n} 1 udp {n + 1} 127.0.0.1 {port} typ host\r\n" for n, port in enumerate(ports)]
+    pc = RTCPeerConnection(ice.configuration(()))
+    pc.addTransceiver("audio")
+    await pc.setLocalDescription(await pc.createOffer())
+    body = {"type": "offer", "sdp": pc.localDescription.sdp + "".join(lines)}
+    await pc.close()
+    packets = octets = 0
+    async with aiohttp.ClientSession() as http, http.post(f"{beside.server.url}/offer", json=body) as response:
+        status = response.status
+    for _ in range(35):
+        await asyncio.sleep(1)
+        for one in sockets:
+            with suppress(BlockingIOError):
+                while data := one.recv(2048):
+                    packets, octets = packets + 1, octets + len(data)
+    for one in sockets:
+        one.close()
+    told = await beside.told("stun")
+    return {"status": status, "body": len(body["sdp"]), "packets": packets, "octets": octets, **told}
+
+
+def film(width: int, height: int, count: int) -> list[list[bytes]]:
+    """RTP payloads of ``count`` VP8 pictures that move, the first of them whole."""
+    codec: Any = av.CodecContext.create("libvpx", "w")
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+    codec.time_base, codec.bit_rate = Fraction(1, 60), 8_000_000
+    codec.options = {"deadline": "realtime", "cpu-used": "-16", "lag-in-frames": "0", "static-thresh": "1"}
+    across = np.tile((np.arange(width) * 255 // width).astype(np.uint8), (height, 1))
+    encoder, made = Vp8Encoder(), []
+    for n in range(count):
+        pixels = np.full((height * 3 // 2, width), 128, np.uint8)
+        pixels[:height] = np.roll(across, 8 * n, axis=1)
+        frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+        frame.pts, frame.time_base = n, Fraction(1, 60)
+        data = b"".join(bytes(packet) for packet in codec.encode(frame))
+        made.append(encoder._packetize(data, n))
+    return made
+
+
+async def huge_pictures(beside: Beside) -> Figures:
+    """A camera of 3840 x 2160 at 60 pictures a second, for 12 s."""
+    pictures = await asyncio.to_thread(film, 3840, 2160, 60)
+    async with Peer(beside.server.url, kinds=("audio", "video")) as peer:
+        await peer.event("session.created")
+        await asyncio.sleep(2)
+        await beside.told("")
+        before = await beside.server.ask()
+        number = 0
+
+        async def send(n: int) -> None:
+            nonlocal number
+            payloads = pictures[n % len(pictures)]
+            for payload in payloads:
+                await peer.rtp("video", number, n * 1500, payload, marker=payload is payloads[-1])
+                number += 1
+
+        await paced(60, 720, send)
+        after = await beside.server.ask()
+        peer.seen.clear()
+        return {
+            "memory rose by MB": round(after["rss_mb"] - before["rss_mb"], 1),
+            "at most by MB": round(after["peak_mb"] - before["rss_mb"], 1),
+            "cores": round((after["cpu_s"] - before["cpu_s"]) / 12, 2),
+            **{key: value for key, value in (await beside.told("4K")).items() if "gap" in key},
+            "4K late_ms": after["late_ms"],
+        }
+
+
+async def lossy_pictures(beside: Beside) -> Figures:
+    """A tenth of the camera's packets is lost and none comes again: the seconds until a picture comes back."""
+
+    def no_retransmission(sdp: str) -> str:
+        rtx = re.findall(r"a=rtpmap:(\d+) rtx/", sdp)
+        lines = [line for line in sdp.split("\r\n") if not re.match(r"a=rtcp-fb:\d+ nack$|a=ssrc-group:FID", line)]
+        lines = [line for line in lines if not any(re.match(rf"a=\w[\w-]*:{n} ", line) for n in rtx)]
+        return "\r\n".join(" ".join(w for w in line.split(" ") if w not in rtx or line[0] != "m") for line in lines)
+
+    dice = random.Random(5)
+    peer = Peer(beside.server.url, kinds=("audio", "video"), rewrite=no_retransmission)
+    await peer.connect()
+    await peer.event("session.created")
+    (sender,) = [sender for sender in peer.pc.getSenders() if sender.kind == "video"]
+    transport: Any = sender.transport
+    send = transport._send_rtp
+
+    async def losing(data: bytes) -> None:
+        video = not is_rtcp(data) and int.from_bytes(data[8:12], "big") == sender._ssrc
+        if not video or dice.random() > 0.1:
+            await send(data)
+
+    async def nothing_again(sequence: int) -> None:
+        """Lost is lost."""
+
+    transport._send_rtp = losing
+    sender._retransmit = nothing_again
+    begun = time.monotonic()
+    first: float | None = None
+
+    def over() -> bool:
+        nonlocal first
+        if peer.seen and first is None:
+            first = round(time.monotonic() - begun, 2)
+        return time.monotonic() - begun > 15
+
+    await peer.show(lambda n: picture_frame(640, 480, pts=n * 3000, noise=True), over)
+    back = len(peer.seen)
+    await peer.close()
+    return {"first picture after s": first, "pictures in 15 s": back, **await beside.told("lossy")}
+
+
 ATTACKS = {
     one.__name__: one
-    for one in (nothing, leaps, leaps_loud, sources, video_sources, many_audio_sources, goodbye, leap_in_a_word, events)
+    for one in (
+        *(nothing, leaps, leaps_loud, sources, video_sources, many_audio_sources, goodbye, leap_in_a_word),
+        *(events, offers, stun, huge_pictures, lossy_pictures),
+    )
 }
 
 
