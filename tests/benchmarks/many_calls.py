@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.benchmarks.many_calls [--calls 1000] [--at-once 6] [--tree CHECKOUT] [-- FLAGS]
 
-Each call connects with voice, events and (every other one) pictures, says half a second, gets half a second back and
+Each call connects with voice and events (by default every other one with a camera), says half a second, hears as much and
 ends, every fourth one without a goodbye. After each twentieth of them, when no session is left, one line: tasks of
 asyncio, threads, descriptors, megabytes. What 200 calls leave in memory is the plateau.
 """
@@ -27,15 +27,15 @@ CALL_SECONDS = 30.0
 console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
-async def one_call(url: str, number: int) -> str:
+async def one_call(url: str, number: int, pictures: bool) -> str:
     """What became of it: ``ok`` or the name of the error."""
-    peer = Peer(url, kinds=("audio", "video") if number % 2 else ("audio",))
+    peer = Peer(url, kinds=("audio", "video") if pictures else ("audio",))
     try:
         async with asyncio.timeout(CALL_SECONDS):
             await peer.connect()
             await peer.event("session.created", timeout=CALL_SECONDS)
             peer.say(loud(0.5), RATE)
-            if number % 2:
+            if pictures:
                 await peer.show(lambda n: picture_frame(pts=n * 3000), lambda: len(peer.heard) > RATE // 2)
             else:
                 await peer.until(lambda: len(peer.heard) > RATE // 2, CALL_SECONDS)
@@ -54,6 +54,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=6)
+    parser.add_argument("--pictures-every", type=int, default=2, help="one call in so many has a camera")
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop after so long")
     parser.add_argument("--tree", type=Path, default=Path.cwd(), help="the checkout whose server is called")
     parser.add_argument("flags", nargs="*", help="for the server")
@@ -69,7 +70,8 @@ async def main() -> None:
 
             async def caller(waiting: list[int] = waiting) -> None:
                 while waiting:
-                    became[await one_call(server.url, waiting.pop())] += 1
+                    number = waiting.pop()
+                    became[await one_call(server.url, number, number % options.pictures_every == 0)] += 1
 
             await asyncio.gather(*(caller() for _ in range(options.at_once)))
             empty = await server.empty(60)
