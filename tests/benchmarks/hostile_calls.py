@@ -204,6 +204,7 @@ async def events(beside: Beside) -> Figures:
     lost = sent = 0
     peer = Peer(beside.server.url)
     await peer.connect()
+    await peer.event("session.created")
     begun = time.monotonic()
     for sent, message in enumerate(hostile_messages(1, 4000), 1):
         with suppress(Exception):
@@ -215,6 +216,7 @@ async def events(beside: Beside) -> Figures:
                     await peer.close()
             peer = Peer(beside.server.url)
             await peer.connect()
+            await peer.event("session.created")
         if time.monotonic() - begun > 240:
             break
     await peer.close()

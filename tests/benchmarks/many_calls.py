@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.benchmarks.many_calls [--calls 1000] [--at-once 6] [--tree CHECKOUT] [-- FLAGS]
 
-Each call connects with voice and events (by default every other one with a camera), says half a second, hears as much and
-ends, every fourth one without a goodbye. After each twentieth of them, when no session is left, one line: tasks of
-asyncio, threads, descriptors, megabytes. What 200 calls leave in memory is the plateau.
+Each call connects with voice and events (and by default every other one with a camera), says half a second, hears as
+much and ends, every fourth one without a goodbye. After each twentieth of them, when no session is left, one line:
+tasks of asyncio, threads, descriptors, megabytes. What 200 calls leave in memory is the plateau.
 """
 
 from __future__ import annotations
