@@ -211,6 +211,9 @@ async def events(beside: Beside) -> Figures:
             peer.channel.send(message)
         if sent % 20 == 0 and not await alive(peer, sent):
             lost += 1
+            last = [e["error"]["message"] for e in peer.named("error")][-1:]
+            unsent = peer.channel.bufferedAmount
+            console.print(f"lost after {sent}: {peer.pc.connectionState}, {unsent} bytes unsent, {last}")
             with suppress(Exception):
                 async with asyncio.timeout(2):
                     await peer.close()
@@ -229,7 +232,7 @@ async def alive(peer: Peer, number: int) -> bool:
     with suppress(Exception):
         peer.events.clear()
         peer.send({"type": "nothing", "event_id": name})
-        await peer.until(lambda: any(e["error"].get("event_id") == name for e in peer.named("error")), 4)
+        await peer.until(lambda: any(e["error"].get("event_id") == name for e in peer.named("error")), 20)
         return True
     return False
 
