@@ -310,7 +310,7 @@ def film(width: int, height: int, count: int) -> list[list[bytes]]:
 
 async def huge_pictures(beside: Beside) -> Figures:
     """A camera of 3840 x 2160 at 60 pictures a second, for 12 s."""
-    pictures = await asyncio.to_thread(film, 3840, 2160, 60)
+    pictures = await asyncio.to_thread(film, 3840, 2160, 20)
     async with Peer(beside.server.url, kinds=("audio", "video")) as peer:
         await peer.event("session.created")
         await asyncio.sleep(2)
@@ -401,6 +401,8 @@ async def attacked(name: str, tree: Path) -> Figures:
         except (AssertionError, TimeoutError, aiohttp.ClientError) as error:
             figures = {"failed": f"{type(error).__name__}: {str(error)[:200]}"}
         figures["exceptions in the log"] = server.log.count(b"Traceback")
+        for line in re.findall(r"the event loop was held up[^\r\n]*", server.log.decode(errors="replace")):
+            console.print(f"    {line}")
         return {**idle, **figures}
 
 
