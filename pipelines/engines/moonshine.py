@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipelines.engines.moonshine_model import LONGEST_SECONDS, Moonshine
+from pipelines.engines.moonshine_model import Moonshine
 from pipelines.engines.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.whisper_settings import WhisperSettings
 from pipelines.engines.whisper_windows import Guard, Said
@@ -68,8 +68,14 @@ class MoonshineDecoder:
         request = job.request
         if job.cancelled or (self.finals_waiting and not request.final):
             return None
-        said = moonshine.transcribe(request.samples, may_repeat=request.may_repeat)
-        return Decoded(said, LANGUAGE, request.frames)
+
+        def is_wanted() -> bool:
+            return not job.cancelled and (request.final or not self.finals_waiting)
+
+        said = moonshine.transcribe(
+            request.samples, request.known, may_repeat=request.may_repeat, wanted=is_wanted
+        )
+        return Decoded(said, LANGUAGE, request.frames) if is_wanted() else None
 
 
 class MoonshineRecognizer(WindowRecognizer):
@@ -79,7 +85,7 @@ class MoonshineRecognizer(WindowRecognizer):
         settings = WhisperSettings(
             language=LANGUAGE,
             partial_seconds=partial_seconds,
-            window_seconds=LONGEST_SECONDS,
+            goes_on=True,
             guard=MoonshineGuard(),
         )
         super().__init__(model.name, MoonshineDecoder(model), settings, inbox=inbox)
@@ -88,4 +94,4 @@ class MoonshineRecognizer(WindowRecognizer):
         """The same without repetition, where it went round in circles."""
         if not request.may_repeat or not self.settings.guard.repeats(first.said):
             return None
-        return Request(request.samples, request.frames, LANGUAGE, (), may_repeat=False, final=True)
+        return replace(request, may_repeat=False, final=True)

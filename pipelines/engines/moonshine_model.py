@@ -7,7 +7,7 @@ one core. English only. The files are ONNX Runtime's own format (``.ort``), as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,18 @@ class Moonshine:
         self._past = {name: (shape[1], shape[3]) for name, shape in shapes.items()}  # heads, size of a head
         self._outputs = [entry.name for entry in decoder.get_outputs()]
 
-    def transcribe(self, samples: Samples, *, may_repeat: bool = True) -> Said:
-        """The likeliest text of int16 ``samples`` (16 kHz), by greedy decoding.
+    def transcribe(
+        self,
+        samples: Samples,
+        known: Sequence[int] = (),
+        *,
+        may_repeat: bool = True,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Said:
+        """The likeliest text of int16 ``samples`` (16 kHz), by greedy decoding: what comes after the ``known`` tokens.
 
-        Unless it ``may_repeat``, no three tokens in a row come twice. Nothing is said of less than 0.1 s.
+        Unless it ``may_repeat``, no three tokens in a row come twice. Nothing is said of less than 0.1 s. Asked before
+        every token, ``wanted`` may end it.
         """
         if len(samples) < _SHORTEST:
             return Said("", (), 0.0, 0.0, 0.0)
@@ -55,21 +63,29 @@ class Moonshine:
         mask = np.ones(audio.shape, np.int64)
         (hidden,) = self._encoder.run(["last_hidden_state"], {"input_values": audio, "attention_mask": mask})
         most = int(len(samples) / VAD_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
-        tokens, logprob = self._decode(hidden, mask, most, may_repeat)
+        tokens, logprob = self._decode(hidden, mask, known, max(_SPARE_TOKENS, most - len(known)), may_repeat, wanted)
         text = b"".join(self._tokens[token] for token in tokens).decode("utf-8", "replace")
         text = text.replace(_WORD_START, " ").strip()
         return Said(text, tuple(tokens), logprob, 0.0, compression(text))
 
     def _decode(
-        self, hidden: NDArray[np.float32], mask: NDArray[np.int64], most: int, may_repeat: bool
+        self,
+        hidden: NDArray[np.float32],
+        mask: NDArray[np.int64],
+        known: Sequence[int],
+        most: int,
+        may_repeat: bool,
+        wanted: Callable[[], bool],
     ) -> tuple[list[int], float]:
         """At most so many tokens, and the mean logarithm of their probabilities (that of the end is one, too)."""
         past = {name: np.zeros((1, heads, 0, size), np.float32) for name, (heads, size) in self._past.items()}
         tokens: list[int] = []
-        total, token = 0.0, _BEGIN
+        total, shown = 0.0, [_BEGIN, *known]
         for step in range(most + 1):
+            if not wanted():
+                break
             feed = {
-                "input_ids": np.array([[token]], np.int64),
+                "input_ids": np.array([shown], np.int64),
                 "encoder_hidden_states": hidden,
                 "encoder_attention_mask": mask,
                 "use_cache_branch": np.array([step > 0]),
@@ -81,13 +97,14 @@ class Moonshine:
                     past[name] = found[name.replace("past_key_values", "present")]
             scores = found["logits"][0, -1].astype(np.float64)
             if not may_repeat:
-                scores[_repeating(tokens)] = -np.inf
+                scores[_repeating([*known, *tokens])] = -np.inf
             # What goes on for longer than anybody speaks is made up: it ends here, however unlikely that is.
             token = int(scores.argmax()) if step < most else _END
             total += float(scores[token] - np.logaddexp.reduce(scores))
             if token == _END:
                 break
             tokens.append(token)
+            shown = [token]
         return tokens, total / (len(tokens) + 1)
 
 

@@ -36,7 +36,9 @@ class Request:
     language: str | None = None
     """``None``: to be detected."""
     previous: tuple[int, ...] = ()
-    """Tokens of what was said before; equally many in a batch."""
+    """Tokens of what was said before ``samples``; equally many in a batch."""
+    known: tuple[int, ...] = ()
+    """Tokens of the beginning of ``samples``, for an engine that goes on from there; equally many in a batch."""
     may_repeat: bool = True
     """Whether a sequence of words may come twice; equal in a batch."""
     final: bool = False
@@ -45,7 +47,7 @@ class Request:
     @property
     def group(self) -> Hashable:
         """Equal for requests that may share a batch."""
-        return self.frames, len(self.previous), self.may_repeat
+        return self.frames, len(self.previous), len(self.known), self.may_repeat
 
 
 @dataclass(frozen=True, slots=True)

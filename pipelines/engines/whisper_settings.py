@@ -35,8 +35,15 @@ class WhisperSettings:
     """Give the words of final transcripts their times: one more pass of the decoder."""
     partial_seconds: float = 0.6
     """New audio after which a partial transcript is begun, unless one is still being made; 0: no partials."""
-    window_seconds: float = 28.0
-    """A longer utterance is cut at a quiet place, and what is before it is decoded once and for all."""
+    settle_seconds: float = 6.0
+    """Speech from which the utterance is cut at its next pause, and what is before it is decoded once and for all."""
+    keep_seconds: float = 2.5
+    """The end of it that is not cut off: words are understood by what is around them."""
+    window_seconds: float = 9.0
+    """Speech without a pause is cut at its quietest place when it lasts for longer."""
+    goes_on: bool = False
+    """Show the decoder the sound before the window, and what was said there, and have it go on from there. Otherwise it
+    is shown the words only, as Whisper was trained to."""
     guard: Guard = field(default_factory=Guard)
     """When a short window's text is not believed and 30 s are decoded instead."""
 

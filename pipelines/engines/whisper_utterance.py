@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from media.frames import Samples
 from pipelines.engines.whisper_agreement import LocalAgreement
 from pipelines.engines.whisper_decode import Decoded, Request
 from pipelines.engines.whisper_settings import WhisperSettings
-from pipelines.engines.whisper_windows import quietest, window_frames
+from pipelines.engines.whisper_windows import pauses, quietest, window_frames
 from pipelines.errors import ListenError
 from pipelines.ports import VAD_RATE, Transcript, WordTiming
 
@@ -23,6 +24,10 @@ DETECT_SECONDS = 2.0
 """Audio from which the language can be told for the rest of the utterance."""
 _PROMPT_TOKENS = 64
 """Of what was said before the window, so much is shown to the decoder."""
+LOOK_SECONDS = 0.2
+"""New audio after which a long window is searched for a pause again."""
+_SHORTEST_PART = 1.5
+"""Seconds: a shorter part is understood worse alone than with what follows."""
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
 """Languages written without spaces between words."""
 
@@ -52,8 +57,9 @@ class Engine(Protocol):
 class WhisperRecognition:
     """Implements :class:`~pipelines.ports.Recognition`.
 
-    The audio is decoded in windows: those before the last are settled, the last one grows. One decoding is under way at
-    a time; whoever needs another one waits for it or ends it.
+    The audio is decoded in windows: those before the last are settled, the last one grows until it can be cut in a
+    pause, so that a transcript of a long utterance costs no more than one of a short utterance. One decoding is under
+    way at a time; whoever needs another one waits for it or ends it.
     """
 
     def __init__(self, engine: Engine, session_id: str) -> None:
@@ -61,7 +67,9 @@ class WhisperRecognition:
         self._settings = engine.settings
         self._session = session_id
         self._window: Samples = np.zeros(0, np.int16)
+        self._context: Samples = self._window  # what was settled last
         self._begun = 0  # samples of the window that the newest decoding has seen
+        self._searched = 0  # samples of the window that have been searched for pauses
         self._settled: list[tuple[float, Decoded]] = []  # windows with the seconds at which they begin
         self._offset = 0
         self._newest: Heard | None = None
@@ -69,6 +77,7 @@ class WhisperRecognition:
         self._agreement = LocalAgreement()
         self._running: asyncio.Task[None] | None = None
         self._request: Request | None = None  # of a running partial
+        self._asked = 0  # samples of the window that it was asked for
         self._error: ListenError | None = None
         self._closed = False
 
@@ -80,9 +89,10 @@ class WhisperRecognition:
         self._check()
         self._window = np.concatenate([self._window, samples])
         if self._running is None:
-            if self._is_long:
-                self._start(self._settle)
+            if (place := self._cut()) is not None:
+                self._start(partial(self._settle, place))
             elif self._is_due:
+                self._asked = len(self._window)
                 self._request = self._ask(self._window, final=False)
                 self._start(self._guess)
         return self._agreement.text
@@ -92,7 +102,7 @@ class WhisperRecognition:
         self._check()
         while self._is_long or (self._running is not None and self._request is None):
             if self._running is None:
-                self._start(self._settle)
+                self._start(partial(self._settle, self._quietest()))
             await self._finished()
         if len(self._window) >= SHORTEST_SECONDS * VAD_RATE:
             last = await self._final()
@@ -132,22 +142,39 @@ class WhisperRecognition:
         """Decode the window as it was asked for, for a partial transcript."""
         assert self._request is not None
         request = self._request
-        self._begun = len(request.samples)
+        self._begun = length = self._asked
         decoded = await self._engine.decode(request)
         if decoded is None:  # it had to make way
             self._begun = 0
         else:
-            self._hear(Heard(len(request.samples), decoded, final=False))
+            self._hear(Heard(length, decoded, final=False))
 
-    async def _settle(self) -> None:
-        """Cut the window at a quiet place and decode what is before it for good."""
+    def _cut(self) -> int | None:
+        """Where the window is to be cut now: in the longest pause within it, or, when it gets too long, anywhere."""
+        length, settings = len(self._window), self._settings
+        if length < settings.settle_seconds * VAD_RATE or length - self._searched < LOOK_SECONDS * VAD_RATE:
+            return None
+        self._searched = length
+        earliest, latest = int(_SHORTEST_PART * VAD_RATE), length - int(settings.keep_seconds * VAD_RATE)
+        found = [(end - begin, (begin + end) // 2) for begin, end in pauses(self._window)]
+        within = [(long, place) for long, place in found if earliest <= place <= latest]
+        return max(within)[1] if within else self._quietest() if self._is_long else None
+
+    def _quietest(self) -> int:
         longest = int(self._settings.window_seconds * VAD_RATE)
-        place = quietest(self._window, longest // 2, longest)
+        return quietest(self._window, longest // 2, longest - int(self._settings.keep_seconds * VAD_RATE))
+
+    async def _settle(self, place: int) -> None:
+        """Decode what is before a place in the window for good."""
         decoded = await self._engine.decode_well(self._ask(self._window[:place], final=True))
+        self._keep(place, decoded)
+
+    def _keep(self, place: int, decoded: Decoded) -> None:
         self._settled.append((self._offset / VAD_RATE, decoded))
+        self._context = self._window[:place]
         self._window = self._window[place:]
         self._offset += place
-        self._begun = 0
+        self._begun = self._searched = 0
         self._newest = None
         self._keep_language(place, decoded)
 
@@ -155,7 +182,7 @@ class WhisperRecognition:
         """Decode the window for good, or take a decoding of the very same audio that is done or under way."""
         length = len(self._window)
         request = self._request
-        if request is not None and len(request.samples) == length:
+        if request is not None and self._asked == length:
             self._engine.make_final(request)
             await self._finished()
         else:
@@ -175,14 +202,21 @@ class WhisperRecognition:
         language = self._language
         if language is None and len(samples) < DETECT_SECONDS * VAD_RATE:
             language = self._engine.spoken_in(self._session)
-        return Request(samples, window_frames(len(samples)), language, self._before(), final=final)
+        before = self._before()
+        if not self._settings.goes_on:
+            return Request(samples, window_frames(len(samples)), language, before, final=final)
+        if before:
+            samples = np.concatenate([self._context, samples])
+        return Request(samples, window_frames(len(samples)), language, known=before, final=final)
 
     def _before(self) -> tuple[int, ...]:
-        """The end of what was said before the window, unless it is not to be believed."""
-        if not self._settled:
+        """Tokens of what was said before the window, unless they are not to be believed."""
+        guard = self._settings.guard
+        if not self._settled or guard.suspects(said := self._settled[-1][1].said):
             return ()
-        said = self._settled[-1][1].said
-        return () if self._settings.guard.suspects(said) else said.tokens[-_PROMPT_TOKENS:]
+        if self._settings.goes_on:
+            return () if guard.is_silence(said) else said.tokens
+        return said.tokens[-_PROMPT_TOKENS:]
 
     def _hear(self, heard: Heard) -> None:
         """Take note of what the window sounds like so far."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media.frames import Samples
 from pipelines.ports import VAD_RATE
@@ -37,6 +38,10 @@ LEAST_RISE, MOST_RISE = 10.0, 30.0
 TWICE_WORDS = 5
 QUIET_SECONDS = 0.2
 """Length of the quiet place at which a long turn is cut."""
+PAUSE_SECONDS = 0.15
+"""Quiet for so long lies between words: the closure of a stop consonant takes less."""
+_PAUSE_DEPTH = 0.25
+"""Up to this share of the way, in decibels, from the background to the speech it is quiet."""
 
 
 def window_frames(samples: int) -> int:
@@ -63,17 +68,41 @@ def quietest(samples: Samples, earliest: int, latest: int) -> int:
     return earliest + last * step + length // 2
 
 
+def pauses(samples: Samples) -> list[tuple[int, int]]:
+    """Where (in samples) between words it is quiet for 0.15 s or more; none where speech hardly exceeds its background.
+
+    Quiet at either end of ``samples`` counts, too.
+    """
+    level = _levels(samples)
+    if (limit := _between(level, _PAUSE_DEPTH)) is None:
+        return []
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], level <= limit, [False]]).astype(np.int8))) * HOP
+    shortest = int(PAUSE_SECONDS * VAD_RATE)
+    return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2) if end - begin >= shortest]
+
+
 def onset(samples: Samples) -> float:
     """Seconds (16 kHz) after which it gets loud: over half the way, in decibels, from the background to the speech."""
+    level = _levels(samples)
+    limit = _between(level, 0.5)
+    return 0.0 if limit is None else float(np.argmax(level > limit)) * HOP / VAD_RATE
+
+
+def _levels(samples: Samples) -> NDArray[np.float64]:
+    """The power of each 10 ms in decibels; shape ``(n,)``."""
     length = len(samples) // HOP
-    if not length:
-        return 0.0
     power = np.mean(np.square(samples[: length * HOP].reshape(length, HOP).astype(np.float64)), axis=1)
-    level = 10 * np.log10(power + 1.0)  # the least step of 16 bits
+    return np.asarray(10 * np.log10(power + 1.0))  # the least step of 16 bits
+
+
+def _between(level: NDArray[np.float64], share: float) -> float | None:
+    """The level at a share of the way from the background to the speech; ``None`` if they cannot be told apart."""
+    if not len(level):
+        return None
     quiet, loud = np.percentile(level, (5, 95))
     if loud - quiet < LEAST_RISE:
-        return 0.0
-    return float(np.argmax(level > max(quiet + (loud - quiet) / 2, loud - MOST_RISE))) * HOP / VAD_RATE
+        return None
+    return float(max(quiet + share * (loud - quiet), loud - MOST_RISE))
 
 
 class Said(NamedTuple):
