@@ -37,12 +37,12 @@ class Request:
     """``None``: to be detected."""
     previous: tuple[int, ...] = ()
     """Tokens of what was said before ``samples``; equally many in a batch."""
-    known: tuple[int, ...] = ()
-    """Tokens of the beginning of ``samples``, for an engine that goes on from there; equally many in a batch."""
     may_repeat: bool = True
     """Whether a sequence of words may come twice; equal in a batch."""
     final: bool = False
     """Not final: dropped when somebody waits for a final one. It may become final while it is decoded."""
+    known: tuple[int, ...] = ()
+    """Tokens of the beginning of ``samples``, for an engine that goes on from there; equally many in a batch."""
 
     @property
     def group(self) -> Hashable:

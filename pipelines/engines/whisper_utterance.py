@@ -14,7 +14,7 @@ from media.frames import Samples
 from pipelines.engines.whisper_agreement import LocalAgreement
 from pipelines.engines.whisper_decode import Decoded, Request
 from pipelines.engines.whisper_settings import WhisperSettings
-from pipelines.engines.whisper_windows import pauses, quietest, window_frames
+from pipelines.engines.whisper_windows import fades, pauses, quietest, window_frames
 from pipelines.errors import ListenError
 from pipelines.ports import VAD_RATE, Transcript, WordTiming
 
@@ -28,6 +28,10 @@ LOOK_SECONDS = 0.2
 """New audio after which a long window is searched for a pause again."""
 _SHORTEST_PART = 1.5
 """Seconds: a shorter part is understood worse alone than with what follows."""
+_SHARE = 2.0
+"""A partial that took a second is followed by two of listening: the machine has more to do, and other sessions."""
+_LONGEST_FADE = 0.3
+"""Seconds of quiet for which a partial is put off, for a pause may have begun that asks for a transcript."""
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
 """Languages written without spaces between words."""
 
@@ -77,6 +81,7 @@ class WhisperRecognition:
         self._agreement = LocalAgreement()
         self._running: asyncio.Task[None] | None = None
         self._request: Request | None = None  # of a running partial
+        self._cost = 0.0  # seconds that the last partial took
         self._asked = 0  # samples of the window that it was asked for
         self._error: ListenError | None = None
         self._closed = False
@@ -122,8 +127,11 @@ class WhisperRecognition:
 
     @property
     def _is_due(self) -> bool:
-        every = self._settings.partial_seconds * VAD_RATE
-        return 0 < every <= len(self._window) - self._begun
+        """Whether a partial is to be begun: not one that would be under way when the transcript is asked for."""
+        new, settings = (len(self._window) - self._begun) / VAD_RATE, self._settings
+        if not 0 < settings.partial_seconds <= new or new < _SHARE * self._cost:
+            return False
+        return new >= settings.partial_seconds + _LONGEST_FADE or not fades(self._window)
 
     def _start(self, decoding: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._running = asyncio.get_running_loop().create_task(self._watched(decoding), name="whisper")
@@ -143,7 +151,10 @@ class WhisperRecognition:
         assert self._request is not None
         request = self._request
         self._begun = length = self._asked
+        clock = asyncio.get_running_loop().time
+        since = clock()
         decoded = await self._engine.decode(request)
+        self._cost = clock() - since
         if decoded is None:  # it had to make way
             self._begun = 0
         else:

@@ -44,6 +44,10 @@ _PAUSE_DEPTH = 0.25
 """Up to this share of the way, in decibels, from the background to the speech it is quiet."""
 
 
+_FADE_BLOCKS = 3
+"""Of 10 ms."""
+
+
 def window_frames(samples: int) -> int:
     """Length in frames of the window for so many samples (16 kHz): at most 3000, a multiple of 100."""
     wanted = -(-samples // HOP) + MARGIN_FRAMES
@@ -79,6 +83,13 @@ def pauses(samples: Samples) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], level <= limit, [False]]).astype(np.int8))) * HOP
     shortest = int(PAUSE_SECONDS * VAD_RATE)
     return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2) if end - begin >= shortest]
+
+
+def fades(samples: Samples) -> bool:
+    """Whether it has just become quiet: a pause may have begun."""
+    level = _levels(samples)
+    limit = _between(level, _PAUSE_DEPTH)
+    return limit is not None and bool((level[-_FADE_BLOCKS:] <= limit).all())
 
 
 def onset(samples: Samples) -> float:

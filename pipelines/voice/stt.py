@@ -107,9 +107,7 @@ class Utterance:
                 break
             for piece in _joined(waiting):
                 if isinstance(piece, asyncio.Future):
-                    self._settled = await self._transcript(recognition)
-                    if not piece.done():
-                        piece.set_result(None)
+                    await self._settle(recognition, piece)
                     continue
                 self._settled = None
                 with self._engine_errors():
@@ -118,6 +116,22 @@ class Utterance:
                     shown = partial
                     self._on_partial(partial)
         return self._settled or await _decided(await self._transcript(recognition))
+
+    async def _settle(self, recognition: Recognition, asked: asyncio.Future[None]) -> None:
+        """Get the transcript for whom it was ``asked``, unless nobody wants it any more: then go on listening."""
+        if asked.done():
+            return
+        work = asyncio.ensure_future(self._transcript(recognition))
+        try:
+            await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                self._settled = work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)  # an engine that failed says so again
+        if not asked.done():
+            asked.set_result(None)
 
     async def _transcript(self, recognition: Recognition) -> Transcript:
         with self._engine_errors():
