@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipelines.engines.moonshine_model import Moonshine
+from pipelines.engines.moonshine_model import LONGEST_SECONDS, Moonshine
 from pipelines.engines.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.whisper_settings import WhisperSettings
 from pipelines.engines.whisper_windows import Guard, Said
@@ -85,7 +85,7 @@ class MoonshineRecognizer(WindowRecognizer):
         settings = WhisperSettings(
             language=LANGUAGE,
             partial_seconds=partial_seconds,
-            goes_on=True,
+            context_seconds=LONGEST_SECONDS,
             guard=MoonshineGuard(),
         )
         super().__init__(model.name, MoonshineDecoder(model), settings, inbox=inbox)

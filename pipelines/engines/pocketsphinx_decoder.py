@@ -159,7 +159,17 @@ def _crashed() -> ListenError:
 
 
 def _work(pid: int) -> int | None:
-    """Processor time that a process has had, in ticks; ``None`` where the system does not tell (proc(5))."""
+    """Processor time that a process and its copies have had, in ticks; ``None`` where the system does not tell
+    (proc(5))."""
+    try:
+        copies = [int(copy) for copy in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+    except OSError:
+        copies = []
+    times = [_ticks(one) for one in (pid, *copies)]
+    return None if times[0] is None else sum(one or 0 for one in times)
+
+
+def _ticks(pid: int) -> int | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return int(fields[11]) + int(fields[12])  # user and system

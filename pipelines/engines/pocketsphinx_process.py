@@ -27,6 +27,7 @@ import signal
 import struct
 import sys
 from array import array
+from collections.abc import Callable
 from operator import add, mul
 from typing import Any, BinaryIO
 
@@ -42,13 +43,20 @@ _SECOND_LOOK = 1.5
 """Seconds after which an utterance is decoded anew if the mean it began with was wrong (costs some 0.2 s, once)."""
 _WRONG = 2.0
 """Root mean square difference of two cepstral means that makes a difference to the words."""
-_REJOINED = 5.0
-"""Seconds of a turn that are decoded again when it goes on after a transcript: words know their neighbours across a
-pause. A longer turn goes on with a new utterance."""
+_REJOINED = 3.0
+"""Where processes cannot be forked: seconds of a turn that are decoded again when it goes on after a transcript, for
+words know their neighbours across a pause. A longer turn goes on with a new utterance."""
 _LOUDER = 1.5
 """Ratio of two levels that asks for a second look too."""
-_LONGEST = 30.0
-"""Seconds after which an utterance is closed and another begun, so that the decoder's tables stay small."""
+_LONG = 4.0
+"""Seconds after which an utterance is closed at the next pause and another begun: the second pass over it, for which an
+answer waits, takes some 8 % of its length."""
+_PAUSE = 0.3
+"""Seconds of quiet that are a pause between two phrases."""
+_QUIET = 0.06
+"""Quiet is what is below this share of the loudest of the utterance (root mean square)."""
+_LONGEST = 12.0
+"""Seconds after which an utterance is closed without a pause."""
 
 
 class CepstralMean:
@@ -155,6 +163,7 @@ class Listener:
         self._open = False
         self._audio = bytearray()  # of the last utterance
         self._words_before = 0  # how many words are older than that
+        self._quiet = 0  # bytes at its end
         self._bytes = 0
         self._measured = 0
 
@@ -170,7 +179,8 @@ class Listener:
             if not self._open:
                 self._go_on()
             self._take(pcm[begin : begin + _STEP])
-            if self._bytes >= 2 * RATE * _LONGEST:
+            pauses = self._quiet >= 2 * RATE * _PAUSE
+            if self._bytes >= 2 * RATE * (_LONG if pauses else _LONGEST):
                 self._end()
                 self._audio.clear()
         return self.text()
@@ -187,15 +197,24 @@ class Listener:
             return None
         return min(1.0, sum(probability for _, probability in self._words) / len(self._words))
 
-    def transcript(self) -> str:
-        """The final text of all that was fed."""
+    def transcript(self) -> dict[str, str | float | None]:
+        """The final text of all that was fed, and its confidence.
+
+        An utterance that has been ended cannot go on, and to decode it anew would take longer than the pause. So a copy
+        of this process ends it, where the system makes copies (fork(2)): this one goes on as if nothing had been asked.
+        """
+        if self._open and hasattr(os, "fork"):
+            return _in_a_copy(self._final)
+        return self._final()
+
+    def _final(self) -> dict[str, str | float | None]:
         self._end()
-        return self.text()
+        return {"text": self.text(), "confidence": self.confidence()}
 
     def _begin(self) -> None:
         self._mean.begin()
         self._began_with = self._mean.value
-        self._bytes = self._measured = 0
+        self._bytes = self._measured = self._quiet = 0
         self._decoder.start_utt()
         self._open = True
 
@@ -218,7 +237,9 @@ class Listener:
     def _take(self, pcm: bytes) -> None:
         before = self._bytes
         self._decode(pcm)
-        self._loudest = max(self._loudest, loudness(pcm))
+        level = loudness(pcm)
+        self._loudest = max(self._loudest, level)
+        self._quiet = self._quiet + len(pcm) if level <= _QUIET * self._loudest else 0
         if self._bytes - self._measured >= 2 * RATE * _RENORMALISE:
             self._follow()
         self._audio += pcm
@@ -255,6 +276,24 @@ class Listener:
             self._words += [(word, segment.prob) for word in _plain(segment.word)]
 
 
+def _in_a_copy(work: Callable[[], dict[str, str | float | None]]) -> dict[str, str | float | None]:
+    """What ``work`` returns in a copy of this process, which ends with it."""
+    here, there = os.pipe()
+    copy = os.fork()
+    if not copy:
+        try:
+            os.write(there, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(there)
+    with open(here, "rb") as answer:
+        found = answer.read()
+    os.waitpid(copy, 0)
+    if not found:
+        raise RuntimeError("the copy that was to end the utterance has failed")
+    return dict(json.loads(found))
+
+
 def _frames(size: int) -> int:
     """Frames that PocketSphinx makes of ``size`` bytes: 25.625 ms long, 10 ms apart."""
     return max(0, (size // 2 - 410) // 160 + 1)
@@ -273,7 +312,7 @@ def _answer(listener: Listener, kind: bytes, payload: bytes) -> dict[str, str | 
     if kind == FEED:
         return {"text": listener.feed(payload)}
     if kind == TRANSCRIPT:
-        return {"text": listener.transcript(), "confidence": listener.confidence()}
+        return listener.transcript()
     listener.reset()
     return {"text": ""}
 

@@ -41,9 +41,9 @@ class WhisperSettings:
     """The end of it that is not cut off: words are understood by what is around them."""
     window_seconds: float = 9.0
     """Speech without a pause is cut at its quietest place when it lasts for longer."""
-    goes_on: bool = False
-    """Show the decoder the sound before the window, and what was said there, and have it go on from there. Otherwise it
-    is shown the words only, as Whisper was trained to."""
+    context_seconds: float = 0.0
+    """Of the sound before the window so much at most, the window included, is shown to a decoder that goes on from what
+    was said there; 0: it is shown the words only, as Whisper was trained to."""
     guard: Guard = field(default_factory=Guard)
     """When a short window's text is not believed and 30 s are decoded instead."""
 

@@ -94,7 +94,7 @@ class WhisperRecognition:
         self._check()
         self._window = np.concatenate([self._window, samples])
         if self._running is None:
-            if (place := self._cut()) is not None:
+            if self._is_to_be_searched() and (place := self._place()) is not None:
                 self._start(partial(self._settle, place))
             elif self._is_due:
                 self._asked = len(self._window)
@@ -107,7 +107,9 @@ class WhisperRecognition:
         self._check()
         while self._is_long or (self._running is not None and self._request is None):
             if self._running is None:
-                self._start(partial(self._settle, self._quietest()))
+                place = self._place()
+                assert place is not None
+                self._start(partial(self._settle, place))
             await self._finished()
         if len(self._window) >= SHORTEST_SECONDS * VAD_RATE:
             last = await self._final()
@@ -160,20 +162,23 @@ class WhisperRecognition:
         else:
             self._hear(Heard(length, decoded, final=False))
 
-    def _cut(self) -> int | None:
-        """Where the window is to be cut now: in the longest pause within it, or, when it gets too long, anywhere."""
-        length, settings = len(self._window), self._settings
-        if length < settings.settle_seconds * VAD_RATE or length - self._searched < LOOK_SECONDS * VAD_RATE:
-            return None
+    def _is_to_be_searched(self) -> bool:
+        length = len(self._window)
+        if length < self._settings.settle_seconds * VAD_RATE or length - self._searched < LOOK_SECONDS * VAD_RATE:
+            return False
         self._searched = length
-        earliest, latest = int(_SHORTEST_PART * VAD_RATE), length - int(settings.keep_seconds * VAD_RATE)
-        found = [(end - begin, (begin + end) // 2) for begin, end in pauses(self._window)]
-        within = [(long, place) for long, place in found if earliest <= place <= latest]
-        return max(within)[1] if within else self._quietest() if self._is_long else None
+        return True
 
-    def _quietest(self) -> int:
-        longest = int(self._settings.window_seconds * VAD_RATE)
-        return quietest(self._window, longest // 2, longest - int(self._settings.keep_seconds * VAD_RATE))
+    def _place(self) -> int | None:
+        """Where the window is to be cut: in the longest pause within it, or, when it gets too long, anywhere."""
+        settings, shortest = self._settings, int(_SHORTEST_PART * VAD_RATE)
+        longest = int(settings.window_seconds * VAD_RATE)
+        latest = min(longest, len(self._window) - int(settings.keep_seconds * VAD_RATE))
+        found = [(end - begin, (begin + end) // 2) for begin, end in pauses(self._window[: longest + VAD_RATE])]
+        within = [(long, place) for long, place in found if shortest <= place <= latest]
+        if within:
+            return max(within)[1]
+        return quietest(self._window, longest // 2, latest) if self._is_long else None
 
     async def _settle(self, place: int) -> None:
         """Decode what is before a place in the window for good."""
@@ -213,9 +218,11 @@ class WhisperRecognition:
         language = self._language
         if language is None and len(samples) < DETECT_SECONDS * VAD_RATE:
             language = self._engine.spoken_in(self._session)
-        before = self._before()
-        if not self._settings.goes_on:
+        before, most = self._before(), self._settings.context_seconds * VAD_RATE
+        if not most:
             return Request(samples, window_frames(len(samples)), language, before, final=final)
+        if len(self._context) + len(samples) > most:
+            before = ()
         if before:
             samples = np.concatenate([self._context, samples])
         return Request(samples, window_frames(len(samples)), language, known=before, final=final)
@@ -225,7 +232,7 @@ class WhisperRecognition:
         guard = self._settings.guard
         if not self._settled or guard.suspects(said := self._settled[-1][1].said):
             return ()
-        if self._settings.goes_on:
+        if self._settings.context_seconds:
             return () if guard.is_silence(said) else said.tokens
         return said.tokens[-_PROMPT_TOKENS:]
 
