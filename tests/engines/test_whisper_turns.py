@@ -34,22 +34,22 @@ async def test_without_being_asked_for_there_are_no_times(make):
 
 
 async def test_a_long_turn_is_cut_where_it_is_quiet_and_goes_on_from_there(make, watched, whisper_folder):
-    speech = noise(40.0)
-    speech[20 * VAD_RATE : int(20.4 * VAD_RATE)] = 0
+    speech = noise(8.0)
+    speech[3 * VAD_RATE : int(3.4 * VAD_RATE)] = 0
     transcript = await heard(make(partial_seconds=0, word_timestamps=True), speech)
-    assert watched.encoded == [(1, 2200), (1, 2100)]  # 20.2 s, 19.8 s
+    assert watched.encoded == [(1, 500), (1, 700)]  # 3.2 s, 4.8 s
     first, second = watched.said
     assert watched.previous == [[()], [first[0].tokens[-64:]]]
     assert transcript.text == f"{first[0].text} {second[0].text}".strip()
     times = [time for timing in transcript.words for time in (timing.start, timing.end)]
     assert times == sorted(times)
     if (whisper_folder / RANDOM).exists():  # a trained model hears no words in noise
-        assert times[-1] > 20.2
+        assert times[-1] > 3.2
 
 
 async def test_the_beginning_of_a_long_turn_is_settled_while_the_user_still_speaks(make, watched):
     recognition = await make(partial_seconds=0).open()
-    for n in range(30):
+    for n in range(10):
         await recognition.feed(noise(1.0, seed=n))
     await idle(recognition)
     assert len(watched.encoded) == 1
