@@ -72,9 +72,7 @@ class MoonshineDecoder:
         def is_wanted() -> bool:
             return not job.cancelled and (request.final or not self.finals_waiting)
 
-        said = moonshine.transcribe(
-            request.samples, request.known, may_repeat=request.may_repeat, wanted=is_wanted
-        )
+        said = moonshine.transcribe(request.samples, request.known, may_repeat=request.may_repeat, wanted=is_wanted)
         return Decoded(said, LANGUAGE, request.frames) if is_wanted() else None
 
 

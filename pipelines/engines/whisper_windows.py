@@ -78,7 +78,7 @@ def pauses(samples: Samples) -> list[tuple[int, int]]:
     Quiet at either end of ``samples`` counts, too.
     """
     level = _levels(samples)
-    if (limit := _between(level, _PAUSE_DEPTH)) is None:
+    if (limit := _between(level, _PAUSE_DEPTH, 1)) is None:
         return []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], level <= limit, [False]]).astype(np.int8))) * HOP
     shortest = int(PAUSE_SECONDS * VAD_RATE)
@@ -88,14 +88,14 @@ def pauses(samples: Samples) -> list[tuple[int, int]]:
 def fades(samples: Samples) -> bool:
     """Whether it has just become quiet: a pause may have begun."""
     level = _levels(samples)
-    limit = _between(level, _PAUSE_DEPTH)
+    limit = _between(level, _PAUSE_DEPTH, 1)
     return limit is not None and bool((level[-_FADE_BLOCKS:] <= limit).all())
 
 
 def onset(samples: Samples) -> float:
     """Seconds (16 kHz) after which it gets loud: over half the way, in decibels, from the background to the speech."""
     level = _levels(samples)
-    limit = _between(level, 0.5)
+    limit = _between(level, 0.5, 5)
     return 0.0 if limit is None else float(np.argmax(level > limit)) * HOP / VAD_RATE
 
 
@@ -106,11 +106,11 @@ def _levels(samples: Samples) -> NDArray[np.float64]:
     return np.asarray(10 * np.log10(power + 1.0))  # the least step of 16 bits
 
 
-def _between(level: NDArray[np.float64], share: float) -> float | None:
+def _between(level: NDArray[np.float64], share: float, quietest_percent: float) -> float | None:
     """The level at a share of the way from the background to the speech; ``None`` if they cannot be told apart."""
     if not len(level):
         return None
-    quiet, loud = np.percentile(level, (5, 95))
+    quiet, loud = np.percentile(level, (quietest_percent, 95))
     if loud - quiet < LEAST_RISE:
         return None
     return float(max(quiet + share * (loud - quiet), loud - MOST_RISE))

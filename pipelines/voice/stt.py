@@ -61,7 +61,10 @@ class Utterance:
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._audio.put(settled)
         waiting: set[asyncio.Future[Any]] = {settled, self._task}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            settled.cancel()  # nothing happens if it is done; else nobody waits for it any more
         if self._task.done():
             return _checked(self._task.result())
         assert self._settled is not None
