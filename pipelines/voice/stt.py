@@ -126,7 +126,8 @@ class Utterance:
             return
         work = asyncio.ensure_future(self._transcript(recognition))
         try:
-            await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {work, asked}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 self._settled = work.result()
         finally:
