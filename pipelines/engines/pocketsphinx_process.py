@@ -48,7 +48,7 @@ _REJOINED = 3.0
 words know their neighbours across a pause. A longer turn goes on with a new utterance."""
 _LOUDER = 1.5
 """Ratio of two levels that asks for a second look too."""
-_LONG = 4.0
+_LONG = 8.0
 """Seconds after which an utterance is closed at the next pause and another begun: the second pass over it, for which an
 answer waits, takes some 8 % of its length."""
 _PAUSE = 0.3
