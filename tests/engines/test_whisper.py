@@ -15,7 +15,7 @@ from pipelines.errors import ListenError
 from pipelines.ports import Transcript
 from pipelines.worker import session
 from tests.fakes.clock import FakeClock
-from tests.fakes.watched_whisper import begun, heard, idle, noise
+from tests.fakes.watched_whisper import Credulous, begun, heard, idle, noise
 
 # ---------------------------------------------------------------------------------------------------- final
 
@@ -59,7 +59,7 @@ async def test_silence_is_recognised_and_not_decoded_again(make, watched):
 
 
 async def test_what_is_not_believed_is_decoded_once_more_in_thirty_seconds(make, watched):
-    unsure = Guard(least_logprob=1.0, most_no_speech=2.0, most_compression=1000.0)
+    unsure = Credulous(least_logprob=1.0, most_no_speech=2.0)
     engine = make(guard=unsure, partial_seconds=0)
     recognition = await engine.open()
     await recognition.feed(noise(2.0))
