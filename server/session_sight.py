@@ -22,6 +22,8 @@ from server.supervision import Supervisor
 
 VOICE_SECONDS = 2.0
 """After a sign of a voice in which another one, or the answer, is to be expected."""
+ANSWER_SECONDS = 0.8
+"""From the end of a turn on, at most, vision leaves the processor to the answer, which mostly begins sooner."""
 
 
 class SessionSight:
@@ -58,7 +60,11 @@ class SessionSight:
         """An event of the session: its words become subtitles, and a voice goes before the camera."""
         if isinstance(event, SpeechStarted | PartialTranscript | SpeechStopped):
             self._video.watching.give_way(VOICE_SECONDS)
-        elif isinstance(event, ReplyAudioStarted):
+        if isinstance(event, SpeechStopped):
+            self._video.watching.stand_back(ANSWER_SECONDS)
+        elif isinstance(event, SpeechStarted | ReplyAudioStarted):
+            self._video.watching.stand_back(0.0)
+        if isinstance(event, ReplyAudioStarted):
             self._video.watching.give_way(0.0)
         if isinstance(event, TurnLatency):
             self._video.watching.voice_to_voice = event.voice_to_voice

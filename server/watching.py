@@ -34,6 +34,8 @@ STALE_SECONDS = 1.0
 """Detections older than this are not drawn: the overlay would hang in the air."""
 STOPPED_SECONDS = 3.0
 """Without a frame, after which the camera counts as stopped; a switched-off one sends black at one frame a second."""
+STANDING_BACK_SECONDS = 0.09
+"""Between two pictures that go back while an answer is being made: every third of thirty frames a second."""
 STUCK_SECONDS = 2.0
 """A look that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
 
@@ -92,6 +94,9 @@ class Watching:
         self._camera: tuple[int, int] | None = None
         """Size of the frames while they come."""
         self._arrived = 0.0
+        self._put_back = 0.0
+        """When the latest frame was put on its way back."""
+        self._stands_back_until = 0.0
         self._delay: float | None = None
         self._returned = RateMeter()
         trackers = engines.trackers
@@ -112,6 +117,16 @@ class Watching:
         """Leave the processor to those who listen and answer for so long from now."""
         if self._stage is not None:
             self._stage.gives_way_until = self._clock.now() + seconds
+
+    def stand_back(self, seconds: float) -> None:
+        """Leave it to them altogether for so long from now, or until called again: an answer is being made.
+
+        No look begins, unless the video waits for it (``exact``) or looks take part in the conversation; and fewer
+        pictures go back.
+        """
+        self._stands_back_until = self._clock.now() + seconds
+        if self._stage is not None:
+            self._stage.rests_until = self._stands_back_until
 
     def reselect(self) -> None:
         """Use detectors that were asked for and have become available since."""
@@ -148,8 +163,9 @@ class Watching:
         if self._camera != (frame.width, frame.height):
             self._camera = frame.width, frame.height
             self._tell(CameraStarted(time, frame.width, frame.height))
-        if not self._is_exact():
+        if not self._is_exact() and not self._leaves_out():
             self.returns.put(Shot(frame, self._arrived))
+            self._put_back = self._arrived
         if self._stage is None:
             return
         self._to_look.put(frame)
@@ -159,6 +175,10 @@ class Watching:
             event = self._watch.update(time - self._seen, time, self._settings.max_fps)
             if event is not None:
                 self._tell(event)
+
+    def _leaves_out(self) -> bool:
+        """Whether the newest frame does not go back, for an answer is being made and one went back just now."""
+        return self._arrived < self._stands_back_until and self._arrived - self._put_back < STANDING_BACK_SECONDS
 
     def _is_exact(self) -> bool:
         """Whether frames wait for what is found in them. They do not for detectors that are closed, broken or stuck."""

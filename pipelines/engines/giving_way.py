@@ -12,7 +12,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 NICENESS = 10
-"""A tenth of what others get while all processors are busy, and all of it while they are not (``nice(1)``)."""
+"""Added to the process's own: a tenth of what its other threads get while all processors are busy, and all of it while
+they are not (``nice(1)``)."""
+_NICEST = 19
 
 
 def giving_way(start: Callable[[], T]) -> T:
@@ -28,7 +30,8 @@ def giving_way(start: Callable[[], T]) -> T:
 
     def run() -> None:
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(niceness, _NICEST))
         try:
             done.set_result(start())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for

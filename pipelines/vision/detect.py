@@ -16,6 +16,9 @@ from pipelines.vision.pool import LentTracker, TrackerPool
 from pipelines.vision.settings import DetectorName, TemplateImage, VisionSettings
 from pipelines.worker import Worker
 
+REST_SECONDS = 0.05
+"""How soon looks begin again once they may."""
+
 NextPicture = Callable[[], Awaitable[Picture]]
 """Waits for a picture newer than the last one."""
 OnResult = Callable[[tuple[Detection, ...], Picture], None]
@@ -45,6 +48,8 @@ class VisionStage:
         """Spent with that, waiting for the worker included."""
         self.gives_way_until = 0.0
         """By the clock: until then looks are rarer, for somebody speaks or waits for an answer."""
+        self.rests_until = 0.0
+        """By the clock: until then no new look begins, for an answer is being made. May be taken back."""
         self._session = _Session(trackers)
         self._worker = worker
         self._clock = clock
@@ -123,12 +128,19 @@ class VisionStage:
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
         settings = self._settings
-        exact, looks = settings.mode == "exact", settings.looks
-        matters = looks.lips or looks.look_to_talk or bool(looks.gestures)  # to the turns themselves
-        gives_way = now < self.gives_way_until and not exact and not matters
+        gives_way = now < self.gives_way_until and self._may_wait
+        exact = settings.mode == "exact"
         due = began + self._pace.interval(now - began, settings.max_fps, exact=exact, gives_way=gives_way)
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
+        while self._may_wait and (left := self.rests_until - self._clock.now()) > 0:
+            await self._clock.sleep(min(left, REST_SECONDS))
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether looks may come late: not where the video waits for them, nor where turns take them into account."""
+        looks = self._settings.looks
+        return self._settings.mode != "exact" and not (looks.lips or looks.look_to_talk or looks.gestures)
 
     async def _close(self) -> None:
         closing = asyncio.ensure_future(self._worker.run(self._session.close))

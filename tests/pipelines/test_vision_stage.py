@@ -100,6 +100,48 @@ async def test_looks_give_way_to_a_voice_for_a_while(worker: Worker, settings: V
     await room.stop()
 
 
+async def test_no_look_begins_while_an_answer_is_being_made(worker: Worker) -> None:
+    room = Room(FakeVision(), worker, max_fps=10)
+    await room.results.get()
+    room.stage.rests_until = 0.4
+    for _ in range(8):
+        wait = await room.clock.sleeper()
+        assert wait <= 0.1  # it may be taken back at any time
+        room.clock.advance(wait)
+        if room.clock.now() > 0.39:
+            break
+        assert room.results.empty()
+    assert (await room.results.get()).time == pytest.approx(0.4)
+    await room.stop()
+
+
+async def test_looks_go_on_as_soon_as_the_answer_begins(worker: Worker) -> None:
+    room = Room(FakeVision(), worker, max_fps=10)
+    await room.results.get()
+    room.stage.rests_until = 60.0
+    for _ in range(4):
+        room.clock.advance(await room.clock.sleeper())
+    room.stage.rests_until = 0.0
+    room.clock.advance(await room.clock.sleeper())
+    assert (await room.results.get()).time == pytest.approx(0.3, abs=0.06)
+    await room.stop()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [VisionSettings(max_fps=10, mode="exact"), VisionSettings(max_fps=10, looks=LookSettings(look_to_talk=True))],
+    ids=["exact", "looks matter to the turns"],
+)
+async def test_looks_that_are_waited_for_do_not_rest(worker: Worker, settings: VisionSettings) -> None:
+    room = Room(FakeVision(), worker)
+    room.stage.apply(settings)
+    room.stage.rests_until = 60.0
+    for time in (0.0, 0.1, 0.2):
+        assert (await room.results.get()).time == pytest.approx(time)
+        room.clock.advance(await room.clock.sleeper())
+    await room.stop()
+
+
 async def test_the_picture_is_taken_after_the_rest(worker: Worker) -> None:
     room = Room(FakeVision(), worker)
     await room.results.get()

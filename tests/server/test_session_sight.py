@@ -24,7 +24,7 @@ from pipelines.voice.events import (
     TurnLatency,
 )
 from pipelines.worker import Worker
-from server.session_sight import SessionSight
+from server.session_sight import ANSWER_SECONDS, SessionSight
 from server.supervision import Supervisor
 from tests.fakes.clock import FakeClock
 
@@ -37,7 +37,11 @@ class Video:
     def __init__(self) -> None:
         self.settings = VisionSettings()
         self.given_way: list[float] = []
-        self.watching = SimpleNamespace(on_look=[], captions=tuple, voice_to_voice=None, give_way=self.given_way.append)
+        self.stood_back: list[float] = []
+        self.watching = SimpleNamespace(
+            on_look=[], captions=tuple, voice_to_voice=None,
+            give_way=self.given_way.append, stand_back=self.stood_back.append,
+        )  # fmt: skip
         self.showing = {"camera": True, "screen": False}
 
     def shows(self, source: str) -> bool:
@@ -85,6 +89,18 @@ def test_a_voice_goes_before_the_camera_until_it_is_answered(stage: Stage) -> No
     assert stage.video.given_way == [2.0, 2.0, 2.0]
     stage.sight.take(ReplyAudioStarted("r1"))
     assert stage.video.given_way[3:] == [0.0]
+
+
+def test_vision_stands_back_while_an_answer_is_being_made(stage: Stage) -> None:
+    stage.sight.take(SpeechStarted("u1", 0.0))
+    stage.sight.take(SpeechStopped("u1", 1.0))
+    stage.sight.take(PartialTranscript("u1", "what is the time"))
+    assert stage.video.stood_back == [0.0, ANSWER_SECONDS]
+    stage.sight.take(ReplyAudioStarted("r1"))
+    assert stage.video.stood_back[2:] == [0.0]
+    stage.sight.take(SpeechStopped("u2", 4.0))
+    stage.sight.take(SpeechStarted("u3", 4.2))  # goes on speaking: then looks are rarer, as before
+    assert stage.video.stood_back[3:] == [ANSWER_SECONDS, 0.0]
 
 
 def test_words_of_both_sides_become_subtitles(stage: Stage) -> None:

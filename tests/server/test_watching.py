@@ -110,6 +110,21 @@ async def test_without_detectors_the_frame_itself_comes_back():
             assert await room.returned() is frame
 
 
+async def test_while_an_answer_is_being_made_every_third_picture_goes_back():
+    async with room_with(None) as room:
+        counts = []
+        for standing_back in (False, True, False):
+            room.watching.stand_back(10.0 if standing_back else 0.0)
+            came = 0
+            for n in range(30):
+                room.clock.advance(1 / 30)
+                await room.show(n / 30)
+                if len(room.watching.returns):
+                    came += await room.returned() is not None
+            counts.append(came)
+        assert counts == [30, 10, 30]
+
+
 async def test_live_a_stuck_detector_holds_nothing_up():
     eyes = Eyes()
     eyes.gate.clear()
