@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.devices import Library, choose_device
+from pipelines.engines.mediapipe_private import REPORTS
 from pipelines.engines.whisper_settings import ENGLISH_ONLY
 from pipelines.errors import ModelError
 from pipelines.processor import Processor
@@ -153,6 +154,8 @@ def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
     else:
         detail, _, remedy = facts.vision.rpartition(": ")
         yield Check("system", "vision libraries", "better", detail or remedy, remedy if detail else "")
+    if facts.vision_reports:
+        yield Check("system", "vision reports", "better", REPORTS, "VISAVIS_VISION=false visavis serve")
     address = f"{settings.host}:{settings.port}"
     if facts.tcp_problem is None:
         yield Check("network", "port", "ok", f"{address} is free")

@@ -56,6 +56,8 @@ class Facts:
     devices: Devices
     torchvision_wants: str | None = None
     """The exact version of torch that the installed torchvision is built for."""
+    vision_reports: bool = False
+    """Whether MediaPipe tells its maker how it is used."""
     vision: str | None = None
     """Why nothing can be looked at, ending in ``: `` and a command; ``None`` when it can."""
     tcp_problem: str | None = None
@@ -91,7 +93,8 @@ async def gather(settings: Settings) -> Facts:
         versions={name: _version(name) for name in PACKAGES},
         devices=devices,
         torchvision_wants=_torch_of_torchvision(),
-        vision=_vision(),
+        vision=(vision := _vision()),
+        vision_reports=vision is None and await asyncio.to_thread(_reports),
         tcp_problem=_bindable(settings.host, settings.port, socket.SOCK_STREAM),
         udp_problem=_bindable((settings.ice_address or (settings.host,))[0], 0, socket.SOCK_DGRAM),
         cache_problem=cache_problem,
@@ -129,6 +132,16 @@ def _vision() -> str | None:
     except ImportError as error:
         return f"the detectors cannot be loaded ({error}): pip install mediapipe"
     return MediaPipeVision.probe()
+
+
+def _reports() -> bool:
+    """Whether MediaPipe cannot be kept from reporting to its maker. Loads the library."""
+    from pipelines.engines.mediapipe_private import stop_reports
+
+    try:
+        return not stop_reports()
+    except (ImportError, OSError):  # a library that cannot be loaded reports nothing
+        return False
 
 
 def _bindable(host: str, port: int, kind: socket.SocketKind) -> str | None:

@@ -16,6 +16,11 @@ from pathlib import Path
 _ADDRESS = b"https://play.googleapis.com/log"
 _NOWHERE = b"off://".ljust(len(_ADDRESS), b"-")  # as long as the original: the length is compiled in
 _PROCESS = Path("/proc/self")
+REPORTS = (
+    "MediaPipe reports to its maker how it is used whenever a detector is closed: it could not be disconnected on this "
+    "system; block play.googleapis.com, or switch vision off (VISAVIS_VISION=false)"
+)
+"""What to tell where that fails."""
 
 
 def stop_reports() -> bool:

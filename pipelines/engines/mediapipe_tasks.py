@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Collection, Mapping
@@ -29,11 +30,13 @@ from pipelines.engines.mediapipe_hands import open_gestures, open_hands
 from pipelines.engines.mediapipe_merge import merge, without_replaced
 from pipelines.engines.mediapipe_objects import open_objects
 from pipelines.engines.mediapipe_parts import Device, Opener, Task, View, VisionOptions
-from pipelines.engines.mediapipe_private import stop_reports
+from pipelines.engines.mediapipe_private import REPORTS, stop_reports
 from pipelines.engines.quiet import without_noise
 from pipelines.errors import VisionError
 from pipelines.ports import Detection, DetectionKind
 from pipelines.vision.settings import DetectorName, VisionSettings
+
+log = logging.getLogger(__name__)
 
 __all__ = ["DETECTORS", "MediaPipeTracker", "MediaPipeVision", "VisionOptions"]
 
@@ -104,6 +107,8 @@ class MediaPipeVision:
             """Whether MediaPipe tells its maker how it is used; it could not be kept from it on this system."""
         except (ImportError, OSError) as error:
             raise VisionError("vision_unusable", f"mediapipe cannot be loaded: {error}") from error
+        if self.reports_usage:
+            log.warning("%s", REPORTS)
         _disarm_finalizers()
         reasons = missing or {}
         self.unavailable: dict[DetectorName, str] = {

@@ -373,6 +373,18 @@ def test_nothing_is_reported_to_the_maker_of_the_library(vision: MediaPipeVision
             proxy.accept()
 
 
+def test_a_failure_to_keep_it_from_reporting_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, models: dict[DetectorName, Path]
+) -> None:
+    if reason := MediaPipeVision.probe():
+        pytest.skip(reason)
+    assert not MediaPipeVision(models).reports_usage or sys.platform != "linux"
+    caplog.clear()
+    monkeypatch.setattr(mediapipe_tasks, "stop_reports", lambda: False)
+    assert MediaPipeVision(models).reports_usage
+    assert "MediaPipe reports to its maker" in caplog.text
+
+
 def test_detectors_come_and_go_without_a_word(vision: MediaPipeVision, capfd: pytest.CaptureFixture[str]) -> None:
     vision.open().close()
     assert capfd.readouterr().err == ""

@@ -114,6 +114,7 @@ def test_what_is_essential_is_missing(facts, area, name, remedy):
             "vision libraries",
             "apt-get install libegl1 libgles2",
         ),
+        (replace(FACTS, vision_reports=True), "system", "vision reports", "VISAVIS_VISION=false visavis serve"),
         (
             without("faster-whisper", models=(replace(WHISPER, problem=None),)),
             "engines",
