@@ -2,11 +2,13 @@
 
 The small one answers at once what it knows (the camera, names, sums, tools) and begins every other answer with one of a
 few sentences. Its words are held back for as long as they may still become such a sentence, a few tokens, so nothing of
-it is heard when the larger one takes over.
+it is heard when the larger one takes over. Some questions stay with it all the same: those to which it is right to say
+that one does not know.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,12 +25,15 @@ class ProbedModel(LanguageModel, Probed, Protocol):
 class KnownFirst:
     """Implements :class:`~pipelines.ports.LanguageModel`.
 
-    ``passes`` are the beginnings of answers with which ``small`` passes a question on.
+    ``passes`` are the beginnings of answers with which ``small`` passes a question on, unless what the user said last
+    matches ``keeps``.
     """
 
     takes_images = False
 
-    def __init__(self, small: LanguageModel, large: ProbedModel, passes: Sequence[str]) -> None:
+    def __init__(
+        self, small: LanguageModel, large: ProbedModel, passes: Sequence[str], keeps: re.Pattern[str] | None = None
+    ) -> None:
         if not passes:
             raise ValueError("at least one sentence that passes a question on")
         self.small = small
@@ -37,10 +42,11 @@ class KnownFirst:
         self.passed = 0
         """Questions that were passed on."""
         self._passes = tuple(passes)
+        self._keeps = keeps
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the answer of whoever knows. Raises what that one raises, or the small one if the large one cannot."""
-        held: str | None = ""
+        held: str | None = None if self._is_kept(request) else ""
         async with aclosing(self.small.stream(request)) as pieces:
             async for piece in pieces:
                 if held is None or isinstance(piece, ToolCall):
@@ -72,6 +78,10 @@ class KnownFirst:
         """Close both."""
         await self.small.close()
         await self.large.close()
+
+    def _is_kept(self, request: ChatRequest) -> bool:
+        said = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+        return self._keeps is not None and self._keeps.search(said) is not None
 
     def _is_passed(self, text: str) -> bool:
         return any(text.lstrip().startswith(beginning) for beginning in self._passes)

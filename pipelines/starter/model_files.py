@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "data" / "chat"
@@ -9,3 +10,14 @@ FOLDER = Path(__file__).parent / "data" / "chat"
 
 PASSES = ("I am the small built-in model and do not know that", "That is beyond me", "I cannot answer that")
 """How its answers to questions begin that it does not know: a larger model can answer those in its place."""
+
+KEEPS = re.compile(
+    r"^\W*((please|can you|could you|would you|will you|i want you to|i'd like you to)\W+)*"
+    r"(book|reserve|order|buy|call|phone|text|message|email|ring|play|put on|turn (on|off|up|down)|switch|dim|lock"
+    r"|unlock|send|forward|open|add|check|search|look up|google|draw|paint|show me|remind|(find|get) (me|us))\b"
+    r"|^\W*(i'm|i am|i've|i have|i feel|i felt|nobody|no one) "
+    r"|\b(weather|forecast|news|headlines|stocks?|shares|invest\w*|bitcoin|elections?|traffic)\b",
+    re.IGNORECASE,
+)
+"""What the user says that the starter answers itself though it knows nothing of it: errands that no model here can run,
+feelings, and what goes on in the world today. A larger small model claims to have booked the table."""

@@ -175,7 +175,7 @@ def _with_starter(parts: Parts, wish: Wish, rung: _Rung, starter: LanguageModel)
     """The model of ``rung`` with the starter before it, if it goes behind one."""
     if not isinstance(rung.model, LlamaChat) or isinstance(starter, Nobody) or not _goes_behind(parts, wish, rung):
         return rung
-    both = KnownFirst(starter, rung.model, model_files.PASSES)
+    both = KnownFirst(starter, rung.model, model_files.PASSES, model_files.KEEPS)
     return _Rung(both, rung.device, f"{rung.reason}; starter first, for {_SMALL}", rung.id)
 
 

@@ -85,11 +85,11 @@ def brains(
     more: dict[str, Callable[[], LanguageModel]] = {}
     if adapter is not None:
         more["adapted"] = lambda: adapted(adapter)
-        more["both adapted"] = lambda: KnownFirst(starter(), adapted(adapter), model_files.PASSES)
+        more["both adapted"] = lambda: KnownFirst(starter(), adapted(adapter), model_files.PASSES, model_files.KEEPS)
     return more | {
         "starter": starter,
         "smollm2": lambda: smollm2(temperature, prompt),
-        "both": lambda: KnownFirst(starter(), smollm2(temperature, prompt), model_files.PASSES),
+        "both": lambda: KnownFirst(starter(), smollm2(temperature, prompt), model_files.PASSES, model_files.KEEPS),
     }
 
 

@@ -67,6 +67,28 @@ async def test_a_beginning_that_turns_out_otherwise_is_not_lost() -> None:
     assert await answer(KnownFirst(Says("I do"), Says("never"), PASSES)) == ["I do"]
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Book a table for two.", True),
+        ("Could you please turn off the lights?", True),
+        ("What's the weather like in Paris?", True),
+        ("I've been crying.", True),
+        ("Nobody likes me.", True),
+        ("Is Bitcoin a good investment?", True),
+        ("What is the capital of France?", False),
+        ("Who wrote the book of the jungle?", False),
+        ("How do you call a young dog?", False),
+        ("Which ocean is the largest?", False),
+    ],
+)
+async def test_errands_feelings_and_the_news_stay_with_the_starter(said: str, kept: bool) -> None:
+    small, large = Says("That is beyond me", ": I am small."), Says("It is booked.")
+    request = asked(Message("user", said), tools=())
+    spoken = await answer(KnownFirst(small, large, PASSES, model_files.KEEPS), request)
+    assert spoken == (["That is beyond me", ": I am small."] if kept else ["It is booked."])
+
+
 async def test_a_call_is_passed_through_at_once() -> None:
     call = ToolCall("1", "set_timer", "{}")
     assert await answer(KnownFirst(Says(call, "Done."), Says("never"), PASSES)) == [call, "Done."]
