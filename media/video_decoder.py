@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90_000)
 LONGEST_SIDE = 1920
-"""Pixels: larger pictures are made this small before anybody gets them. Nothing is sent back or looked at larger."""
+"""Pixels: larger pictures are made smaller before anybody gets them. Nothing is sent back or looked at larger."""
+REDUCED_SIDE = 1280
+"""Pixels, of those. Encoding what goes back costs most, and whoever sends 4K has taken half of a processor already."""
 MOST_PIXELS = 4096 * 2304
 """Of a picture that is decoded at all: a few bytes can claim 16,383 × 16,383, for which a decoder would take 2 GB."""
 _DECODERS = {"VP8": "libvpx", "H264": "h264"}
@@ -123,7 +125,7 @@ def _decoder(codec: str) -> VideoCodecContext:
 def _small(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
     if max(frame.width, frame.height) <= LONGEST_SIDE:
         return frame
-    width, height = reduced(frame.width, frame.height, LONGEST_SIDE)
+    width, height = reduced(frame.width, frame.height, REDUCED_SIDE)
     small = reformatter.reformat(
         frame, max(2, width & ~1), max(2, height & ~1), "yuv420p", interpolation=Interpolation.AREA, threads=1
     )
