@@ -122,6 +122,11 @@ def streams_partials(engine: SpeechToText) -> bool:
     return bool(getattr(engine, "streams_partials", True))
 
 
+def languages_of(engine: SpeechToText) -> tuple[str, ...]:
+    """Codes of the languages that a session may choose to speak: attribute ``languages`` of ``engine``, or English."""
+    return tuple(getattr(engine, "languages", ("en",)))
+
+
 # ---------------------------------------------------------------------------------------------------- turn
 
 

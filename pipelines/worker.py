@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 session: ContextVar[str] = ContextVar("session", default="")
 """For whom work is done: the id of the peer's session. Workers that serve sessions in turn go by it."""
+spoken_language: ContextVar[str | None] = ContextVar("spoken_language", default=None)
+"""The code of the language that the session has chosen to speak; ``None``: recognisers detect it, if they can."""
 
 
 @dataclass(frozen=True, slots=True)

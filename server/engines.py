@@ -13,7 +13,7 @@ from pipelines.errors import PipelineError
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
-from pipelines.ports import VisionDetector
+from pipelines.ports import VisionDetector, languages_of
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.vision.pool import TrackerPool
 from pipelines.vision.settings import DetectorName, VisionSettings
@@ -22,6 +22,7 @@ from pipelines.voice.tts import VoiceSettings
 from pipelines.worker import Worker
 from server.composition.listen import listen
 from server.composition.parts import Choice, Choices, Parts, Upkeep
+from server.composition.recognisers import STAGE as LISTEN
 from server.composition.speak import speak
 from server.composition.think import think
 from server.composition.watch import STAGE as WATCH
@@ -98,8 +99,12 @@ class Engines:
         )
 
     def status(self) -> list[dict[str, Any]]:
-        """The choices as JSON rows, as they are now."""
-        return [asdict(choice) for choice in self.choices.status()]
+        """The choices as JSON rows, as they are now; of who listens, the languages it can be spoken to in too."""
+        rows = [asdict(choice) for choice in self.choices.status()]
+        for row in rows:
+            if row["stage"] == LISTEN:
+                row["languages"] = list(languages_of(self.voice.stt))
+        return rows
 
     async def improve(self) -> None:
         """Fetch the models of better engines, several at a time, and let each serve what begins once it is there.

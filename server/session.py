@@ -22,7 +22,7 @@ from media.sctp_internals import SctpGuard
 from media.send import keep_sending
 from pipelines import worker
 from pipelines.engines.chat_messages import time_words
-from pipelines.ports import VAD_RATE
+from pipelines.ports import VAD_RATE, languages_of
 from pipelines.vision.settings import Action
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.replies import Surroundings, new_id
@@ -84,7 +84,7 @@ class Session:
         self._client = RealtimeClient(
             self.conversation,
             self.video,
-            Served(lambda: engines.voice.tts.voices, settings.language, spoken),
+            Served(lambda: engines.voice.tts.voices, lambda: languages_of(engines.voice.stt), spoken),
             self._channels.send,
             lambda: self._session_event("session.updated"),
         )
@@ -281,7 +281,7 @@ class Session:
     def _session_event(self, kind: str) -> Json:
         voice = self._engines.voice
         models = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
-        models["language"] = self._settings.language
+        models["language"] = self.conversation.settings.language or self._settings.language
         event = session_event(kind, self.id, self.conversation.settings, voice.tts.voices[0], models)
         event["session"]["vision"] = self.video.describe()
         return event

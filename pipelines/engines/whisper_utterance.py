@@ -66,7 +66,7 @@ class WhisperRecognition:
     way at a time; whoever needs another one waits for it or ends it.
     """
 
-    def __init__(self, engine: Engine, session_id: str) -> None:
+    def __init__(self, engine: Engine, session_id: str, language: str | None = None) -> None:
         self._engine = engine
         self._settings = engine.settings
         self._session = session_id
@@ -77,7 +77,7 @@ class WhisperRecognition:
         self._settled: list[tuple[float, Decoded]] = []  # windows with the seconds at which they begin
         self._offset = 0
         self._newest: Heard | None = None
-        self._language = self._settings.language
+        self._language = self._settings.language or language
         self._agreement = LocalAgreement()
         self._running: asyncio.Task[None] | None = None
         self._request: Request | None = None  # of a running partial

@@ -16,12 +16,12 @@ import numpy as np
 from pipelines.batching import BatchWorker
 from pipelines.crew import LOAD_SECONDS
 from pipelines.engines.whisper_decode import Decoded, DecodeJob, Request
-from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.engines.whisper_settings import ENGLISH_ONLY, LANGUAGES, WhisperSettings
 from pipelines.engines.whisper_utterance import WhisperRecognition
 from pipelines.engines.whisper_windows import window_frames
 from pipelines.errors import EngineBusyError, ListenError, PipelineError
 from pipelines.ports import VAD_RATE
-from pipelines.worker import session
+from pipelines.worker import session, spoken_language
 
 _SESSIONS_REMEMBERED = 256
 
@@ -85,7 +85,14 @@ class WindowRecognizer:
 
     async def open(self) -> WhisperRecognition:
         """Start an utterance."""
-        return WhisperRecognition(self, session.get())
+        return WhisperRecognition(self, session.get(), spoken_language.get())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of those that may be spoken to it."""
+        if self.settings.language is not None:
+            return (self.settings.language,)
+        return ("en",) if self.name.endswith(ENGLISH_ONLY) else LANGUAGES
 
     async def close(self) -> None:
         """End the thread; utterances in progress fail. Idempotent."""

@@ -11,7 +11,7 @@ import numpy as np
 from media.clock import Clock
 from media.frames import Samples
 from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
-from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, streams_partials
+from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, languages_of, streams_partials
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure
 
 KEPT_SECONDS = 60.0
@@ -46,6 +46,11 @@ class FallbackRecognizer:
     def name(self) -> str:
         """Of the preferred one."""
         return self.engines[0].name
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Of the preferred one."""
+        return languages_of(self.engines[0])
 
     @property
     def streams_partials(self) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.errors import PipelineError
-from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript
-from pipelines.worker import session
+from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, languages_of
+from pipelines.worker import session, spoken_language
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +89,15 @@ class SecondOpinion:
         """How people call it."""
         return f"{self.first.name} + {self.second.name}"
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those of both."""
+        return tuple(dict.fromkeys((self.language, *languages_of(self.second))))
+
     async def open(self) -> Recognition:
         """Start an utterance of the running session."""
         who = session.get()
-        if self._spoken.get(who, self.language) != self.language:
+        if (spoken_language.get() or self._spoken.get(who, self.language)) != self.language:
             return _Noted(self, who, await self.second.open())
         return _Doubted(self, who, await self.first.open())
 

@@ -186,7 +186,7 @@ class Conversation:
     def _recognise(self, item_id: str, time: float) -> Utterance:
         """Recognise what is said from media time ``time`` on."""
         assert self._group is not None
-        utterance = Utterance(self._engines.stt, lambda text: self._partial(item_id, text))
+        utterance = Utterance(self._engines.stt, lambda text: self._partial(item_id, text), self.settings.language)
         utterance.start(self._group)
         utterance.push(self._ring.since(time))
         return utterance

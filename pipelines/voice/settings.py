@@ -37,6 +37,8 @@ class ConversationSettings:
     """Whether answers have a voice, where there is a way for it; else they are text only."""
     transcripts: bool = True
     """Whether the client is told in words what the user says."""
+    language: str | None = None
+    """Code of what the user speaks; ``None``: it is detected, or is the server's."""
     max_tokens: int | None = 256
     """Of an answer; ``None``: as many as it takes, up to ``LONGEST_ANSWER_TOKENS``."""
     preserve_context: bool = True

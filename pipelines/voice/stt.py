@@ -14,6 +14,7 @@ from media.channel import Channel, ChannelClosedError, Policy
 from media.frames import Samples
 from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
 from pipelines.ports import VAD_RATE, VAD_WINDOW, Recognition, SpeechToText, Transcript
+from pipelines.worker import spoken_language
 
 LONGEST_BACKLOG_SECONDS = 90.0
 """Audio that may wait for a decoder. It outlasts the longest turn, so nothing of a turn is ever dropped."""
@@ -30,8 +31,9 @@ class Utterance:
     :meth:`settle` the audio is held back until :meth:`resume`, for a pause that ends the turn need not be recognised.
     """
 
-    def __init__(self, engine: SpeechToText, on_partial: Callable[[str], None]) -> None:
+    def __init__(self, engine: SpeechToText, on_partial: Callable[[str], None], language: str | None = None) -> None:
         self._engine = engine
+        self._language = language
         self._on_partial = on_partial
         capacity = int(LONGEST_BACKLOG_SECONDS * VAD_RATE / VAD_WINDOW)
         self._audio: Channel[Samples | asyncio.Future[None]] = Channel(capacity, Policy.DROP_NEWEST)
@@ -89,6 +91,7 @@ class Utterance:
             await asyncio.wait([self._task])
 
     async def _recognise(self) -> Transcript | PipelineError:
+        spoken_language.set(self._language)  # of this task and those that it starts
         # The error is the task's result: raised here it would end every other task of the session's group.
         try:
             with self._engine_errors():

@@ -87,7 +87,7 @@ class Transcription(Given):
     unserved: ClassVar[Mapping[str, str]] = {
         "prompt": "the recogniser takes no prompt",
         "keywords": "the recogniser takes no keywords",
-        "languages": "the language is a setting of the server",
+        "languages": "one language or, with language null, any is listened for",
         "delay": "words are told as soon as they are known",
     }
     model: str | None = Field(None, max_length=200)

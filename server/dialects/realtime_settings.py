@@ -51,8 +51,8 @@ class Served:
 
     voices: Callable[[], tuple[str, ...]]
     """Of the engine that speaks, the default first."""
-    language: str | None = None
-    """In which it listens; ``None``: it detects it, or knows only one."""
+    languages: Callable[[], tuple[str, ...]] = lambda: ("en",)
+    """Codes of those in which the engine that listens can be spoken to."""
     sounds: bool = True
     """Whether the peer has a way to hear us."""
 
@@ -69,8 +69,8 @@ def merge(
     if heard is None:
         return settings
     if "transcription" in heard.model_fields_set:
-        _check_language(heard.transcription, served)
-        settings = replace(settings, transcripts=heard.transcription is not None)
+        language = _language(settings, defaults, heard.transcription, served)
+        settings = replace(settings, transcripts=heard.transcription is not None, language=language)
     if "turn_detection" in heard.model_fields_set:
         turn, segmenter = _turn(settings, defaults, heard.turn_detection)
         settings = replace(settings, turn=turn, segmenter=segmenter)
@@ -132,12 +132,20 @@ def _voice(
     return settings
 
 
-def _check_language(wish: Transcription | None, served: Served) -> None:
-    language = wish.language if wish is not None else None
-    if language is not None and language != served.language:
-        legal = "null" if served.language is None else f'null and "{served.language}"'
-        message = f"the language is a setting of the server (--language); legal here is {legal}"
+def _language(
+    settings: ConversationSettings, defaults: ConversationSettings, wish: Transcription | None, served: Served
+) -> str | None:
+    """In which the user wants to speak. A region is let go: recognisers know languages (``pt-BR`` is ``pt``)."""
+    if wish is None or "language" not in wish.model_fields_set:
+        return settings.language
+    if wish.language is None:
+        return defaults.language
+    language = wish.language.lower().partition("-")[0]
+    legal = served.languages()
+    if language not in legal:
+        message = f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal are null and {listed(legal)}"
         raise RefusedError("session.audio.input.transcription.language", message)
+    return language
 
 
 def _turn(

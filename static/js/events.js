@@ -44,6 +44,7 @@ export function initialState() {
     latency: null, // the last turn.latency
     latencies: {}, // voice-to-voice and parts, by response id
     engines: null, // rows, or null while not known
+    language: null, // code of what the user has chosen to speak
     enginesAsked: false,
     news: null, // {text, until}: the engine that has just taken over, and how long to say so (ms)
     notices: [],
@@ -92,6 +93,7 @@ export function snapshotOf(state) {
     latency: state.latency,
     remoteEnergy: state.stats.remoteEnergy,
     engines: state.engines,
+    language: state.language,
     problem: state.problem?.kind ?? null,
     notices: state.notices.map((notice) => notice.text),
     chips: state.chips.map((chip) => chip.text),
@@ -314,6 +316,7 @@ const handlers = {
     const news = text ? { text, until: (event.at ?? 0) + NEWS_MS } : state.news;
     return { ...state, engines: event.data, news };
   },
+  "client.language": (state, event) => ({ ...state, language: event.language }),
   "client.engines_unknown": (state) => ({ ...state, enginesAsked: true }),
   error: (state, event) => {
     if (HARMLESS.has(event.error?.code)) return state;

@@ -33,6 +33,7 @@ const view = new View({
   say,
   useKey: enterKey,
   see: (vision) => connection?.send({ type: "session.update", session: { type: "realtime", vision } }),
+  speak: (language) => { dispatch({ type: "client.language", language }); tellLanguage(language); },
   dismiss: (text) => dispatch({ type: "client.dismissed", text }),
 });
 const meters = new Meters((name, level) => view.showLevel(name, level));
@@ -78,6 +79,7 @@ const connectionHandlers = {
       setInterval(pollStats, STATS_MS),
       setInterval(() => view.renderCaption(state, performance.now()), CAPTION_MS),
     ];
+    if (state.language) tellLanguage(state.language);
     send(waitingEntries(state));
     if (state.engines === null) showEngines();
   },
@@ -92,6 +94,12 @@ const connectionHandlers = {
   },
   lost: (reason) => fail(lostProblem(reason, state.farewell)),
 };
+
+/** @param language a code, or null: it is detected */
+function tellLanguage(language) {
+  const audio = { input: { transcription: { language } } };
+  connection?.send({ type: "session.update", session: { type: "realtime", audio } });
+}
 
 function watchDevices(stream) {
   const microphone = stream?.getAudioTracks()[0];

@@ -5,6 +5,7 @@ import { EnginesView } from "./engines.js";
 import { canShareScreen } from "./devices.js";
 import { isReplying, newsOf, statusOf, visibleChips } from "./events.js";
 import { fetchingLine } from "./fetching.js";
+import { LanguageView } from "./language.js";
 import { TranscriptView, icon, make } from "./transcript.js";
 import { VisionView } from "./vision.js";
 
@@ -18,16 +19,18 @@ const byId = (id) => document.getElementById(id);
 export class View {
   #transcript = new TranscriptView();
   #engines = new EnginesView();
+  #language;
   #vision;
   #chips = "";
   #notices = null;
   #problem = null;
   #actions;
 
-  /** @param actions toggle, mute, camera, share, hush, retry, typeInstead, useKey(key), say(text), dismiss(text), see(vision) */
+  /** @param actions toggle, mute, camera, share, hush, retry, typeInstead, useKey(key), say(text), dismiss(text), see(vision), speak(code) */
   constructor(actions) {
     this.#actions = actions;
     this.#vision = new VisionView(actions.see);
+    this.#language = new LanguageView(actions.speak);
     byId("host").textContent = location.host;
     for (const [id, action] of [["toggle", "toggle"], ["mute", "mute"], ["camera", "camera"], ["share", "share"], ["hush", "hush"],
       ["retry", "retry"], ["type-instead", "typeInstead"]]) {
@@ -51,6 +54,7 @@ export class View {
     this.#renderNotices(state.notices);
     this.#transcript.render(state);
     this.#engines.render(state);
+    this.#language.render(state);
     this.#vision.render(state);
   }
 

@@ -45,3 +45,32 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
     await expect(line).to_have_text("Now listening with moonshine")
     await expect(page.locator("#engine-table")).to_contain_text(error)
     await expect(line).to_be_hidden(timeout=20_000)
+
+
+async def test_the_user_says_which_language_they_speak(server: FakeServer, browser_page: Any) -> None:
+    server.engines = [row("listen", "pocketsphinx") | {"languages": ["en"]}]
+    page = await browser_page(server.url)
+    await expect(page.locator("#engine-table")).to_contain_text("pocketsphinx")
+    await expect(page.locator("#language-choice")).to_be_hidden()
+    await start(page, server)
+    server.send(status(row("listen", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
+    await page.locator("#engines summary").click()
+    choice = page.get_by_label("I speak")
+    assert await choice.locator("option").all_inner_texts() == ["Any language", "English", "German", "Portuguese"]
+    await choice.select_option("de")
+    assert await spoken(server) == "de"
+    await choice.select_option("")
+    assert await spoken(server) is None
+
+    await choice.select_option("pt")
+    assert await spoken(server) == "pt"
+    await page.get_by_role("button", name="Stop", exact=True).click()
+    await start(page, server)
+    assert await spoken(server) == "pt"  # a new call is told again
+
+
+async def spoken(server: FakeServer) -> str | None:
+    event = await server.next_event()
+    assert event["type"] == "session.update"
+    language: str | None = event["session"]["audio"]["input"]["transcription"]["language"]
+    return language

@@ -71,6 +71,15 @@ async def test_a_conversation_takes_a_transcript_at_a_pause_and_goes_on(make, wa
     assert [transcript.language for transcript in (paused, finished)] == ["en", "en"]
 
 
+async def test_a_session_is_listened_to_in_the_language_that_it_chooses(make):
+    utterance = Utterance(make(language=None), lambda partial: None, "de")
+    async with asyncio.TaskGroup() as group:
+        utterance.start(group)
+        utterance.push(noise(1.5))
+        transcript = await utterance.finish()
+    assert transcript.language == "de"
+
+
 # ---------------------------------------------------------------------------------------------------- ends
 
 

@@ -12,7 +12,7 @@ from media.frames import Samples
 from pipelines.errors import ListenError
 from pipelines.ports import VAD_RATE, Transcript
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
-from pipelines.worker import session
+from pipelines.worker import session, spoken_language
 
 SECOND = np.zeros(VAD_RATE, np.int16)
 
@@ -188,3 +188,25 @@ async def test_of_a_long_utterance_nothing_is_kept() -> None:
     ears = SecondOpinion(Told("quick", Transcript("a long story", 0.5)), second, doubt=Doubt(longest=3.0))
     assert (await heard(ears, seconds=4)).text == "a long story"
     assert second.opened == 0
+
+
+async def test_a_session_that_has_chosen_another_language_is_heard_by_who_knows_it() -> None:
+    quick, slow = Told("quick"), Told("slow", Transcript("Guten Tag.", 0.9, "de"))
+    ears = SecondOpinion(quick, slow)
+    token = spoken_language.set("de")
+    try:
+        assert (await heard(ears)).text == "Guten Tag."
+    finally:
+        spoken_language.reset(token)
+    assert quick.opened == 0
+
+
+async def test_a_session_that_has_chosen_english_stays_with_it() -> None:
+    quick, slow = Told("quick", Transcript("Hello.", 0.95)), Told("slow", Transcript("Guten Tag.", 0.95, "de"))
+    ears = SecondOpinion(quick, slow)
+    ears.heard("one", Transcript("Guten Tag.", 0.95, "de"), 9.0)
+    token = spoken_language.set("en")
+    try:
+        assert (await heard(ears)).text == "Hello."
+    finally:
+        spoken_language.reset(token)

@@ -19,7 +19,9 @@ MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": "en"
 
 
 def here(**changes: Any) -> Served:
-    return Served(**{"voices": lambda: ("square", "other"), "language": "en", "sounds": True, **changes})
+    return Served(
+        **{"voices": lambda: ("square", "other"), "languages": lambda: ("en", "pt"), "sounds": True, **changes}
+    )
 
 
 def updated(session: dict[str, Any], settings: ConversationSettings = DEFAULTS, served: Served | None = None):
@@ -240,7 +242,11 @@ def test_voices_of_the_service_are_the_default_one_unless_there_is_one_of_that_n
         ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}}}}, "audio.input.format.rate", "24000"),
         ({"audio": {"input": {"noise_reduction": {"type": "near_field"}}}}, "audio.input.noise_reduction", "null"),
         ({"audio": {"input": {"transcription": {"prompt": "x"}}}}, "audio.input.transcription.prompt", "null"),
-        ({"audio": {"input": {"transcription": {"language": "de"}}}}, "audio.input.transcription.language", '"en"'),
+        (
+            {"audio": {"input": {"transcription": {"language": "de"}}}},
+            "audio.input.transcription.language",
+            "null and en, pt",
+        ),
         ({"audio": {"output": {"voice": "x"}}}, "audio.output.voice", "square, other"),
         ({"audio": {"output": {"voice": 5}}}, "audio.output.voice", "string"),
         ({"audio": {"output": {"speed": 9}}}, "audio.output.speed", "4"),
@@ -286,10 +292,13 @@ def test_a_voice_cannot_be_had_without_a_way_to_hear_it():
     assert '["text"]' in str(error)
 
 
-def test_a_language_that_is_not_set_cannot_be_chosen():
-    session = {"audio": {"input": {"transcription": {"language": "en"}}}}
-    error = refused({"type": "session.update", "session": session}, here(language=None))
-    assert "legal here is null" in str(error)
+@pytest.mark.parametrize(("wish", "spoken"), [("pt", "pt"), ("pt-BR", "pt"), ("EN", "en"), (None, None)])
+def test_a_session_speaks_the_language_that_it_chooses(wish, spoken):
+    settings = updated({"audio": {"input": {"transcription": {"language": wish}}}})
+    assert settings.language == spoken
+    kept = updated({"audio": {"input": {"transcription": {"model": "x"}}}}, settings)
+    assert kept.language == spoken
+    assert updated({"audio": {"input": {"transcription": {"language": None}}}}, settings).language is None
 
 
 # ---------------------------------------------------------------------------------------------------- one answer
