@@ -3,23 +3,35 @@
 The small one answers at once what it knows (the camera, names, sums, tools) and begins every other answer with one of a
 few sentences. Its words are held back for as long as they may still become such a sentence, a few tokens, so nothing of
 it is heard when the larger one takes over. Some questions stay with it all the same: those to which it is right to say
-that one does not know.
+that one does not know. What is longer than people speak is not read by the small one at all, and when that one fails
+before its first word, the larger one is asked, too.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
+from pipelines.errors import PipelineError
 from pipelines.ports import ChatRequest, LanguageModel, ToolCall
 from pipelines.routing.fallback import Probed
+
+log = logging.getLogger(__name__)
+
+LONGEST = 1000
+"""Characters of what the user said last, a minute of speech, that the small one is asked about."""
 
 
 class ProbedModel(LanguageModel, Probed, Protocol):
     """A model that can be asked whether it works."""
+
+
+class _PassedOnError(Exception):
+    """The small model does not know."""
 
 
 class KnownFirst:
@@ -45,8 +57,32 @@ class KnownFirst:
         self._keeps = keeps
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
-        """Yield the answer of whoever knows. Raises what that one raises, or the small one if the large one cannot."""
-        held: str | None = None if self._is_kept(request) else ""
+        """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
+        said = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+        begun = False
+        if len(said) <= LONGEST:
+            kept = self._keeps is not None and self._keeps.search(said) is not None
+            try:
+                async with aclosing(self._known(request, kept)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+            except PipelineError as error:
+                if begun:
+                    raise
+                log.warning("%s cannot be asked first: %s", self.small.name, error)
+            except _PassedOnError:
+                pass
+            else:
+                return
+        self.passed += 1
+        async with aclosing(self.large.stream(self._for_large(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _known(self, request: ChatRequest, kept: bool) -> AsyncGenerator[str | ToolCall, None]:
+        """The answer of the small one. Raises :class:`_PassedOnError` before its first word when it passes."""
+        held: str | None = None if kept else ""
         async with aclosing(self.small.stream(request)) as pieces:
             async for piece in pieces:
                 if held is None or isinstance(piece, ToolCall):
@@ -55,20 +91,12 @@ class KnownFirst:
                     continue
                 held += piece
                 if self._is_passed(held):
-                    break
+                    raise _PassedOnError
                 if not self._may_pass(held):
                     yield held
                     held = None
-        if held is None:
-            return
-        if not self._is_passed(held):
-            if held:
-                yield held
-            return
-        self.passed += 1
-        async with aclosing(self.large.stream(self._for_large(request))) as pieces:
-            async for piece in pieces:
-                yield piece
+        if held:
+            yield held
 
     async def probe(self) -> None:
         """Find out whether the large one works. Raises what that one raises."""
@@ -78,10 +106,6 @@ class KnownFirst:
         """Close both."""
         await self.small.close()
         await self.large.close()
-
-    def _is_kept(self, request: ChatRequest) -> bool:
-        said = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
-        return self._keeps is not None and self._keeps.search(said) is not None
 
     def _is_passed(self, text: str) -> bool:
         return any(text.lstrip().startswith(beginning) for beginning in self._passes)

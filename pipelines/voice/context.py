@@ -25,6 +25,8 @@ IMAGE_TOKENS = 500
 """What a picture counts: models take 100 to 1,100 tokens for one of 768 pixels."""
 _LONGEST_SENTENCE = 80
 """Characters of one turn in the summary."""
+_SHORTENED = 0.95
+"""What is kept of the share that would fit if tokens were spread evenly over the text: it is counted anew each time."""
 
 
 def approximate_tokens(text: str) -> int:
@@ -41,9 +43,10 @@ def fit(
     """``messages`` within ``room`` tokens (the model's context less the answer's).
 
     Kept are the system message and the newest turns; a line about the others is put behind the system message. A turn
-    begins with a message of the user and is kept or dropped as a whole, so a tool's result stays with its call. The
-    newest turn is kept even where it does not fit. What is dropped depends on the messages alone and never comes back
-    while a conversation grows.
+    begins with a message of the user and is kept or dropped as a whole, so a tool's result stays with its call. Of a
+    newest turn that alone does not fit, the end of what the user said is kept, for there the question is; otherwise the
+    conversation could never go on. What is dropped depends on the messages alone and never comes back while a
+    conversation grows.
     """
     system = list(messages[:1]) if messages and messages[0].role == "system" else []
     turns = _turns(messages[len(system) :])
@@ -52,6 +55,8 @@ def fit(
     costs = [sum(_cost(message, count) for message in turn) for turn in turns]
     reserved = min(LONGEST_SUMMARY // 4, max(0, room) // 4) if sum(costs) > room else 0
     start = cut(costs, room - reserved)
+    if turns and costs[-1] > room - reserved:
+        turns[-1] = _shortened(turns[-1], room - reserved, count)
     kept = [message for turn in turns[start:] for message in turn]
     if not start:
         return [*system, *kept]
@@ -139,6 +144,19 @@ def _turns(messages: Sequence[Message]) -> list[list[Message]]:
 def _cost(message: Message, count: Counter) -> int:
     pictures = IMAGE_TOKENS * len(message.images)
     return pictures + count(message.content) + sum(count(call.name + call.arguments) for call in message.tool_calls)
+
+
+def _shortened(turn: list[Message], room: int, count: Counter) -> list[Message]:
+    """``turn`` within ``room`` tokens: the beginning of what the user said is left out. As it is if that is not enough."""
+    said = turn[0]
+    left = room - sum(_cost(message, count) for message in (replace(said, content=""), *turn[1:]))
+    if said.role != "user" or left <= 0:
+        return turn
+    text = said.content
+    while (tokens := count(f"…{text}")) > left and len(text) > 1:
+        text = text[-max(1, int(len(text) * _SHORTENED * left / tokens)) :]
+    _, _, whole = text.partition(" ")
+    return [replace(said, content=f"…{whole or text}"), *turn[1:]]
 
 
 def _within(line: str, tokens: int, count: Counter) -> str:

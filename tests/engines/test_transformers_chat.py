@@ -246,8 +246,9 @@ async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(loaded: LoadedCh
     assert prompt.rindex("What now?") > prompt.index("My number is 29")
     async with serving(loaded) as chat:
         assert await answer(chat, request)
+        assert await answer(chat, talk(f"{'word ' * 600}What now?", max_tokens=4))
         with pytest.raises(ThinkError) as caught:
-            await answer(chat, talk("word " * 600))
+            await answer(chat, ChatRequest((Message("system", "word " * 600), Message("user", "What now?"))))
     assert caught.value.code == "llm_context_full"
 
 

@@ -38,10 +38,25 @@ def test_the_newest_turns_are_kept_with_a_line_about_the_others() -> None:
     assert sum(words(message.content) for message in kept) <= 150
 
 
-def test_the_newest_turn_is_kept_in_any_case() -> None:
-    long = Message("user", "word " * 500)
-    assert fit([*conversation(3), long], 100, words)[-1] == long
-    assert fit([long], 100, words) == [long]
+def test_of_a_newest_turn_that_does_not_fit_the_end_is_kept() -> None:
+    long = Message("user", f"{'word ' * 500}What was the word?")
+    for messages in ([*conversation(3), long], [SYSTEM, long], [long]):
+        kept = fit(messages, 100, words)
+        assert kept[-1].content.startswith("…")
+        assert kept[-1].content.endswith("word word What was the word?")
+        assert 60 < sum(words(message.content) for message in kept) <= 100
+
+
+def test_what_cannot_be_shortened_is_kept_as_it_is() -> None:
+    call = (ToolCall("1", "light", "{}"),)
+    turn = [Message("user", "Light!"), Message("assistant", "", call), Message("tool", "done " * 500, (), "1")]
+    assert fit(turn, 100, words) == turn
+    assert fit([Message("assistant", "word " * 500)], 100, words) == [Message("assistant", "word " * 500)]
+
+
+def test_a_text_without_spaces_is_shortened_too() -> None:
+    (kept,) = fit([Message("user", "語" * 4000)], 100)
+    assert len(kept.content) > 60 and approximate_tokens(kept.content) <= 100
 
 
 def test_the_beginning_stays_the_same_for_many_turns() -> None:

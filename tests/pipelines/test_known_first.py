@@ -89,6 +89,25 @@ async def test_errands_feelings_and_the_news_stay_with_the_starter(said: str, ke
     assert spoken == (["That is beyond me", ": I am small."] if kept else ["It is booked."])
 
 
+async def test_what_is_longer_than_speech_the_large_one_answers_alone() -> None:
+    small, large = Says("never"), Says("They bake bread.")
+    long = Message("user", f"{'The town lies on a river. ' * 60}What do the people do? Please book a table.")
+    assert await answer(KnownFirst(small, large, PASSES, model_files.KEEPS), asked(long)) == ["They bake bread."]
+    assert small.requests == []
+
+
+async def test_when_the_small_one_fails_the_large_one_answers() -> None:
+    small, large = Says("I do", ThinkError("llm_context_full", "too long")), Says("Rome.")
+    assert await answer(KnownFirst(small, large, PASSES)) == ["Rome."]
+
+
+async def test_a_failure_in_mid_answer_is_told() -> None:
+    small, large = Says("Thanks, ", ThinkError("llm_failed", "broken")), Says("never")
+    with pytest.raises(ThinkError, match="broken"):
+        await answer(KnownFirst(small, large, PASSES))
+    assert large.requests == []
+
+
 async def test_a_call_is_passed_through_at_once() -> None:
     call = ToolCall("1", "set_timer", "{}")
     assert await answer(KnownFirst(Says(call, "Done."), Says("never"), PASSES)) == [call, "Done."]
