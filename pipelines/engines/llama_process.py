@@ -24,6 +24,8 @@ SAMPLING = {
     "dry_multiplier": "dry_multiplier",
 }
 """Names of llama.cpp's API → of its library."""
+_MAGIC = b"GGUF"
+"""What every model file begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,15 @@ def main() -> None:
     config = Config(**json.loads(sys.stdin.readline()))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between the lines
+    with open(config.model, "rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            sys.exit("this is no GGUF file")
     import xllamacpp
 
-    server = xllamacpp.Server(_params(config, xllamacpp))
+    try:
+        server = xllamacpp.Server(_params(config, xllamacpp))
+    except RuntimeError:  # which never says why
+        sys.exit("llama.cpp cannot load this file: it is damaged, or of a kind that this version does not know")
     device = "cpu" if not config.gpu_layers else _device(xllamacpp.get_device_info())
     answers.write(json.dumps({"url": server.listening_address, "device": device}) + "\n")
     answers.flush()

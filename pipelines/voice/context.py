@@ -147,7 +147,7 @@ def _cost(message: Message, count: Counter) -> int:
 
 
 def _shortened(turn: list[Message], room: int, count: Counter) -> list[Message]:
-    """``turn`` within ``room`` tokens: the beginning of what the user said is left out. As it is if that is not enough."""
+    """``turn`` within ``room`` tokens, without the beginning of what the user said; whole if that is not enough."""
     said = turn[0]
     left = room - sum(_cost(message, count) for message in (replace(said, content=""), *turn[1:]))
     if said.role != "user" or left <= 0:

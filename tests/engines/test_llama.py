@@ -331,11 +331,15 @@ async def test_a_schema_that_cannot_be_kept_to_costs_the_tools_and_not_the_answe
     assert "Paris" in "".join([str(piece) async for piece in chat.stream(request)])
 
 
-async def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"no model", "this is no GGUF file"), (b"GGUF\3" + bytes(4000), "llama.cpp cannot load this file")],
+)
+async def test_a_file_that_is_no_model_is_told(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "broken.gguf"
-    path.write_bytes(b"no model")
+    path.write_bytes(content)
     engine = LlamaChat("broken", Config(str(path)))
-    with pytest.raises(ThinkError, match=r"broken\.gguf") as refused:
+    with pytest.raises(ThinkError, match=rf"broken\.gguf: {why}") as refused:
         await engine.warm()
     assert refused.value.code == "llm_unavailable"
     await engine.close()
