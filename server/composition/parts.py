@@ -228,13 +228,17 @@ class Parts:
         if error.code == "device_unavailable" and self.settings.device != "auto":
             raise ModelError(error.code, message) from error
 
-    def lacking(self, wish: Wish, what: str) -> tuple[str, str]:
-        """Why no model serves though any would do: the reason, and the name of one that is here and broken."""
+    def lacking(self, wish: Wish, what: str, fetched: Sequence[str] = ()) -> tuple[str, str]:
+        """Why no model serves though any would do: the reason, and the name of one that is here and broken.
+
+        ``fetched``: the models that are fetched by themselves, where these are not the first of the wish.
+        """
         for name, problem in self.unusable.items():
             if name in (*wish.models, wish.word):
                 return f"{name} cannot be used: {problem}", name
-        self.missing += wish.models[:1] if wish.word == "auto" and not self.settings.download else ()
-        return (f"no {what} is here: visavis models pull {wish.models[0]}", "") if wish.models else ("", "")
+        best = (*fetched, *wish.models)[:1]
+        self.missing += best if wish.word == "auto" and not self.settings.download else ()
+        return (f"no {what} is here: visavis models pull {best[0]}", "") if best else ("", "")
 
     async def first(self, ids: Sequence[str], use: Callable[[ModelFiles], Awaitable[None]]) -> None:
         """Fetch the first of the models and ``use`` it; where either fails, the next one. Raises the last failure."""

@@ -98,8 +98,7 @@ async def _better(parts: Parts, ladder: FallbackModel, starter: LanguageModel, w
 
     Raises :class:`PipelineError` when none can be had.
     """
-    models = (parts.store.catalogue.get(model_id) for model_id in wish.models)
-    ids = [model.id for model in models if model.requires == LLAMA and not model.licence.startswith("LicenseRef")]
+    ids = _fetched(parts, wish)
 
     async def use(files: ModelFiles) -> None:
         rung = await _loaded(parts, files.id, files.path, f"from {files.origin}", required=False)
@@ -111,6 +110,12 @@ async def _better(parts: Parts, ladder: FallbackModel, starter: LanguageModel, w
 
     if ids:
         await parts.first(ids, use)
+
+
+def _fetched(parts: Parts, wish: Wish) -> list[str]:
+    """The models that are fetched by themselves, the preferred one first."""
+    models = (parts.store.catalogue.get(model_id) for model_id in wish.models)
+    return [model.id for model in models if model.requires == LLAMA and not model.licence.startswith("LicenseRef")]
 
 
 def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_for: bool, broken: str) -> FallbackModel:
@@ -149,7 +154,7 @@ async def _local(parts: Parts, wish: Wish) -> tuple[_Rung | None, str, str]:
             parts.refuse(wish, name, error)
         else:
             return rung, rung.reason, ""
-    return (None, *parts.lacking(wish, "model"))
+    return (None, *parts.lacking(wish, "model", _fetched(parts, wish)))
 
 
 def _found(parts: Parts, wish: Wish) -> tuple[str, Path, str] | None:

@@ -153,6 +153,8 @@ async def test_no_download_fetches_nothing_at_all_and_says_what_is_missing(tmp_p
         tell_missing(engines, console)
         said = console.file.getvalue()  # type: ignore[attr-defined]
         assert said.startswith("Nothing is fetched (download: false). This brings what is missing, ")
+        assert ("smollm2-135m-instruct-gguf" in said) == (profile == "auto"), "what would be fetched"
+        assert "smollm2-360m-instruct" not in said
         assert "  visavis models pull smart-turn " in said
         assert not list(tmp_path.rglob("*.whl"))
     finally:
