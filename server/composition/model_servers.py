@@ -8,7 +8,6 @@ first server that is there, now or once one is started.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
 from pipelines.errors import PipelineError, ThinkError, listed
@@ -71,7 +70,7 @@ class ModelServers:
         self.missing = list(self._servers)
         return None, "; ".join(tried) or "no model server is named"
 
-    async def keep_looking(self, ladder: FallbackModel, changed: Callable[[], object]) -> None:
+    async def keep_looking(self, ladder: FallbackModel) -> None:
         """Look for the servers that were not there until one is; then its model answers first."""
         while True:
             await self._parts.clock.sleep(LOOK_SECONDS)
@@ -86,7 +85,6 @@ class ModelServers:
                     ladder.prefer(model)
                     self._parts.choices.replace(STAGE, model.name, reason, device="-")
                     log.info("%s answers from now on: %s", model.name, reason)
-                    changed()
                     return
 
     async def _names(self, server: str, url: str) -> list[str]:

@@ -139,7 +139,7 @@ def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_fo
         ladder.start_without(servers.problem)
     parts.upkeep.append(lambda changed: ladder.keep_probing())
     if servers.missing:
-        parts.upkeep.append(partial(servers.keep_looking, ladder))
+        parts.upkeep.append(lambda changed: servers.keep_looking(ladder))
     return ladder
 
 

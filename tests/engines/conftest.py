@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.engines import whisper_utterance
 from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import Whisper, load_whisper
 from pipelines.engines.whisper_settings import WhisperSettings
@@ -44,8 +45,13 @@ def watched(whisper: Whisper) -> WatchedWhisper:
 
 
 @pytest.fixture
-async def make(watched: WatchedWhisper) -> AsyncIterator[Callable[..., WhisperRecognizer]]:
+async def make(
+    watched: WatchedWhisper, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., WhisperRecognizer]]:
     """``recognizer = make(**settings)``: on the watched model unless told otherwise."""
+    monkeypatch.setattr(
+        whisper_utterance, "_SHARE", 0.0
+    )  # a busy machine decodes slowly, and would have fewer partials
     engines = []
 
     def made(*, model: Any = watched, name: str = "whisper-test", **settings: Any) -> WhisperRecognizer:

@@ -148,7 +148,9 @@ async def test_closing_early_is_no_failure():
 
 class OtherVoice(FakeVoice):
     name = "embedded"
-    voices = ("plain", "other")
+
+    def __init__(self, fails: bool | Exception = False) -> None:
+        super().__init__(fails, ("plain", "other"))
 
 
 async def said(voice: FallbackVoice, text: str = "hello you", name: str | None = None) -> list[Speech]:
