@@ -35,6 +35,8 @@ _TASKS = {
 }
 """Stages → tasks of the catalogue's models that serve them."""
 _LITTLE_DISK = 2 << 30
+_FETCHED = "xllamacpp"
+"""The library of the language models that a start fetches by itself."""
 _LITTLE_MEMORY = 1 << 30
 
 
@@ -295,7 +297,8 @@ def _ready(facts: Facts, stage: str) -> ModelState | None:
 
 
 def _absent(facts: Facts, stage: str) -> ModelState | None:
-    return next((model for model in facts.models if model.task in _TASKS[stage] and model.problem is not None), None)
+    absent = [model for model in facts.models if model.task in _TASKS[stage] and model.problem is not None]
+    return next((model for model in absent if model.requires == _FETCHED), next(iter(absent), None))
 
 
 def _pull(model: ModelState | None) -> str:

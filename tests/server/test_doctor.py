@@ -33,6 +33,8 @@ CPU_ONLY = Devices(
 TURN = ModelState("smart-turn", "turn-detection", "judges", None, True)
 FACE = ModelState("face", "face-detection", "faces", None, True, "Apache-2.0")
 WHISPER = ModelState("whisper-base-en", "speech-to-text", "Whisper", "it is not in the store")
+HUGE = ModelState("huge", "chat", "a model", "it is not in the store", requires="transformers")
+SMALL = ModelState("small", "chat", "a model", "it is not in the store", requires="xllamacpp")
 FACTS = Facts(
     python=(3, 12, 1),
     system="Linux",
@@ -100,6 +102,7 @@ def test_what_is_essential_is_missing(facts, area, name, remedy):
     [
         (FACTS, "engines", "listen", "visavis models pull whisper-base-en"),
         (FACTS, "engines", "think", "ollama serve & ollama pull qwen2.5:3b"),
+        (replace(FACTS, models=(HUGE, SMALL)), "engines", "think", "visavis models pull small"),
         (replace(FACTS, models=()), "engines", "turn", ""),
         (replace(FACTS, models=(replace(TURN, problem="gone"),)), "engines", "turn", "visavis models pull smart-turn"),
         (
