@@ -47,12 +47,12 @@ def test_the_newest_fit_the_budget_and_a_line_tells_of_the_others():
     for n in range(5):
         history.add(Item(f"u{n}", "user", f"question {n}"))
         history.add(Item(f"a{n}", "assistant", f"answer {n}"))
-    history.add(Item("last", "user", "x" * 200))
+    history.add(Item("last", "user", "x" * 140))
     system, *others = history.messages("Be kind.")
     assert system.role == "system"
     assert system.content.startswith("Be kind.")
     assert "question 4" in system.content
-    assert others == [Message("user", "x" * 200)]
+    assert others == [Message("user", "x" * 140)]
 
 
 def test_what_is_dropped_stays_the_same_for_many_turns():
