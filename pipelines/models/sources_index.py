@@ -11,6 +11,7 @@ import base64
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -23,7 +24,6 @@ from pipelines.models.store_sums import Checksum
 
 log = logging.getLogger(__name__)
 
-_USUAL = "https://pypi.org/simple"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _BEYOND_US = ("no-index", "proxy", "client-cert", "trusted-host")
 """Settings of pip with which only pip can reach the index."""
@@ -60,8 +60,16 @@ class PackageIndex:
 def _index_of(settings: Mapping[str, str] | None) -> str:
     if settings is None or any(name in settings for name in _BEYOND_US):
         return ""
-    url = settings.get("index-url", _USUAL)
+    url = settings.get("index-url") or _usual_index()
     return url if url.startswith(("https://", "http://")) else ""
+
+
+def _usual_index() -> str:
+    """Where pip looks when nothing is configured; empty without pip."""
+    try:
+        return str(import_module("pip._internal.models.index").PyPI.simple_url)
+    except (ImportError, AttributeError):
+        return ""
 
 
 def _chosen(listed: Any, source: WheelSource, version: str, page: str, headers: Mapping[str, str]) -> Remote | None:
