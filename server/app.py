@@ -94,12 +94,11 @@ async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
 async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
     """Unload models that nobody uses, fetch better ones, look after model servers, and tell of every change."""
     engines, worker = app[ENGINES], Worker("residency")
-    tell = app[REGISTRY].tell_engines
-    forget = engines.choices.on_change(tell)  # before anything can change
+    forget = engines.choices.on_change(app[REGISTRY].tell_engines)  # before anything can change
     tasks = [
         asyncio.create_task(engines.residency.run(worker), name="residency"),
         asyncio.create_task(engines.improve(), name="improve"),
-        *(asyncio.create_task(work(tell), name="upkeep") for work in engines.upkeep),
+        *(asyncio.create_task(work(), name="upkeep") for work in engines.upkeep),
     ]
     for task in tasks:
         task.add_done_callback(_tell_defect)

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Upkeep = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
-"""Is given what to call when another engine serves a stage."""
+Upkeep = Callable[[], Coroutine[Any, Any, None]]
+"""What goes on while the server runs; whoever then serves a stage is told by :meth:`Choices.replace`."""
 
 AT_ONCE = 3
 """Models that are fetched at a time while the server serves: one alone rarely fills a line."""

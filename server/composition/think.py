@@ -137,9 +137,9 @@ def _ladder(parts: Parts, rungs: list[_Rung], servers: ModelServers, *, asked_fo
     parts.choices.watch(STAGE, ladder)
     if servers.problem is not None:
         ladder.start_without(servers.problem)
-    parts.upkeep.append(lambda changed: ladder.keep_probing())
+    parts.upkeep.append(ladder.keep_probing)
     if servers.missing:
-        parts.upkeep.append(lambda changed: servers.keep_looking(ladder))
+        parts.upkeep.append(partial(servers.keep_looking, ladder))
     return ladder
 
 

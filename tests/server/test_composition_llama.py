@@ -259,7 +259,7 @@ async def test_a_process_that_ends_in_mid_answer_costs_that_answer_and_the_start
     clock = FakeClock()
     made = parts(tmp_path, models, clock=clock)
     async with thinking(made) as engine:
-        probing = asyncio.create_task(made.upkeep[0](lambda: None))
+        probing = asyncio.create_task(made.upkeep[0]())
         heard = ""
         with pytest.raises(ThinkError, match="has ended and is being started again"):
             async for piece in engine.stream(ChatRequest((Message("user", "who must die now and why"),))):

@@ -98,7 +98,7 @@ class Upkeep:
 async def kept_up(made: Parts) -> AsyncIterator[Upkeep]:
     upkeep = Upkeep(made)
     forget = made.choices.on_change(upkeep.changed)
-    tasks = [asyncio.create_task(work(upkeep.changed)) for work in made.upkeep]
+    tasks = [asyncio.create_task(work()) for work in made.upkeep]
     try:
         yield upkeep
     finally:
