@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Child(Protocol):
-    """A process of :mod:`subprocess` or :mod:`asyncio.subprocess`."""
+    """A process of :mod:`subprocess` or :mod:`pipelines.child_process`."""
 
     def kill(self) -> None:
         """End it by force."""

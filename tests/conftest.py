@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
+import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -28,6 +31,42 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     except ImportError:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+HANGS_AFTER = 180.0
+"""Seconds after which a test on the event loop has failed; less than the time after which the whole run is ended."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that hangs fails alone and tells what waits for what.
+
+    pytest-timeout cannot do that here: uvloop swallows what its signal raises, so it ends the whole run.
+    """
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        stacks = io.StringIO()
+
+        def tell() -> None:
+            for task in asyncio.all_tasks():
+                task.print_stack(file=stacks)
+
+        telling = asyncio.get_running_loop().call_later(HANGS_AFTER, tell)
+        try:
+            async with asyncio.timeout(HANGS_AFTER + 1.0) as bound:
+                await test(*args, **kwargs)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            pytest.fail(f"hangs after {HANGS_AFTER:g} s:\n{stacks.getvalue()}", pytrace=False)
+        finally:
+            telling.cancel()
+
+    return run
 
 
 @pytest.fixture

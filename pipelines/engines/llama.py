@@ -12,13 +12,13 @@ import json
 import logging
 import secrets
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipelines.child_process import ChildProcess
 from pipelines.children import CHILDREN
 from pipelines.engines import llama_process
 from pipelines.engines.chat_request import ChatOptions
@@ -110,7 +110,7 @@ def call_grammar(tools: tuple[Tool, ...]) -> str:
 class LlamaProcess:
     """A running llama.cpp: its address, and the task that waits for its end."""
 
-    def __init__(self, process: Process, lines: deque[str], reader: asyncio.Task[None]) -> None:
+    def __init__(self, process: ChildProcess, lines: deque[str], reader: asyncio.Task[None]) -> None:
         self._process = process
         self._lines = lines
         self._reader = reader
@@ -127,8 +127,6 @@ class LlamaProcess:
         reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
         self = cls(process, lines, reader)
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.write(f"{config.to_json()}\n".encode())
             async with asyncio.timeout(START_SECONDS):
                 answer = await process.stdout.readline()
@@ -165,27 +163,17 @@ class LlamaProcess:
 
     async def end(self) -> None:
         """End it by force, which it does not mind, and wait for that. Idempotent."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
         await self.gone()
         await asyncio.wait([self._reader])
 
 
-async def _begun() -> Process:
+async def _begun() -> ChildProcess:
     # Run as a script, away from the folder of the script, where other names might hide those of packages.
-    command = (sys.executable, "-P", llama_process.__file__)
-    starting = asyncio.create_task(
-        asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE), name="llama-start"
-    )
     try:
-        return await asyncio.shield(starting)
+        return await ChildProcess.start((sys.executable, "-P", llama_process.__file__), errors=True)
     except OSError as error:
         raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
-    except asyncio.CancelledError:
-        process = await starting  # a moment's work, and nobody would end a process that nobody knows
-        process.kill()
-        await process.wait()
-        raise
 
 
 async def _keep_last(stream: asyncio.StreamReader | None, lines: deque[str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipelines.child_process import ChildProcess
 from pipelines.children import CHILDREN
 from pipelines.engines import pocketsphinx_process
 from pipelines.engines.pocketsphinx_process import HEADER
@@ -31,8 +31,7 @@ _LONGEST_ANSWER = 1 << 20
 class Decoder:
     """A child process that answers requests in order. Once :attr:`broken` it answers no more and has to be ended."""
 
-    def __init__(self, process: Process) -> None:
-        assert process.stdin and process.stdout
+    def __init__(self, process: ChildProcess) -> None:
         self._process = process
         self._requests = process.stdin
         self._answers = process.stdout
@@ -47,7 +46,7 @@ class Decoder:
         # the script, where this file hides the real pocketsphinx, off the child's path.
         command = (sys.executable, "-P", pocketsphinx_process.__file__)
         try:
-            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LONGEST_ANSWER)
+            process = await ChildProcess.start(command, longest_line=_LONGEST_ANSWER)
         except OSError as error:
             raise ListenError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
         CHILDREN.add(process)
@@ -144,8 +143,7 @@ class Decoder:
         except TimeoutError:
             pass
         finally:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
         await self.gone()
         async with self._turn:
             with suppress(OSError, RuntimeError):

@@ -1,0 +1,118 @@
+"""A child process whose pipes belong to the event loop, started without running fork handlers in this process.
+
+``asyncio.create_subprocess_exec`` starts children by fork(2) on uvloop, which runs the handlers that libraries have
+registered with pthread_atfork(3) first. The one of OpenBLAS joins its threads, which never ends while another thread
+is multiplying matrices: the event loop would stand still for ever. :class:`subprocess.Popen` uses vfork(2), which runs
+none, and copies no page tables either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+_LONGEST_LINE = 1 << 16
+"""Bytes."""
+
+
+class ChildProcess:
+    """What :class:`asyncio.subprocess.Process` is. Implements :class:`pipelines.children.Child`."""
+
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader | None = None
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._connected = False
+        self._ended = asyncio.Event()
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], *, longest_line: int = _LONGEST_LINE, errors: bool = False
+    ) -> ChildProcess:
+        """Start ``command`` with pipes for its input and output, and for its ``errors`` if they are wanted.
+
+        Raises :class:`OSError`. Whoever is cancelled here leaves no process behind.
+        """
+        self = cls(_popen(command, errors))
+        threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True).start()
+        connecting = asyncio.create_task(self._connect(longest_line), name="child-pipes")
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            await connecting  # a moment's work, and nobody would end a process that nobody knows
+            self.kill()
+            await self.wait()
+            raise
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Its number in the operating system."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, or minus the signal that ended it; ``None`` while it runs."""
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End it by force. Does nothing when it has ended."""
+        self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait for its end; return :attr:`returncode`."""
+        await self._ended.wait()
+        return self._process.returncode
+
+    async def _connect(self, longest_line: int) -> None:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.stdin = await self._writer(process.stdin)
+        self.stdout = await self._reader(process.stdout, longest_line)
+        if process.stderr is not None:
+            self.stderr = await self._reader(process.stderr, longest_line)
+        self._connected = True
+        if self._ended.is_set():
+            self.stdin.close()
+
+    async def _writer(self, pipe: IO[bytes]) -> asyncio.StreamWriter:
+        transport, protocol = await self._loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+        )
+        return asyncio.StreamWriter(transport, protocol, None, self._loop)
+
+    async def _reader(self, pipe: IO[bytes], longest_line: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader(limit=longest_line)
+        await self._loop.connect_read_pipe(lambda: _ReadingProtocol(reader), pipe)
+        return reader
+
+    def _watch(self) -> None:
+        self._process.wait()
+        with suppress(RuntimeError):  # the event loop has been closed
+            self._loop.call_soon_threadsafe(self._on_end)
+
+    def _on_end(self) -> None:
+        self._ended.set()
+        if self._connected:
+            self.stdin.close()
+
+
+class _ReadingProtocol(asyncio.StreamReaderProtocol):
+    """Lets the pipe close at its end."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
+
+
+def _popen(command: Sequence[str], errors: bool) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe if errors else None, bufsize=0)
