@@ -223,6 +223,21 @@ class Usage:
     answer: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The end of an answer that stops because it has ``max_tokens``, and not because all was said.
+
+    As text it is nothing.
+    """
+
+    def __str__(self) -> str:
+        return ""
+
+
+Piece = str | ToolCall | Cut
+"""What a language model streams: words, a call once it is complete, and that the answer was cut, which comes last."""
+
+
 class LanguageModel(Protocol):
     """A language model that streams text."""
 
@@ -231,8 +246,10 @@ class LanguageModel(Protocol):
         """How people call it."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer, and each tool call once it is complete (only when ``request`` has tools).
+
+        An answer that reached the limit of tokens ends with :class:`Cut`, where the engine can tell.
 
         Closing the generator stops generation. Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
         """

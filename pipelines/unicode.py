@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _HALF = re.compile("[\ud800-\udfff]")
-_HIGH = re.compile("[\ud800-\udbff]$")
+_UNSURE = re.compile("\N{REPLACEMENT CHARACTER}*[\ud800-\udbff]?\\Z")
+"""At the end of a piece: what may be the beginning of a character, or stand for one."""
 
 
 def mended(text: str) -> str:
@@ -19,18 +20,23 @@ def mended(text: str) -> str:
 
 
 class Mender:
-    """:func:`mended` for a text in pieces, where a character may be cut in two."""
+    """:func:`mended` for a text in pieces, where a character may be cut in two.
+
+    Bytes that are no character yet may already come as U+FFFD, too.
+    """
 
     def __init__(self) -> None:
         self._half = ""
 
     def push(self, text: str) -> str:
-        """The text so far but for a first half at its end."""
+        """The text so far but for what may be part of a character at its end."""
         text = self._half + text
-        self._half = text[-1] if _HIGH.search(text) else ""
-        return mended(text[:-1] if self._half else text)
+        unsure = _UNSURE.search(text)
+        assert unsure is not None, "it matches nothing, too"
+        self._half = unsure[0]
+        return mended(text[: unsure.start()])
 
-    def flush(self) -> str:
-        """The text has ended: what stands for a half that was kept."""
+    def flush(self, *, cut: bool = False) -> str:
+        """The text has ended: what stands for a part that was kept; nothing if the text was ``cut`` there."""
         half, self._half = self._half, ""
-        return mended(half)
+        return "" if cut else mended(half)

@@ -20,6 +20,10 @@ _CHARACTERS_PER_TOKEN = 64
 """An answer with more than that, thoughts included, has no end: the server does not heed the limit that it got."""
 DECIDE_CHARACTERS = 60
 """… and how many of them: a dozen words show it."""
+_LIMIT_REACHED = ("length", "max_tokens", "model_length")
+"""How servers say that an answer ends at its limit of tokens, or at that of the model."""
+_TOKENS_PER_CHARACTER = 4
+"""At most: a character has no more bytes."""
 
 
 class Reading:
@@ -76,11 +80,14 @@ class Answer:
         self.finish = ""
         """Why it ended."""
         self.said = False
+        self._text_came = self._else_came = False
+        """Whether the model has made text, or anything else: mostly thoughts in a place of their own."""
         self.text = AnswerText([tool.name for tool in request.tools], begins)
         self._calls = ToolCallPieces() if request.tools else None
         self._begins = begins
         self._whole = False
         self._decide_at: float | None = None
+        self._tiny = request.max_tokens < _TOKENS_PER_CHARACTER
         self._room = _CHARACTERS_PER_TOKEN * (request.max_tokens + THINKING_ROOM)
 
     async def pieces(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[str | ToolCall, None]:
@@ -103,6 +110,8 @@ class Answer:
         if self._room < 0:
             raise ThinkError("llm_bad_stream", "the language model did not end its answer where it was told to")
         self.finish = chunk.finish or self.finish
+        self._text_came = self._text_came or bool(chunk.text)
+        self._else_came = self._else_came or (chunk.alive and not chunk.text)
         if self._calls is not None:
             self._calls.push(chunk.calls)
         yield from self._said_of(self.text.push(chunk.text))
@@ -115,6 +124,17 @@ class Answer:
     def _said_of(self, pieces: list[str | ToolCall]) -> list[str | ToolCall]:
         self.said = self.said or bool(pieces)
         return pieces
+
+    @property
+    def cut(self) -> bool:
+        """Whether it stopped because of its limit of tokens."""
+        return self.finish.lower() in _LIMIT_REACHED
+
+    @property
+    def cut_before_a_word(self) -> bool:
+        """Whether it was cut so early that there is nothing to read yet: a gap, or a part of a character."""
+        thought = self.text.thought or self._else_came
+        return self.cut and not self.said and not thought and (self._text_came or self._tiny)
 
     @property
     def lesson(self) -> Begins:
@@ -132,6 +152,6 @@ class Answer:
         return f"{'thought, but gave no answer' if self.text.thought else 'ended its answer without a word'}{reason}"
 
     def _rest(self) -> Iterator[str | ToolCall]:
-        yield from self._said_of(self.text.flush(cut=self.finish == "length"))
+        yield from self._said_of(self.text.flush(cut=self.cut))
         if self._calls is not None:
             yield from self._said_of([*self._calls.flush()])

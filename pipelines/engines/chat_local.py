@@ -19,14 +19,14 @@ from pipelines.engines.chat_text import AnswerText, Detokenizer
 from pipelines.engines.chat_thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, PipelineError, ThinkError
 from pipelines.models.residency import Resident
-from pipelines.ports import ChatRequest, ToolCall, Usage
+from pipelines.ports import ChatRequest, Cut, Piece, Usage
 from pipelines.worker import session
 
 log = logging.getLogger(__name__)
 
 _PROMPT_END = 16
 """Tokens at the end of a prompt that show whether its template has begun a thought."""
-Item = str | ToolCall | Usage | PipelineError | None
+Item = Piece | Usage | PipelineError | None
 """What a caller is told; ``None`` is the end."""
 
 
@@ -98,7 +98,7 @@ class LocalChat:
         self._thread = threading.Thread(target=self._work, name="chat", daemon=True)
         self._thread.start()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
         Closing the generator stops generation before the next token. Raises
@@ -236,7 +236,8 @@ class LocalChat:
                 last = cut = asked.said >= asked.limit
             if last:
                 rest = [*asked.text.push(asked.words.flush()), *asked.text.flush(cut=cut)]
-                self._end(model, asked, *rest, Usage(asked.prompt, asked.answer.cached, asked.said), None)
+                ends: list[Item] = [Usage(asked.prompt, asked.answer.cached, asked.said), None]
+                self._end(model, asked, *rest, *([Cut()] if cut else []), *ends)
         except ThinkError as error:
             self._end(model, asked, error)
 

@@ -96,7 +96,7 @@ class AnswerText:
         return self._thoughts.unannounced
 
     def _rest(self, cut: bool) -> list[str | ToolCall]:
-        out = self._pass_on(self._thoughts.push(self._characters.flush()))
+        out = self._pass_on(self._thoughts.push(self._characters.flush(cut=cut)))
         return [*out, *self._pass_on(self._thoughts.flush(cut=cut))]
 
     def _pass_on(self, text: str) -> list[str | ToolCall]:

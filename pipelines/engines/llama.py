@@ -25,7 +25,7 @@ from pipelines.engines.chat_request import ChatOptions
 from pipelines.engines.llama_process import Config
 from pipelines.engines.openai_chat import OpenAIChat, discover
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.ports import ChatRequest, Message, Piece, Tool, Usage
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +254,7 @@ class LlamaChat:
         assert self._chat is not None
         await self._chat.probe()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer. Raises :class:`~pipelines.errors.ThinkError` as the client of a server does, and
         ``llm_unavailable`` when the process cannot be started or has ended."""
         if self._watch is not None and self.pid is None:

@@ -24,7 +24,7 @@ from pipelines.engines.chat_request import Abilities, ChatOptions, Refusal
 from pipelines.engines.chat_stream import EventStream
 from pipelines.engines.chat_thoughts import Begins
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Message, ToolCall, Usage
+from pipelines.ports import ChatRequest, Cut, Message, Piece, Usage
 from pipelines.unicode import mended
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class OpenAIChat:
         """Whether it can be offered tools: until the server has refused them."""
         return self._abilities.tools
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
         Closing the generator closes the connection at once, which makes the server stop. Whatever fails in the middle,
@@ -106,9 +106,11 @@ class OpenAIChat:
                 async for piece in pieces:
                     yield piece
             self._begins = answer.lesson
-            if answer.said:
+            if answer.said or answer.cut_before_a_word:
+                if answer.cut:
+                    yield Cut()
                 return
-            if answer.finish != "length" or not answer.text.thought or not self._may_think_longer():
+            if not answer.cut or not answer.text.thought or not self._may_think_longer():
                 raise ThinkError("llm_no_answer", f"{self.name} {answer.nothing}")
 
     async def probe(self) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import PipelineError, ThinkError, foreign_errors, guarded
-from pipelines.ports import ChatRequest, LanguageModel, ToolCall, takes_images, takes_tools
+from pipelines.ports import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 PROBE_SECONDS = 1.0
@@ -67,7 +67,7 @@ class FallbackModel:
         """The preferred model is known not to work yet: let it rest as after a failure."""
         self._ladder.failed(0, error, None)
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""
         models, ladder = self._models, self._ladder  # whatever happens to these meanwhile
         for place, successor in successors(ladder.order()):
@@ -132,5 +132,5 @@ class FallbackModel:
             await model.close()
 
 
-def _answer(model: LanguageModel, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+def _answer(model: LanguageModel, request: ChatRequest) -> AsyncGenerator[Piece, None]:
     return guarded(lambda: model.stream(request), ThinkError, "llm_failed", model.name)

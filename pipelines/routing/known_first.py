@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, LanguageModel, ToolCall
+from pipelines.ports import ChatRequest, Cut, LanguageModel, Piece
 from pipelines.routing.fallback import Probed
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class KnownFirst:
         self._passes = tuple(passes)
         self._keeps = keeps
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
         said = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
         begun = False
@@ -80,12 +80,14 @@ class KnownFirst:
             async for piece in pieces:
                 yield piece
 
-    async def _known(self, request: ChatRequest, kept: bool) -> AsyncGenerator[str | ToolCall, None]:
+    async def _known(self, request: ChatRequest, kept: bool) -> AsyncGenerator[Piece, None]:
         """The answer of the small one. Raises :class:`_PassedOnError` before its first word when it passes."""
         held: str | None = None if kept else ""
         async with aclosing(self.small.stream(request)) as pieces:
             async for piece in pieces:
-                if held is None or isinstance(piece, ToolCall):
+                if held and isinstance(piece, Cut):
+                    raise _PassedOnError  # too early to tell what it would have said
+                if held is None or not isinstance(piece, str):
                     yield piece
                     held = None
                     continue

@@ -130,6 +130,8 @@ class ReplyGenerated:
 
     response_id: str
     text: str
+    cut: bool = False
+    """Whether it ends there because it reached the limit of tokens."""
 
 
 @dataclass(frozen=True, slots=True)

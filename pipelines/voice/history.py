@@ -24,7 +24,7 @@ class Item:
     role: Literal["user", "assistant", "system"]
     text: str
     interrupted: bool = False
-    """An answer that was cut off: ``text`` holds only what was heard."""
+    """An answer that was cut off, or ended at its limit of tokens: ``text`` holds only what was heard."""
     images: tuple[Image, ...] = ()
     """What the user showed with the words."""
     spoken: bool = False
@@ -72,11 +72,11 @@ class History:
                     self._items.remove(item)
                 return
 
-    def complete(self, item_id: str, text: str) -> None:
-        """An answer has been given in full; an empty one is forgotten."""
+    def complete(self, item_id: str, text: str, *, cut: bool = False) -> None:
+        """An answer has been given in full, or up to its limit of tokens (``cut``); an empty one is forgotten."""
         for item in self._items:
             if item.id == item_id:
-                item.text = text
+                item.text, item.interrupted = text, cut
                 if not text:
                     self._items.remove(item)
                 return

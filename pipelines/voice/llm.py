@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import ThinkError, guarded
-from pipelines.ports import ChatRequest, LanguageModel
+from pipelines.ports import ChatRequest, Cut, LanguageModel
 from pipelines.voice.sentences import ClauseSplitter
 
 STALL_SECONDS = 0.7
@@ -41,6 +41,8 @@ class Clauses:
         self._on_first_token = on_first_token
         self._hungry = hungry
         self._splitter = ClauseSplitter()
+        self.cut = False
+        """Whether the answer ended because it reached the limit of tokens; known once all has been taken."""
         self._latest: float | None = None
         """When the last piece came."""
         self._clauses: asyncio.Queue[str | Exception | None] = asyncio.Queue(CLAUSES_AHEAD)
@@ -53,6 +55,7 @@ class Clauses:
             answer = guarded(lambda: self._model.stream(self._request), ThinkError, "llm_failed", self._model.name)
             async with aclosing(answer) as pieces:
                 async for piece in pieces:
+                    self.cut = self.cut or isinstance(piece, Cut)
                     if isinstance(piece, str):  # nobody here can carry out a call, and it must not be read aloud
                         await self._said(piece)
         except Exception as error:  # noqa: BLE001 - raised again by take(), once all that was said has been taken

@@ -9,7 +9,18 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from pipelines.errors import listed
-from pipelines.ports import ChatRequest, Image, LanguageModel, Message, Tool, ToolCall, takes_images, takes_tools
+from pipelines.ports import (
+    ChatRequest,
+    Cut,
+    Image,
+    LanguageModel,
+    Message,
+    Piece,
+    Tool,
+    ToolCall,
+    takes_images,
+    takes_tools,
+)
 from pipelines.voice.sight import SOURCES, Sight, Source
 
 LOOK = "look"
@@ -48,7 +59,7 @@ class LookingModel:
         self._model = model
         self._sight = sight
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and calls of other tools. Raises what the model raises."""
         sources = self._sight.sources() if takes_images(self._model) else ()
         if sources:
@@ -56,15 +67,19 @@ class LookingModel:
         looks = MOST_LOOKS if sources and takes_tools(self._model) else 0
         while True:
             offered = replace(request, tools=(*request.tools, look_tool(sources))) if looks else request
-            said, calls = "", list[ToolCall]()
+            said, calls, cut = "", list[ToolCall](), list[Cut]()
             async with aclosing(self._model.stream(offered)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, ToolCall) and piece.name == LOOK:
                         calls.append(piece)
-                        continue
-                    said += piece if isinstance(piece, str) else ""
-                    yield piece
+                    elif isinstance(piece, Cut):
+                        cut.append(piece)
+                    else:
+                        said += piece if isinstance(piece, str) else ""
+                        yield piece
             if not calls or not looks:
+                for end in cut:  # of the last round: the others are followed by another
+                    yield end
                 return
             looks -= 1
             request = await self._looked(request, said, calls)

@@ -209,7 +209,7 @@ class Replies:
     def _ended(self, reply: Reply) -> None:
         if self._current is reply:
             self._current = self._task = None
-            self.history.complete(reply.item_id, reply.text)
+            self.history.complete(reply.item_id, reply.text, cut=reply.cut)
             self.duck(0.0)
 
 

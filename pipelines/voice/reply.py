@@ -80,6 +80,8 @@ class Reply:
     script: Script = field(default_factory=Script)
     text: str = ""
     """What has been generated (and, with a voice, queued) so far."""
+    cut: bool = False
+    """Whether the model stopped because of the limit of tokens."""
     told: bool = False
     """Whether the outcome has been told: :class:`ReplyGenerated` or :class:`ReplyFailed`, one of them and once."""
 
@@ -115,6 +117,7 @@ class Reply:
                 async for clause in spoken:
                     self.text = f"{self.text} {clause}".strip()
                     self.emit(ReplyText(self.id, clause))
+            self.cut = clauses.cut
         except PipelineError as failure:
             return failure
         except Exception:
@@ -136,7 +139,8 @@ class Reply:
     def _tell(self, error: PipelineError | None) -> None:
         if not self.told:
             self.told = True
-            self.emit(ReplyGenerated(self.id, self.text) if error is None else ReplyFailed(self.id, error, self.text))
+            generated = ReplyGenerated(self.id, self.text, self.cut)
+            self.emit(generated if error is None else ReplyFailed(self.id, error, self.text))
 
     async def _timed(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         async with aclosing(source):

@@ -235,6 +235,9 @@ class RealtimeEvents:
                 response.sounding = True
                 return [server_event("output_audio_buffer.started", response_id=response.id)]
             case ReplyGenerated():
+                if event.cut:
+                    details = {"type": "incomplete", "reason": "max_output_tokens"}
+                    return [*self._open(), *self._close("incomplete", "incomplete", details)]
                 return [*self._open(), *self._close("completed", "completed")]
             case ReplyAudioStopped():
                 if not response.sounding:

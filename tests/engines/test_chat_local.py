@@ -16,7 +16,7 @@ from pipelines.engines.chat_slots import Slots
 from pipelines.engines.chat_template import Prompt
 from pipelines.errors import EngineBusyError, ModelError, PipelineError, ThinkError
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.ports import ChatRequest, Cut, Message, Piece, Tool, ToolCall, Usage
 from pipelines.worker import session
 
 END = 0
@@ -75,7 +75,7 @@ def question(text: str, max_tokens: int = 99, tools: tuple[Tool, ...] = ()) -> C
     return ChatRequest((Message("user", text),), "", max_tokens, tools)
 
 
-async def answer(chat: LocalChat, text: str, owner: str = "", **settings: Any) -> list[str | ToolCall]:
+async def answer(chat: LocalChat, text: str, owner: str = "", **settings: Any) -> list[Piece]:
     token = session.set(owner)
     try:
         return [piece async for piece in chat.stream(question(text, **settings))]
@@ -103,8 +103,28 @@ async def test_an_answer_in_pieces_and_what_it_cost() -> None:
     chat = LocalChat(Kept("letters", Letters()), on_usage=usages.append)
     assert chat.name == "letters"
     assert await answer(chat, "zebra") == ["z", "e", "b", "r", "a"]
-    assert await answer(chat, "zebra", max_tokens=2) == ["z", "e"]
+    assert await answer(chat, "zebra", max_tokens=2) == ["z", "e", Cut()]
     assert usages == [Usage(5, 0, 6), Usage(5, 0, 2)]
+    await chat.close()
+
+
+async def test_a_limit_within_a_character_leaves_nothing_of_it() -> None:
+    class Bytes(Letters):
+        def encode(self, request: ChatRequest, context: int) -> Prompt:
+            return Prompt(list(request.messages[-1].content.encode()), request)
+
+        def decode(self, ids: Sequence[int]) -> str:
+            return bytes(ids).decode(errors="replace")
+
+        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+            self.open += 1
+            return Answer("".join(map(chr, prompt.ids)))
+
+    chat = LocalChat(Kept("bytes", Bytes()))
+    for limit, said in ((1, ""), (4, "🙂"), (5, "🙂"), (6, "🙂"), (7, "🙂€"), (8, "🙂€?")):
+        *words, end = await answer(chat, "🙂€?", max_tokens=limit)
+        assert ("".join(map(str, words)), end) == (said, Cut())
+    assert Cut() not in await answer(chat, "🙂€?", max_tokens=9)
     await chat.close()
 
 

@@ -173,6 +173,18 @@ def test_no_half_characters_and_nothing_lost(text: str) -> None:
         assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
 
 
+def test_what_is_left_of_a_character_that_was_cut_is_not_read() -> None:
+    for half in ("\ud83d", "\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}" * 3):
+        text = AnswerText()
+        assert [*text.push("Hi "), *text.push(half), *text.flush(cut=True)] == ["Hi "]
+        text = AnswerText()
+        assert [*text.push("Hi "), *text.push(half), *text.break_off()] == ["Hi "]
+        text = AnswerText()
+        whole = "".join(map(str, [*text.push(f"Hi {half}"), *text.push("!"), *text.push(half), *text.flush()]))
+        shown_half = half.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
+        assert whole == f"Hi {shown_half}!{shown_half}"
+
+
 def test_a_word_is_given_without_waiting_for_the_next() -> None:
     words = Detokenizer(lambda ids: "".join(f" w{token}" for token in ids))
     assert [words.push(token) for token in (1, 2, 3)] == [" w1", " w2", " w3"]

@@ -17,7 +17,7 @@ from pipelines.engines.numpy_llama import Cache, NumpyCaches, load
 from pipelines.engines.plain_tokenizer import load_plain_tokenizer
 from pipelines.errors import ModelError
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, Usage
+from pipelines.ports import ChatRequest, Cut, Message, Usage
 from pipelines.starter.model_files import FOLDER
 from pipelines.worker import session
 from tests.fakes.tiny_llama import save_tiny_llama
@@ -90,6 +90,19 @@ async def test_a_conversation_is_read_once_and_a_long_prompt_in_steps() -> None:
     assert usage[0].prompt > CHUNK
     assert usage[0].cached == 0
     assert usage[1].cached >= usage[0].prompt
+
+
+async def test_the_starter_tells_that_it_was_cut_and_only_then() -> None:
+    chat = LocalChat(Kept("starter", load_numpy_chat(FOLDER)))
+    asked = (Message("user", "what is two plus two"),)
+    try:
+        *cut, end = [piece async for piece in chat.stream(ChatRequest(asked, max_tokens=3))]
+        whole = [piece async for piece in chat.stream(ChatRequest(asked))]
+    finally:
+        await chat.close()
+    assert (cut, end) == (whole[: len(cut)], Cut())
+    assert cut
+    assert Cut() not in whole
 
 
 def test_the_next_token_is_drawn_as_asked() -> None:

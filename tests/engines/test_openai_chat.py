@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pipelines.engines.chat_request import THINKING_ROOM
 from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
-from pipelines.ports import ChatRequest, LanguageModel, Message, Tool, ToolCall, Usage
+from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import (
     DONE,
     REQUEST,
@@ -153,6 +153,37 @@ async def test_words_that_are_kept_to_see_whether_they_are_thoughts_come_when_no
         async with asyncio.timeout(PATIENCE), aclosing(model.stream(REQUEST)) as pieces:
             assert await anext(pieces) == "One two "
         await gone.wait()
+
+
+def cut(content: str = "", reason: str = "length") -> bytes:
+    return event({"choices": [{"delta": {"content": content}, "finish_reason": reason}]})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ((delta(content="Once there"), cut()), "Once there"),
+        ((delta(content="Once there"), cut(" was", "MAX_TOKENS")), "Once there was"),
+        ((delta(content="Hi "), cut("\ud83d")), "Hi "),
+        ((delta(content="Hi "), delta(content="\N{REPLACEMENT CHARACTER}"), cut()), "Hi "),
+        ((delta(content="\N{REPLACEMENT CHARACTER}"), cut()), ""),
+        ((delta(content="\n"), cut()), ""),
+    ],
+)
+async def test_an_answer_that_reaches_its_limit_says_so_and_ends_with_a_whole_character(
+    pieces: tuple[bytes, ...], said: str
+) -> None:
+    async with asking(saying(*pieces, DONE)) as model:
+        *words, end = [piece async for piece in model.stream(REQUEST)]
+    assert ("".join(map(str, words)), end) == (said, Cut())
+
+
+async def test_a_limit_of_less_than_a_character_is_no_failure_and_a_lack_of_words_is_one() -> None:
+    async with asking(saying(cut(), DONE)) as model:
+        assert [piece async for piece in model.stream(replace(REQUEST, max_tokens=1))] == [Cut()]
+        assert (await failure(model)).code == "llm_no_answer"
+    async with asking(saying(delta(reasoning_content="Hm"), cut(), DONE)) as model:
+        assert "finish_reason length" in (await failure(model)).message
 
 
 async def test_a_model_that_spends_its_tokens_on_thoughts_gets_more_of_them() -> None:

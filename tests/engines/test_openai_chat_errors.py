@@ -177,7 +177,7 @@ async def test_words_that_have_come_are_said_whatever_happens_then(how: str, con
     async with asking(handler, options=ChatOptions(between_tokens_seconds=0.05)) as model:
         said, _ = await broken_off(model)
         gone.set()
-    assert "".join(map(str, said)) == content.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
+    assert "".join(map(str, said)) == content.replace("\ud83d", "")
 
 
 async def test_half_a_tool_call_is_not_said_when_the_answer_breaks_off() -> None:

@@ -18,7 +18,7 @@ from pipelines.engines.chat_template import ChatTemplate
 from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
 from pipelines.errors import ModelError, ThinkError
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.ports import ChatRequest, Cut, Message, Tool, ToolCall, Usage
 from pipelines.worker import session
 from tests.fakes.tiny_llama import TEMPLATE, CountedModel, save_tiny_llama, tiny_tokenizer
 
@@ -67,7 +67,9 @@ def generated(loaded: LoadedChat, request: ChatRequest) -> str:
     out = loaded.model.generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=request.max_tokens, do_sample=False, pad_token_id=0
     )
-    return loaded.template.decode(out[0, len(prompt) :].tolist()).lstrip()
+    said = out[0, len(prompt) :].tolist()
+    text = loaded.template.decode(said).lstrip()
+    return text.rstrip("\N{REPLACEMENT CHARACTER}") if len(said) == request.max_tokens else text  # half a character
 
 
 # ---------------------------------------------------------------------------------------------------- the same words
@@ -187,6 +189,12 @@ class Steps:
             return step(batch)
 
         model.step = counted
+
+
+async def test_an_answer_that_reaches_its_limit_says_so(loaded: LoadedChat) -> None:
+    loaded.stops = frozenset()
+    async with serving(loaded) as chat:
+        assert [piece async for piece in chat.stream(talk("Hello?", max_tokens=3))][-1] == Cut()
 
 
 LONG = talk("Tell me a long story", max_tokens=300)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall
+from pipelines.ports import ChatRequest, Cut, Message, Piece, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
 from training.starter.grammar_beyond import FALLBACKS
@@ -16,7 +16,7 @@ PASSES = ("I do not know that", "That is beyond me")
 
 
 class Says:
-    def __init__(self, *pieces: str | ToolCall | ThinkError) -> None:
+    def __init__(self, *pieces: Piece | ThinkError) -> None:
         self.name = "says"
         self.pieces = pieces
         self.requests: list[ChatRequest] = []
@@ -28,7 +28,7 @@ class Says:
         if self.away is not None:
             raise self.away
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         self.requests.append(request)
         for piece in self.pieces:
             if isinstance(piece, ThinkError):
@@ -44,7 +44,7 @@ def asked(*messages: Message, tools: tuple[Tool, ...] = ()) -> ChatRequest:
     return ChatRequest((Message("system", "long instructions"), *messages), tools=tools)
 
 
-async def answer(model: KnownFirst, request: ChatRequest | None = None) -> list[str | ToolCall]:
+async def answer(model: KnownFirst, request: ChatRequest | None = None) -> list[Piece]:
     return [piece async for piece in model.stream(request or asked(Message("user", "hello")))]
 
 
@@ -111,6 +111,11 @@ async def test_a_failure_in_mid_answer_is_told() -> None:
 async def test_a_call_is_passed_through_at_once() -> None:
     call = ToolCall("1", "set_timer", "{}")
     assert await answer(KnownFirst(Says(call, "Done."), Says("never"), PASSES)) == [call, "Done."]
+
+
+async def test_an_answer_that_is_cut_before_it_can_be_told_from_one_that_passes_is_passed_on() -> None:
+    assert await answer(KnownFirst(Says("I", Cut()), Says("It", Cut()), PASSES)) == ["It", Cut()]
+    assert await answer(KnownFirst(Says("Thanks", Cut()), Says("never"), PASSES)) == ["Thanks", Cut()]
 
 
 async def test_the_large_one_does_not_see_what_was_passed_on_before() -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.ports import ChatRequest, Image, Message, Tool, ToolCall
+from pipelines.ports import ChatRequest, Cut, Image, Message, Piece, Tool, ToolCall
 from pipelines.routing.fallback import FallbackModel
 from pipelines.vision.snapshot import snapshot
 from pipelines.voice.history import KEPT_IMAGES, History, Item
@@ -26,12 +26,12 @@ class Seer:
     name = "seer"
     takes_images = True
 
-    def __init__(self, *answers: list[str | ToolCall], tools: bool = True, images: bool = True) -> None:
+    def __init__(self, *answers: list[Piece], tools: bool = True, images: bool = True) -> None:
         self.answers = list(answers)
         self.takes_tools, self.takes_images = tools, images
         self.requests: list[ChatRequest] = []
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         self.requests.append(request)
         for piece in self.answers.pop(0):
             yield piece
@@ -51,7 +51,7 @@ def look(arguments: str = '{"source": "camera"}', id: str = "c1") -> ToolCall:
     return ToolCall(id, "look", arguments)
 
 
-async def ask(model: Seer, sight: Sight, request: ChatRequest = QUESTION) -> list[str | ToolCall]:
+async def ask(model: Seer, sight: Sight, request: ChatRequest = QUESTION) -> list[Piece]:
     return [piece async for piece in LookingModel(model, sight).stream(request)]
 
 
@@ -85,6 +85,11 @@ async def test_a_camera_that_shows_nothing_is_told() -> None:
     model = Seer([look("")], ["I see nothing."])
     await ask(model, sight("camera", shows=False))
     assert model.requests[1].messages[-1] == Message("tool", "the camera shows nothing at present", tool_call_id="c1")
+
+
+async def test_that_an_answer_was_cut_is_told_of_the_round_that_ends_it() -> None:
+    assert await ask(Seer([look(), Cut()], ["It is"]), sight("camera")) == ["It is"]
+    assert await ask(Seer([look()], ["It is", Cut()]), sight("camera")) == ["It is", Cut()]
 
 
 async def test_looking_comes_to_an_end() -> None:

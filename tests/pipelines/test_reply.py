@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pipelines.errors import PipelineError, ThinkError
-from pipelines.ports import ChatRequest, Speech
+from pipelines.ports import ChatRequest, Cut, Piece, Speech
 from pipelines.voice.events import ReplyAudioStopped, ReplyFailed, ReplyGenerated, ReplyText
 from pipelines.voice.llm import STALL_SECONDS
+from pipelines.voice.settings import ConversationSettings
 from tests.fakes.engines import FakeModel, FakePlayout, FakeVoice
 from tests.pipelines.test_conversation import scene, settle
 
@@ -107,6 +108,26 @@ async def test_a_model_that_stalls_while_it_is_heard_may_finish_its_clause():
         model.go.set()
         await s.hush(0.1)
         assert s.tts.said == ["That is a long story.", "Once there was a king."]
+
+
+@pytest.mark.parametrize("spoken", [True, False])
+@pytest.mark.parametrize("words", ["Once there was a", ""])
+async def test_an_answer_that_ended_at_its_limit_is_told_and_remembered_as_cut(spoken, words):
+    class Limited(FakeModel):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+            yield words
+            yield Cut()
+
+    settings = ConversationSettings(instructions="", spoken=spoken)
+    async with scene("tell me a story", llm=Limited(), settings=settings) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        told = s.last(ReplyGenerated)
+        assert (told.text, told.cut) == (words, True)
+        for playout in s.out.playouts:
+            playout.play(60)
+        await settle()
+        assert [item.interrupted for item in s.conversation.history.items] == [False, True][: 1 + bool(words)]
 
 
 async def test_words_that_came_before_a_failure_are_said_and_remembered_and_the_failure_told():

@@ -142,6 +142,17 @@ def test_a_reply_without_a_voice_is_text():
     assert messages[-1]["response"]["output_modalities"] == ["text"]
 
 
+def test_a_reply_that_ended_at_its_limit_of_tokens_is_incomplete():
+    for spoken_ in (True, False):
+        messages = spoken(
+            ReplyStarted("r", "i", spoken_), ReplyText("r", "Once upon"), ReplyGenerated("r", "Once upon", cut=True)
+        )
+        response = messages[-1]["response"]
+        assert response["status"] == "incomplete"
+        assert response["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+        assert response["output"][0]["status"] == "incomplete"
+
+
 def test_a_failed_reply_says_why():
     messages = spoken(
         ReplyStarted("r", "i", True), ReplyFailed("r", ThinkError("llm_timeout", "no answer in 15 s"), "")

@@ -140,7 +140,7 @@ class Examiner:
         parts: list[str] = []
         async for piece in self._chat.stream(request):
             first = first if parts else time.perf_counter()
-            parts.append(_call(piece) if isinstance(piece, ToolCall) else piece)
+            parts.append(_call(piece) if isinstance(piece, ToolCall) else str(piece))
         ended, answer, used = time.perf_counter(), "".join(parts), self._usage[-1].answer
         self.report.first_token.append(first - began)
         if used > 4 and ended > first:
