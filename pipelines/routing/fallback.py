@@ -29,6 +29,15 @@ class Probed(Protocol):
         ...
 
 
+@runtime_checkable
+class StandsIn(Protocol):
+    """A language model that answers otherwise while a better one is away."""
+
+    def stand_in(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """As :meth:`~pipelines.ports.LanguageModel.stream`, in the place of a better model that failed or rests."""
+        ...
+
+
 class FallbackModel:
     """Language models in order of preference.
 
@@ -73,7 +82,7 @@ class FallbackModel:
         for place, successor in successors(ladder.order()):
             begun = False
             try:
-                async with aclosing(_answer(models[place], request)) as pieces:
+                async with aclosing(_answer(models[place], request, better=place > 0)) as pieces:
                     async for piece in pieces:
                         begun = begun or bool(piece)
                         yield piece
@@ -132,5 +141,7 @@ class FallbackModel:
             await model.close()
 
 
-def _answer(model: LanguageModel, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-    return guarded(lambda: model.stream(request), ThinkError, "llm_failed", model.name)
+def _answer(model: LanguageModel, request: ChatRequest, *, better: bool) -> AsyncGenerator[Piece, None]:
+    """The answer of ``model``; ``better``: there are better ones, which failed or rest."""
+    stream = model.stand_in if better and isinstance(model, StandsIn) else model.stream
+    return guarded(lambda: stream(request), ThinkError, "llm_failed", model.name)

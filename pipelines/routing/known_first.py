@@ -1,10 +1,10 @@
 """Two language models as one: a small one that says so when it does not know, and a larger one that is asked then.
 
 The small one answers at once what it knows (the camera, names, sums, tools) and begins every other answer with one of a
-few sentences. Its words are held back for as long as they may still become such a sentence, a few tokens, so nothing of
-it is heard when the larger one takes over. Some questions stay with it all the same: those to which it is right to say
-that one does not know. What is longer than people speak is not read by the small one at all, and when that one fails
-before its first word, the larger one is asked, too.
+few sentences, of which nothing is heard when the larger one takes over (:mod:`pipelines.routing.passing`). Some
+questions stay with it all the same: those to which it is right to say that one does not know. What is longer than
+people speak is not read by the small one at all, and when that one fails before its first word, the larger one is
+asked, too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, Cut, LanguageModel, Piece
+from pipelines.ports import ChatRequest, LanguageModel, Piece
 from pipelines.routing.fallback import Probed
+from pipelines.routing.passing import PassedOnError, Passes, last_said
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,6 @@ LONGEST = 1000
 
 class ProbedModel(LanguageModel, Probed, Protocol):
     """A model that can be asked whether it works."""
-
-
-class _PassedOnError(Exception):
-    """The small model does not know."""
 
 
 class KnownFirst:
@@ -46,24 +43,21 @@ class KnownFirst:
     def __init__(
         self, small: LanguageModel, large: ProbedModel, passes: Sequence[str], keeps: re.Pattern[str] | None = None
     ) -> None:
-        if not passes:
-            raise ValueError("at least one sentence that passes a question on")
         self.small = small
         self.large = large
         self.name = f"{large.name}, {small.name} first"
         self.passed = 0
         """Questions that were passed on."""
-        self._passes = tuple(passes)
-        self._keeps = keeps
+        self._passes = Passes(passes, keeps)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
-        said = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
         begun = False
-        if len(said) <= LONGEST:
-            kept = self._keeps is not None and self._keeps.search(said) is not None
+        if len(last_said(request)) <= LONGEST:
+            kept = self._passes.keeps(request)
+            known = self.small.stream(request) if kept else self._passes.known(self.small, request)
             try:
-                async with aclosing(self._known(request, kept)) as pieces:
+                async with aclosing(known) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -71,7 +65,7 @@ class KnownFirst:
                 if begun:
                     raise
                 log.warning("%s cannot be asked first: %s", self.small.name, error)
-            except _PassedOnError:
+            except PassedOnError:
                 pass
             else:
                 return
@@ -79,26 +73,6 @@ class KnownFirst:
         async with aclosing(self.large.stream(self._for_large(request))) as pieces:
             async for piece in pieces:
                 yield piece
-
-    async def _known(self, request: ChatRequest, kept: bool) -> AsyncGenerator[Piece, None]:
-        """The answer of the small one. Raises :class:`_PassedOnError` before its first word when it passes."""
-        held: str | None = None if kept else ""
-        async with aclosing(self.small.stream(request)) as pieces:
-            async for piece in pieces:
-                if held and isinstance(piece, Cut):
-                    raise _PassedOnError  # too early to tell what it would have said
-                if held is None or not isinstance(piece, str):
-                    yield piece
-                    held = None
-                    continue
-                held += piece
-                if self._is_passed(held):
-                    raise _PassedOnError
-                if not self._may_pass(held):
-                    yield held
-                    held = None
-        if held:
-            yield held
 
     async def probe(self) -> None:
         """Find out whether the large one works. Raises what that one raises."""
@@ -109,17 +83,11 @@ class KnownFirst:
         await self.small.close()
         await self.large.close()
 
-    def _is_passed(self, text: str) -> bool:
-        return any(text.lstrip().startswith(beginning) for beginning in self._passes)
-
-    def _may_pass(self, text: str) -> bool:
-        return any(beginning.startswith(text.lstrip()) for beginning in self._passes)
-
     def _for_large(self, request: ChatRequest) -> ChatRequest:
         """Without the answers that passed a question on."""
         messages = tuple(
             message
             for message in request.messages
-            if message.role != "assistant" or not self._is_passed(message.content)
+            if message.role != "assistant" or not self._passes.begin(message.content)
         )
         return replace(request, messages=messages)

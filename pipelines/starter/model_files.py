@@ -11,6 +11,13 @@ FOLDER = Path(__file__).parent / "data" / "chat"
 PASSES = ("I am the small built-in model and do not know that", "That is beyond me", "I cannot answer that")
 """How its answers to questions begin that it does not know: a larger model can answer those in its place."""
 
+AWAY = "I cannot answer that right now, for the larger model is not available. Please ask me again in a moment."
+"""What it says in place of those while a larger model is there and does not answer. It begins like one of them, so that
+the larger one need not read it later."""
+
+NEVER = "I cannot answer that."
+"""The same where a larger model is not asked either."""
+
 KEEPS = re.compile(
     r"^\W*((please|can you|could you|would you|will you|i want you to|i'd like you to)\W+)*"
     r"(book|reserve|order|buy|call|phone|text|message|email|ring|play|put on|turn (on|off|up|down)|switch|dim|lock"

@@ -21,6 +21,8 @@ from pipelines.models.store import ModelFiles
 from pipelines.ports import ChatRequest, LanguageModel
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.known_first import KnownFirst
+from pipelines.routing.passing import Passes
+from pipelines.routing.stand_in import StandIn
 from pipelines.starter import model_files
 from server.composition.gguf import gguf_in, on_llama, starter_first
 from server.composition.model_servers import STAGE, ModelServers
@@ -55,6 +57,10 @@ class Nobody:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """Yield the sentence."""
         yield self.sentence
+
+    async def stand_in(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        """Yield another: there is one, which is away."""
+        yield model_files.AWAY
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -195,7 +201,9 @@ def _starter(parts: Parts, first: bool, why: str) -> _Rung:
     except PipelineError as error:
         remedy = _remedy(parts)
         return _Rung(Nobody(remedy), "-", f"{why}; the starter model cannot be used: {error.message}; {remedy}")
-    return _Rung(LocalChat(parts.residency.add(plan)), "cpu", f"{why}; the small built-in model")
+    passes = Passes(model_files.PASSES, model_files.KEEPS)
+    model = StandIn(LocalChat(parts.residency.add(plan)), passes, away=model_files.AWAY, never=model_files.NEVER)
+    return _Rung(model, "cpu", f"{why}; the small built-in model")
 
 
 def _remedy(parts: Parts) -> str:

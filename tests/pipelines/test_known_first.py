@@ -7,9 +7,13 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Cut, Message, Piece, Tool, ToolCall
+from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
+from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.known_first import KnownFirst
+from pipelines.routing.passing import Passes
+from pipelines.routing.stand_in import StandIn
 from pipelines.starter import model_files
+from tests.fakes.clock import FakeClock
 from training.starter.grammar_beyond import FALLBACKS
 
 PASSES = ("I do not know that", "That is beyond me")
@@ -44,7 +48,7 @@ def asked(*messages: Message, tools: tuple[Tool, ...] = ()) -> ChatRequest:
     return ChatRequest((Message("system", "long instructions"), *messages), tools=tools)
 
 
-async def answer(model: KnownFirst, request: ChatRequest | None = None) -> list[Piece]:
+async def answer(model: LanguageModel, request: ChatRequest | None = None) -> list[Piece]:
     return [piece async for piece in model.stream(request or asked(Message("user", "hello")))]
 
 
@@ -160,3 +164,45 @@ async def test_both_are_closed() -> None:
     await model.close()
     assert model.small.closed
     assert model.large.closed
+
+
+# ------------------------------------------------------------------------------------------------ behind better ones
+
+
+def standing_in(*pieces: Piece | ThinkError) -> StandIn:
+    passes = Passes(model_files.PASSES, model_files.KEEPS)
+    return StandIn(Says(*pieces), passes, away="It is away.", never="I cannot.")
+
+
+def behind(better: list[Says], stand_in: StandIn) -> FallbackModel:
+    for place, model in enumerate(better):
+        model.name = f"better {place}"
+    return FallbackModel([*better, stand_in], lambda name, error: None, FakeClock())
+
+
+@pytest.mark.parametrize("sentence", FALLBACKS)
+async def test_a_better_model_that_is_there_and_away_is_not_said_to_be_missing(sentence: str) -> None:
+    away = ThinkError("llm_unavailable", "being started again")
+    assert await answer(behind([], standing_in(*sentence))) == [*sentence]
+    ladder = behind([Says(away)], standing_in(*sentence))
+    for _ in range(2):  # it fails, then it rests
+        assert await answer(ladder) == ["It is away."]
+    errand = asked(Message("user", "Book a table."))
+    assert await answer(ladder, errand) == ["I cannot."]
+    assert await answer(behind([Says("Rome.")], standing_in(*sentence))) == ["Rome."]
+
+
+async def test_what_the_stand_in_knows_it_says_as_ever_and_its_failures_are_told() -> None:
+    away, call = ThinkError("llm_unavailable", "being started again"), ToolCall("1", "set_timer", "{}")
+    assert await answer(behind([Says(away)], standing_in("I a", "m fine."))) == ["I am fine."]
+    assert await answer(behind([Says(away)], standing_in(call, "Done."))) == [call, "Done."]
+    with pytest.raises(ThinkError, match="broken"):
+        await answer(behind([Says(away)], standing_in("I ", ThinkError("llm_failed", "broken"))))
+
+
+async def test_the_large_one_does_not_see_that_it_was_away() -> None:
+    small, large = Says("That is beyond me."), Says("Rome.")
+    answers = (Message("assistant", model_files.AWAY), Message("assistant", model_files.NEVER))
+    turns = (Message("user", "what is it"), answers[0], Message("user", "and that"), answers[1], Message("user", "so"))
+    await answer(KnownFirst(small, large, model_files.PASSES), asked(*turns))
+    assert [message.role for message in large.requests[0].messages] == ["system", "user", "user", "user"]

@@ -22,6 +22,7 @@ from pipelines.ports import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.known_first import KnownFirst
+from pipelines.starter import model_files
 from server.composition.gguf import gguf_in
 from server.composition.parts import Parts
 from server.composition.think import think
@@ -115,6 +116,7 @@ async def test_a_model_that_comes_later_takes_over(tmp_path: Path, models: Path)
     made = parts(tmp_path)
     async with thinking(made) as engine:
         assert engine.name == "starter"
+        assert "small built-in model" in await answer(engine, UNKNOWN)
         (better,) = made.later
 
         async def fetch(model_id: str) -> ModelFiles:
@@ -265,7 +267,9 @@ async def test_a_process_that_ends_in_mid_answer_costs_that_answer_and_the_start
             async for piece in engine.stream(ChatRequest((Message("user", "who must die now and why"),))):
                 heard += str(piece)
         assert heard.startswith("You said: ")
-        assert "small built-in model" in await answer(engine, UNKNOWN)
+        assert await answer(engine, UNKNOWN) == model_files.AWAY
+        assert await answer(engine, UNKNOWN) == model_files.AWAY, "now it rests"
+        assert await answer(engine, KNOWN) == "Two plus three is five."
         await asyncio.sleep(0)
         (row,) = made.choices.status()
         assert (row.engine, row.wanted) == ("starter", engine.name)
