@@ -5,6 +5,7 @@
 Each run starts a server afresh and says recorded utterances of people to it, a few in each session; the answer's first
 sound is what counts. Candidates: ``default`` (visavis as it comes), ``visavis`` (with the models of Pipecat) and
 ``pipecat`` (``peers/pipecat_real.py``: Silero, Smart Turn, faster-whisper, an OpenAI client, Piper, all as they come).
+All have the instructions of the pipeline that ships, and give answers of at most ``--tokens``: small models ramble.
 DIR of ``--bench`` holds ``client.py``. The models are those of the catalogue, fetched if need be.
 """
 
@@ -30,12 +31,14 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from media.frames import Samples
 from pipelines.engines.llama_process import Config
 from pipelines.models.store import ModelStore
+from pipelines.routing.definition import SHIPPED
 from server.settings import load_settings
 from tests.benchmarks.compare import interval
 from tests.benchmarks.utterances import RATE, utterances
@@ -108,10 +111,32 @@ def client_of(folder: Path) -> ModuleType:
     return module
 
 
+def pipeline_of(folder: Path, tokens: int) -> Path:
+    """The pipeline that ships, with answers of at most so many tokens."""
+    definition = yaml.safe_load((SHIPPED / "voice-assistant.yaml").read_text())
+    for stage in definition["pipelines"][0]["stages"]:
+        if "max_tokens" in stage.get("parameters", {}):
+            stage["parameters"]["max_tokens"] = tokens
+    path = folder / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(definition, sort_keys=False))
+    return path
+
+
 def commands(options: argparse.Namespace, llm: str, port: int) -> dict[str, list[str]]:
     """How each candidate is started."""
     store = ModelStore(load_settings({}).model_cache)
-    ours = [sys.executable, "-m", "server", "serve", "--port", str(port), "--log-level", "error"]
+    ours = [
+        sys.executable,
+        "-m",
+        "server",
+        "serve",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--pipeline",
+        str(options.pipeline),
+    ]
     same = ["--stt-model", WHISPER, "--llm-url", f"{llm}/v1", "--tts-model", VOICE, "--language", "en"]
     voice = next(path for name, path in store.ensure(VOICE).files.items() if name.endswith(".onnx"))
     found = {"default": ours, "visavis": [*ours, *same]}
@@ -119,6 +144,7 @@ def commands(options: argparse.Namespace, llm: str, port: int) -> dict[str, list
         found["pipecat"] = [
             options.pipecat_python, str(ROOT / "tests/benchmarks/peers/pipecat_real.py"), "--port", str(port),
             "--whisper", str(store.ensure(WHISPER).path), "--llm", f"{llm}/v1", "--voice", str(voice),
+            "--tokens", str(options.tokens),
         ]  # fmt: skip
     return {name: command for name, command in found.items() if name in (options.candidates or found)}
 
@@ -207,11 +233,13 @@ def main() -> None:
     parser.add_argument("--candidates", nargs="+", choices=["default", "visavis", "pipecat"], help="default: all")
     parser.add_argument("--utterances", type=int, default=30, help="at most so many")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=40, help="of an answer, at most")
     parser.add_argument("--out", type=Path, help="file to which every raw line is appended")
     options = parser.parse_args()
     console, client = Console(width=None if sys.stdout.isatty() else 140), client_of(options.bench)
-    with tempfile.TemporaryDirectory() as folder:
-        clips = [clip_of(client, sound, Path(folder)) for sound in utterances(options.recordings, options.utterances)]
+    kept = tempfile.TemporaryDirectory()
+    options.pipeline = pipeline_of(Path(kept.name), options.tokens)
+    clips = [clip_of(client, sound, Path(kept.name)) for sound in utterances(options.recordings, options.utterances)]
     console.print(f"{len(clips)} utterances, {sum(clip.voiced_s for clip in clips):.0f} s of speech")
     gguf = next(iter(ModelStore(load_settings({}).model_cache).ensure(MODEL).files.values()))
     llama = Process([sys.executable, "-m", "pipelines.engines.llama_process"])
@@ -230,6 +258,7 @@ def main() -> None:
                 console.print(f"round {number} {name}: median {shown}, n {len(found)}", highlight=False)
     finally:
         llama.end()
+        kept.cleanup()
     report(rows, console)
 
 

@@ -1,12 +1,13 @@
 """Thirty spoken questions, by ear: heard, answered, spoken and heard again, over a real connection.
 
     visavis serve
-    python -m tests.benchmarks.spoken [--url http://127.0.0.1:8080] [--questions 30] [--detail]
+    python -m tests.benchmarks.spoken [--url http://127.0.0.1:8080] [--questions 30] [--detail] [--piper]
 
-The questions are closed ones of the starter model's examination, spoken by espeak-ng in its eight English voices; each
-goes through Opus and WebRTC on a connection of its own. What comes back is recognised by Whisper base. An answer counts
-when what was *heard* of it matches what the question wants; "as text" is the same of the words the server meant to say.
-Voice to voice is measured by the server: end of speech → first sound.
+The questions are closed ones of the starter model's examination, spoken by espeak-ng in its eight English voices, or by
+the Piper voice Joe, whom recognisers trained on people understand; each goes through Opus and WebRTC on a connection of
+its own. What comes back is recognised by Whisper base. An answer counts when what was *heard* of it matches what the
+question wants; "as text" is the same of the words the server meant to say. Voice to voice is measured by the server: end
+of speech → first sound.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rich.table import Table
 from media.frames import Samples
 from media.resample import Resampler
 from pipelines.engines.espeak import EspeakVoice
+from pipelines.engines.piper import PiperVoices, load_piper
 from pipelines.engines.whisper import WhisperRecognizer
 from pipelines.engines.whisper_model import load_whisper
 from pipelines.engines.whisper_settings import WhisperSettings
@@ -41,6 +43,7 @@ from training.starter.examination import probes
 from training.starter.probe import Probe
 
 RATE = 48_000
+JOE = "piper-en_US-joe-medium"
 KINDS = (
     "sums", "opposites", "the world", "colours", "days and months", "counting", "who are you", "greetings", "jokes",
     "animals", "abilities", "numbers before and after", "how are you", "thanks", "farewells", "riddles", "moods",
@@ -101,12 +104,13 @@ def questions(number: int) -> list[Probe]:
     return ordered[:number]
 
 
-async def ask(probe: Probe, mouth: EspeakVoice, voice: str, ear: WhisperRecognizer, url: str) -> Result:
+async def ask(probe: Probe, mouth: EspeakVoice | PiperVoices, voice: str, ear: WhisperRecognizer, url: str) -> Result:
     """Speak the question to the server and listen to the answer."""
-    silence = np.zeros(mouth.rate // 2, np.int16)
-    spoken = [piece.samples async for piece in mouth.synthesize(probe.said[0], voice)]
-    sound = np.concatenate([silence, *spoken, silence])
-    transcript, returned = await exchange(Resampler(RATE).push(sound, mouth.rate), TalkOptions(Path(), None, url))
+    spoken = [piece async for piece in mouth.synthesize(probe.said[0], voice)]
+    rate = spoken[0].rate
+    silence = np.zeros(rate // 2, np.int16)
+    sound = np.concatenate([silence, *(piece.samples for piece in spoken), silence])
+    transcript, returned = await exchange(Resampler(RATE).push(sound, rate), TalkOptions(Path(), None, url))
     result = Result(probe, voice)
     _note(transcript, result)
     result.heard = await _recognised(ear, Resampler(VAD_RATE).push(returned, RATE))
@@ -166,15 +170,25 @@ def report(results: Sequence[Result], console: Console, detail: bool) -> None:
     console.print("of which (medians): " + ", ".join(f"{part} {ms:.0f} ms" for part, ms in medians.items()))
 
 
+def joe(store: ModelStore) -> PiperVoices:
+    """A voice that was learned from a man."""
+    files = store.ensure(JOE).files.values()
+    network = next(path for path in files if path.suffix == ".onnx")
+    config = next(path for path in files if path.name.endswith(".onnx.json"))
+    return PiperVoices({"joe": Kept("joe", load_piper(network, config, 1, "cpu"))})
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--questions", type=int, default=30)
     parser.add_argument("--detail", action="store_true")
+    parser.add_argument("--piper", action="store_true", help="Joe asks, and not espeak-ng")
     options = parser.parse_args()
-    whisper = ModelStore(load_settings({}).model_cache).ensure("whisper-base").path
+    store = ModelStore(load_settings({}).model_cache)
+    whisper = store.ensure("whisper-base").path
     ear = WhisperRecognizer(Kept("ear", load_whisper(whisper, "cpu", threads=1)), WhisperSettings(language="en"))
-    mouth = EspeakVoice()
+    mouth = joe(store) if options.piper else EspeakVoice()
     results = []
     try:
         for n, probe in enumerate(questions(options.questions)):

@@ -53,7 +53,9 @@ async def bot(connection: Any, options: argparse.Namespace) -> None:
     )
     llm = OpenAILLMService(
         api_key=os.environ["LLM_KEY"], base_url=options.llm,
-        settings=OpenAILLMService.Settings(model="model", system_instruction=instructions(), max_tokens=256),
+        settings=OpenAILLMService.Settings(
+            model="model", system_instruction=instructions(), max_tokens=options.tokens
+        ),
     )  # fmt: skip
     voice = Path(options.voice)
     tts = PiperTTSService(download_dir=voice.parent, settings=PiperTTSService.Settings(voice=voice.stem))
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--whisper", required=True, help="folder of the model")
     parser.add_argument("--llm", required=True, help="base URL of an OpenAI-compatible server")
     parser.add_argument("--voice", required=True, help="the voice's .onnx file")
+    parser.add_argument("--tokens", type=int, default=256, help="of an answer, at most")
     options = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
