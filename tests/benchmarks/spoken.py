@@ -6,8 +6,8 @@
 The questions are closed ones of the starter model's examination, spoken by espeak-ng in its eight English voices, or by
 the Piper voice Joe, whom recognisers trained on people understand; each goes through Opus and WebRTC on a connection of
 its own. What comes back is recognised by Whisper base. An answer counts when what was *heard* of it matches what the
-question wants; "as text" is the same of the words the server meant to say. Voice to voice is measured by the server: end
-of speech → first sound.
+question wants; "as text" is the same of the words the server meant to say. Voice to voice is measured by the server:
+end of speech → first sound.
 """
 
 from __future__ import annotations
