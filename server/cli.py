@@ -1,32 +1,13 @@
-"""The command ``visavis``."""
+"""The command ``visavis``: ends quietly when it is told to, from its first moment on."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from rich.console import Console
+from server.at_once import ended_at_once
 
-from pipelines.errors import PipelineError
-from server.arguments import Parser, number, whole
-from server.models_cli import add_models, run_models
-from server.settings import Settings, SettingsError, load_settings
-from server.stopping import end_on_signals, leave
-from server.terminal import tell_failure
-
-_EPILOG = """\
-Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
-(flags win over the environment, the environment over the file). docs/settings.md lists all of them.
-"""
-
-
-SYSTEM_NEEDS = "visavis needs libraries of the system: apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """NumPy's products are small here; shared out among threads they take twenty times as long on a busy machine, because
 the threads wait for each other at every step. Read once, when NumPy is first imported."""
@@ -36,214 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point.
 
     Exits 0; 1 when it was done and came to nothing (no conversation, a model that is not sound, a machine that cannot
-    serve); 2 with one line on what was wrong.
+    serve); 2 with one line on what was wrong; 128 + the number of the signal that ended it before it served.
     """
     os.environ.setdefault(*_ONE_THREAD)
-    parser = _parser()
-    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    if options.command is None:
-        parser.print_help(sys.stderr)
-        sys.exit(2)
     try:
-        end_on_signals()
-        if options.command == "models":
-            sys.exit(_models(options))
-        sys.exit(_run(_COMMANDS[options.command](options, Console())))
-    except (SettingsError, PipelineError) as error:
-        tell_failure(Console(stderr=True), error)
-        sys.exit(2)
+        with ended_at_once():
+            from server.commands import run  # half a second of imports
+
+        sys.exit(run(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-async def _serve(options: argparse.Namespace, console: Console) -> int:
-    from server.preflight import check
-
-    names = set(Settings.model_fields)
-    flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    settings = load_settings(flags, options.config)
-    check(settings)
-    try:
-        from server.serve import ServerConsole, serve  # a second of imports, for those who may begin
-    except ImportError as error:  # OpenCV, mostly, which needs libraries that a bare system lacks
-        raise SettingsError(f"{error}; {SYSTEM_NEEDS}") from error
-
-    await serve(settings, ServerConsole())
-    leave(0)
-
-
-async def _talk(options: argparse.Namespace, console: Console) -> int:
-    from server.talk import TalkOptions, talk
-
-    key = options.api_key
-    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json)
-    return 1 if (await talk(wanted, console)).problem else 0
-
-
-async def _bench(options: argparse.Namespace, console: Console) -> int:
-    from server.bench import BenchOptions, bench, problem
-    from server.bench_network import NetworkOptions
-
-    network = NetworkOptions(options.loss, options.jitter, options.burst)
-    key, sessions = options.api_key, options.sessions
-    wanted = BenchOptions(options.url, options.mode, options.turns, sessions, options.wav, key, options.json, network)
-    return 1 if problem(await bench(wanted, console)) else 0
-
-
-async def _doctor(options: argparse.Namespace, console: Console) -> int:
-    from server.doctor import doctor
-
-    flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
-    return await doctor(load_settings(flags, options.config), console, as_json=options.json)
-
-
-def _models(options: argparse.Namespace) -> int:
-    return run_models(options, Console())  # without an event loop: Ctrl-C ends a download at once
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, int]]] = {
-    "serve": _serve,
-    "talk": _talk,
-    "bench": _bench,
-    "doctor": _doctor,
-}
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="visavis", description="A self-hosted voice-and-vision assistant: open the page, speak, be answered."
-    )
-    parser.add_argument("--version", action="version", version=f"visavis {version('visavis')}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_serve(commands)
-    _add_talk(commands)
-    _add_bench(commands)
-    _add_doctor(commands)
-    add_models(commands)
-    return parser
-
-
-def _add_serve(commands: Any) -> None:
-    serve = commands.add_parser(
-        "serve",
-        help="run the server",
-        description="Run the server and print its URL and the engines in use.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
-    serve.add_argument("--port", help="port to listen on (default 8080; 0 takes a free one)")
-    serve.add_argument(
-        "--profile",
-        choices=["auto", "embedded", "bench"],
-        help="auto: the best engines present (default). embedded: no model server and no large models. "
-        "bench: stubs and a test tone, for measuring only",
-    )
-    serve.add_argument(
-        "--ice-address",
-        action="append",
-        metavar="ADDR",
-        help="local address offered to peers; repeatable (default: on loopback 127.0.0.1 and one for Firefox, "
-        "else every interface's)",
-    )
-    serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
-    serve.add_argument("--bench-tone-seconds", metavar="S", help="length of the bench tone (default 3)")
-    serve.add_argument(
-        "--bench-echo",
-        action="store_const",
-        const=True,
-        help="with --profile bench: send the incoming audio straight back, to measure the media path",
-    )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
-    serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
-    serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
-    serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
-    serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
-    serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
-    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
-    brains = "auto, starter, openai, a model, its folder or GGUF file, OWNER/NAME-GGUF[:QUANTISATION]"
-    serve.add_argument("--chat-model", metavar="MODEL", help=f"who thinks: {brains}")
-    serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
-    serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
-    serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
-    serve.add_argument(
-        "--no-download",
-        dest="download",
-        action="store_const",
-        const=False,
-        help="fetch nothing: use only models that are here",
-    )
-    serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
-    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
-
-
-def _add_talk(commands: Any) -> None:
-    talk = commands.add_parser(
-        "talk",
-        help="speak a WAV file to a running server and save the answer",
-        description="Play a sound file into a running server as if spoken into a microphone; print what was "
-        "understood, what was answered and how long each answer took.",
-    )
-    talk.add_argument("wav", type=Path, help="sound file to say (WAV, FLAC, MP3, …)")
-    talk.add_argument("--out", type=Path, metavar="WAV", help="save what came back")
-    talk.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
-    talk.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
-    talk.add_argument(
-        "--wait",
-        type=number(0, above=True),
-        default=10.0,
-        metavar="S",
-        help="seconds to wait for an answer (default %(default)s)",
-    )
-    talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def _add_bench(commands: Any) -> None:
-    bench = commands.add_parser(
-        "bench",
-        help="measure a running server",
-        description="Speak to a running server as a headless client and measure how soon it answers or stops, from "
-        "the speaker's mouth to the arrival of the sound. Best with `visavis serve --profile bench`.",
-    )
-    bench.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
-    bench.add_argument(
-        "--mode",
-        choices=["voice", "barge", "echo"],
-        default="voice",
-        help="voice: end of speech to first sound of the reply (default). barge: interruption to silence "
-        "(the reply should be long: --bench-tone-seconds 6). echo: round trip (needs --bench-echo)",
-    )
-    bench.add_argument(
-        "--turns", type=whole(1), default=10, metavar="N", help="turns of a session (default %(default)s)"
-    )
-    bench.add_argument(
-        "--sessions", type=whole(1), default=1, metavar="N", help="sessions at a time (default %(default)s)"
-    )
-    bench.add_argument("--wav", type=Path, metavar="FILE", help="what to say (default: one synthesised question)")
-    bench.add_argument("--loss", type=number(0, 100), default=0.0, metavar="%%", help="lose this share of what is sent")
-    bench.add_argument("--jitter", type=number(0), default=0.0, metavar="MS", help="delay what is sent by up to this")
-    bench.add_argument("--burst", type=whole(0), default=0, metavar="N", help="lose N packets in a row once, after 3 s")
-    bench.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    bench.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
-
-
-def _add_doctor(commands: Any) -> None:
-    doctor = commands.add_parser(
-        "doctor",
-        help="examine this machine",
-        description="Look at packages, devices, system libraries, ports, folders and models; say whether visavis can "
-        "serve (exit status 0, else 1) and which commands would make it better.",
-    )
-    doctor.add_argument("--host", help="address that the server is to listen on (default 127.0.0.1)")
-    doctor.add_argument("--port", help="port that the server is to listen on (default 8080)")
-    doctor.add_argument("--models", type=Path, metavar="DIR", help="folder with model files")
-    doctor.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
-    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

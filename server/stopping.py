@@ -16,10 +16,10 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from pipelines.children import CHILDREN
+from server.at_once import NUMBERS
 
 T = TypeVar("T")
 
-NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _IMPATIENT_SECONDS = 0.5
 """A second signal this long after the first asks for an end at once; sooner it may be the same one, sent twice (to the
 process and to its group, as timeout(1) does)."""

@@ -78,7 +78,7 @@ def test_names_are_looked_at(tmp_path: Path) -> None:
 def test_the_check_loads_no_engine() -> None:
     """A second's worth of imports is for those who may begin."""
     code = (
-        "import sys, server.cli, server.preflight\n"
+        "import sys, server.commands, server.preflight\n"
         "heavy = 'cv2 onnxruntime aiortc av ctranslate2 torch mediapipe aiohttp server.engines'.split()\n"
         "sys.exit([name for name in heavy if name in sys.modules] or 0)"
     )

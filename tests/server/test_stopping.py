@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from pipelines.children import Children
 from pipelines.engines.pocketsphinx_decoder import Decoder
+from server.at_once import ended_at_once
 from server.stopping import unless_stopped
 from tests.real_models import real_model
 
@@ -107,6 +109,52 @@ class Ends:
             await ended.wait()
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
+
+
+IMPORTING = """
+import os, sys
+number, name = int(sys.argv[1]), sys.argv[2]
+
+class Signalling:
+    def find_spec(self, found, path=None, target=None):
+        if found == name:
+            os.kill(os.getpid(), number)
+
+sys.meta_path.insert(0, Signalling())
+from server.cli import main
+main(["serve", "--port", "0", "--no-download"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "module"),
+    [
+        *((number, "server.settings") for number in SIGNALS),
+        (signal.SIGINT, "server.commands"),
+        (signal.SIGINT, "server.serve"),
+        (signal.SIGTERM, "server.web_server"),
+    ],
+)
+def test_while_it_imports(number: signal.Signals, module: str) -> None:
+    command = [sys.executable, "-c", IMPORTING, str(int(number)), module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+def test_afterwards_signals_are_again_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with ended_at_once():
+        signal.raise_signal(signal.SIGTERM)
+    assert left == [128 + signal.SIGTERM]
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_at_once():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, "as under nohup"
+    finally:
+        signal.signal(signal.SIGHUP, before[-1])
 
 
 @pytest.mark.parametrize("number", SIGNALS)
