@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -39,8 +40,11 @@ ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
 
 
-def create_app(settings: Settings, engines: Engines) -> web.Application:
-    """The application. Ending it ends every session; the engines stay with the caller."""
+def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
+    """The application. Ending it ends every session; the engines stay with the caller.
+
+    ``ready``: as for :class:`~server.loop_watch.LoopWatch`.
+    """
     ice.gather_as_set(settings)
     layers = [guard(settings), errors, bodies(settings.request_timeout)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
@@ -57,7 +61,7 @@ def create_app(settings: Settings, engines: Engines) -> web.Application:
     add_model_files(app, engines.store or model_store(settings))
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
-    app.cleanup_ctx.append(_watch_loop)
+    app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
     return app
 
@@ -80,9 +84,9 @@ async def _metrics(request: web.Request) -> web.Response:
     return web.Response(body=request.app[METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
+async def _watch_loop(ready: asyncio.Event | None, app: web.Application) -> AsyncIterator[None]:
     metrics = app[METRICS]
-    watch = LoopWatch(MonotonicClock(), metrics.loop_delay.observe)
+    watch = LoopWatch(MonotonicClock(), metrics.loop_delay.observe, ready)
     metrics.longest_delay.set_function(lambda: watch.longest)
     task = asyncio.create_task(watch.run(), name="loop-watch")
     yield

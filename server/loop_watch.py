@@ -33,14 +33,20 @@ class LoopWatch:
     """A heartbeat on the loop, and a watcher on a worker that looks at the loop's stack when a beat is overdue.
 
     A block is noticed by what it adds to a beat, so one shorter than the beat may pass unseen. ``observe`` is given the
-    lateness of every beat in seconds.
+    lateness of every beat in seconds. ``ready`` is set once there may be anybody to hear a gap: what begins before that
+    is only logged for those who look for it. ``None``: from the start.
     """
 
-    def __init__(self, clock: Clock, observe: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self, clock: Clock, observe: Callable[[float], None] = lambda _: None, ready: asyncio.Event | None = None
+    ) -> None:
         self.longest = 0.0
         """Seconds of the longest delay so far."""
         self._clock = clock
         self._observe = observe
+        self._ready = ready
+        self._was_ready = ready is None
+        """Whether it was at the last beat."""
         self._next: asyncio.TimerHandle | None = None
         self._due = 0.0
         """When the next beat is due; read by the watcher."""
@@ -71,19 +77,23 @@ class LoopWatch:
         self.longest = max(self.longest, late)
         self._observe(late)
         if late > LATE_SECONDS:
-            self._warn(late, due, now)
+            self._tell(late, due, now)
+        self._was_ready = self._was_ready or (self._ready is not None and self._ready.is_set())
 
     def _beat_again(self) -> None:
         """A bare timer: a task that sleeps would cost twice as much, twenty times a second."""
         self.beat()
         self._next = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat_again)
 
-    def _warn(self, late: float, due: float, now: float) -> None:
-        """At most one a minute: a loop in trouble must not be kept busy with saying so."""
+    def _tell(self, late: float, due: float, now: float) -> None:
+        """At most one warning a minute: a loop in trouble must not be kept busy with saying so."""
+        culprit = self._caught[1] if self._caught[0] == due else "it could not be seen what"
+        if not self._was_ready:
+            log.debug("before the server was ready the event loop was held up for %.0f ms by %s", late * 1000, culprit)
+            return
         if now < self._warn_from:
             self._unsaid += 1
             return
-        culprit = self._caught[1] if self._caught[0] == due else "it could not be seen what"
         more = f"; {self._unsaid} more since the last warning" if self._unsaid else ""
         log.warning("the event loop was held up for %.0f ms by %s%s", late * 1000, culprit, more)
         self._warn_from, self._unsaid = now + WARN_EVERY_SECONDS, 0

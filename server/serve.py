@@ -68,7 +68,8 @@ async def _serve(settings: Settings, console: Console) -> None:
             return
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
-        web_server = WebServer(create_app(settings, engines), settings)
+        ready = asyncio.Event()
+        web_server = WebServer(create_app(settings, engines, ready), settings)
         news = EngineNews(engines.choices, console)
         try:
             await web_server.start()
@@ -77,6 +78,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             if not settings.download:
                 tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
+            ready.set()
             await stop.wait()
             _say(console, "Stopping …")
         finally:

@@ -49,6 +49,21 @@ def test_one_warning_a_minute_counts_what_it_left_out(caplog):
     assert "2 more" in caplog.records[1].message
 
 
+def test_what_holds_it_up_before_the_server_is_ready_is_no_cause_for_a_warning(caplog):
+    caplog.set_level("DEBUG", "server.loop_watch")
+    clock, ready, seen = FakeClock(), asyncio.Event(), []
+    watch = LoopWatch(clock, seen.append, ready)
+    beats(watch, clock, 0.3, 0.001)
+    ready.set()
+    beats(watch, clock, 0.2)  # began before that
+    assert [(record.levelname, "held up" in record.message) for record in caplog.records] == [("DEBUG", True)] * 2
+    assert seen == pytest.approx([0.3, 0.001, 0.2])
+    beats(watch, clock, 0.1)
+    assert (caplog.records[-1].levelname, len(caplog.records)) == ("WARNING", 3)
+    assert "100 ms" in caplog.records[-1].message
+    assert "more since" not in caplog.records[-1].message
+
+
 def hold_up_the_loop() -> None:
     time.sleep(0.15)
 

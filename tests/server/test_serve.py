@@ -7,11 +7,18 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from server import serve
+from server.loop_watch import LoopWatch
+from server.settings import load_settings
+from tests.conftest import fake_engines
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -120,3 +127,34 @@ async def test_bad_flags_end_with_one_line(flags, said):
     assert said in output.decode()
     assert "Traceback" not in output.decode()
     assert "Loading engines" not in output.decode()
+
+
+async def test_the_loop_is_warned_of_from_the_moment_that_it_says_it_is_ready(monkeypatch, loopback):
+    watched, told = list[asyncio.Event](), list[tuple[str, bool]]()
+
+    class Watch(LoopWatch):
+        def __init__(self, clock: Any, observe: Any, ready: asyncio.Event) -> None:
+            super().__init__(clock, observe, ready)
+            watched.append(ready)
+
+    class Heard(serve.ServerConsole):
+        def print(self, *what: Any, **how: Any) -> None:
+            told.extend((str(words), bool(watched) and watched[0].is_set()) for words in what)
+
+    @contextmanager
+    def signals() -> Iterator[asyncio.Event]:
+        stop = asyncio.Event()
+        stop.set()
+        yield stop
+
+    async def loaded(stop: asyncio.Event, work: Any) -> Any:
+        work.close()
+        return fake_engines()
+
+    monkeypatch.setattr("server.app.LoopWatch", Watch)
+    monkeypatch.setattr("server.serve.stop_signals", signals)
+    monkeypatch.setattr("server.serve.unless_stopped", loaded)
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    await serve._serve(load_settings({"port": 0, "ice_address": ("127.0.0.1",)}), Heard())
+    assert [ready for words, ready in told if "visavis is ready" in words] == [False]
+    assert told[-1] == ("Stopping …", True)
