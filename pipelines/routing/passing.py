@@ -41,7 +41,7 @@ class Passes:
         held: str | None = ""
         async with aclosing(model.stream(request)) as pieces:
             async for piece in pieces:
-                if held and isinstance(piece, Cut):
+                if held is not None and isinstance(piece, Cut):
                     raise PassedOnError  # too early to tell what it would have said
                 if held is None or not isinstance(piece, str):
                     yield piece

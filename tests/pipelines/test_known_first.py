@@ -119,6 +119,7 @@ async def test_a_call_is_passed_through_at_once() -> None:
 
 async def test_an_answer_that_is_cut_before_it_can_be_told_from_one_that_passes_is_passed_on() -> None:
     assert await answer(KnownFirst(Says("I", Cut()), Says("It", Cut()), PASSES)) == ["It", Cut()]
+    assert await answer(KnownFirst(Says(Cut()), Says("It", Cut()), PASSES)) == ["It", Cut()]
     assert await answer(KnownFirst(Says("Thanks", Cut()), Says("never"), PASSES)) == ["Thanks", Cut()]
 
 
