@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.ports import ChatRequest, Cut, Piece
+from pipelines.routing.fallback import FallbackModel
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
@@ -18,6 +21,7 @@ from server.dialects.realtime_client import LARGEST_EVENT, RealtimeClient
 from server.dialects.realtime_settings import Served
 from server.dialects.realtime_shapes import session_event
 from server.dialects.wire import messages
+from tests.fakes.engines import FakeModel
 from tests.fakes.hostile_events import hostile_messages
 from tests.pipelines.test_conversation import Scene, scene, settle
 
@@ -88,6 +92,35 @@ async def test_null_takes_a_setting_back_to_what_it_was_at_first():
         await client.say({"type": "session.update", "session": {"max_output_tokens": 5}})
         await client.say({"type": "session.update", "session": {"max_output_tokens": None}})
         assert s.conversation.settings.max_tokens == 77
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+async def test_a_response_that_reaches_the_limit_that_it_was_given_is_incomplete(modality):
+    class Limited(FakeModel):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+            words = ["Once ", "there ", "was."]
+            for word in words[: request.max_tokens]:
+                yield word
+            if request.max_tokens < len(words):
+                yield Cut()
+
+    ended = {}
+    async with scene(llm=FallbackModel([Limited()], lambda name, error: None)) as s:
+        client = Client(s)
+        await client.say({"type": "conversation.item.create", "item": HELLO})
+        for limit in (1, 3):
+            asked = {"max_output_tokens": limit, "output_modalities": [modality]}
+            sent = await client.say({"type": "response.create", "response": asked})
+            for playout in s.out.playouts:
+                playout.play(60)
+            sent += await client.say()
+            (ended[limit],) = [event["response"] for event in sent if event["type"] == "response.done"]
+            (item,) = ended[limit]["output"]
+            got = await client.say({"type": "conversation.item.retrieve", "item_id": item["id"]})
+            assert got[0]["item"]["status"] == item["status"] == ended[limit]["status"]
+    assert ended[1]["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+    assert [*ended[1]["output"][0]["content"][0].values()][-1] == "Once"
+    assert (ended[3]["status"], ended[3]["status_details"]) == ("completed", None)
 
 
 async def test_push_to_talk_as_clients_do_it():
