@@ -48,6 +48,8 @@ WHISPER, VOICE, MODEL = "whisper-base", "piper-en_US-joe-medium", "smollm2-135m-
 STARTS_SECONDS = 120.0
 PER_SESSION = 5
 """Utterances: the conversation that a language model is shown stays short."""
+QUIET_SECONDS = 4.0
+"""An answer is over then: a slow machine pauses between its sentences."""
 KEY = "same-models-key"
 Turn = dict[str, Any]
 
@@ -162,9 +164,9 @@ async def say_all(client: ModuleType, dialect: str, url: str, clips: Sequence[An
             await asyncio.sleep(1.0)
             try:
                 for clip in clips[first : first + PER_SESSION]:
-                    await session.quiet(1.0)
+                    await session.quiet(QUIET_SECONDS)
                     await session.voice_turn(clip, None)
-                    await session.quiet(1.0)
+                await session.quiet(QUIET_SECONDS)
             finally:
                 await session.close()
             turns += session.turns
