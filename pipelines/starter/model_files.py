@@ -8,8 +8,9 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "data" / "chat"
 """As transformers loads it; beside it its card."""
 
-PASSES = ("I am the small built-in model and do not know that", "That is beyond me", "I cannot answer that")
-"""How its answers to questions begin that it does not know: a larger model can answer those in its place."""
+PASSES = ("I am the small", "That is beyond", "I cannot answer")
+"""How its answers to questions begin that it does not know, and no others. A larger model can answer those
+in its place, the sooner the fewer words are waited for."""
 
 AWAY = "I cannot answer that right now, for the larger model is not available. Please ask me again in a moment."
 """What it says in place of those while a larger model is there and does not answer. It begins like one of them, so that

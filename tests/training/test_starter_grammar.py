@@ -6,11 +6,13 @@ from random import Random
 
 import pytest
 
+from pipelines.starter import model_files
 from pipelines.vision.scene import describe
 from training.starter import examination, grammar_scene, mishearing, words
 from training.starter.drills import drill
 from training.starter.evaluate import plain
 from training.starter.grammar import Dialogue, dialogue
+from training.starter.grammar_beyond import FALLBACKS
 from training.starter.grammar_numbers import HELD_OUT_SUMS
 from training.starter.tokens import VOCABULARY, build_tokenizer
 
@@ -68,6 +70,13 @@ def test_answers_are_short_and_scenes_are_those_of_the_camera(talks: list[Dialog
     scenes = {grammar_scene.scene(Random(n)) for n in range(300)}
     assert describe([]) in scenes
     assert "one person, right hand raised, facing the camera" in scenes
+
+
+def test_no_other_answer_begins_as_those_with_which_a_question_is_passed_on(talks: list[Dialogue]) -> None:
+    answers = {m.content for talk in talks for m in talk.request.messages if m.role == "assistant"}
+    passed = {answer.rstrip("— ") for answer in answers if answer.startswith(model_files.PASSES)}
+    assert len(passed) >= len(FALLBACKS)
+    assert all(any(fallback.startswith(answer) for fallback in FALLBACKS) for answer in passed)
 
 
 def test_misheard_text_keeps_its_numbers() -> None:
