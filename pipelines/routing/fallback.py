@@ -31,10 +31,11 @@ class Probed(Protocol):
 
 @runtime_checkable
 class StandsIn(Protocol):
-    """A language model that answers otherwise while a better one is away."""
+    """A language model that answers otherwise in the place of a better one."""
 
     def stand_in(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """As :meth:`~pipelines.ports.LanguageModel.stream`, in the place of a better model that failed or rests."""
+        """As :meth:`~pipelines.ports.LanguageModel.stream`, in the place of a better model that failed, rests or shall
+        not be asked."""
         ...
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from pipelines.errors import PipelineError
 from pipelines.ports import ChatRequest, LanguageModel, Piece
-from pipelines.routing.fallback import Probed
+from pipelines.routing.fallback import Probed, StandsIn
 from pipelines.routing.passing import PassedOnError, Passes, last_said
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class KnownFirst:
         begun = False
         if len(last_said(request)) <= LONGEST:
             kept = self._passes.keeps(request)
-            known = self.small.stream(request) if kept else self._passes.known(self.small, request)
+            stays = self.small.stand_in if isinstance(self.small, StandsIn) else self.small.stream
+            known = stays(request) if kept else self._passes.known(self.small, request)
             try:
                 async with aclosing(known) as pieces:
                     async for piece in pieces:

@@ -10,7 +10,7 @@ from pipelines.routing.passing import PassedOnError, Passes
 
 
 class StandIn:
-    """``model`` with other words for what it does not know while it stands in for a better one that is away.
+    """``model`` with other words for what it does not know while it stands in for a better one.
 
     By itself it may say that a better one can be installed, which is not true when one is. Then it says ``away``; of
     what the better ones are not asked either (see :class:`~pipelines.routing.passing.Passes`), ``never``.
@@ -30,7 +30,7 @@ class StandIn:
         return self._model.stream(request)
 
     async def stand_in(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield its answer while a better model is there and away. Raises what the model raises."""
+        """Yield its answer while a better model is there, and away or not asked. Raises what the model raises."""
         try:
             async with aclosing(self._passes.known(self._model, request)) as pieces:
                 async for piece in pieces:

@@ -93,6 +93,15 @@ async def test_errands_feelings_and_the_news_stay_with_the_starter(said: str, ke
     assert spoken == (["That is beyond me", ": I am small."] if kept else ["It is booked."])
 
 
+@pytest.mark.parametrize("sentence", FALLBACKS)
+async def test_where_a_larger_model_is_none_is_said_to_be_missing(sentence: str) -> None:
+    large = Says("It is booked.")
+    model = KnownFirst(standing_in(*sentence), large, model_files.PASSES, model_files.KEEPS)
+    assert await answer(model, asked(Message("user", "Book a table for two."))) == ["I cannot."]
+    assert await answer(model, asked(Message("user", "Who wrote Faust?"))) == ["It is booked."]
+    assert len(large.requests) == 1
+
+
 async def test_what_is_longer_than_speech_the_large_one_answers_alone() -> None:
     small, large = Says("never"), Says("They bake bread.")
     long = Message("user", f"{'The town lies on a river. ' * 60}What do the people do? Please book a table.")
