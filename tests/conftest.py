@@ -33,7 +33,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"uvloop": uvloop.new_event_loop}
 
 
-HANGS_AFTER = 180.0
+HANGS_AFTER = 400.0
 """Seconds after which a test on the event loop has failed; less than the time after which the whole run is ended."""
 
 
