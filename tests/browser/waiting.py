@@ -21,7 +21,6 @@ expect.set_options(timeout=MILLISECONDS)
 in_browsers = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="session"),  # the loop of the browsers, which all tests share
-    pytest.mark.timeout(4 * SECONDS),
 ]
 """The marks of a module of browser tests: ``pytestmark = in_browsers``."""
 

@@ -28,7 +28,6 @@ from tests.fakes import llama_process as stand_in
 from tests.patience import PATIENCE
 from tests.real_models import real_model
 
-pytestmark = pytest.mark.timeout(180)
 GGUF = "smollm2-135m-instruct-gguf"
 
 

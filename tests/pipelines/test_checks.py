@@ -13,7 +13,6 @@ from pipelines.models.catalogue import load
 from pipelines.models.store import ModelFiles
 from tests.real_models import real_model
 
-pytestmark = pytest.mark.timeout(240)
 CATALOGUE = load()
 
 
