@@ -38,16 +38,16 @@ class ChildProcess:
     ) -> ChildProcess:
         """Start ``command`` with pipes for its input and output, and for its ``errors`` if they are wanted.
 
-        Raises :class:`OSError`. Whoever is cancelled here leaves no process behind.
+        Raises :class:`OSError`. Whoever fails or is cancelled here leaves no process behind.
         """
         self = cls(_popen(command, errors))
         threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True).start()
         connecting = asyncio.create_task(self._connect(longest_line), name="child-pipes")
         try:
             await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            await connecting  # a moment's work, and nobody would end a process that nobody knows
-            self.kill()
+        except BaseException:
+            self.kill()  # nobody else would end a process that nobody knows
+            await asyncio.wait([connecting])
             await self.wait()
             raise
         return self

@@ -76,6 +76,22 @@ async def test_a_start_that_is_cancelled_leaves_no_process_behind(monkeypatch: p
     assert await begun[0].stdout.read() == b""
 
 
+async def test_a_start_that_fails_half_way_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[ChildProcess] = []
+
+    async def fails(self: ChildProcess, longest_line: int) -> None:
+        begun.append(self)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(ChildProcess, "_connect", fails)
+    with pytest.raises(OSError, match="too many open files"):
+        await ChildProcess.start(script(ECHO))
+    assert [child.returncode for child in begun] == [-9]
+    for pipe in (begun[0]._process.stdin, begun[0]._process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no vfork(2) to start children with")
 async def test_no_fork_handler_runs_in_this_process() -> None:
     """The one of OpenBLAS would wait for ever while another thread multiplies matrices."""
