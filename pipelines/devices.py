@@ -112,6 +112,7 @@ _THREADS: Mapping[str, Callable[[int], int]] = {
     "turn": lambda cores: 1,
     "listen": lambda cores: min(4, cores // 2),
     "think": lambda cores: min(8, cores // 2),
+    "llama.cpp": lambda cores: min(8, max(2, cores // 2), cores),
     "speak": lambda cores: min(2, cores // 4),
     "watch": lambda cores: min(4, cores // 2),
 }
@@ -121,7 +122,9 @@ def threads_for(stage: str, cores: int) -> int:
     """How many threads one computation of ``stage`` should use on ``cores`` cores, at least 1.
 
     One on two cores, which is measured: a second thread there makes a language model twice as slow as soon as anything
-    else runs, and delays the sound. More cores are shared out so that hearing and thinking never take them all.
+    else runs, and delays the sound. llama.cpp's threads sleep while they wait for each other
+    (:mod:`pipelines.engines.llama_process`), so a second one helps and is no worse beside others. More cores are shared
+    out so that hearing and thinking never take them all.
     """
     if stage not in _THREADS:
         raise ValueError(f"stage: {stage!r} is not one of {', '.join(_THREADS)}")

@@ -69,6 +69,7 @@ def main() -> None:
     with open(config.model, "rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             sys.exit("this is no GGUF file")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin are 8 times slower beside a busy process
     import xllamacpp
 
     try:

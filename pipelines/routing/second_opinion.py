@@ -44,6 +44,9 @@ class Doubt:
     """By how much the slower one's confidence is lower than the quick one's of what both hear equally well."""
     least: float = 0.4
     """Confidence of the slower one below which what it hears is made up."""
+    defer: float = 0.2
+    """Seconds before it is asked where the quick one is not lost: of a turn that is over by then the answer would be
+    under way, and slower for it."""
     longest: float = 20.0
     """Seconds of an utterance; of a longer one the quick one's transcript is kept."""
     switch: float = 1.0
@@ -167,9 +170,7 @@ class _Doubted:
             return transcript
         lost = confidence < doubt.lost
         self._ears.opinions.asked += 1
-        self._asked = asyncio.create_task(
-            self._opinion(confidence, doubt.patience_lost if lost else doubt.patience), name="second-opinion"
-        )
+        self._asked = asyncio.create_task(self._opinion(confidence), name="second-opinion")
         return replace(transcript, better=self._asked, lost=lost)
 
     async def close(self) -> None:
@@ -183,13 +184,16 @@ class _Doubted:
             asked.cancel()
             await asyncio.wait([asked])
 
-    async def _opinion(self, confidence: float, patience: float) -> Transcript | None:
+    async def _opinion(self, confidence: float) -> Transcript | None:
         """What the second one hears if that is to be believed; ``None`` if not, if it is late, or if its engine fails.
 
         It is no more than an opinion.
         """
+        doubt = self._ears.doubt
+        lost = confidence < doubt.lost
+        await asyncio.sleep(0.0 if lost else doubt.defer)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(doubt.patience_lost if lost else doubt.patience):
                 other = await self._hear_again(np.concatenate(self._kept))
         except TimeoutError:
             self._ears.opinions.late += 1
@@ -197,7 +201,7 @@ class _Doubted:
         except PipelineError as error:
             log.warning("no second opinion: %s", error)
             return None
-        if not self._ears.doubt.prefers(other, confidence):
+        if not doubt.prefers(other, confidence):
             return None
         self._ears.opinions.taken += 1
         self._ears.heard(self._who, other, self._samples / VAD_RATE)

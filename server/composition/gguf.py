@@ -14,7 +14,6 @@ from pipelines.errors import ModelError, ThinkError, listed
 from pipelines.models.catalogue import ChatSpec
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.routing.definition import SHIPPED, load
-from server.composition.model_servers import STAGE
 from server.composition.parts import Parts
 
 _PROJECTOR = "mmproj"
@@ -44,7 +43,7 @@ async def on_llama(parts: Parts, name: str, file: Path, *, required: bool) -> tu
     """
     await asyncio.to_thread(refuse_pointers, [file])
     spec, adapter = _entry(parts, name)
-    threads = threads_for(STAGE, parts.cores)
+    threads = threads_for("llama.cpp", parts.cores)
     wanted = parts.settings.device
     config = Config(
         str(file),

@@ -57,8 +57,12 @@ def test_one_thread_on_two_cores_and_never_more_than_half(stage):
     assert all(count <= max(1, cores // 2) for cores, count in enumerate(counts, 1))
 
 
+def test_llama_takes_two_threads_on_two_cores_and_then_half():
+    assert [threads_for("llama.cpp", cores) for cores in (1, 2, 3, 4, 8, 64)] == [1, 2, 2, 2, 4, 8]
+
+
 def test_an_unknown_stage_is_a_mistake():
-    with pytest.raises(ValueError, match="listen, think, speak"):
+    with pytest.raises(ValueError, match="listen, think, "):
         threads_for("dream", 8)
 
 

@@ -128,6 +128,21 @@ async def test_more_sound_makes_an_opinion_void() -> None:
     await recognition.close()
 
 
+async def test_of_a_turn_that_is_over_at_once_nobody_else_is_asked() -> None:
+    first, second = Told("quick", Transcript("yellow bear", 0.7)), Told("slow", Transcript("hello there", 0.9))
+    recognition = await SecondOpinion(first, second, doubt=Doubt(defer=60.0)).open()
+    await recognition.feed(SECOND)
+    doubted = await recognition.transcript()
+    await recognition.close()
+    assert doubted.better is not None and doubted.better.cancelled()
+    assert not second.opened
+
+
+async def test_who_is_lost_asks_at_once() -> None:
+    first, second = Told("quick", Transcript("donde as tar", 0.3)), Told("slow", Transcript("¿Dónde está?", 0.5, "es"))
+    assert (await heard(SecondOpinion(first, second, doubt=Doubt(defer=60.0)))).text == "¿Dónde está?"
+
+
 async def test_a_late_opinion_is_not_waited_for() -> None:
     first, second = Told("quick", Transcript("yellow bear", 0.7)), Told("slow", Transcript("hello there", 0.9))
     second.gate.clear()
