@@ -16,8 +16,8 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from media.backlog import Backlog, is_key_frame, size_of_key_frame
-from media.picture import reduced
+from media.video_convert import reduced
+from media.video_timing import Backlog, is_key_frame, size_of_key_frame
 
 log = logging.getLogger(__name__)
 

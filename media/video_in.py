@@ -8,19 +8,19 @@ from __future__ import annotations
 import av
 from aiortc import RTCRtpReceiver
 
+from media.aiortc_internals.receive import VideoIntake
 from media.channel import Channel
 from media.clock import Clock
-from media.picture import frame_time
-from media.receive import VideoIntake
-from media.timeline import Timeline
+from media.video_convert import frame_time
 from media.video_decoder import TIME_BASE
+from media.video_timing import Timeline
 
 
 class VideoIn:
     """Owns the reading of one track.
 
-    The timestamps of the frames it gives out increase strictly (:class:`~media.timeline.Timeline`); good ones are those
-    of the sender. No frame is larger than :data:`~media.video_decoder.LONGEST_SIDE`.
+    The timestamps of the frames it gives out increase strictly (:class:`~media.video_timing.Timeline`); good ones are
+    those of the sender. No frame is larger than :data:`~media.video_decoder.LONGEST_SIDE`.
     """
 
     def __init__(self, receiver: RTCRtpReceiver, clock: Clock) -> None:

@@ -32,10 +32,10 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.definition import SHIPPED
-from pipelines.spelling import base_url, header_value
-from server.candidates import DEFAULT_RANGES, AddressRange
-from server.origins import parse_origin
+from pipelines.text import base_url, header_value
+from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
+from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 
 __all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 

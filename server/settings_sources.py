@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.parameters import explained
-from pipelines.spelling import nearest, unknown
+from pipelines.text import nearest, unknown
 
 PREFIX = "VISAVIS_"
 """Of the names in the environment."""

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from media.frames import Samples, silence
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.ports import VAD_RATE
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.interfaces.vad import VAD_RATE
 
 _ROOT = Path(__file__).resolve().parents[1]
 

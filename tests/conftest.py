@@ -14,13 +14,13 @@ import aioice.ice
 import pytest
 
 from pipelines.routing.definition import SHIPPED, load
+from pipelines.runtime.worker import Worker
 from pipelines.voice.settings import VoiceEngines
-from pipelines.worker import Worker
-from server import ice
-from server.app import create_app
-from server.engines import Choices, Engines
+from server.engines.build import Choices, Engines
+from server.http.app import create_app
+from server.http.web_server import WebServer
 from server.settings import load_settings
-from server.web_server import WebServer
+from server.transports.webrtc import ice
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 
 

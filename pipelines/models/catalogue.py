@@ -26,7 +26,7 @@ from pipelines.models.catalogue_sources import (
     WheelSource,
     WheelsSource,
 )
-from pipelines.spelling import unknown
+from pipelines.text import unknown
 
 __all__ = [
     "FACE_MESH",

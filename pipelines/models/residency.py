@@ -16,7 +16,7 @@ from pipelines.models.eviction import idle
 from pipelines.models.memory import MachineMemory, Memory, is_out_of_memory
 from pipelines.models.moving import Entry, Mover
 from pipelines.models.plans import Key, Limits, Loadable, ModelEvent, ModelStatus, Transition
-from pipelines.worker import Worker
+from pipelines.runtime.worker import Worker
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pipelines.children import CHILDREN
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import PackageFile, WheelSource
 from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_index import PackageIndex
+from pipelines.runtime.child_process import CHILDREN
 
 log = logging.getLogger(__name__)
 

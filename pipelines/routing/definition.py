@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from pipelines.errors import DefinitionError
 from pipelines.routing.parameters import PARAMETERS, Strict, checked, explained
-from pipelines.spelling import base_url
+from pipelines.text import base_url
 
 StageType = Literal[
     "audio_to_text",

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import PipelineError, ThinkError, foreign_errors, guarded
-from pipelines.ports import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 PROBE_SECONDS = 1.0
@@ -34,8 +34,7 @@ class StandsIn(Protocol):
     """A language model that answers otherwise in the place of a better one."""
 
     def stand_in(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """As :meth:`~pipelines.ports.LanguageModel.stream`, in the place of a better model that failed, rests or shall
-        not be asked."""
+        """Stream an answer in the place of a better model that failed, rests or shall not be asked."""
         ...
 
 

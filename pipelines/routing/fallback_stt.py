@@ -11,7 +11,8 @@ import numpy as np
 from media.clock import Clock
 from media.frames import Samples
 from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
-from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, languages_of, streams_partials
+from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript, languages_of, streams_partials
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure
 
 KEPT_SECONDS = 60.0
@@ -23,7 +24,7 @@ _NO_USE = ("stt_busy", "stt_closed", "engine_stuck")
 
 
 class FallbackRecognizer:
-    """Recognisers in order of preference, a :class:`~pipelines.ports.SpeechToText` itself.
+    """Recognisers in order of preference, a :class:`~pipelines.interfaces.stt.SpeechToText` itself.
 
     An engine that fails within an utterance hears it once more from the beginning, for what was lost may be only one of
     its processes; then, or when it cannot begin, the next one takes over and the failed one rests (see

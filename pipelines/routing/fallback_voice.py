@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from media.clock import Clock
 from pipelines.errors import PipelineError, SpeakError, guarded, listed
-from pipelines.ports import Speech, TextToSpeech, WordTiming
+from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.routing.backoff import REST_SECONDS, Ladder, OnFailure, successors
 
 _CALLERS_FAULT = ("unknown_voice", "invalid_speed")
@@ -16,7 +16,7 @@ _CALLERS_FAULT = ("unknown_voice", "invalid_speed")
 
 
 class FallbackVoice:
-    """Voices of ``engines`` in order of preference, a :class:`~pipelines.ports.TextToSpeech` itself.
+    """Voices of ``engines`` in order of preference, a :class:`~pipelines.interfaces.tts.TextToSpeech` itself.
 
     A voice is spoken by the first engine that has it. If that fails, the next one speaks the clause with its default
     voice, or what is left of it after the words that have sounded, and the failed one rests (see :class:`Ladder`).

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.errors import PipelineError
-from pipelines.ports import ChatRequest, LanguageModel, Piece
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece
 from pipelines.routing.fallback import Probed, StandsIn
 from pipelines.routing.passing import PassedOnError, Passes, last_said
 
@@ -32,7 +32,7 @@ class ProbedModel(LanguageModel, Probed, Protocol):
 
 
 class KnownFirst:
-    """Implements :class:`~pipelines.ports.LanguageModel`.
+    """Implements :class:`~pipelines.interfaces.llm.LanguageModel`.
 
     ``passes`` are the beginnings of answers with which ``small`` passes a question on, unless what the user said last
     matches ``keeps``.

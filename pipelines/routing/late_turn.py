@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from media.frames import Samples
-from pipelines.ports import TurnDetector
+from pipelines.interfaces.turn import TurnDetector
 
 
 class LateTurnDetector:
-    """Implements :class:`~pipelines.ports.TurnDetector`: has no opinion until there is a detector to ask."""
+    """Implements :class:`~pipelines.interfaces.turn.TurnDetector`: has no opinion until there is a detector to ask."""
 
     def __init__(self) -> None:
         self._detector: TurnDetector | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.spelling import unknown
+from pipelines.text import unknown
 
 
 class Strict(BaseModel):

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from pipelines.ports import ChatRequest, Cut, LanguageModel, Piece
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Piece
 
 
 class PassedOnError(Exception):

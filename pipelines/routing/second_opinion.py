@@ -16,8 +16,9 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.errors import PipelineError
-from pipelines.ports import VAD_RATE, Recognition, SpeechToText, Transcript, languages_of
-from pipelines.worker import session, spoken_language
+from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript, languages_of
+from pipelines.interfaces.vad import VAD_RATE
+from pipelines.runtime.worker import session, spoken_language
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Opinions:
 
 
 class SecondOpinion:
-    """Implements :class:`~pipelines.ports.SpeechToText` on ``first``, which knows ``language``, and ``second``."""
+    """A speech-to-text engine on ``first``, which knows ``language``, and ``second``."""
 
     streams_partials = True
 

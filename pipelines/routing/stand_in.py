@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from pipelines.ports import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
 from pipelines.routing.passing import PassedOnError, Passes
 
 

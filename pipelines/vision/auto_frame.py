@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Pixels
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.geometry import Box
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)

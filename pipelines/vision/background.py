@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Pixels
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.images import still
 from pipelines.vision.settings import Background
-from pipelines.vision.stills import still
 
 _SMALL = 96
 """Pixels of the longer side at which the background is blurred: nothing finer is to be seen anyway."""

@@ -6,15 +6,127 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from media.clock import Clock
 from media.frames import Picture
 from pipelines.errors import EngineBusyError, VisionError
-from pipelines.ports import Detection
-from pipelines.vision.pace import Pace
-from pipelines.vision.pool import LentTracker, TrackerPool
+from pipelines.interfaces.vision import Detection
+from pipelines.runtime.worker import Worker
 from pipelines.vision.settings import DetectorName, TemplateImage, VisionSettings
-from pipelines.worker import Worker
+from pipelines.vision.tracker_pool import LentTracker, TrackerPool
+
+LATE_SECONDS = 0.04
+"""A task that wakes this late shares the processor with too much else: audio would suffer next."""
+EXACT_DUTY = 0.9
+GIVING_WAY = 2.5
+"""By how much looks are rarer while somebody speaks or waits for an answer, but"""
+GIVEN_WAY_SECONDS = 0.2
+"""are no further apart than this for that."""
+_BACK_OFF, _RECOVER = 1.2, 0.95
+_MOST_STRAIN = 3.0
+
+
+class Pace:
+    """The time between two looks of one session.
+
+    ``duty`` (0–1) is the largest share of the time that may be spent looking; time spent waiting for the worker counts,
+    so that all sessions together keep to it. When the machine is overloaded, looks become rarer at once and slowly more
+    frequent again afterwards (multiplicative both ways, like congestion control).
+    """
+
+    def __init__(self, duty: float = 0.5) -> None:
+        self.strain = 1.0
+        """By how much looks are rarer than they would be on an idle machine."""
+        self._duty = duty
+
+    def interval(self, spent: float, max_fps: float, *, exact: bool = False, gives_way: bool = False) -> float:
+        """Seconds from the begin of one look, which took ``spent``, to the next.
+
+        With ``exact`` the video itself waits for looks: they get nearly all of the time. ``gives_way``: to a voice.
+        """
+        usual = max(1 / max_fps, spent / (EXACT_DUTY if exact else self._duty)) * self.strain
+        return max(usual, min(usual * GIVING_WAY, GIVEN_WAY_SECONDS)) if gives_way else usual
+
+    def woke(self, late: float) -> None:
+        """Take how many seconds after its time the last rest ended."""
+        if late > LATE_SECONDS:
+            self.strain = min(_MOST_STRAIN, self.strain * _BACK_OFF)
+        else:
+            self.strain = max(1.0, self.strain * _RECOVER)
+
+
+LIMIT_SECONDS = 0.35
+"""An overlay older than this visibly trails a moving hand."""
+HOLD_SECONDS = 1.0
+"""How long it must last to be told: one slow picture is no news."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionFellBehind:
+    """The overlay trails the camera. The video itself stays live."""
+
+    lag: float
+    """Seconds between the newest frame and the picture that the overlay belongs to."""
+    time: float
+    """Media time in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionCaughtUp:
+    """The overlay is close to the camera again."""
+
+    lag: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStopped:
+    """No frame has come for a while: switched off, frozen, or cut off. What was seen no longer counts."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStarted:
+    """Frames come, for the first time or again."""
+
+    time: float
+    width: int
+    height: int
+
+
+VideoEvent = VisionFellBehind | VisionCaughtUp | CameraStopped | CameraStarted
+
+
+class LagWatch:
+    """Given the lag of every frame, says when it has become too large and when it is small again.
+
+    The limit grows with the time between two pictures (``1 / max_fps``), which is lag that was asked for.
+    """
+
+    def __init__(self, limit: float = LIMIT_SECONDS, hold: float = HOLD_SECONDS) -> None:
+        self.behind = False
+        """Whether vision trails now."""
+        self._limit = limit
+        self._hold = hold
+        self._since: float | None = None
+        """Since when it has been otherwise than ``behind`` says."""
+
+    def update(self, lag: float, time: float, max_fps: float) -> VisionFellBehind | VisionCaughtUp | None:
+        """Take the lag of the frame at media time ``time``; both in seconds."""
+        limit = self._limit + 1 / max_fps
+        otherwise = lag < 0.7 * limit if self.behind else lag > limit
+        if not otherwise:
+            self._since = None
+            return None
+        if self._since is None or time < self._since:
+            self._since = time
+        if time - self._since < self._hold:
+            return None
+        self._since, self.behind = None, not self.behind
+        return VisionFellBehind(lag, time) if self.behind else VisionCaughtUp(lag, time)
+
 
 REST_SECONDS = 0.05
 """How soon looks begin again once they may."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Draws what was found onto the picture, with the words of both sides and a read-out: for light and dark pictures.
 
-Everything of one style goes into one OpenCV call, and text is laid on ready-made (:mod:`pipelines.vision.lettering`).
-Pure. ``python -m tests.benchmarks.overlay`` measures it and makes the picture of the documentation.
+Everything of one style goes into one OpenCV call, and text is laid on ready-made
+(:mod:`pipelines.vision.text_sprites`). Pure. ``python -m tests.benchmarks.overlay`` measures it and makes the picture
+of the documentation.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import cv2
 import numpy as np
 
 from media.frames import Pixels
-from pipelines.ports import Detection, DetectionKind
+from pipelines.interfaces.vision import Detection, DetectionKind
 from pipelines.vision.captions import Caption
-from pipelines.vision.lettering import BOLD, Colour, Sprite, Style, plate, wrap
-from pipelines.vision.outlines import SHIFT, Curve, bones, brackets, contours, joints, trails
 from pipelines.vision.settings import OverlaySettings
+from pipelines.vision.skeletons import SHIFT, Curve, bones, brackets, contours, joints, trails
+from pipelines.vision.text_sprites import BOLD, Colour, Sprite, Style, plate, wrap
 
 _Rectangle = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""

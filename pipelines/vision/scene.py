@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.events import SceneChanged
 
 HOLD_SECONDS = 0.4

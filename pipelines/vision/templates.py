@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from media.frames import Pixels
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.images import still
 from pipelines.vision.settings import TemplateImage
-from pipelines.vision.stills import still
 
 MOST_TEMPLATES = 4
 _SIDE = 160

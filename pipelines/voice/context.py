@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pipelines.ports import Message
+from pipelines.interfaces.llm import Message
 
 Counter = Callable[[str], int]
 """Text → tokens."""

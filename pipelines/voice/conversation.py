@@ -10,15 +10,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from media.audio_shapes import AudioRing, Rechunker
 from media.channel import Channel
 from media.frames import AudioChunk, rms
-from media.rechunk import Rechunker
-from media.ring import AudioRing
 from pipelines.errors import ListenError, PipelineError, foreign_errors
-from pipelines.ports import VAD_WINDOW, Transcript, TurnDetector, streams_partials, takes_images
-from pipelines.voice.activity import LastingActivity
-from pipelines.voice.answering import Answering
-from pipelines.voice.completeness import Evidence, words
+from pipelines.interfaces.llm import takes_images
+from pipelines.interfaces.stt import Transcript, streams_partials
+from pipelines.interfaces.turn import TurnDetector
+from pipelines.interfaces.vad import VAD_WINDOW
+from pipelines.voice.endpointing import Evidence, words
 from pipelines.voice.events import (
     MessageAdded,
     MessageRemoved,
@@ -29,7 +29,7 @@ from pipelines.voice.events import (
     UserTurn,
 )
 from pipelines.voice.history import History, Item
-from pipelines.voice.replies import Replies, Surroundings, new_id
+from pipelines.voice.responses import Replies, Surroundings, new_id
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
@@ -48,7 +48,8 @@ from pipelines.voice.turn import (
     TurnResumed,
     TurnShelved,
 )
-from pipelines.voice.vad import QuietSkipped, Segmenter
+from pipelines.voice.turn_queue import Answering
+from pipelines.voice.vad import LastingActivity, QuietSkipped, Segmenter
 
 log = logging.getLogger(__name__)
 

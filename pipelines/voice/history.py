@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipelines.ports import Image, Message
+from pipelines.interfaces.llm import Image, Message
 from pipelines.voice.context import fit
 from pipelines.voice.events import FIRST
 

@@ -8,8 +8,8 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import ThinkError, guarded
-from pipelines.ports import ChatRequest, Cut, LanguageModel
-from pipelines.voice.sentences import ClauseSplitter
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel
+from pipelines.voice.clauses import ClauseSplitter
 
 STALL_SECONDS = 0.7
 """A model that sends nothing for this long has stalled: a listener hears a pause of this length as one."""

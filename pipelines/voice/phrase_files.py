@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from media.frames import Samples
-from pipelines.ports import WordTiming
+from pipelines.interfaces.tts import WordTiming
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from contextlib import aclosing
 import numpy as np
 
 from pipelines.errors import EngineBusyError
-from pipelines.ports import Speech, TextToSpeech, WordTiming
+from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
+from pipelines.runtime.worker import Worker
 from pipelines.voice.phrase_files import Phrase, PhraseFiles
-from pipelines.worker import Worker
 
 MEMORY_BYTES = 32 << 20
 """About twelve minutes of speech at 22 kHz."""

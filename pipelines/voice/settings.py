@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipelines.ports import LanguageModel, SpeechProbability, SpeechToText, TextToSpeech, TurnDetector
+from pipelines.interfaces.llm import LanguageModel
+from pipelines.interfaces.stt import SpeechToText
+from pipelines.interfaces.tts import TextToSpeech
+from pipelines.interfaces.turn import TurnDetector
+from pipelines.interfaces.vad import SpeechProbability
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import TurnSettings
 from pipelines.voice.vad import SegmenterSettings

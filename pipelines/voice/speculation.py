@@ -10,9 +10,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from pipelines.errors import PipelineError
-from pipelines.ports import Transcript
-from pipelines.voice.replies import Prepared
-from pipelines.voice.reply import TurnTimes
+from pipelines.interfaces.stt import Transcript
+from pipelines.voice.response import TurnTimes
+from pipelines.voice.responses import Prepared
 from pipelines.voice.stt import Utterance
 
 MOST_PARTS = 100

@@ -13,8 +13,9 @@ import numpy as np
 from media.channel import Channel, ChannelClosedError, Policy
 from media.frames import Samples
 from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
-from pipelines.ports import VAD_RATE, VAD_WINDOW, Recognition, SpeechToText, Transcript
-from pipelines.worker import spoken_language
+from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
+from pipelines.runtime.worker import spoken_language
 
 LONGEST_BACKLOG_SECONDS = 90.0
 """Audio that may wait for a decoder. It outlasts the longest turn, so nothing of a turn is ever dropped."""

@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 
 from media.frames import Samples
 from pipelines.errors import SpeakError, guarded
-from pipelines.ports import Speech, TextToSpeech, WordTiming
+from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.voice.languages import Tongue
-from pipelines.voice.normalize import speakable
+from pipelines.voice.spoken_text.normalize import speakable
 
 
 class Playout(Protocol):

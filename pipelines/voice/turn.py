@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pipelines.voice.completeness import Evidence, is_backchannel, pause_needed
+from pipelines.voice.endpointing import Evidence, is_backchannel, pause_needed
 from pipelines.voice.vad import Voice, VoiceStarted
 
 

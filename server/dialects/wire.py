@@ -11,7 +11,7 @@ import json
 import math
 from typing import Any
 
-from server.dialects.realtime_shapes import Json, server_event
+from server.dialects.openai.shapes import Json, server_event
 
 LARGEST_MESSAGE = 256 * 1024
 """Bytes of a message of ours, even to a peer that takes any: a larger one keeps everything behind it waiting."""

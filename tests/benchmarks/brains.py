@@ -21,18 +21,18 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from pipelines.engines.chat_local import ChatLimits, LocalChat
-from pipelines.engines.chat_messages import time_words
-from pipelines.engines.chat_request import ChatOptions
-from pipelines.engines.llama import LlamaChat, Manner
-from pipelines.engines.llama_process import Config
-from pipelines.engines.numpy_chat import load_numpy_chat
+from pipelines.engines.llm.llama import LlamaChat, Manner
+from pipelines.engines.llm.llama_process import Config
+from pipelines.engines.llm.local import ChatLimits, LocalChat
+from pipelines.engines.llm.messages import time_words
+from pipelines.engines.llm.numpy_chat import load_numpy_chat
+from pipelines.engines.llm.openai.request import ChatOptions
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelStore
-from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst
+from pipelines.runtime.worker import session
 from pipelines.starter import model_files
-from pipelines.worker import session
 from server.settings import load_settings
 from training.starter.evaluate import passes, unseen
 from training.starter.examination import probes

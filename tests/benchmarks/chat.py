@@ -22,12 +22,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.engines.chat_local import LocalChat
-from pipelines.engines.chat_model import Sampling
-from pipelines.engines.transformers_chat import load_chat
+from pipelines.engines.llm.local import LocalChat
+from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.transformers_chat import load_chat
+from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message
-from pipelines.worker import session
+from pipelines.runtime.worker import session
 from tests.fakes.tiny_llama import save_tiny_llama
 
 SYSTEM = "You are a friendly assistant who answers in one short sentence. "

@@ -26,15 +26,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from media.audio_shapes import AudioRing, Rechunker
 from media.frames import AudioChunk, Samples, rms
-from media.rechunk import Rechunker
-from media.ring import AudioRing
-from pipelines.engines.silero import SileroVad
-from pipelines.engines.smart_turn import SmartTurn
+from pipelines.engines.turn.smart_turn import SmartTurn
+from pipelines.engines.vad.silero import SileroVad
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.models.store import ModelStore
-from pipelines.ports import VAD_RATE, VAD_WINDOW
-from pipelines.voice.completeness import Evidence
 from pipelines.voice.conversation import RING_SECONDS, SECOND_JUDGEMENT_SECONDS
+from pipelines.voice.endpointing import Evidence
 from pipelines.voice.turn import (
     Decision,
     TurnBegan,

@@ -24,15 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 from media.frames import Picture, Pixels
-from pipelines.engines.mediapipe_tasks import DETECTORS, MediaPipeVision
+from pipelines.engines.mediapipe.tasks import DETECTORS, MediaPipeVision
 from pipelines.models.store import ModelStore
 from pipelines.vision.auto_frame import AutoFrame, cropped
 from pipelines.vision.background import Backdrop
-from pipelines.vision.happenings import Happenings
+from pipelines.vision.scene_events import Happenings
 from pipelines.vision.settings import Background, DetectorName, TemplateImage
 from pipelines.vision.templates import Templates
 from pipelines.vision.tracking import Tracking
-from server.composition.watch import VISION_MODELS
+from server.engines.watch import VISION_MODELS
 from server.settings import load_settings
 
 WARM_UP = 5

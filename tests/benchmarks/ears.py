@@ -27,8 +27,8 @@ from rich.table import Table
 
 from media.frames import Samples
 from media.resample import Resampler
-from pipelines.ports import VAD_RATE
-from server.talk import TalkOptions, exchange, read_sound
+from pipelines.interfaces.vad import VAD_RATE
+from server.cli.talk import TalkOptions, exchange, read_sound
 
 RATE = 48_000
 CLIPS = {

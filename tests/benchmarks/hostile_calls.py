@@ -32,8 +32,8 @@ from rich.console import Console
 
 from media.opus import RATE
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
-from server import ice
+from pipelines.engines.tts.espeak import EspeakVoice
+from server.transports.webrtc import ice
 from tests.benchmarks.watched import Quiet, Watched, quiet_call, running
 from tests.fakes.hostile_events import hostile_messages
 from tests.fakes.peer import Peer, loud, picture_frame

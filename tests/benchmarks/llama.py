@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from pipelines.engines.llama import LlamaChat
-from pipelines.engines.llama_process import Config
+from pipelines.engines.llm.llama import LlamaChat
+from pipelines.engines.llm.llama_process import Config
+from pipelines.interfaces.llm import ChatRequest, Message, Usage
 from pipelines.models.store import ModelStore
-from pipelines.ports import ChatRequest, Message, Usage
 from server.settings import load_settings
 
 QUESTIONS = (

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.captions import Caption
 from pipelines.vision.overlay import Readout, draw
 from pipelines.vision.settings import OverlaySettings

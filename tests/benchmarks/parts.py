@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media.frames import Samples
-from server.talk import TalkOptions, Turn, exchange
+from server.cli.talk import TalkOptions, Turn, exchange
 from tests.benchmarks.same_models import Process, pipeline_of
 from tests.benchmarks.utterances import utterances
 

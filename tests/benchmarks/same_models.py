@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media.frames import Samples
-from pipelines.engines.llama_process import Config
+from pipelines.engines.llm.llama_process import Config
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import SHIPPED
 from server.settings import load_settings
@@ -244,7 +244,7 @@ def main() -> None:
     clips = [clip_of(client, sound, Path(kept.name)) for sound in utterances(options.recordings, options.utterances)]
     console.print(f"{len(clips)} utterances, {sum(clip.voiced_s for clip in clips):.0f} s of speech")
     gguf = next(iter(ModelStore(load_settings({}).model_cache).ensure(MODEL).files.values()))
-    llama = Process([sys.executable, "-m", "pipelines.engines.llama_process"])
+    llama = Process([sys.executable, "-m", "pipelines.engines.llm.llama_process"])
     rows = []
     try:
         llm = json.loads(llama.told(Config(str(gguf), KEY, threads=2, threads_batch=2).to_json()))["url"]

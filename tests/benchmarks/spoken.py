@@ -28,16 +28,16 @@ from rich.table import Table
 
 from media.frames import Samples
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.piper import PiperVoices, load_piper
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_model import load_whisper
-from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.engines.stt.whisper import WhisperRecognizer
+from pipelines.engines.stt.whisper_model import load_whisper
+from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelStore
-from pipelines.ports import VAD_RATE
+from server.cli.talk import TalkOptions, Transcript, exchange
 from server.settings import load_settings
-from server.talk import TalkOptions, Transcript, exchange
 from training.starter.evaluate import passes, unseen
 from training.starter.examination import probes
 from training.starter.probe import Probe

@@ -30,13 +30,13 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from rich.console import Console
 from rich.table import Table
 
+from media.aiortc_internals.receive import receiver_of
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
 from media.opus import RATE
-from media.receive import receiver_of
 from media.video_in import VideoIn
-from server import ice
+from server.transports.webrtc import ice
 from tests.benchmarks.video_camera import Eye, NumberedCamera, Sight, encoded
 
 ROOT = Path(__file__).parents[2]

@@ -21,16 +21,16 @@ import uvloop
 from aiohttp import web
 
 from media.frames import Picture
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
+from pipelines.interfaces.vision import Detection, VisionDetector
 from pipelines.models.store import ModelStore
-from pipelines.ports import Detection, VisionDetector
 from pipelines.vision.settings import DetectorName
-from pipelines.vision.tracked import TrackedVision
-from server import ice
-from server.app import create_app
-from server.composition.watch import BASIC, VISION_MODELS, first_fetched
-from server.serve import SWITCH_SECONDS, _stop_signals
+from pipelines.vision.tracking import TrackedVision
+from server.cli.serve import SWITCH_SECONDS, _stop_signals
+from server.engines.watch import BASIC, VISION_MODELS, first_fetched
+from server.http.app import create_app
 from server.settings import load_settings
+from server.transports.webrtc import ice
 from tests.conftest import fake_engines
 
 

@@ -3,7 +3,7 @@
     PYTHONPATH=CHECKOUT python -P tests/benchmarks/watched_server.py WATCH_PORT serve --profile bench …
 
 A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. It asks nothing of the
-checkout but ``server.cli`` and the registry of sessions, so that two versions can be compared.
+checkout but ``server.cli.main`` and the registry of sessions, so that two versions can be compared.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Watch(asyncio.DatagramProtocol):
 
     def told(self) -> dict[str, Any]:
         """The longest lateness since the last question in milliseconds, and what there is now."""
-        from server.signaling import REGISTRY
+        from server.http.signaling import REGISTRY
 
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return {
@@ -78,7 +78,7 @@ def main() -> None:
         await loop.create_datagram_endpoint(lambda: Watch(self.app), local_addr=("127.0.0.1", port))
 
     web.AppRunner.setup = setup_watched  # type: ignore[method-assign]
-    from server.cli import main as run
+    from server.cli.main import main as run
 
     run(sys.argv[2:])
 

@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from media.frames import Samples
-from pipelines.engines import whisper_decode
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_decode import Request
-from pipelines.engines.whisper_model import Whisper, load_whisper
-from pipelines.engines.whisper_settings import WhisperSettings
-from pipelines.engines.whisper_windows import LONGEST_FRAMES, MARGIN_FRAMES, Guard, window_frames
+from pipelines.engines.stt import whisper_decode
+from pipelines.engines.stt.whisper import WhisperRecognizer
+from pipelines.engines.stt.whisper_decode import Request
+from pipelines.engines.stt.whisper_model import Whisper, load_whisper
+from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.stt.whisper_windows import LONGEST_FRAMES, MARGIN_FRAMES, Guard, window_frames
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.models.residency import Kept
-from pipelines.ports import VAD_RATE, VAD_WINDOW
 from tests.fakes import tiny_whisper
 
 TOKENS_PER_SECOND = 3.5

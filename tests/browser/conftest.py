@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import ConsoleMessage, Page, async_playwright
 
-from server import ice
+from server.transports.webrtc import ice
 from tests.browser.browsers import BrowserName, Devices, Launcher, find
 from tests.browser.fake_server import FakeServer, running_server
 from tests.browser.waiting import MILLISECONDS

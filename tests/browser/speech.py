@@ -11,7 +11,7 @@ from playwright.async_api import Page
 
 from media.opus import RATE
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
+from pipelines.engines.tts.espeak import EspeakVoice
 from tests.browser.waiting import SECONDS
 
 SPEAKER = """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.engines import build_engines
+from server.engines.build import build_engines
 from server.settings import load_settings
 from tests.browser.speech import SPEAKER, say, synthesize, traffic
 from tests.browser.waiting import CONNECTED, in_browsers, until

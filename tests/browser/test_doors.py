@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
-from server.signaling import REGISTRY
+from server.http.signaling import REGISTRY
 from tests.browser.waiting import CONNECTED, in_browsers, until
 
 pytestmark = in_browsers
@@ -114,7 +114,7 @@ async def test_a_foreign_page_gets_no_conversation(serve, serve_app, browser_pag
     port = await serve_app(site())
     page = await browser_page(f"http://evil.test:{port}/", allow=[REFUSED, *UNSEEN])
     assert await page.evaluate(CALL, [f"{url}/offer", ""]) == [0, "TypeError", ""]
-    with caplog.at_level("INFO", "server.auth"):
+    with caplog.at_level("INFO", "server.http.auth"):
         assert await page.evaluate(BLIND_CALL, f"{url}/offer") == "opaque"
     assert "refused POST /offer from 127.0.0.1: origin_not_allowed" in caplog.text
     assert len(app[REGISTRY]) == 0

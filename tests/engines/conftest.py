@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines import whisper_utterance
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_model import Whisper, load_whisper
-from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.engines.stt import whisper_utterance
+from pipelines.engines.stt.whisper import WhisperRecognizer
+from pipelines.engines.stt.whisper_model import Whisper, load_whisper
+from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.models.residency import Kept
 from tests.fakes import tiny_whisper
 from tests.fakes.watched_whisper import BELIEVE, WatchedWhisper

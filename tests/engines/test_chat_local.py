@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines.chat_local import ChatLimits, LocalChat
-from pipelines.engines.chat_model import Sampling
-from pipelines.engines.chat_slots import Slots
-from pipelines.engines.chat_template import Prompt
+from pipelines.engines.llm.local import ChatLimits, LocalChat
+from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.slots import Slots
+from pipelines.engines.llm.template import Prompt
 from pipelines.errors import EngineBusyError, ModelError, PipelineError, ThinkError
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Cut, Message, Piece, Tool, ToolCall, Usage
-from pipelines.worker import session
+from pipelines.runtime.worker import session
 
 END = 0
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.engines.chat_request import Abilities, ChatOptions
-from pipelines.engines.openai_chat import OpenAIChat
-from pipelines.ports import ChatRequest, Image, Message, Tool, ToolCall, Usage
+from pipelines.engines.llm.openai.client import OpenAIChat
+from pipelines.engines.llm.openai.request import Abilities, ChatOptions
+from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import DONE, answer, asking, delta, event, failure, saying, serving
 
 Body = dict[str, Any]

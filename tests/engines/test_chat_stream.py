@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.chat_stream import Event, EventStream
+from pipelines.engines.llm.openai.stream import Event, EventStream
 
 STREAM = (
     "\ufeff: a comment\r\n\r\n"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.engines.chat_text import AnswerText
-from pipelines.engines.chat_thoughts import Begins, ThoughtFilter, opens_thought
+from pipelines.engines.llm.text import AnswerText
+from pipelines.engines.llm.thoughts import Begins, ThoughtFilter, opens_thought
 
 MARKED = [
     ("<think>hm</think>Yes.", "Yes."),

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.chat_text import AnswerText, Detokenizer
-from pipelines.engines.chat_tools import ToolCallFilter, ToolCallPieces, mend, parse_calls
+from pipelines.engines.llm.text import AnswerText, Detokenizer
+from pipelines.engines.llm.tools import ToolCallFilter, ToolCallPieces, mend, parse_calls
 from pipelines.errors import ThinkError
-from pipelines.ports import ToolCall
+from pipelines.interfaces.llm import ToolCall
 
 NAMES = ("light", "weather")
 

@@ -12,17 +12,18 @@ import pytest
 
 from media.frames import Samples
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.moonshine import MoonshineRecognizer
-from pipelines.engines.moonshine_model import Moonshine, load_moonshine
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_model import Whisper, load_whisper
-from pipelines.engines.whisper_settings import WhisperSettings
+from pipelines.engines.stt.moonshine import MoonshineRecognizer
+from pipelines.engines.stt.moonshine_model import Moonshine, load_moonshine
+from pipelines.engines.stt.whisper import WhisperRecognizer
+from pipelines.engines.stt.whisper_model import Whisper, load_whisper
+from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.interfaces.stt import SpeechToText, Transcript
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
-from pipelines.ports import VAD_RATE, SpeechToText, Transcript
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
+from pipelines.runtime.worker import session
 from pipelines.voice.languages import Tongue
-from pipelines.worker import session
 from tests.assets import speech_16k, words
 from tests.real_models import real_folder
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.engines.espeak import TURN, EspeakVoice
+from pipelines.engines.tts.espeak import TURN, EspeakVoice
 from pipelines.errors import EngineStuckError, SpeakError
-from pipelines.ports import Speech
+from pipelines.interfaces.tts import Speech
 from tests.fakes.clock import FakeClock
 
 SENTENCE = "Hello there, I can count to twenty-five."

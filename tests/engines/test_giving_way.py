@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pipelines.engines.giving_way import NICENESS, giving_way
+from pipelines.engines.mediapipe.library import NICENESS, giving_way
 
 
 def own_niceness() -> int:

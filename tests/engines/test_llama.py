@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines import llama, llama_process
-from pipelines.engines.chat_request import Abilities, ChatOptions, Refusal
-from pipelines.engines.llama import LlamaChat, Manner, call_grammar
-from pipelines.engines.llama_process import SAMPLING, Config
-from pipelines.engines.openai_chat import OpenAIChat
+from pipelines.engines.llm import llama, llama_process
+from pipelines.engines.llm.llama import LlamaChat, Manner, call_grammar
+from pipelines.engines.llm.llama_process import SAMPLING, Config
+from pipelines.engines.llm.openai.client import OpenAIChat
+from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
 from pipelines.errors import ThinkError
+from pipelines.interfaces.llm import ChatRequest, Message, Tool, ToolCall, Usage
 from pipelines.models import catalogue
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
 from tests.fakes import llama_process as stand_in
 from tests.patience import PATIENCE
 from tests.real_models import real_model
@@ -203,8 +203,8 @@ async def test_no_other_program_of_this_machine_is_answered(fake: LlamaChat) -> 
 OWNER = """
 import asyncio, sys
 from pipelines.engines import llama_process
-from pipelines.engines.llama import LlamaChat
-from pipelines.engines.llama_process import Config
+from pipelines.engines.llm.llama import LlamaChat
+from pipelines.engines.llm.llama_process import Config
 {patch}
 async def main():
     engine = LlamaChat("owned", Config(sys.argv[1]))

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from media.frames import Samples
-from pipelines.engines.moonshine import MoonshineRecognizer
-from pipelines.engines.moonshine_model import load_moonshine
-from pipelines.engines.pocketsphinx_process import Listener
-from pipelines.engines.whisper_decode import Decoded, Request
-from pipelines.engines.whisper_settings import WhisperSettings
-from pipelines.engines.whisper_utterance import WhisperRecognition
-from pipelines.engines.whisper_windows import Said, fades, pauses
+from pipelines.engines.stt.moonshine import MoonshineRecognizer
+from pipelines.engines.stt.moonshine_model import load_moonshine
+from pipelines.engines.stt.pocketsphinx_process import Listener
+from pipelines.engines.stt.whisper_decode import Decoded, Request
+from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.stt.whisper_utterance import WhisperRecognition
+from pipelines.engines.stt.whisper_windows import Said, fades, pauses
+from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
-from pipelines.ports import VAD_RATE, Transcript
 from pipelines.voice.stt import Utterance
 from tests.assets import speech_16k, word_recall
 from tests.fakes.watched_whisper import noise

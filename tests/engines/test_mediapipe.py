@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.engines import mediapipe_tasks
-from pipelines.engines.mediapipe_tasks import DETECTORS, MediaPipeTracker, MediaPipeVision, VisionOptions
-from pipelines.engines.quiet import without_noise
+from pipelines.engines.mediapipe import tasks
+from pipelines.engines.mediapipe.library import without_noise
+from pipelines.engines.mediapipe.tasks import DETECTORS, MediaPipeTracker, MediaPipeVision, VisionOptions
 from pipelines.errors import VisionError
-from pipelines.ports import Detection, DetectionKind
+from pipelines.interfaces.vision import Detection, DetectionKind
 from pipelines.vision.scene import describe
 from pipelines.vision.settings import DetectorName
 from tests.vision_models import all_models, photo, stored_models
@@ -338,7 +338,7 @@ def test_closing_twice_is_allowed_and_looking_afterwards_is_an_error(vision: Med
 
 @pytest.mark.skipif(sys.platform != "linux", reason="these libraries are missing on Linux only")
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mediapipe_tasks, "_LIBRARIES", ("libvisavis-none.so.1",))
+    monkeypatch.setattr(tasks, "_LIBRARIES", ("libvisavis-none.so.1",))
     reason = "libvisavis-none.so.1 is missing: apt-get install libegl1 libgles2"
     assert MediaPipeVision.probe() == reason
     with pytest.raises(VisionError, match=re.escape(reason)):
@@ -352,7 +352,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from media.frames import Picture
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
 vision = MediaPipeVision({"faces": Path(sys.argv[1])})
 assert not vision.reports_usage
 tracker = vision.open()
@@ -380,7 +380,7 @@ def test_a_failure_to_keep_it_from_reporting_is_told(
         pytest.skip(reason)
     assert not MediaPipeVision(models).reports_usage or sys.platform != "linux"
     caplog.clear()
-    monkeypatch.setattr(mediapipe_tasks, "stop_reports", lambda: False)
+    monkeypatch.setattr(tasks, "stop_reports", lambda: False)
     assert MediaPipeVision(models).reports_usage
     assert "MediaPipe reports to its maker" in caplog.text
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from media.frames import Picture, Pixels
-from pipelines.engines.mediapipe_faces import MESH_POINTS
-from pipelines.engines.mediapipe_tasks import MediaPipeTracker, MediaPipeVision
+from pipelines.engines.mediapipe.faces import MESH_POINTS
+from pipelines.engines.mediapipe.tasks import MediaPipeTracker, MediaPipeVision
 from pipelines.errors import ModelError
+from pipelines.interfaces.vision import Detection
 from pipelines.models.assemble_mesh import POINTS, gathered, with_one_mesh
-from pipelines.ports import Detection
 from pipelines.vision.events import GestureStarted
-from pipelines.vision.happenings import Happenings
+from pipelines.vision.scene_events import Happenings
 from pipelines.vision.settings import DetectorName
-from pipelines.vision.tracked import TrackedVision
+from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo, stored_models
 
 

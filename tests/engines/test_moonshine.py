@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.engines.moonshine import MoonshineGuard, MoonshineRecognizer
-from pipelines.engines.moonshine_model import Moonshine, load_moonshine, read_tokens
-from pipelines.engines.whisper_windows import Said
+from pipelines.engines.stt.moonshine import MoonshineGuard, MoonshineRecognizer
+from pipelines.engines.stt.moonshine_model import Moonshine, load_moonshine, read_tokens
+from pipelines.engines.stt.whisper_windows import Said
 from pipelines.errors import ModelError
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
-from pipelines.ports import VAD_RATE
 from tests.assets import speech_16k
 from tests.real_models import real_folder
 

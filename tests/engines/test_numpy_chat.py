@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.engines.chat_local import LocalChat
-from pipelines.engines.chat_model import Sampling
-from pipelines.engines.chat_template import load_tokenizer
-from pipelines.engines.numpy_chat import CHUNK, choose, load_numpy_chat
-from pipelines.engines.numpy_llama import Cache, NumpyCaches, load
-from pipelines.engines.plain_tokenizer import load_plain_tokenizer
+from pipelines.engines.llm.local import LocalChat
+from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.numpy_chat import CHUNK, choose, load_numpy_chat
+from pipelines.engines.llm.numpy_llama import Cache, NumpyCaches, load
+from pipelines.engines.llm.plain_tokenizer import load_plain_tokenizer
+from pipelines.engines.llm.template import load_tokenizer
 from pipelines.errors import ModelError
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Usage
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Cut, Message, Usage
+from pipelines.runtime.worker import session
 from pipelines.starter.model_files import FOLDER
-from pipelines.worker import session
 from tests.fakes.tiny_llama import save_tiny_llama
 
 TOKENS = [5, 17, 300, 44, 9, 9, 120, 3]

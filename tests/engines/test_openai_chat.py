@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.engines.chat_request import THINKING_ROOM
-from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
-from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall, Usage
+from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
+from pipelines.engines.llm.openai.request import THINKING_ROOM
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import (
     DONE,
     REQUEST,

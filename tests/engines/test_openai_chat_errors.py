@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from pipelines.engines.openai_chat import ChatOptions, OpenAIChat, discover
+from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import ThinkError
-from pipelines.ports import Tool
+from pipelines.interfaces.llm import Tool
 from tests.fakes.openai_server import (
     DONE,
     REQUEST,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.engines.chat_images import known_to_see
-from pipelines.engines.chat_messages import UNSEEN
-from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
-from pipelines.ports import ChatRequest, Image, Message, Tool
+from pipelines.engines.llm.messages import UNSEEN
+from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
+from pipelines.engines.llm.openai.images import known_to_see
+from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool
 from tests.fakes.openai_server import DONE, answer, delta, failure, serving, started
 
 JPEG = Image(b"\xff\xd8 not really")

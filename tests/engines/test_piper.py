@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.piper import PiperVoices, load_piper, speakers_of
-from pipelines.engines.piper_clause import Manner, Stop, Voice, specimen
-from pipelines.engines.piper_network import WholeNetwork
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.tts.piper_clause import Manner, Stop, Voice, specimen
+from pipelines.engines.tts.piper_network import WholeNetwork
+from pipelines.engines.tts.piper_voices import PiperVoices, load_piper, speakers_of
 from pipelines.errors import EngineStuckError, ModelError, SpeakError
+from pipelines.interfaces.tts import Speech
 from pipelines.models.residency import Kept
-from pipelines.ports import Speech
 from tests.fakes.clock import FakeClock
 from tests.fakes.piper_voice import RATE, hertz, write_voice
 from tests.patience import PATIENCE

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.engines.piper import PiperVoices, load_piper
-from pipelines.engines.piper_clause import Manner, Stop, Voice, render
-from pipelines.engines.piper_network import FIRST, SplitNetwork, pieces
+from pipelines.engines.tts.piper_clause import Manner, Stop, Voice, render
+from pipelines.engines.tts.piper_network import FIRST, SplitNetwork, pieces
+from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
 from pipelines.models.residency import Kept
 from tests.assets import word_recall
 from tests.real_models import real_model
@@ -60,7 +60,7 @@ async def test_a_long_clause_begins_before_it_is_finished_and_its_words_are_time
 
 
 async def test_the_other_recogniser_understands_it(joe: Voice) -> None:
-    from pipelines.engines.moonshine_model import load_moonshine
+    from pipelines.engines.stt.moonshine_model import load_moonshine
 
     moonshine = load_moonshine(Path(real_model("moonshine-tiny-en").path).parent)
     engine = PiperVoices({"joe": Kept("joe", joe)})

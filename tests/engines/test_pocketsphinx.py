@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
+from pipelines.engines.stt.pocketsphinx_recognizer import PocketSphinxRecognizer
+from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.errors import ListenError
-from pipelines.ports import VAD_RATE
+from pipelines.interfaces.vad import VAD_RATE
 from tests.assets import asset, speech_16k, word_recall
 
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.silero import SileroVad
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.vad.silero import SileroVad
 from pipelines.errors import ListenError
-from pipelines.ports import VAD_RATE, VAD_WINDOW
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from tests.assets import speech_16k
 
 
@@ -78,5 +78,7 @@ def test_a_broken_file_is_told(tmp_path):
 
 def test_torch_is_not_imported():
     """Importing the package ``silero_vad`` would cost 190 MB and set torch to one thread."""
-    code = "import sys; from pipelines.engines.silero import SileroVad; SileroVad(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from pipelines.engines.vad.silero import SileroVad; SileroVad(); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

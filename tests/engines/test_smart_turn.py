@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from pipelines.engines import smart_turn
-from pipelines.engines.smart_turn import SmartTurn
+from pipelines.engines.turn import smart_turn
+from pipelines.engines.turn.smart_turn import SmartTurn
 from pipelines.errors import EngineStuckError, ListenError
-from pipelines.ports import VAD_RATE
+from pipelines.interfaces.vad import VAD_RATE
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
 

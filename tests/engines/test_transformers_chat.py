@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines import transformers_chat
-from pipelines.engines.chat_local import LocalChat
-from pipelines.engines.chat_model import Sampling, recommended
-from pipelines.engines.chat_template import ChatTemplate
-from pipelines.engines.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
+from pipelines.engines.llm import transformers_chat
+from pipelines.engines.llm.local import LocalChat
+from pipelines.engines.llm.model import Sampling, recommended
+from pipelines.engines.llm.template import ChatTemplate
+from pipelines.engines.llm.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
 from pipelines.errors import ModelError, ThinkError
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Cut, Message, Tool, ToolCall, Usage
-from pipelines.worker import session
+from pipelines.runtime.worker import session
 from tests.fakes.tiny_llama import TEMPLATE, CountedModel, save_tiny_llama, tiny_tokenizer
 
 SYSTEM = Message("system", "You are a friendly assistant who answers in one short sentence.")

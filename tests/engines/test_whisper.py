@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.crew import LOAD_SECONDS
-from pipelines.engines.whisper_model import Whisper
-from pipelines.engines.whisper_settings import LANGUAGES
-from pipelines.engines.whisper_windows import Guard
+from pipelines.engines.stt.whisper_model import Whisper
+from pipelines.engines.stt.whisper_settings import LANGUAGES
+from pipelines.engines.stt.whisper_windows import Guard
 from pipelines.errors import ListenError
-from pipelines.ports import Transcript
-from pipelines.worker import session
+from pipelines.interfaces.stt import Transcript
+from pipelines.runtime.crew import LOAD_SECONDS
+from pipelines.runtime.worker import session
 from tests.fakes.clock import FakeClock
 from tests.fakes.watched_whisper import Credulous, begun, heard, idle, noise
 

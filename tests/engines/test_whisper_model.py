@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipelines.engines.whisper_model import choose_compute_type, choose_device, load_whisper
+from pipelines.engines.stt.whisper_model import choose_compute_type, choose_device, load_whisper
 from pipelines.errors import ModelError
 
 

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from pipelines.engines.whisper_windows import Guard
+from pipelines.engines.stt.whisper_windows import Guard
 from pipelines.errors import ListenError
-from pipelines.ports import VAD_RATE
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.voice.stt import Utterance
 from tests.assets import asset, speech_16k, word_recall
 from tests.fakes.tiny_whisper import RANDOM

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.whisper_agreement import LocalAgreement
-from pipelines.engines.whisper_windows import Guard, Said, compression, most_new_tokens, quietest, window_frames
-from pipelines.ports import VAD_RATE
+from pipelines.engines.stt.whisper_utterance import LocalAgreement
+from pipelines.engines.stt.whisper_windows import Guard, Said, compression, most_new_tokens, quietest, window_frames
+from pipelines.interfaces.vad import VAD_RATE
 
 GOOD = Said("it is raining", (1, 2, 3), -0.3, 0.01, 0.9)
 

@@ -1,4 +1,4 @@
-"""Engines without a model, at the seams of :mod:`pipelines.ports`: they do what the test says."""
+"""Engines without a model, at the seams of :mod:`pipelines.interfaces`: they do what the test says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator, Callable
 import numpy as np
 
 from pipelines.errors import ListenError, PipelineError, SpeakError
-from pipelines.ports import ChatRequest, Speech, Transcript, WordTiming
+from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.tts import Speech, WordTiming
 
 
 class LoudnessVad:

@@ -18,7 +18,7 @@ PATHS = (
 )  # fmt: skip
 ODD_PATHS = (
     b"*", b"", b"offer", b"//", b"//offer", b"/offer/", b"/offer?", b"/offer?a=%00&b=%ff", b"/offer#there", b"/;", b"/%",
-    b"/%zz", b"/%00", b"/static/%00", b"/static/js%00.js", b"/static/../server/app.py", b"/static/%2e%2e/server/app.py",
+    b"/%zz", b"/%00", b"/static/%00", b"/static/js%00.js", b"/static/../server/http/app.py", b"/static/%2e%2e/server/http/app.py",
     b"/static/..%2fserver%2fapp.py", b"/static/..%5c..%5cx", b"/static/%252e%252e/x", b"/static//etc/passwd",
     b"/static/", b"/static", b"/static/js", b"/static/js/", b"/static/" + b"a" * 300, b"/static/" + b"a/" * 3000,
     b"/static/" + b"%c3%a9" * 1200, b"/" + b"a" * 4096, b"/" + b"a" * 8100, b"/" + b"a" * 9000, b"/" + b"a" * 70_000,

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, WEBRTC_DCEP, WEBRTC_STRING, Chunk, DataChunk
 
-from media.sctp_internals import SctpGuard
+from media.aiortc_internals.sctp import SctpGuard
 
 TAME_TYPES = (0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 14, 130, 192, 77)
 """All chunk types but those that say that the association is over (6 ABORT, 7 SHUTDOWN)."""

@@ -1,4 +1,4 @@
-"""A stand-in for :mod:`pipelines.engines.llama_process`: the same pipe and the same HTTP, and no model.
+"""A stand-in for :mod:`pipelines.engines.llm.llama_process`: the same pipe and the same HTTP, and no model.
 
 It says back the last line of the user word by word. On ``die`` it ends in the middle of that; on ``hang`` it stops
 as a process does that computes for ever, its HTTP included. ``broken`` in the model's name lets it end at the start.

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.engines.openai_chat import OpenAIChat
+from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, LanguageModel, Message, ToolCall
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message, ToolCall
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST = ChatRequest((Message("system", "Be brief."), Message("user", "Hello?")))

@@ -16,15 +16,15 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtp import RtpPacket
 
+from media.aiortc_internals.receive import receiver_of
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.channel import Channel
 from media.clock import MonotonicClock
 from media.opus import RATE
-from media.receive import receiver_of
 from media.video_in import VideoIn
 from media.video_out import VideoOut
-from server import ice
+from server.transports.webrtc import ice
 from tests.patience import PATIENCE
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.engines.chat_template import import_transformers
+from pipelines.engines.llm.template import import_transformers
 
 TEMPLATE = """\
 {%- if tools %}<|im_start|>system

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from media.frames import Picture
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 
 FOUND = (Detection("face", 0, (0.2, 0.2, 0.2, 0.2), 0.9),)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from media.frames import Samples
-from pipelines.engines.whisper import WhisperRecognizer
-from pipelines.engines.whisper_model import Whisper
-from pipelines.engines.whisper_utterance import WhisperRecognition
-from pipelines.engines.whisper_windows import Guard, Said
-from pipelines.ports import VAD_RATE, Transcript
+from pipelines.engines.stt.whisper import WhisperRecognizer
+from pipelines.engines.stt.whisper_model import Whisper
+from pipelines.engines.stt.whisper_utterance import WhisperRecognition
+from pipelines.engines.stt.whisper_windows import Guard, Said
+from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.vad import VAD_RATE
 
 
 class WatchedWhisper:

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from media.opus import RATE
-from pipelines.ports import Speech
+from pipelines.interfaces.tts import Speech
 from pipelines.routing.fallback_voice import FallbackVoice
-from pipelines.worker import Worker
+from pipelines.runtime.worker import Worker
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer, loud

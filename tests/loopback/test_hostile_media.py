@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from aiortc.rtp import RtcpByePacket, is_rtcp
 
-from media.guard_internals import MOST_SOURCES
+from media.aiortc_internals.guard import MOST_SOURCES
 from media.opus import RATE
 from pipelines.voice.conversation import Conversation
-from server.signaling import REGISTRY
+from server.http.signaling import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud, picture_frame

@@ -13,8 +13,8 @@ import pytest
 
 from media.opus import RATE
 from media.resample import Resampler
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
+from pipelines.engines.stt.pocketsphinx_recognizer import PocketSphinxRecognizer
+from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from tests.assets import word_recall
 from tests.conftest import fake_engines

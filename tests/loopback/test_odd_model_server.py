@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.engines import llama_process
-from pipelines.engines.llama import LlamaChat
-from pipelines.engines.llama_process import Config
-from pipelines.engines.openai_chat import ChatOptions, OpenAIChat
+from pipelines.engines.llm import llama_process
+from pipelines.engines.llm.llama import LlamaChat
+from pipelines.engines.llm.llama_process import Config
+from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
 from pipelines.errors import ThinkError
 from pipelines.routing.fallback import FallbackModel
-from server.composition.parts import Choices
+from server.engines.parts import Choices
 from tests.conftest import fake_engines
 from tests.fakes import llama_process as stand_in
 from tests.fakes.engines import FakeModel

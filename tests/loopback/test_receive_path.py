@@ -11,12 +11,12 @@ import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import is_rtcp
 
+from media.aiortc_internals.receive import receiver_of
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
 from media.opus import FRAME, RATE
-from media.receive import receiver_of
-from server import ice
+from server.transports.webrtc import ice
 from tests.fakes.peer import loud
 from tests.patience import PATIENCE
 

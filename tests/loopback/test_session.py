@@ -10,8 +10,8 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from media.opus import RATE
-from server import ice
-from server.signaling import REGISTRY
+from server.http.signaling import REGISTRY
+from server.transports.webrtc import ice
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud, picture_frame

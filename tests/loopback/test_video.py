@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from aiortc.sdp import SessionDescription
 
-from server.signaling import REGISTRY
+from server.http.signaling import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer, picture_frame
 from tests.fakes.vision import FakeVision

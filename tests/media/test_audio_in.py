@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from aiortc import RTCRtpReceiver
 
-from media.audio_in import CAPACITY_CHUNKS, AudioIn
-from media.audio_timeline import STALL_SECONDS
+from media.audio_in import CAPACITY_CHUNKS, STALL_SECONDS, AudioIn
+from media.jitter import ReorderSettings
 from media.opus import RATE
-from media.reorder import ReorderSettings
 from tests.fakes.clock import FakeClock
 
 SSRC = 1234

@@ -4,10 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.audio_shapes import AudioRing, Rechunker
 from media.frames import AudioChunk
-from media.rechunk import Rechunker
 from media.resample import Resampler
-from media.ring import AudioRing
 
 
 def chunk(start: int, count: int, rate: int = 16_000) -> AudioChunk:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from media.backlog import Backlog, is_key_frame, size_of_key_frame
+from media.video_timing import Backlog, is_key_frame, size_of_key_frame
 
 
 def run(backlog: Backlog, frames: int, decoded_per_frame: float, key_after: int = 3) -> list[int]:

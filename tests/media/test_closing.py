@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
+from media.aiortc_internals.closing import close_peer
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
-from media.closing_internals import close_peer
-from server import ice
+from server.transports.webrtc import ice
 
 
 def sockets() -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.conceal import Concealer
+from media.concealment import Concealer
 
 RATE = 48_000
 FRAME = 960

@@ -12,9 +12,9 @@ from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters, RTCRtpReceiveParameters
 from aiortc.rtp import HeaderExtensions, RtcpByePacket, RtpPacket
 
-from media.guard_internals import MOST_REPORTERS, MOST_RESENT, MOST_SOURCES, guard_peer, guard_receiver
-from media.receive import take_audio
-from server import ice
+from media.aiortc_internals.guard import MOST_REPORTERS, MOST_RESENT, MOST_SOURCES, guard_peer, guard_receiver
+from media.aiortc_internals.receive import take_audio
+from server.transports.webrtc import ice
 
 OPUS = RTCRtpCodecParameters("audio/opus", clockRate=48_000, channels=2, payloadType=96)
 LEVEL = RTCRtpHeaderExtensionParameters(id=1, uri="urn:ietf:params:rtp-hdrext:ssrc-audio-level")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from media.picture import Converter, frame_time, is_encodable, reduced, returned_size, to_frame
+from media.video_convert import Converter, frame_time, is_encodable, reduced, returned_size, to_frame
 from tests.fakes.peer import picture_frame
 
 SIZES = [(1, 1), (2, 2), (3, 5), (17, 33), (320, 240), (641, 479), (3840, 2160)]

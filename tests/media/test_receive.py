@@ -14,9 +14,9 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import decoder_worker
 from aiortc.rtp import RtpPacket
 
-from media.aiortc_version import SUPPORTED, check_version
-from media.receive import VideoIntake, receiver_of, take_audio
-from server import ice
+from media.aiortc_internals.receive import VideoIntake, receiver_of, take_audio
+from media.aiortc_internals.version import SUPPORTED, check_version
+from server.transports.webrtc import ice
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import picture_frame
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from media.reorder import ReorderBuffer, ReorderSettings, signed
+from media.jitter import ReorderBuffer, ReorderSettings, signed
 
 PTIME = 0.02
 SHORTEST, LONGEST = ReorderSettings().shortest_wait, ReorderSettings().longest_wait

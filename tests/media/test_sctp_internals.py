@@ -12,8 +12,7 @@ from aiortc.rtcsctptransport import DataChunk, ForwardTsnChunk, RTCSctpTransport
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import sctp_internals
-from media.sctp_internals import SctpGuard, _parameters_end, _readable, check_version
+from media.aiortc_internals.sctp import MOST_STREAMS, WINDOW, SctpGuard, _parameters_end, _readable, check_version
 
 
 class FakeDtls:
@@ -117,7 +116,7 @@ def test_an_opening_becomes_one_that_can_be_read(opening):
     assert len(read) == 12 + sum(sizes)
 
 
-@pytest.mark.parametrize("ahead", [sctp_internals.WINDOW + 1, 1 << 30])
+@pytest.mark.parametrize("ahead", [WINDOW + 1, 1 << 30])
 async def test_numbers_far_ahead_are_not_taken(sctp, guard, ahead):
     forward = ForwardTsnChunk()
     forward.cumulative_tsn = 99 + ahead
@@ -167,11 +166,11 @@ async def test_an_endless_message_is_cut_also_when_its_pieces_come_out_of_order(
 
 
 async def test_streams_are_bounded(sctp, guard, told):
-    for n in range(sctp_internals.MOST_STREAMS + 10):
+    for n in range(MOST_STREAMS + 10):
         await sctp._receive_chunk(data(100 + n, stream=n))
-    assert len(sctp._inbound_streams) == sctp_internals.MOST_STREAMS
+    assert len(sctp._inbound_streams) == MOST_STREAMS
     assert told == ["too_many_channels"] * 10
-    assert sctp._last_received_tsn == 100 + sctp_internals.MOST_STREAMS + 9  # what is not kept is acknowledged
+    assert sctp._last_received_tsn == 100 + MOST_STREAMS + 9  # what is not kept is acknowledged
 
 
 async def test_flushed_waits_for_the_acknowledgement_and_not_for_ever(sctp, guard):

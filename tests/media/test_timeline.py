@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.timeline import FrameRate, RateMeter, Timeline
+from media.video_timing import FrameRate, RateMeter, Timeline
 
 
 def placed(*pictures: tuple[float | None, float]) -> tuple[list[float], int]:

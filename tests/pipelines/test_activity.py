@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.ports import VAD_WINDOW
-from pipelines.voice.activity import REST_WINDOWS, LastingActivity
+from pipelines.interfaces.vad import VAD_WINDOW
+from pipelines.voice.vad import REST_WINDOWS, LastingActivity
 
 QUIET, LOUD = np.zeros(VAD_WINDOW, np.int16), np.full(VAD_WINDOW, 3000, np.int16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.auto_frame import AutoFrame, cropped, in_crop
 
 STEP = 1 / 30

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.background import Backdrop
+from pipelines.vision.images import LARGEST_FILE, still
 from pipelines.vision.settings import Background
-from pipelines.vision.stills import LARGEST_FILE, still
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 

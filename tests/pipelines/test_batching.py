@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from media.clock import MonotonicClock
-from pipelines.batching import BatchWorker, Job
-from pipelines.crew import allow
 from pipelines.errors import EngineBusyError, EngineStuckError
-from pipelines.worker import session
+from pipelines.runtime.batching import BatchWorker, Job
+from pipelines.runtime.crew import allow
+from pipelines.runtime.worker import session
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from media.frames import silence
-from pipelines.engines.bench import HEARD, RATE, REPLIES, BenchModel, BenchRecognizer, BenchVoice
+from pipelines.engines.stubs import HEARD, RATE, REPLIES, BenchModel, BenchRecognizer, BenchVoice
 from pipelines.errors import SpeakError
-from pipelines.ports import ChatRequest, LanguageModel, Speech, SpeechToText, TextToSpeech
+from pipelines.interfaces.llm import ChatRequest, LanguageModel
+from pipelines.interfaces.stt import SpeechToText
+from pipelines.interfaces.tts import Speech, TextToSpeech
+from pipelines.voice.clauses import ClauseSplitter
 from pipelines.voice.history import History, Item
-from pipelines.voice.normalize import speakable
-from pipelines.voice.sentences import ClauseSplitter
+from pipelines.voice.spoken_text.normalize import speakable
 
 
 async def reply(history: History) -> str:

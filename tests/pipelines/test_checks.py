@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines import checks
-from pipelines.checks import CHECKS, check
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.errors import ModelError, PipelineError
+from pipelines.models import checks
 from pipelines.models.catalogue import load
+from pipelines.models.checks import CHECKS, check
 from pipelines.models.store import ModelFiles
 from tests.real_models import real_model
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipelines.child_process import ChildProcess
+from pipelines.runtime.child_process import ChildProcess
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip() * 2, flush=True)\nsys.exit(3)"
 

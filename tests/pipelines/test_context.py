@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ports import Message, ToolCall
+from pipelines.interfaces.llm import Message, ToolCall
 from pipelines.voice.context import LONGEST_SUMMARY, approximate_tokens, cut, fit, summary
 
 SYSTEM = Message("system", "Be brief.")

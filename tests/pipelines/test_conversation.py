@@ -12,7 +12,7 @@ import pytest
 from media.channel import Channel
 from media.frames import AudioChunk
 from pipelines.errors import ThinkError
-from pipelines.ports import Transcript
+from pipelines.interfaces.stt import Transcript
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
@@ -32,10 +32,10 @@ from pipelines.voice.events import (
     UserTurn,
 )
 from pipelines.voice.history import Item
-from pipelines.voice.replies import Surroundings
+from pipelines.voice.responses import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
-from pipelines.voice.sight import HOLD_SECONDS, Sight
 from pipelines.voice.turn import TurnSettings
+from pipelines.voice.visual_context import HOLD_SECONDS, Sight
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeOut, FakeRecognizer, FakeVoice, LoudnessVad, crashed
 

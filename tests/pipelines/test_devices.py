@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import devices
-from pipelines.devices import Accelerator, Devices, Library, ask_process, choose_device, survey, threads_for
 from pipelines.errors import ModelError
-from pipelines.processor import read_processor
+from pipelines.runtime import hardware
+from pipelines.runtime.hardware import Accelerator, Devices, Library, ask_process, choose_device, survey, threads_for
+from pipelines.runtime.processor import read_processor
 
 H = Accelerator("cuda", "GeForce", 8 << 30, 7 << 30)
 GPU = Library("torch", "2.13", ("cpu", "cuda"), (H,))
@@ -143,10 +143,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     def version(name: str) -> str:
         if name not in packages:
-            raise devices.PackageNotFoundError(name)
+            raise hardware.PackageNotFoundError(name)
         return packages[name]
 
-    monkeypatch.setattr(devices, "version", version)
+    monkeypatch.setattr(hardware, "version", version)
     return packages
 
 
@@ -193,9 +193,9 @@ def test_an_npu_concerns_only_those_who_may_use_it(installed, tmp_path):
 
 
 def test_the_package_with_a_gpu_is_named_first(installed):
-    assert devices.package_of("onnxruntime") == ("onnxruntime", "1.31.1")
+    assert hardware.package_of("onnxruntime") == ("onnxruntime", "1.31.1")
     installed["onnxruntime-gpu"] = "1.31.0"
-    assert devices.package_of("onnxruntime") == ("onnxruntime-gpu", "1.31.0")
+    assert hardware.package_of("onnxruntime") == ("onnxruntime-gpu", "1.31.0")
 
 
 # ------------------------------------------------------------------------------------------------- this machine
@@ -231,7 +231,7 @@ def test_a_library_that_is_not_there_says_so():
 
 
 def test_one_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(devices, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(hardware, "PROBE_SECONDS", 0.01)
     with pytest.raises(OSError, match="did not start within"):
         ask_process("onnxruntime")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fair_queue import FairQueue
+from pipelines.runtime.batching import FairQueue
 
 
 @dataclass(eq=False)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pipelines.errors import EngineBusyError, EngineStuckError, ListenError, PipelineError, SpeakError, ThinkError
-from pipelines.ports import ChatRequest, Message, Speech, streams_partials
+from pipelines.interfaces.llm import ChatRequest, Message
+from pipelines.interfaces.stt import streams_partials
+from pipelines.interfaces.tts import Speech
 from pipelines.routing.backoff import LONGEST_REST, Ladder
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import KEPT_SECONDS, FallbackRecognizer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.engines.mediapipe_hands import GESTURES, word
-from pipelines.engines.mediapipe_parts import VisionOptions
-from pipelines.vision.hand_signs import NONE, sign_of, signs
+from pipelines.engines.mediapipe.hand_signs import NONE, sign_of, signs
+from pipelines.engines.mediapipe.hands import GESTURES, word
+from pipelines.engines.mediapipe.parts import VisionOptions
 from tests.fakes.hands import OTHERS, SIGNS, Pose, hand, varied
 
 TIMES = 60

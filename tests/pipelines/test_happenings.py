@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
-from pipelines.ports import Detection, Expression
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
+from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.events import (
     AttentionChanged,
     GestureEnded,
@@ -18,8 +18,8 @@ from pipelines.vision.events import (
     PersonLeft,
     SceneChanged,
 )
-from pipelines.vision.happenings import Happenings
-from pipelines.vision.tracked import TrackedVision
+from pipelines.vision.scene_events import Happenings
+from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo
 
 STEP = 1 / 16

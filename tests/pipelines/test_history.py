@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from pipelines.ports import Message
+from pipelines.interfaces.llm import Message
 from pipelines.voice.history import LONGEST_HISTORY, History, Item
 
 

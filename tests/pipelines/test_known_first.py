@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.known_first import KnownFirst
 from pipelines.routing.passing import Passes

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.ports import ChatRequest, Cut, Image, Message, Piece, Tool, ToolCall
+from pipelines.interfaces.llm import ChatRequest, Cut, Image, Message, Piece, Tool, ToolCall
 from pipelines.routing.fallback import FallbackModel
-from pipelines.vision.snapshot import snapshot
+from pipelines.vision.images import snapshot
 from pipelines.voice.history import KEPT_IMAGES, History, Item
-from pipelines.voice.looking import LookingModel, look_tool
-from pipelines.voice.sight import Sight, Source
+from pipelines.voice.vision_tool import LookingModel, look_tool
+from pipelines.voice.visual_context import Sight, Source
 from tests.fakes.engines import FakeModel
 
 CAMERA, SCREEN = Image(b"camera"), Image(b"screen")

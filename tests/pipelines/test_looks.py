@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection, Expression
-from pipelines.vision.looks import Looks
+from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.settings import DetectorName, LookSettings, VisionSettings
+from pipelines.vision.visual_cues import Looks
 
 FPS = 12.0
 

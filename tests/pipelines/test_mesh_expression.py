@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.vision.mesh_expression import Mesh, expression_of_mesh, turn_of_mesh
+from pipelines.engines.mediapipe.mesh_expression import Mesh, expression_of_mesh, turn_of_mesh
 
 POINTS = {
     "cheeks": ((234, (-70, 0, 40)), (454, (70, 0, 40))),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.voice.normalize import _GROUPS, _once, speakable
-from pipelines.voice.rewriting import applied
+from pipelines.voice.spoken_text.normalize import _GROUPS, _once, speakable
+from pipelines.voice.spoken_text.rewriting import applied
 
 
 @pytest.mark.parametrize(

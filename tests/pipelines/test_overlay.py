@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
 from pipelines.vision.captions import Caption
-from pipelines.vision.lettering import Style, plate, text_width, wrap
 from pipelines.vision.overlay import Readout, draw
 from pipelines.vision.settings import OverlaySettings
+from pipelines.vision.text_sprites import Style, plate, text_width, wrap
 
 LINES = OverlaySettings(labels=False)
 NOTHING = OverlaySettings(boxes=False, landmarks=False, labels=False, captions=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import SpeakError
-from pipelines.ports import Speech, WordTiming
+from pipelines.interfaces.tts import Speech, WordTiming
 from pipelines.voice import phrases
 from pipelines.voice.phrase_files import Phrase, PhraseFiles
 from pipelines.voice.phrases import CachedVoice, PhraseMemory, pieces_of

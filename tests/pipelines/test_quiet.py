@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.engines.silero import SileroVad
-from pipelines.ports import VAD_WINDOW
+from pipelines.engines.vad.silero import SileroVad
+from pipelines.interfaces.vad import VAD_WINDOW
 from pipelines.voice.vad import QuietSkipped
 from tests.assets import speech_16k
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pipelines.errors import PipelineError, ThinkError
-from pipelines.ports import ChatRequest, Cut, Piece, Speech
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece
+from pipelines.interfaces.tts import Speech
 from pipelines.voice.events import ReplyAudioStopped, ReplyFailed, ReplyGenerated, ReplyText
 from pipelines.voice.llm import STALL_SECONDS
 from pipelines.voice.settings import ConversationSettings

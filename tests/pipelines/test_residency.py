@@ -14,7 +14,7 @@ from pipelines.errors import ModelError
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, Loadable, ModelEvent
 from pipelines.models.residency import Kept, Residency, Resident, attempt
-from pipelines.worker import Worker
+from pipelines.runtime.worker import Worker
 from tests.fakes.clock import FakeClock
 from tests.fakes.heap import Heap, Weights
 from tests.patience import PATIENCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection, Expression
+from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.scene import SceneTracker, describe
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from media.frames import Samples
 from pipelines.errors import ListenError
-from pipelines.ports import VAD_RATE, Transcript
+from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
-from pipelines.worker import session, spoken_language
+from pipelines.runtime.worker import session, spoken_language
 
 SECOND = np.zeros(VAD_RATE, np.int16)
 

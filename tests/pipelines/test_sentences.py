@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.voice.sentences import FIRST_LIMIT, LONGEST, SENTENCE_LIMIT, ClauseSplitter
+from pipelines.voice.clauses import FIRST_LIMIT, LONGEST, SENTENCE_LIMIT, ClauseSplitter
 
 
 def split(*pieces: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.voice.completeness import Evidence
+from pipelines.voice.endpointing import Evidence
 from pipelines.voice.events import (
     ReplyGenerated,
     ReplyInterrupted,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.engines.espeak import EspeakVoice
-from pipelines.voice.normalize import speakable
-from pipelines.voice.sentences import ClauseSplitter
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.voice.clauses import ClauseSplitter
+from pipelines.voice.spoken_text.normalize import speakable
 
 TABLE: dict[str, list[tuple[str, str]]] = yaml.safe_load(
     (Path(__file__).parent / "speech_text.yaml").read_text("utf-8")

@@ -7,14 +7,14 @@ from itertools import count
 
 import pytest
 
-from pipelines.engines.chat_local import ChatLimits, LocalChat
-from pipelines.engines.chat_messages import time_words
-from pipelines.engines.numpy_chat import load_numpy_chat
-from pipelines.engines.transformers_chat import load_chat
+from pipelines.engines.llm.local import ChatLimits, LocalChat
+from pipelines.engines.llm.messages import time_words
+from pipelines.engines.llm.numpy_chat import load_numpy_chat
+from pipelines.engines.llm.transformers_chat import load_chat
+from pipelines.interfaces.llm import ChatRequest, Message, ToolCall
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, ToolCall
+from pipelines.runtime.worker import session
 from pipelines.starter.model_files import FOLDER
-from pipelines.worker import session
 from training.starter.grammar import instructions
 from training.starter.grammar_tools import TOOLS
 

@@ -10,7 +10,7 @@ from media.frames import Picture
 from pipelines.errors import VisionError
 from pipelines.vision.settings import TemplateImage
 from pipelines.vision.templates import Templates
-from pipelines.vision.tracked import TrackedTracker
+from pipelines.vision.tracking import TrackedTracker
 
 
 def drawing(seed: int = 3, side: int = 120) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.ports import Detection, DetectionKind
+from pipelines.interfaces.vision import Detection, DetectionKind
 from pipelines.vision.tracking import TRAIL_SECONDS, Tracking
 
 STEP = 1 / 12

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.voice.completeness import Evidence, is_backchannel, trails_off
+from pipelines.voice.endpointing import Evidence, is_backchannel, trails_off
 from pipelines.voice.turn import (
     DuckReply,
     Eagerness,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.vision.lag import LagWatch, VisionCaughtUp, VisionFellBehind
-from pipelines.vision.pace import Pace
+from pipelines.vision.detect import LagWatch, Pace, VisionCaughtUp, VisionFellBehind
 
 
 def told(lags: list[float], watch: LagWatch, start: float = 0.0) -> list[tuple[str, float]]:

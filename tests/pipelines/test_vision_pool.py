@@ -9,8 +9,8 @@ import pytest
 
 from media.frames import Picture
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
-from pipelines.vision.pool import TrackerPool
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.tracker_pool import TrackerPool
 
 
 class FakeTracker:

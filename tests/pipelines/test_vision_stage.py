@@ -12,12 +12,11 @@ import pytest
 
 from media.frames import Picture
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
-from pipelines.vision.detect import VisionStage
-from pipelines.vision.pace import Pace
-from pipelines.vision.pool import TrackerPool
+from pipelines.interfaces.vision import Detection
+from pipelines.runtime.worker import Worker
+from pipelines.vision.detect import Pace, VisionStage
 from pipelines.vision.settings import Background, LookSettings, TemplateImage, VisionSettings
-from pipelines.worker import Worker
+from pipelines.vision.tracker_pool import TrackerPool
 from tests.fakes.clock import FakeClock
 from tests.fakes.vision import FOUND, FakeVision
 

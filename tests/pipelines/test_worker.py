@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pipelines.crew import MOST_AWAY, allow
 from pipelines.errors import EngineBusyError, EngineStuckError
-from pipelines.worker import Worker
+from pipelines.runtime.crew import MOST_AWAY, allow
+from pipelines.runtime.worker import Worker
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
 
@@ -195,7 +195,7 @@ async def test_a_slow_reader_is_no_hang(limited, monkeypatch):
         if seconds == math.inf:
             waits.release()
 
-    monkeypatch.setattr("pipelines.worker.allow", spied)
+    monkeypatch.setattr("pipelines.runtime.worker.allow", spied)
     stream = limited.stream(lambda stop: iter(range(6)), ahead=4)
     assert await anext(stream) == 0
     for _ in range(6):  # the sixth has no room

@@ -15,15 +15,14 @@ from media.audio_out import AudioOut
 from media.channel import Channel
 from media.frames import AudioChunk
 from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder
-from pipelines.engines.bench import TONES, BenchModel, BenchRecognizer, BenchVoice
-from server.bench import BenchOptions, bench, problem, summary
-from server.bench_ear import Ear
-from server.bench_network import Network, NetworkOptions
-from server.bench_sound import Microphone, burst, speech, speech_from
-from server.cli import main
-from server.echo import echo
+from pipelines.engines.stubs import TONES, BenchModel, BenchRecognizer, BenchVoice
+from server.cli.talk import write_wav
 from server.settings import SettingsError
-from server.talk import write_wav
+from server.transports.webrtc.echo import echo
+from tests.benchmarks.voice import BenchOptions, bench, main, problem, summary
+from tests.benchmarks.voice_ear import Ear
+from tests.benchmarks.voice_network import Network, NetworkOptions
+from tests.benchmarks.voice_sound import Microphone, burst, speech, speech_from
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import loud
@@ -137,7 +136,7 @@ async def test_the_echo_brings_the_burst_back(serve):
 
 
 async def test_a_server_that_does_not_echo_is_told(serve, monkeypatch):
-    monkeypatch.setattr("server.bench_session.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("tests.benchmarks.voice_session.ANSWER_SECONDS", 0.3)
     url, _ = await serve()
     out = io.StringIO()
     report = await bench(BenchOptions(url, "echo", turns=1), Console(file=out, width=200))
@@ -166,9 +165,9 @@ async def test_the_echo_keeps_no_delay():
 @pytest.mark.parametrize("arguments", [("--mode", "echo", "--url", "http://127.0.0.1:9"), ("--turns", "0")])
 def test_no_server_and_no_turns_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["bench", *arguments])
+        main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("visavis")
+    assert "error: " in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------- mouth and ear alone

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.candidates import DEFAULT_RANGES, MOST_TRIED, range_of, usable
 from server.settings import SettingsError, load_settings
+from server.transports.webrtc.candidates import DEFAULT_RANGES, MOST_TRIED, range_of, usable
 
 EVERYWHERE = ("public", "private", "link-local", "loopback")
 

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from server.barrier import Barrier
-from server.channels import BACKLOG_EVENTS, FULL_BYTES, HELD_MESSAGES, MOST_CHANNELS, EventChannels
+from server.transports.webrtc.barrier import Barrier
+from server.transports.webrtc.data_channels import (
+    BACKLOG_EVENTS,
+    FULL_BYTES,
+    HELD_MESSAGES,
+    MOST_CHANNELS,
+    EventChannels,
+)
 
 
 class FakeChannel:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import main
+from server.cli.main import main
 from tests.fakes.silence import silence
 
 ONE = "of at least 1, not"
@@ -27,13 +27,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = run(capsys)
     assert status == 2
-    assert all(command in said for command in ("serve", "talk", "bench", "doctor", "models"))
+    assert all(command in said for command in ("serve", "talk", "doctor", "models"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["srve"], "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal are serve, talk, bench"),
+        (["srve"], "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal are serve, talk, doctor"),
         (
             ["serve", "--prot", "1"],
             "visavis serve: there is no --prot here; did you mean --port? (see visavis serve --help)",
@@ -55,12 +55,6 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         ),
         (["talk", "a.wav", "--api-key", "a\nb"], "visavis: --api-key: must be letters, digits"),
         (["talk", "nowhere.wav"], "visavis: nowhere.wav cannot be read as sound: No such file or directory"),
-        (["bench", "--turns", "0"], f"visavis bench: --turns: must be a whole number {ONE} '0'"),
-        (["bench", "--sessions", "many"], f"visavis bench: --sessions: must be a whole number {ONE} 'many'"),
-        (["bench", "--loss", "101"], "visavis bench: --loss: must be a number from 0 to 100, not '101'"),
-        (["bench", "--jitter", "nan"], "visavis bench: --jitter: must be a number of at least 0, not 'nan'"),
-        (["bench", "--url", "localhost"], "visavis: --url: 'localhost' is no address"),
-        (["bench", "--url", "http://127.0.0.1:9"], "visavis: no visavis at http://127.0.0.1:9: "),
         (
             ["models", "lst"],
             "visavis models: list|pull|verify|check|rm|rollback: there is no 'lst'; did you mean list?",
@@ -89,5 +83,4 @@ def test_where_the_answer_shall_go_is_looked_at_first(capsys: pytest.CaptureFixt
 
 def test_a_sound_file_without_sound_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     wav = silence(tmp_path / "a.wav", seconds=0)
-    for command in (("talk", str(wav)), ("bench", "--wav", str(wav))):
-        assert run(capsys, *command) == (2, f"visavis: {wav} holds no sound: it is empty\n")
+    assert run(capsys, "talk", str(wav)) == (2, f"visavis: {wav} holds no sound: it is empty\n")

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines.mediapipe_tasks import MediaPipeVision
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError, VisionError
+from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model
 from pipelines.models.catalogue import load as load_catalogue
 from pipelines.models.catalogue_sources import DirSource, WheelSource
 from pipelines.models.store import ModelFiles, ModelStore
-from pipelines.ports import ChatRequest, Message
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.fallback_stt import FallbackRecognizer
 from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
-from server.composition.listen import listen
-from server.composition.parts import Choices, Parts
-from server.composition.speak import speak
-from server.composition.think import think
-from server.composition.watch import BASIC, first_fetched, watch
+from server.engines.listen import listen
+from server.engines.parts import Choices, Parts
+from server.engines.speak import speak
+from server.engines.think import think
+from server.engines.watch import BASIC, first_fetched, watch
 from server.settings import load_settings
 from tests.assets import asset
 from tests.conftest import fake_engines

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from media.clock import Clock
-from pipelines.engines import llama_process
-from pipelines.engines.llama import LlamaChat
+from pipelines.engines.llm import llama_process
+from pipelines.engines.llm.llama import LlamaChat
 from pipelines.errors import DefinitionError, ModelError, ThinkError
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model, hub_gguf
 from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub
 from pipelines.models.store import ModelFiles, ModelStore
-from pipelines.ports import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.fallback import FallbackModel
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
-from server.composition.gguf import gguf_in
-from server.composition.parts import Parts
-from server.composition.think import think
+from server.engines.gguf import gguf_in
+from server.engines.parts import Parts
+from server.engines.think import think
 from server.settings import load_settings
 from tests.fakes import llama_process as stand_in
 from tests.fakes.clock import FakeClock
@@ -40,7 +40,7 @@ RULES = str(load(load_settings({}).pipeline).pipelines[0].stage("text_generation
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
-    monkeypatch.setattr("server.composition.model_servers._named", lambda parts: [])
+    monkeypatch.setattr("server.engines.model_servers._named", lambda parts: [])
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_of_several_files_one_must_be_named(tmp_path: Path) -> None:
 
 
 async def test_a_setting_for_another_library_is_refused(tmp_path: Path, models: Path, monkeypatch) -> None:
-    monkeypatch.setattr("server.composition.wishes.find_spec", lambda name: object())
+    monkeypatch.setattr("server.engines.wishes.find_spec", lambda name: object())
     for word in (MODEL, str(models / MODEL), str(models / MODEL / "tiny.gguf")):
         with pytest.raises(DefinitionError, match="chat_quantization: is for a chat model on transformers, not for"):
             await think(parts(tmp_path, models, chat_model=word, chat_quantization="8bit"))

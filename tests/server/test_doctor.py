@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.devices import Accelerator, Devices, Library, survey
-from pipelines.processor import Processor
-from server import doctor_facts
-from server.cli import main
-from server.diagnosis import Check, can_serve, diagnose
-from server.doctor import doctor, report, show
-from server.doctor_facts import PACKAGES, Facts, ModelState
+from pipelines.runtime.hardware import Accelerator, Devices, Library, survey
+from pipelines.runtime.processor import Processor
+from server.cli import doctor_facts
+from server.cli.diagnosis import Check, can_serve, diagnose
+from server.cli.doctor import doctor, report, show
+from server.cli.doctor_facts import PACKAGES, Facts, ModelState
+from server.cli.main import main
 from server.settings import load_settings
 
 GIB = 1 << 30
@@ -266,7 +266,7 @@ def test_the_command_exits_1_when_it_cannot_serve(quick, monkeypatch, capsys):
     async def nothing(settings: Any) -> Facts:
         return without("aiortc")
 
-    monkeypatch.setattr("server.doctor.gather", nothing)
+    monkeypatch.setattr("server.cli.doctor.gather", nothing)
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--json"])
     assert ended.value.code == 1

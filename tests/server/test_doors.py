@@ -8,9 +8,9 @@ import os
 import aiohttp
 import pytest
 
+from server.admission import Doors, neighbourhood
 from server.descriptors import Descriptors, own_descriptors
-from server.doors import Doors, neighbourhood
-from server.proxies import Proxies
+from server.http.proxies import Proxies
 from tests.fakes.raw_http import address_of, ask, error_in, judge
 from tests.server.test_offers_and_ice import AUDIO
 
@@ -96,7 +96,7 @@ def test_who_is_counted_together(address, counted_as):
 
 
 async def test_a_call_needs_descriptors_too(serve, http, monkeypatch):
-    monkeypatch.setattr("server.registry.own_descriptors", lambda: Descriptors(32))
+    monkeypatch.setattr("server.sessions.own_descriptors", lambda: Descriptors(32))
     url, _ = await serve()
     response = await http.post(f"{url}/offer", json={"type": "offer", "sdp": AUDIO})
     assert response.status == 503
@@ -105,7 +105,7 @@ async def test_a_call_needs_descriptors_too(serve, http, monkeypatch):
 
 
 async def test_a_process_short_of_descriptors_says_so(serve, monkeypatch, caplog):
-    monkeypatch.setattr("server.web_server.own_descriptors", lambda: Descriptors(32))
+    monkeypatch.setattr("server.http.web_server.own_descriptors", lambda: Descriptors(32))
     url, _ = await serve()
     answer = await ask(*address_of(url), b"")
     assert judge(answer)[0] == "503"

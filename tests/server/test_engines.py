@@ -7,13 +7,13 @@ from contextlib import aclosing
 
 import pytest
 
-from pipelines.engines.bench import BenchVoice
-from pipelines.engines.espeak import EspeakVoice
+from pipelines.engines.stubs import BenchVoice
+from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.routing.definition import load
 from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.voice.phrases import CachedVoice
-from server.composition import speak
-from server.composition.parts import Parts
+from server.engines import speak
+from server.engines.parts import Parts
 from server.settings import load_settings
 
 

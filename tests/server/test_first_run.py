@@ -15,13 +15,13 @@ from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
 from pipelines.routing.late_turn import LateTurnDetector
-from server.composition.listen import listen
-from server.composition.parts import AT_ONCE, Parts
-from server.composition.places import Places
-from server.composition.speak import speak
-from server.composition.watch import turn_detector
-from server.engines import build_engines
-from server.serve import EngineNews, tell_missing
+from server.cli.serve import EngineNews, tell_missing
+from server.engines.build import build_engines
+from server.engines.listen import listen
+from server.engines.parts import AT_ONCE, Parts
+from server.engines.places import Places
+from server.engines.speak import speak
+from server.engines.watch import turn_detector
 from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer
@@ -142,7 +142,7 @@ async def test_the_server_does_not_wait_for_the_turn_detector(tmp_path):
 async def test_no_download_fetches_nothing_at_all_and_says_what_is_missing(tmp_path, monkeypatch, profile):
     """Nothing is asked of any source of the catalogue, before or after the server is ready."""
     monkeypatch.setattr(ModelStore, "_fetch", lambda *args: pytest.fail("something was fetched"))
-    monkeypatch.setattr("pipelines.children.Children.run", lambda *args: pytest.fail("pip was started"))
+    monkeypatch.setattr("pipelines.runtime.child_process.Children.run", lambda *args: pytest.fail("pip was started"))
     settings = load_settings({"cache": tmp_path, "download": False, "profile": profile, **CLOSED})
     engines = await build_engines(settings)
     try:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = """
 import asyncio, sys
 from pathlib import Path
-from pipelines.ports import ChatRequest, Message
-from server.engines import build_engines
+from pipelines.interfaces.llm import ChatRequest, Message
+from server.engines.build import build_engines
 from server.settings import load_settings
 
 async def main():
@@ -30,7 +30,7 @@ asyncio.run(main())
 BLAS = """
 import sys
 assert "numpy" not in sys.modules
-import server.cli
+import server.cli.main
 assert "numpy" not in sys.modules, "imported before the number of its threads is set"
 """
 

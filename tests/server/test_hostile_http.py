@@ -33,7 +33,7 @@ def post(body: bytes, *headers: tuple[bytes, bytes]) -> bytes:
         (request(path=b"/" + b"a" * 9000), 431, "request_head_too_large"),
         (request(path=b"/static/" + b"a" * 300), 404, "not_found"),
         (request(path=b"/static/%00"), 404, "not_found"),
-        (request(path=b"/static/../server/app.py"), 404, "not_found"),
+        (request(path=b"/static/../server/http/app.py"), 404, "not_found"),
         (request(b"TRACE"), 405, "method_not_allowed"),
         (request(path=b"/v1/engines", headers=((b"Expect", b"\xe9"),)), 417, "expectation_failed"),
         (request(path=b"/v1/engines", headers=((b"Host", b"a\xff"),)), 400, "invalid_host"),

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from server.session import Session
-from server.signaling import REGISTRY
+from server.http.signaling import REGISTRY
+from server.transports.webrtc.session import Session
 from tests.server.test_offers_and_ice import AUDIO
 
 

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.ports import takes_images
+from pipelines.interfaces.llm import takes_images
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.conversation import Conversation
-from pipelines.voice.replies import Surroundings
+from pipelines.voice.responses import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
-from server.dialects.image_part import LONGEST_SIDE, read_image
-from server.dialects.realtime import RealtimeEvents
-from server.dialects.realtime_client import RealtimeClient
+from server.dialects.openai.client_events import RealtimeClient
+from server.dialects.openai.models import LONGEST_SIDE, read_image
+from server.dialects.openai.server_events import RealtimeEvents
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.json_input import DEEPEST, MOST_VALUES, JsonInputError, read_json, read_json_object
+from server.http.json_input import DEEPEST, MOST_VALUES, JsonInputError, read_json, read_json_object
 
 
 @pytest.mark.parametrize(

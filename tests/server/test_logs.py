@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from server import logs
-from server.logs import PERIOD_SECONDS, RateLimit, SafeFormatter, printable, process_log
+from server.observability import logs
+from server.observability.logs import PERIOD_SECONDS, RateLimit, SafeFormatter, printable, process_log
 from tests.fakes.clock import FakeClock
 from tests.fakes.hostile_requests import mutations
 from tests.fakes.raw_http import address_of, attack

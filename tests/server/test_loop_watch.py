@@ -11,9 +11,9 @@ import time
 import pytest
 
 from media.clock import MonotonicClock
-from server import loop_watch
-from server.app import METRICS
-from server.loop_watch import _ROOT, NOBODY, LoopWatch, culprit
+from server.http.app import METRICS
+from server.observability import loop_monitor
+from server.observability.loop_monitor import _ROOT, NOBODY, LoopWatch, culprit
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
 
@@ -50,7 +50,7 @@ def test_one_warning_a_minute_counts_what_it_left_out(caplog):
 
 
 def test_what_holds_it_up_before_the_server_is_ready_is_no_cause_for_a_warning(caplog):
-    caplog.set_level("DEBUG", "server.loop_watch")
+    caplog.set_level("DEBUG", "server.observability.loop_monitor")
     clock, ready, seen = FakeClock(), asyncio.Event(), []
     watch = LoopWatch(clock, seen.append, ready)
     beats(watch, clock, 0.3, 0.001)
@@ -69,7 +69,7 @@ def hold_up_the_loop() -> None:
 
 
 async def test_what_blocks_the_loop_is_named(caplog, monkeypatch):
-    monkeypatch.setattr(loop_watch, "WARN_EVERY_SECONDS", 0.0)  # a busy machine may have held the loop up before
+    monkeypatch.setattr(loop_monitor, "WARN_EVERY_SECONDS", 0.0)  # a busy machine may have held the loop up before
     began, late = asyncio.Event(), asyncio.Event()
     watch = LoopWatch(MonotonicClock(), lambda seconds: late.set() if seconds > 0.09 else began.set())
     task = asyncio.create_task(watch.run())

@@ -23,9 +23,9 @@ from pipelines.voice.events import (
     TurnLatency,
 )
 from pipelines.voice.phrases import CachedVoice
-from server.app import METRICS
-from server.metrics import Metrics, SessionCounts
-from server.signaling import REGISTRY
+from server.http.app import METRICS
+from server.http.signaling import REGISTRY
+from server.observability.metrics import Metrics, SessionCounts
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer, loud, picture_frame

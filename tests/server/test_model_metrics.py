@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from media.clock import MonotonicClock
-from pipelines.batching import BatchWorker
 from pipelines.errors import EngineBusyError
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, Loadable
 from pipelines.models.residency import Residency
-from server.model_metrics import ModelMetrics, WorkerMetrics
+from pipelines.runtime.batching import BatchWorker
+from server.observability.model_metrics import ModelMetrics, WorkerMetrics
 from tests.fakes.clock import FakeClock
 from tests.fakes.heap import Heap
 

@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 
 from pipelines.errors import ThinkError
-from pipelines.ports import ChatRequest, LanguageModel, Message
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.fallback import PROBE_SECONDS, FallbackModel
-from server.composition.model_servers import LOOK_SECONDS
-from server.composition.parts import Choice, Parts
-from server.composition.think import think
+from server.engines.model_servers import LOOK_SECONDS
+from server.engines.parts import Choice, Parts
+from server.engines.think import think
 from server.settings import load_settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.openai_server import DONE, delta, saying, serving

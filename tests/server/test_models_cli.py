@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import checks
+from pipelines.models import checks
 from pipelines.models.catalogue import Catalogue, Model, load
 from pipelines.models.store import ModelFiles
-from server.cli import main
+from server.cli.main import main
 from tests.fakes.file_server import FileServer
 
 COMMON = {"task": "t", "licence": "MIT", "description": "for tests", "sources": [{"dir": "."}]}

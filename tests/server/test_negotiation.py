@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiortc.sdp import SessionDescription
 
-from server.candidates import DEFAULT_RANGES
-from server.negotiation import MOST_TAKEN, Negotiation, negotiate
-from server.sdp import SdpError, parse
+from server.transports.webrtc.candidates import DEFAULT_RANGES
+from server.transports.webrtc.negotiation import MOST_TAKEN, Negotiation, negotiate
+from server.transports.webrtc.sdp import SdpError, parse
 
 DIGEST = ":".join(["AB"] * 32)
 TRANSPORT = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from server import ice
-from server.answers import complete
-from server.offers import Offer, OfferError, read_offer
+from server.transports.webrtc import ice
+from server.transports.webrtc.answers import complete
+from server.transports.webrtc.offers import Offer, OfferError, read_offer
 
 OFFERS = [path.read_text("utf-8") for path in sorted((Path(__file__).parents[1] / "offers").glob("*.sdp"))]
 ODD = (

@@ -6,11 +6,11 @@ import aiohttp
 import aioice.ice
 import pytest
 
-from server import ice
-from server.candidates import MOST_TRIED
-from server.offers import LARGEST_SDP, OfferError, read_offer
+from server.http.signaling import REGISTRY
 from server.settings import load_settings
-from server.signaling import REGISTRY
+from server.transports.webrtc import ice
+from server.transports.webrtc.candidates import MOST_TRIED
+from server.transports.webrtc.offers import LARGEST_SDP, OfferError, read_offer
 
 AUDIO = (
     "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"

@@ -7,8 +7,8 @@ import ipaddress
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from server.origins import Asked, Authority, OwnNames, parse_authority, parse_origin
-from server.proxies import Proxies, read_address
+from server.http.origins import Asked, Authority, OwnNames, parse_authority, parse_origin
+from server.http.proxies import Proxies, read_address
 
 PUBLIC = "https://assistant.example.org"
 FRIEND = "https://app.example"

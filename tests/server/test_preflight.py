@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DefinitionError
-from server.preflight import bind_error, check
+from server.cli.preflight import bind_error, check
 from server.settings import SettingsError, load_settings
 
 
@@ -42,7 +42,7 @@ def test_a_host_that_is_not_here_is_refused() -> None:
 
 
 def test_a_name_that_nobody_answers_for_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.preflight.RESOLVE_SECONDS", 0.0)
+    monkeypatch.setattr("server.cli.preflight.RESOLVE_SECONDS", 0.0)
     import threading
 
     asked, release = threading.Event(), threading.Event()
@@ -78,8 +78,8 @@ def test_names_are_looked_at(tmp_path: Path) -> None:
 def test_the_check_loads_no_engine() -> None:
     """A second's worth of imports is for those who may begin."""
     code = (
-        "import sys, server.commands, server.preflight\n"
-        "heavy = 'cv2 onnxruntime aiortc av ctranslate2 torch mediapipe aiohttp server.engines'.split()\n"
+        "import sys, server.cli.commands, server.cli.preflight\n"
+        "heavy = 'cv2 onnxruntime aiortc av ctranslate2 torch mediapipe aiohttp server.engines.build'.split()\n"
         "sys.exit([name for name in heavy if name in sys.modules] or 0)"
     )
     root = Path(__file__).parents[2]

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.ports import ChatRequest, Cut, Piece
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece
 from pipelines.routing.fallback import FallbackModel
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
-from server.dialects.realtime import RealtimeEvents
-from server.dialects.realtime_client import LARGEST_EVENT, RealtimeClient
-from server.dialects.realtime_settings import Served
-from server.dialects.realtime_shapes import session_event
+from server.dialects.openai.client_events import LARGEST_EVENT, RealtimeClient
+from server.dialects.openai.server_events import RealtimeEvents
+from server.dialects.openai.settings import Served
+from server.dialects.openai.shapes import session_event
 from server.dialects.wire import messages
 from tests.fakes.engines import FakeModel
 from tests.fakes.hostile_events import hostile_messages

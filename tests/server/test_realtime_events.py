@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.errors import ThinkError
-from pipelines.ports import Detection, Expression
+from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.events import (
     AttentionChanged,
     GestureEnded,
@@ -29,7 +29,7 @@ from pipelines.voice.events import (
     TurnLatency,
     UserTurn,
 )
-from server.dialects.realtime import RealtimeEvents
+from server.dialects.openai.server_events import RealtimeEvents
 
 TURN = (
     SpeechStarted("item_u", 0.7),

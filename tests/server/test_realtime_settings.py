@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import Eagerness, TurnMode
-from server.dialects.realtime_models import SERVED, events
-from server.dialects.realtime_settings import SERVICE_VOICES, RefusedError, Served, merge, merge_response, refusal
-from server.dialects.realtime_shapes import session_event
+from server.dialects.openai.models import SERVED, events
+from server.dialects.openai.settings import SERVICE_VOICES, RefusedError, Served, merge, merge_response, refusal
+from server.dialects.openai.shapes import session_event
 
 DEFAULTS = ConversationSettings(instructions="Be kind.", voice=VoiceSettings("square"), max_tokens=200)
 MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": "en"}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
+from pipelines.runtime.worker import Worker
 from pipelines.vision.settings import Background, OverlaySettings, VisionSettings
-from pipelines.worker import Worker
-from server.returned import Painter, Shot
+from server.transports.webrtc.returned import Painter, Shot
 
 PLAIN = OverlaySettings(False, False, False, False)
 

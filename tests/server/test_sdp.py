@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.sdp import MOST_CANDIDATES, MOST_FORMATS, MOST_LINES, MOST_SECTIONS, SdpError, parse
+from server.transports.webrtc.sdp import MOST_CANDIDATES, MOST_FORMATS, MOST_LINES, MOST_SECTIONS, SdpError, parse
 
 AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from server import serve
-from server.loop_watch import LoopWatch
+from server.cli import serve
+from server.observability.loop_monitor import LoopWatch
 from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.patience import PATIENCE
@@ -151,9 +151,9 @@ async def test_the_loop_is_warned_of_from_the_moment_that_it_says_it_is_ready(mo
         work.close()
         return fake_engines()
 
-    monkeypatch.setattr("server.app.LoopWatch", Watch)
-    monkeypatch.setattr("server.serve.stop_signals", signals)
-    monkeypatch.setattr("server.serve.unless_stopped", loaded)
+    monkeypatch.setattr("server.http.app.LoopWatch", Watch)
+    monkeypatch.setattr("server.cli.serve.stop_signals", signals)
+    monkeypatch.setattr("server.cli.serve.unless_stopped", loaded)
     monkeypatch.setattr("gc.freeze", lambda: None)
     await serve._serve(load_settings({"port": 0, "ice_address": ("127.0.0.1",)}), Heard())
     assert [ready for words, ready in told if "visavis is ready" in words] == [False]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from media.frames import Picture
-from pipelines.ports import Detection, Expression
+from pipelines.interfaces.vision import Detection, Expression
+from pipelines.runtime.worker import Worker
 from pipelines.vision.captions import Caption
 from pipelines.vision.settings import LookSettings, VisionSettings
 from pipelines.voice.events import (
@@ -23,9 +24,8 @@ from pipelines.voice.events import (
     SpeechStopped,
     TurnLatency,
 )
-from pipelines.worker import Worker
-from server.session_sight import ANSWER_SECONDS, SessionSight
 from server.supervision import Supervisor
+from server.transports.webrtc.session_sight import ANSWER_SECONDS, SessionSight
 from tests.fakes.clock import FakeClock
 
 NOTHING = np.zeros((9, 9, 3), np.uint8)

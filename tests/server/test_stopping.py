@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.children import Children
-from pipelines.engines.pocketsphinx_decoder import Decoder
-from server.at_once import ended_at_once
-from server.stopping import unless_stopped
+from pipelines.engines.stt.pocketsphinx_decoder import Decoder
+from pipelines.runtime.child_process import Children
+from server.cli.at_once import ended_at_once
+from server.cli.stopping import unless_stopped
 from tests.real_models import real_model
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ class Signalling:
             os.kill(os.getpid(), number)
 
 sys.meta_path.insert(0, Signalling())
-from server.cli import main
+from server.cli.main import main
 main(["serve", "--port", "0", "--no-download"])
 """
 
@@ -133,9 +133,9 @@ main(["serve", "--port", "0", "--no-download"])
     ("number", "module"),
     [
         *((number, "server.settings") for number in SIGNALS),
-        (signal.SIGINT, "server.commands"),
-        (signal.SIGINT, "server.serve"),
-        (signal.SIGTERM, "server.web_server"),
+        (signal.SIGINT, "server.cli.commands"),
+        (signal.SIGINT, "server.cli.serve"),
+        (signal.SIGTERM, "server.http.web_server"),
     ],
 )
 def test_while_it_imports(number: signal.Signals, module: str) -> None:
@@ -303,7 +303,7 @@ def test_children_that_run_are_ended_and_none_begin_afterwards() -> None:
 async def test_a_recogniser_that_still_loads_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads its pipe, whose end would end it, only once its model is loaded."""
     children = Children()
-    monkeypatch.setattr("pipelines.engines.pocketsphinx_decoder.CHILDREN", children)
+    monkeypatch.setattr("pipelines.engines.stt.pocketsphinx_decoder.CHILDREN", children)
     decoder = await Decoder.spawn()
     children.end()
     await decoder.gone()

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from media.opus import RATE
+from server.cli.talk import TalkOptions, Transcript, Turn, read_sound, talk, write_wav
 from server.settings import SettingsError
-from server.talk import TalkOptions, Transcript, Turn, read_sound, talk, write_wav
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.file_server import FileServer

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from pipelines.models.fetches import Fetch
-from server import terminal
-from server.composition.parts import Choices
-from server.diagnosis import Check
-from server.doctor import show
-from server.serve import table
-from server.talk import TalkOptions, Transcript, report
-from server.terminal import Downloads, cell, foreign, megabytes, tell, tell_failure, tell_foreign
+from server.cli import terminal
+from server.cli.diagnosis import Check
+from server.cli.doctor import show
+from server.cli.serve import table
+from server.cli.talk import TalkOptions, Transcript, report
+from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_failure, tell_foreign
+from server.engines.parts import Choices
 
 HOSTILE = "llama3[/b] [red]\x1b[2J\x07[bold]\\"
 SHOWN = "llama3[/b] [red]\\x1b[2J\\x07[bold]\\"

@@ -16,13 +16,13 @@ import pytest
 from media.channel import Channel, ChannelClosedError
 from media.frames import Picture
 from pipelines.errors import VisionError
-from pipelines.ports import Detection
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.detect import CameraStarted, CameraStopped, VisionCaughtUp, VisionFellBehind
 from pipelines.vision.events import SceneChanged
-from pipelines.vision.lag import CameraStarted, CameraStopped, VisionCaughtUp, VisionFellBehind
 from pipelines.vision.settings import OverlaySettings, VisionSettings
 from pipelines.voice.events import Problem
 from server.supervision import Supervisor
-from server.watching import STOPPED_SECONDS, STUCK_SECONDS, Watching
+from server.transports.webrtc.watching import STOPPED_SECONDS, STUCK_SECONDS, Watching
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import picture_frame

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dialects.realtime_shapes import error_event, server_event
+from server.dialects.openai.shapes import error_event, server_event
 from server.dialects.wire import LARGEST_MESSAGE, MARK, encode, messages
 
 ACCENTED = "Zażółć gęślą jaźń, ça va très bien. 😀 "

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-from pipelines.devices import Devices, Library
-from pipelines.engines.whisper_settings import LANGUAGES
+from pipelines.engines.stt.whisper_settings import LANGUAGES
 from pipelines.errors import DefinitionError
-from pipelines.processor import read_processor
 from pipelines.routing.definition import SHIPPED, load
-from server.composition.wishes import Wishes
+from pipelines.runtime.hardware import Devices, Library
+from pipelines.runtime.processor import read_processor
+from server.engines.wishes import Wishes
 from server.settings import load_settings
 from server.stores import model_store
 

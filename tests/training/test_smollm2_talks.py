@@ -8,7 +8,7 @@ from random import Random
 
 import numpy
 
-from pipelines.engines.chat_messages import with_surroundings
+from pipelines.engines.llm.messages import with_surroundings
 from training.smollm2 import talks
 from training.smollm2.adapter_file import permuted
 from training.smollm2.questions import questions

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 import torch
 
-from pipelines.engines.chat_template import ChatTemplate, load_tokenizer
+from pipelines.engines.llm.template import ChatTemplate, load_tokenizer
 from pipelines.errors import ModelError
-from pipelines.ports import ChatRequest, Message
+from pipelines.interfaces.llm import ChatRequest, Message
 from training.starter import tokens
 from training.starter.evaluate import evaluate, failures, passes, table
 from training.starter.grammar import Dialogue, dialogue

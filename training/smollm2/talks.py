@@ -12,8 +12,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from pipelines.engines.chat_messages import with_surroundings
-from pipelines.ports import ChatRequest, Message
+from pipelines.engines.llm.messages import with_surroundings
+from pipelines.interfaces.llm import ChatRequest, Message
 from training.smollm2.replay import PROMPT, asked
 from training.starter.drills import drill
 from training.starter.grammar import Dialogue, dialogue

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Literal
 
-from pipelines.ports import ChatRequest, Message
+from pipelines.interfaces.llm import ChatRequest, Message
 from training.starter import grammar_beyond as beyond
 from training.starter import grammar_calendar as calendar
 from training.starter import grammar_memory as memory

@@ -17,12 +17,12 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from pipelines.engines.chat_local import ChatLimits, LocalChat
-from pipelines.engines.chat_messages import time_words
-from pipelines.engines.numpy_chat import load_numpy_chat
+from pipelines.engines.llm.local import ChatLimits, LocalChat
+from pipelines.engines.llm.messages import time_words
+from pipelines.engines.llm.numpy_chat import load_numpy_chat
+from pipelines.interfaces.llm import ChatRequest, Message, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
-from pipelines.ports import ChatRequest, Message, Tool, ToolCall, Usage
-from pipelines.worker import session
+from pipelines.runtime.worker import session
 from training.starter.drills import drill
 from training.starter.examination import probes, threads
 from training.starter.examination_threads import Turn as Said

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from pipelines.ports import Tool
+from pipelines.interfaces.llm import Tool
 from training.starter.probe import Probe
 from training.starter.words import number
 

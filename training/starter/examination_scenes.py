@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipelines.ports import Tool
+from pipelines.interfaces.llm import Tool
 from training.starter.examination_patterns import MODEL, NO, NO_CAMERA, YES, table, without_denial
 from training.starter.grammar_tools import TOOLS
 from training.starter.probe import Probe

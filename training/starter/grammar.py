@@ -18,8 +18,8 @@ from random import Random
 
 import yaml
 
-from pipelines.engines.chat_messages import time_words
-from pipelines.ports import ChatRequest, Message, ToolCall
+from pipelines.engines.llm.messages import time_words
+from pipelines.interfaces.llm import ChatRequest, Message, ToolCall
 from training.starter import grammar_beyond as beyond
 from training.starter import grammar_calendar as calendar
 from training.starter import grammar_memory as memory

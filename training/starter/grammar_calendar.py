@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pipelines.engines.chat_messages import clock, time_words
+from pipelines.engines.llm.messages import clock, time_words
 from training.starter.state import State, Turn
 from training.starter.words import DAYS, MONTHS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipelines.engines.chat_messages import clock
-from pipelines.ports import Tool
+from pipelines.engines.llm.messages import clock
+from pipelines.interfaces.llm import Tool
 from training.starter.grammar_calendar import asked_time
 from training.starter.state import Call, State, Turn
 from training.starter.words import number

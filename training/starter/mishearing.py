@@ -113,8 +113,8 @@ def neighbours(word: str) -> tuple[str, ...]:
 
 async def hear(sentences: Sequence[str], voices: Sequence[str]) -> list[str]:
     """What PocketSphinx hears when espeak-ng says ``sentences``, the voices in turn."""
-    from pipelines.engines.espeak import EspeakVoice
-    from pipelines.engines.pocketsphinx import PocketSphinxRecognizer
+    from pipelines.engines.stt.pocketsphinx_recognizer import PocketSphinxRecognizer
+    from pipelines.engines.tts.espeak import EspeakVoice
 
     voice, recogniser = EspeakVoice(), PocketSphinxRecognizer(1)
     heard: list[str] = []

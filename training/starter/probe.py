@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.ports import Tool
+from pipelines.interfaces.llm import Tool
 
 
 @dataclass(frozen=True, slots=True)

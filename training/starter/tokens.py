@@ -15,7 +15,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import Any
 
-from pipelines.engines.chat_messages import as_dict, tool_as_dict, with_surroundings
+from pipelines.engines.llm.messages import as_dict, tool_as_dict, with_surroundings
 from training.starter.grammar import Dialogue, dialogue, instructions
 
 CONTEXT = 768

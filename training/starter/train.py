@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipelines.engines.chat_template import import_transformers, load_tokenizer
+from pipelines.engines.llm.template import import_transformers, load_tokenizer
 from pipelines.errors import ModelError
 from training.starter import tokens
 from training.starter.drills import drill

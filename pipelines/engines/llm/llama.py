@@ -1,0 +1,342 @@
+"""Language models in llama.cpp (https://github.com/ggml-org/llama.cpp), a child process of this one.
+
+The package xllamacpp carries llama.cpp and its HTTP server. It runs in a process of its own
+(:mod:`pipelines.engines.llm.llama_process`): a crash of native code costs one answer, and none of its threads nor of
+its memory is ours. What talks to it is the client for any OpenAI-compatible server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.engines.llm import llama_process
+from pipelines.engines.llm.llama_process import Config
+from pipelines.engines.llm.openai.client import OpenAIChat, discover
+from pipelines.engines.llm.openai.request import ChatOptions
+from pipelines.errors import ThinkError
+from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, Usage
+from pipelines.runtime.child_process import CHILDREN, ChildProcess
+
+log = logging.getLogger(__name__)
+
+SERVER = "llama.cpp"
+START_SECONDS = 60.0
+"""A model that is not loaded by then never will be."""
+_LAST_LINES = 8
+"""Of what the process wrote before it ended, so much is told."""
+_RESTS = (0.0, 1.0, 5.0, 30.0)
+"""Seconds after which a process that has ended is started again: the more often it ended, the later."""
+_LONG_LIFE = 60.0
+"""Seconds after which the ends before are forgotten."""
+_SIGN_SECONDS = 2.0
+"""A process that says nothing at all for so long hangs; it answers small requests beside its work."""
+_WARM_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model is asked in place of the ordinary way, unless a client has instructions of its own."""
+
+    prompt: str | None = None
+    """The system message: a model of few weights follows a short one best. ``None``: the ordinary one."""
+    ordinary: str = ""
+    """The instructions that ``prompt`` replaces; all others are somebody's own, and stand."""
+    surroundings: bool = True
+    """Whether it is told what the camera shows and what time it is; a small model talks of nothing else then."""
+    tools: bool = True
+    """Whether it can be offered tools at all."""
+
+    def of(self, request: ChatRequest) -> ChatRequest:
+        """The request as this model gets it."""
+        if not self.tools:
+            request = replace(request, tools=())
+        messages = request.messages
+        rules = messages[0].content if messages and messages[0].role == "system" else ""
+        if self.prompt is None or not _begins(rules, self.ordinary):
+            return request
+        added = rules[len(self.ordinary) :]
+        rest = messages[1:] if rules else messages
+        request = replace(request, messages=(Message("system", self.prompt + added), *rest))
+        return request if self.surroundings else replace(request, scene="", time="")
+
+
+def _begins(rules: str, ordinary: str) -> bool:
+    """Whether ``rules`` are the ordinary ones, with lines added at most."""
+    added = rules[len(ordinary) :]
+    return rules.startswith(ordinary) and (not added or (bool(ordinary) and added.startswith("\n")))
+
+
+_TEXT = r"TEXT: /(<([^t]|t[^o])|[^<\s])(.|\n)*/"
+"""An answer that does not begin as a call does."""
+
+
+def call_grammar(tools: tuple[Tool, ...]) -> str:
+    """What an answer may be when ``tools`` are offered: text, or calls that keep to the schemas of their arguments.
+
+    In the notation of llguidance (https://github.com/guidance-ai/llguidance), which the package's llama.cpp is built
+    with: the model's own template is not asked, for most small ones know no tools.
+    """
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool in tools
+    ]
+    schema = {"anyOf": calls, "x-guidance": {"whitespace_flexible": False, "lenient": True}}
+    rules = (
+        "%llguidance {}",
+        "start: SPACE? (TEXT | call (SPACE? call){0,3})",
+        'call: "<tool_call>" SPACE? body SPACE? "</tool_call>"',
+        f"body: %json {json.dumps(schema)}",
+        _TEXT,
+        r"SPACE: /\s+/",
+    )
+    return "\n".join(rules) + "\n"
+
+
+class LlamaProcess:
+    """A running llama.cpp: its address, and the task that waits for its end."""
+
+    def __init__(self, process: ChildProcess, lines: deque[str], reader: asyncio.Task[None]) -> None:
+        self._process = process
+        self._lines = lines
+        self._reader = reader
+        self.url = ""
+        self.device = "cpu"
+        """Where it computes."""
+
+    @classmethod
+    async def spawn(cls, config: Config) -> LlamaProcess:
+        """Start one and wait until it serves. Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``)."""
+        process = await _begun()
+        CHILDREN.add(process)
+        lines: deque[str] = deque(maxlen=_LAST_LINES)
+        reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
+        self = cls(process, lines, reader)
+        try:
+            process.stdin.write(f"{config.to_json()}\n".encode())
+            async with asyncio.timeout(START_SECONDS):
+                answer = await process.stdout.readline()
+            told = json.loads(answer)
+            self.url, self.device = str(told["url"]), str(told["device"])
+        except BaseException as error:
+            await self.end()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            why = f"did not start within {START_SECONDS:g} s" if isinstance(error, TimeoutError) else self.last_words
+            raise ThinkError("llm_unavailable", f"{SERVER}: {Path(config.model).name}: {why}") from error
+        return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Its number in the operating system."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """What it wrote before it ended, on one line."""
+        told = " / ".join(line for line in self._lines if line)
+        return told[-300:] or f"it ended with status {self._process.returncode}"
+
+    async def gone(self) -> None:
+        """Wait until it has ended."""
+        await self._process.wait()
+        CHILDREN.discard(self._process)
+
+    async def end(self) -> None:
+        """End it by force, which it does not mind, and wait for that. Idempotent."""
+        self._process.kill()
+        await self.gone()
+        await asyncio.wait([self._reader])
+
+
+async def _begun() -> ChildProcess:
+    # Run as a script, away from the folder of the script, where other names might hide those of packages.
+    try:
+        return await ChildProcess.start((sys.executable, "-P", llama_process.__file__), errors=True)
+    except OSError as error:
+        raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
+
+
+async def _keep_last(stream: asyncio.StreamReader | None, lines: deque[str]) -> None:
+    assert stream is not None
+    with suppress(ValueError):  # a line longer than the reader's limit
+        async for line in stream:
+            lines.append(line.decode("utf-8", "replace").strip())
+
+
+class LlamaChat:
+    """Implements :class:`~pipelines.interfaces.llm.LanguageModel` on a GGUF file.
+
+    The process is started by :meth:`warm` or the first request, and again when it has ended; until it serves again
+    requests fail at once, so that another model answers. Each conversation finds its prompt cache by the beginning of
+    its prompt (llama.cpp's own choice of a slot, or of a cache that it has put aside).
+    """
+
+    takes_images = False
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        *,
+        manner: Manner | None = None,
+        options: ChatOptions | None = None,
+        on_usage: Callable[[Usage], None] | None = None,
+    ) -> None:
+        self.name = f"{SERVER} {name}"
+        self.restarts = 0
+        """How often the process has been started again."""
+        self.manner = manner or Manner()
+        self._model = name
+        self._config = config
+        self._options = replace(options or ChatOptions(), grammar=call_grammar)
+        self._on_usage = on_usage
+        self._starting = asyncio.Lock()
+        self._process: LlamaProcess | None = None
+        self._chat: OpenAIChat | None = None
+        self._last: OpenAIChat | None = None
+        """Of the process before."""
+        self._watch: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if it runs."""
+        return self._process.pid if self._process is not None and self._process.alive else None
+
+    @property
+    def device(self) -> str:
+        """Where it computes: ``cpu``, ``cuda``, ``metal`` or ``vulkan``."""
+        return self._process.device if self._process is not None else "cpu"
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it can be offered tools."""
+        return self.manner.tools
+
+    async def warm(self) -> None:
+        """Start the process, and read the beginning that all prompts share.
+
+        Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``).
+        """
+        await self._running()
+        hello = self.manner.of(ChatRequest((Message("user", "Hello."),), max_tokens=_WARM_TOKENS))
+        try:
+            async with aclosing(self.stream(hello)) as pieces:
+                async for _ in pieces:
+                    pass
+        except ThinkError as error:  # a model that needs longer for its thoughts works all the same
+            log.info("%s: %s", self.name, error.message)
+
+    async def probe(self) -> None:
+        """Find out whether the process serves. Raises :class:`~pipelines.errors.ThinkError` when it does not."""
+        if self.pid is None:
+            raise self._away()
+        assert self._chat is not None
+        await self._chat.probe()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield the answer. Raises :class:`~pipelines.errors.ThinkError` as the client of a server does, and
+        ``llm_unavailable`` when the process cannot be started or has ended."""
+        if self._watch is not None and self.pid is None:
+            raise self._away()
+        chat = await self._running()
+        try:
+            async with aclosing(chat.stream(self.manner.of(request))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except ThinkError as error:
+            if error.code == "llm_unreachable":
+                raise self._away() from error
+            if error.code == "llm_timeout":
+                await self._end_if_hung()
+            raise
+
+    async def close(self) -> None:
+        """End the process. Idempotent."""
+        self._closed = True
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            await asyncio.wait([watch])
+        process, self._process = self._process, None
+        if process is not None:
+            await process.end()
+        for chat in filter(None, (self._chat, self._last)):
+            await chat.close()
+
+    def _away(self) -> ThinkError:
+        return ThinkError("llm_unavailable", f"{self.name} has ended and is being started again")
+
+    async def _end_if_hung(self) -> None:
+        process = self._process
+        if process is None or not process.alive:
+            return
+        try:
+            await discover(f"{process.url}/v1", timeout=_SIGN_SECONDS)
+        except ThinkError as error:
+            if error.code in ("llm_timeout", "llm_unreachable"):
+                log.warning("%s hangs", self.name)
+                await process.end()
+
+    async def _running(self) -> OpenAIChat:
+        async with self._starting:
+            if self._closed:
+                raise ThinkError("llm_unavailable", f"{self.name} has been closed")
+            if self._chat is None or self._process is None or not self._process.alive:
+                await self._start()
+            assert self._chat is not None
+            return self._chat
+
+    async def _start(self) -> None:
+        # Answers that the last process was giving may still be read to their end: their client is closed at the next.
+        last, self._last, self._chat = self._last, self._chat, None
+        if last is not None:
+            await last.close()
+        config = replace(self._config, key=secrets.token_hex(16))
+        self._process = process = await LlamaProcess.spawn(config)
+        self._chat = OpenAIChat(
+            f"{process.url}/v1",
+            self._model,
+            api_key=config.key,
+            server=SERVER,
+            options=self._options,
+            on_usage=self._on_usage,
+        )
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_running(), name="llama")
+
+    async def _keep_running(self) -> None:
+        """Start it again when it has ended, so that the next turn need not wait for that."""
+        time, ends = asyncio.get_running_loop().time, 0
+        while True:
+            process, since = self._process, time()
+            if process is not None and process.alive:
+                await process.gone()
+                log.warning("%s has ended: %s", self.name, process.last_words)
+            ends = 0 if time() - since > _LONG_LIFE else ends
+            await asyncio.sleep(_RESTS[min(ends, len(_RESTS) - 1)])
+            self.restarts += 1
+            ends += 1
+            try:
+                await self.warm()
+            except ThinkError as error:
+                log.warning("%s", error)

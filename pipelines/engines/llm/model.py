@@ -1,0 +1,70 @@
+"""What :class:`~pipelines.engines.llm.local.LocalChat` asks of a language model that has been loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipelines.engines.llm.template import ChatTemplate, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float = 0.0
+    """0 always takes the likeliest."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that make up this share are drawn from."""
+    top_k: int = 0
+    """Only so many of the likeliest are drawn from; 0 for no bound."""
+    seed: int | None = None
+    """For answers that can be repeated, where the engine can."""
+
+
+class ChatModel(Protocol):
+    """A model that answers step by step. Everything is called on one thread."""
+
+    template: ChatTemplate
+    context: int
+    """Tokens of prompt and answer together."""
+    stops: frozenset[int]
+    """Tokens that end an answer."""
+    sampling: Sampling
+    """What the model's makers recommend."""
+    max_batch: int
+    """How many answers one step may take further."""
+
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Any:
+        """Start an answer of at most ``limit`` tokens to ``prompt``.
+
+        ``owner`` is the conversation. The result's attribute ``cached`` tells how many tokens of the prompt were
+        known already.
+        """
+        ...
+
+    def step(self, batch: Sequence[Any]) -> Sequence[int | Exception | None]:
+        """Take each answer one step further: its next token, ``None`` while its prompt is being read, or why not."""
+        ...
+
+    def end(self, answer: Any) -> None:
+        """No more of ``answer`` is wanted. Returns once the model is free of it."""
+        ...
+
+
+def recommended(config: Any) -> Sampling:
+    """Sampling as a ``GenerationConfig`` has it."""
+    if not getattr(config, "do_sample", False):
+        return Sampling()
+    temperature, top_p, top_k = (getattr(config, name, None) for name in ("temperature", "top_p", "top_k"))
+    return Sampling(
+        1.0 if temperature is None else float(temperature), 1.0 if top_p is None else float(top_p), int(top_k or 0)
+    )
+
+
+def stop_tokens(config: Any, template: ChatTemplate) -> frozenset[int]:
+    """Tokens that end an answer, by a ``GenerationConfig`` and the template."""
+    eos = config.eos_token_id
+    ends = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    return frozenset({*ends, *template.stops()})

@@ -1,0 +1,307 @@
+"""Language models behind any OpenAI-compatible server: Ollama, vLLM, llama.cpp, LM Studio, a hosted one.
+
+``POST {base_url}/chat/completions`` answers with a stream of chunks of a completion
+(https://platform.openai.com/docs/api-reference/chat-streaming). What servers make of that is taken as it comes: the
+bytes in :mod:`~pipelines.engines.llm.openai.stream`, the chunks in :mod:`~pipelines.engines.llm.openai.chunks`,
+thoughts and calls in :mod:`~pipelines.engines.llm.text`; what they refuse is learned in
+:mod:`~pipelines.engines.llm.openai.request`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+import aiohttp
+
+from pipelines.engines.llm.openai.answer import DECIDE_SECONDS, Answer, Reading
+from pipelines.engines.llm.openai.chunks import Chunk, error_message, read_json, short
+from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
+from pipelines.engines.llm.openai.stream import EventStream
+from pipelines.engines.llm.thoughts import Begins
+from pipelines.errors import ThinkError
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Usage
+from pipelines.text import mended
+
+log = logging.getLogger(__name__)
+
+__all__ = ["OLLAMA_URL", "ChatOptions", "OpenAIChat", "discover"]
+
+OLLAMA_URL = "http://127.0.0.1:11434/v1"
+"""Where Ollama listens unless it was told otherwise."""
+
+_LONGEST_EVENT = 1 << 20
+"""Bytes of one event; a server that sends more is broken."""
+_DRAIN_SECONDS = 0.01
+"""What keeping a connection may cost at the end of an answer."""
+_TAIL_SECONDS = 0.25
+"""How long a server may take to say that it is done, after it has said why the answer ends."""
+_KEPT_SECONDS = 60.0
+"""How long an idle connection is kept, so that the next turn need not open one."""
+_MOST_TRIES = 8
+"""How often one request may be mended."""
+_NOT_CHAT = ("embed", "minilm", "rerank", "bge-")
+"""Parts of the names of models that do not chat."""
+
+
+class OpenAIChat:
+    """A model of an OpenAI-compatible server; connections are kept and shared by all sessions.
+
+    ``server`` is what people call it (``ollama``). ``on_usage`` is told what each answer cost, where the server says
+    so; ``on_learned`` in words what is done differently because the server has refused something. Proxies and other
+    settings of the environment are not followed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        server: str = "openai",
+        options: ChatOptions | None = None,
+        on_usage: Callable[[Usage], None] | None = None,
+        on_learned: Callable[[str], None] | None = None,
+    ) -> None:
+        self.name = f"{server} {short(model)}"
+        self._base_url = base_url.rstrip("/")
+        self._model = model
+        self._api_key = api_key
+        self._options = options or ChatOptions()
+        self._on_usage = on_usage
+        self._on_learned = on_learned
+        self._abilities = Abilities.of(model, self._options)
+        self._begins = Begins.UNKNOWN
+        """What its answers begin with where no mark tells: not known before the first one."""
+        self._says_done = True
+        """Whether it ends its streams with ``[DONE]``."""
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model looks at pictures, as far as is known."""
+        return self._abilities.images
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it can be offered tools: until the server has refused them."""
+        return self._abilities.tools
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
+
+        Closing the generator closes the connection at once, which makes the server stop. Whatever fails in the middle,
+        the words that have come are yielded first. Raises :class:`~pipelines.errors.ThinkError`: ``llm_unreachable``
+        (no connection, or it broke), ``llm_timeout``, ``llm_http_error`` (the server answered with an error, also in
+        the middle of the stream), ``llm_bad_stream`` (what it sent is no such stream, or ends early),
+        ``llm_no_answer`` (it ended without a word), ``tool_call_invalid``.
+        """
+        while True:
+            answer = Answer(request, self._begins)
+            async with aclosing(self._chunks(request)) as chunks, aclosing(answer.pieces(chunks)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            self._begins = answer.lesson
+            if answer.said or answer.cut_before_a_word:
+                if answer.cut:
+                    yield Cut()
+                return
+            if not answer.cut or not answer.text.thought or not self._may_think_longer():
+                raise ThinkError("llm_no_answer", f"{self.name} {answer.nothing}")
+
+    async def probe(self) -> None:
+        """Find out whether it answers at present, with a request of a few tokens. Raises as :meth:`stream`."""
+        async with aclosing(self._chunks(ChatRequest((Message("user", "Hi"),), max_tokens=16))) as chunks:
+            async for chunk in chunks:
+                if chunk.alive or chunk.finish:
+                    return
+        raise ThinkError("llm_no_answer", f"{self.name} ended its answer without a word")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _may_think_longer(self) -> bool:
+        longer = self._abilities.after_thoughts_only()
+        if longer is None:
+            return False
+        self._learned(longer, "it spends all its tokens on thoughts, and gets more of them")
+        return True
+
+    def _learned(self, abilities: Abilities, words: str) -> None:
+        self._abilities = abilities
+        log.warning("%s: %s", self.name, words)
+        if self._on_learned is not None:
+            self._on_learned(words)
+
+    # ------------------------------------------------------------------------------------------------ the request
+
+    async def _chunks(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        """Yield what the server sends that matters; an empty chunk now and then while it sends nothing."""
+        deadline = asyncio.get_running_loop().time() + self._options.first_token_seconds
+        try:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    response = await self._ask(request)
+            except TimeoutError as error:
+                raise self._too_late(begun=False) from error
+            try:
+                async with aclosing(self._read(response, deadline)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                response.close()  # not release(): the rest of the answer is not wanted
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(self._base_url, error) from error
+
+    async def _ask(self, request: ChatRequest) -> aiohttp.ClientResponse:
+        """The beginning of an answer. What a server refuses is mended, and remembered if that has helped."""
+        known, lessons = self._abilities, list[str]()
+        while True:
+            payload = known.payload(request, self._model, usage=self._on_usage is not None)
+            response = await self._post(payload)
+            if response.status == 200:
+                if lessons:
+                    self._learned(known, "; ".join(lessons))
+                return response
+            error = await _http_error(response, self.name)
+            status = response.status
+            response.close()
+            after = known.after(Refusal(status, error.message, request, payload))
+            if after is None or len(lessons) == _MOST_TRIES:
+                raise error
+            known, lesson = after
+            lessons.append(f"{lesson}, for it refused ({error.message})")
+
+    async def _post(self, payload: dict[str, Any]) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = _open_session(self._api_key, self._options.connect_seconds)
+        url = f"{self._base_url}/chat/completions"
+        try:
+            return await self._session.post(url, json=payload, allow_redirects=False)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # a kept connection may be closed by the server just as it is used again; a new one tells
+            return await self._session.post(url, json=payload, allow_redirects=False)
+
+    # ------------------------------------------------------------------------------------------------ the answer
+
+    async def _read(self, response: aiohttp.ClientResponse, deadline: float) -> AsyncGenerator[Chunk, None]:
+        """Yield the chunks of one answer until it is complete. Time in which nobody asks for one does not count."""
+        loop, events, reading = asyncio.get_running_loop(), EventStream(), Reading(self.name)
+        while not reading.done:
+            try:
+                data = await _some(response, min(deadline, loop.time() + DECIDE_SECONDS))
+            except aiohttp.ClientError:
+                if not reading.finished:
+                    raise
+                return  # what was left is of no matter
+            if data is None:
+                yield Chunk()
+            else:
+                for chunk in reading.take(events.push(data) if data else events.flush()):
+                    self._tell_usage(chunk)
+                    yield chunk
+                    deadline = loop.time() + self._options.between_tokens_seconds
+            if data == b"":
+                reading.end()
+            elif events.pending > _LONGEST_EVENT:
+                raise ThinkError("llm_bad_stream", f"{self.name} sent an event of more than {_LONGEST_EVENT} bytes")
+            elif reading.finished and data is not None:
+                deadline = min(deadline, loop.time() + self._tail)
+            if loop.time() >= deadline and not reading.done:
+                if not reading.finished:
+                    raise self._too_late(begun=reading.begun)
+                self._says_done = False
+                return
+        self._says_done = True
+        await _drain(response)
+
+    def _tell_usage(self, chunk: Chunk) -> None:
+        if chunk.usage is not None and self._on_usage is not None:
+            self._on_usage(chunk.usage)
+
+    def _too_late(self, *, begun: bool) -> ThinkError:
+        if begun:
+            what, seconds = (
+                "stopped in the middle of its answer and did not go on",
+                self._options.between_tokens_seconds,
+            )
+        else:
+            what, seconds = "did not begin to answer", self._options.first_token_seconds
+        return ThinkError("llm_timeout", f"{self.name} {what} within {seconds:g} s")
+
+    @property
+    def _tail(self) -> float:
+        return _TAIL_SECONDS if self._says_done or self._on_usage is not None else 0.0
+
+
+async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:
+    """Ids of the chat models of the server at ``base_url``, in its order (``timeout`` in seconds).
+
+    Raises :class:`~pipelines.errors.ThinkError` (codes as in :meth:`OpenAIChat.stream`, and ``llm_key_refused``).
+    """
+    url = f"{base_url.rstrip('/')}/models"
+    try:
+        async with (
+            asyncio.timeout(timeout),
+            _open_session(api_key, timeout) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                error = await _http_error(response, base_url)
+                raise ThinkError("llm_key_refused", error.message) if response.status == 401 else error
+            body = read_json(await response.content.read(_LONGEST_EVENT), base_url)
+    except TimeoutError as error:
+        raise ThinkError("llm_timeout", f"{base_url} did not list its models within {timeout:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _unreachable(base_url, error) from error
+    models = body.get("data") or body.get("models")
+    listed = models if isinstance(models, list) else []
+    ids = [mended(str(model["id"])) for model in listed if isinstance(model, dict) and model.get("id")]
+    return [name for name in ids if not any(part in name.lower() for part in _NOT_CHAT)]
+
+
+def _open_session(api_key: str | None, connect_seconds: float) -> aiohttp.ClientSession:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)  # other deadlines: around each wait
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS)
+    return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout, trust_env=False)
+
+
+async def _some(response: aiohttp.ClientResponse, deadline: float) -> bytes | None:
+    """The next bytes; empty at the end, ``None`` when there are none by ``deadline``."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await response.content.readany()
+    except TimeoutError:
+        return None
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read the end of a complete answer, so that its connection can be kept; a server may leave it open instead."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await response.content.read()
+
+
+async def _http_error(response: aiohttp.ClientResponse, name: str) -> ThinkError:
+    body = (await response.content.read(_LONGEST_EVENT)).decode("utf-8", "replace")
+    try:
+        message = error_message(json.loads(body))
+    except (ValueError, RecursionError):
+        message = "" if "<" in body else short(body)  # no web page
+    return ThinkError("llm_http_error", f"{name}: {message or response.reason or 'error'} (HTTP {response.status})")
+
+
+def _unreachable(base_url: str, error: Exception) -> ThinkError:
+    message = f"no answer from the language model at {base_url}: {error or 'connection lost'}"
+    return ThinkError("llm_unreachable", re.sub(r"//[^/@\s]*@", "//", message))  # without a password in the address

@@ -1,0 +1,267 @@
+"""What a model server is asked, and what is learned when it refuses that. Pure.
+
+The protocol has grown for years, and every server takes another part of it: ``max_tokens`` or
+``max_completion_tokens``, a temperature or only the default one, tools, pictures, a system message, messages in any
+order or strictly by turns, a history as long as the model's context. What a server refuses (with a status of 4xx, or
+5xx where it does not think it is the client's fault) is mended by the first rule that knows how.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipelines.engines.llm.messages import (
+    alternating,
+    as_dict,
+    in_system,
+    system_in_user,
+    tool_as_dict,
+    tools_in_words,
+    with_surroundings,
+    without_tool_roles,
+)
+from pipelines.engines.llm.openai.images import as_content, known_to_see
+from pipelines.interfaces.llm import ChatRequest, Message, Tool
+from pipelines.voice.context import approximate_tokens, fit
+
+THINKING_ROOM = 2048
+"""Tokens that a model gets beside those of its answer once it has spent all of them on thoughts."""
+_REFUSALS = (400, 404, 405, 413, 415, 422, 500, 501)
+_SHRINK = 0.6
+"""How much of a history is kept when a server finds it too long and does not say how much it takes."""
+_FEWEST_TOKENS = 128
+"""A server that finds a history of so few tokens too long means something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """How the model is asked."""
+
+    temperature: float | None = None
+    """Randomness; ``None`` leaves it to the server."""
+    max_tokens: int | None = None
+    """Upper bound on what a request may ask for."""
+    first_token_seconds: float = 15.0
+    """How long the server may take to begin its answer, connecting included."""
+    between_tokens_seconds: float = 5.0
+    """How long it may pause within its answer."""
+    connect_seconds: float = 4.0
+    """How long a connection may take."""
+    images: bool | None = None
+    """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
+    grammar: Callable[[tuple[Tool, ...]], str] | None = None
+    """Makes what answers are held to where tools are offered, for a server that takes that as ``grammar``: the tools
+    are told in words then, and calls stand in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a server said to a request that it does not take."""
+
+    status: int
+    words: str
+    """Its message, with the field that it names."""
+    request: ChatRequest
+    payload: dict[str, Any]
+    """The body that was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What one model of a server takes, as far as is known. Each default is what most take."""
+
+    images: bool = False
+    images_known: bool = False
+    """Whether that was set by hand."""
+    tools: bool = True
+    grammar: Callable[[tuple[Tool, ...]], str] | None = None
+    """As in the options."""
+    tool_roles: bool = True
+    """Whether calls of tools and their results are messages of their own kind."""
+    system: bool = True
+    any_order: bool = True
+    """Whether messages of one role may follow each other."""
+    streams: bool = True
+    tells_usage: bool = True
+    temperature: float | None = None
+    limit_name: str | None = "max_tokens"
+    """What the limit of tokens is called; ``None``: there is none."""
+    limit: int | None = None
+    thinking_room: int = 0
+    """Tokens beside those of the answer."""
+    context: int | None = None
+    """Tokens that a history may have; ``None``: as many as it has."""
+
+    @staticmethod
+    def of(model: str, options: ChatOptions) -> Abilities:
+        """What is known of ``model`` before it has been asked anything."""
+        images = known_to_see(model) if options.images is None else options.images
+        return Abilities(
+            images=images,
+            images_known=options.images is not None,
+            temperature=options.temperature,
+            limit=options.max_tokens,
+            grammar=options.grammar,
+            tool_roles=options.grammar is None,
+        )
+
+    def tokens(self, request: ChatRequest) -> int:
+        """How many tokens the model may answer with."""
+        wanted = request.max_tokens + self.thinking_room
+        return wanted if self.limit is None else min(wanted, self.limit)
+
+    def payload(self, request: ChatRequest, model: str, *, usage: bool = False) -> dict[str, Any]:
+        """The body of the request; ``usage``: the cost shall be told."""
+        payload: dict[str, Any] = {
+            "model": model,
+            "messages": [
+                {**as_dict(message), "content": as_content(message, self.images)} for message in self._messages(request)
+            ],
+            "stream": self.streams,
+        }
+        if self.limit_name is not None:
+            payload[self.limit_name] = self.tokens(request)
+        if request.tools and self.tools:
+            if self.grammar is not None:
+                payload["grammar"] = self.grammar(request.tools)
+            else:
+                payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
+        if self.temperature is not None:
+            payload["temperature"] = self.temperature
+        if usage and self.tells_usage and self.streams:
+            payload["stream_options"] = {"include_usage": True}
+        return payload
+
+    def _messages(self, request: ChatRequest) -> list[Message]:
+        if self.context is not None:
+            request = replace(request, messages=tuple(fit(request.messages, self.context)))
+        messages = with_surroundings(request)
+        if not self.tool_roles:
+            messages = [without_tool_roles(message) for message in messages]
+        if self.grammar is not None and request.tools and self.tools:
+            messages = in_system(messages, tools_in_words(request.tools))
+        if not self.system:
+            messages = system_in_user(messages)
+        return messages if self.any_order else alternating(messages)
+
+    def after(self, refusal: Refusal) -> tuple[Abilities, str] | None:
+        """What to go by after ``refusal``, and in words what that is; ``None``: another try would be refused, too."""
+        if refusal.status not in _REFUSALS:
+            return None
+        for pattern, mend in _RULES:
+            if pattern.search(refusal.words) and (mended := mend(self, refusal)):
+                return mended
+        if refusal.status != 404 and (mended := _without_images(self, refusal)):
+            return mended
+        return _without_extras(self, refusal) if refusal.status in (400, 422) else None
+
+    def after_thoughts_only(self) -> Abilities | None:
+        """What to go by after all tokens were spent on thoughts; ``None``: more would not help."""
+        if self.thinking_room or self.limit_name is None or self.limit is not None:
+            return None
+        return replace(self, thinking_room=THINKING_ROOM)
+
+
+# ------------------------------------------------------------------------------------------------------ the rules
+
+_Mended = tuple[Abilities, str] | None
+
+
+def _another_limit(known: Abilities, refusal: Refusal) -> _Mended:
+    most = _MOST.search(refusal.words)
+    if most and 0 < int(most[1]) < known.tokens(refusal.request):
+        return replace(known, limit=int(most[1]), thinking_room=0), f"it gives at most {most[1]} tokens"
+    if known.limit_name == "max_tokens":
+        return replace(known, limit_name="max_completion_tokens"), "the limit is called max_completion_tokens"
+    return (replace(known, limit_name=None), "no limit of tokens is set") if known.limit_name else None
+
+
+def _shorter(known: Abilities, refusal: Refusal) -> _Mended:
+    """The server's tokens are not ours: what it says that it takes is believed only if it is less than what it got."""
+    present = sum(approximate_tokens(message.content) for message in known._messages(refusal.request))
+    told = _CONTEXT.search(refusal.words)
+    room = int(0.9 * (int(told[1]) - known.tokens(refusal.request))) if told else present
+    room = room if _FEWEST_TOKENS <= room < present else int(_SHRINK * present)
+    if room < _FEWEST_TOKENS:
+        return None
+    return replace(known, context=room), f"the history is cut to {room} tokens"
+
+
+def _without_usage(known: Abilities, refusal: Refusal) -> _Mended:
+    if "stream_options" not in refusal.payload:
+        return None
+    return replace(known, tells_usage=False), "what an answer costs is not asked for"
+
+
+def _without_temperature(known: Abilities, refusal: Refusal) -> _Mended:
+    if known.temperature is None:
+        return None
+    return replace(known, temperature=None), "the temperature is left to it"
+
+
+def _without_tools(known: Abilities, refusal: Refusal) -> _Mended:
+    if "tools" in refusal.payload:
+        return replace(known, tools=False), "tools are left out"
+    if known.tool_roles and any(message.tool_calls or message.role == "tool" for message in refusal.request.messages):
+        return replace(known, tool_roles=False), "calls of tools are told in words"
+    return None
+
+
+def _without_images(known: Abilities, refusal: Refusal) -> _Mended:
+    if known.images_known or not known.images or not any(message.images for message in refusal.request.messages):
+        return None
+    return replace(known, images=False), "pictures are left out"
+
+
+def _without_system(known: Abilities, refusal: Refusal) -> _Mended:
+    if not known.system or not any(message.role == "system" for message in refusal.request.messages):
+        return None
+    return replace(known, system=False), "instructions go with what the user says first"
+
+
+def _in_turns(known: Abilities, refusal: Refusal) -> _Mended:
+    if known.any_order:
+        return replace(known, any_order=False), "messages take turns"
+    return _without_system(known, refusal)
+
+
+def _in_one_piece(known: Abilities, refusal: Refusal) -> _Mended:
+    return (replace(known, streams=False), "answers come in one piece") if known.streams else None
+
+
+def _without_extras(known: Abilities, refusal: Refusal) -> _Mended:
+    """The server does not say what it refuses: what it need not know is left out."""
+    if not {"stream_options", "temperature", "tools", "grammar"} & refusal.payload.keys():
+        return None
+    return replace(known, tells_usage=False, temperature=None, tools=False), "all that is optional is left out"
+
+
+def _rule(words: str, mend: Callable[[Abilities, Refusal], _Mended]) -> tuple[re.Pattern[str], Callable[..., _Mended]]:
+    return re.compile(words, re.IGNORECASE), mend
+
+
+_MOST = re.compile(
+    r"(?:at most|less than or equal to|no more than|not exceed|maximum(?: value| allowed)?(?: is| of)?|up to|<=)"
+    r"[\s`'\":]{0,3}(\d{1,7})",
+    re.IGNORECASE,
+)
+_CONTEXT = re.compile(r"(?:context (?:length|window|size)|n_ctx|maximum)\D{0,30}?(\d{3,7})", re.IGNORECASE)
+_RULES = (
+    _rule(
+        r"context (length|window|size)|maximum context|n_ctx|prompt is too long|too many (input )?tokens"
+        r"|input is too (long|large)|exceeds? the (available )?context|request (entity )?too large",
+        _shorter,
+    ),
+    _rule(r"max_(completion_|new_|output_)?tokens", _another_limit),
+    _rule(r"stream_options|include_usage", _without_usage),
+    _rule(r"temperature", _without_temperature),
+    _rule(r"image|vision|multi-?modal|mmproj|content\b.{0,40}\bstr|\bstr.{0,40}\bcontent", _without_images),
+    _rule(r"\btool|function", _without_tools),
+    _rule(r"alternat|must be user|first message", _in_turns),
+    _rule(r"\bsystem\b|developer (role|message|instruction)", _without_system),
+    _rule(r"\bstream(ing|ed)?\b", _in_one_piece),
+)
+"""What servers complain of and what is done about it; the first that fits, and has not been done yet, is taken."""

@@ -1,0 +1,150 @@
+"""Language models on transformers: any ``AutoModelForCausalLM`` with a chat template, on a CPU or a GPU.
+
+:func:`load_chat` makes the model; :class:`~pipelines.engines.llm.local.LocalChat` serves it. Each conversation keeps
+the keys and values of what was read, so a turn reads only what is new; an answer that was cut to the words that were
+heard costs no more than those words. Code that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.engines.llm.model import Sampling, recommended, stop_tokens
+from pipelines.engines.llm.slots import Slots
+from pipelines.engines.llm.template import ChatTemplate, Prompt, import_transformers, load_tokenizer
+from pipelines.errors import ModelError, PipelineError, ThinkError
+
+Quantization = Literal["8bit", "4bit"]
+
+CPU_CHUNK, GPU_CHUNK = 64, 512
+"""Tokens of a prompt read in one step: how long others wait for their turn, and a cancelled request for its end."""
+GPU_BATCH = 16
+"""Answers decoded side by side."""
+_CONTEXT = 4096
+"""Tokens, for a model that does not say."""
+
+
+class LoadedChat:
+    """A model in memory with the conversations it remembers (implements ``chat_model.ChatModel``)."""
+
+    def __init__(
+        self, model: Any, template: ChatTemplate, *, slots: int = 8, tokens: int = 16_384, batch: int | None = None
+    ) -> None:
+        from pipelines.engines.llm.transformers_cache import ModelCaches
+        from pipelines.engines.llm.transformers_decode import Decoder
+
+        on_gpu = model.device.type != "cpu"
+        caches = ModelCaches(model.config)
+        self.model = model
+        self.template = template
+        self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT)
+        self.stops = stop_tokens(model.generation_config, template)
+        self.sampling = recommended(model.generation_config)
+        self.slots: Slots[Any] = Slots(caches, most=slots, tokens=tokens)
+        self.max_batch = batch or (GPU_BATCH if on_gpu else 1)
+        self._decoder = Decoder(model, self.slots, caches, chunk=GPU_CHUNK if on_gpu else CPU_CHUNK)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights and of what is remembered, in bytes."""
+        from pipelines.engines.llm.transformers_cache import nbytes
+
+        return nbytes(self.model) + sum(map(nbytes, self.slots.caches()))
+
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Any:
+        """Start an answer; its caller counts to ``limit``."""
+        return self._decoder.begin(prompt.ids, sampling, owner)
+
+    def step(self, batch: Sequence[Any]) -> Sequence[int | Exception | None]:
+        """Take each answer one step further."""
+        return self._decoder.step(batch)
+
+    def end(self, answer: Any) -> None:
+        """No more of ``answer`` is wanted."""
+        self._decoder.end(answer)
+
+
+def load_chat(
+    source: Path | str,
+    device: str = "cpu",
+    dtype: str = "auto",
+    threads: int = 1,
+    quantization: Quantization | None = None,
+) -> LoadedChat:
+    """Load the model in the folder ``source``, or of the repository of that name in the hub's cache.
+
+    ``device`` is ``cpu``, ``cuda`` or ``cuda:N``; ``dtype`` is ``auto`` (bfloat16 where the device computes with it,
+    else float32), ``bfloat16``, ``float16`` or ``float32``; ``threads`` is for the CPU. Blocking, and to be called on
+    the thread that will use the model: torch counts threads for each. Raises
+    :class:`~pipelines.errors.ModelError` (``model_broken``, ``model_not_chat``) and
+    :class:`~pipelines.errors.ThinkError` (``quantization_unavailable``, ``device_unavailable``, ``dtype_unknown``).
+    """
+    import_transformers()
+    import torch
+    import transformers.utils.logging
+
+    library: Any = transformers
+    library.utils.logging.disable_progress_bar()
+    chosen = choose_dtype(device, dtype)
+    options = _quantized(quantization, device)
+    template = ChatTemplate(load_tokenizer(source), str(source))
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    elif not torch.cuda.is_available():
+        raise ThinkError("device_unavailable", f"torch sees no GPU for {device}; legal here: cpu")
+    try:
+        model = library.AutoModelForCausalLM.from_pretrained(
+            str(source), dtype=chosen, local_files_only=True, **options
+        )
+        if "device_map" not in options:
+            model.to(device)
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise ModelError("model_broken", f"{source} could not be loaded by transformers: {error}") from error
+    model.requires_grad_(False)
+    return LoadedChat(model.eval(), template)
+
+
+def choose_dtype(device: str, dtype: str) -> Any:
+    """The torch dtype of that name; ``auto`` is what the device computes with fastest without losing accuracy."""
+    import torch
+
+    named = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+    if dtype in named:
+        return named[dtype]
+    if dtype != "auto":
+        raise ThinkError("dtype_unknown", f"unknown dtype {dtype!r}; legal: auto, {', '.join(named)}")
+    if device == "cpu":
+        native = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]:
+    """Arguments that make transformers quantise the weights while it loads them."""
+    if quantization is None:
+        return {}
+    if quantization not in ("8bit", "4bit"):
+        raise ThinkError("quantization_unavailable", f"unknown quantisation {quantization!r}; legal: 8bit, 4bit")
+    if find_spec("bitsandbytes") is not None and (device != "cpu" or find_spec("torchao") is None):
+        import transformers
+
+        library: Any = transformers
+        config: Any = library.BitsAndBytesConfig(
+            load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit"
+        )
+    elif find_spec("torchao") is not None and quantization == "8bit" and device == "cpu":
+        from torchao.quantization import Int8WeightOnlyConfig
+        from transformers import TorchAoConfig
+
+        config = TorchAoConfig(Int8WeightOnlyConfig())
+    else:
+        package = "torchao" if device == "cpu" and quantization == "8bit" else "bitsandbytes"
+        raise ThinkError(
+            "quantization_unavailable", f"{quantization} on {device} needs the package {package}: pip install {package}"
+        )
+    return {"quantization_config": config, "device_map": device}

@@ -1,0 +1,95 @@
+"""Moonshine as a recogniser: partials while the user speaks, a final transcript some 50 ms after the pause.
+
+English only. All sessions share one model on one thread; partials make way for finals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipelines.engines.stt.moonshine_model import LONGEST_SECONDS, Moonshine
+from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
+from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.stt.whisper_windows import Guard, Said
+from pipelines.engines.stt.window_recognizer import WindowRecognizer
+from pipelines.errors import PipelineError
+from pipelines.models.residency import Resident
+
+LANGUAGE = "en"
+_SILENCE_LOGPROB = -0.9
+_SHORT_TOKENS = 2
+_SHORT_LOGPROB = -0.4
+"""Of noise it makes "You" or a phrase of its own, with a mean logarithm of -0.5 to -1.6; of clear speech the mean is
+above -0.2, and with noise at 10 dB above -0.7."""
+_OF_CLICKS = {"you"}
+"""What it makes of a click, a cough or a knock, once or several times and sure of itself; hardly anybody says that and
+nothing else."""
+_OF_NOISE = ("thank you for watching", "thanks for watching")
+_OF_NOISE_LOGPROB = -0.3
+"""The ends of the films that it learned from; with less than this probability nobody has said them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoonshineGuard(Guard):
+    """When its text is believed. It gives no chance of silence, so the text and its probability must tell."""
+
+    def is_silence(self, said: Said) -> bool:
+        """Nothing was said, and the text is made up."""
+        words = re.sub(r"[^a-z ]+", "", said.text.lower()).strip()
+        short = len(said.tokens) <= _SHORT_TOKENS and said.logprob < _SHORT_LOGPROB
+        film = words in _OF_NOISE and said.logprob < _OF_NOISE_LOGPROB
+        made_up = set(words.split()) == _OF_CLICKS or not any(character.isalnum() for character in said.text)
+        return short or film or made_up or said.logprob < _SILENCE_LOGPROB
+
+
+class MoonshineDecoder:
+    """Decodes on the worker's thread, one window after another: finals first."""
+
+    def __init__(self, resident: Resident[Moonshine]) -> None:
+        self._resident = resident
+        self.finals_waiting: set[Request] = set()
+        """Final requests that have not begun. Filled by the event loop."""
+
+    def run(self, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | Exception | None]:
+        """One result for each job: ``None`` for those dropped, an error for all if the model cannot be loaded."""
+        self.finals_waiting.difference_update([job.request for job in jobs])
+        results: list[Decoded | Exception | None] = [None] * len(jobs)
+        try:
+            with self._resident.lease() as moonshine:
+                for n in sorted(range(len(jobs)), key=lambda n: not jobs[n].request.final):
+                    results[n] = self._decode(moonshine, jobs[n])
+        except PipelineError as error:
+            return [error] * len(jobs)
+        return results
+
+    def _decode(self, moonshine: Moonshine, job: DecodeJob) -> Decoded | None:
+        request = job.request
+        if job.cancelled or (self.finals_waiting and not request.final):
+            return None
+
+        def is_wanted() -> bool:
+            return not job.cancelled and (request.final or not self.finals_waiting)
+
+        said = moonshine.transcribe(request.samples, request.known, may_repeat=request.may_repeat, wanted=is_wanted)
+        return Decoded(said, LANGUAGE, request.frames) if is_wanted() else None
+
+
+class MoonshineRecognizer(WindowRecognizer):
+    """Moonshine as a speech-to-text engine; see :class:`WindowRecognizer` for the parameters."""
+
+    def __init__(self, model: Resident[Moonshine], *, partial_seconds: float = 0.4, inbox: int = 64) -> None:
+        settings = WhisperSettings(
+            language=LANGUAGE,
+            partial_seconds=partial_seconds,
+            context_seconds=LONGEST_SECONDS,
+            guard=MoonshineGuard(),
+        )
+        super().__init__(model.name, MoonshineDecoder(model), settings, inbox=inbox)
+
+    def second_attempt(self, request: Request, first: Decoded) -> Request | None:
+        """The same without repetition, where it went round in circles."""
+        if not request.may_repeat or not self.settings.guard.repeats(first.said):
+            return None
+        return replace(request, may_repeat=False, final=True)

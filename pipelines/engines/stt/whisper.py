@@ -1,0 +1,44 @@
+"""Whisper on CTranslate2: partials while the user speaks, one run of the encoder for the final transcript.
+
+Windows are as short as the audio (:mod:`pipelines.engines.stt.whisper_windows`). All sessions share one model on one
+thread; windows of equal size are decoded as one batch (:mod:`pipelines.engines.stt.whisper_decode`), and partials make
+way for finals.
+"""
+
+from __future__ import annotations
+
+from pipelines.engines.stt.whisper_decode import Decoded, Request, WhisperDecoder
+from pipelines.engines.stt.whisper_model import Whisper
+from pipelines.engines.stt.whisper_settings import WhisperSettings, check
+from pipelines.engines.stt.whisper_windows import LONGEST_FRAMES
+from pipelines.engines.stt.window_recognizer import WindowRecognizer
+from pipelines.models.residency import Resident
+
+
+class WhisperRecognizer(WindowRecognizer):
+    """Whisper as a :class:`~pipelines.interfaces.stt.SpeechToText`; see :class:`WindowRecognizer` for the parameters.
+
+    Raises :class:`~pipelines.errors.ListenError` for settings that no such model can serve: ``stt_language``,
+    ``stt_task``, ``stt_cannot_translate``.
+    """
+
+    def __init__(
+        self,
+        model: Resident[Whisper],
+        settings: WhisperSettings | None = None,
+        *,
+        max_batch: int = 8,
+        max_wait: float = 0.0,
+        inbox: int = 64,
+    ) -> None:
+        settings = settings or WhisperSettings()
+        check(model.name, settings)
+        decoder = WhisperDecoder(model, settings.task, settings.word_timestamps)
+        super().__init__(model.name, decoder, settings, max_batch=max_batch, max_wait=max_wait, inbox=inbox)
+
+    def second_attempt(self, request: Request, first: Decoded) -> Request | None:
+        """The same audio in the 30 s that Whisper was trained on."""
+        if first.frames == LONGEST_FRAMES:
+            return None
+        may_repeat = not self.settings.guard.repeats(first.said)
+        return Request(request.samples, LONGEST_FRAMES, first.language, request.previous, may_repeat, final=True)

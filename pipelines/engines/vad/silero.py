@@ -1,0 +1,93 @@
+"""Voice activity with Silero VAD on onnxruntime (https://github.com/snakers4/silero-vad, MIT).
+
+The ``silero_vad`` wheel carries the model file; the package itself is never imported, because its import loads torch
+and sets torch to one thread for the whole process.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from media.frames import Samples
+from pipelines.errors import ListenError
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
+
+_CONTEXT = 64
+"""Samples of the window before that the model sees again in front of each window."""
+
+
+def model_path() -> Path:
+    """The ONNX file inside the installed ``silero_vad`` wheel.
+
+    Raises :class:`~pipelines.errors.ListenError` (``vad_missing``) when the wheel or the file is not there.
+    """
+    spec = find_spec("silero_vad")  # looks the package up without importing it
+    if spec is None or not spec.submodule_search_locations:
+        raise ListenError("vad_missing", "voice activity needs the package silero-vad, which is not installed")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
+    if not path.is_file():
+        raise ListenError("vad_missing", "the installed package silero-vad has no data/silero_vad.onnx")
+    return path
+
+
+class SileroVad:
+    """The Silero model, loaded once and shared by all sessions (a run keeps nothing in the session).
+
+    ``path`` is an ONNX file to use instead of the wheel's. Raises :class:`~pipelines.errors.ListenError` when there is
+    no such file (``vad_missing``) or it is no usable model (``vad_broken``).
+    """
+
+    name = "silero-vad"
+
+    def __init__(self, path: Path | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ListenError("vad_missing", "voice activity needs the package onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        file = model_path() if path is None else path
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common base
+            raise ListenError("vad_broken", f"{file.name} cannot be loaded as a Silero model: {error}") from error
+
+    def open(self) -> SileroActivity:
+        """A fresh state for one session."""
+        return SileroActivity(self._session)
+
+
+class SileroActivity:
+    """Voice activity of one session: the model's recurrent state and the last 64 samples."""
+
+    def __init__(self, session: Any) -> None:
+        self._run = session.run
+        self._input = np.zeros((1, _CONTEXT + VAD_WINDOW), np.float32)
+        self._silence = np.zeros((2, 1, 128), np.float32)
+        self._feed = {"input": self._input, "state": self._silence, "sr": np.array(VAD_RATE, np.int64)}
+
+    def probability(self, window: Samples) -> float:
+        """Chance in 0–1 that ``window`` (int16, shape ``(512,)``, 16 kHz) holds speech; about 0.1 ms.
+
+        Raises :class:`ValueError` for a window of another length.
+        """
+        if window.shape != (VAD_WINDOW,):
+            raise ValueError(f"a voice-activity window has {VAD_WINDOW} samples, not {window.shape}")
+        row = self._input[0]
+        row[:_CONTEXT] = row[-_CONTEXT:]
+        np.multiply(window, np.float32(1 / 32768), out=row[_CONTEXT:])
+        output, self._feed["state"] = self._run(None, self._feed)
+        return float(output[0, 0])
+
+    def reset(self) -> None:
+        """Forget the past, as after a gap in the audio."""
+        self._input.fill(0)
+        self._feed["state"] = self._silence

@@ -1,0 +1,127 @@
+"""Language models: messages, tools and pictures in, text and tool calls out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something the language model may ask to have done."""
+
+    name: str
+    description: str
+    """What it does and when to use it, for the model to read."""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    """JSON schema of the arguments, an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool."""
+
+    id: str
+    """Names this call in the message that brings its result."""
+    name: str
+    """As the model wrote it: there may be no such tool."""
+    arguments: str
+    """A JSON object, as text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A picture for a language model that takes them."""
+
+    data: bytes
+    """JPEG or PNG."""
+    kind: Literal["image/jpeg", "image/png"] = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation as the language model gets it."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant asked for in this message."""
+    tool_call_id: str = ""
+    """Of a ``tool`` message: the call whose result ``content`` is."""
+    images: tuple[Image, ...] = ()
+    """What a user shows with these words. Models that take none are told that there was something."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a language model is asked."""
+
+    messages: tuple[Message, ...]
+    """System message first, then the turns; what was interrupted is cut to the words that were heard."""
+    scene: str = ""
+    """What the camera shows, in words; empty without a camera. Engines place it where their prompt cache survives."""
+    max_tokens: int = 256
+    tools: tuple[Tool, ...] = ()
+    """What the model may call. Without tools an answer is text alone."""
+    time: str = ""
+    """Time and date in words (:func:`~pipelines.engines.llm.messages.time_words`); empty where nobody tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer cost, in tokens."""
+
+    prompt: int
+    cached: int
+    """How many of the prompt's tokens were known from before and not read again."""
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The end of an answer that stops because it has ``max_tokens``, and not because all was said.
+
+    As text it is nothing.
+    """
+
+    def __str__(self) -> str:
+        return ""
+
+
+Piece = str | ToolCall | Cut
+"""What a language model streams: words, a call once it is complete, and that the answer was cut, which comes last."""
+
+
+class LanguageModel(Protocol):
+    """A language model that streams text."""
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield pieces of the answer, and each tool call once it is complete (only when ``request`` has tools).
+
+        An answer that reached the limit of tokens ends with :class:`Cut`, where the engine can tell.
+
+        Closing the generator stops generation. Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close connections and workers."""
+        ...
+
+
+def takes_images(model: LanguageModel) -> bool:
+    """Whether ``model`` looks at the pictures of a message: its attribute of that name."""
+    return bool(getattr(model, "takes_images", False))
+
+
+def takes_tools(model: LanguageModel) -> bool:
+    """Whether ``model`` can be offered tools, unless its attribute of that name is false."""
+    return bool(getattr(model, "takes_tools", True))

@@ -1,0 +1,177 @@
+"""One reply, from the question to the last sample: think, speak, and know what was heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from media.clock import Clock
+from pipelines.errors import PipelineError
+from pipelines.interfaces.llm import ChatRequest, LanguageModel
+from pipelines.interfaces.tts import TextToSpeech
+from pipelines.voice.events import (
+    ReplyAudioStarted,
+    ReplyAudioStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyText,
+    TurnLatency,
+    VoiceEvent,
+)
+from pipelines.voice.llm import Clauses
+from pipelines.voice.tts import Playout, Script, VoiceSettings, speak
+
+log = logging.getLogger(__name__)
+
+HUNGRY_SECONDS = 0.3
+"""With less than this left to hear, what the model has said so far is needed now."""
+
+
+@dataclass(slots=True)
+class TurnTimes:
+    """Wall times (seconds) of the steps of one turn, as they happen; ``None`` for a step that has not."""
+
+    speech_end: float | None = None
+    prepared_since: float | None = None
+    """When work on the answer began, before it was known that the turn was over."""
+    endpoint: float | None = None
+    transcript: float | None = None
+    first_token: float | None = None
+    first_clause: float | None = None
+    first_audio: float | None = None
+
+    def latency(self, response_id: str) -> TurnLatency | None:
+        """The breakdown, once the first sample has been sent; ``None`` for turns that were not spoken."""
+        if self.speech_end is None or self.first_audio is None:
+            return None
+        parts: dict[str, float] = {}
+        before = self.speech_end
+        for step in ("endpoint", "transcript", "first_token", "first_clause", "first_audio"):
+            at = getattr(self, step)
+            if at is not None:
+                parts[step] = max(0.0, at - before)
+                before = max(before, at)
+        return TurnLatency(response_id, self.first_audio - self.speech_end, parts, self._saved())
+
+    def _saved(self) -> float:
+        """How much of the work was done before the endpoint was decided."""
+        if self.prepared_since is None or self.endpoint is None:
+            return 0.0
+        done = [at for at in (self.transcript, self.first_token, self.first_clause) if at is not None]
+        return max(0.0, min(self.endpoint, max(done, default=0.0)) - self.prepared_since)
+
+
+@dataclass(slots=True)
+class Reply:
+    """Runs one reply. The owner cancels :meth:`run` to interrupt it and then calls :meth:`heard`."""
+
+    id: str
+    item_id: str
+    model: LanguageModel
+    voice: TextToSpeech
+    settings: VoiceSettings
+    playout: Playout | None
+    """``None`` for a reply that is only text."""
+    emit: Callable[[VoiceEvent], None]
+    clock: Clock
+    times: TurnTimes = field(default_factory=TurnTimes)
+    script: Script = field(default_factory=Script)
+    text: str = ""
+    """What has been generated (and, with a voice, queued) so far."""
+    cut: bool = False
+    """Whether the model stopped because of the limit of tokens."""
+    told: bool = False
+    """Whether the outcome has been told: :class:`ReplyGenerated` or :class:`ReplyFailed`, one of them and once."""
+
+    async def run(self, request: ChatRequest) -> None:
+        """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._watch_start())
+                self._tell(await self._say(request, group))
+                await self._sound_out()
+                watcher.cancel()
+        except Exception:
+            # A defect in one reply must not end the session, nor leave the client waiting for its end.
+            log.exception("the reply %s failed", self.id)
+            self._tell(_defect())
+            if self.playout is not None and not self.playout.ended.is_set():
+                self.playout.flush()
+                self.emit(ReplyAudioStopped(self.id))
+
+    def heard(self) -> tuple[str, float]:
+        """Silence the reply; the words and the seconds that were heard."""
+        if self.playout is None:
+            return self.text, 0.0
+        seconds = self.playout.flush()
+        return self.script.heard(seconds), seconds
+
+    async def _say(self, request: ChatRequest, group: asyncio.TaskGroup) -> PipelineError | None:
+        """Think and speak at the same time until all has been generated and synthesised, or something fails."""
+        clauses = Clauses(self.model, request, self.clock, self._first_token, self._hungry)
+        tasks = [group.create_task(clauses.read()), group.create_task(clauses.watch())]
+        try:
+            async with aclosing(self._spoken(self._timed(clauses.take()))) as spoken:
+                async for clause in spoken:
+                    self.text = f"{self.text} {clause}".strip()
+                    self.emit(ReplyText(self.id, clause))
+            self.cut = clauses.cut
+        except PipelineError as failure:
+            return failure
+        except Exception:
+            # A barrier: what has been said so far is heard to its end, and told like any other failure.
+            log.exception("the reply %s failed", self.id)
+            return _defect()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return None
+
+    async def _sound_out(self) -> None:
+        """Wait until all that was synthesised has been sent."""
+        if self.playout is not None:
+            self.playout.finish()
+            await self.playout.ended.wait()
+            self.emit(ReplyAudioStopped(self.id))
+
+    def _tell(self, error: PipelineError | None) -> None:
+        if not self.told:
+            self.told = True
+            generated = ReplyGenerated(self.id, self.text, self.cut)
+            self.emit(generated if error is None else ReplyFailed(self.id, error, self.text))
+
+    async def _timed(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        async with aclosing(source):
+            async for clause in source:
+                if self.times.first_clause is None:
+                    self.times.first_clause = self.clock.now()
+                yield clause
+
+    def _spoken(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        if self.playout is None:
+            return source
+        return speak(source, self.voice, self.settings, self.playout, self.script)
+
+    def _hungry(self) -> bool:
+        """Whether hardly anything is left to hear of what has been synthesised."""
+        return self.playout is None or self.script.seconds - self.playout.heard_seconds < HUNGRY_SECONDS
+
+    async def _watch_start(self) -> None:
+        if self.playout is None:
+            return
+        await self.playout.started.wait()
+        self.times.first_audio = self.clock.now()
+        self.emit(ReplyAudioStarted(self.id))
+        latency = self.times.latency(self.id)
+        if latency is not None:
+            self.emit(latency)
+
+    def _first_token(self) -> None:
+        self.times.first_token = self.clock.now()
+
+
+def _defect() -> PipelineError:
+    return PipelineError("internal_error", "the reply failed for an unexpected reason")

@@ -1,0 +1,199 @@
+"""The commands of ``visavis`` and their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.errors import PipelineError
+from server.cli.arguments import Parser, number
+from server.cli.at_once import ended_at_once
+from server.cli.models import add_models, run_models
+from server.cli.stopping import end_on_signals, leave
+from server.cli.terminal import tell_failure
+from server.settings import Settings, SettingsError, load_settings
+
+_EPILOG = """\
+Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
+(flags win over the environment, the environment over the file). docs/settings.md lists all of them.
+"""
+
+
+SYSTEM_NEEDS = "visavis needs libraries of the system: apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what ``arguments`` say and return the status to exit with; argparse exits by itself."""
+    end_on_signals()
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        if options.command == "models":
+            return _models(options)
+        return _run(_COMMANDS[options.command](options, Console()))
+    except (SettingsError, PipelineError) as error:
+        tell_failure(Console(stderr=True), error)
+        return 2
+
+
+async def _serve(options: argparse.Namespace, console: Console) -> int:
+    with ended_at_once():
+        from server.cli.preflight import check
+
+        names = set(Settings.model_fields)
+        flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
+        settings = load_settings(flags, options.config)
+        check(settings)
+        try:
+            from server.cli.serve import ServerConsole, serve  # a second of imports, for those who may begin
+        except ImportError as error:  # OpenCV, mostly, which needs libraries that a bare system lacks
+            raise SettingsError(f"{error}; {SYSTEM_NEEDS}") from error
+
+    await serve(settings, ServerConsole())
+    leave(0)
+
+
+async def _talk(options: argparse.Namespace, console: Console) -> int:
+    from server.cli.talk import TalkOptions, talk
+
+    key = options.api_key
+    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json)
+    return 1 if (await talk(wanted, console)).problem else 0
+
+
+async def _doctor(options: argparse.Namespace, console: Console) -> int:
+    from server.cli.doctor import doctor
+
+    flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
+    return await doctor(load_settings(flags, options.config), console, as_json=options.json)
+
+
+def _models(options: argparse.Namespace) -> int:
+    return run_models(options, Console())  # without an event loop: Ctrl-C ends a download at once
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], Coroutine[Any, Any, int]]] = {
+    "serve": _serve,
+    "talk": _talk,
+    "doctor": _doctor,
+}
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="visavis", description="A self-hosted voice-and-vision assistant: open the page, speak, be answered."
+    )
+    parser.add_argument("--version", action="version", version=f"visavis {version('visavis')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_serve(commands)
+    _add_talk(commands)
+    _add_doctor(commands)
+    add_models(commands)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server and print its URL and the engines in use.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
+    serve.add_argument("--port", help="port to listen on (default 8080; 0 takes a free one)")
+    serve.add_argument(
+        "--profile",
+        choices=["auto", "embedded", "bench"],
+        help="auto: the best engines present (default). embedded: no model server and no large models. "
+        "bench: stubs and a test tone, for measuring only",
+    )
+    serve.add_argument(
+        "--ice-address",
+        action="append",
+        metavar="ADDR",
+        help="local address offered to peers; repeatable (default: on loopback 127.0.0.1 and one for Firefox, "
+        "else every interface's)",
+    )
+    serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
+    serve.add_argument("--bench-tone-seconds", metavar="S", help="length of the bench tone (default 3)")
+    serve.add_argument(
+        "--bench-echo",
+        action="store_const",
+        const=True,
+        help="with --profile bench: send the incoming audio straight back, to measure the media path",
+    )
+    serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
+    serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
+    serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
+    serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
+    serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
+    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
+    brains = "auto, starter, openai, a model, its folder or GGUF file, OWNER/NAME-GGUF[:QUANTISATION]"
+    serve.add_argument("--chat-model", metavar="MODEL", help=f"who thinks: {brains}")
+    serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
+    serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
+    serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
+    serve.add_argument(
+        "--no-download",
+        dest="download",
+        action="store_const",
+        const=False,
+        help="fetch nothing: use only models that are here",
+    )
+    serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
+    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
+
+
+def _add_talk(commands: Any) -> None:
+    talk = commands.add_parser(
+        "talk",
+        help="speak a WAV file to a running server and save the answer",
+        description="Play a sound file into a running server as if spoken into a microphone; print what was "
+        "understood, what was answered and how long each answer took.",
+    )
+    talk.add_argument("wav", type=Path, help="sound file to say (WAV, FLAC, MP3, …)")
+    talk.add_argument("--out", type=Path, metavar="WAV", help="save what came back")
+    talk.add_argument("--url", default="http://127.0.0.1:8080", help="server (default %(default)s)")
+    talk.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
+    talk.add_argument(
+        "--wait",
+        type=number(0, above=True),
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for an answer (default %(default)s)",
+    )
+    talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine this machine",
+        description="Look at packages, devices, system libraries, ports, folders and models; say whether visavis can "
+        "serve (exit status 0, else 1) and which commands would make it better.",
+    )
+    doctor.add_argument("--host", help="address that the server is to listen on (default 127.0.0.1)")
+    doctor.add_argument("--port", help="port that the server is to listen on (default 8080)")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="folder with model files")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

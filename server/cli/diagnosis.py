@@ -1,0 +1,310 @@
+"""What the facts of ``visavis doctor`` mean: can it serve, what would make it better, and by which command. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.engines.mediapipe.library import REPORTS
+from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY
+from pipelines.errors import ModelError
+from pipelines.runtime.hardware import Library, choose_device
+from pipelines.runtime.processor import Processor
+from server.cli.doctor_facts import Facts, ModelState
+from server.settings import Settings
+
+Status = Literal["ok", "better", "missing"]
+"""``better``: it works, and the remedy would make it work better. ``missing``: it cannot serve without."""
+
+_ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", "onnxruntime", "silero-vad")
+_TASKS = {
+    "listen": ("speech-to-text",),
+    "think": ("chat",),
+    "speak": ("text-to-speech",),
+    "watch": (
+        "face-detection",
+        "hand-landmarks",
+        "pose-landmarks",
+        "face-landmarks",
+        "gestures",
+        "person-segmentation",
+        "object-detection",
+        "holistic-landmarks",
+    ),
+}
+"""Stages → tasks of the catalogue's models that serve them."""
+_LITTLE_DISK = 2 << 30
+_FETCHED = "xllamacpp"
+"""The library of the language models that a start fetches by itself."""
+_LITTLE_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding."""
+
+    area: str
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+    """The exact command that would make it better; empty when there is none."""
+
+
+def diagnose(facts: Facts, settings: Settings) -> list[Check]:
+    """All findings, area by area."""
+    return [
+        *_packages(facts),
+        *_processor(facts.devices.processor),
+        *_accelerators(facts),
+        *_system(facts, settings),
+        *_models(facts),
+        *_engines(facts, settings),
+    ]
+
+
+def can_serve(checks: list[Check]) -> bool:
+    """Whether nothing essential is missing."""
+    return all(check.status != "missing" for check in checks)
+
+
+# ------------------------------------------------------------------------------------------------- packages
+
+
+def _packages(facts: Facts) -> Iterator[Check]:
+    running = ".".join(map(str, facts.python))
+    if facts.python < (3, 11, 0):
+        yield Check("packages", "python", "missing", f"{running} is older than 3.11", "make setup PYTHON=python3.11")
+    else:
+        yield Check("packages", "python", "ok", f"{running} on {facts.system}")
+    needed = {*_ESSENTIAL}
+    if facts.versions.get("onnxruntime-gpu"):
+        needed.discard("onnxruntime")
+    for name, installed in facts.versions.items():
+        if installed is not None:
+            yield Check("packages", name, "ok", installed)
+        elif name in needed:
+            yield Check("packages", name, "missing", "not installed", f"pip install {name}")
+    yield from _conflicts(facts)
+
+
+def _conflicts(facts: Facts) -> Iterator[Check]:
+    torch, wanted = facts.versions.get("torch"), facts.torchvision_wants
+    if torch and wanted and torch.split("+")[0] != wanted.split("+")[0]:
+        detail = f"is built for torch {wanted}, and {torch} is installed: importing it breaks transformers"
+        yield Check("packages", "torchvision", "better", detail, "pip uninstall -y torchvision")
+    if facts.versions.get("onnxruntime") and facts.versions.get("onnxruntime-gpu"):
+        detail = "onnxruntime and onnxruntime-gpu overwrite each other's files"
+        remedy = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        yield Check("packages", "onnxruntime", "better", detail, remedy)
+
+
+# ------------------------------------------------------------------------------------------------- devices
+
+
+def _processor(found: Processor) -> Iterator[Check]:
+    cores = (
+        f"{found.cores} of {found.cores_present} cores" if found.cores < found.cores_present else f"{found.cores} cores"
+    )
+    flags = f"; {', '.join(found.flags)}" if found.flags else ""
+    yield Check("devices", "processor", "ok" if found.cores > 1 else "better", f"{found.model}, {cores}{flags}")
+    if found.memory_total is None or found.memory_free is None:
+        yield Check("devices", "memory", "ok", "unknown")
+        return
+    status: Status = "ok" if found.memory_free >= _LITTLE_MEMORY else "better"
+    yield Check("devices", "memory", status, f"{size(found.memory_free)} free of {size(found.memory_total)}")
+
+
+def _accelerators(facts: Facts) -> Iterator[Check]:
+    devices = facts.devices
+    if not devices.nvidia_driver:
+        yield Check("devices", "cuda", "ok", "no NVIDIA driver: everything runs on the processor")
+    for library in devices.libraries.values():
+        if library.version is None:
+            continue
+        lacking = devices.nvidia_driver and "cuda" not in library.devices and library.name != "openvino"
+        detail = f"{library.version} on {', '.join(library.devices) or 'nothing'}"
+        for accelerator in library.accelerators:
+            detail += f"; {accelerator.name}"
+            if accelerator.memory_total is not None and accelerator.memory_free is not None:
+                detail += f", {size(accelerator.memory_free)} free of {size(accelerator.memory_total)}"
+        detail = "; ".join((detail, *library.facts))
+        if lacking:
+            yield Check("devices", library.name, "better", f"{detail}; {library.reason}", _cuda_remedy(library))
+        else:
+            yield Check("devices", library.name, "ok", detail)
+    if devices.npu and "npu" not in devices.library("openvino").devices:
+        remedy = "pip install openvino openvino-genai"
+        yield Check("devices", "npu", "better", f"there is one, but {devices.library('openvino').reason}", remedy)
+
+
+def _cuda_remedy(library: Library) -> str:
+    if library.name == "torch":
+        return "pip install --force-reinstall torch" if "without CUDA" in library.reason else "nvidia-smi"
+    if library.name == "onnxruntime":
+        return "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    return "pip install nvidia-cublas-cu12"
+
+
+# ------------------------------------------------------------------------------------------------- system
+
+
+def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
+    if facts.vision is None:
+        yield Check("system", "vision libraries", "ok", "mediapipe can be loaded")
+    else:
+        detail, _, remedy = facts.vision.rpartition(": ")
+        yield Check("system", "vision libraries", "better", detail or remedy, remedy if detail else "")
+    if facts.vision_reports:
+        yield Check("system", "vision reports", "better", REPORTS, "VISAVIS_VISION=false visavis serve")
+    address = f"{settings.host}:{settings.port}"
+    if facts.tcp_problem is None:
+        yield Check("network", "port", "ok", f"{address} is free")
+    else:
+        detail = f"cannot listen on {address}: {facts.tcp_problem} (another visavis, perhaps)"
+        yield Check("network", "port", "missing", detail, "visavis serve --port 0")
+    if facts.udp_problem is not None:
+        yield Check("network", "media", "missing", f"no UDP socket can be had: {facts.udp_problem}")
+    yield from _folders(facts, settings)
+
+
+def _folders(facts: Facts, settings: Settings) -> Iterator[Check]:
+    cache = settings.cache.expanduser()
+    if facts.cache_problem is not None:
+        detail = f"nothing can be kept: {facts.cache_problem}"
+        yield Check("folders", "cache", "better", detail, "VISAVIS_CACHE=/path/to/a/folder visavis serve")
+    elif facts.cache_free is not None:
+        status: Status = "ok" if facts.cache_free >= _LITTLE_DISK else "better"
+        remedy = "" if status == "ok" else "VISAVIS_CACHE=/path/to/a/folder visavis serve"
+        yield Check("folders", "cache", status, f"{cache}, {size(facts.cache_free)} free", remedy)
+    if facts.folder_problem is not None:
+        yield Check(
+            "folders", "models", "better", f"cannot be read: {facts.folder_problem}", f"ls -ld {settings.models}"
+        )
+    elif settings.models is not None:
+        yield Check("folders", "models", "ok", str(settings.models))
+
+
+def _models(facts: Facts) -> Iterator[Check]:
+    if facts.catalogue_problem is not None:
+        yield Check("models", "catalogue", "missing", facts.catalogue_problem, "pip install --force-reinstall visavis")
+    for model in facts.models:
+        if model.problem is None:
+            licence = f"; licence {model.licence}" if model.licence else ""
+            yield Check("models", model.id, "ok", f"{model.description}{licence}")
+        elif model.stored:
+            yield Check("models", model.id, "better", model.problem, f"visavis models pull {model.id}")
+    absent = [model.id for model in facts.models if model.problem is not None and not model.stored]
+    if absent:
+        yield Check("models", "not here yet", "ok", ", ".join(absent))
+
+
+# ------------------------------------------------------------------------------------------------- engines
+
+
+def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
+    """What each stage would run on, as far as that can be told without loading anything."""
+    if facts.asked_problem is not None:
+        yield Check("engines", "asked for", "missing", facts.asked_problem)
+    if facts.versions.get("silero-vad"):
+        yield Check("engines", "voice activity", "ok", "silero-vad on cpu")
+    turn = next((model for model in facts.models if model.task == "turn-detection"), None)
+    if turn is not None and turn.problem is None:
+        yield Check("engines", "turn", "ok", f"{turn.id} on cpu")
+    else:
+        yield Check("engines", "turn", "better", "rules: words and pauses decide", _pull(turn))
+    yield _listen(facts)
+    yield _think(facts, settings)
+    yield _speak(facts)
+    yield _watch(facts)
+
+
+def _listen(facts: Facts) -> Check:
+    here = [model for model in facts.models if model.task in _TASKS["listen"] and model.problem is None]
+    readable = [model for model in here if facts.versions.get(model.requires or "faster-whisper")]
+    if readable:
+        first, broad = readable[0], next((model for model in readable if _knows_languages(model)), None)
+        where = "on cpu" if first.requires == "onnxruntime" else _where(facts, "ctranslate2")
+        other = (
+            f"; {broad.id} hears what it doubts, and other languages"
+            if broad is not None and broad is not first
+            else ""
+        )
+        return Check("engines", "listen", "ok", f"{first.id} {where}{other}")
+    if here:
+        library = here[0].requires or "faster-whisper"
+        detail = f"pocketsphinx on cpu: {library}, which {here[0].id} needs, is not installed"
+        return Check("engines", "listen", "better", detail, f"pip install {library}")
+    if facts.versions.get("pocketsphinx") is None:
+        return Check("engines", "listen", "missing", "there is no recogniser", "pip install pocketsphinx")
+    detail = "pocketsphinx on cpu: often wrong; no better model is here"
+    return Check("engines", "listen", "better", detail, _pull(_absent(facts, "listen")))
+
+
+def _knows_languages(model: ModelState) -> bool:
+    return not model.id.endswith(ENGLISH_ONLY)
+
+
+def _think(facts: Facts, settings: Settings) -> Check:
+    model = _ready(facts, "think")
+    if settings.profile == "embedded":
+        return Check("engines", "think", "ok", "starter on cpu: profile embedded; small talk, sums and the camera")
+    if facts.served is not None:
+        return Check("engines", "think", "ok", facts.served)
+    if model is not None and model.requires == "xllamacpp" and facts.versions.get("xllamacpp"):
+        return Check("engines", "think", "ok", f"{model.id} on llama.cpp in a process of its own")
+    if model is not None and model.requires != "xllamacpp" and facts.versions.get("transformers"):
+        return Check("engines", "think", "ok", f"{model.id} {_where(facts, 'torch')}")
+    remedy = _pull(_absent(facts, "think")) or "ollama serve & ollama pull qwen2.5:3b"
+    return Check("engines", "think", "better", f"starter on cpu, a very small model: {facts.not_served}", remedy)
+
+
+def _speak(facts: Facts) -> Check:
+    model = _ready(facts, "speak")
+    if model is not None and facts.versions.get("piper-tts"):
+        return Check("engines", "speak", "ok", f"{model.id} {_where(facts, 'onnxruntime')}")
+    if model is not None:
+        detail = f"espeak-ng on cpu: piper-tts, which {model.id} needs, is not installed"
+        return Check("engines", "speak", "better", detail, "pip install piper-tts")
+    if facts.versions.get("espeakng-loader") is None:
+        return Check("engines", "speak", "missing", "there is no voice", "pip install espeakng-loader")
+    detail = "espeak-ng on cpu: robotic; no better voice is here"
+    return Check("engines", "speak", "better", detail, _pull(_absent(facts, "speak")))
+
+
+def _watch(facts: Facts) -> Check:
+    ready = [model.id for model in facts.models if model.task in _TASKS["watch"] and model.problem is None]
+    if facts.vision is not None:
+        return Check("engines", "watch", "better", "nothing is seen: the vision libraries are missing")
+    if not ready:
+        return Check(
+            "engines", "watch", "better", "nothing is seen: no models are here", _pull(_absent(facts, "watch"))
+        )
+    return Check("engines", "watch", "ok", f"{', '.join(ready)} on cpu")
+
+
+def _where(facts: Facts, library: str) -> str:
+    try:
+        device, reason = choose_device("auto", facts.devices.library(library))
+    except ModelError as error:
+        return f"nowhere: {error.message}"
+    return f"on {device}: {reason}"
+
+
+def _ready(facts: Facts, stage: str) -> ModelState | None:
+    return next((model for model in facts.models if model.task in _TASKS[stage] and model.problem is None), None)
+
+
+def _absent(facts: Facts, stage: str) -> ModelState | None:
+    absent = [model for model in facts.models if model.task in _TASKS[stage] and model.problem is not None]
+    return next((model for model in absent if model.requires == _FETCHED), next(iter(absent), None))
+
+
+def _pull(model: ModelState | None) -> str:
+    return f"visavis models pull {model.id}" if model is not None else ""
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

@@ -1,0 +1,228 @@
+"""What ``visavis doctor`` looks at. Nothing here judges, and nothing that fails ends the examination."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from pipelines.errors import PipelineError
+from pipelines.routing.definition import load
+from pipelines.runtime.hardware import Devices, survey
+from server.cli.preflight import bind_error
+from server.settings import Settings
+
+PACKAGES = (
+    "visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "silero-vad", "pocketsphinx",
+    "faster-whisper", "ctranslate2", "torch", "torchvision", "transformers", "espeakng-loader", "piper-tts",
+    "mediapipe", "openvino", "xllamacpp",
+)  # fmt: skip
+"""Whose versions are told."""
+_DISCOVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model of the catalogue."""
+
+    id: str
+    task: str
+    description: str
+    problem: str | None
+    """Why it cannot be used as it is; ``None`` when it is there and sound."""
+    stored: bool = False
+    """Whether there is anything of it, be it sound or not."""
+    licence: str = ""
+    """SPDX identifier: what may be done with its weights."""
+    requires: str | None = None
+    """The library that runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that was found."""
+
+    python: tuple[int, int, int]
+    system: str
+    versions: Mapping[str, str | None]
+    """Of :data:`PACKAGES`; ``None`` is not installed."""
+    devices: Devices
+    torchvision_wants: str | None = None
+    """The exact version of torch that the installed torchvision is built for."""
+    vision_reports: bool = False
+    """Whether MediaPipe tells its maker how it is used."""
+    vision: str | None = None
+    """Why nothing can be looked at, ending in ``: `` and a command; ``None`` when it can."""
+    tcp_problem: str | None = None
+    """Why the port cannot be had."""
+    udp_problem: str | None = None
+    """Why no media can be received."""
+    cache_problem: str | None = None
+    """Why nothing can be kept in the cache folder."""
+    cache_free: int | None = None
+    """Bytes."""
+    asked_problem: str | None = None
+    """What the settings or the pipeline ask for and cannot have; ``None`` when all can be had."""
+    folder_problem: str | None = None
+    """Why the user's folder of models cannot be read; ``None`` also when none is set."""
+    models: Sequence[ModelState] = ()
+    catalogue_problem: str | None = None
+    served: str | None = None
+    """The language model that a server offers, and where."""
+    not_served: str = ""
+    """Where one was looked for, and what came of it."""
+
+
+async def gather(settings: Settings) -> Facts:
+    """Look at everything: some seconds, for libraries are started (elsewhere) and model files are checked."""
+    devices, stored, (served, not_served) = await asyncio.gather(
+        asyncio.to_thread(survey, deep=True), asyncio.to_thread(_models, settings), _language_model(settings)
+    )
+    models, catalogue_problem = stored
+    cache_problem, cache_free = _writable(settings.cache.expanduser())
+    return Facts(
+        python=sys.version_info[:3],
+        system=platform.platform(),
+        versions={name: _version(name) for name in PACKAGES},
+        devices=devices,
+        torchvision_wants=_torch_of_torchvision(),
+        vision=(vision := _vision()),
+        vision_reports=vision is None and await asyncio.to_thread(_reports),
+        tcp_problem=_bindable(settings.host, settings.port, socket.SOCK_STREAM),
+        udp_problem=_bindable((settings.ice_address or (settings.host,))[0], 0, socket.SOCK_DGRAM),
+        cache_problem=cache_problem,
+        cache_free=cache_free,
+        asked_problem=_asked(settings),
+        folder_problem=_readable(settings.models),
+        models=models,
+        catalogue_problem=catalogue_problem,
+        served=served,
+        not_served=not_served,
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _torch_of_torchvision() -> str | None:
+    try:
+        wanted = requires("torchvision") or []
+    except PackageNotFoundError:
+        return None
+    exact = [
+        line.split(";")[0].split("==")[1].strip(" ()") for line in wanted if line.startswith("torch") and "==" in line
+    ]
+    return exact[0] if exact else None
+
+
+def _vision() -> str | None:
+    try:
+        from pipelines.engines.mediapipe.tasks import MediaPipeVision
+    except ImportError as error:
+        return f"the detectors cannot be loaded ({error}): pip install mediapipe"
+    return MediaPipeVision.probe()
+
+
+def _reports() -> bool:
+    """Whether MediaPipe cannot be kept from reporting to its maker. Loads the library."""
+    from pipelines.engines.mediapipe.library import stop_reports
+
+    try:
+        return not stop_reports()
+    except (ImportError, OSError):  # a library that cannot be loaded reports nothing
+        return False
+
+
+def _bindable(host: str, port: int, kind: socket.SocketKind) -> str | None:
+    """Why nothing can listen there; ``None`` when it can."""
+    error = bind_error(host, port, kind)
+    return None if error is None else error.strerror or str(error) or "no answer"
+
+
+def _writable(folder: Path) -> tuple[str | None, int | None]:
+    """Why nothing can be written into ``folder`` (or where it would be made), and the bytes free there."""
+    place = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    try:
+        free = shutil.disk_usage(place).free
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"visavis")
+    except OSError as error:
+        return f"{place}: {error.strerror or error}", None
+    return None, free
+
+
+def _readable(folder: Path | None) -> str | None:
+    if folder is None:
+        return None
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        return f"{folder}: {error.strerror or error}"
+    return None
+
+
+def _asked(settings: Settings) -> str | None:
+    """Nothing is loaded for it, and devices are told elsewhere."""
+    from server.engines.wishes import Wishes
+    from server.stores import model_store
+
+    try:
+        wishes = Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings))
+        if settings.profile != "bench":
+            wishes.listening()
+            wishes.thinking()
+            wishes.speaking()
+    except PipelineError as error:
+        return error.message
+    return None
+
+
+def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
+    from pipelines.models.store import ModelStore
+
+    try:
+        store = ModelStore(settings.model_cache, settings.models)
+        return [
+            ModelState(
+                m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists(), m.licence, m.requires
+            )
+            for m in store.catalogue.models
+        ], None
+    except PipelineError as error:
+        return [], error.message
+
+
+async def _language_model(settings: Settings) -> tuple[str | None, str]:
+    """The model that a server offers and where, or where it was looked for."""
+    try:
+        from pipelines.engines.llm.openai.client import discover
+
+        definition = load(settings.pipeline)
+    except (ImportError, PipelineError) as error:
+        return None, str(error)
+    urls = [settings.llm_url] if settings.llm_url else [b.base_url for b in definition.backends if b.kind == "openai"]
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
+    tried = []
+    for url in filter(None, urls):
+        try:
+            names = await discover(url, key, timeout=_DISCOVERY_SECONDS)
+        except PipelineError as error:
+            if settings.llm_model and error.code not in ("llm_unreachable", "llm_timeout"):
+                return f"{settings.llm_model} at {url}", ""  # it is there, and is asked by name
+            tried.append(error.message)
+            continue
+        if name := settings.llm_model or next(iter(names), None):
+            return f"{name} at {url}", ""
+        tried.append(f"{url} has no model")
+    return None, "; ".join(tried) or "the pipeline names no model server"

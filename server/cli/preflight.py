@@ -1,0 +1,102 @@
+"""What can be refused before anything is loaded: a port that is taken, a folder that is not there, a name nobody knows.
+
+Light on purpose: a wrong flag is told within a second, not after half a minute of loading.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from pathlib import Path
+
+from pipelines.routing.definition import load
+from server.engines.wishes import Wishes
+from server.settings import Settings, SettingsError
+from server.stores import model_store
+
+RESOLVE_SECONDS = 3.0
+"""The system looks for a name much longer, and cannot be interrupted meanwhile."""
+
+
+def check(settings: Settings) -> None:
+    """Raise :class:`SettingsError` or :class:`~pipelines.errors.PipelineError` for what cannot be done as asked."""
+    problems = [*_port(settings), *_folders(settings)]
+    if problems:
+        raise SettingsError("; ".join(problems))
+    Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).check()
+
+
+def _port(settings: Settings) -> list[str]:
+    host, port = settings.host, settings.port
+    error = bind_error(host, port, socket.SOCK_STREAM)
+    if error is None:
+        return []
+    if isinstance(error, socket.gaierror | TimeoutError):
+        return [f"host: {host} cannot be found ({error.strerror or 'no answer'}); legal are addresses of this machine"]
+    if error.errno == errno.EADDRNOTAVAIL:
+        return [f"host: {host} is no address of this machine; 0.0.0.0 and :: are all of them"]
+    if error.errno == errno.EADDRINUSE:
+        return [f"port: {port} is taken on {host} (by another visavis, perhaps); --port 0 takes a free one"]
+    return [f"port: cannot listen on {host}:{port}: {error.strerror or error}"]
+
+
+def bind_error(host: str, port: int, kind: socket.SocketKind) -> OSError | None:
+    """Why nothing can listen there; ``None`` when it can. Every address of ``host`` is tried, as the server does."""
+    try:
+        for family, address in _addresses(host, port, kind):
+            with socket.socket(family, kind) as probe:
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                if kind == socket.SOCK_STREAM:
+                    probe.listen(1)  # two may bind to a port, but only one may listen
+    except OSError as error:
+        return error
+    return None
+
+
+def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    """Raises :class:`OSError`, of which :class:`TimeoutError` is one."""
+    found: list[tuple[socket.AddressFamily, tuple[object, ...]]] = []
+    failed: list[OSError] = []
+
+    def look() -> None:
+        try:
+            answers = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)
+            found.extend((family, address) for family, _, _, _, address in answers)
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look, name="resolve", daemon=True)
+    thread.start()
+    thread.join(RESOLVE_SECONDS)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError
+    return found
+
+
+def _folders(settings: Settings) -> list[str]:
+    problems = []
+    if settings.models is not None:
+        try:
+            os.listdir(settings.models)
+        except OSError as error:
+            problems.append(f"models: {settings.models}: {error.strerror}; legal is a folder that can be read")
+    cache = settings.cache.expanduser()
+    if "cache" in settings.model_fields_set and (problem := _unusable(cache)):
+        problems.append(f"cache: {settings.cache}: {problem}; legal is a folder that can be written to, or made")
+    return problems
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why nothing can be kept in ``folder``; it need not be there yet."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir():
+        return f"{place} is no folder"
+    return None if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written to"

@@ -1,0 +1,141 @@
+"""``visavis serve``: build the engines, open the port, say what runs where and why, and end politely."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from media.clock import MonotonicClock
+from server.cli.stopping import stop_signals, unless_stopped
+from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
+from server.engines.build import Choice, Choices, Engines, build_engines
+from server.http.app import create_app
+from server.http.web_server import WebServer
+from server.observability.logs import process_log
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while the event loop wants it: the default is 5 ms for each of them."""
+
+CLOSE_SECONDS = 4.0
+"""How long engines and connections may take to close once the sessions have had their time."""
+
+
+class ServerConsole(Console):
+    """A console whose reader may leave (``visavis serve | head``, a logger that dies) without ending calls."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more. What still writes to the standard output by itself writes to nowhere."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+async def serve(settings: Settings, console: Console) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises :class:`SettingsError` when the port cannot be had.
+
+    Whoever calls it ends the process afterwards, without waiting for threads (:func:`~server.cli.stopping.leave`): a
+    signal that comes before the server is ready leaves the loading where it is.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with suppress(OSError, ValueError):  # no stderr
+        faulthandler.enable()  # a crash in native code tells which thread was where
+    async with process_log(settings.log_level, console, MonotonicClock()):
+        await _serve(settings, console)
+
+
+async def _serve(settings: Settings, console: Console) -> None:
+    # The signals first, so that no moment is left in which one just kills.
+    with stop_signals() as stop, Downloads(console) as downloads:
+        console.print("Loading engines …")
+        engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
+        if engines is None:
+            _say(console, "Stopped while loading.")
+            return
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
+        ready = asyncio.Event()
+        web_server = WebServer(create_app(settings, engines, ready), settings)
+        news = EngineNews(engines.choices, console)
+        try:
+            await web_server.start()
+            console.print(table(engines.choices.status()))
+            engines.choices.on_change(news.tell)
+            if not settings.download:
+                tell_missing(engines, console)
+            tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
+            ready.set()
+            await stop.wait()
+            _say(console, "Stopping …")
+        finally:
+            await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+
+
+class EngineNews:
+    """Says in the terminal when another engine serves a stage."""
+
+    def __init__(self, choices: Choices, console: Console) -> None:
+        self._choices = choices
+        self._console = console
+        self._serving = self._now()
+
+    def tell(self) -> None:
+        """The status is another."""
+        before, self._serving = self._serving, self._now()
+        for row in self._choices.status():
+            if row.ok and self._serving[row.stage] != before.get(row.stage):
+                tell_foreign(self._console, f"{row.stage}: now {row.engine}, {row.reason}")
+
+    def _now(self) -> dict[str, str]:
+        return {row.stage: row.engine for row in self._choices.status()}
+
+
+def tell_missing(engines: Engines, console: Console) -> None:
+    """Say which models would have been fetched, and how to get them."""
+    if not engines.missing or engines.store is None:
+        return
+    models = [engines.store.catalogue.get(model_id) for model_id in engines.missing]
+    size = sum({model.shared_download or model.id: model.download or 0 for model in models}.values())
+    ids = " ".join(dict.fromkeys(engines.missing))
+    tell_foreign(console, f"Nothing is fetched (download: false). This brings what is missing, {size} MB:")
+    tell_foreign(console, f"  visavis models pull {ids}")
+
+
+def _say(console: Console, text: str) -> None:
+    """Tell whoever looks on. A SIGHUP comes when nobody does: the terminal is gone, and sessions still have to end."""
+    with suppress(OSError):
+        console.print(text)
+
+
+async def _close(web_server: WebServer, engines: Engines, seconds: float) -> None:
+    """End sessions, connections and engines; what takes longer is let go of: the process is about to end."""
+    try:
+        async with asyncio.timeout(seconds):
+            await web_server.close()
+            await engines.close()
+    except TimeoutError:
+        log.warning("not everything could be closed within %g s", seconds)
+
+
+def table(choices: Sequence[Choice]) -> Table:
+    """What runs where, and why; a stand-in is named with what it stands in for."""
+    made = Table("stage", "engine", "on", "why", title="Engines", title_justify="left", pad_edge=False)
+    for choice in choices:
+        engine = f"{choice.engine}, for {choice.wanted}" if choice.wanted else choice.engine
+        row = map(cell, (choice.stage, engine, choice.device, choice.reason))
+        made.add_row(*row, style="" if choice.ok else "yellow")
+    return made

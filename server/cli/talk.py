@@ -1,0 +1,276 @@
+"""``visavis talk``: a headless client. Says a sound file to a running server, saves and prints what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack, RTCPeerConnection
+from rich.console import Console
+
+from media.aiortc_internals.receive import receiver_of
+from media.audio_in import AudioIn
+from media.audio_out import AudioOut
+from media.clock import MonotonicClock
+from media.frames import Samples
+from media.opus import RATE, OpusSettings
+from server.cli.client import CONNECT_SECONDS, check_address
+from server.cli.client import exchange as offer_to
+from server.cli.terminal import foreign, tell, waiting
+from server.settings import SettingsError
+from server.transports.webrtc import ice
+
+CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
+"""A file deserves better than a microphone on a lossy network."""
+QUIET_SECONDS = 2.5
+"""With nobody speaking and no answer under way for this long after the file, the conversation is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkOptions:
+    """What to say, to whom, and where the answer goes."""
+
+    wav: Path
+    out: Path | None
+    url: str
+    api_key: str | None = None
+    wait: float = 10.0
+    """Seconds without any event after which the server counts as silent."""
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One exchange as the client saw it."""
+
+    user: str = ""
+    assistant: str = ""
+    interrupted: bool = False
+    latency_ms: int | None = None
+    """End of speech to first sound of the answer, as the server measured it."""
+    parts_ms: dict[str, int] = field(default_factory=dict)
+
+
+class Transcript:
+    """Server events → turns. Pure."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.errors: list[str] = []
+        self._busy: set[str] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody speaks and no answer is under way."""
+        return not self._busy
+
+    @property
+    def problem(self) -> str:
+        """Why it was no conversation; empty when it was one."""
+        if not any(turn.user for turn in self.turns):
+            return "nothing was understood"
+        return "" if any(turn.assistant for turn in self.turns) else "there was no answer"
+
+    def take(self, event: dict[str, Any]) -> None:
+        """The next event."""
+        match event["type"]:
+            case "input_audio_buffer.speech_started":
+                self._busy.add(event["item_id"])
+            case "conversation.item.input_audio_transcription.completed":
+                self._busy.discard(event["item_id"])
+                self.turns.append(Turn(user=event["transcript"]))
+            case "conversation.item.input_audio_transcription.failed":
+                self._busy.discard(event["item_id"])
+                self.errors.append(event["error"]["message"])
+            case "response.created":
+                self._busy.add("response")
+            case "response.output_audio_transcript.delta" | "response.output_text.delta":
+                self._last().assistant += event["delta"]
+            case "response.done":
+                self._done(event["response"])
+            case "output_audio_buffer.started":
+                self._busy.add("audio")
+            case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
+                self._busy.discard("audio")
+            case "conversation.item.truncated":
+                self._last().interrupted = True
+                self._last().assistant = event["transcript"]
+            case "turn.latency":
+                self._last().latency_ms, self._last().parts_ms = event["voice_to_voice_ms"], event["parts"]
+            case "error":
+                self.errors.append(event["error"]["message"])
+
+    def _done(self, response: dict[str, Any]) -> None:
+        self._busy.discard("response")
+        if response["status"] == "failed":
+            self.errors.append(response["status_details"]["error"]["message"])
+
+    def _last(self) -> Turn:
+        if not self.turns:
+            self.turns.append(Turn())
+        return self.turns[-1]
+
+
+async def talk(options: TalkOptions, console: Console) -> Transcript:
+    """Hold the conversation and report it.
+
+    Raises :class:`SettingsError` when there is no file, no server or no place for the answer.
+    """
+    check_address(options.url, options.api_key)
+    check_place(options.out)
+    speech = read_sound(options.wav)
+    progress = f"saying {options.wav.name} ({len(speech) / RATE:.0f} s) and listening to the answer …"
+    with waiting(Console(stderr=True, quiet=console.quiet), progress):
+        transcript, heard = await exchange(speech, options)
+    if options.out is not None:
+        write_wav(options.out, heard)
+    report(transcript, options, console)
+    return transcript
+
+
+async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, Samples]:
+    """Say ``speech`` (48 kHz) on a connection of its own and listen until the conversation has come to rest.
+
+    Returns what happened and what was heard, 48 kHz from the first packet on. Raises :class:`SettingsError` when there
+    is no server.
+    """
+    transcript, changed = Transcript(), asyncio.Event()
+
+    def take(message: str) -> None:
+        transcript.take(json.loads(message))
+        changed.set()
+
+    async with _connected(options, take) as (microphone, heard):
+        playout = microphone.open()
+        await playout.write(speech, RATE)
+        playout.finish()
+        await playout.ended.wait()
+        await _until_quiet(transcript, changed, options.wait)
+    return transcript, np.concatenate([np.zeros(0, np.int16), *heard])
+
+
+def read_sound(path: Path) -> Samples:
+    """Any sound file as 48 kHz mono, shape ``(n,)``."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    try:
+        with av.open(str(path)) as container:
+            frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    except IndexError as error:
+        raise SettingsError(f"{path} cannot be read as sound: it has no audio in it") from error
+    except (av.FFmpegError, OSError) as error:
+        raise SettingsError(f"{path} cannot be read as sound: {error.strerror or error}") from error
+    frames += resampler.resample(None) if frames else []
+    if not frames:
+        raise SettingsError(f"{path} holds no sound: it is empty")
+    return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16)
+
+
+def check_place(path: Path | None) -> None:
+    """Raise :class:`SettingsError` when nothing can be saved as ``path``: better before than after the conversation."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise SettingsError(f"--out: {path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise SettingsError(f"--out: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(f"--out: {path} cannot be written")
+
+
+def write_wav(path: Path, samples: Samples) -> None:
+    """Save 48 kHz mono samples. Raises :class:`SettingsError`."""
+    try:
+        with path.open("wb") as raw, wave.open(raw, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes(samples.tobytes())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@asynccontextmanager
+async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[AudioOut, list[Samples]]]:
+    """A live connection: the microphone, and the list that what is heard is added to."""
+    if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
+        ice.gather_from(["127.0.0.1"])
+    pc = RTCPeerConnection(ice.configuration(()))
+    microphone, heard = AudioOut(MonotonicClock(), CLEAR), list[Samples]()
+    pc.addTrack(microphone)
+    channel = pc.createDataChannel("oai-events")
+    channel.on("message", take)
+    opened = asyncio.Event()
+    channel.on("open", opened.set)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def listen(track: MediaStreamTrack) -> None:
+        reader = AudioIn(receiver_of(pc, track), RATE, MonotonicClock())
+        tasks.add(asyncio.create_task(reader.run()))
+        tasks.add(asyncio.create_task(_collect(reader, heard)))
+
+    pc.on("track", listen)
+    try:
+        await pc.setLocalDescription(await pc.createOffer())
+        await pc.setRemoteDescription(await offer_to(pc.localDescription, options.url, options.api_key))
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await opened.wait()
+        except TimeoutError:
+            raise SettingsError(f"{options.url} answered, but no media connection came about") from None
+        yield microphone, heard
+    finally:
+        await pc.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _collect(reader: AudioIn, heard: list[Samples]) -> None:
+    async for chunk in reader.chunks:
+        heard += [chunk.samples]
+
+
+async def _until_quiet(transcript: Transcript, changed: asyncio.Event, patience: float) -> None:
+    """Return when the conversation has come to rest, or nothing at all happens for ``patience`` seconds."""
+    while True:
+        changed.clear()
+        try:
+            async with asyncio.timeout(QUIET_SECONDS if transcript.idle else patience):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+
+def report(transcript: Transcript, options: TalkOptions, console: Console) -> None:
+    """Print the turns, the errors and where the answer is."""
+    if options.as_json:
+        turns = [{name: getattr(turn, name) for name in Turn.__slots__} for turn in transcript.turns]
+        Console().print_json(data={"turns": turns, "errors": transcript.errors, "problem": transcript.problem})
+        return
+    for turn in transcript.turns:
+        tell(console, f"[bold]you[/bold]      {foreign(turn.user) or '(not understood)'}")
+        if turn.assistant or turn.interrupted:
+            cut = " [yellow](interrupted)[/yellow]" if turn.interrupted else ""
+            tell(console, f"[bold]visavis[/bold]  {foreign(turn.assistant)}{cut}")
+        if turn.latency_ms is not None:
+            parts = ", ".join(f"{name} {value}" for name, value in turn.parts_ms.items())
+            tell(
+                console,
+                f"         [dim]{turn.latency_ms} ms from end of speech to first sound ({foreign(parts)})[/dim]",
+            )
+    for error in transcript.errors:
+        tell(console, f"[red]error[/red]    {foreign(error)}")
+    if transcript.problem:
+        tell(console, f"[red]{foreign(transcript.problem)}[/red]")
+    if options.out is not None:
+        tell(console, f"[dim]what came back is in {foreign(options.out)}[/dim]")

@@ -1,0 +1,238 @@
+"""The settings of a session as clients word them: read, merged into what is in effect, and refused. Pure.
+
+A refusal names the field and what is legal, and nothing of the event it stands in is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipelines.errors import listed
+from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.tts import VoiceSettings
+from pipelines.voice.turn import Eagerness, TurnMode, TurnSettings, eager
+from pipelines.voice.vad import SegmenterSettings
+from server.dialects.openai.models import (
+    SERVED,
+    Audio,
+    AudioOutput,
+    ResponseOptions,
+    SessionPatch,
+    Transcription,
+    TurnDetection,
+)
+
+SERVICE_VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
+"""What the service calls its voices. Stock clients ask for one by default: the server's own default voice answers."""
+VAD_SILENCE_SECONDS = 0.5
+"""Silence that ends a turn with ``server_vad``, unless the client says otherwise: the service's default."""
+LONGEST_REASON = 1_000
+"""Characters of a reason: it may quote what was sent."""
+LONGEST_SHOWN = 100
+"""Characters of what a client sent that are told back to it in an error."""
+
+
+class RefusedError(Exception):
+    """``param`` is the path of the field, the text says what is legal."""
+
+    def __init__(self, param: str, message: str, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What this server and this peer can do."""
+
+    voices: Callable[[], tuple[str, ...]]
+    """Of the engine that speaks, the default first."""
+    languages: Callable[[], tuple[str, ...]] = lambda: ("en",)
+    """Codes of those in which the engine that listens can be spoken to."""
+    sounds: bool = True
+    """Whether the peer has a way to hear us."""
+
+
+def merge(
+    settings: ConversationSettings, defaults: ConversationSettings, patch: SessionPatch, served: Served
+) -> ConversationSettings:
+    """Settings with the given fields changed and all others kept; null means as at first, where it is no value of its
+    own. Raises :class:`RefusedError`."""
+    audio = patch.audio or Audio()
+    settings = _answering(settings, defaults, patch, served)
+    settings = replace(settings, voice=_voice(settings.voice, defaults.voice, audio.output, served))
+    heard = audio.input
+    if heard is None:
+        return settings
+    if "transcription" in heard.model_fields_set:
+        language = _language(settings, defaults, heard.transcription, served)
+        settings = replace(settings, transcripts=heard.transcription is not None, language=language)
+    if "turn_detection" in heard.model_fields_set:
+        turn, segmenter = _turn(settings, defaults, heard.turn_detection)
+        settings = replace(settings, turn=turn, segmenter=segmenter)
+    return settings
+
+
+def merge_response(
+    settings: ConversationSettings, defaults: ConversationSettings, options: ResponseOptions, served: Served
+) -> ConversationSettings:
+    """The same for one answer: null means as in the session."""
+    given = ResponseOptions.model_construct(
+        {name for name in options.model_fields_set if getattr(options, name) is not None}, **dict(options)
+    )
+    try:
+        settings = _answering(settings, defaults, given, served)
+        output = options.audio.output if options.audio else None
+        return replace(settings, voice=_voice(settings.voice, settings.voice, output, served))
+    except RefusedError as error:
+        raise RefusedError(error.param.replace("session.", "response.", 1), str(error)) from error
+
+
+def _answering(
+    settings: ConversationSettings,
+    defaults: ConversationSettings,
+    given: SessionPatch | ResponseOptions,
+    served: Served,
+) -> ConversationSettings:
+    changes: dict[str, Any] = {}
+    if "instructions" in given.model_fields_set:
+        changes["instructions"] = given.instructions or ""
+    if "output_modalities" in given.model_fields_set:
+        changes["spoken"] = defaults.spoken if given.output_modalities is None else given.output_modalities == ["audio"]
+        if changes["spoken"] and not served.sounds:
+            message = 'the offer has no audio that could carry a voice; legal here is ["text"]'
+            raise RefusedError("session.output_modalities", message)
+    if "max_output_tokens" in given.model_fields_set:
+        tokens = given.max_output_tokens
+        changes["max_tokens"] = defaults.max_tokens if tokens is None else None if tokens == "inf" else tokens
+    return replace(settings, **changes)
+
+
+def _voice(
+    settings: VoiceSettings, defaults: VoiceSettings, output: AudioOutput | None, served: Served
+) -> VoiceSettings:
+    if output is None:
+        return settings
+    if "voice" in output.model_fields_set:
+        wanted = output.voice
+        voices = served.voices()
+        if wanted is None or (wanted in SERVICE_VOICES and wanted not in voices):
+            settings = replace(settings, voice=defaults.voice)
+        elif wanted in voices:
+            settings = replace(settings, voice=wanted)
+        else:
+            message = f"there is no voice {wanted[:LONGEST_SHOWN]!r}; the voices are {listed(voices)}"
+            raise RefusedError("session.audio.output.voice", message)
+    if "speed" in output.model_fields_set:
+        settings = replace(settings, speed=defaults.speed if output.speed is None else output.speed)
+    return settings
+
+
+def _language(
+    settings: ConversationSettings, defaults: ConversationSettings, wish: Transcription | None, served: Served
+) -> str | None:
+    """In which the user wants to speak. A region is let go: recognisers know languages (``pt-BR`` is ``pt``)."""
+    if wish is None or "language" not in wish.model_fields_set:
+        return settings.language
+    if wish.language is None:
+        return defaults.language
+    language = wish.language.lower().partition("-")[0]
+    legal = served.languages()
+    if language not in legal:
+        message = f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal are null and {listed(legal)}"
+        raise RefusedError("session.audio.input.transcription.language", message)
+    return language
+
+
+def _turn(
+    settings: ConversationSettings, defaults: ConversationSettings, patch: TurnDetection | None
+) -> tuple[TurnSettings, SegmenterSettings]:
+    """Given fields change what is in effect. Another type begins with its own defaults, but for who answers."""
+    turn, segmenter, mode = settings.turn, settings.segmenter, settings.turn.mode
+    if patch is None:
+        return replace(turn, mode=TurnMode.MANUAL), segmenter
+    if patch.type is not None:
+        mode = TurnMode(patch.type)
+    elif mode is TurnMode.MANUAL:
+        mode = TurnMode.SERVER_VAD
+    if patch.eagerness is not None and mode is not TurnMode.SEMANTIC_VAD:
+        message = 'only "semantic_vad" has an eagerness; "server_vad" has silence_duration_ms'
+        raise RefusedError("session.audio.input.turn_detection.eagerness", message)
+    usual = _usual(mode, turn, defaults)
+    if mode is not turn.mode:
+        turn, segmenter = usual, defaults.segmenter
+    given = patch.model_fields_set
+    if "eagerness" in given:
+        turn = eager(turn, Eagerness(patch.eagerness or "auto"))
+    if "threshold" in given:
+        segmenter = _with_threshold(segmenter, defaults.segmenter, patch.threshold)
+    seconds = {"prefix_padding_ms": "prefix_padding_seconds", "silence_duration_ms": "silence_seconds"}
+    for name, ours in seconds.items():
+        if name in given:
+            value = getattr(patch, name)
+            turn = replace(turn, **{ours: getattr(usual, ours) if value is None else value / 1000})
+    for name in ("create_response", "interrupt_response"):
+        if name in given:
+            value = getattr(patch, name)
+            turn = replace(turn, **{name: getattr(usual, name) if value is None else value})
+    return turn, segmenter
+
+
+def _usual(mode: TurnMode, turn: TurnSettings, defaults: ConversationSettings) -> TurnSettings:
+    """How a turn ends in this mode unless the client says more; who answers stays as it is."""
+    usual = replace(defaults.turn, mode=mode)
+    if mode is TurnMode.SERVER_VAD:
+        usual = replace(usual, silence_seconds=VAD_SILENCE_SECONDS)
+    return replace(usual, create_response=turn.create_response, interrupt_response=turn.interrupt_response)
+
+
+def _with_threshold(
+    segmenter: SegmenterSettings, usual: SegmenterSettings, threshold: float | None
+) -> SegmenterSettings:
+    if threshold is None:
+        return replace(segmenter, start_threshold=usual.start_threshold, stop_threshold=usual.stop_threshold)
+    return replace(segmenter, start_threshold=threshold, stop_threshold=max(0.01, threshold - 0.15))
+
+
+# ---------------------------------------------------------------------------------------------------- refusals
+
+
+def refusal(error: ValidationError, data: dict[str, Any]) -> RefusedError:
+    """What is wrong with an event, in words for its sender."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    context = problem.get("ctx", {})
+    place = list(problem["loc"])
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found") and not place:
+        given = context.get("tag")
+        what = f"unknown event type {str(given)[:LONGEST_SHOWN]!r}" if given else "an event needs a type"
+        return RefusedError("type", f"{what}; served are {listed(SERVED)}", "unknown_event")
+    path = _path(data, place[1:])
+    code = "invalid_value"
+    if "name" in context:  # ours: a model tells of one of its fields
+        path = [*path, str(context["name"])[:LONGEST_SHOWN]]
+        code = "unknown_parameter" if problem["type"] == "unknown_field" else code
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path = [*path, "type"]
+    param = ".".join(path)
+    message = "must be an object" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
+    return RefusedError(param, f"{param}: {message.removeprefix('Value error, ')[:LONGEST_REASON]}", code)
+
+
+def _path(data: Any, place: list[int | str]) -> list[str]:
+    """Where in the event: without what pydantic puts in to tell types, or keys and values, apart."""
+    path = []
+    for part in place:
+        if isinstance(data, dict):
+            if part not in data and (data.get("type") == part or part == "[key]"):
+                continue
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            data = data[part]
+        elif part == "[key]":
+            continue
+        path.append(str(part)[:LONGEST_SHOWN])
+    return path

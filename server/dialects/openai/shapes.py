@@ -1,0 +1,145 @@
+"""The JSON shapes of the OpenAI Realtime (GA) events that need no memory of the session. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pipelines.errors import PipelineError
+from pipelines.interfaces.vision import Detection
+from pipelines.voice.history import Item
+from pipelines.voice.responses import new_id
+from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.turn import TurnMode
+
+Json = dict[str, Any]
+
+
+def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
+    """``session.created`` or ``session.updated`` with the settings in effect.
+
+    ``voice`` is the engine's default; ``models`` are the names of who serves ``listen``, ``think`` and ``speak``, and
+    the ``language`` in which is listened.
+    """
+    format_ = {"type": "audio/pcm", "rate": 24_000}
+    transcription = {"model": models["listen"], **({"language": models["language"]} if models["language"] else {})}
+    return server_event(
+        kind,
+        session={
+            "type": "realtime",
+            "object": "realtime.session",
+            "id": session_id,
+            "model": models["think"],
+            "instructions": settings.instructions,
+            "output_modalities": ["audio"] if settings.spoken else ["text"],
+            "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,
+            "tools": [],
+            "tool_choice": "auto",
+            "tracing": None,
+            "truncation": "auto",
+            "audio": {
+                "input": {
+                    "format": format_,
+                    "transcription": transcription if settings.transcripts else None,
+                    "noise_reduction": None,
+                    "turn_detection": _turn_detection(settings),
+                },
+                "output": {
+                    "format": format_,
+                    "voice": settings.voice.voice or voice,
+                    "speed": settings.voice.speed,
+                },
+            },
+        },
+    )
+
+
+def _turn_detection(settings: ConversationSettings) -> Json | None:
+    turn = settings.turn
+    if turn.mode is TurnMode.MANUAL:
+        return None
+    return {
+        "type": turn.mode.value,
+        **({"eagerness": turn.eagerness.value} if turn.mode is TurnMode.SEMANTIC_VAD else {}),
+        "threshold": settings.segmenter.start_threshold,
+        "prefix_padding_ms": milliseconds(turn.prefix_padding_seconds),
+        "silence_duration_ms": milliseconds(turn.silence_seconds),
+        "create_response": turn.create_response,
+        "interrupt_response": turn.interrupt_response,
+    }
+
+
+def error_event(
+    code: str,
+    message: str,
+    *,
+    param: str | None = None,
+    event_id: str | None = None,
+    kind: str = "invalid_request_error",
+) -> Json:
+    """An ``error`` event; ``event_id`` is the client's event that it answers."""
+    error: Json = {"type": kind, "code": code, "message": message}
+    if param is not None:
+        error["param"] = param
+    if event_id is not None:
+        error["event_id"] = event_id
+    return server_event("error", error=error)
+
+
+def ended_event(reason: str) -> Json:
+    """The last event of a session that ends from our side, as the service words one that has become too old."""
+    return error_event("session_ended", f"the session has ended: {reason}", kind="server_error")
+
+
+def status_event(rows: list[Json]) -> Json:
+    """``engine.status``: what runs where, and why."""
+    return server_event("engine.status", data=rows)
+
+
+def server_event(kind: str, **fields: object) -> Json:
+    """An event with an id of its own."""
+    return {"type": kind, "event_id": new_id("event"), **fields}
+
+
+def item_object(item: Item) -> Json:
+    """A message as it is remembered: of an answer that was cut off, what was heard."""
+    parts: list[Json] = [{"type": "input_image"} for _ in item.images]
+    if item.spoken:
+        parts.append({"type": "output_audio" if item.role == "assistant" else "input_audio", "transcript": item.text})
+    elif item.text or not parts:
+        parts.insert(0, {"type": "output_text" if item.role == "assistant" else "input_text", "text": item.text})
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": "incomplete" if item.interrupted else "completed",
+        "role": item.role,
+        "content": parts,
+    }
+
+
+def error_object(error: PipelineError) -> Json:
+    """A failure of ours inside another event."""
+    return {"type": "server_error", "code": error.code, "message": error.message}
+
+
+def seen_object(detection: Detection) -> Json:
+    """Something the camera shows, in ``vision.changed``."""
+    shown: Json = {
+        "kind": detection.kind,
+        "id": detection.id,
+        "box": [round(value, 4) for value in detection.box],
+        "score": round(detection.score, 3),
+    }
+    if detection.label:
+        shown["label"] = detection.label
+    if detection.gesture:
+        shown["gesture"] = detection.gesture
+    if detection.expression is not None:
+        shown["expression"] = {name: round(value, 2) for name, value in asdict(detection.expression).items()}
+    return shown
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds."""
+    return round(seconds * 1000)

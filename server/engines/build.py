@@ -1,0 +1,176 @@
+"""Composition root: settings → the engines that all sessions share, each with the reason why it was chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+from pipelines.engines.vad.silero import SileroVad
+from pipelines.errors import PipelineError
+from pipelines.interfaces.stt import languages_of
+from pipelines.interfaces.vision import VisionDetector
+from pipelines.models.fetches import Fetch
+from pipelines.models.residency import Residency
+from pipelines.models.store import ModelStore
+from pipelines.routing.definition import Pipeline, load, without_effect
+from pipelines.runtime.worker import Worker
+from pipelines.vision.settings import DetectorName, VisionSettings
+from pipelines.vision.tracker_pool import TrackerPool
+from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from pipelines.voice.tts import VoiceSettings
+from server.engines.listen import listen
+from server.engines.parts import Choice, Choices, Parts, Upkeep
+from server.engines.recognisers import STAGE as LISTEN
+from server.engines.speak import speak
+from server.engines.think import think
+from server.engines.watch import STAGE as WATCH
+from server.engines.watch import turn_detector, watch
+from server.observability.model_metrics import CountingWorker
+from server.settings import Settings
+
+__all__ = ["Choice", "Choices", "Engines", "build_engines"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Engines:
+    """Everything that is loaded once. Build with :func:`build_engines`; the builder closes it."""
+
+    voice: VoiceEngines
+    vision: VisionDetector | None
+    vision_worker: Worker
+    """Threads that look at pictures."""
+    drawing_worker: Worker
+    """Threads that draw; apart from the lookers so that the video stays live while they are busy."""
+    pipeline: Pipeline
+    choices: Choices
+    residency: Residency = field(default_factory=Residency)
+    """Which models are in memory."""
+    store: ModelStore | None = None
+    """Where model files are; ``None`` in tests."""
+    workers: Sequence[CountingWorker] = ()
+    """Whose queues and batches are counted."""
+    later: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Fetch better engines and put them to work; see :meth:`improve`."""
+    upkeep: Sequence[Upkeep] = ()
+    """What goes on as long as the server runs: looking for model servers, asking failed ones whether they are back."""
+    default_voice: str | None = None
+    """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
+    missing: Sequence[str] = ()
+    """Models that would be fetched, if that were allowed."""
+    say: Callable[[str], object] = log.info
+    """Is told, in words for people, what could not be had."""
+
+    trackers: TrackerPool | None = field(init=False, default=None)
+    """Where sessions get their trackers; ``None`` without vision."""
+
+    def __post_init__(self) -> None:
+        if self.vision is not None:
+            self.trackers = TrackerPool(self.vision)
+
+    def vision_settings(self) -> VisionSettings:
+        """How a new session is seen, from the pipeline's definition."""
+        watch = self.pipeline.stage("video_analysis")
+        parameters = watch.parameters if watch is not None else {}
+        return VisionSettings(enabled=self.vision is not None, max_fps=float(parameters.get("max_fps", 12)))
+
+    @property
+    def unavailable_detectors(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used; those not named here can."""
+        if self.vision is None:
+            reasons = [choice.reason for choice in self.choices.status() if choice.stage == WATCH]
+            return dict.fromkeys(get_args(DetectorName), "; ".join(reasons) or "the camera is not looked at")
+        return self.vision.unavailable
+
+    def conversation_settings(self) -> ConversationSettings:
+        """What a new session starts with, from the pipeline's definition."""
+        think, speak = self.pipeline.stage("text_generation"), self.pipeline.stage("text_to_audio")
+        thinking = think.parameters if think is not None else {}
+        speaking = speak.parameters if speak is not None else {}
+        return ConversationSettings(
+            instructions=str(thinking.get("instructions", "")),
+            voice=VoiceSettings(self.default_voice or speaking.get("voice"), float(speaking.get("speed", 1.0))),
+            max_tokens=int(thinking.get("max_tokens", 256)),
+            preserve_context=self.pipeline.options.preserve_context,
+            speculate=self.pipeline.options.latency_critical,
+        )
+
+    def status(self) -> list[dict[str, Any]]:
+        """The choices as JSON rows, as they are now; of who listens, the languages it can be spoken to in too."""
+        rows = [asdict(choice) for choice in self.choices.status()]
+        for row in rows:
+            if row["stage"] == LISTEN:
+                row["languages"] = list(languages_of(self.voice.stt))
+        return rows
+
+    async def improve(self) -> None:
+        """Fetch the models of better engines, several at a time, and let each serve what begins once it is there.
+
+        What cannot be had is told once, and the engines that are there go on.
+        """
+        async with asyncio.TaskGroup() as group:
+            for better in self.later:
+                group.create_task(self._improved(better), name="better")
+
+    async def _improved(self, better: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await better()
+        except PipelineError as error:
+            self.say(error.message)
+        except Exception:  # a defect in one must not keep the others from coming
+            log.exception("no better engine")
+
+    async def close(self) -> None:
+        """End workers, processes and connections."""
+        await self.voice.stt.close()
+        await self.voice.llm.close()
+        await self.voice.tts.close()
+        if self.voice.turn is not None:
+            await self.voice.turn.close()
+        if self.trackers is not None:
+            await asyncio.to_thread(self.trackers.close)
+        self.vision_worker.close()
+        self.drawing_worker.close()
+
+
+async def build_engines(
+    settings: Settings,
+    say: Callable[[str], object] = log.info,
+    report: Callable[[Fetch], object] = lambda fetch: None,
+) -> Engines:
+    """Load what the definition asks for; ``say`` is told what takes long, ``report`` how far downloads have come.
+
+    Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
+    """
+    definition = load(settings.pipeline)
+    for word in without_effect(definition):
+        say(f"{settings.pipeline.name}: {word} has no effect yet")
+    parts = Parts(settings, definition, say, report)
+    await asyncio.to_thread(parts.check)
+    vad = await asyncio.to_thread(SileroVad)
+    parts.choices.note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
+    turn = await asyncio.to_thread(turn_detector, parts)
+    stt = await listen(parts)
+    llm = await think(parts)
+    tts = await asyncio.to_thread(speak, parts)
+    vision = await watch(parts)
+    return Engines(
+        VoiceEngines(vad, stt, llm, tts, turn),
+        vision,
+        Worker("vision", threads=settings.vision_threads),
+        Worker("drawing", threads=settings.vision_threads),
+        parts.pipeline,
+        parts.choices,
+        parts.residency,
+        parts.store,
+        parts.workers,
+        parts.later,
+        parts.upkeep,
+        settings.voice,
+        parts.missing,
+        say,
+    )

@@ -1,0 +1,132 @@
+"""Routes and lifespan, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from media.clock import MonotonicClock
+from pipelines.runtime.worker import Worker
+from server.engines.build import Engines
+from server.http.auth import guard
+from server.http.bodies import LARGEST_BODY, bodies
+from server.http.errors import errors
+from server.http.model_files import add_model_files
+from server.http.page_files import PageFiles
+from server.http.signaling import REGISTRY, SETTINGS, post_offer
+from server.observability.loop_monitor import LoopWatch
+from server.observability.metrics import Metrics
+from server.sessions import Registry
+from server.settings import Settings
+from server.stores import model_store
+from server.transports.webrtc import ice
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent.parent / "static"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+ENGINES = web.AppKey("engines", Engines)
+METRICS = web.AppKey("metrics", Metrics)
+
+
+def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
+    """The application. Ending it ends every session; the engines stay with the caller.
+
+    ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
+    """
+    ice.gather_as_set(settings)
+    layers = [guard(settings), errors, bodies(settings.request_timeout)]
+    app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
+    app[SETTINGS] = settings
+    app[ENGINES] = engines
+    app[METRICS] = metrics = Metrics(engines)
+    app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
+    PageFiles(STATIC).add_to(app)
+    app.router.add_post("/offer", post_offer)
+    app.router.add_get("/healthz", _alive)
+    app.router.add_get("/readyz", _ready)
+    app.router.add_get("/v1/engines", _engines)
+    app.router.add_get("/metrics", _metrics)
+    add_model_files(app, engines.store or model_store(settings))
+    app.on_response_prepare.append(_secure)
+    app.on_shutdown.append(_close_sessions)
+    app.cleanup_ctx.append(partial(_watch_loop, ready))
+    app.cleanup_ctx.append(_keep_engines)
+    return app
+
+
+async def _alive(request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    if request.app[REGISTRY].has_room:
+        return web.json_response({"status": "ready"})
+    return web.json_response({"status": "full"}, status=503)
+
+
+async def _engines(request: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": request.app[ENGINES].status()})
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _watch_loop(ready: asyncio.Event | None, app: web.Application) -> AsyncIterator[None]:
+    metrics = app[METRICS]
+    watch = LoopWatch(MonotonicClock(), metrics.loop_delay.observe, ready)
+    metrics.longest_delay.set_function(lambda: watch.longest)
+    task = asyncio.create_task(watch.run(), name="loop-watch")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
+    """Unload models that nobody uses, fetch better ones, look after model servers, and tell of every change."""
+    engines, worker = app[ENGINES], Worker("residency")
+    forget = engines.choices.on_change(app[REGISTRY].tell_engines)  # before anything can change
+    tasks = [
+        asyncio.create_task(engines.residency.run(worker), name="residency"),
+        asyncio.create_task(engines.improve(), name="improve"),
+        *(asyncio.create_task(work(), name="upkeep") for work in engines.upkeep),
+    ]
+    for task in tasks:
+        task.add_done_callback(_tell_defect)
+    yield
+    forget()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    worker.close()
+
+
+def _tell_defect(task: asyncio.Task[None]) -> None:
+    """The engines that are there go on, but a defect in the upkeep must not pass unseen until the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the task %s has failed", task.get_name(), exc_info=error)
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Server"] = "visavis"  # and not which versions of what
+    if response.content_type == "text/html":
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+
+
+async def _close_sessions(app: web.Application) -> None:
+    await app[REGISTRY].close_all(app[SETTINGS].shutdown_timeout)

@@ -1,0 +1,82 @@
+"""One shape for every error a client sees: ``{"error": {"message", "type", "code", "param"}}``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipelines.errors import PipelineError
+from server.sessions import ServerFullError
+from server.transports.webrtc.offers import OfferError
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+
+def error_response(
+    status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
+) -> web.Response:
+    """An error in the common shape."""
+    return web.json_response(_body(status, code, message, param), status=status, headers=headers)
+
+
+def error_bytes(status: int, code: str, message: str) -> bytes:
+    """The same as it is sent, for a connection that has no request yet; it ends the connection."""
+    body = json.dumps(_body(status, code, message)).encode()
+    retry = f"Retry-After: {RETRY_AFTER_SECONDS}\r\n" if status in (429, 503) else ""
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{retry}Content-Type: application/json; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
+
+
+class HttpError(Exception):
+    """A request that is answered by an error; ``param`` names what in it is wrong."""
+
+    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.response = error_response(status, code, message, param)
+        if status == HTTPStatus.REQUEST_TIMEOUT:
+            self.response.force_close()  # the rest of the request may still come, and is none
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """:func:`shaped` for what handlers raise."""
+    return await shaped(request, handler)
+
+
+async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's response, or in the common shape what it raised; tracebacks stay in the log."""
+    try:
+        return await handler(request)
+    except HttpError as error:
+        return error.response
+    except OfferError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+    except ServerFullError as error:
+        return error_response(503, "server_full", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    except PipelineError as error:
+        return error_response(500, error.code, error.message)
+    except web.HTTPRequestEntityTooLarge as error:
+        return error_response(413, "body_too_large", f"the body is too large: {error.text}")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        code = error.reason.lower().replace(" ", "_")
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return error_response(error.status, code, f"{request.method} {request.path}: {error.reason}", headers=allowed)
+    except ConnectionResetError:
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return error_response(500, "internal_error", "the server failed; its log has the details")

@@ -1,0 +1,77 @@
+"""The port: listening, and what holds for every connection before its first request."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.typedefs import Handler
+
+from server.admission import Doors
+from server.descriptors import own_descriptors
+from server.http.aiohttp_internals import Connection, Limits
+from server.http.errors import HttpError, shaped
+from server.http.proxies import Proxies
+from server.settings import Settings, SettingsError
+
+_LINGER_SECONDS = 2.0
+"""How long the rest of a body that nobody wants is read, so that the client sees the answer."""
+_END_SECONDS = 1.0
+"""How long requests may take to end when the server stops."""
+_BACKLOG = 512
+
+
+class WebServer:
+    """An application on a port."""
+
+    def __init__(self, app: web.Application, settings: Settings) -> None:
+        self._settings = settings
+        proxies, descriptors = Proxies(settings.trusted_proxies), own_descriptors()
+        self.doors = Doors(settings.max_connections, settings.max_connections_per_address, proxies, descriptors)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        if self._server is None:
+            raise RuntimeError("start() first")
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Start the application and listen. Raises :class:`SettingsError` when the port cannot be had."""
+        await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the application was not set up")
+        server.request_handler = partial(_outermost, handler=server.request_handler)
+        loop = asyncio.get_running_loop()
+        host, port = self._settings.host, self._settings.port
+        timeouts = {"keepalive_timeout": self._settings.idle_timeout, "lingering_time": _LINGER_SECONDS}
+        limits = Limits(self.doors, self._settings.request_timeout)
+        protocol = partial(Connection, server, limits, loop=loop, access_log=None, **timeouts)
+        try:
+            self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+    async def close(self) -> None:
+        """Accept nobody any more, end the application and every connection. Idempotent."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+
+async def _outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp does before the middlewares: finding the route, and the headers that it acts upon by itself."""
+
+    async def understood(request: web.Request) -> web.StreamResponse:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            raise HttpError(400, "invalid_request", "this server speaks HTTP/1.0 and HTTP/1.1")
+        if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            raise HttpError(417, "expectation_failed", "only 100-continue can be expected", hdrs.EXPECT)
+        return await handler(request)
+
+    return await shaped(request, understood)

@@ -1,0 +1,233 @@
+"""What Prometheus sees. Everything is read off the events that sessions emit anyway, and off counters at the scrape.
+
+One :class:`Metrics` per application, with a registry of its own: two applications in a process do not mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from media.opus import RATE
+from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.vision.detect import VideoEvent
+from pipelines.vision.events import VisionEvent
+from pipelines.voice.events import (
+    ReplyAudioStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyInterrupted,
+    ReplyStarted,
+    TranscriptFailed,
+    TurnLatency,
+    VoiceEvent,
+)
+from pipelines.voice.phrases import CachedVoice
+from server.engines.build import Engines
+from server.observability.model_metrics import ModelMetrics, WorkerMetrics
+
+Event = VoiceEvent | VisionEvent | VideoEvent
+STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
+MILLISECONDS = (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000)
+DELAY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCounts:
+    """What one session has counted so far."""
+
+    events_dropped: int = 0
+    """Events not sent because the peer did not read."""
+    concealed_samples: int = 0
+    """Audio made up in place of what was lost, at 48 kHz; whole numbers, whose sum never seems to go back."""
+    packets_lost: int = 0
+    """Audio packets that never came, or too late."""
+    video_in: int = 0
+    """Frames decoded."""
+    video_out: int = 0
+    """Frames sent back."""
+    pictures_looked_at: int = 0
+    """Frames that the detectors were given."""
+    looking_ms: int = 0
+    """Milliseconds that this took, waiting for the detectors' worker included."""
+    lag_frames: int = 0
+    """Frames that came while detectors were at work."""
+    lag_ms: int = 0
+    """How far the overlay was behind these frames, in all."""
+    timestamps_repaired: int = 0
+    """Frames whose timestamp made no sense."""
+
+    def __add__(self, other: SessionCounts) -> SessionCounts:
+        return SessionCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(SessionCounts)))
+
+
+class Counted(Protocol):
+    """What metrics need of a session."""
+
+    def counts(self) -> SessionCounts:
+        """The counters as they stand; they never go back."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the overlay trails the camera now."""
+        ...
+
+
+class Metrics:
+    """The meters of one application."""
+
+    def __init__(self, engines: Engines) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(ModelMetrics(engines.residency))
+        self.registry.register(WorkerMetrics(engines.workers))
+        self._pipeline = engines.pipeline.id
+        self._backends = _backends(engines)
+        histogram = partial(Histogram, registry=self.registry, buckets=MILLISECONDS)
+        self._stage = histogram("pipeline_stage_duration_ms", "Parts of a turn's latency", ["stage", "backend"])
+        self._total = histogram("pipeline_total_latency_ms", "End of speech to first sound", ["pipeline"])
+        self._saved = histogram("visavis_speculation_saved_ms", "Work done before the turn was known to be over")
+        counter = partial(Counter, registry=self.registry)
+        self.turns = counter("visavis_turns", "Turns by how they ended", ["outcome"])
+        self.barge_ins = counter("visavis_barge_in", "Replies that the user cut off by speaking")
+        self.loop_delay = Histogram(
+            "visavis_event_loop_delay_seconds",
+            "Lateness of a heartbeat on the event loop",
+            registry=self.registry,
+            buckets=DELAY_SECONDS,
+        )
+        self.longest_delay = Gauge(
+            "visavis_event_loop_delay_longest_seconds", "The worst since the start", registry=self.registry
+        )
+        for outcome in ("completed", "interrupted", "failed"):
+            self.turns.labels(outcome)  # a series that is there from the start can be alerted on
+        self._sessions = _Sessions()
+        self.registry.register(self._sessions)
+        self.registry.register(_EngineCounts(engines))
+        ProcessCollector(registry=self.registry)
+
+    def join(self, session: Counted) -> None:
+        """A session has begun."""
+        self._sessions.live.add(session)
+
+    def leave(self, session: Counted) -> None:
+        """It is over; its counts stay. Idempotent."""
+        if session in self._sessions.live:
+            self._sessions.live.remove(session)
+            self._sessions.ended += session.counts()
+
+    def observer(self) -> Callable[[Event], None]:
+        """To be given every event of one session, in order."""
+        return _Turns(self).observe
+
+    def latency(self, turn: TurnLatency) -> None:
+        """A reply has begun to sound."""
+        for stage, seconds in turn.parts.items():
+            self._stage.labels(stage, self._backends.get(stage, "")).observe(seconds * 1000)
+        self._total.labels(self._pipeline).observe(turn.voice_to_voice * 1000)
+        self._saved.observe(turn.saved * 1000)
+
+    def render(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Turns:
+    """Counts how the turns of one session end. A turn that failed and plays out what there is has failed, once."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._open: dict[str, bool] = {}
+        """Whether the reply with this id is spoken, until its outcome is known."""
+
+    def observe(self, event: Event) -> None:
+        """The next event of the session."""
+        match event:
+            case ReplyStarted(response_id, _, spoken):
+                self._open[response_id] = spoken
+            case ReplyGenerated(response_id) if not self._open.get(response_id):
+                self._end(response_id, "completed")
+            case ReplyAudioStopped(response_id):
+                self._end(response_id, "completed")
+            case ReplyFailed(response_id):
+                self._end(response_id, "failed")
+            case ReplyInterrupted(response_id, reason):
+                self._end(response_id, "interrupted")
+                if reason == "turn_detected":
+                    self._metrics.barge_ins.inc()
+            case TranscriptFailed():
+                self._metrics.turns.labels("failed").inc()
+            case TurnLatency():
+                self._metrics.latency(event)
+
+    def _end(self, response_id: str, outcome: str) -> None:
+        if self._open.pop(response_id, None) is not None:
+            self._metrics.turns.labels(outcome).inc()
+
+
+class _Sessions(Collector):
+    """Sums the sessions that live and those that have ended."""
+
+    def __init__(self) -> None:
+        self.live: set[Counted] = set()
+        self.ended = SessionCounts()
+
+    def collect(self) -> Iterator[Metric]:
+        counts = sum((session.counts() for session in self.live), self.ended)
+        yield GaugeMetricFamily("visavis_sessions", "Peers being served", len(self.live))
+        yield CounterMetricFamily("visavis_events_dropped", "Events for peers that do not read", counts.events_dropped)
+        concealed = counts.concealed_samples / RATE
+        yield CounterMetricFamily("visavis_audio_concealed_seconds", "Audio made up for what was lost", concealed)
+        yield CounterMetricFamily("visavis_packets_lost", "Audio packets lost or too late", counts.packets_lost)
+        video = CounterMetricFamily("visavis_video_frames", "Video frames", labels=["direction"])
+        video.add_metric(["in"], counts.video_in)
+        video.add_metric(["out"], counts.video_out)
+        yield video
+        looked, milliseconds = counts.pictures_looked_at, counts.looking_ms
+        yield _summary("visavis_vision_look_seconds", "Pictures looked at, and how long it took", looked, milliseconds)
+        lag = "How far the overlay is behind the camera, over all frames"
+        yield _summary("visavis_vision_lag_seconds", lag, counts.lag_frames, counts.lag_ms)
+        behind = sum(session.is_behind for session in self.live)
+        yield GaugeMetricFamily("visavis_vision_behind", "Sessions whose overlay trails the camera now", behind)
+        repaired = counts.timestamps_repaired
+        yield CounterMetricFamily("visavis_video_timestamps_repaired", "Frames with a senseless timestamp", repaired)
+
+
+def _summary(name: str, text: str, count: int, milliseconds: int) -> Metric:
+    return SummaryMetricFamily(name, text, count_value=count, sum_value=milliseconds / 1000)
+
+
+class _EngineCounts(Collector):
+    """What shared engines count themselves."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    def collect(self) -> Iterator[Metric]:
+        voice = self._engines.voice
+        # A CounterMetricFamily would be called …_total; this name is given by the pipelines' words.
+        forwards = Metric("pipeline_forward_count", "Requests handed to the next backend", "unknown")
+        for ladder in (voice.stt, voice.llm, voice.tts):
+            for (origin, target), count in getattr(ladder, "forwarded", {}).items():
+                forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
+        yield forwards
+        phrases = CounterMetricFamily("visavis_phrase_cache", "Clauses by where they came from", labels=["result"])
+        voices = voice.tts.engines if isinstance(voice.tts, FallbackVoice) else (voice.tts,)
+        caches = [engine for engine in voices if isinstance(engine, CachedVoice)]
+        if caches:
+            phrases.add_metric(["hit"], sum(cache.hits for cache in caches))
+            phrases.add_metric(["miss"], sum(cache.misses for cache in caches))
+        yield phrases
+
+
+def _backends(engines: Engines) -> dict[str, str]:
+    """Which engine each part of a turn's latency is owed to."""
+    voice = engines.voice
+    judge = voice.turn.name if voice.turn is not None else "rules"
+    return dict(zip(STAGES, (judge, voice.stt.name, voice.llm.name, voice.llm.name, voice.tts.name), strict=True))

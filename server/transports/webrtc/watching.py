@@ -1,0 +1,254 @@
+"""The camera of one session: the newest frame is looked at, and what was found is drawn onto what is sent back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import av
+
+from media.channel import Channel, ChannelClosedError
+from media.clock import Clock
+from media.frames import Picture
+from media.video_convert import Converter, frame_time
+from media.video_timing import RateMeter
+from pipelines.errors import EngineBusyError, VisionError
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.captions import Caption
+from pipelines.vision.detect import CameraStarted, CameraStopped, LagWatch, VideoEvent, VisionStage
+from pipelines.vision.events import SceneChanged, VisionEvent
+from pipelines.vision.overlay import Readout
+from pipelines.vision.scene_events import Happenings
+from pipelines.vision.settings import VisionSettings
+from pipelines.voice.events import Problem
+from server.engines.build import Engines
+from server.supervision import Supervisor
+from server.transports.webrtc.returned import Painter, Shot
+
+LOOK_SIDE = 640
+"""Pixels of a picture's longer side as detectors get it; their networks see 128 to 256."""
+STALE_SECONDS = 1.0
+"""Detections older than this are not drawn: the overlay would hang in the air."""
+STOPPED_SECONDS = 3.0
+"""Without a frame, after which the camera counts as stopped; a switched-off one sends black at one frame a second."""
+STANDING_BACK_SECONDS = 0.09
+"""Between two pictures that go back while an answer is being made: every third of thirty frames a second."""
+STUCK_SECONDS = 2.0
+"""A look that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
+
+
+@dataclass(slots=True)
+class LagCount:
+    """How far the overlay was behind the camera, over all frames."""
+
+    frames: int = 0
+    seconds: float = 0.0
+
+
+class Watching:
+    """Joins the camera to the vision stage and to the picture that goes back.
+
+    In ``live`` mode every frame is offered for sending and, apart from that, for looking at; in ``exact`` mode a frame
+    is offered for sending when it has been looked at. Both offers are slots that hold the newest: nothing queues.
+    Without a vision engine the camera passes through untouched.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        clock: Clock,
+        settings: VisionSettings,
+        tell: Callable[[VisionEvent | Problem | VideoEvent], None],
+        optional: Supervisor,
+    ) -> None:
+        self.scene = ""
+        """What the camera shows, in words; empty until something has been seen, and when the camera stops."""
+        self.found: tuple[Detection, ...] = ()
+        """The latest detections."""
+        self.lag = LagCount()
+        self.returns: Channel[Shot] = Channel(1)
+        """What to send back next."""
+        self.on_look: list[Callable[[tuple[Detection, ...], Picture], object]] = []
+        """Called with what was found in each picture."""
+        self.captions: Callable[[], Sequence[Caption]] = tuple
+        """The subtitles of this moment."""
+        self.voice_to_voice: float | None = None
+        """Seconds, of the last turn, for the read-out."""
+        self._engines = engines
+        self._clock = clock
+        self._tell = tell
+        self._optional = optional
+        self._settings = settings
+        self._happenings = Happenings()
+        self._watch = LagWatch()
+        self._painter = Painter(engines.drawing_worker, settings)
+        self._converter = Converter()
+        self._to_look: Channel[av.VideoFrame] = Channel(1)
+        self._looking_at: av.VideoFrame | None = None
+        self._looking_since = 0.0
+        self._seen: float | None = None
+        """Media time of the picture that the latest detections belong to."""
+        self._camera: tuple[int, int] | None = None
+        """Size of the frames while they come."""
+        self._arrived = 0.0
+        self._put_back = 0.0
+        """When the latest frame was put on its way back."""
+        self._stands_back_until = 0.0
+        self._delay: float | None = None
+        self._returned = RateMeter()
+        trackers = engines.trackers
+        self._stage = None if trackers is None else VisionStage(trackers, engines.vision_worker, clock, settings)
+
+    # ------------------------------------------------------------------------------------------------ settings
+
+    def apply(self, settings: VisionSettings) -> None:
+        """Follow other settings from the next frame on."""
+        if not settings.enabled or settings.needed != self._settings.needed:
+            self._forget()
+        self._settings = settings
+        self._painter.apply(settings)
+        if self._stage is not None:
+            self._stage.apply(settings)
+
+    def give_way(self, seconds: float) -> None:
+        """Leave the processor to those who listen and answer for so long from now."""
+        if self._stage is not None:
+            self._stage.gives_way_until = self._clock.now() + seconds
+
+    def stand_back(self, seconds: float) -> None:
+        """Leave it to them altogether for so long from now, or until called again: an answer is being made.
+
+        No look begins, unless the video waits for it (``exact``) or looks take part in the conversation; and fewer
+        pictures go back.
+        """
+        self._stands_back_until = self._clock.now() + seconds
+        if self._stage is not None:
+            self._stage.rests_until = self._stands_back_until
+
+    def reselect(self) -> None:
+        """Use detectors that were asked for and have become available since."""
+        if self._stage is not None:
+            self._stage.reselect()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the overlay trails the camera now."""
+        return self._watch.behind
+
+    @property
+    def looked(self) -> tuple[int, float]:
+        """Pictures looked at so far, and the seconds it took."""
+        return (self._stage.looked, self._stage.seconds) if self._stage is not None else (0, 0.0)
+
+    # ------------------------------------------------------------------------------------------------ frames in
+
+    async def run(self, frames: Channel[av.VideoFrame]) -> None:
+        """Watch until the camera's track ends. May be run again when it fails."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._optional.keep("noticing a camera that stops", self._notice_stops))]
+            if (stage := self._stage) is not None:
+                tasks.append(group.create_task(self._optional.keep("vision", lambda: self._look(stage))))
+            async for frame in frames:
+                self._optional.call("the camera", self._take, frame)
+            self.returns.close()
+            for task in tasks:
+                task.cancel()
+
+    def _take(self, frame: av.VideoFrame) -> None:
+        time = frame_time(frame) or 0.0
+        self._arrived = self._clock.now()
+        if self._camera != (frame.width, frame.height):
+            self._camera = frame.width, frame.height
+            self._tell(CameraStarted(time, frame.width, frame.height))
+        if not self._is_exact() and not self._leaves_out():
+            self.returns.put(Shot(frame, self._arrived))
+            self._put_back = self._arrived
+        if self._stage is None:
+            return
+        self._to_look.put(frame)
+        if self._stage.looking and self._seen is not None:
+            self.lag.frames += 1
+            self.lag.seconds += max(0.0, time - self._seen)
+            event = self._watch.update(time - self._seen, time, self._settings.max_fps)
+            if event is not None:
+                self._tell(event)
+
+    def _leaves_out(self) -> bool:
+        """Whether the newest frame does not go back, for an answer is being made and one went back just now."""
+        return self._arrived < self._stands_back_until and self._arrived - self._put_back < STANDING_BACK_SECONDS
+
+    def _is_exact(self) -> bool:
+        """Whether frames wait for what is found in them. They do not for detectors that are closed, broken or stuck."""
+        if self._settings.mode != "exact" or self._stage is None or not self._stage.looking:
+            return False
+        return self._looking_at is None or self._clock.now() - self._looking_since < STUCK_SECONDS
+
+    async def _notice_stops(self) -> None:
+        while True:
+            await self._clock.sleep(STOPPED_SECONDS / 3)
+            if self._camera is not None and self._clock.now() - self._arrived >= STOPPED_SECONDS:
+                self._camera = None
+                self._forget()
+                self._tell(CameraStopped(self._clock.now()))
+
+    def _forget(self) -> None:
+        """What was seen no longer counts."""
+        self.scene, self.found, self._seen = "", (), None
+        for event in self._happenings.end():
+            self._tell(event)
+        self._happenings = Happenings()
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    async def _look(self, stage: VisionStage) -> None:
+        with suppress(ChannelClosedError):
+            await stage.run(self._next_picture, self._result, lambda error: self._tell(Problem(error)))
+
+    async def _next_picture(self) -> Picture:
+        frame = self._looking_at = await self._to_look.get()
+        self._looking_since = self._clock.now()
+        exact = self._settings.mode == "exact"  # then the same pixels are drawn upon
+        return await self._engines.vision_worker.run(self._converter.picture, frame, None if exact else LOOK_SIDE)
+
+    def _result(self, found: tuple[Detection, ...], picture: Picture) -> None:
+        frame, self._looking_at = self._looking_at, None
+        if self._camera is None:  # it stopped meanwhile
+            return
+        self.found, self._seen = found, picture.time
+        for event in self._happenings.update(found, picture.time):
+            if isinstance(event, SceneChanged):
+                self.scene = event.scene
+            self._tell(event)
+        for listener in self.on_look:
+            self._optional.call("gestures and looks", listener, found, picture)
+        if self._settings.mode == "exact" and frame is not None:
+            self.returns.put(Shot(frame, self._looking_since, found, picture))
+
+    # ------------------------------------------------------------------------------------------------ frames out
+
+    async def render(self, shot: Shot) -> av.VideoFrame | None:
+        """What is sent back for ``shot``: as it came when nothing is to be drawn or changed; ``None`` to skip it."""
+        time = frame_time(shot.frame) or 0.0
+        age = time - self._seen if self._seen is not None else None
+        if shot.found is None:
+            fresh = age is not None and abs(age) <= self._stale
+            shot = replace(shot, found=self.found if fresh else ())
+        readout = Readout(self._returned.rate, self._delay, age, self.voice_to_voice)
+        try:
+            frame = await self._painter.render(shot, self._optional.call("captions", self.captions) or (), readout)
+        except EngineBusyError:
+            return None
+        except VisionError as error:
+            self._tell(Problem(error))
+            return None
+        if frame is not None:
+            now = self._clock.now()
+            self._delay = now - shot.arrived
+            self._returned.tick(now)
+        return frame
+
+    @property
+    def _stale(self) -> float:
+        return max(STALE_SECONDS, 3 / self._settings.max_fps)
