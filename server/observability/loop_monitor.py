@@ -24,7 +24,7 @@ LATE_SECONDS = 0.02
 """Lateness from which it counts as blocked."""
 WARN_EVERY_SECONDS = 60.0
 _MOST_FRAMES = 3
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / package) + "/" for package in ("media", "pipelines", "server"))
 NOBODY = "nothing: the machine gave this process no time"
 

@@ -25,7 +25,7 @@ from pipelines.models.store_sums import Checksum, sha256_of
 from tests.fakes.file_server import COMMIT, FileServer
 from tests.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WEIGHTS = random.Random(1).randbytes(3_000_000)
 CONFIG = b'{"layers": 2}'
 REPO = {"config.json": CONFIG, "model.bin": WEIGHTS, "README.md": b"# read me"}

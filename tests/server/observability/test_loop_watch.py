@@ -78,7 +78,9 @@ async def test_what_blocks_the_loop_is_named(caplog, monkeypatch):
     await asyncio.wait_for(late.wait(), PATIENCE)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert re.search(r"held up for \d+ ms by tests/server/test_loop_watch.py:\d+ hold_up_the_loop <", caplog.text)
+    assert re.search(
+        r"held up for \d+ ms by tests/server/observability/test_loop_watch.py:\d+ hold_up_the_loop <", caplog.text
+    )
 
 
 async def test_it_goes_without_leaving_a_thread(caplog):

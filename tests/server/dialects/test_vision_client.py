@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipelines.vision.settings import TemplateImage, VisionSettings
 from server.dialects.openai.vision_client import VisionPatch, merge_vision, vision_json
 from server.transports.webrtc.offers import OfferError, read_offer
-from tests.server.test_offers_and_ice import AUDIO
+from tests.server.transports.test_offers_and_ice import AUDIO
 
 
 def still() -> bytes:

@@ -39,7 +39,7 @@ from pipelines.voice.turn import (
     TurnShelved,
 )
 from pipelines.voice.vad import Segmenter
-from tests.pipelines.test_conversation import Scene, scene, settle
+from tests.pipelines.voice.test_conversation import Scene, scene, settle
 
 WINDOW = 0.032
 LETTERS = {

@@ -218,7 +218,7 @@ asyncio.run(main())
 def orphaned(script: str, model: str) -> int:
     """The pid of the process whose owner was killed."""
     with subprocess.Popen(
-        [sys.executable, "-c", script, model], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", script, model], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4]
     ) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())

@@ -12,7 +12,7 @@ from server.admission import Doors, neighbourhood
 from server.descriptors import Descriptors, own_descriptors
 from server.http.proxies import Proxies
 from tests.fakes.raw_http import address_of, ask, error_in, judge
-from tests.server.test_offers_and_ice import AUDIO
+from tests.server.transports.test_offers_and_ice import AUDIO
 
 
 @pytest.fixture

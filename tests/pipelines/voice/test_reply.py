@@ -14,7 +14,7 @@ from pipelines.voice.events import ReplyAudioStopped, ReplyFailed, ReplyGenerate
 from pipelines.voice.llm import STALL_SECONDS
 from pipelines.voice.settings import ConversationSettings
 from tests.fakes.engines import FakeModel, FakePlayout, FakeVoice
-from tests.pipelines.test_conversation import scene, settle
+from tests.pipelines.voice.test_conversation import scene, settle
 
 
 class Defective(FakeVoice):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.transports.webrtc.answers import announce, ask_for_fec, complete
-from tests.server.test_negotiation import TRANSPORT, offer, section
+from tests.server.transports.test_negotiation import TRANSPORT, offer, section
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a v\r\na=msid-semantic:WMS *\r\n"
 

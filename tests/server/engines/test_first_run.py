@@ -26,7 +26,7 @@ from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer
 from tests.real_models import real_model
-from tests.server.test_composition import CLOSED, VOICE, WHISPER, models, parts, row
+from tests.server.engines.test_composition import CLOSED, VOICE, WHISPER, models, parts, row
 
 __all__ = ["models"]
 

@@ -19,7 +19,7 @@ from server.cli.at_once import ended_at_once
 from server.cli.stopping import unless_stopped
 from tests.real_models import real_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 READY = "visavis is ready"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

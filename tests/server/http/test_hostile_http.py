@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.hostile_requests import JSON_VALUES, corpus, mutations, request
 from tests.fakes.raw_http import address_of, ask, attack, error_in, judge
-from tests.server.test_offers_and_ice import AUDIO
+from tests.server.transports.test_offers_and_ice import AUDIO
 
 OFFER = b"/offer"
 JSON = b"application/json"

@@ -82,6 +82,6 @@ def test_the_check_loads_no_engine() -> None:
         "heavy = 'cv2 onnxruntime aiortc av ctranslate2 torch mediapipe aiohttp server.engines.build'.split()\n"
         "sys.exit([name for name in heavy if name in sys.modules] or 0)"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

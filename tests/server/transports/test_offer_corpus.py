@@ -10,7 +10,7 @@ import pytest
 from server.http.signaling import REGISTRY
 from tests.fakes.offer_answer import check, parts
 
-OFFERS = Path(__file__).parents[1] / "offers"
+OFFERS = Path(__file__).parents[2] / "offers"
 
 ANSWERS = {
     "aiortc-audio-video-data": "audio:sendrecv video:sendrecv application",

@@ -21,7 +21,7 @@ from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SERVE = (sys.executable, "-m", "server", "serve", "--port", "0")
 
 

@@ -11,7 +11,7 @@ from yarl import URL
 
 from server.http.signaling import REGISTRY
 from server.transports.webrtc.session import Session
-from tests.server.test_offers_and_ice import AUDIO
+from tests.server.transports.test_offers_and_ice import AUDIO
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from server.dialects.openai.shapes import session_event
 from server.dialects.wire import messages
 from tests.fakes.engines import FakeModel
 from tests.fakes.hostile_events import hostile_messages
-from tests.pipelines.test_conversation import Scene, scene, settle
+from tests.pipelines.voice.test_conversation import Scene, scene, settle
 
 MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": None}
 HELLO = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}

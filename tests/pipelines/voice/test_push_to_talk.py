@@ -23,7 +23,7 @@ from pipelines.voice.history import Item
 from pipelines.voice.settings import LONGEST_ANSWER_TOKENS, ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
 from tests.fakes.engines import crashed
-from tests.pipelines.test_conversation import scene, settle
+from tests.pipelines.voice.test_conversation import scene, settle
 
 MANUAL = ConversationSettings(instructions="Be kind.", turn=TurnSettings(TurnMode.MANUAL))
 LISTENING = ConversationSettings(turn=TurnSettings(TurnMode.SERVER_VAD, silence_seconds=0.5))

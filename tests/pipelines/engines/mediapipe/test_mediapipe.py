@@ -367,7 +367,7 @@ def test_nothing_is_reported_to_the_maker_of_the_library(vision: MediaPipeVision
         address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         environment = {**os.environ, "https_proxy": address, "all_proxy": address, "no_proxy": ""}
         command = [sys.executable, "-c", WATCH_AND_LEAVE, str(models["faces"])]
-        subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=True)
+        subprocess.run(command, env=environment, cwd=Path(__file__).parents[4], check=True)
         proxy.setblocking(False)
         with pytest.raises(BlockingIOError):
             proxy.accept()

@@ -12,7 +12,7 @@ from server.transports.webrtc import ice
 from server.transports.webrtc.answers import complete
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 
-OFFERS = [path.read_text("utf-8") for path in sorted((Path(__file__).parents[1] / "offers").glob("*.sdp"))]
+OFFERS = [path.read_text("utf-8") for path in sorted((Path(__file__).parents[2] / "offers").glob("*.sdp"))]
 ODD = (
     *(
         "",
