@@ -1,0 +1,1 @@
+"""Threads, child processes, batching, and the hardware that there is."""

@@ -1,0 +1,1 @@
+"""Metrics, logs, and a watch over the event loop."""

@@ -1,0 +1,1 @@
+"""Language models: llama.cpp, OpenAI-compatible servers, transformers, and the small one that comes with visavis."""

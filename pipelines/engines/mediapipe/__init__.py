@@ -1,0 +1,1 @@
+"""Vision with MediaPipe Tasks: faces, hands, gestures, poses, outlines and things."""

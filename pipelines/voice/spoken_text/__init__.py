@@ -1,0 +1,1 @@
+"""Written text as it is said: numbers, dates, formulas, abbreviations."""

@@ -1,0 +1,1 @@
+"""WebRTC: offers and answers, peer connections, data channels."""
