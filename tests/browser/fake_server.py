@@ -202,7 +202,7 @@ def error(status: int, message: str, code: str, **headers: str) -> web.Response:
 async def running_server() -> AsyncIterator[FakeServer]:
     """A fake server on a free port of the loopback interface."""
     server = FakeServer()
-    runner = web.AppRunner(server.http.app(), access_log=None)
+    runner = web.AppRunner(server.app(), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

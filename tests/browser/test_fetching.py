@@ -27,11 +27,11 @@ def status(*rows: dict[str, Any]) -> dict[str, Any]:
 
 async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer, browser_page: Any) -> None:
     speak = row("speak", "espeak-ng", fetch("joe", "waiting"))
-    server.engines.build = [row("listen", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
+    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
     page = await browser_page(server.url)
     line = page.locator("#fetching")
     await expect(line).to_have_text("Fetching better ears … 20 %")
-    server.engines.build = [row("listen", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
+    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
     await expect(line).to_have_text("Fetching better ears … 40 %")  # no call yet: the page asks again
 
     await start(page, server)
@@ -48,7 +48,7 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
 
 
 async def test_the_user_says_which_language_they_speak(server: FakeServer, browser_page: Any) -> None:
-    server.engines.build = [row("listen", "pocketsphinx") | {"languages": ["en"]}]
+    server.engines = [row("listen", "pocketsphinx") | {"languages": ["en"]}]
     page = await browser_page(server.url)
     await expect(page.locator("#engine-table")).to_contain_text("pocketsphinx")
     await expect(page.locator("#language-choice")).to_be_hidden()

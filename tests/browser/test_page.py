@@ -45,7 +45,7 @@ async def test_engines_are_listed_with_the_reason_why(server: FakeServer, browse
 async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, browser_page: Any) -> None:
     listen = {"stage": "listen", "device": "cpu", "ok": False}
     stands_in = listen | {"engine": "pocketsphinx", "wanted": "whisper-small.en", "reason": "its file is damaged"}
-    server.engines.build = [
+    server.engines = [
         stands_in,
         stands_in | {"stage": "think", "reason": "crashed; stands in for whisper-small.en"},
         listen | {"stage": "watch", "engine": "mediapipe", "reason": "its process has ended"},
@@ -82,8 +82,8 @@ async def test_a_spoken_conversation(server: FakeServer, browser_page: Any) -> N
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     await start(page, server)
-    assert "m=video" in server.transports.webrtc.offers[0]
-    assert "a=candidate" not in server.transports.webrtc.offers[0], "the offer leaves before candidates are gathered"
+    assert "m=video" in server.offers[0]
+    assert "a=candidate" not in server.offers[0], "the offer leaves before candidates are gathered"
 
     server.send(
         {"type": "session.created", "session": {"type": "realtime"}},
@@ -167,7 +167,7 @@ async def test_a_refused_microphone_is_explained(server: FakeServer, browser_pag
     await page.get_by_role("button", name="Start").click()
     await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked")
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
-    assert server.transports.webrtc.offers == []
+    assert server.offers == []
     await page.get_by_role("button", name="Go on by typing").click()
     await server.connected()
     await until(page, "state => state.status === 'ready' && state.problem === null")
@@ -183,7 +183,7 @@ async def test_an_insecure_address_is_explained(server: FakeServer, browser_page
 async def test_without_a_camera_the_call_goes_on(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, devices="no camera", init=REFUSE_TO_PLAY_ONCE)
     await start(page, server)
-    assert "a=sendonly" in server.transports.webrtc.offers[0]  # the empty place of the camera, and that of the screen
+    assert "a=sendonly" in server.offers[0]  # the empty place of the camera, and that of the screen
     await expect(page.locator(".notice")).to_contain_text("No camera was found")
     await expect(page.locator("#orb")).to_be_visible()
     await page.get_by_role("button", name="Tap to hear the assistant").click()

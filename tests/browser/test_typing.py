@@ -43,8 +43,8 @@ async def test_typing_needs_no_microphone(server: FakeServer, browser_page: Any)
     page = await browser_page(server.url, devices="refused")
     await write(page, "Good evening")
     await server.connected()
-    assert "a=recvonly" in server.transports.webrtc.offers[0]
-    assert "m=video" not in server.transports.webrtc.offers[0]
+    assert "a=recvonly" in server.offers[0]
+    assert "m=video" not in server.offers[0]
     sent = message(1, "Good evening")
     assert await server.next_event() == sent
     assert await server.next_event() == {"type": "response.create"}
