@@ -202,7 +202,7 @@ async def test_no_other_program_of_this_machine_is_answered(fake: LlamaChat) -> 
 
 OWNER = """
 import asyncio, sys
-from pipelines.engines import llama_process
+from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
 {patch}
