@@ -138,8 +138,6 @@ class Settings(BaseSettings):
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)
     """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
-    phrase_disk_mb: int = Field(0, ge=0)
-    """Megabytes on disk for the same. They outlive the process and hold what people were told: off unless asked for."""
     device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
     stt_model: str = "auto"
@@ -171,7 +169,7 @@ class Settings(BaseSettings):
     models: Path | None = None
     """A folder with model files, tried before anything is downloaded."""
     cache: Path = Path("~/.cache/visavis")
-    """Where downloaded models and spoken phrases are kept."""
+    """Where downloaded models are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
@@ -298,11 +296,6 @@ class Settings(BaseSettings):
     def model_cache(self) -> Path:
         """Folder of the model store."""
         return self.cache.expanduser() / "models"
-
-    @property
-    def phrase_cache(self) -> Path:
-        """Folder of spoken phrases."""
-        return self.cache.expanduser() / "phrases"
 
 
 def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:

@@ -7,44 +7,51 @@ waits for.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.errors import EngineBusyError
+from media.frames import Samples
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
-from pipelines.runtime.worker import Worker
-from pipelines.voice.phrase_files import Phrase, PhraseFiles
 
 MEMORY_BYTES = 32 << 20
 """About twelve minutes of speech at 22 kHz."""
 LONGEST_SECONDS = 12.0
 """Longer phrases are hardly ever said twice."""
 PIECE_SECONDS = 0.25
-_CLOSING_SECONDS = 1.0
-"""How long the end waits for phrases that are being written."""
+_WORD_BYTES = 200
+"""About what Python needs for a word with its timing."""
+
+_Key = tuple[str, float, str]
+"""Voice, speed and exact text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phrase:
+    """A clause as it was spoken. Shared by all who say it: the samples must not be written to."""
+
+    samples: Samples
+    rate: int
+    """Hertz."""
+    words: tuple[WordTiming, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, roughly."""
+        return self.samples.nbytes + _WORD_BYTES * len(self.words)
 
 
 class CachedVoice:
     """Wraps ``engine`` as the same kind of voice; owns it, and closes it.
 
-    A phrase is known by engine, ``version`` (of the voice and whatever shapes its sound), voice, speed and exact text.
-    It is kept once its stream has come to its end, in memory up to ``memory_bytes`` (0: not at all) and in ``files``,
-    if given. Two who ask for the same new phrase at a time both have it synthesised.
+    A phrase is known by voice, speed and exact text. It is kept once its stream has come to its end, up to
+    ``memory_bytes`` in all. Two who ask for the same new phrase at a time both have it synthesised.
     """
 
-    def __init__(
-        self,
-        engine: TextToSpeech,
-        *,
-        version: str = "",
-        memory_bytes: int = MEMORY_BYTES,
-        files: PhraseFiles | None = None,
-    ) -> None:
+    def __init__(self, engine: TextToSpeech, *, memory_bytes: int = MEMORY_BYTES) -> None:
         self.name = engine.name
         self.voices = engine.voices
         self.hits = 0
@@ -52,16 +59,12 @@ class CachedVoice:
         self.misses = 0
         """Phrases that had to be synthesised."""
         self._engine = engine
-        self._version = version
         self._memory = PhraseMemory(memory_bytes)
-        self._files = files
-        self._worker = Worker("phrases") if files is not None else None
-        self._writing: set[asyncio.Task[None]] = set()
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """As the engine does it, or from memory in pieces of at most :data:`PIECE_SECONDS`."""
-        key = self._key(text, voice, speed)
-        phrase = await self._find(key)
+        key = (self.voices[0] if voice is None else voice, speed, text)
+        phrase = self._memory.get(key)
         if phrase is not None:
             self.hits += 1
             for piece in pieces_of(phrase):
@@ -74,48 +77,13 @@ class CachedVoice:
             async for piece in source:
                 recording.add(piece)
                 yield piece
-        self._keep(key, recording.phrase())
-
-    async def close(self) -> None:
-        """Finish writing, then end the worker and the engine."""
-        if self._writing:
-            await asyncio.wait(self._writing, timeout=_CLOSING_SECONDS)
-        if self._worker is not None:
-            self._worker.close()
-        await self._engine.close()
-
-    def _key(self, text: str, voice: str | None, speed: float) -> str:
-        """A name for the phrase that is also good for a file."""
-        facts = [self.name, self._version, self.voices[0] if voice is None else voice, float(speed), text]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-    async def _find(self, key: str) -> Phrase | None:
-        phrase = self._memory.get(key)
-        if phrase is not None or self._files is None or self._worker is None or not self._files.may_hold(key):
-            return phrase
-        try:
-            phrase = await self._worker.run(self._files.get, key)
-        except EngineBusyError:  # the disk is slower than synthesis
-            return None
+        phrase = recording.phrase()
         if phrase is not None:
             self._memory.put(key, phrase)
-        return phrase
 
-    def _keep(self, key: str, phrase: Phrase | None) -> None:
-        if phrase is None:
-            return
-        self._memory.put(key, phrase)
-        if self._files is not None:
-            task = asyncio.create_task(self._write(self._files, key, phrase), name="keep phrase")
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-
-    async def _write(self, files: PhraseFiles, key: str, phrase: Phrase) -> None:
-        assert self._worker is not None
-        try:
-            await self._worker.run(files.put, key, phrase)
-        except EngineBusyError:  # it will be kept the next time it is said
-            return
+    async def close(self) -> None:
+        """End the engine."""
+        await self._engine.close()
 
 
 class PhraseMemory:
@@ -125,19 +93,19 @@ class PhraseMemory:
         self.most_bytes = most_bytes
         self.nbytes = 0
         """Bytes held now."""
-        self._phrases: OrderedDict[str, Phrase] = OrderedDict()
+        self._phrases: OrderedDict[_Key, Phrase] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._phrases)
 
-    def get(self, key: str) -> Phrase | None:
+    def get(self, key: _Key) -> Phrase | None:
         """The phrase, if it is remembered; counts as a use."""
         phrase = self._phrases.get(key)
         if phrase is not None:
             self._phrases.move_to_end(key)
         return phrase
 
-    def put(self, key: str, phrase: Phrase) -> None:
+    def put(self, key: _Key, phrase: Phrase) -> None:
         """Remember ``phrase``, unless it alone is larger than all may be."""
         if phrase.nbytes > self.most_bytes:
             return

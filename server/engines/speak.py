@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-import zlib
 from functools import partial
-from importlib.metadata import version
 
 from pipelines.engines.stubs import BenchVoice
-from pipelines.engines.tts import piper_clause, piper_network, piper_text, spoken
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.tts.piper_clause import Voice
 from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
@@ -21,7 +16,6 @@ from pipelines.models.store import ModelFiles
 from pipelines.routing.fallback_voice import FallbackVoice
 from pipelines.runtime.hardware import threads_for
 from pipelines.text import unknown
-from pipelines.voice.phrase_files import PhraseFiles
 from pipelines.voice.phrases import CachedVoice
 from server.engines.parts import BENCH_REASON, Parts, why
 from server.engines.wishes import ESPEAK, TASKS, Wish
@@ -38,7 +32,7 @@ def speak(parts: Parts) -> TextToSpeech:
         parts.choices.note(STAGE, BenchVoice.name, BENCH_REASON)
         return BenchVoice(parts.settings.bench_tone_seconds)
     wish = parts.wishes.speaking()
-    embedded = _remembering(parts, EspeakVoice(), version("espeakng-loader"))
+    embedded = _remembering(parts, EspeakVoice())
     piper, missing, broken = (None, "", "") if wish.word == ESPEAK else _piper(parts, wish)
     if piper is None:
         reason = why(wish, "embedded voice; needs no download")
@@ -64,7 +58,7 @@ async def _better(parts: Parts, ladder: FallbackVoice) -> None:
     async def use(files: ModelFiles) -> None:
         engine, reason, device = await parts.aside(_built, parts, {files.id: files})
         await engine.warm()
-        ladder.prefer(_remembering(parts, engine, files.version))
+        ladder.prefer(_remembering(parts, engine))
         parts.choices.replace(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
 
     await parts.first(english, use)
@@ -97,7 +91,7 @@ def _piper(parts: Parts, wish: Wish) -> tuple[TextToSpeech | None, str, str]:
         else:
             parts.choices.note(STAGE, engine.name, f"{reason}; {ESPEAK} stands by", device=device)
             parts.later.append(partial(_warmed, engine))
-            return _remembering(parts, engine, " ".join(files.version for files in here.values())), "", ""
+            return _remembering(parts, engine), "", ""
     return (None, *parts.lacking(wish, "Piper voice"))
 
 
@@ -139,22 +133,7 @@ def _resident(parts: Parts, files: ModelFiles, device: str) -> Resident[Voice]:
     )
 
 
-def _remembering(parts: Parts, engine: TextToSpeech, release: str) -> TextToSpeech:
-    """``engine`` with a cache of its phrases; they are good for this release of its library and of our code."""
-    settings = parts.settings
-    if not settings.phrase_cache_mb and not settings.phrase_disk_mb:
-        return engine
-    files = PhraseFiles(settings.phrase_cache, settings.phrase_disk_mb << 20) if settings.phrase_disk_mb else None
-    if files is not None:
-        files.scan()
-    memory = settings.phrase_cache_mb << 20
-    return CachedVoice(engine, version=f"{release} {_code_of(engine)}", memory_bytes=memory, files=files)
-
-
-def _code_of(engine: object) -> str:
-    """Tells apart two states of the code that speaks: a louder voice must not be answered with old audio."""
-    modules = (sys.modules[type(engine).__module__], piper_clause, piper_network, piper_text, spoken)
-    try:
-        return f"{zlib.crc32(''.join(map(inspect.getsource, modules)).encode()):08x}"
-    except OSError:  # installed without its source
-        return version("visavis")
+def _remembering(parts: Parts, engine: TextToSpeech) -> TextToSpeech:
+    """``engine`` with a cache of its phrases, unless the settings want none."""
+    megabytes = parts.settings.phrase_cache_mb
+    return CachedVoice(engine, memory_bytes=megabytes << 20) if megabytes else engine

@@ -1,4 +1,4 @@
-"""Composition: which voice is wrapped by the phrase cache, and what its files are good for."""
+"""Composition: which voice is wrapped by the phrase cache."""
 
 from __future__ import annotations
 
@@ -28,29 +28,17 @@ async def say(voice, text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("flags", "kind", "kept"),
+    ("flags", "kind"),
     [
-        ({}, CachedVoice, False),
-        ({"phrase_disk_mb": 8}, CachedVoice, True),
-        ({"phrase_cache_mb": 0, "phrase_disk_mb": 8}, CachedVoice, True),
-        ({"phrase_cache_mb": 0}, EspeakVoice, False),
-        ({"profile": "bench"}, BenchVoice, False),
+        ({}, CachedVoice),
+        ({"phrase_cache_mb": 0}, EspeakVoice),
+        ({"profile": "bench"}, BenchVoice),
     ],
     ids=str,
 )
-async def test_real_voices_remember_as_the_settings_say(tmp_path, flags, kind, kept):
+async def test_real_voices_remember_as_the_settings_say(tmp_path, flags, kind):
     made = await voice(tmp_path, **flags)
     made = made.engines[0] if isinstance(made, FallbackVoice) else made
     assert type(made) is kind
     assert await say(made, "Good morning.")
     await made.close()
-    assert len(list((tmp_path / "phrases").glob("*.phrase"))) == int(kept)
-
-
-async def test_files_serve_the_next_start_until_the_code_of_the_voice_changes(tmp_path, monkeypatch):
-    for code, hits in (("old", 0), ("old", 1), ("new", 0)):
-        monkeypatch.setattr(speak, "_code_of", lambda engine, code=code: code)
-        made = (await voice(tmp_path, phrase_disk_mb=8)).engines[0]
-        await say(made, "Good morning.")
-        await made.close()
-        assert made.hits == hits
