@@ -41,8 +41,6 @@ class OpusSettings:
     """In-band forward error correction (RFC 6716 §2.1.7)."""
     expected_loss_percent: int = 5
     """What FEC is dimensioned for."""
-    dtx: bool = False
-    """Discontinuous transmission: almost nothing is sent in silence."""
 
 
 class OpusEncoder:
@@ -56,7 +54,6 @@ class OpusEncoder:
             "application": settings.application,
             "fec": str(int(settings.fec)),
             "packet_loss": str(settings.expected_loss_percent),
-            "dtx": str(int(settings.dtx)),
         }
         self._codec: AudioCodecContext | None = codec
         self._silent = 0

@@ -45,11 +45,6 @@ class Converter:
         return result
 
 
-def to_picture(frame: av.VideoFrame) -> Picture:
-    """Decode a single frame to RGB; a :class:`Converter` is cheaper for many."""
-    return Converter().picture(frame)
-
-
 def to_frame(pixels: Pixels, like: av.VideoFrame) -> av.VideoFrame:
     """Encode-ready yuv420p with the timestamps of ``like``; an odd row or column is cropped (codecs refuse them).
 

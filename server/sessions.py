@@ -72,10 +72,6 @@ class Registry:
         self._start(session)
         return session, answer
 
-    def get(self, session_id: str) -> Session | None:
-        """The session with this id, if it lives."""
-        return self._sessions.get(session_id)
-
     def tell_engines(self) -> None:
         """Let every client know which engines serve it now."""
         for session in self._sessions.values():

@@ -1,4 +1,4 @@
-"""RTP is taken from aiortc where it arrives, and can be held up where it leaves.
+"""RTP is taken from aiortc where it arrives.
 
 aiortc's own path holds audio for 80 ms, never drains after a loss, and decodes on a thread whose two hops cost more
 than the decoding; it releases a video frame only when the next one begins, and stands still until 512 packets wait
@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import aiortc.rtcrtpreceiver
 import av
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.jitterbuffer import JitterFrame
-from aiortc.rtp import RtpPacket, is_rtcp
+from aiortc.rtp import RtpPacket
 
 from media.aiortc_internals.guard import guard_receiver
 from media.clock import Clock
@@ -67,36 +66,6 @@ def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> asyncio.Event:
 
     internals._handle_rtp_packet = handle
     return ended
-
-
-def shape_outgoing(sender: RTCRtpSender, delay: Callable[[float], float | None], clock: Clock) -> None:
-    """From now on an RTP packet leaves ``delay(now)`` seconds later, or not at all for ``None``: a bad network.
-
-    Packets overtake each other when their delays differ by more than the time between them. RTCP is left alone.
-    """
-    internals: Any = sender
-    transport = internals.transport
-    send = transport._send_rtp
-    loop = asyncio.get_running_loop()
-    under_way: set[asyncio.Task[None]] = set()
-
-    async def now_or_never(data: bytes) -> None:
-        with suppress(ConnectionError):  # the peer has gone meanwhile
-            await send(data)
-
-    def leave(data: bytes) -> None:
-        task = loop.create_task(now_or_never(data))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-
-    async def shaped(data: bytes) -> None:
-        seconds = None if is_rtcp(data) else delay(clock.now())
-        if is_rtcp(data) or seconds == 0.0:
-            await send(data)
-        elif seconds is not None:
-            loop.call_later(seconds, leave, data)
-
-    transport._send_rtp = shaped
 
 
 class VideoIntake:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from aiortc import MediaStreamTrack, RTCPeerConnection
 
-from media.aiortc_internals.receive import receiver_of, shape_outgoing, take_audio
+from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import Clock
 from server.cli.client import CONNECT_SECONDS, exchange
 from server.settings import SettingsError
 from server.transports.webrtc import ice
 from tests.benchmarks.voice_ear import Ear, Reply
-from tests.benchmarks.voice_network import Network
+from tests.benchmarks.voice_network import Network, shape_outgoing
 from tests.benchmarks.voice_sound import Clip, Microphone
 
 ANSWER_SECONDS = 8.0

@@ -40,10 +40,6 @@ class PlainTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
-    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """The entries of the vocabulary that ``ids`` are."""
-        return [self._tokenizer.id_to_token(number) for number in ids]
-
     def apply_chat_template(
         self,
         messages: Sequence[dict[str, Any]],

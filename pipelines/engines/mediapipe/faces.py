@@ -27,7 +27,6 @@ from pipelines.engines.mediapipe.parts import (
 from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.geometry import overlap
 
-MESH_POINTS = 478
 SAME_FACE = 0.3
 """Intersection over union: a mesh is wider than BlazeFace's box, which ends above the brows."""
 _EXPRESSIONS = "face_blendshapes.tflite"

@@ -30,8 +30,6 @@ _SESSIONS_REMEMBERED = 256
 class WindowCounts:
     """What an engine has done since it was made."""
 
-    finals: int = 0
-    """Windows decoded for good."""
     partials: int = 0
     dropped: int = 0
     """Partials given up for somebody's final transcript."""
@@ -165,8 +163,6 @@ class WindowRecognizer:
     def _count(self, request: Request, decoded: Decoded | None) -> Decoded | None:
         if decoded is None:
             self.counts.dropped += 1
-        elif request.final:
-            self.counts.finals += 1
-        else:
+        elif not request.final:
             self.counts.partials += 1
         return decoded

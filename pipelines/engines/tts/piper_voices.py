@@ -179,15 +179,3 @@ def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu
     if device == "cuda" and "CUDAExecutionProvider" not in network.providers:
         raise ModelError("device_unavailable", "onnxruntime could not start CUDA (its CUDA or cuDNN libraries)")
     return Voice(PiperVoice(session=None, config=facts), network)
-
-
-def speakers_of(config: Path) -> tuple[str, ...]:
-    """The speakers that a voice's ``.onnx.json`` names; empty for a voice with one.
-
-    Raises :class:`~pipelines.errors.ModelError` (``voice_broken``).
-    """
-    try:
-        facts = json.loads(config.read_text("utf-8"))
-        return tuple(facts.get("speaker_id_map") or ()) if facts.get("num_speakers", 1) > 1 else ()
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ModelError("voice_broken", f"{config.name} does not describe a Piper voice: {error}") from error

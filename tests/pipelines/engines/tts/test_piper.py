@@ -16,7 +16,7 @@ import pytest
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.tts.piper_clause import Manner, Stop, Voice, specimen
 from pipelines.engines.tts.piper_network import WholeNetwork
-from pipelines.engines.tts.piper_voices import PiperVoices, load_piper, speakers_of
+from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
 from pipelines.errors import EngineStuckError, ModelError, SpeakError
 from pipelines.interfaces.tts import Speech
 from pipelines.models.residency import Kept
@@ -134,11 +134,6 @@ async def test_speakers_of_a_voice_are_voices(voice):
     ]
     assert high - low == pytest.approx(1000, abs=40)
     assert default == low
-
-
-def test_speakers_are_read_from_the_description(folder):
-    assert speakers_of(folder / "choir.onnx.json") == ("low", "high")
-    assert speakers_of(folder / "tone.onnx.json") == ()
 
 
 @pytest.mark.parametrize(
@@ -323,8 +318,6 @@ def test_files_that_are_no_voice_are_refused(folder, tmp_path):
             load_piper(model, config)
         assert refused.value.code == "voice_broken"
         assert model.name in refused.value.message
-    with pytest.raises(ModelError, match=r"bad\.onnx"):
-        speakers_of(bad)
 
 
 def test_a_device_that_is_not_there_is_refused(folder):
