@@ -47,7 +47,7 @@ def with_surroundings(request: ChatRequest) -> list[Message]:
 def as_dict(message: Message, *, parsed: bool = False) -> dict[str, Any]:
     """``message`` in the form of the OpenAI protocol; ``parsed`` gives arguments as objects, as templates want them.
 
-    Pictures are left out with a word about it; :mod:`pipelines.engines.llm.openai.images` sends them.
+    Pictures are left out with a word about it; :mod:`pipelines.engines.llm.openai.request` sends them.
     """
     content = f"{message.content}\n{UNSEEN}".strip() if message.images else message.content
     shown: dict[str, Any] = {"role": message.role, "content": content}
