@@ -1,10 +1,10 @@
 """Two language models as one: a small one that says so when it does not know, and a larger one that is asked then.
 
 The small one answers at once what it knows (the camera, names, sums, tools) and begins every other answer with one of a
-few sentences, of which nothing is heard when the larger one takes over (:mod:`pipelines.routing.passing`). Some
-questions stay with it all the same: those to which it is right to say that one does not know. What is longer than
-people speak is not read by the small one at all, and when that one fails before its first word, the larger one is
-asked, too.
+few sentences, of which nothing is heard when the larger one takes over: its words are held back for as long as they may
+still become one of them, a few tokens. Some questions stay with it all the same: those to which it is right to say that
+one does not know. What is longer than people speak is not read by the small one at all, and when that one fails before
+its first word, the larger one is asked, too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.errors import PipelineError
-from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece
-from pipelines.routing.fallback import Probed, StandsIn
-from pipelines.routing.passing import PassedOnError, Passes, last_said
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Piece, takes_images, takes_tools
+from pipelines.routing.failover import Probed
+from pipelines.routing.failover_llm import StandsIn
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,59 @@ LONGEST = 1000
 
 class ProbedModel(LanguageModel, Probed, Protocol):
     """A model that can be asked whether it works."""
+
+
+class PassedOnError(Exception):
+    """The model does not know."""
+
+
+class Passes:
+    """``beginnings`` of answers with which a model passes a question on.
+
+    To questions that match ``keeps`` it is right to say that one does not know: no other model is to be asked.
+    """
+
+    def __init__(self, beginnings: Sequence[str], keeps: re.Pattern[str] | None = None) -> None:
+        if not beginnings:
+            raise ValueError("at least one sentence that passes a question on")
+        self._beginnings = tuple(beginnings)
+        self._keeps = keeps
+
+    def keeps(self, request: ChatRequest) -> bool:
+        """Whether no other model is to be asked what the user said last."""
+        return self._keeps is not None and self._keeps.search(last_said(request)) is not None
+
+    def begin(self, text: str) -> bool:
+        """Whether an answer that begins with ``text`` passes the question on."""
+        return any(text.lstrip().startswith(beginning) for beginning in self._beginnings)
+
+    async def known(self, model: LanguageModel, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """The answer of ``model``. Raises :class:`PassedOnError` before its first word when it passes."""
+        held: str | None = ""
+        async with aclosing(model.stream(request)) as pieces:
+            async for piece in pieces:
+                if held is not None and isinstance(piece, Cut):
+                    raise PassedOnError  # too early to tell what it would have said
+                if held is None or not isinstance(piece, str):
+                    yield piece
+                    held = None
+                    continue
+                held += piece
+                if self.begin(held):
+                    raise PassedOnError
+                if not self._may_pass(held):
+                    yield held
+                    held = None
+        if held:
+            yield held
+
+    def _may_pass(self, text: str) -> bool:
+        return any(beginning.startswith(text.lstrip()) for beginning in self._beginnings)
+
+
+def last_said(request: ChatRequest) -> str:
+    """What the user said last."""
+    return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
 
 
 class KnownFirst:
@@ -92,3 +145,37 @@ class KnownFirst:
             if message.role != "assistant" or not self._passes.begin(message.content)
         )
         return replace(request, messages=messages)
+
+
+class StandIn:
+    """``model`` with other words for what it does not know while it stands in for a better one.
+
+    By itself it may say that a better one can be installed, which is not true when one is. Then it says ``away``; of
+    what the better ones are not asked either (see :class:`Passes`), ``never``.
+    """
+
+    def __init__(self, model: LanguageModel, passes: Passes, *, away: str, never: str) -> None:
+        self.name = model.name
+        self.takes_images = takes_images(model)
+        self.takes_tools = takes_tools(model)
+        self._model = model
+        self._passes = passes
+        self._away = away
+        self._never = never
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield its own answer. Raises what the model raises."""
+        return self._model.stream(request)
+
+    async def stand_in(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield its answer while a better model is there, and away or not asked. Raises what the model raises."""
+        try:
+            async with aclosing(self._passes.known(self._model, request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except PassedOnError:
+            yield self._never if self._passes.keeps(request) else self._away
+
+    async def close(self) -> None:
+        """Close the model."""
+        await self._model.close()

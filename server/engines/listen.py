@@ -17,7 +17,7 @@ from pipelines.engines.stubs import BenchRecognizer
 from pipelines.errors import PipelineError
 from pipelines.interfaces.stt import SpeechToText
 from pipelines.models.store import ModelFiles
-from pipelines.routing.fallback_stt import FallbackRecognizer
+from pipelines.routing.failover_stt import FallbackRecognizer
 from pipelines.routing.second_opinion import SecondOpinion
 from server.engines.parts import BENCH_REASON, Parts, why
 from server.engines.recognisers import STAGE, build

@@ -11,7 +11,7 @@ import logging
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import PipelineError, ThinkError, listed
-from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.failover_llm import FallbackModel
 from server.engines.parts import Parts
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pipelines.interfaces.tts import TextToSpeech
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.models.store import ModelFiles
-from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.runtime.hardware import threads_for
 from pipelines.text import unknown
 from pipelines.voice.phrases import CachedVoice

@@ -18,9 +18,8 @@ from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel
 from pipelines.models.plans import Loadable
 from pipelines.models.store import ModelFiles
-from pipelines.routing.fallback import FallbackModel
-from pipelines.routing.known_first import KnownFirst
-from pipelines.routing.passing import Passes, StandIn
+from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.known_first import KnownFirst, Passes, StandIn
 from pipelines.runtime.hardware import threads_for
 from pipelines.starter import model_files
 from server.engines.gguf import gguf_in, on_llama, starter_first

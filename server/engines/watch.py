@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.engines.mediapipe.tasks import MediaPipeVision, VisionOptions
-from pipelines.engines.turn.smart_turn import SmartTurn
+from pipelines.engines.turn.smart_turn import LateTurnDetector, SmartTurn
 from pipelines.errors import ModelError, PipelineError, VisionError
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.catalogue import Catalogue
 from pipelines.models.store import ModelFiles
-from pipelines.routing.late_turn import LateTurnDetector
 from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracking import TrackedVision
 from server.engines.parts import Parts

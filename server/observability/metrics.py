@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from media.opus import RATE
-from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.vision.detect import VideoEvent
 from pipelines.vision.events import VisionEvent
 from pipelines.voice.events import (

@@ -13,7 +13,8 @@ from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
 from pipelines.errors import ThinkError
-from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.failover import Policy
+from pipelines.routing.failover_llm import FallbackModel
 from server.engines.parts import Choices
 from tests.conftest import fake_engines
 from tests.fakes import llama_process as stand_in
@@ -80,7 +81,9 @@ async def test_what_llama_said_before_it_ended_stays_and_the_next_turn_is_answer
     choices = Choices()
     llama = LlamaChat("tiny", Config("tiny.gguf"))
     choices.note("think", llama.name, "here")
-    llm = FallbackModel([llama, FakeModel("Standing in.")], choices.failure_of("think"), rest_seconds=0.0)
+    llm = FallbackModel(
+        [llama, FakeModel("Standing in.")], choices.failure_of("think"), policy=Policy(rest_seconds=0.0)
+    )
     choices.watch("think", llm)
     await llama.warm()
     engines = fake_engines(llm=llm)
@@ -107,7 +110,9 @@ async def test_a_running_session_is_told_who_answers(serve):
     choices.note("think", "served", "found")
     served = FakeModel(ThinkError("llm_unreachable", "gone"), "I am back.")
     served.name = "served"
-    llm = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("think"), rest_seconds=0.0)
+    llm = FallbackModel(
+        [served, FakeModel("Standing in.")], choices.failure_of("think"), policy=Policy(rest_seconds=0.0)
+    )
     choices.watch("think", llm)
     engines = fake_engines(llm=llm)
     engines.choices = choices

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from media.frames import Samples
 from pipelines.errors import ListenError
+from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.worker import Worker
 
@@ -90,3 +91,31 @@ def _features(extract: Any, window: NDArray[np.float32], length: int) -> NDArray
     if missing > 0:
         return np.concatenate([np.repeat(computed[:, :1], missing, axis=1), computed], axis=1)
     return computed[:, -_FRAMES:]
+
+
+class LateTurnDetector:
+    """Implements :class:`~pipelines.interfaces.turn.TurnDetector`: has no opinion until there is a detector to ask.
+
+    A place for one whose model is still being fetched.
+    """
+
+    def __init__(self) -> None:
+        self._detector: TurnDetector | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the detector; ``rules`` while words and pauses decide alone."""
+        return self._detector.name if self._detector is not None else "rules"
+
+    def take(self, detector: TurnDetector) -> None:
+        """Ask ``detector`` from now on."""
+        self._detector = detector
+
+    async def completeness(self, samples: Samples) -> float | None:
+        """What the detector says."""
+        return await self._detector.completeness(samples) if self._detector is not None else None
+
+    async def close(self) -> None:
+        """Close the detector, if there is one."""
+        if self._detector is not None:
+            await self._detector.close()

@@ -8,9 +8,8 @@ import pytest
 
 from pipelines.errors import ThinkError
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
-from pipelines.routing.fallback import FallbackModel
-from pipelines.routing.known_first import KnownFirst
-from pipelines.routing.passing import Passes, StandIn
+from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.known_first import KnownFirst, Passes, StandIn
 from pipelines.starter import model_files
 from tests.fakes.clock import FakeClock
 from training.starter.grammar_beyond import FALLBACKS

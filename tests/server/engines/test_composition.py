@@ -18,9 +18,9 @@ from pipelines.models.catalogue import load as load_catalogue
 from pipelines.models.catalogue_sources import DirSource, WheelSource
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import SHIPPED, load
-from pipelines.routing.fallback import FallbackModel
-from pipelines.routing.fallback_stt import FallbackRecognizer
-from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.failover_stt import FallbackRecognizer
+from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
 from server.engines.listen import listen
 from server.engines.parts import Choices, Parts

@@ -20,7 +20,7 @@ from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
-from pipelines.routing.fallback import FallbackModel
+from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
 from server.engines.gguf import gguf_in
@@ -175,7 +175,7 @@ async def test_the_catalogues_prompt_is_for_the_catalogues_model_and_not_for_a_f
     prompts = []
     for word in (MODEL, str(models / MODEL / "tiny.gguf")):
         async with thinking(parts(tmp_path, models, chat_model=word)) as engine:
-            llama = engine._models[0]
+            llama = engine.engines[0]
             assert isinstance(llama, LlamaChat)
             given = llama.manner.of(ChatRequest((Message("system", RULES), Message("user", "hello"))))
             prompts.append(given.messages[0].content)
@@ -246,7 +246,7 @@ async def test_the_adapter_and_the_sampling_of_the_catalogue_reach_the_process(
     chat = model.chat.model_copy(update={"sampling": {"temperature": 0.3}})
     made.store.catalogue = Catalogue(models=(model.model_copy(update={"chat": chat}),))
     async with thinking(made) as engine:
-        llama = engine._models[0]
+        llama = engine.engines[0]
         assert isinstance(llama, LlamaChat)
         assert llama._config.sampling == {"temperature": 0.3}
         assert [Path(path).name for path in llama._config.lora] == ["catalogue.yaml"]
@@ -273,7 +273,7 @@ async def test_a_process_that_ends_in_mid_answer_costs_that_answer_and_the_start
         await asyncio.sleep(0)
         (row,) = made.choices.status()
         assert (row.engine, row.wanted) == ("starter", engine.name)
-        both = engine._models[0]
+        both = engine.engines[0]
         assert isinstance(both, KnownFirst)
         assert isinstance(both.large, LlamaChat)
         await both.large.warm()

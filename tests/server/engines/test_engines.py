@@ -10,7 +10,7 @@ import pytest
 from pipelines.engines.stubs import BenchVoice
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.routing.definition import load
-from pipelines.routing.fallback_voice import FallbackVoice
+from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.voice.phrases import CachedVoice
 from server.engines import speak
 from server.engines.parts import Parts

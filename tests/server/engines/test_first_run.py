@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipelines.engines.turn.smart_turn import LateTurnDetector
 from pipelines.errors import ModelError
 from pipelines.models.sources_http import Progress
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
-from pipelines.routing.late_turn import LateTurnDetector
 from server.cli.serve import EngineNews, tell_missing
 from server.engines.build import build_engines
 from server.engines.listen import listen

@@ -1,0 +1,227 @@
+"""A recogniser that fails hands the utterance on: nothing that was heard is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.errors import ListenError
+from pipelines.interfaces.stt import streams_partials
+from pipelines.routing.failover_stt import KEPT_SECONDS, FallbackRecognizer
+from tests.fakes.clock import FakeClock
+from tests.fakes.engines import FakeRecognizer, crashed
+from tests.fakes.failures import Failures
+
+
+def named(engine: Any, name: str) -> Any:
+    engine.name = name
+    return engine
+
+
+def audio(seconds: float, level: int = 1) -> np.ndarray:
+    return np.full(round(seconds * 16_000), level, np.int16)
+
+
+class CrashesAfter(FakeRecognizer):
+    """Its utterances crash once they are ``seconds`` long, or when their transcript is wanted."""
+
+    name = "fragile"
+
+    def __init__(self, seconds: float, at_the_end: bool = False) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.at_the_end = at_the_end
+
+    async def open(self) -> Any:
+        inner, engine = await super().open(), self
+
+        class Recognition:
+            heard = 0
+
+            async def feed(self, samples: np.ndarray) -> str:
+                self.heard += len(samples)
+                if self.heard >= engine.seconds * 16_000:
+                    raise crashed()
+                return "wrong"
+
+            async def transcript(self) -> Any:
+                raise crashed()
+
+            async def close(self) -> None:
+                await inner.close()
+                raise crashed()
+
+        return Recognition()
+
+
+class RaisesAt(FakeRecognizer):
+    """Raises what no contract allows, at one step and whenever it is closed."""
+
+    name = "foreign"
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step = step
+
+    async def open(self) -> Any:
+        self.at("open")
+        return self
+
+    async def feed(self, samples: np.ndarray) -> str:
+        self.at("feed")
+        return ""
+
+    async def transcript(self) -> Any:
+        self.at("transcript")
+
+    async def close(self) -> None:
+        raise BrokenPipeError
+
+    def at(self, step: str) -> None:
+        if step == self.step:
+            raise RuntimeError("the handler is closed")
+
+
+async def test_words_before_a_crash_are_not_lost():
+    failures = Failures()
+    fragile, sound = CrashesAfter(0.5), FakeRecognizer("one two three four five")
+    engine = FallbackRecognizer([fragile, sound], failures, FakeClock())
+    recognition = await engine.open()
+    assert await recognition.feed(audio(0.4, 1)) == "wrong"
+    assert await recognition.feed(audio(0.2, 2)) == "one two three"
+    assert await recognition.feed(audio(0.2, 3)) == "one two three four"
+    assert (await recognition.transcript()).text == "one two three four five"
+    assert np.array_equal(sound.heard[0], np.concatenate([audio(0.4, 1), audio(0.2, 2), audio(0.2, 3)]))
+    assert failures == [("fragile", "stt_crashed")] * 2  # it was given a second chance
+    await recognition.close()
+    await recognition.close()
+    assert (fragile.closed, sound.closed) == (2, 1)
+
+
+async def test_an_engine_that_lost_a_process_hears_the_utterance_again():
+    failures, spare = Failures(), FakeRecognizer("never asked")
+    engine = named(FakeRecognizer(crashed(), "one two three"), "embedded")
+    ladder = FallbackRecognizer([engine, spare], failures, FakeClock())
+    recognition = await ladder.open()
+    await recognition.feed(audio(0.3))
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "one two three"
+    await recognition.close()
+    assert (failures, ladder.current, spare.opened) == ([("embedded", "stt_crashed")], "embedded", 0)
+
+
+@pytest.mark.parametrize("code", ["stt_busy", "stt_closed", "engine_stuck"])
+async def test_an_engine_that_will_not_be_better_at_once_is_not_asked_again(code):
+    engine, spare = FakeRecognizer(*[ListenError(code, "no")] * 2), FakeRecognizer("hello")
+    recognition = await FallbackRecognizer([engine, spare], Failures(), FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    assert engine.opened == 1
+
+
+async def test_a_crash_at_the_transcript_is_made_up_for():
+    sound = FakeRecognizer("hello")
+    recognition = await FallbackRecognizer([CrashesAfter(9), sound], Failures(), FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    assert len(sound.heard[0]) == 4800
+
+
+async def test_the_failed_one_rests_and_comes_back():
+    clock, failures = FakeClock(), Failures()
+    first, second = named(FakeRecognizer(*[crashed()] * 2, "back"), "first"), named(FakeRecognizer("a", "b"), "second")
+    engine = FallbackRecognizer([first, second], failures, clock)
+    heard = []
+    for wait in (0, 6, 0):
+        recognition = await engine.open()
+        await recognition.feed(audio(0.3))
+        heard.append((await recognition.transcript()).text)
+        await recognition.close()
+        clock.advance(wait)
+    assert heard == ["a", "b", "back"]
+    assert (failures.mended, engine.serving) == (["first"], "first")
+    assert engine.forwarded["first", "second"] == 2
+
+
+async def test_an_engine_that_cannot_begin_is_passed_over():
+    class Closed(FakeRecognizer):
+        async def open(self) -> Any:
+            self.opened += 1
+            raise ListenError("stt_broken", "no model")
+
+    closed = Closed()
+    recognition = await FallbackRecognizer([closed, FakeRecognizer("hi")], Failures(), FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hi"
+    assert closed.opened == 1, "it did not lose an utterance"
+    with pytest.raises(ListenError, match="no model"):
+        await FallbackRecognizer([Closed()], Failures(), FakeClock()).open()
+
+
+@pytest.mark.parametrize("step", ["open", "feed", "transcript"])
+async def test_what_no_engine_should_raise_is_made_up_for_too(step):
+    failures, sound = Failures(), FakeRecognizer("hello")
+    recognition = await FallbackRecognizer([RaisesAt(step), sound], failures, FakeClock()).open()
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    await recognition.close()
+    assert set(failures) == {("foreign", "stt_failed")}
+    assert len(sound.heard[0]) == 4800
+
+
+async def test_when_all_fail_the_last_error_is_raised_and_all_are_closed():
+    engines = [FakeRecognizer(*[crashed()] * 2), FakeRecognizer(*[ListenError("stt_lost", "lost")] * 2)]
+    recognition = await FallbackRecognizer(engines, Failures(), FakeClock()).open()
+    with pytest.raises(ListenError, match="lost"):
+        await recognition.feed(audio(0.1))
+    await recognition.close()
+    assert [engine.closed for engine in engines] == [2, 2]
+    with pytest.raises(ListenError, match="ended"):
+        await recognition.feed(audio(0.1))
+
+
+async def test_memory_is_bounded():
+    fragile, sound = CrashesAfter(KEPT_SECONDS + 20), FakeRecognizer("hi")
+    recognition = await FallbackRecognizer([fragile, sound], Failures(), FakeClock()).open()
+    for n in range(int(KEPT_SECONDS) + 20):
+        await recognition.feed(audio(1.0, n))
+    await recognition.transcript()
+    assert len(sound.heard[0]) == KEPT_SECONDS * 16_000
+    assert sound.heard[0][-1] == KEPT_SECONDS + 19
+
+
+def test_partials_are_promised_only_if_all_give_them():
+    whole = FakeRecognizer()
+    whole.streams_partials = False
+    assert streams_partials(FallbackRecognizer([FakeRecognizer(), FakeRecognizer()], Failures()))
+    assert not streams_partials(FallbackRecognizer([FakeRecognizer(), whole], Failures()))
+
+
+async def test_an_utterance_that_is_given_up_says_nothing_of_the_engine():
+    class Slow(FakeRecognizer):
+        async def open(self) -> Any:
+            await asyncio.Event().wait()
+
+    clock, failures = FakeClock(), Failures()
+    first, second = named(FakeRecognizer(crashed(), crashed(), "back"), "first"), named(FakeRecognizer("a"), "second")
+    engine = FallbackRecognizer([first, second], failures, clock)
+    recognition = await engine.open()
+    await recognition.feed(audio(0.3))
+    await recognition.close()
+    clock.advance(6)
+    recognition = await engine.open()
+    assert engine.current == "second", "one utterance finds out"
+    await recognition.close()
+    assert engine.current == "first"
+    engine.prefer(named(Slow(), "slow"))
+    engine.start_without(crashed())
+    clock.advance(6)
+    opening = asyncio.create_task(engine.open())
+    await asyncio.sleep(0)
+    assert engine.current == "first"
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert engine.current == "slow"
