@@ -1,1 +1,1 @@
-"""The spoken conversation, one file per stage: vad, stt, turn, llm, sentences, tts."""
+"""The spoken conversation, one file per stage: vad, stt, turn, llm, clauses, tts."""

@@ -15,8 +15,7 @@ from pipelines.voice.history import History, Item
 from pipelines.voice.response import Reply, TurnTimes
 from pipelines.voice.settings import LONGEST_ANSWER_TOKENS, ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceOut
-from pipelines.voice.vision_tool import LookingModel
-from pipelines.voice.visual_context import Sight
+from pipelines.voice.visual_context import LookingModel, Sight
 
 
 class Gate:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from media.frames import Samples
 from pipelines.errors import SpeakError, guarded
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
-from pipelines.voice.languages import Tongue
+from pipelines.voice.spoken_text.languages import Tongue
 from pipelines.voice.spoken_text.normalize import speakable
 
 

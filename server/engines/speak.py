@@ -6,6 +6,7 @@ from functools import partial
 
 from pipelines.engines.stubs import BenchVoice
 from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.engines.tts.piper_clause import Voice
 from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
 from pipelines.errors import DefinitionError, PipelineError, listed, only_logged
@@ -16,7 +17,6 @@ from pipelines.models.store import ModelFiles
 from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.runtime.hardware import threads_for
 from pipelines.text import unknown
-from pipelines.voice.phrases import CachedVoice
 from server.engines.parts import BENCH_REASON, Parts, why
 from server.engines.wishes import ESPEAK, TASKS, Wish
 

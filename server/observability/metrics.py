@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from media.opus import RATE
+from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.vision.detect import VideoEvent
 from pipelines.vision.events import VisionEvent
@@ -28,7 +29,6 @@ from pipelines.voice.events import (
     TurnLatency,
     VoiceEvent,
 )
-from pipelines.voice.phrases import CachedVoice
 from server.engines.build import Engines
 from server.observability.model_metrics import ModelMetrics, WorkerMetrics
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.engines.stt.whisper_settings import LANGUAGES
 from pipelines.engines.tts.espeak import EspeakVoice
-from pipelines.voice.languages import Tongue, is_english, language_of, voice_for
+from pipelines.voice.spoken_text.languages import Tongue, is_english, language_of, voice_for
 from pipelines.voice.spoken_text.normalize import speakable
 
 VOICES = ("en_US-joe-medium", "fr_FR-siwis-medium", *EspeakVoice.voices)

@@ -12,8 +12,7 @@ from pipelines.interfaces.llm import ChatRequest, Cut, Image, Message, Piece, To
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.vision.images import snapshot
 from pipelines.voice.history import KEPT_IMAGES, History, Item
-from pipelines.voice.vision_tool import LookingModel, look_tool
-from pipelines.voice.visual_context import Sight, Source
+from pipelines.voice.visual_context import LookingModel, Sight, Source, look_tool
 from tests.fakes.engines import FakeModel
 
 CAMERA, SCREEN = Image(b"camera"), Image(b"screen")

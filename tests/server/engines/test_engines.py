@@ -9,9 +9,9 @@ import pytest
 
 from pipelines.engines.stubs import BenchVoice
 from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.definition import load
 from pipelines.routing.failover_tts import FallbackVoice
-from pipelines.voice.phrases import CachedVoice
 from server.engines import speak
 from server.engines.parts import Parts
 from server.settings import load_settings

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from media.opus import RATE
+from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.errors import PipelineError, ThinkError
 from pipelines.routing.failover import Policy
 from pipelines.routing.failover_llm import FallbackModel
@@ -23,7 +24,6 @@ from pipelines.voice.events import (
     TranscriptFailed,
     TurnLatency,
 )
-from pipelines.voice.phrases import CachedVoice
 from server.http.app import METRICS
 from server.http.signaling import REGISTRY
 from server.observability.metrics import Metrics, SessionCounts

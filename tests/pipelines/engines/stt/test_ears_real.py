@@ -23,7 +23,7 @@ from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.runtime.worker import session
-from pipelines.voice.languages import Tongue
+from pipelines.voice.spoken_text.languages import Tongue
 from tests.assets import speech_16k, words
 from tests.real_models import real_folder
 

@@ -8,10 +8,10 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
+from pipelines.engines.tts import phrases
+from pipelines.engines.tts.phrases import CachedVoice, Phrase, PhraseMemory, pieces_of
 from pipelines.errors import SpeakError
 from pipelines.interfaces.tts import Speech, WordTiming
-from pipelines.voice import phrases
-from pipelines.voice.phrases import CachedVoice, Phrase, PhraseMemory, pieces_of
 from tests.fakes.engines import FakeVoice
 
 
