@@ -11,12 +11,12 @@ from typing import Literal
 
 from pipelines.voice.events import (
     PartialTranscript,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyInterrupted,
-    ReplyStarted,
-    ReplyText,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
     TranscriptFailed,
     UserTurn,
 )
@@ -68,19 +68,19 @@ class Captions:
                 self._hear(event.text, True, now)
             case TranscriptFailed():
                 self._user.over = True
-            case ReplyStarted():
+            case ResponseStarted():
                 self._assistant = _Line(began=now, changed=now, over=False)
                 self._spoken = event.spoken
-            case ReplyText() if not self._spoken:
+            case ResponseText() if not self._spoken:
                 self._say(f"{self._assistant.text} {event.text}".strip(), now)
-            case ReplyGenerated() if not self._spoken:
+            case ResponseGenerated() if not self._spoken:
                 self._assistant.over = True
-            case ReplyInterrupted():
+            case ResponseInterrupted():
                 self._assistant.over = True
                 self._say(event.heard, now)
-            case ReplyFailed() if self._spoken:
+            case ResponseFailed() if self._spoken:
                 pass  # what was said before is still being heard
-            case ReplyAudioStopped() | ReplyFailed():
+            case ResponseAudioStopped() | ResponseFailed():
                 self._assistant.over = True
                 self._assistant.changed = now
             case _:

@@ -29,14 +29,14 @@ from pipelines.voice.events import (
     UserTurn,
 )
 from pipelines.voice.history import History, Item
-from pipelines.voice.responses import Replies, Surroundings, new_id
+from pipelines.voice.responses import Responses, Surroundings, new_id
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
 from pipelines.voice.turn import (
     Decision,
-    DuckReply,
-    RestoreReply,
+    DuckResponse,
+    RestoreResponse,
     TurnBegan,
     TurnConfirmed,
     TurnContinued,
@@ -48,7 +48,7 @@ from pipelines.voice.turn import (
     TurnResumed,
     TurnShelved,
 )
-from pipelines.voice.turn_queue import Answering
+from pipelines.voice.turn_queue import TurnQueue
 from pipelines.voice.vad import LastingActivity, QuietSkipped, Segmenter
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Conversation:
 
     def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
         self.settings = settings
-        self.replies = Replies(around, settings)
+        self.responses = Responses(around, settings)
         self._engines = around.engines
         self._emit = around.emit
         self._clock = around.clock
@@ -78,7 +78,7 @@ class Conversation:
         self._decided = asyncio.Event()
         """Cleared while there is a voice of which it is not known yet whether it is a turn."""
         self._decided.set()
-        self._answering = Answering(around, self.replies, lambda: self._machine.hearing, self._decided)
+        self._turn_queue = TurnQueue(around, self.responses, lambda: self._machine.hearing, self._decided)
         self._now = 0.0
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
@@ -87,7 +87,7 @@ class Conversation:
     @property
     def history(self) -> History:
         """What is remembered."""
-        return self.replies.history
+        return self.responses.history
 
     # ------------------------------------------------------------------------------------------------ tasks
 
@@ -95,8 +95,8 @@ class Conversation:
         """Converse until cancelled; ``None`` for a session without a microphone."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self.replies.start(group)
-            group.create_task(self._answering.run(), name="turns")
+            self.responses.start(group)
+            group.create_task(self._turn_queue.run(), name="turns")
             self.running.set()
             if audio is not None:
                 await self._listen(audio)
@@ -108,7 +108,7 @@ class Conversation:
             for window in rechunker.push(chunk):
                 self._now = window.end
                 self._ring.push(window)
-                self._machine.replying = self.replies.active
+                self._machine.responding = self.responses.active
                 self._machine.lips = self._sight.lips()
                 if self._turn is not None and not self._turn.shelved:
                     self._turn.utterance.push(window.samples)
@@ -139,10 +139,10 @@ class Conversation:
                     self._end(decision)
                 case TurnDropped():
                     self._drop()
-                case DuckReply():
-                    self.replies.duck(DUCK_DECIBELS)
-                case RestoreReply():
-                    self.replies.duck(0.0)
+                case DuckResponse():
+                    self.responses.duck(DUCK_DECIBELS)
+                case RestoreResponse():
+                    self.responses.duck(0.0)
 
     def _begin(self, time: float) -> None:
         item_id = new_id("item")
@@ -152,12 +152,12 @@ class Conversation:
     def _confirm(self, interrupts: bool) -> None:
         assert self._turn is not None
         self._decided.set()
-        self.replies.duck(0.0)
+        self.responses.duck(0.0)
         if self.settings.turn.mode is not TurnMode.MANUAL:
             self._turn.told = True
             self._emit(SpeechStarted(self._turn.item_id, self._turn.began))
         if interrupts:
-            self.replies.interrupt("turn_detected")
+            self.responses.interrupt("turn_detected")
 
     def _end(self, ended: TurnEnded) -> None:
         turn, self._turn = self._turn, None
@@ -167,7 +167,7 @@ class Conversation:
         turn.asks = self._asks
         turn.times.endpoint = self._clock.now()
         turn.times.speech_end = turn.times.endpoint - (ended.decided - ended.speech_end)
-        if not self._answering.put(turn):
+        if not self._turn_queue.put(turn):
             turn.discard_pause()
             self._forget(turn)
 
@@ -245,10 +245,10 @@ class Conversation:
             self._machine.judge(Evidence(text=transcript.text))
         elif self._machine.hearing:  # the next turn is under way and will be answered instead
             return
-        free = not self.replies.active and not self._answering.waiting
+        free = not self.responses.active and not self._turn_queue.waiting
         if self.settings.speculate and self._asks and transcript.text and free and turn.is_whole:
             message = Item(turn.item_id, "user", transcript.text)
-            pause.prepared = self.replies.prepare(turn.times, message, transcript.language)
+            pause.prepared = self.responses.prepare(turn.times, message, transcript.language)
 
     async def _reconsider(
         self, turn: SpokenTurn, pause: Pause, transcript: Transcript, asked: asyncio.Task[Transcript | None]
@@ -327,16 +327,16 @@ class Conversation:
 
     def remove(self, item_id: str) -> None:
         """Take a message out of the conversation; an answer that is being given is cut off first."""
-        current = self.replies.current
+        current = self.responses.current
         if current is not None and current.item_id == item_id:
-            self.replies.interrupt("client_cancelled")
+            self.responses.interrupt("client_cancelled")
         self.history.remove(item_id)
         items = self.history.items
         self._emit(MessageRemoved(item_id, items[-1].id if items else None))
 
     def respond(self, settings: ConversationSettings | None = None, metadata: Mapping[str, str] | None = None) -> None:
         """Answer, for the client asks for it; ``settings`` hold for this answer only, ``metadata`` is told back."""
-        self._answering.respond(settings, metadata or {})
+        self._turn_queue.respond(settings, metadata or {})
 
     def commit(self) -> bool:
         """End the running turn of the user now; ``False`` when nobody was speaking."""
@@ -350,6 +350,6 @@ class Conversation:
 
     def configure(self, settings: ConversationSettings) -> None:
         """Change the settings; they hold from the next window, reply or turn on."""
-        self.settings = self.replies.settings = settings
+        self.settings = self.responses.settings = settings
         self._segmenter.settings = settings.segmenter
         self._machine.settings = settings.turn

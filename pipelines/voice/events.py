@@ -89,7 +89,7 @@ class TranscriptFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyStarted:
+class ResponseStarted:
     """The assistant is about to answer."""
 
     response_id: str
@@ -101,7 +101,7 @@ class ReplyStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyHeld:
+class ResponseHeld:
     """The answer to a turn waits because the user looks away; told again when the waiting is over."""
 
     item_id: str
@@ -110,7 +110,7 @@ class ReplyHeld:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyText:
+class ResponseText:
     """The next words of the answer."""
 
     response_id: str
@@ -118,14 +118,14 @@ class ReplyText:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyAudioStarted:
+class ResponseAudioStarted:
     """The first sample of the answer has been sent."""
 
     response_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyGenerated:
+class ResponseGenerated:
     """All of the answer has been generated and synthesised; it may still be playing."""
 
     response_id: str
@@ -135,14 +135,14 @@ class ReplyGenerated:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyAudioStopped:
+class ResponseAudioStopped:
     """The last sample of the answer has been sent."""
 
     response_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyInterrupted:
+class ResponseInterrupted:
     """The answer was cut off; only ``heard`` is remembered."""
 
     response_id: str
@@ -152,7 +152,7 @@ class ReplyInterrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyFailed:
+class ResponseFailed:
     """The answer could not be finished; ``heard`` is what was said before that."""
 
     response_id: str
@@ -188,14 +188,14 @@ VoiceEvent = (
     | MessageAdded
     | MessageRemoved
     | TranscriptFailed
-    | ReplyHeld
-    | ReplyStarted
-    | ReplyText
-    | ReplyAudioStarted
-    | ReplyGenerated
-    | ReplyAudioStopped
-    | ReplyInterrupted
-    | ReplyFailed
+    | ResponseHeld
+    | ResponseStarted
+    | ResponseText
+    | ResponseAudioStarted
+    | ResponseGenerated
+    | ResponseAudioStopped
+    | ResponseInterrupted
+    | ResponseFailed
     | TurnLatency
     | Problem
 )

@@ -13,11 +13,11 @@ from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.voice.events import (
-    ReplyAudioStarted,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyText,
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseText,
     TurnLatency,
     VoiceEvent,
 )
@@ -65,7 +65,7 @@ class TurnTimes:
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """Runs one reply. The owner cancels :meth:`run` to interrupt it and then calls :meth:`heard`."""
 
     id: str
@@ -84,7 +84,7 @@ class Reply:
     cut: bool = False
     """Whether the model stopped because of the limit of tokens."""
     told: bool = False
-    """Whether the outcome has been told: :class:`ReplyGenerated` or :class:`ReplyFailed`, one of them and once."""
+    """Whether the outcome has been told: :class:`ResponseGenerated` or :class:`ResponseFailed`, exactly once."""
 
     async def run(self, request: ChatRequest) -> None:
         """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told."""
@@ -100,7 +100,7 @@ class Reply:
             self._tell(_defect())
             if self.playout is not None and not self.playout.ended.is_set():
                 self.playout.flush()
-                self.emit(ReplyAudioStopped(self.id))
+                self.emit(ResponseAudioStopped(self.id))
 
     def heard(self) -> tuple[str, float]:
         """Silence the reply; the words and the seconds that were heard."""
@@ -117,7 +117,7 @@ class Reply:
             async with aclosing(self._spoken(self._timed(clauses.take()))) as spoken:
                 async for clause in spoken:
                     self.text = f"{self.text} {clause}".strip()
-                    self.emit(ReplyText(self.id, clause))
+                    self.emit(ResponseText(self.id, clause))
             self.cut = clauses.cut
         except PipelineError as failure:
             return failure
@@ -135,13 +135,13 @@ class Reply:
         if self.playout is not None:
             self.playout.finish()
             await self.playout.ended.wait()
-            self.emit(ReplyAudioStopped(self.id))
+            self.emit(ResponseAudioStopped(self.id))
 
     def _tell(self, error: PipelineError | None) -> None:
         if not self.told:
             self.told = True
-            generated = ReplyGenerated(self.id, self.text, self.cut)
-            self.emit(generated if error is None else ReplyFailed(self.id, error, self.text))
+            generated = ResponseGenerated(self.id, self.text, self.cut)
+            self.emit(generated if error is None else ResponseFailed(self.id, error, self.text))
 
     async def _timed(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         async with aclosing(source):
@@ -164,7 +164,7 @@ class Reply:
             return
         await self.playout.started.wait()
         self.times.first_audio = self.clock.now()
-        self.emit(ReplyAudioStarted(self.id))
+        self.emit(ResponseAudioStarted(self.id))
         latency = self.times.latency(self.id)
         if latency is not None:
             self.emit(latency)

@@ -10,10 +10,10 @@ from typing import Any
 
 from media.clock import Clock
 from pipelines.interfaces.llm import ChatRequest
-from pipelines.voice.events import Reason, ReplyInterrupted, ReplyStarted, VoiceEvent
+from pipelines.voice.events import Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
 from pipelines.voice.history import History, Item
-from pipelines.voice.response import Reply, TurnTimes
-from pipelines.voice.settings import LONGEST_ANSWER_TOKENS, ConversationSettings, VoiceEngines
+from pipelines.voice.response import Response, TurnTimes
+from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceOut
 from pipelines.voice.visual_context import LookingModel, Sight
 
@@ -50,7 +50,7 @@ class Gate:
 class Prepared:
     """An answer behind its gate: generated, synthesised, and neither heard, told nor remembered."""
 
-    reply: Reply
+    response: Response
     task: asyncio.Task[None]
     gate: Gate
 
@@ -78,7 +78,7 @@ class Surroundings:
     """Time and date, in words; empty where the model is not to know."""
 
 
-class Replies:
+class Responses:
     """Makes answers and knows the one that is being given. Tasks belong to the group given to :meth:`start`."""
 
     def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
@@ -89,7 +89,7 @@ class Replies:
         self.given = 0
         """How many answers have been begun to be given."""
         self._around = around
-        self._current: Reply | None = None
+        self._current: Response | None = None
         self._task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
 
@@ -103,7 +103,7 @@ class Replies:
         return self._current is not None
 
     @property
-    def current(self) -> Reply | None:
+    def current(self) -> Response | None:
         """The answer that is being generated or played."""
         return self._current
 
@@ -123,40 +123,40 @@ class Replies:
         ``settings`` hold for this answer only; ``metadata`` is told back with it.
         """
         settings = settings or self.settings
-        reply = self._new(times or TurnTimes(), self._around.emit, settings, self.language)
-        self._give(reply, self._spawn(reply, self._request(settings)), metadata)
-        return reply.id
+        response = self._new(times or TurnTimes(), self._around.emit, settings, self.language)
+        self._give(response, self._spawn(response, self._request(settings)), metadata)
+        return response.id
 
     def prepare(self, times: TurnTimes, message: Item, language: str | None = None) -> Prepared:
         """Begin to answer ``message`` in ``language``, which is not in the history yet, behind a gate."""
         gate = Gate(self._around.emit)
-        reply = self._new(times, gate, self.settings, language)
-        return Prepared(reply, self._spawn(reply, self._request(self.settings, message)), gate)
+        response = self._new(times, gate, self.settings, language)
+        return Prepared(response, self._spawn(response, self._request(self.settings, message)), gate)
 
     def give(self, prepared: Prepared) -> None:
         """Let a prepared answer be heard."""
-        self._give(prepared.reply, prepared.task)
+        self._give(prepared.response, prepared.task)
         prepared.gate.open()
 
     def interrupt(self, reason: Reason) -> bool:
         """Cut off the running answer and remember only what was heard; ``False`` when there was none."""
-        reply, task = self._current, self._task
-        if reply is None or task is None:
+        response, task = self._current, self._task
+        if response is None or task is None:
             return False
         self._current = self._task = None
-        heard, seconds = reply.heard()
+        heard, seconds = response.heard()
         task.cancel()
-        self.history.truncate(reply.item_id, heard)
-        self._around.emit(ReplyInterrupted(reply.id, reason, heard, seconds))
+        self.history.truncate(response.item_id, heard)
+        self._around.emit(ResponseInterrupted(response.id, reason, heard, seconds))
         return True
 
     @property
     def heard(self) -> str:
         """The words of the running answer that have been heard so far; empty without one."""
-        reply = self._current
-        if reply is None or reply.playout is None:
+        response = self._current
+        if response is None or response.playout is None:
             return ""
-        return reply.script.heard(reply.playout.heard_seconds)
+        return response.script.heard(response.playout.heard_seconds)
 
     def duck(self, decibels: float) -> None:
         """Lower the voice; 0 restores it."""
@@ -169,46 +169,46 @@ class Replies:
         emit: Callable[[VoiceEvent], None],
         settings: ConversationSettings,
         language: str | None,
-    ) -> Reply:
+    ) -> Response:
         around = self._around
         playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
         model = LookingModel(engines.llm, around.sight)
         voice = replace(settings.voice, language=language)
-        return Reply(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
+        return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
 
-    def _give(self, reply: Reply, task: asyncio.Task[None], metadata: Mapping[str, str] | None = None) -> None:
+    def _give(self, response: Response, task: asyncio.Task[None], metadata: Mapping[str, str] | None = None) -> None:
         self.interrupt("client_cancelled")
-        self._current, self._task = reply, task
+        self._current, self._task = response, task
         self.given += 1
-        self.history.add(Item(reply.item_id, "assistant", "", spoken=reply.playout is not None))
-        self._around.emit(ReplyStarted(reply.id, reply.item_id, reply.playout is not None, metadata or {}))
-        if self._around.out is not None and reply.playout is not None:
-            self._around.out.play(reply.playout)
+        self.history.add(Item(response.item_id, "assistant", "", spoken=response.playout is not None))
+        self._around.emit(ResponseStarted(response.id, response.item_id, response.playout is not None, metadata or {}))
+        if self._around.out is not None and response.playout is not None:
+            self._around.out.play(response.playout)
         if task.done():
-            self._ended(reply)
+            self._ended(response)
 
     def _request(self, settings: ConversationSettings, tentative: Item | None = None) -> ChatRequest:
         messages = self.history.messages(settings.instructions, tentative)
         if not settings.preserve_context:
             messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
         around = self._around
-        return ChatRequest(messages, around.scene(), settings.max_tokens or LONGEST_ANSWER_TOKENS, time=around.time())
+        return ChatRequest(messages, around.scene(), settings.max_tokens or LONGEST_RESPONSE_TOKENS, time=around.time())
 
-    def _spawn(self, reply: Reply, request: ChatRequest) -> asyncio.Task[None]:
+    def _spawn(self, response: Response, request: ChatRequest) -> asyncio.Task[None]:
         assert self._group is not None, "start() first"
-        return self._group.create_task(self._run(reply, request), name=reply.id)
+        return self._group.create_task(self._run(response, request), name=response.id)
 
-    async def _run(self, reply: Reply, request: ChatRequest) -> None:
+    async def _run(self, response: Response, request: ChatRequest) -> None:
         try:
-            await reply.run(request)
+            await response.run(request)
         finally:
-            self._ended(reply)
+            self._ended(response)
 
-    def _ended(self, reply: Reply) -> None:
-        if self._current is reply:
+    def _ended(self, response: Response) -> None:
+        if self._current is response:
             self._current = self._task = None
-            self.history.complete(reply.item_id, reply.text, cut=reply.cut)
+            self.history.complete(response.item_id, response.text, cut=response.cut)
             self.duck(0.0)
 
 

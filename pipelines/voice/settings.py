@@ -13,7 +13,7 @@ from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import TurnSettings
 from pipelines.voice.vad import SegmenterSettings
 
-LONGEST_ANSWER_TOKENS = 4096
+LONGEST_RESPONSE_TOKENS = 4096
 """Half an hour of speech, and as much as can be asked for."""
 
 
@@ -44,7 +44,7 @@ class ConversationSettings:
     language: str | None = None
     """Code of what the user speaks; ``None``: it is detected, or is the server's."""
     max_tokens: int | None = 256
-    """Of an answer; ``None``: as many as it takes, up to ``LONGEST_ANSWER_TOKENS``."""
+    """Of an answer; ``None``: as many as it takes, up to ``LONGEST_RESPONSE_TOKENS``."""
     preserve_context: bool = True
     """Whether earlier turns are shown to the language model."""
     speculate: bool = True

@@ -153,12 +153,12 @@ class TurnDropped:
 
 
 @dataclass(frozen=True, slots=True)
-class DuckReply:
+class DuckResponse:
     """Lower the reply while it is not clear whether this is an interruption."""
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreReply:
+class RestoreResponse:
     """It was none: bring the reply back."""
 
 
@@ -171,8 +171,8 @@ Decision = (
     | TurnContinued
     | TurnEnded
     | TurnDropped
-    | DuckReply
-    | RestoreReply
+    | DuckResponse
+    | RestoreResponse
 )
 
 
@@ -183,7 +183,7 @@ class TurnMachine:
         self.settings = settings or TurnSettings()
         self.expect_words = expect_words
         """Whether :meth:`words` is called while the user speaks, and :meth:`judge` with the text of every pause."""
-        self.replying = False
+        self.responding = False
         """Whether there is a reply to interrupt; the owner sets it."""
         self.lips: bool | None = None
         """Whether the lips of a face that is seen move; ``None`` when that is not known or shall not matter. The owner
@@ -255,7 +255,7 @@ class TurnMachine:
         if not self.hearing or self._confirmed or is_backchannel(text):
             return []
         self._worded = True
-        return [] if self._is_of_others and self.replying else self._confirm()
+        return [] if self._is_of_others and self.responding else self._confirm()
 
     def judge(self, evidence: Evidence) -> None:
         """Something has become known about the running pause; what is ``None`` stays as it was."""
@@ -285,7 +285,7 @@ class TurnMachine:
         self._lips_moved = self.lips is True
         began: list[Decision] = [TurnBegan(self._began)]
         if self._may_interrupt:
-            return [*began, DuckReply()]
+            return [*began, DuckResponse()]
         return [*began, *self._confirm()]
 
     def _resume(self, time: float) -> list[Decision]:
@@ -315,7 +315,7 @@ class TurnMachine:
     def _may_interrupt(self) -> bool:
         """Whether there is a reply that voice may cut off."""
         settings = self.settings
-        return self.replying and settings.interrupt_response and settings.mode is not TurnMode.MANUAL
+        return self.responding and settings.interrupt_response and settings.mode is not TurnMode.MANUAL
 
     @property
     def _is_of_others(self) -> bool:
@@ -323,7 +323,7 @@ class TurnMachine:
         return self.lips is False and not self._lips_moved
 
     def _drop(self) -> list[Decision]:
-        restored: list[Decision] = [] if self._confirmed else [RestoreReply()]
+        restored: list[Decision] = [] if self._confirmed else [RestoreResponse()]
         self._began = None
         return [*restored, TurnDropped()]
 
@@ -332,12 +332,12 @@ class TurnMachine:
         settings, text = self.settings, self._evidence.text
         if self._voice_since is not None:
             needed = settings.interrupt_wordless_seconds if self.expect_words else settings.interrupt_seconds
-            if self._is_of_others and self.replying:
+            if self._is_of_others and self.responding:
                 return self._restore(now)
             lasted = now - self._voice_since >= needed - 1e-6
-            return self._confirm() if lasted or not self.replying else []
+            return self._confirm() if lasted or not self.responding else []
         if self._worded or (text is not None and not is_backchannel(text)):
-            wait = self._is_of_others and self.replying and now - self._speech_end < settings.doubt_seconds
+            wait = self._is_of_others and self.responding and now - self._speech_end < settings.doubt_seconds
             return [] if wait else self._confirm()  # lips may still prove that it was the user's
         if text is not None or now - self._speech_end >= settings.doubt_seconds:
             return self._drop()
@@ -349,7 +349,7 @@ class TurnMachine:
         if self._restored or now - self._voice_since < self.settings.lips_seconds - 1e-6:
             return []
         self._restored = True
-        return [RestoreReply()]
+        return [RestoreResponse()]
 
     def _is_over(self, now: float) -> bool:
         if self._began is None:

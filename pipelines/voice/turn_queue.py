@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from media.channel import Channel
 from pipelines.errors import EngineBusyError, PipelineError
 from pipelines.interfaces.vad import VAD_RATE
-from pipelines.voice.events import ReplyHeld, TranscriptFailed, UserTurn
+from pipelines.voice.events import ResponseHeld, TranscriptFailed, UserTurn
 from pipelines.voice.history import Item
 from pipelines.voice.response import TurnTimes
-from pipelines.voice.responses import Replies, Surroundings
+from pipelines.voice.responses import Responses, Surroundings
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.speculation import SpokenTurn
 from pipelines.voice.visual_context import look_back
@@ -20,21 +20,21 @@ PENDING_TURNS = 8
 """Turns that may wait for their transcript; each holds a decoder or waits for one."""
 
 
-class Answering:
+class TurnQueue:
     """The turns of one session that are over. ``hearing`` tells whether another one is under way."""
 
-    def __init__(self, around: Surroundings, replies: Replies, hearing: Callable[[], bool], decided: Event) -> None:
+    def __init__(self, around: Surroundings, responses: Responses, hearing: Callable[[], bool], decided: Event) -> None:
         self._emit = around.emit
         self._clock = around.clock
         self._sight = around.sight
-        self._replies = replies
-        self._history = replies.history
+        self._responses = responses
+        self._history = responses.history
         self._hearing = hearing
         self._decided = decided
         self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
         self._unwritten = 0
         """Turns whose words are not in the history yet."""
-        self._unanswered = False
+        self._awaits_response = False
         self._times: TurnTimes | None = None
         """Of the newest turn that was understood."""
         self._wish: tuple[ConversationSettings | None, Mapping[str, str]] | None = None
@@ -70,7 +70,7 @@ class Answering:
                 turn.discard_pause()
                 self._fulfil()
             elif understood:
-                await self._answer(turn)
+                await self._respond_to(turn)
 
     async def _write_down(self, turn: SpokenTurn) -> bool:
         """Put the words of a turn into its place in the history; ``False`` when the recogniser failed."""
@@ -85,8 +85,8 @@ class Answering:
         self._history.complete(turn.item_id, transcript.text)
         self._emit(UserTurn(turn.item_id, transcript.text, True, turn.samples / VAD_RATE))
         if transcript.text:
-            self._replies.language = transcript.language
-            self._unanswered = True
+            self._responses.language = transcript.language
+            self._awaits_response = True
             self._times = turn.times
         return True
 
@@ -94,21 +94,21 @@ class Answering:
         if self._wish is None or self._unwritten:
             return
         (settings, metadata), self._wish = self._wish, None
-        times = self._times if self._unanswered else None
-        self._unanswered = False
-        self._replies.respond(times, settings, metadata)
+        times = self._times if self._awaits_response else None
+        self._awaits_response = False
+        self._responses.respond(times, settings, metadata)
 
-    async def _answer(self, turn: SpokenTurn) -> None:
+    async def _respond_to(self, turn: SpokenTurn) -> None:
         """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
-        wanted = self._unanswered and turn.asks
+        wanted = self._awaits_response and turn.asks
         if not wanted or self._goes_on or not await self._is_looked_at(turn) or not await self._may_speak():
             turn.discard_pause()
             return
-        self._unanswered = False
+        self._awaits_response = False
         if turn.pause is not None and turn.pause.prepared is not None:
-            self._replies.give(turn.pause.prepared)
+            self._responses.give(turn.pause.prepared)
         else:
-            self._replies.respond(turn.times)
+            self._responses.respond(turn.times)
 
     @property
     def _goes_on(self) -> bool:
@@ -120,20 +120,20 @@ class Answering:
         ``False`` when the user speaks by then, or when the client has asked for the answer meanwhile. A voice of which
         it is not known yet whether it is a turn is waited for, too: one that comes to nothing must not cost the answer.
         """
-        given = self._replies.given
-        while self._replies.active or not self._decided.is_set():
-            await self._replies.finished()
+        given = self._responses.given
+        while self._responses.active or not self._decided.is_set():
+            await self._responses.finished()
             await self._decided.wait()
-        if self._replies.given != given:
-            self._unanswered = False
-        return self._unanswered and not self._goes_on
+        if self._responses.given != given:
+            self._awaits_response = False
+        return self._awaits_response and not self._goes_on
 
     async def _is_looked_at(self, turn: SpokenTurn) -> bool:
         """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else."""
         if self._sight.attentive() is not False:
             return True
-        self._emit(ReplyHeld(turn.item_id, "waiting"))
+        self._emit(ResponseHeld(turn.item_id, "waiting"))
         looked = await look_back(self._sight, self._clock, lambda: self._goes_on)
-        self._unanswered = looked or self._goes_on
-        self._emit(ReplyHeld(turn.item_id, "given" if looked else "dropped"))
+        self._awaits_response = looked or self._goes_on
+        self._emit(ResponseHeld(turn.item_id, "given" if looked else "dropped"))
         return looked

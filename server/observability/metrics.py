@@ -20,11 +20,11 @@ from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.vision.detect import VideoEvent
 from pipelines.vision.events import VisionEvent
 from pipelines.voice.events import (
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyInterrupted,
-    ReplyStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
     TranscriptFailed,
     TurnLatency,
     VoiceEvent,
@@ -149,15 +149,15 @@ class _Turns:
     def observe(self, event: Event) -> None:
         """The next event of the session."""
         match event:
-            case ReplyStarted(response_id, _, spoken):
+            case ResponseStarted(response_id, _, spoken):
                 self._open[response_id] = spoken
-            case ReplyGenerated(response_id) if not self._open.get(response_id):
+            case ResponseGenerated(response_id) if not self._open.get(response_id):
                 self._end(response_id, "completed")
-            case ReplyAudioStopped(response_id):
+            case ResponseAudioStopped(response_id):
                 self._end(response_id, "completed")
-            case ReplyFailed(response_id):
+            case ResponseFailed(response_id):
                 self._end(response_id, "failed")
-            case ReplyInterrupted(response_id, reason):
+            case ResponseInterrupted(response_id, reason):
                 self._end(response_id, "interrupted")
                 if reason == "turn_detected":
                     self._metrics.barge_ins.inc()

@@ -114,7 +114,7 @@ async def test_a_peer_that_vanishes_in_mid_sentence_is_noticed(serve):
         peer.vanish()
         await until_empty(app)
         assert session.ended_because.startswith("nothing has arrived")
-        assert not session.conversation.replies.active
+        assert not session.conversation.responses.active
 
 
 @pytest.fixture

@@ -124,21 +124,21 @@ class RealtimeClient:
         self._conversation.remove(self._find(event.item_id, "item_delete_invalid_item_id").id)
 
     def _truncate(self, event: ItemTruncate) -> None:
-        current = self._conversation.replies.current
+        current = self._conversation.responses.current
         if current is None or current.item_id != event.item_id:
             message = "item_id: only the answer that is being given can be cut off"
             raise RefusedError("item_id", message, "item_truncate_invalid_item_id")
         self._hush(event)
 
     def _cancel(self, event: ResponseCancel) -> None:
-        current = self._conversation.replies.current
+        current = self._conversation.responses.current
         if current is None or event.response_id not in (None, current.id):
             message = "there is no such response to cancel"
             raise RefusedError("response_id", message, "response_cancel_not_active")
         self._hush(event)
 
     def _hush(self, event: OutputClear | ResponseCancel | ItemTruncate) -> None:
-        self._conversation.replies.interrupt("client_cancelled")
+        self._conversation.responses.interrupt("client_cancelled")
 
     def _commit(self, event: InputCommit) -> None:
         if not self._conversation.commit():

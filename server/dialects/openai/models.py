@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.errors import listed
 from pipelines.interfaces.llm import Image
 from pipelines.vision.images import jpeg_size
-from pipelines.voice.settings import LONGEST_ANSWER_TOKENS
+from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS
 from server.dialects.openai.vision_client import VisionPatch
 
 LONGEST_SIDE = 2048
@@ -166,9 +166,9 @@ def _modality(value: object) -> object:
 
 
 def _tokens(value: object) -> object:
-    if value in (None, "inf") or (type(value) is int and 1 <= value <= LONGEST_ANSWER_TOKENS):
+    if value in (None, "inf") or (type(value) is int and 1 <= value <= LONGEST_RESPONSE_TOKENS):
         return value
-    raise PydanticCustomError("tokens", 'legal are 1 to {most} and "inf"', {"most": LONGEST_ANSWER_TOKENS})
+    raise PydanticCustomError("tokens", 'legal are 1 to {most} and "inf"', {"most": LONGEST_RESPONSE_TOKENS})
 
 
 def _tracing(value: object) -> object:

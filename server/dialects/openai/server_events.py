@@ -27,14 +27,14 @@ from pipelines.voice.events import (
     MessageRemoved,
     PartialTranscript,
     Problem,
-    ReplyAudioStarted,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyHeld,
-    ReplyInterrupted,
-    ReplyStarted,
-    ReplyText,
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseHeld,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -116,14 +116,14 @@ class RealtimeEvents:
                         error=error_object(event.error),
                     )
                 ]
-            case ReplyStarted():
+            case ResponseStarted():
                 self._response = _Response(event.response_id, event.item_id, event.spoken, event.metadata)
                 return [server_event("response.created", response=self._response_object("in_progress"))]
-            case ReplyText() | ReplyAudioStarted() | ReplyGenerated() | ReplyAudioStopped():
+            case ResponseText() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped():
                 return self._reply(event)
-            case ReplyInterrupted():
+            case ResponseInterrupted():
                 return self._interrupted(event)
-            case ReplyFailed():
+            case ResponseFailed():
                 details = {"type": "failed", "error": error_object(event.error)}
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
@@ -132,7 +132,7 @@ class RealtimeEvents:
                 return [vision_event(event)]
             case AttentionChanged():
                 return [vision_event(event)]
-            case ReplyHeld():
+            case ResponseHeld():
                 return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
             case VisionFellBehind() | VisionCaughtUp() | CameraStopped() | CameraStarted():
                 return [video_event(event)]
@@ -220,31 +220,33 @@ class RealtimeEvents:
 
     # ------------------------------------------------------------------------------------------------ the answer
 
-    def _reply(self, event: ReplyText | ReplyAudioStarted | ReplyGenerated | ReplyAudioStopped) -> list[Json]:
+    def _reply(
+        self, event: ResponseText | ResponseAudioStarted | ResponseGenerated | ResponseAudioStopped
+    ) -> list[Json]:
         response = self._response
         if response is None or response.id != event.response_id:
             return []
         match event:
-            case ReplyText():
+            case ResponseText():
                 delta = f" {event.text}" if response.parts else event.text
                 response.parts.append(event.text)
                 kind = "response.output_audio_transcript.delta" if response.spoken else "response.output_text.delta"
                 return [*self._open(), self._part_event(kind, delta=delta)]
-            case ReplyAudioStarted():
+            case ResponseAudioStarted():
                 response.sounding = True
                 return [server_event("output_audio_buffer.started", response_id=response.id)]
-            case ReplyGenerated():
+            case ResponseGenerated():
                 if event.cut:
                     details = {"type": "incomplete", "reason": "max_output_tokens"}
                     return [*self._open(), *self._close("incomplete", "incomplete", details)]
                 return [*self._open(), *self._close("completed", "completed")]
-            case ReplyAudioStopped():
+            case ResponseAudioStopped():
                 if not response.sounding:
                     return []
                 response.sounding = False
                 return [server_event("output_audio_buffer.stopped", response_id=response.id)]
 
-    def _interrupted(self, event: ReplyInterrupted) -> list[Json]:
+    def _interrupted(self, event: ResponseInterrupted) -> list[Json]:
         response = self._response
         if response is None or response.id != event.response_id:
             return []

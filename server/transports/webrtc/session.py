@@ -79,7 +79,7 @@ class Session:
         around = Surroundings(engines.voice, self._audio_out, self._tell, clock, scene=scene, time=time, sight=offered)
         spoken = self._audio_out is not None
         self.conversation = Conversation(around, replace(engines.conversation_settings(), spoken=spoken))
-        self._sight.replies = self.conversation.replies
+        self._sight.responses = self.conversation.responses
         self._barrier = barrier = Barrier(self.id, self._tell_failure)
         self._channels = EventChannels(self._greeting, lambda message: self._client.receive(message), barrier)
         self._client = RealtimeClient(
@@ -256,7 +256,7 @@ class Session:
         """What a gesture does."""
         match action:
             case "stop_speaking":
-                self.conversation.replies.interrupt("client_cancelled")
+                self.conversation.responses.interrupt("client_cancelled")
             case "end_turn":
                 self.conversation.commit()
             case "mute_camera":

@@ -14,8 +14,8 @@ from pipelines.vision.captions import Caption, Captions
 from pipelines.vision.images import LONGEST_SIDE, snapshot
 from pipelines.vision.settings import Action
 from pipelines.vision.visual_cues import Looks
-from pipelines.voice.events import PartialTranscript, ReplyAudioStarted, SpeechStarted, SpeechStopped, TurnLatency
-from pipelines.voice.responses import Replies
+from pipelines.voice.events import PartialTranscript, ResponseAudioStarted, SpeechStarted, SpeechStopped, TurnLatency
+from pipelines.voice.responses import Responses
 from pipelines.voice.visual_context import SOURCES, Sight, Source
 from server.observability.metrics import Event
 from server.supervision import Supervisor
@@ -46,7 +46,7 @@ class SessionSight:
             self._picture,
         )
         """What the conversation may ask; what fails is as if it were not there."""
-        self.replies: Replies | None = None
+        self.responses: Responses | None = None
         """Whose words are shown while they are heard; the owner sets it."""
         self._video = video
         self._worker = worker
@@ -63,9 +63,9 @@ class SessionSight:
             self._video.watching.give_way(VOICE_SECONDS)
         if isinstance(event, SpeechStopped):
             self._video.watching.stand_back(ANSWER_SECONDS)
-        elif isinstance(event, SpeechStarted | ReplyAudioStarted):
+        elif isinstance(event, SpeechStarted | ResponseAudioStarted):
             self._video.watching.stand_back(0.0)
-        if isinstance(event, ReplyAudioStarted):
+        if isinstance(event, ResponseAudioStarted):
             self._video.watching.give_way(0.0)
         if isinstance(event, TurnLatency):
             self._video.watching.voice_to_voice = event.voice_to_voice
@@ -78,8 +78,8 @@ class SessionSight:
 
     def _subtitles(self) -> tuple[Caption, ...]:
         now = self._clock.now()
-        if self.replies is not None:
-            self._captions.heard(self.replies.heard, now)
+        if self.responses is not None:
+            self._captions.heard(self.responses.heard, now)
         return self._captions.at(now)
 
     def _lips(self) -> bool | None:

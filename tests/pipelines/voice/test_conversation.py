@@ -17,14 +17,14 @@ from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
-    ReplyAudioStarted,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyHeld,
-    ReplyInterrupted,
-    ReplyStarted,
-    ReplyText,
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseHeld,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -126,15 +126,15 @@ async def test_one_turn_in_order():
             SpeechStarted,
             SpeechStopped,
             UserTurn,
-            ReplyStarted,
-            ReplyText,
-            ReplyGenerated,
-            ReplyAudioStarted,
+            ResponseStarted,
+            ResponseText,
+            ResponseGenerated,
+            ResponseAudioStarted,
             TurnLatency,
-            ReplyAudioStopped,
+            ResponseAudioStopped,
         ]
         assert s.remembered == [("user", "what is the weather"), ("assistant", "It is fine.")]
-        assert not s.conversation.replies.active
+        assert not s.conversation.responses.active
 
 
 async def test_words_are_shown_while_the_user_speaks():
@@ -183,7 +183,7 @@ async def test_interruption_stops_the_voice_and_remembers_only_what_was_heard():
         await settle()
         await s.say(0.5)
         assert s.out.flushes == 1
-        interrupted = s.last(ReplyInterrupted)
+        interrupted = s.last(ResponseInterrupted)
         assert interrupted.heard == "Once upon a"
         assert interrupted.reason == "turn_detected"
         assert s.remembered[1] == ("assistant", "Once upon a")
@@ -217,7 +217,7 @@ async def test_a_cough_costs_nothing():
         s.out.playouts[0].play(9)
         await settle()
         assert s.remembered[1] == ("assistant", "Once upon a time there was a king.")
-        assert ReplyInterrupted not in s.kinds()
+        assert ResponseInterrupted not in s.kinds()
 
 
 async def test_going_on_before_the_answer_joins_both_turns():
@@ -228,7 +228,7 @@ async def test_going_on_before_the_answer_joins_both_turns():
         await s.say(1.0)
         s.stt.gate.set()
         await settle()
-        assert ReplyStarted not in s.kinds()
+        assert ResponseStarted not in s.kinds()
         await s.hush(0.8)
         assert len(s.llm.requests) == 1
         assert s.llm.requests[0].messages[-1].content == "i would like to know\nwhat the time is"
@@ -270,11 +270,11 @@ async def test_a_failing_model_is_told_and_the_next_turn_works():
     async with scene("hello", "again", answers=(ThinkError("llm_unreachable", "no server"), "Hi.")) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ReplyFailed).error.code == "llm_unreachable"
-        assert not s.conversation.replies.active
+        assert s.last(ResponseFailed).error.code == "llm_unreachable"
+        assert not s.conversation.responses.active
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ReplyText).text == "Hi."
+        assert s.last(ResponseText).text == "Hi."
 
 
 async def test_a_failing_voice_activity_is_told_and_the_turn_is_understood():
@@ -294,8 +294,8 @@ async def test_a_failing_voice_is_told(fails):
     async with scene("hello", tts=FakeVoice(fails)) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ReplyFailed).error.stage == "speak"
-        assert not s.conversation.replies.active
+        assert s.last(ResponseFailed).error.stage == "speak"
+        assert not s.conversation.responses.active
 
 
 async def test_speech_that_may_not_interrupt_is_answered_afterwards():
@@ -327,9 +327,9 @@ async def test_who_has_begun_to_speak_during_the_reply_is_not_talked_over_at_its
         s.out.playouts[0].play(9)
         await settle()
         await s.say(1.0)
-        assert s.kinds().count(ReplyStarted) == 1, "the user is speaking"
+        assert s.kinds().count(ResponseStarted) == 1, "the user is speaking"
         await s.hush(1.5)
-        assert s.kinds().count(ReplyStarted) == 2
+        assert s.kinds().count(ResponseStarted) == 2
         assert s.llm.requests[-1].messages[-1].content == "what happened next\ni mean after that"
 
 
@@ -347,7 +347,7 @@ async def test_a_voice_that_comes_to_nothing_as_the_reply_ends_does_not_cost_the
         s.out.playouts[0].play(60)
         s.stt.gate.set()
         await s.hush(1.0)
-        assert s.kinds().count(ReplyStarted) == 2
+        assert s.kinds().count(ResponseStarted) == 2
         assert s.llm.requests[-1].messages[-1].content == "the news at nine"
 
 
@@ -356,11 +356,11 @@ async def test_what_the_client_has_had_answered_meanwhile_is_not_answered_again(
         for _ in range(2):
             await s.say(1.0)
             await s.hush(1.5)
-        s.conversation.replies.respond()
+        s.conversation.responses.respond()
         await settle()
         s.out.playouts[1].play(60)
         await s.hush(1.0)
-        assert s.kinds().count(ReplyStarted) == 2
+        assert s.kinds().count(ResponseStarted) == 2
 
 
 async def test_no_answer_when_the_client_wants_to_ask_for_it():
@@ -369,7 +369,7 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
         await s.say(1.0)
         await s.hush(0.8)
         assert s.llm.requests == []
-        s.conversation.replies.respond()
+        s.conversation.responses.respond()
         await settle()
         assert len(s.llm.requests) == 1
 
@@ -377,21 +377,21 @@ async def test_no_answer_when_the_client_wants_to_ask_for_it():
 async def test_typed_messages_are_answered():
     async with scene(answers=("Hi.",)) as s:
         s.conversation.add(Item("item_1", "user", "hello there"))
-        s.conversation.replies.respond()
+        s.conversation.responses.respond()
         await settle()
         assert s.last(UserTurn).spoken is False
-        assert s.last(ReplyText).text == "Hi."
+        assert s.last(ResponseText).text == "Hi."
 
 
 async def test_client_cancels():
     async with scene(answers=("Once upon a time there was a king.",)) as s:
         s.conversation.add(Item("item_1", "user", "a story please"))
-        s.conversation.replies.respond()
+        s.conversation.responses.respond()
         await settle()
         s.out.playouts[0].play(0.5)
-        assert s.conversation.replies.interrupt("client_cancelled")
-        assert s.last(ReplyInterrupted).heard == "Once upon"
-        assert not s.conversation.replies.interrupt("client_cancelled")
+        assert s.conversation.responses.interrupt("client_cancelled")
+        assert s.last(ResponseInterrupted).heard == "Once upon"
+        assert not s.conversation.responses.interrupt("client_cancelled")
 
 
 async def test_without_context_only_the_last_message_is_shown():
@@ -417,12 +417,12 @@ async def test_a_voice_without_lips_does_not_interrupt_and_is_answered_afterward
         s.lips = False
         await s.say(1.2)
         await s.hush(1.0)
-        assert s.kinds().count(ReplyInterrupted) == 0
+        assert s.kinds().count(ResponseInterrupted) == 0
         assert s.last(UserTurn).text == "the news at nine"
         assert s.out.ducks[-1] == 0.0
         s.out.playouts[0].play(60)
         await settle()
-        assert s.kinds().count(ReplyStarted) == 2
+        assert s.kinds().count(ResponseStarted) == 2
         assert ("assistant", "Once upon a time there was a king.") in s.remembered
 
 
@@ -435,7 +435,7 @@ async def test_moving_lips_interrupt_as_ever():
         await s.say(0.3)
         s.lips = True
         await s.say(0.6)
-        assert s.kinds().count(ReplyInterrupted) == 1
+        assert s.kinds().count(ResponseInterrupted) == 1
 
 
 async def test_a_face_that_is_turned_away_holds_the_reply_back_until_it_turns_back():
@@ -443,11 +443,11 @@ async def test_a_face_that_is_turned_away_holds_the_reply_back_until_it_turns_ba
         s.attentive = False
         await s.say(1.0)
         await s.hush(3.0)
-        assert s.kinds()[-1] is ReplyHeld
+        assert s.kinds()[-1] is ResponseHeld
         assert s.out.playouts == []
         s.attentive = True
         await s.hush(0.2)
-        held = [event.outcome for event in s.events if isinstance(event, ReplyHeld)]
+        held = [event.outcome for event in s.events if isinstance(event, ResponseHeld)]
         assert held == ["waiting", "given"]
         assert len(s.out.playouts) == 1
         assert len(s.llm.requests) == 1, "what was prepared is what is given"
@@ -458,7 +458,7 @@ async def test_a_face_that_stays_away_gets_no_answer_and_the_words_are_remembere
         s.attentive = False
         await s.say(1.0)
         await s.hush(HOLD_SECONDS + 1.0)
-        assert s.last(ReplyHeld).outcome == "dropped"
+        assert s.last(ResponseHeld).outcome == "dropped"
         assert s.remembered == [("user", "pass me the salt")]
         assert s.out.playouts == []
         s.attentive = True
@@ -511,8 +511,8 @@ async def test_a_better_transcript_that_comes_before_the_end_of_the_turn_is_answ
         await s.hush(0.8)
         assert s.last(UserTurn).text == "hello there"
         assert s.llm.requests[-1].messages[-1].content == "hello there"
-        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("hello there", "Hello!")
-        assert s.kinds().count(ReplyStarted) == 1
+        assert (s.last(UserTurn).text, s.last(ResponseGenerated).text) == ("hello there", "Hello!")
+        assert s.kinds().count(ResponseStarted) == 1
 
 
 async def test_a_better_transcript_that_is_late_does_not_hold_the_answer_up():
@@ -522,7 +522,7 @@ async def test_a_better_transcript_that_is_late_does_not_hold_the_answer_up():
         await s.hush(0.8)
         better.cancel()
         await settle()
-        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("yellow bear", "Bears are brown.")
+        assert (s.last(UserTurn).text, s.last(ResponseGenerated).text) == ("yellow bear", "Bears are brown.")
 
 
 async def test_the_same_words_once_more_keep_what_is_prepared():
@@ -533,7 +533,7 @@ async def test_the_same_words_once_more_keep_what_is_prepared():
         better.set_result(Transcript("Hello, there."))
         await s.hush(0.8)
         assert len(s.llm.requests) == 1
-        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("Hello, there.", "Hello!")
+        assert (s.last(UserTurn).text, s.last(ResponseGenerated).text) == ("Hello, there.", "Hello!")
 
 
 @pytest.mark.parametrize(("found", "words"), [("¿Qué hora es?", "¿Qué hora es?"), (None, "key or a yes")])
@@ -546,7 +546,7 @@ async def test_where_the_recogniser_is_lost_the_answer_waits_for_the_other_one(f
         assert not s.llm.requests, "nobody answers what is of no use"
         better.set_result(None if found is None else Transcript(found))
         await settle()
-        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == (words, "Son las dos.")
+        assert (s.last(UserTurn).text, s.last(ResponseGenerated).text) == (words, "Son las dos.")
 
 
 async def test_where_the_other_one_hears_nothing_nothing_was_said():
@@ -569,7 +569,7 @@ async def test_who_goes_on_speaking_makes_an_opinion_void():
         better.set_result(Transcript("hello there"))
         s.stt.better = None
         await s.hush(0.8)
-        assert (s.last(UserTurn).text, s.last(ReplyGenerated).text) == ("yellow bear runs", "It does.")
+        assert (s.last(UserTurn).text, s.last(ResponseGenerated).text) == ("yellow bear runs", "It does.")
 
 
 # ------------------------------------------------------------------------------------------------ languages

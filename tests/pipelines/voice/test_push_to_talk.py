@@ -12,15 +12,15 @@ from pipelines.voice.events import (
     MessageAdded,
     PartialTranscript,
     Problem,
-    ReplyInterrupted,
-    ReplyStarted,
+    ResponseInterrupted,
+    ResponseStarted,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
     UserTurn,
 )
 from pipelines.voice.history import Item
-from pipelines.voice.settings import LONGEST_ANSWER_TOKENS, ConversationSettings
+from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
 from tests.fakes.engines import crashed
 from tests.pipelines.voice.test_conversation import scene, settle
@@ -85,7 +85,7 @@ async def test_an_answer_asked_for_at_once_waits_for_the_words():
         await settle()
         assert asked(s) == [("system", "Be kind."), ("user", "what is the time\nquickly")]
         assert [item.id for item in s.conversation.history.items][1] == "item_typed"
-        assert s.kinds().count(ReplyStarted) == 1
+        assert s.kinds().count(ResponseStarted) == 1
 
 
 async def test_an_answer_that_was_asked_for_comes_also_when_nothing_was_understood():
@@ -96,7 +96,7 @@ async def test_an_answer_that_was_asked_for_comes_also_when_nothing_was_understo
         s.conversation.respond()
         await settle()
         assert asked(s)[-1] == ("user", "listen")
-        assert s.kinds().count(ReplyStarted) == 1
+        assert s.kinds().count(ResponseStarted) == 1
 
 
 async def test_asked_for_by_the_client_an_answer_comes_once():
@@ -121,9 +121,9 @@ async def test_voice_interrupts_nothing():
         await settle()
         s.out.playouts[0].play(0.3)
         await s.say(2.0)
-        assert ReplyInterrupted not in s.kinds()
+        assert ResponseInterrupted not in s.kinds()
         assert all(decibels == 0 for decibels in s.out.ducks)
-        assert s.conversation.replies.active
+        assert s.conversation.responses.active
 
 
 async def test_push_to_talk_can_begin_and_end_in_mid_utterance():
@@ -179,16 +179,16 @@ async def test_one_answer_can_have_settings_of_its_own():
         s.conversation.respond(short, {"mine": "1"})
         await settle()
         assert asked(s)[0] == ("system", "One word.")
-        assert s.llm.requests[-1].max_tokens == LONGEST_ANSWER_TOKENS
-        assert s.last(ReplyStarted).spoken is False
-        assert s.last(ReplyStarted).metadata == {"mine": "1"}
+        assert s.llm.requests[-1].max_tokens == LONGEST_RESPONSE_TOKENS
+        assert s.last(ResponseStarted).spoken is False
+        assert s.last(ResponseStarted).metadata == {"mine": "1"}
         assert s.out.playouts == []
         s.conversation.respond()
         await settle()
         assert asked(s)[0] == ("system", "Be kind.")
         assert s.llm.requests[-1].max_tokens == MANUAL.max_tokens
-        assert s.last(ReplyStarted).spoken
-        assert not s.last(ReplyStarted).metadata
+        assert s.last(ResponseStarted).spoken
+        assert not s.last(ResponseStarted).metadata
 
 
 @pytest.mark.parametrize(("after", "order"), [(None, "abx"), (FIRST, "xab"), ("a", "axb"), ("b", "abx")])

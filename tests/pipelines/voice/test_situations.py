@@ -14,18 +14,18 @@ import pytest
 
 from pipelines.voice.endpointing import Evidence
 from pipelines.voice.events import (
-    ReplyGenerated,
-    ReplyInterrupted,
-    ReplyStarted,
-    ReplyText,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
     SpeechStarted,
     SpeechStopped,
     UserTurn,
 )
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import (
-    DuckReply,
-    RestoreReply,
+    DuckResponse,
+    RestoreResponse,
     TurnBegan,
     TurnConfirmed,
     TurnContinued,
@@ -50,8 +50,8 @@ LETTERS = {
     TurnShelved: "s",
     TurnContinued: "g",
     TurnDropped: "X",
-    DuckReply: "d",
-    RestoreReply: "u",
+    DuckResponse: "d",
+    RestoreResponse: "u",
 }
 """How decisions are written; a confirmation is ``C``, or ``I`` when it interrupts a reply."""
 
@@ -85,7 +85,7 @@ class Stage:
             self.segmenter.forget_tail()
 
     def replies(self, active: bool) -> None:
-        self.machine.replying = active
+        self.machine.responding = active
 
     @property
     def decisions(self) -> str:
@@ -325,8 +325,8 @@ async def test_resumed_after_the_reply_was_prepared_leaves_no_trace():
         assert s.remembered == [] and s.out.playouts == []
         await s.hush(0.8)
         assert len(s.llm.requests) == 2
-        assert s.kinds() == [SpeechStarted, SpeechStopped, UserTurn, ReplyStarted, ReplyText, ReplyGenerated]
-        assert s.last(ReplyText).text == "Here you are."
+        assert s.kinds() == [SpeechStarted, SpeechStopped, UserTurn, ResponseStarted, ResponseText, ResponseGenerated]
+        assert s.last(ResponseText).text == "Here you are."
         assert len(s.conversation.history.items) == 2
         assert all("Nothing" not in m.content for m in s.llm.requests[1].messages)
 
@@ -344,7 +344,7 @@ async def test_mhm_costs_nothing_and_is_not_remembered():
         for _ in range(2):
             await s.say(0.4)
             await s.hush(1.0)
-        assert not {SpeechStarted, ReplyInterrupted, UserTurn} & set(s.kinds())
+        assert not {SpeechStarted, ResponseInterrupted, UserTurn} & set(s.kinds())
         assert s.out.ducks[-1] == 0
         assert len(s.llm.requests) == 1
         s.out.playouts[0].play(9)
@@ -358,7 +358,7 @@ async def test_a_single_stop_interrupts(seconds: float):
         await answered(s)
         await s.say(seconds)
         await s.hush(0.2)
-        assert s.last(ReplyInterrupted).heard == "Once upon a"
+        assert s.last(ResponseInterrupted).heard == "Once upon a"
         assert s.remembered[1] == ("assistant", "Once upon a")
         await s.hush(0.8)
         assert s.last(UserTurn).text == "stop"
@@ -369,11 +369,11 @@ async def test_interrupted_after_generation_but_before_the_voice_has_ended():
     async with scene("a story please", "what king", answers=(STORY, "A good one.")) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        assert ReplyGenerated in s.kinds()
+        assert ResponseGenerated in s.kinds()
         s.out.playouts[0].play(1.2)
         await settle()
         await s.say(0.6)
-        assert s.last(ReplyInterrupted).heard == "Once upon a time there"
+        assert s.last(ResponseInterrupted).heard == "Once upon a time there"
         await s.hush(0.8)
         assert s.llm.requests[-1].messages[-2].content == "Once upon a time there —"
 
@@ -385,7 +385,7 @@ async def test_interrupted_in_the_first_moment_nothing_is_remembered():
         s.out.playouts[0].play(0.1)
         await settle()
         await s.say(0.6)
-        assert s.last(ReplyInterrupted).heard == ""
+        assert s.last(ResponseInterrupted).heard == ""
         assert s.remembered == [("user", "a story please")]
 
 
@@ -394,7 +394,7 @@ async def test_a_recogniser_without_partials_is_interrupted_by_length():
         s.conversation._machine.expect_words = False
         await answered(s)
         await s.say(0.26)
-        assert ReplyInterrupted in s.kinds()
+        assert ResponseInterrupted in s.kinds()
 
 
 async def test_committed_by_hand_nothing_is_prepared_before():
@@ -411,7 +411,7 @@ async def test_committed_by_hand_nothing_is_prepared_before():
         s.conversation.respond()
         await settle()
         assert len(s.llm.requests) == 1
-        assert s.last(ReplyStarted)
+        assert s.last(ResponseStarted)
 
 
 async def test_cleared_speech_is_neither_told_nor_answered():

@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.voice.endpointing import Evidence, is_backchannel, trails_off
 from pipelines.voice.turn import (
-    DuckReply,
+    DuckResponse,
     Eagerness,
-    RestoreReply,
+    RestoreResponse,
     TurnBegan,
     TurnConfirmed,
     TurnContinued,
@@ -50,12 +50,12 @@ class Stage:
     def hush(self, seconds: float) -> Stage:
         return self.say(seconds, 0.02)
 
-    def replying(self) -> Stage:
-        self.machine.replying = True
+    def responding(self) -> Stage:
+        self.machine.responding = True
         return self
 
     def reply_ends(self) -> Stage:
-        self.machine.replying = False
+        self.machine.responding = False
         return self
 
     def heard(self, text: str) -> Stage:
@@ -115,38 +115,38 @@ def test_an_endless_talker_is_cut_into_turns_without_losing_any():
 
 
 def test_interruption_ducks_at_once_and_is_confirmed_by_lasting():
-    stage = Stage().replying().hush(1).say(0.15)
-    assert stage.kinds == [TurnBegan, DuckReply]
+    stage = Stage().responding().hush(1).say(0.15)
+    assert stage.kinds == [TurnBegan, DuckResponse]
     stage.say(0.6)
     assert stage.log[2] == TurnConfirmed(True)
-    assert stage.kinds == [TurnBegan, DuckReply, TurnConfirmed]
+    assert stage.kinds == [TurnBegan, DuckResponse, TurnConfirmed]
 
 
 def test_a_cough_brings_the_reply_back():
-    stage = Stage().replying().hush(1).say(0.2).hush(1)
-    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply, TurnDropped]
+    stage = Stage().responding().hush(1).say(0.2).hush(1)
+    assert stage.kinds == [TurnBegan, DuckResponse, RestoreResponse, TurnDropped]
     assert not stage.machine.hearing
 
 
 def test_a_word_confirms_an_interruption_early():
-    stage = Stage().replying().hush(1).say(0.2).heard("stop")
+    stage = Stage().responding().hush(1).say(0.2).heard("stop")
     assert stage.log[-1] == TurnConfirmed(True)
 
 
 @pytest.mark.parametrize("text", ["mhm", "yeah", "uh huh", "right", "", "oh okay"])
 def test_a_backchannel_does_not(text):
-    stage = Stage().replying().hush(1).say(0.2).heard(text)
-    assert stage.kinds == [TurnBegan, DuckReply]
+    stage = Stage().responding().hush(1).say(0.2).heard(text)
+    assert stage.kinds == [TurnBegan, DuckResponse]
 
 
 def test_the_reply_ends_while_it_is_unclear():
-    stage = Stage().replying().hush(1).say(0.15).reply_ends().say(0.5).hush(1)
-    assert stage.kinds == [TurnBegan, DuckReply, TurnConfirmed, TurnEnded]
+    stage = Stage().responding().hush(1).say(0.15).reply_ends().say(0.5).hush(1)
+    assert stage.kinds == [TurnBegan, DuckResponse, TurnConfirmed, TurnEnded]
     assert stage.log[2] == TurnConfirmed(False)
 
 
 def test_speech_that_may_not_interrupt_is_a_turn_all_the_same():
-    stage = Stage(interrupt_response=False).replying().hush(1).say(1).hush(1)
+    stage = Stage(interrupt_response=False).responding().hush(1).say(1).hush(1)
     assert stage.kinds == [TurnBegan, TurnConfirmed, TurnEnded]
     assert stage.log[1] == TurnConfirmed(False)
 
@@ -183,9 +183,9 @@ def test_a_manual_turn_is_put_aside_in_long_pauses_and_after_a_minute():
 
 
 def test_a_manual_turn_interrupts_nothing():
-    stage = Stage(mode=TurnMode.MANUAL).replying().hush(1).heard("stop that").say(2).hush(1)
+    stage = Stage(mode=TurnMode.MANUAL).responding().hush(1).heard("stop that").say(2).hush(1)
     assert stage.log[1] == TurnConfirmed(False)
-    assert not {DuckReply, RestoreReply} & set(stage.kinds)
+    assert not {DuckResponse, RestoreResponse} & set(stage.kinds)
 
 
 def test_cleared_while_speaking_a_manual_turn_begins_again():
@@ -233,8 +233,8 @@ def test_clear_forgets_the_turn():
 
 
 def test_clear_of_an_unclear_interruption_brings_the_reply_back():
-    stage = Stage().replying().hush(1).say(0.2)
-    assert stage.machine.clear(stage.now) == [RestoreReply(), TurnDropped()]
+    stage = Stage().responding().hush(1).say(0.2)
+    assert stage.machine.clear(stage.now) == [RestoreResponse(), TurnDropped()]
 
 
 def test_hysteresis_keeps_quiet_voice_and_needs_loud_voice_to_start():
@@ -299,15 +299,15 @@ def lips(stage: Stage, moving: bool | None) -> Stage:
 
 
 def test_a_voice_without_lips_does_not_interrupt_and_is_a_turn_all_the_same():
-    stage = lips(Stage().replying(), False).hush(1).say(1.0).heard("the radio says").say(1.0)
-    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply]
+    stage = lips(Stage().responding(), False).hush(1).say(1.0).heard("the radio says").say(1.0)
+    assert stage.kinds == [TurnBegan, DuckResponse, RestoreResponse]
     stage.hush(2)
     assert stage.kinds[3:] == [TurnConfirmed, TurnEnded]
     assert TurnConfirmed(False) in stage.log
 
 
 def test_lips_that_move_in_the_middle_of_a_voice_make_it_the_users():
-    stage = lips(Stage().replying(), False).hush(1).say(0.4).heard("wait a minute")
+    stage = lips(Stage().responding(), False).hush(1).say(0.4).heard("wait a minute")
     assert TurnConfirmed(True) not in stage.log
     lips(stage, True).say(0.1)
     lips(stage, False).say(0.1).heard("wait a minute please")
@@ -315,7 +315,7 @@ def test_lips_that_move_in_the_middle_of_a_voice_make_it_the_users():
 
 
 def test_a_short_word_may_be_proved_by_lips_seen_a_little_later():
-    stage = lips(Stage().replying(), False).hush(1).say(0.3).hush(0.1)
+    stage = lips(Stage().responding(), False).hush(1).say(0.3).hush(0.1)
     stage.machine.judge(Evidence(text="stop"))
     stage.hush(0.1)
     assert not any(isinstance(decision, TurnConfirmed) for decision in stage.log)
@@ -325,8 +325,8 @@ def test_a_short_word_may_be_proved_by_lips_seen_a_little_later():
 
 @pytest.mark.parametrize("seen", [None, True])
 def test_lips_that_move_or_are_not_known_change_nothing(seen: bool | None):
-    with_lips = lips(Stage().replying(), seen).hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
-    without = Stage().replying().hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
+    with_lips = lips(Stage().responding(), seen).hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
+    without = Stage().responding().hush(1).say(0.4).heard("wait a minute").say(0.5).hush(1)
     assert with_lips.log == without.log
 
 
@@ -335,30 +335,30 @@ def test_without_a_reply_lips_do_not_matter():
 
 
 def test_lips_that_get_out_of_sight_no_longer_matter():
-    stage = lips(Stage().replying(), False).hush(1).say(1.0)
+    stage = lips(Stage().responding(), False).hush(1).say(1.0)
     assert TurnConfirmed(True) not in stage.log
     lips(stage, None).say(0.1)
     assert TurnConfirmed(True) in stage.log
 
 
 def test_a_recogniser_without_partials_gets_such_a_voice_too():
-    stage = lips(Stage().replying(), False)
+    stage = lips(Stage().responding(), False)
     stage.machine.expect_words = False
     stage.hush(1).say(1.0).hush(1)
-    assert stage.kinds == [TurnBegan, DuckReply, RestoreReply, TurnConfirmed, TurnEnded]
+    assert stage.kinds == [TurnBegan, DuckResponse, RestoreResponse, TurnConfirmed, TurnEnded]
     assert TurnConfirmed(False) in stage.log
 
 
 def test_a_radio_that_never_pauses_is_cut_into_turns():
-    stage = lips(Stage(longest_turn_seconds=5.0).replying(), False).hush(1).say(6.0)
+    stage = lips(Stage(longest_turn_seconds=5.0).responding(), False).hush(1).say(6.0)
     assert stage.kinds == [
         TurnBegan,
-        DuckReply,
-        RestoreReply,
+        DuckResponse,
+        RestoreResponse,
         TurnConfirmed,
         TurnEnded,
         TurnBegan,
-        DuckReply,
-        RestoreReply,
+        DuckResponse,
+        RestoreResponse,
     ]
     assert TurnConfirmed(True) not in stage.log

@@ -218,7 +218,7 @@ async def test_an_answer_can_be_cut_off_by_its_item_and_only_by_its_own_id():
         sent = await client.say({"type": "conversation.item.truncate", "item_id": item, "audio_end_ms": 400})
         truncated = sent[-1]
         assert (truncated["type"], truncated["transcript"]) == ("conversation.item.truncated", "one two")
-        assert not s.conversation.replies.active
+        assert not s.conversation.responses.active
 
 
 @pytest.mark.parametrize("size", [LARGEST_EVENT + 1, 2_000_000])

@@ -16,13 +16,13 @@ from pipelines.vision.events import (
 )
 from pipelines.voice.events import (
     PartialTranscript,
-    ReplyAudioStarted,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyInterrupted,
-    ReplyStarted,
-    ReplyText,
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -35,10 +35,10 @@ TURN = (
     SpeechStarted("item_u", 0.7),
     SpeechStopped("item_u", 2.5),
     UserTurn("item_u", "hello there", True, 1.8),
-    ReplyStarted("resp_1", "item_a", True),
-    ReplyText("resp_1", "Hello."),
-    ReplyAudioStarted("resp_1"),
-    ReplyText("resp_1", "How are you?"),
+    ResponseStarted("resp_1", "item_a", True),
+    ResponseText("resp_1", "Hello."),
+    ResponseAudioStarted("resp_1"),
+    ResponseText("resp_1", "How are you?"),
 )
 
 
@@ -52,7 +52,7 @@ def types(messages: list[dict]) -> list[str]:
 
 
 def test_a_spoken_turn_comes_in_the_order_of_the_service():
-    messages = spoken(*TURN, ReplyGenerated("resp_1", "Hello. How are you?"), ReplyAudioStopped("resp_1"))
+    messages = spoken(*TURN, ResponseGenerated("resp_1", "Hello. How are you?"), ResponseAudioStopped("resp_1"))
     assert types(messages) == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -85,7 +85,7 @@ def test_a_spoken_turn_comes_in_the_order_of_the_service():
 
 
 def test_every_event_has_an_id_of_its_own_and_items_are_chained():
-    messages = spoken(*TURN, ReplyGenerated("resp_1", "x"))
+    messages = spoken(*TURN, ResponseGenerated("resp_1", "x"))
     ids = [message["event_id"] for message in messages]
     assert len(set(ids)) == len(ids)
     added = [message for message in messages if message["type"] == "conversation.item.added"]
@@ -93,7 +93,7 @@ def test_every_event_has_an_id_of_its_own_and_items_are_chained():
 
 
 def test_interruption_while_speaking():
-    messages = spoken(*TURN, ReplyInterrupted("resp_1", "turn_detected", "Hello. How", 0.9))
+    messages = spoken(*TURN, ResponseInterrupted("resp_1", "turn_detected", "Hello. How", 0.9))
     assert types(messages)[13:] == [
         "output_audio_buffer.cleared",
         "response.output_audio.done",
@@ -114,25 +114,27 @@ def test_interruption_while_speaking():
 
 def test_interruption_after_generation_only_clears_and_truncates():
     messages = spoken(
-        *TURN, ReplyGenerated("resp_1", "x"), ReplyInterrupted("resp_1", "client_cancelled", "Hello.", 0.5)
+        *TURN, ResponseGenerated("resp_1", "x"), ResponseInterrupted("resp_1", "client_cancelled", "Hello.", 0.5)
     )
     assert types(messages)[-2:] == ["output_audio_buffer.cleared", "conversation.item.truncated"]
     assert types(messages).count("response.done") == 1
 
 
 def test_interruption_before_the_first_word():
-    messages = spoken(ReplyStarted("resp_1", "item_a", True), ReplyInterrupted("resp_1", "turn_detected", "", 0.0))
+    messages = spoken(
+        ResponseStarted("resp_1", "item_a", True), ResponseInterrupted("resp_1", "turn_detected", "", 0.0)
+    )
     assert types(messages) == ["response.created", "response.done"]
 
 
 def test_late_events_of_an_interrupted_reply_are_dropped():
-    late = [ReplyText("resp_1", "more"), ReplyGenerated("resp_1", "x"), ReplyAudioStopped("resp_1")]
-    interrupted = ReplyInterrupted("resp_1", "turn_detected", "Hello.", 0.5)
+    late = [ResponseText("resp_1", "more"), ResponseGenerated("resp_1", "x"), ResponseAudioStopped("resp_1")]
+    interrupted = ResponseInterrupted("resp_1", "turn_detected", "Hello.", 0.5)
     assert spoken(*TURN, interrupted, *late)[-1]["type"] == "conversation.item.truncated"
 
 
 def test_a_reply_without_a_voice_is_text():
-    messages = spoken(ReplyStarted("r", "i", False), ReplyText("r", "Hi."), ReplyGenerated("r", "Hi."))
+    messages = spoken(ResponseStarted("r", "i", False), ResponseText("r", "Hi."), ResponseGenerated("r", "Hi."))
     assert types(messages)[3:7] == [
         "response.content_part.added",
         "response.output_text.delta",
@@ -145,7 +147,9 @@ def test_a_reply_without_a_voice_is_text():
 def test_a_reply_that_ended_at_its_limit_of_tokens_is_incomplete():
     for spoken_ in (True, False):
         messages = spoken(
-            ReplyStarted("r", "i", spoken_), ReplyText("r", "Once upon"), ReplyGenerated("r", "Once upon", cut=True)
+            ResponseStarted("r", "i", spoken_),
+            ResponseText("r", "Once upon"),
+            ResponseGenerated("r", "Once upon", cut=True),
         )
         response = messages[-1]["response"]
         assert response["status"] == "incomplete"
@@ -155,7 +159,7 @@ def test_a_reply_that_ended_at_its_limit_of_tokens_is_incomplete():
 
 def test_a_failed_reply_says_why():
     messages = spoken(
-        ReplyStarted("r", "i", True), ReplyFailed("r", ThinkError("llm_timeout", "no answer in 15 s"), "")
+        ResponseStarted("r", "i", True), ResponseFailed("r", ThinkError("llm_timeout", "no answer in 15 s"), "")
     )
     response = messages[-1]["response"]
     assert response["status"] == "failed"

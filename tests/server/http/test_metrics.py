@@ -16,11 +16,11 @@ from pipelines.routing.failover import Policy
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.voice.events import (
     Problem,
-    ReplyAudioStopped,
-    ReplyFailed,
-    ReplyGenerated,
-    ReplyInterrupted,
-    ReplyStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
     TranscriptFailed,
     TurnLatency,
 )
@@ -154,16 +154,20 @@ async def test_the_scrape_needs_the_key(serve):
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        ([ReplyStarted("r", "i", True), ReplyGenerated("r", "")], [0, 0, 0]),
-        ([ReplyStarted("r", "i", True), ReplyGenerated("r", ""), ReplyAudioStopped("r")], [1, 0, 0]),
-        ([ReplyStarted("r", "i", False), ReplyGenerated("r", "")], [1, 0, 0]),
-        ([ReplyStarted("r", "i", True), ReplyFailed("r", FAILURE, ""), ReplyAudioStopped("r")], [0, 0, 1]),
+        ([ResponseStarted("r", "i", True), ResponseGenerated("r", "")], [0, 0, 0]),
+        ([ResponseStarted("r", "i", True), ResponseGenerated("r", ""), ResponseAudioStopped("r")], [1, 0, 0]),
+        ([ResponseStarted("r", "i", False), ResponseGenerated("r", "")], [1, 0, 0]),
+        ([ResponseStarted("r", "i", True), ResponseFailed("r", FAILURE, ""), ResponseAudioStopped("r")], [0, 0, 1]),
         (
-            [ReplyStarted("r", "i", True), ReplyGenerated("r", ""), ReplyInterrupted("r", "turn_detected", "", 0.0)],
+            [
+                ResponseStarted("r", "i", True),
+                ResponseGenerated("r", ""),
+                ResponseInterrupted("r", "turn_detected", "", 0.0),
+            ],
             [0, 1, 0],
         ),
-        ([ReplyStarted("r", "i", True), Problem(FAILURE), ReplyAudioStopped("r")], [1, 0, 0]),
-        ([ReplyStarted("r", "i", True), Problem(PipelineError("vision_failed", "blind"))], [0, 0, 0]),
+        ([ResponseStarted("r", "i", True), Problem(FAILURE), ResponseAudioStopped("r")], [1, 0, 0]),
+        ([ResponseStarted("r", "i", True), Problem(PipelineError("vision_failed", "blind"))], [0, 0, 0]),
         ([TranscriptFailed("i", FAILURE)], [0, 0, 1]),
     ],
 )
@@ -176,8 +180,8 @@ async def test_every_turn_has_one_outcome(metrics, events, expected):
 
 async def test_cutting_a_reply_off_by_a_button_is_no_barge_in(metrics):
     observe = metrics.observer()
-    observe(ReplyStarted("r", "i", True))
-    observe(ReplyInterrupted("r", "client_cancelled", "", 0.0))
+    observe(ResponseStarted("r", "i", True))
+    observe(ResponseInterrupted("r", "client_cancelled", "", 0.0))
     get = scraped(metrics)
     assert outcomes(get) == [0, 1, 0]
     assert get("visavis_barge_in_total") == 0

@@ -18,8 +18,8 @@ from pipelines.vision.settings import LookSettings, VisionSettings
 from pipelines.voice.events import (
     PartialTranscript,
     Problem,
-    ReplyAudioStarted,
-    ReplyStarted,
+    ResponseAudioStarted,
+    ResponseStarted,
     SpeechStarted,
     SpeechStopped,
     TurnLatency,
@@ -87,7 +87,7 @@ def test_a_voice_goes_before_the_camera_until_it_is_answered(stage: Stage) -> No
     stage.sight.take(PartialTranscript("u1", "what"))
     stage.sight.take(SpeechStopped("u1", 1.0))
     assert stage.video.given_way == [2.0, 2.0, 2.0]
-    stage.sight.take(ReplyAudioStarted("r1"))
+    stage.sight.take(ResponseAudioStarted("r1"))
     assert stage.video.given_way[3:] == [0.0]
 
 
@@ -96,7 +96,7 @@ def test_vision_stands_back_while_an_answer_is_being_made(stage: Stage) -> None:
     stage.sight.take(SpeechStopped("u1", 1.0))
     stage.sight.take(PartialTranscript("u1", "what is the time"))
     assert stage.video.stood_back == [0.0, ANSWER_SECONDS]
-    stage.sight.take(ReplyAudioStarted("r1"))
+    stage.sight.take(ResponseAudioStarted("r1"))
     assert stage.video.stood_back[2:] == [0.0]
     stage.sight.take(SpeechStopped("u2", 4.0))
     stage.sight.take(SpeechStarted("u3", 4.2))  # goes on speaking: then looks are rarer, as before
@@ -104,10 +104,10 @@ def test_vision_stands_back_while_an_answer_is_being_made(stage: Stage) -> None:
 
 
 def test_words_of_both_sides_become_subtitles(stage: Stage) -> None:
-    stage.sight.replies = SimpleNamespace(heard="I am")  # type: ignore[assignment]
+    stage.sight.responses = SimpleNamespace(heard="I am")  # type: ignore[assignment]
     stage.sight.take(PartialTranscript("i1", "who are"))
     stage.clock.advance(0.1)
-    stage.sight.take(ReplyStarted("r1", "i2", True))
+    stage.sight.take(ResponseStarted("r1", "i2", True))
     captions: Callable[[], tuple[Caption, ...]] = stage.video.watching.captions
     assert [(caption.speaker, caption.text) for caption in captions()] == [("user", "who are"), ("assistant", "I am")]
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import PipelineError, ThinkError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece
 from pipelines.interfaces.tts import Speech
-from pipelines.voice.events import ReplyAudioStopped, ReplyFailed, ReplyGenerated, ReplyText
+from pipelines.voice.events import ResponseAudioStopped, ResponseFailed, ResponseGenerated, ResponseText
 from pipelines.voice.llm import STALL_SECONDS
 from pipelines.voice.settings import ConversationSettings
 from tests.fakes.engines import FakeModel, FakePlayout, FakeVoice
@@ -35,17 +35,17 @@ async def test_whatever_raises_in_a_reply_its_end_is_told_and_what_was_said_is_h
     async with scene("hello", "again", answers=("One two three. Four five six.", "Hi."), tts=Defective(1)) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        failed = s.last(ReplyFailed)
+        failed = s.last(ResponseFailed)
         assert (failed.error.code, failed.heard) == ("tts_failed", "One two three.")
-        assert s.conversation.replies.active, "it is being heard"
+        assert s.conversation.responses.active, "it is being heard"
         s.out.playouts[0].play(60)
         await settle()
-        assert s.kinds()[-1] is ReplyAudioStopped
+        assert s.kinds()[-1] is ResponseAudioStopped
         assert s.remembered[1] == ("assistant", "One two three.")
         s.tts.after = 9
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ReplyGenerated).text == "Hi."
+        assert s.last(ResponseGenerated).text == "Hi."
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -61,14 +61,14 @@ async def test_a_playout_that_breaks_ends_the_reply_and_not_the_conversation(bro
     async with scene("hello", "again", answers=("One two three.", "Hi.")) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        outcomes = [kind for kind in s.kinds() if kind in (ReplyFailed, ReplyGenerated)]
+        outcomes = [kind for kind in s.kinds() if kind in (ResponseFailed, ResponseGenerated)]
         assert len(outcomes) == 1
-        assert ReplyAudioStopped in s.kinds()
-        assert not s.conversation.replies.active
+        assert ResponseAudioStopped in s.kinds()
+        assert not s.conversation.responses.active
         monkeypatch.undo()
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ReplyText).text == "Hi."
+        assert s.last(ResponseText).text == "Hi."
 
 
 class Stalls(FakeModel):
@@ -98,7 +98,7 @@ async def test_a_model_that_stalls_in_the_middle_of_a_clause_does_not_keep_its_w
         model.go.set()
         await s.hush(0.1)
         assert s.tts.said == ["I think that it", "might rain."]
-        assert s.last(ReplyGenerated).text == "I think that it might rain."
+        assert s.last(ResponseGenerated).text == "I think that it might rain."
 
 
 async def test_a_model_that_stalls_while_it_is_heard_may_finish_its_clause():
@@ -123,7 +123,7 @@ async def test_an_answer_that_ended_at_its_limit_is_told_and_remembered_as_cut(s
     async with scene("tell me a story", llm=Limited(), settings=settings) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        told = s.last(ReplyGenerated)
+        told = s.last(ResponseGenerated)
         assert (told.text, told.cut) == (words, True)
         for playout in s.out.playouts:
             playout.play(60)
@@ -139,7 +139,7 @@ async def test_words_that_came_before_a_failure_are_said_and_remembered_and_the_
         model.go.set()
         await s.hush(0.4)
         assert s.tts.said == ["It is four.", "And five"]
-        assert s.last(ReplyFailed).error.code == "llm_unreachable"
+        assert s.last(ResponseFailed).error.code == "llm_unreachable"
         s.out.playouts[0].play(60)
         await settle()
         assert s.remembered[-1] == ("assistant", "It is four. And five")
