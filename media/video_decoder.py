@@ -5,7 +5,6 @@ aiortc's decoder hands every picture to the event loop as it is; a 4K camera's h
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from asyncio import AbstractEventLoop
@@ -18,8 +17,6 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from media.video_convert import reduced
 from media.video_timing import Backlog, is_key_frame, size_of_key_frame
-
-log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90_000)
 LONGEST_SIDE = 1920

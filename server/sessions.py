@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from media.clock import Clock
 from server.descriptors import own_descriptors
@@ -12,8 +11,6 @@ from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.session import Session
-
-log = logging.getLogger(__name__)
 
 
 class ServerFullError(Exception):

@@ -22,7 +22,6 @@ class PlainTokenizer:
 
     def __init__(self, tokenizer: Any, config: dict[str, Any], template: str) -> None:
         self.chat_template = template
-        self.model_max_length = int(config["model_max_length"])
         self._tokenizer = tokenizer
         self._template = _environment().from_string(template)
         self._special = {name: str(config[name]) for name in _TOKENS if config.get(name)}

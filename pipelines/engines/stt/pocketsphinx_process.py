@@ -46,8 +46,6 @@ _WRONG = 2.0
 _REJOINED = 3.0
 """Where processes cannot be forked: seconds of a turn that are decoded again when it goes on after a transcript, for
 words know their neighbours across a pause. A longer turn goes on with a new utterance."""
-_LOUDER = 1.5
-"""Ratio of two levels that asks for a second look too."""
 _LONG = 8.0
 """Seconds after which an utterance is closed at the next pause and another begun: the second pass over it, for which an
 answer waits, takes some 8 % of its length."""

@@ -84,8 +84,6 @@ class WhisperDecoder:
         """Final requests that have not begun: partial ones make way for them. Filled by the event loop."""
         self._clock: Clock = MonotonicClock()
         self._pace: float | None = None  # seconds for a frame, at best
-        self.windows = 0
-        """Windows that went through the encoder."""
         self.largest_batch = 0
         """Windows decoded together, at most."""
 
@@ -125,7 +123,6 @@ class WhisperDecoder:
     def _decode(self, whisper: Whisper, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None]:
         requests = [job.request for job in jobs]
         frames, may_repeat = requests[0].frames, requests[0].may_repeat
-        self.windows += len(jobs)
         self.largest_batch = max(self.largest_batch, len(jobs))
         encoded = whisper.encode(np.stack([whisper.spectrogram(request.samples, frames) for request in requests]))
         if self._is_pointless(jobs):

@@ -30,10 +30,7 @@ from pipelines.text import mended
 
 log = logging.getLogger(__name__)
 
-__all__ = ["OLLAMA_URL", "ChatOptions", "OpenAIChat", "discover"]
-
-OLLAMA_URL = "http://127.0.0.1:11434/v1"
-"""Where Ollama listens unless it was told otherwise."""
+__all__ = ["ChatOptions", "OpenAIChat", "discover"]
 
 _LONGEST_EVENT = 1 << 20
 """Bytes of one event; a server that sends more is broken."""
