@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
+from pipelines.routing.failover import Failover
 from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.vision.detect import VideoEvent
 from pipelines.vision.events import VisionEvent
@@ -213,8 +214,9 @@ class _EngineCounts(Collector):
         voice = self._engines.voice
         # A CounterMetricFamily would be called …_total; this name is given by the pipelines' words.
         forwards = Metric("pipeline_forward_count", "Requests handed to the next backend", "unknown")
-        for ladder in (voice.stt, voice.llm, voice.tts):
-            for (origin, target), count in getattr(ladder, "forwarded", {}).items():
+        for engine in (voice.stt, voice.llm, voice.tts):
+            counts = engine.forwarded if isinstance(engine, Failover) else {}
+            for (origin, target), count in counts.items():
                 forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
         yield forwards
         phrases = CounterMetricFamily("visavis_phrase_cache", "Clauses by where they came from", labels=["result"])
