@@ -124,10 +124,16 @@ class AudioIn:
     """Owns the reading of one track; ``chunks`` is where the audio comes out and is closed when the track ends.
 
     ``rate`` is the sample rate that comes out. The media time of a chunk is the length of audio delivered before it,
-    so it never jumps.
+    so it never jumps. ``on_packet`` is told when each packet arrives, on the clock.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, rate: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        receiver: RTCRtpReceiver,
+        rate: int,
+        clock: Clock,
+        on_packet: Callable[[float], None] | None = None,
+    ) -> None:
         self.chunks: Channel[AudioChunk] = Channel(CAPACITY_CHUNKS)
         self.order = ReorderBuffer()
         self.concealer = Concealer(RATE)
@@ -145,8 +151,7 @@ class AudioIn:
         self._delivered = 0
         self._quiet = 0
         """Samples of quiet so far while there is silence to give back."""
-        self.on_packet: Callable[[float], None] | None = None
-        """Told when each packet arrives, on the clock."""
+        self._on_packet = on_packet
         self._ended = take_audio(receiver, self.packet)
 
     @property
@@ -174,7 +179,7 @@ class AudioIn:
     def close(self) -> None:
         """No more audio; the codec's memory is freed. Idempotent."""
         self.chunks.close()
-        self.on_packet = None
+        self._on_packet = None
         self._decoder.close()
         self._resampler.close()
 
@@ -186,8 +191,8 @@ class AudioIn:
             self._play_all(self.order.restart())
             self._ssrc = ssrc
         now = self._clock.now()
-        if self.on_packet is not None:
-            self.on_packet(now)
+        if self._on_packet is not None:
+            self._on_packet(now)
         self._play_all(self.order.add(sequence, timestamp, payload, now))
         if self.order.deadline is not None:
             self._gap.set()

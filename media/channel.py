@@ -69,6 +69,10 @@ class Channel(Generic[T]):
     async def get_all(self) -> list[T]:
         """Everything queued, oldest first; waits until there is at least one item. Raises like :meth:`get`."""
         await self._wait()
+        return self.take()
+
+    def take(self) -> list[T]:
+        """Everything queued, oldest first, without waiting; empty when there is nothing."""
         items = list(self._items)
         self._items.clear()
         return items

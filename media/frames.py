@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,51 @@ class Picture:
     def width(self) -> int:
         """Pixels."""
         return int(self.pixels.shape[1])
+
+
+class VideoFrame(Protocol):
+    """One video frame as its source holds it, in whatever colours: opaque but for its size and its time. Read only."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def time(self) -> float | None:
+        """Media time in seconds since the track began; ``None`` when it has none."""
+        ...
+
+
+class FrameConverter(Protocol):
+    """Opaque frames of one source ↔ pictures, for one user at a time. Blocking: meant for a worker thread."""
+
+    def picture(self, frame: VideoFrame, longest_side: int | None = None) -> Picture:
+        """RGB, not larger than ``longest_side`` pixels."""
+        ...
+
+    def scaled(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        """The frame at another size, ready to be encoded, with its time."""
+        ...
+
+    def frame(self, pixels: Pixels, like: VideoFrame) -> VideoFrame:
+        """A frame that is ready to be encoded, with the time of ``like``; an odd row or column is cropped."""
+        ...
+
+    def is_encodable(self, frame: VideoFrame) -> bool:
+        """Whether every encoder takes the frame as it is. Does not block."""
+        ...
+
+
+def reduced(width: int, height: int, longest_side: int | None) -> tuple[int, int]:
+    """A size of the same shape whose longest side has no more than ``longest_side`` pixels."""
+    scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def silence(seconds: float, rate: int) -> Samples:

@@ -15,7 +15,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from media.video_convert import reduced
+from media.frames import reduced
 from media.video_timing import Backlog, is_key_frame, size_of_key_frame
 
 TIME_BASE = Fraction(1, 90_000)

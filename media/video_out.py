@@ -9,6 +9,7 @@ import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from media.channel import Channel, ChannelClosedError
+from media.frames import VideoFrame
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class VideoOut(MediaStreamTrack, Generic[T]):
 
     kind = "video"
 
-    def __init__(self, render: Callable[[T], Awaitable[av.VideoFrame | None]]) -> None:
+    def __init__(self, render: Callable[[T], Awaitable[VideoFrame | None]]) -> None:
         super().__init__()
         self._render = render
         self._sources: Channel[Channel[T]] = Channel(1)
@@ -46,6 +47,7 @@ class VideoOut(MediaStreamTrack, Generic[T]):
                 frame = await self._render(await self._source.get())
         except ChannelClosedError:
             raise MediaStreamError from None
+        assert isinstance(frame, av.VideoFrame), "the encoder is PyAV's"
         self.sent += 1
         return frame
 

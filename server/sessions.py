@@ -1,16 +1,31 @@
-"""Who is connected: admission, look-up, and the end of all sessions. Owns the task of every session."""
+"""Who is connected: admission, look-up, and the end of all sessions. Owns the task of every session.
+
+The one place where a session, its transport and its dialect are put together: none of them knows the others' kind.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from media.clock import Clock
+from media.audio_out import AudioOut
+from media.clock import Clock, local_time
+from media.video_convert import Converter
+from pipelines.assistant.session import AssistantSession, FirstSettings
+from pipelines.engines.llm.messages import time_words
+from pipelines.interfaces.stt import languages_of
+from pipelines.runtime import worker
 from server.descriptors import own_descriptors
+from server.dialects.openai.dialect import RealtimeDialect
+from server.dialects.openai.settings import Served
+from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.transports.webrtc.offers import Offer
-from server.transports.webrtc.session import Session
+from server.transports.webrtc.peer import Docked, PeerConnection
+
+log = logging.getLogger(__name__)
 
 
 class ServerFullError(Exception):
@@ -25,7 +40,7 @@ class Registry:
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, PeerConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._descriptors = own_descriptors()
@@ -45,52 +60,73 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer) -> tuple[Session, str]:
-        """A session for this offer and the SDP of its answer. Raises :class:`ServerFullError`.
+    async def open(self, offer: Offer, vision: VisionPatch) -> tuple[str, str]:
+        """A session for this offer: its id, and the SDP of its answer. ``vision`` is how it wants to be seen.
 
-        :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
-        defect of ours.
+        Raises :class:`ServerFullError`. :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be
+        answered: any other exception is a defect of ours.
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        session = Session(offer, self._engines, self._settings, self._clock, self._metrics.observer())
-        self._sessions[session.id] = session
-        self._metrics.join(session)
+        peer = PeerConnection(offer, self._docked(offer, vision), self._settings, self._clock)
+        self._sessions[peer.id] = peer
+        self._metrics.join(peer)
+        worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
         try:
-            answer = await session.answer(offer)
+            answer = await peer.answer(offer)
         except asyncio.CancelledError:
-            session.close("the offer was withdrawn")
-            self._start(session)
+            peer.close("the offer was withdrawn")
+            self._start(peer)
             raise
         except BaseException:
-            session.close("the offer could not be answered")
-            self._start(session)
+            peer.close("the offer could not be answered")
+            self._start(peer)
             raise
-        self._start(session)
-        return session, answer
+        self._start(peer)
+        return peer.id, answer
+
+    def _docked(self, offer: Offer, vision: VisionPatch) -> Docked:
+        """A session with its voice, its dialect and its observers."""
+        engines, settings = self._engines, self._settings
+        voice = AudioOut(self._clock) if offer.wants_audio else None
+        first = FirstSettings(
+            engines.conversation_settings(),
+            merge_vision(engines.vision_settings(), vision),
+            (lambda: time_words(local_time())) if settings.tell_time else str,
+        )
+        session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
+        session.events.attach("metrics", self._metrics.observer())
+        served = Served(
+            lambda: engines.voice.tts.voices,
+            lambda: languages_of(engines.voice.stt),
+            voice is not None,
+            engines.status,
+            settings.language,
+        )
+        return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
 
     def tell_engines(self) -> None:
         """Let every client know which engines serve it now."""
-        for session in self._sessions.values():
-            session.tell_engines()
+        for peer in self._sessions.values():
+            peer.session.engines_changed()
 
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""
         self._closing = True
-        for session in list(self._sessions.values()):
-            session.close("the server is shutting down")
+        for peer in list(self._sessions.values()):
+            peer.close("the server is shutting down")
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _start(self, session: Session) -> None:
-        task = asyncio.create_task(session.run(), name=session.id)
+    def _start(self, peer: PeerConnection) -> None:
+        task = asyncio.create_task(peer.run(), name=peer.id)
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._forget(session, done))
+        task.add_done_callback(lambda done: self._forget(peer, done))
 
-    def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
+    def _forget(self, peer: PeerConnection, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._sessions.pop(session.id, None)
-        self._metrics.leave(session)
+        self._sessions.pop(peer.id, None)
+        self._metrics.leave(peer)

@@ -158,10 +158,8 @@ class VisionStage:
         """Pictures looked at so far."""
         self.seconds = 0.0
         """Spent with that, waiting for the worker included."""
-        self.gives_way_until = 0.0
-        """By the clock: until then looks are rarer, for somebody speaks or waits for an answer."""
-        self.rests_until = 0.0
-        """By the clock: until then no new look begins, for an answer is being made. May be taken back."""
+        self._gives_way_until = self._rests_until = 0.0
+        """By the clock."""
         self._session = _Session(trackers)
         self._worker = worker
         self._clock = clock
@@ -179,6 +177,14 @@ class VisionStage:
             self._reported.clear()
         self._settings = settings
         self._changed.set()
+
+    def give_way(self, until: float) -> None:
+        """Look more rarely up to that time of the clock: somebody speaks or waits for an answer."""
+        self._gives_way_until = until
+
+    def rest(self, until: float) -> None:
+        """Begin no new look up to that time of the clock, or to that of a later call: an answer is being made."""
+        self._rests_until = until
 
     def reselect(self) -> None:
         """Select the detectors again before the next picture: there may be more of them now."""
@@ -240,12 +246,12 @@ class VisionStage:
     async def _rest(self, began: float) -> None:
         now = self._clock.now()
         settings = self._settings
-        gives_way = now < self.gives_way_until and self._may_wait
+        gives_way = now < self._gives_way_until and self._may_wait
         exact = settings.mode == "exact"
         due = began + self._pace.interval(now - began, settings.max_fps, exact=exact, gives_way=gives_way)
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
-        while self._may_wait and (left := self.rests_until - self._clock.now()) > 0:
+        while self._may_wait and (left := self._rests_until - self._clock.now()) > 0:
             await self._clock.sleep(min(left, REST_SECONDS))
 
     @property

@@ -17,7 +17,7 @@ from pipelines.errors import ListenError, PipelineError, foreign_errors
 from pipelines.interfaces.llm import takes_images
 from pipelines.interfaces.stt import Transcript, streams_partials
 from pipelines.interfaces.turn import TurnDetector
-from pipelines.interfaces.vad import VAD_WINDOW
+from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.voice.endpointing import Evidence, words
 from pipelines.voice.events import (
     MessageAdded,
@@ -105,6 +105,8 @@ class Conversation:
         vad = QuietSkipped(LastingActivity(self._engines.vad, lambda error: self._emit(Problem(error))))
         rechunker = Rechunker(VAD_WINDOW)
         async for chunk in audio:
+            if chunk.rate != VAD_RATE:
+                raise ValueError(f"audio comes at {chunk.rate} Hz, not at {VAD_RATE}: media.resample changes that")
             for window in rechunker.push(chunk):
                 self._now = window.end
                 self._ring.push(window)

@@ -16,7 +16,7 @@ from pipelines.voice.spoken_text.normalize import speakable
 
 
 class Playout(Protocol):
-    """One reply being played; what this stage needs of :class:`media.audio_out.Playout`."""
+    """One reply being played; what this stage needs of :class:`media.playout.Playout`."""
 
     @property
     def started(self) -> asyncio.Event:
@@ -50,7 +50,7 @@ P = TypeVar("P", bound=Playout)
 
 
 class VoiceOut(Protocol[P]):
-    """Where replies are played; what the conversation needs of :class:`media.audio_out.AudioOut`."""
+    """Where replies are played; what the conversation needs of :class:`media.playout.Mixer`."""
 
     def prepare(self) -> P:
         """A reply that can be written to but does not sound yet."""

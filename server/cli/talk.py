@@ -151,7 +151,7 @@ async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, S
         changed.set()
 
     async with _connected(options, take) as (microphone, heard):
-        playout = microphone.open()
+        playout = microphone.mixer.open()
         await playout.write(speech, RATE)
         playout.finish()
         await playout.ended.wait()

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pipelines.errors import PipelineError
+from server.dialects.openai.settings import RefusedError
 from server.sessions import ServerFullError
 from server.transports.webrtc.offers import OfferError
 
@@ -63,6 +64,8 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error.response
     except OfferError as error:
         return error_response(error.status, error.code, str(error), error.param)
+    except RefusedError as error:
+        return error_response(400, error.code, str(error), error.param)
     except ServerFullError as error:
         return error_response(503, "server_full", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
     except PipelineError as error:

@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from server.dialects.openai.settings import offered_vision
 from server.http.bodies import json_body
 from server.sessions import Registry
 from server.settings import Settings
@@ -17,10 +18,11 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def post_offer(request: web.Request) -> web.Response:
-    """``{"sdp", "type": "offer"}`` → ``{"sdp", "type": "answer", "session_id"}``."""
+    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision`` → ``{"sdp", "type": "answer", "session_id"}``."""
     settings = request.app[SETTINGS]
-    offer = read_offer(await json_body(request), settings.peer_ranges)
+    body = await json_body(request)
+    offer, vision = read_offer(body, settings.peer_ranges), offered_vision(body)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    session, answer = await request.app[REGISTRY].open(offer)
+    session_id, answer = await request.app[REGISTRY].open(offer, vision)
     sdp = ask_for_fec(announce(answer, settings.external_address))
-    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session.id})
+    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})

@@ -6,7 +6,6 @@ One :class:`Metrics` per application, with a registry of its own: two applicatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import Protocol
 
@@ -15,11 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from media.opus import RATE
+from pipelines.assistant.events import Event
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.failover import Failover
 from pipelines.routing.failover_tts import FallbackVoice
-from pipelines.vision.detect import VideoEvent
-from pipelines.vision.events import VisionEvent
 from pipelines.voice.events import (
     ResponseAudioStopped,
     ResponseFailed,
@@ -28,44 +26,14 @@ from pipelines.voice.events import (
     ResponseStarted,
     TranscriptFailed,
     TurnLatency,
-    VoiceEvent,
 )
 from server.engines.build import Engines
 from server.observability.model_metrics import ModelMetrics, WorkerMetrics
+from server.transports.interface import SessionCounts
 
-Event = VoiceEvent | VisionEvent | VideoEvent
 STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
 MILLISECONDS = (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000)
 DELAY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionCounts:
-    """What one session has counted so far."""
-
-    events_dropped: int = 0
-    """Events not sent because the peer did not read."""
-    concealed_samples: int = 0
-    """Audio made up in place of what was lost, at 48 kHz; whole numbers, whose sum never seems to go back."""
-    packets_lost: int = 0
-    """Audio packets that never came, or too late."""
-    video_in: int = 0
-    """Frames decoded."""
-    video_out: int = 0
-    """Frames sent back."""
-    pictures_looked_at: int = 0
-    """Frames that the detectors were given."""
-    looking_ms: int = 0
-    """Milliseconds that this took, waiting for the detectors' worker included."""
-    lag_frames: int = 0
-    """Frames that came while detectors were at work."""
-    lag_ms: int = 0
-    """How far the overlay was behind these frames, in all."""
-    timestamps_repaired: int = 0
-    """Frames whose timestamp made no sense."""
-
-    def __add__(self, other: SessionCounts) -> SessionCounts:
-        return SessionCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(SessionCounts)))
 
 
 class Counted(Protocol):

@@ -93,7 +93,7 @@ async def show(packets: list[bytes], film: Sequence[Pixels], sound: Any, fps: in
         call.take = lambda message: showing.take(json.loads(message))
         call.eye.compare = compare
         assert call.audio is not None
-        playout = call.audio.open()
+        playout = call.audio.mixer.open()
         await playout.write(sound, RATE)
         playout.finish()
         await playout.ended.wait()

@@ -18,7 +18,7 @@ from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder
 from pipelines.engines.stubs import TONES, BenchModel, BenchRecognizer, BenchVoice
 from server.cli.talk import write_wav
 from server.settings import SettingsError
-from server.transports.webrtc.echo import echo
+from server.transports.webrtc.tracks import echo
 from tests.benchmarks.voice import BenchOptions, bench, main, problem, summary
 from tests.benchmarks.voice_ear import Ear
 from tests.benchmarks.voice_network import Network, NetworkOptions
@@ -157,9 +157,9 @@ async def test_the_echo_keeps_no_delay():
             chunks.put(AudioChunk(tone(1000.0, 0.02, amplitude), RATE, n * 0.02))
         chunks.close()
         await echo(chunks, out)
-        assert out._playout is not None
-        out._playout.take(10 * FRAME)
-        assert out._playout.heard_seconds == pytest.approx(kept * FRAME_SECONDS)
+        assert out.mixer._playout is not None
+        out.mixer._playout.take(10 * FRAME)
+        assert out.mixer._playout.heard_seconds == pytest.approx(kept * FRAME_SECONDS)
 
 
 @pytest.mark.parametrize("arguments", [("--mode", "echo", "--url", "http://127.0.0.1:9"), ("--turns", "0")])

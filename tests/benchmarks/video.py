@@ -144,7 +144,7 @@ class Call:
             receiver._handle_rtp_packet = _ignored
         else:
             video = VideoIn(receiver, CLOCK)
-            self._spawn(self.eye.watch(video.subscribe()))
+            self._spawn(self.eye.watch(video.feed.subscribe()))
             self._spawn(video.run())
 
     async def _hear(self, audio: AudioIn) -> None:

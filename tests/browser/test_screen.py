@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
+from pipelines.vision.images import still
 from tests.browser.browsers import NO_CAMERA
 from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 from tests.conftest import fake_engines
@@ -22,17 +23,17 @@ async def test_a_shared_screen_can_be_looked_at_until_it_is_not_shared_any_more(
     await expect(share).to_be_disabled()
     await page.get_by_role("button", name="Start").click()
     await until(page, CONNECTED)
-    video = session_of(app).video
-    assert not video.shows("screen")
+    sight = session_of(app).session.vision.offered
+    assert "screen" not in sight.sources()
     await share.click()
     await until(page, "state => state.sharing")
-    await until_true(lambda: video.shows("screen"))
-    picture = await video.picture("screen")
-    assert picture is not None and picture.width > 320
+    await until_true(lambda: "screen" in sight.sources())
+    picture = await sight.picture("screen")
+    assert picture is not None and still(picture.data, "the screen").shape[1] > 320
 
     await page.get_by_role("button", name="Stop sharing").click()
     await until(page, "state => !state.sharing && state.vision.screen === false")
-    assert not video.shows("screen")
+    assert "screen" not in sight.sources()
     await share.click()
     await until(page, "state => state.sharing && state.vision.screen")
-    await until_true(lambda: video.shows("screen"))
+    await until_true(lambda: "screen" in sight.sources())

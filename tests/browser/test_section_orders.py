@@ -110,8 +110,8 @@ async def test_sections_in_any_order_connect(serve, browser_page):
         assert await call(page, layout) == ["video"] * layout.count("vp9"), layout
         session: Any = list(app[REGISTRY]._sessions.values())[-1]
         await comes(page, layout)
-        assert len(session.video.incoming) == len(re.findall(r"screen|video(?!:vp9|:recvonly)", layout)), layout
-        await until_true(lambda: all(reader.received > 0 for reader in session.video.incoming))  # noqa: B023
+        assert len(session.tracks.video) == len(re.findall(r"screen|video(?!:vp9|:recvonly)", layout)), layout
+        await until_true(lambda: all(reader.feed.received > 0 for reader in session.tracks.video))  # noqa: B023
         await page.evaluate("() => call.pc.close()")
 
 

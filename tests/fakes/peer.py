@@ -114,7 +114,7 @@ class Peer:
 
     def say(self, samples: np.ndarray, rate: int) -> Any:
         """Speak; returns the playout (``ended`` tells when all was sent)."""
-        playout = self.microphone.open()
+        playout = self.microphone.mixer.open()
         self._spawn(self._write(playout, samples, rate))
         return playout
 
@@ -181,7 +181,7 @@ class Peer:
             self._spawn(self._hear(audio))
         else:
             video = VideoIn(receiver_of(self.pc, track), MonotonicClock())
-            frames = video.subscribe()
+            frames = video.feed.subscribe()
             self._spawn(video.run())
             self._spawn(self._see(frames))
 
@@ -190,7 +190,7 @@ class Peer:
             self.heard = np.concatenate([self.heard, chunk.samples])
             self._changed.set()
 
-    async def _see(self, frames: Channel[av.VideoFrame]) -> None:
+    async def _see(self, frames: Channel[Any]) -> None:
         async for frame in frames:
             self.seen.append(frame)
             self._changed.set()

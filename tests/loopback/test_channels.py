@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from media.aiortc_internals.sctp import LARGEST_MESSAGE, MOST_FRAGMENTS, MOST_WAITING
+from media.aiortc_internals import sctp
 from media.opus import RATE
 from pipelines.voice.conversation import Conversation
 from server.http.signaling import REGISTRY
@@ -68,7 +68,7 @@ async def test_events_sent_when_the_channel_opens_are_all_heard(serve):
         done = await peer.event("response.done")
         assert done["response"]["status"] == "completed"
         assert [event["type"] for event in peer.events[:3]] == ["session.created", "engine.status", "session.updated"]
-        assert only_session(app).conversation.settings.instructions == "Sing."
+        assert only_session(app).session.conversation.settings.instructions == "Sing."
         assert peer.named("error") == []
 
 
@@ -176,12 +176,12 @@ async def test_a_message_that_never_ends_is_thrown_away(serve):
     url, app = await serve()
     async with Peer(url) as peer:
         await peer.event("session.created")
-        sctp = HostileSctp(peer.channel)
-        await sctp.fragments(800, 1100)
+        hostile = HostileSctp(peer.channel)
+        await hostile.fragments(800, 1100)
         assert (await peer.event("error"))["error"]["code"] == "event_too_large"
-        waiting = only_session(app)._pc.sctp._inbound_streams[sctp.stream].reassembly
-        assert sum(len(chunk.user_data) for chunk in waiting) <= LARGEST_MESSAGE
-        await sctp.end_message()
+        waiting = only_session(app)._pc.sctp._inbound_streams[hostile.stream].reassembly
+        assert sum(len(chunk.user_data) for chunk in waiting) <= sctp.LARGEST_MESSAGE
+        await hostile.end_message()
         await answered(peer)
         assert codes(peer) == ["event_too_large"]
 
@@ -190,10 +190,10 @@ async def test_crumbs_of_a_message_are_bounded_too(serve):
     url, _ = await serve()
     async with Peer(url) as peer:
         await peer.event("session.created")
-        sctp = HostileSctp(peer.channel)
-        await sctp.fragments(MOST_FRAGMENTS + 50, 1)
+        hostile = HostileSctp(peer.channel)
+        await hostile.fragments(sctp.MOST_FRAGMENTS + 50, 1)
         assert (await peer.event("error"))["error"]["code"] == "event_too_large"
-        await sctp.end_message()
+        await hostile.end_message()
         await answered(peer)
 
 
@@ -204,7 +204,7 @@ async def test_a_flood_without_a_beginning_closes_the_channels_and_not_the_call(
         closed = asyncio.Event()
         peer.channel.on("close", closed.set)
         heard = len(peer.heard)
-        await HostileSctp(peer.channel).fragments(MOST_WAITING + 50, 1, first=0)
+        await HostileSctp(peer.channel).fragments(sctp.MOST_WAITING + 50, 1, first=0)
         assert (await peer.event("error"))["error"]["code"] == "data_channel_flooded"
         await closed.wait()
         await peer.until(lambda: len(peer.heard) > heard + 4800)  # the voice goes on
@@ -215,7 +215,7 @@ async def test_a_handler_that_fails_is_told_and_ends_nothing(serve, caplog):
     url, app = await serve()
     async with Peer(url) as peer:
         await peer.event("session.created")
-        client = only_session(app)._client
+        client = only_session(app)._channels.dialect._client
 
         def fail(event):
             raise RuntimeError("a defect")
@@ -285,7 +285,7 @@ async def test_long_texts_reach_every_peer_in_pieces_it_takes(serve, size):
         peer.send({"type": "response.cancel"})
         await peer.event("response.done")
         await peer.event("session.updated")
-        assert max(sizes) <= (size or 65_536 if size is None else size or LARGEST_MESSAGE)
+        assert max(sizes) <= (size or 65_536 if size is None else size or sctp.LARGEST_MESSAGE)
         assert codes(peer) == []
         await answered(peer)
 

@@ -104,7 +104,7 @@ async def connected() -> AsyncIterator[tuple[Uplink, WatchedAudioIn]]:
 @pytest.mark.usefixtures("loopback")
 async def test_a_lossy_uplink_keeps_its_timeline_waits_for_nothing_and_is_reported():
     async with connected() as (uplink, audio):
-        playout = uplink.voice.open()
+        playout = uplink.voice.mixer.open()
         await playout.write(loud(10), RATE)
         async with asyncio.timeout(PATIENCE):
             await audio.enough.wait()

@@ -43,8 +43,8 @@ async def works(peer: Peer, session: Any) -> None:
     if "video" in peer.order:
         await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: peer.seen)
     if "screen" in peer.order:
-        _, screen = session.video.incoming
-        await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: screen.received, screen=True)
+        _, screen = session.tracks.video
+        await peer.show(lambda n: picture_frame(pts=3000 * n), lambda: screen.feed.received, screen=True)
     if "data" in peer.order:
         await peer.event("session.created")
         await peer.event("input_audio_buffer.speech_started")

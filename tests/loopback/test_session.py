@@ -10,6 +10,7 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from media.opus import RATE
+from pipelines.runtime import worker
 from server.http.signaling import REGISTRY
 from server.transports.webrtc import ice
 from tests.conftest import fake_engines
@@ -114,7 +115,7 @@ async def test_a_peer_that_vanishes_in_mid_sentence_is_noticed(serve):
         peer.vanish()
         await until_empty(app)
         assert session.ended_because.startswith("nothing has arrived")
-        assert not session.conversation.responses.active
+        assert not session.session.conversation.responses.active
 
 
 @pytest.fixture
@@ -174,6 +175,25 @@ async def test_client_events(serve):
         assert error["event_id"] == "mine"
 
 
+async def test_engines_know_whose_answer_it_is_when_the_client_asks_for_it(serve):
+    asked: list[str] = []
+
+    class Whose(FakeModel):
+        async def stream(self, request):
+            asked.append(worker.session.get())
+            yield "Yes. "
+
+    url, _ = await serve(fake_engines(llm=Whose()))
+    async with Peer(url) as one, Peer(url) as other:
+        for peer in (one, other, one):
+            await peer.event("session.created")
+            done = len(peer.named("response.done"))
+            peer.send({"type": "response.create"})
+            await peer.event("response.done", done + 1)
+        ids = [peer.answer["session_id"] for peer in (one, other, one)]
+    assert asked == ids
+
+
 @pytest.mark.parametrize(
     ("message", "code", "named"),
     [
@@ -191,12 +211,12 @@ async def test_bad_client_events_get_one_error_and_change_nothing(serve, message
     url, app = await serve()
     async with Peer(url) as peer:
         await peer.event("session.created")
-        before = next(iter(app[REGISTRY]._sessions.values())).conversation.settings
+        before = next(iter(app[REGISTRY]._sessions.values())).session.conversation.settings
         peer.send(message)
         error = (await peer.event("error"))["error"]
         assert error["code"] == code
         assert named in f"{error.get('param')} {error['message']}"
-        assert next(iter(app[REGISTRY]._sessions.values())).conversation.settings == before
+        assert next(iter(app[REGISTRY]._sessions.values())).session.conversation.settings == before
 
 
 async def test_session_update_changes_what_it_names_and_echoes_all(serve):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from aiortc.sdp import SessionDescription
 
+from pipelines.vision.images import still
 from server.http.signaling import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer, picture_frame
@@ -111,12 +112,12 @@ async def test_senseless_timestamps(call, step):
 async def test_a_camera_that_goes_off_and_on(call):
     peer, app, camera = call
     session = session_of(app)
-    watching = session.video.watching
-    watching._arrived -= 60  # a minute passes without a frame
+    camera_watch = session.session.vision.camera
+    camera_watch._arrived -= 60  # a minute passes without a frame
     await peer.until(lambda: any(event["state"] == "stopped" for event in peer.named("vision.camera")))
-    assert watching.scene == ""
-    session.video.incoming[0].arrived -= 60
-    assert await session.video.picture("camera") is None
+    assert camera_watch.scene == ""
+    session.tracks.video[0].feed.arrived -= 60
+    assert await session.session.vision.image("camera") is None
     camera.pts += 60 * 90_000
     await comes_back(peer, camera)
     assert [event["state"] for event in peer.named("vision.camera")] == ["live", "stopped", "live"]
@@ -146,13 +147,13 @@ async def test_settings_change_while_it_runs(call):
 
 async def test_bad_video_settings_change_nothing(call):
     peer, app, camera = call
-    before = session_of(app).video.settings
+    before = session_of(app).session.vision.settings
     peer.send({"type": "session.update", "event_id": "x", "session": {"vision": {"mode": "slow", "width": 64}}})
     error = (await peer.event("error"))["error"]
     assert error["param"].endswith("session.vision.mode")
     assert "'live' or 'exact'" in error["message"]
     assert error["event_id"] == "x"
-    assert session_of(app).video.settings == before
+    assert session_of(app).session.vision.settings == before
     await comes_back(peer, camera)
 
 
@@ -245,18 +246,18 @@ async def test_a_second_video_is_the_screen_and_is_kept_for_looking_at(serve):
     vision = FakeVision()
     url, app = await serve(fake_engines(vision=vision))
     async with Peer(url, kinds=("audio", "video", "screen")) as peer:
-        video = session_of(app).video
-        assert await video.picture("screen") is None
+        session = session_of(app)
+        video, look = session.tracks.video, session.session.vision.image
+        assert await look("screen") is None
         shown = Camera()
         await peer.show(
             lambda n: shown.frame(640, 360, level=220),
-            lambda: len(video.incoming) > 1 and video.incoming[1].newest is not None,
+            lambda: len(video) > 1 and video[1].feed.newest is not None,
             screen=True,
         )
-        picture = await video.picture("screen", longest_side=320)
-        assert picture is not None
-        assert picture.pixels.shape == (180, 320, 3)
-        assert abs(float(picture.pixels.mean()) - 220) < 8
+        picture = still((await look("screen")).data, "the screen")
+        assert picture.shape == (360, 640, 3)
+        assert abs(float(picture.mean()) - 220) < 8
         await comes_back(peer, Camera())  # the camera is what is looked at and sent back
         assert peer.seen[-1].width == 320
 

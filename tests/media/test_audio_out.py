@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from media.audio_out import BUFFER_SECONDS, FADE_SAMPLES, FOLLOW_SECONDS, LARGEST_STEP, AudioOut, Playout
+from media.audio_out import FOLLOW_SECONDS, LARGEST_STEP, AudioOut
 from media.opus import FRAME, RATE
+from media.playout import BUFFER_SECONDS, FADE_SAMPLES, Playout
 from tests.fakes.clock import FakeClock
 
 
@@ -64,7 +65,7 @@ async def test_a_late_sender_catches_up_but_not_after_a_long_stall(out, clock):
 
 
 async def test_reply_is_heard_to_the_last_sample(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(0.1), RATE)
     assert not playout.started.is_set()
     await out.recv()
@@ -79,36 +80,36 @@ async def test_reply_is_heard_to_the_last_sample(out):
 
 
 async def test_half_a_frame_waits_for_its_other_half(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(0.03), RATE)
-    assert out._next_frame().any()
-    assert not out._next_frame().any()
+    assert out.mixer.take(FRAME).any()
+    assert not out.mixer.take(FRAME).any()
     assert playout.heard_seconds == pytest.approx(0.02)
     await playout.write(tone(0.01), RATE)
-    assert np.count_nonzero(out._next_frame()) > 0.9 * FRAME
+    assert np.count_nonzero(out.mixer.take(FRAME)) > 0.9 * FRAME
     assert playout.heard_seconds == pytest.approx(0.04)
 
 
 async def test_what_is_left_of_a_finished_reply_is_sent(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(0.03), RATE)
     playout.finish()
-    out._next_frame()
-    assert out._next_frame()[: FRAME // 2].any()
+    out.mixer.take(FRAME)
+    assert out.mixer.take(FRAME)[: FRAME // 2].any()
     assert playout.ended.is_set()
     assert playout.heard_seconds == pytest.approx(0.03)
 
 
 async def test_a_flush_fades_even_the_rest_of_a_frame(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(0.022), RATE)
-    out._next_frame()
+    out.mixer.take(FRAME)
     playout.flush()
-    assert out._next_frame()[: RATE // 500].any()
+    assert out.mixer.take(FRAME)[: RATE // 500].any()
 
 
 async def test_other_rates_keep_their_length(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(0.5, 22_050), 22_050)
     playout.finish()
     while not playout.ended.is_set():
@@ -117,13 +118,13 @@ async def test_other_rates_keep_their_length(out):
 
 
 async def test_flush_ends_within_one_frame_and_fades(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(1.0), RATE)
     decoder = Decoder()
     for _ in range(10):
         decoder.decode(await out.recv())
     assert playout.flush() == pytest.approx(0.2)
-    last = out._next_frame()
+    last = out.mixer.take(FRAME)
     assert last[:FADE_SAMPLES].any()
     assert not last[FADE_SAMPLES:].any()
     assert np.abs(np.diff(last.astype(int))).max() < 700
@@ -132,31 +133,31 @@ async def test_flush_ends_within_one_frame_and_fades(out):
 
 
 async def test_flush_before_the_first_sample_makes_no_sound(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(1.0), RATE)
     assert playout.flush() == 0.0
-    assert not out._next_frame().any()
+    assert not out.mixer.take(FRAME).any()
     assert not playout.started.is_set()
 
 
 async def test_writes_after_a_flush_are_dropped(out):
-    playout = out.open()
+    playout = out.mixer.open()
     playout.flush()
     await playout.write(tone(0.1), RATE)
-    assert not out._next_frame().any()
+    assert not out.mixer.take(FRAME).any()
 
 
 async def test_a_new_reply_silences_the_old(out):
-    first = out.open()
+    first = out.mixer.open()
     await first.write(tone(1.0), RATE)
     await out.recv()
-    out.open()
+    out.mixer.open()
     assert first.flushed
     assert first.ended.is_set()
 
 
 async def test_writing_waits_when_much_is_queued(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(tone(BUFFER_SECONDS), RATE)
     writer = asyncio.create_task(playout.write(tone(0.1), RATE))
     await asyncio.sleep(0)
@@ -176,31 +177,20 @@ async def test_flush_releases_a_waiting_writer():
 
 
 async def test_ducking_is_ramped_and_restored(out):
-    playout = out.open()
+    playout = out.mixer.open()
     await playout.write(np.full(RATE, 10_000, np.int16), RATE)
-    out.duck(20.0)
-    ramp = out._next_frame()
+    out.mixer.duck(20.0)
+    ramp = out.mixer.take(FRAME)
     assert ramp[0] == 10_000
     assert np.abs(np.diff(ramp.astype(int))).max() < 50
-    assert np.allclose(out._next_frame(), 1000, atol=2)
-    out.duck(0.0)
-    out._next_frame()
-    assert (out._next_frame() == 10_000).all()
-
-
-async def test_pause_keeps_the_place(out):
-    playout = out.open()
-    await playout.write(tone(1.0), RATE)
-    await out.recv()
-    out.pause()
-    assert not out._next_frame().any()
-    assert playout.heard_seconds == pytest.approx(0.02)
-    out.resume()
-    assert out._next_frame().any()
+    assert np.allclose(out.mixer.take(FRAME), 1000, atol=2)
+    out.mixer.duck(0.0)
+    out.mixer.take(FRAME)
+    assert (out.mixer.take(FRAME) == 10_000).all()
 
 
 async def test_empty_reply_ends_without_having_started(out):
-    playout = out.open()
+    playout = out.mixer.open()
     playout.finish()
     assert playout.ended.is_set()
     assert not playout.started.is_set()
@@ -228,7 +218,7 @@ async def test_a_stopped_track_frees_its_encoders_threads_at_once(clock):
     before = native_threads()
     tracks = [AudioOut(clock) for _ in range(8)]
     for track in tracks:
-        track.open().finish()
+        track.mixer.open().finish()
         await track.recv()
     for track in tracks:
         track.stop()
@@ -250,12 +240,12 @@ async def test_a_track_that_is_stopped_while_it_waits_ends():
 
 async def test_a_reply_over_the_fading_end_of_another_is_clipped_not_turned_round(out):
     loudest = np.full(RATE // 10, 30_000, np.int16)
-    first = out.open()
+    first = out.mixer.open()
     await first.write(loudest, RATE)
     await out.recv()
-    second = out.open()
+    second = out.mixer.open()
     await second.write(loudest, RATE)
-    frame = out._next_frame()
+    frame = out.mixer.take(FRAME)
     assert frame.min() == 30_000
     assert frame[:FADE_SAMPLES].max() == 32_767
 
@@ -290,7 +280,7 @@ async def test_following_a_drifting_peer_is_gentle(out, clock):
 async def test_the_pace_is_kept_while_something_is_said(out, clock):
     await out.recv()
     out.follow(100.0)
-    await out.open().write(tone(1.0), RATE)
+    await out.mixer.open().write(tone(1.0), RATE)
     before = await leaves_at(out, clock, 1)
     for n in range(10):
         out.follow(100.009 + 0.02 * n)

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from media.video_convert import Converter, frame_time, is_encodable, reduced, returned_size, to_frame
+from media.frames import reduced
+from media.video_convert import Converter, frame_time
+from pipelines.vision.compositor import returned_size
 from tests.fakes.peer import picture_frame
 
 SIZES = [(1, 1), (2, 2), (3, 5), (17, 33), (320, 240), (641, 479), (3840, 2160)]
@@ -32,7 +34,7 @@ def test_there_and_back_keeps_colours_and_timestamps():
     picture = Converter().picture(frame)
     assert picture.time == pytest.approx(3000 / 90_000)
     assert np.abs(picture.pixels.astype(int) - colours(320, 240)).mean() < 3
-    back = to_frame(picture.pixels, frame)
+    back = Converter().frame(picture.pixels, frame)
     assert (back.pts, back.time_base) == (frame.pts, frame.time_base)
     assert np.abs(back.to_ndarray().astype(int) - frame.to_ndarray()).mean() < 2
 
@@ -49,7 +51,7 @@ def test_every_size_is_converted_and_comes_back_encodable(width, height):
     size = returned_size(frame, None, None, 1920)
     back = converter.scaled(frame, *size)
     assert (back.width, back.height) == size
-    assert is_encodable(back)
+    assert converter.is_encodable(back)
     assert max(size) <= 1920
     assert min(size) >= 2
 
@@ -67,21 +69,6 @@ def test_reducing_keeps_the_shape():
     assert np.abs(picture.pixels.astype(int) - reference).mean() < 3
     assert reduced(640, 480, 768) == (640, 480)
     assert reduced(3000, 1, 640) == (640, 1)
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "expected"),
-    [
-        (None, None, (640, 480)),
-        (320, None, (320, 240)),
-        (None, 240, (320, 240)),
-        (321, None, (320, 240)),
-        (100, 100, (100, 100)),
-        (1280, None, (1280, 960)),
-    ],
-)
-def test_the_returned_size_follows_what_is_asked_for(width, height, expected):
-    assert returned_size(picture_frame(640, 480), width, height, 1920) == expected
 
 
 def test_frames_without_a_time():

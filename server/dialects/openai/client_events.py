@@ -34,7 +34,7 @@ from server.dialects.openai.models import (
 )
 from server.dialects.openai.settings import RefusedError, Served, merge, merge_response, refusal
 from server.dialects.openai.shapes import Json, error_event, item_object, server_event
-from server.dialects.openai.vision_client import VisionPatch, merge_vision
+from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.http.json_input import JsonInputError, read_json_object
 
 LARGEST_EVENT = 256 * 1024
@@ -44,7 +44,10 @@ LARGEST_EVENT = 256 * 1024
 class Video(Protocol):
     """How the session is seen."""
 
-    settings: VisionSettings
+    @property
+    def settings(self) -> VisionSettings:
+        """As it is."""
+        ...
 
     @property
     def unavailable(self) -> Mapping[DetectorName, str]:
@@ -57,7 +60,8 @@ class Video(Protocol):
 
 
 class RealtimeClient:
-    """Carries out one client's events on its conversation; answers go to ``send``."""
+    """Carries out one client's events on its conversation; answers go to ``send``, and ``updated`` is called when
+    settings have changed."""
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class RealtimeClient:
         video: Video,
         served: Served,
         send: Callable[[Json], None],
-        updated: Callable[[], Json],
+        updated: Callable[[], None],
     ) -> None:
         self.event_id: str | None = None
         """Of the event that is being carried out."""
@@ -188,7 +192,7 @@ class RealtimeClient:
         self._conversation.configure(settings)
         if event.session.vision is not None:
             self._update_vision(event.session.vision, event.event_id)
-        self._send(self._updated())
+        self._updated()
 
     def _update_vision(self, patch: VisionPatch, event_id: str | None) -> None:
         """What cannot be had is told; the rest is done."""

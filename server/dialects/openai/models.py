@@ -1,8 +1,8 @@
 """The client events of OpenAI Realtime (GA) as they are taken here, field by field.
 
 What is taken acts. Fields that stock clients send by themselves and that cannot act on a peer connection are taken with
-the one value that is true anyway, or as a wish that ``session.updated`` answers with what is in effect
-(``docs/events.md`` lists them). Everything else is refused with what is legal.
+the one value that is true anyway, or as a wish that ``session.updated`` answers with what is in effect.
+Everything else is refused with what is legal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipelines.errors import listed
 from pipelines.interfaces.llm import Image
 from pipelines.vision.images import jpeg_size
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS
-from server.dialects.openai.vision_client import VisionPatch
+from server.dialects.openai.vision import VisionPatch
 
 LONGEST_SIDE = 2048
 """Pixels; language models make larger ones smaller anyway."""

@@ -43,7 +43,7 @@ from pipelines.voice.events import (
     VoiceEvent,
 )
 from server.dialects.openai.shapes import Json, error_event, error_object, milliseconds, server_event
-from server.dialects.openai.vision_events import video_event, vision_event
+from server.dialects.openai.vision import video_event, vision_event
 
 
 @dataclass(slots=True)

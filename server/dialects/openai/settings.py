@@ -5,7 +5,7 @@ A refusal names the field and what is legal, and nothing of the event it stands 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from server.dialects.openai.models import (
     Transcription,
     TurnDetection,
 )
+from server.dialects.openai.vision import VisionPatch
 
 SERVICE_VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
 """What the service calls its voices. Stock clients ask for one by default: the server's own default voice answers."""
@@ -55,6 +56,23 @@ class Served:
     """Codes of those in which the engine that listens can be spoken to."""
     sounds: bool = True
     """Whether the peer has a way to hear us."""
+    status: Callable[[], list[dict[str, Any]]] = list
+    """What runs where, and why, as JSON rows."""
+    language: str | None = None
+    """In which is listened unless the client says otherwise; ``None``: it is detected."""
+
+
+def offered_vision(body: object) -> VisionPatch:
+    """``session.vision`` of an offer's body, if given: how the session wants to be seen. Raises
+    :class:`RefusedError`."""
+    session = body.get("session") if isinstance(body, Mapping) else None
+    wish = session.get("vision") if isinstance(session, Mapping) else None
+    try:
+        return VisionPatch() if wish is None else VisionPatch.model_validate(wish)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = ".".join(["session", "vision", *map(str, problem["loc"])])
+        raise RefusedError(path, f"{path}: {problem['msg']}") from error
 
 
 def merge(

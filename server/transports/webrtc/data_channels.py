@@ -10,14 +10,13 @@ from collections.abc import Callable
 from aiortc import RTCDataChannel
 
 from media.aiortc_internals.sctp import SctpGuard
-from server.dialects.openai.shapes import Json, error_event
-from server.dialects.wire import LARGEST_MESSAGE, messages
+from server.transports.interface import Dialect, Event, Message
 from server.transports.webrtc.barrier import Barrier
 
 log = logging.getLogger(__name__)
 
-Message = str | bytes
-
+LARGEST_MESSAGE = 256 * 1024
+"""Bytes of a message of ours, even to a peer that takes any: a larger one keeps everything behind it waiting."""
 MOST_CHANNELS = 4
 """Data channels a peer may have open at a time."""
 BACKLOG_EVENTS = 256
@@ -34,18 +33,16 @@ FAREWELL_SECONDS = 0.5
 
 
 class EventChannels:
-    """``greeting`` makes the events that a channel gets first; ``receive`` is given every message of the peer."""
+    """``speaks`` makes the dialect that is spoken here, given where its events go."""
 
-    def __init__(
-        self, greeting: Callable[[], list[Json]], receive: Callable[[Message], None], barrier: Barrier
-    ) -> None:
+    def __init__(self, speaks: Callable[[Callable[[Event], None]], Dialect], barrier: Barrier) -> None:
         self.dropped = 0
         """Events not sent, because a channel was full or they could not be made small enough for the peer."""
-        self._greeting = greeting
+        self.dialect = speaks(self.send)
         self._barrier = barrier
-        self._receive = barrier.around(receive, MESSAGE)
+        self._receive = barrier.around(self.dialect.receive, MESSAGE)
         self._channels: list[RTCDataChannel] = []
-        self._backlog: deque[Json] = deque(maxlen=BACKLOG_EVENTS)
+        self._backlog: deque[Event] = deque(maxlen=BACKLOG_EVENTS)
         self._held: list[Message] | None = []
         """``None`` once messages are taken as they come."""
         self._held_bytes = 0
@@ -60,7 +57,7 @@ class EventChannels:
 
     def tell_refused(self, code: str, message: str) -> None:
         """What the peer did was not let through to a channel."""
-        self.send(error_event(code, message))
+        self.send(self.dialect.refusal(code, message))
 
     async def serve_after(self, running: asyncio.Event) -> None:
         """Hold the peer's messages until ``running`` is set, then take them in order and from then on at once."""
@@ -73,10 +70,11 @@ class EventChannels:
         """The session ends: what the peer says from now on goes nowhere."""
         self._ended = True
 
-    async def farewell(self, event: Json) -> None:
-        """Send a last event and give it time to arrive."""
+    async def farewell(self, reason: str) -> None:
+        """Send the last events and give them time to arrive."""
         self.hear_no_more()
-        self.send(event)
+        for event in self.dialect.farewell(reason):
+            self.send(event)
         if self._guard is not None and self._open():
             await self._guard.flushed(FAREWELL_SECONDS)
 
@@ -91,7 +89,7 @@ class EventChannels:
     def add(self, channel: RTCDataChannel) -> None:
         """The peer has opened a channel, whatever its label."""
         if len(self._open()) >= MOST_CHANNELS:
-            refused = error_event("too_many_channels", f"a peer may have {MOST_CHANNELS} data channels open")
+            refused = self.dialect.refusal("too_many_channels", f"a peer may have {MOST_CHANNELS} data channels open")
             self._send_to([channel], refused)
             channel.close()
             return
@@ -99,7 +97,7 @@ class EventChannels:
         channel.on("close", self._barrier.around(self._open, "a closed channel"))
         first = not self._open()
         self._channels.append(channel)
-        for event in self._greeting():
+        for event in self.dialect.greeting():
             self._send_to([channel], event)
         if first:
             backlog = list(self._backlog)
@@ -116,7 +114,7 @@ class EventChannels:
             self._held.append(message)
             self._held_bytes += len(message)
         else:
-            self.send(error_event("too_many_events", f"{HELD_MESSAGES} events wait for the session to begin already"))
+            self.tell_refused("too_many_events", f"{HELD_MESSAGES} events wait for the session to begin already")
 
     def _open(self) -> list[RTCDataChannel]:
         """The channels that can be written to; those that are closing or closed leave the list."""
@@ -125,7 +123,7 @@ class EventChannels:
 
     # ------------------------------------------------------------------------------------------------ out
 
-    def send(self, event: Json) -> None:
+    def send(self, event: Event) -> None:
         """Give an event to every open channel. Never raises for what is in the event."""
         channels = self._open()
         if channels:
@@ -133,11 +131,11 @@ class EventChannels:
         else:
             self._backlog.append(event)
 
-    def _send_to(self, channels: list[RTCDataChannel], event: Json) -> None:
-        texts = messages(event, self._largest)
+    def _send_to(self, channels: list[RTCDataChannel], event: Event) -> None:
+        texts = self.dialect.messages(event, self._largest)
         if not texts:
             self.dropped += 1
-            log.debug("the peer takes %d bytes at a time: %s cannot be sent", self._largest, event.get("type"))
+            log.debug("the peer takes %d bytes at a time: %.100r cannot be sent", self._largest, event)
         for channel in channels:
             for text in texts:
                 if channel.bufferedAmount > FULL_BYTES:

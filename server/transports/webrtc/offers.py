@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from server.dialects.openai.vision_client import VisionPatch
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.negotiation import Negotiation, negotiate
 from server.transports.webrtc.sdp import LARGEST_SDP, Description, SdpError, parse
@@ -29,8 +26,6 @@ class Offer:
     """A valid offer."""
 
     negotiation: Negotiation
-    vision: VisionPatch = field(default_factory=VisionPatch)
-    """How the session wants to be seen."""
 
     @property
     def wants_audio(self) -> bool:
@@ -44,7 +39,7 @@ class Offer:
 
 
 def read_offer(body: object, ranges: Collection[AddressRange] = DEFAULT_RANGES) -> Offer:
-    """Validate ``{"sdp", "type"}`` and ``session.vision``, if given; further fields are ignored.
+    """Validate ``{"sdp", "type"}``; further fields are ignored.
 
     Candidates of the peer outside of ``ranges`` are left out. Raises :class:`OfferError`. What it lets pass can be
     answered: an exception after that is a defect of this program.
@@ -65,7 +60,7 @@ def read_offer(body: object, ranges: Collection[AddressRange] = DEFAULT_RANGES) 
     except SdpError as error:
         raise OfferError("invalid_sdp", str(error), "sdp") from error
     _check_codecs(negotiation)
-    return Offer(negotiation, _vision(body))
+    return Offer(negotiation)
 
 
 def _check_media(description: Description) -> None:
@@ -79,19 +74,6 @@ def _check_codecs(negotiation: Negotiation) -> None:
     if any(section.kind == "audio" for section in negotiation.description.sections):
         raise OfferError("no_opus", "the offer's audio must include Opus at 48 kHz", "sdp")
     raise OfferError("no_codec", "the offer's video must include VP8 or H264 (packetization-mode 1, baseline)", "sdp")
-
-
-def _vision(body: Mapping[str, Any]) -> VisionPatch:
-    session = body.get("session")
-    wish = session.get("vision") if isinstance(session, Mapping) else None
-    if wish is None:
-        return VisionPatch()
-    try:
-        return VisionPatch.model_validate(wish)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        path = ".".join(["session", "vision", *map(str, problem["loc"])])
-        raise OfferError("invalid_value", f"{path}: {problem['msg']}", path) from error
 
 
 def _shown(value: Any) -> str:

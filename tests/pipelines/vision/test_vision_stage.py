@@ -90,7 +90,7 @@ async def test_a_slow_detector_keeps_to_its_share_of_the_time(worker: Worker) ->
 async def test_looks_give_way_to_a_voice_for_a_while(worker: Worker, settings: VisionSettings, times) -> None:
     room = Room(FakeVision(), worker)
     room.stage.apply(settings)
-    room.stage.gives_way_until = 0.35
+    room.stage.give_way(0.35)
     seen = []
     for _ in times:
         seen.append((await room.results.get()).time)
@@ -102,7 +102,7 @@ async def test_looks_give_way_to_a_voice_for_a_while(worker: Worker, settings: V
 async def test_no_look_begins_while_an_answer_is_being_made(worker: Worker) -> None:
     room = Room(FakeVision(), worker, max_fps=10)
     await room.results.get()
-    room.stage.rests_until = 0.4
+    room.stage.rest(0.4)
     while room.results.empty():
         wait = await room.clock.sleeper()
         assert wait <= 0.1 + 1e-9  # it may be taken back at any time
@@ -114,10 +114,10 @@ async def test_no_look_begins_while_an_answer_is_being_made(worker: Worker) -> N
 async def test_looks_go_on_as_soon_as_the_answer_begins(worker: Worker) -> None:
     room = Room(FakeVision(), worker, max_fps=10)
     await room.results.get()
-    room.stage.rests_until = 60.0
+    room.stage.rest(60.0)
     for _ in range(4):
         room.clock.advance(await room.clock.sleeper())
-    room.stage.rests_until = 0.0
+    room.stage.rest(0.0)
     room.clock.advance(await room.clock.sleeper())
     assert (await room.results.get()).time == pytest.approx(0.3, abs=0.06)
     await room.stop()
@@ -131,7 +131,7 @@ async def test_looks_go_on_as_soon_as_the_answer_begins(worker: Worker) -> None:
 async def test_looks_that_are_waited_for_do_not_rest(worker: Worker, settings: VisionSettings) -> None:
     room = Room(FakeVision(), worker)
     room.stage.apply(settings)
-    room.stage.rests_until = 60.0
+    room.stage.rest(60.0)
     for time in (0.0, 0.1, 0.2):
         assert (await room.results.get()).time == pytest.approx(time)
         room.clock.advance(await room.clock.sleeper())

@@ -20,7 +20,7 @@ from server.dialects.openai.client_events import LARGEST_EVENT, RealtimeClient
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import Served
 from server.dialects.openai.shapes import session_event
-from server.dialects.wire import messages
+from server.dialects.openai.wire import messages
 from tests.fakes.engines import FakeModel
 from tests.fakes.hostile_events import hostile_messages
 from tests.pipelines.voice.test_conversation import Scene, scene, settle
@@ -50,8 +50,8 @@ class Client:
         served = Served(lambda: stage.tts.voices)
         self.client = RealtimeClient(stage.conversation, FakeVideo(), served, self.sent.append, self.updated)
 
-    def updated(self) -> dict[str, Any]:
-        return session_event("session.updated", "s", self.stage.conversation.settings, "square", MODELS)
+    def updated(self) -> None:
+        self.sent.append(session_event("session.updated", "s", self.stage.conversation.settings, "square", MODELS))
 
     async def say(self, *events: dict[str, Any] | str | bytes) -> list[dict[str, Any]]:
         """Send events; what was answered to them by the client, and told by the conversation."""

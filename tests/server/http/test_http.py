@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from server.http.signaling import REGISTRY
-from server.transports.webrtc.session import Session
+from server.transports.webrtc.peer import PeerConnection
 from tests.server.transports.test_offers_and_ice import AUDIO
 
 
@@ -72,7 +72,7 @@ async def test_our_own_defect_while_answering_is_no_fault_of_the_offer(serve, ht
     async def broken(session, offer):
         raise ValueError("a defect of ours")
 
-    monkeypatch.setattr(Session, "answer", broken)
+    monkeypatch.setattr(PeerConnection, "answer", broken)
     url, app = await serve()
     response = await http.post(f"{url}/offer", json={"sdp": AUDIO, "type": "offer"})
     assert (response.status, (await response.json())["error"]["code"]) == (500, "internal_error")

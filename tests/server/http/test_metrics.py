@@ -26,7 +26,8 @@ from pipelines.voice.events import (
 )
 from server.http.app import METRICS
 from server.http.signaling import REGISTRY
-from server.observability.metrics import Metrics, SessionCounts
+from server.observability.metrics import Metrics
+from server.transports.interface import SessionCounts
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer, loud, picture_frame

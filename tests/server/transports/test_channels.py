@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server.dialects.openai import wire
 from server.transports.webrtc.barrier import Barrier
 from server.transports.webrtc.data_channels import (
     BACKLOG_EVENTS,
@@ -64,6 +65,31 @@ def event(kind: str = "x", **fields: object) -> dict[str, Any]:
     return {"type": kind, "event_id": "e", **fields}
 
 
+class Words:
+    """A dialect of few words."""
+
+    def __init__(self, receive: Callable[[str | bytes], None]) -> None:
+        self.receive = receive
+
+    def greeting(self) -> list[dict[str, Any]]:
+        return [event("hello")]
+
+    def refusal(self, code: str, message: str) -> dict[str, Any]:
+        return event("error", error={"code": code})
+
+    def failure(self, what: str, *, answers: bool) -> dict[str, Any]:
+        return event("error", error={"code": what})
+
+    def farewell(self, reason: str) -> list[dict[str, Any]]:
+        return [event("last"), event(reason)]
+
+    def messages(self, event: dict[str, Any], largest: int) -> list[str]:
+        return wire.messages(event, largest)
+
+    async def run(self) -> None:
+        pass
+
+
 @pytest.fixture
 def received() -> list[str | bytes]:
     return []
@@ -71,10 +97,7 @@ def received() -> list[str | bytes]:
 
 @pytest.fixture
 def channels(received: list[str | bytes]) -> EventChannels:
-    def greeting() -> list[dict[str, Any]]:
-        return [event("hello")]
-
-    return EventChannels(greeting, received.append, Barrier("sess", lambda what: None))
+    return EventChannels(lambda send: Words(received.append), Barrier("sess", lambda what: None))
 
 
 async def running(channels: EventChannels) -> None:
@@ -192,8 +215,8 @@ async def test_the_farewell_is_sent_and_waited_for(channels):
     channels.guard(guard)
     channel = FakeChannel()
     channels.add(channel)
-    await channels.farewell(event("bye"))
-    assert channel.types() == ["hello", "bye"]
+    await channels.farewell("bye")
+    assert channel.types() == ["hello", "last", "bye"]
     assert len(guard.waited) == 1
     channels.release()
     assert guard.released
@@ -202,7 +225,7 @@ async def test_the_farewell_is_sent_and_waited_for(channels):
 async def test_nobody_is_waited_for_when_nobody_is_there(channels):
     guard = FakeGuard()
     channels.guard(guard)
-    await channels.farewell(event("bye"))
+    await channels.farewell("bye")
     assert guard.waited == []
 
 
@@ -212,7 +235,7 @@ async def test_a_handler_that_fails_does_not_reach_the_library(caplog):
     def fail(message: str | bytes) -> None:
         raise RuntimeError("a defect")
 
-    channels = EventChannels(list, fail, Barrier("sess", told.append))
+    channels = EventChannels(lambda send: Words(fail), Barrier("sess", told.append))
     channel = FakeChannel()
     channels.add(channel)
     channel.handlers["message"]("one")

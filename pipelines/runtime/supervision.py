@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from media.clock import Clock
 from pipelines.errors import PipelineError
-from pipelines.voice.events import Problem
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _let_go: set[asyncio.Task[Any]] = set()
 class Supervisor:
     """Runs the optional parts of one session. ``tell`` is given what the client should know."""
 
-    def __init__(self, tell: Callable[[Problem], object], clock: Clock) -> None:
+    def __init__(self, tell: Callable[[PipelineError], object], clock: Clock) -> None:
         self._tell = tell
         self._clock = clock
         self._told: set[str] = set()
@@ -58,15 +57,16 @@ class Supervisor:
             self.failed(part, error)
             return None
 
-    def failed(self, part: str, error: BaseException) -> None:
-        """A part has failed. The first time it is logged with its traceback, and told."""
+    def failed(self, part: str, error: BaseException, *, again: bool = True) -> None:
+        """A part has failed, for good unless ``again``. The first time it is logged with its traceback, and told."""
         if part in self._told:
             log.debug("%s failed again: %r", part, error)
             return
         self._told.add(part)
         log.error("%s failed; the call goes on", part, exc_info=error)
-        message = f"{part} failed; the conversation goes on, and {part} is tried again"
-        self.call("telling of failures", self._tell, Problem(PipelineError("part_failed", message)))
+        how = f", and {part} is tried again" if again else " without it"
+        message = f"{part} failed; the conversation goes on{how}"
+        self.call("telling of failures", self._tell, PipelineError("part_failed", message))
 
 
 async def end(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:

@@ -1,31 +1,25 @@
-"""The camera of one session: the newest frame is looked at, and what was found is drawn onto what is sent back."""
+"""The camera of one session: the newest frame is looked at, and offered to be sent back with what was found."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-
-import av
+from dataclasses import dataclass
+from typing import Protocol
 
 from media.channel import Channel, ChannelClosedError
 from media.clock import Clock
-from media.frames import Picture
-from media.video_convert import Converter, frame_time
-from media.video_timing import RateMeter
-from pipelines.errors import EngineBusyError, VisionError
+from media.frames import FrameConverter, Picture, VideoFrame
+from pipelines.errors import PipelineError
 from pipelines.interfaces.vision import Detection
-from pipelines.vision.captions import Caption
+from pipelines.runtime.supervision import Supervisor
+from pipelines.runtime.worker import Worker
 from pipelines.vision.detect import CameraStarted, CameraStopped, LagWatch, VideoEvent, VisionStage
 from pipelines.vision.events import SceneChanged, VisionEvent
-from pipelines.vision.overlay import Readout
 from pipelines.vision.scene_events import Happenings
-from pipelines.vision.settings import VisionSettings
-from pipelines.voice.events import Problem
-from server.engines.build import Engines
-from server.supervision import Supervisor
-from server.transports.webrtc.returned import Painter, Shot
+from pipelines.vision.settings import DetectorName, VisionSettings
+from pipelines.vision.tracker_pool import TrackerPool
 
 LOOK_SIDE = 640
 """Pixels of a picture's longer side as detectors get it; their networks see 128 to 256."""
@@ -39,6 +33,43 @@ STUCK_SECONDS = 2.0
 """A look that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
 
 
+class VisionEngines(Protocol):
+    """What vision shares between sessions."""
+
+    @property
+    def trackers(self) -> TrackerPool | None:
+        """Where sessions get their trackers; ``None`` without a vision engine."""
+        ...
+
+    @property
+    def vision_worker(self) -> Worker:
+        """Threads that look at pictures."""
+        ...
+
+    @property
+    def drawing_worker(self) -> Worker:
+        """Threads that draw; apart from the lookers so that the video stays live while they are busy."""
+        ...
+
+    @property
+    def unavailable_detectors(self) -> Mapping[DetectorName, str]:
+        """Why detectors cannot be used now; those not named here can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A camera frame on its way back."""
+
+    frame: VideoFrame
+    arrived: float
+    """By the clock, in seconds."""
+    found: tuple[Detection, ...] | None = None
+    """What is in exactly this frame; ``None``: whatever was found last."""
+    picture: Picture | None = None
+    """The frame in RGB where that exists already; it is drawn upon."""
+
+
 @dataclass(slots=True)
 class LagCount:
     """How far the overlay was behind the camera, over all frames."""
@@ -47,7 +78,19 @@ class LagCount:
     seconds: float = 0.0
 
 
-class Watching:
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told what the camera shows."""
+
+    emit: Callable[[VisionEvent | VideoEvent], object]
+    """Is given what has happened before the camera, and to it."""
+    failed: Callable[[PipelineError], None]
+    """Is given what the detectors failed at."""
+    looked: Callable[[tuple[Detection, ...], Picture], object] = lambda found, picture: None
+    """Is given what was found in each picture; what it raises is contained."""
+
+
+class Camera:
     """Joins the camera to the vision stage and to the picture that goes back.
 
     In ``live`` mode every frame is offered for sending and, apart from that, for looking at; in ``exact`` mode a frame
@@ -57,10 +100,11 @@ class Watching:
 
     def __init__(
         self,
-        engines: Engines,
+        engines: VisionEngines,
+        converter: FrameConverter,
         clock: Clock,
         settings: VisionSettings,
-        tell: Callable[[VisionEvent | Problem | VideoEvent], None],
+        watchers: Watchers,
         optional: Supervisor,
     ) -> None:
         self.scene = ""
@@ -70,23 +114,17 @@ class Watching:
         self.lag = LagCount()
         self.returns: Channel[Shot] = Channel(1)
         """What to send back next."""
-        self.on_look: list[Callable[[tuple[Detection, ...], Picture], object]] = []
-        """Called with what was found in each picture."""
-        self.captions: Callable[[], Sequence[Caption]] = tuple
-        """The subtitles of this moment."""
-        self.voice_to_voice: float | None = None
-        """Seconds, of the last turn, for the read-out."""
-        self._engines = engines
+        self._worker = engines.vision_worker
+        self._converter = converter
         self._clock = clock
-        self._tell = tell
+        self._watchers = watchers
+        self._tell = watchers.emit
         self._optional = optional
         self._settings = settings
         self._happenings = Happenings()
         self._watch = LagWatch()
-        self._painter = Painter(engines.drawing_worker, settings)
-        self._converter = Converter()
-        self._to_look: Channel[av.VideoFrame] = Channel(1)
-        self._looking_at: av.VideoFrame | None = None
+        self._to_look: Channel[VideoFrame] = Channel(1)
+        self._looking_at: VideoFrame | None = None
         self._looking_since = 0.0
         self._seen: float | None = None
         """Media time of the picture that the latest detections belong to."""
@@ -96,8 +134,6 @@ class Watching:
         self._put_back = 0.0
         """When the latest frame was put on its way back."""
         self._stands_back_until = 0.0
-        self._delay: float | None = None
-        self._returned = RateMeter()
         trackers = engines.trackers
         self._stage = None if trackers is None else VisionStage(trackers, engines.vision_worker, clock, settings)
 
@@ -108,14 +144,13 @@ class Watching:
         if not settings.enabled or settings.needed != self._settings.needed:
             self._forget()
         self._settings = settings
-        self._painter.apply(settings)
         if self._stage is not None:
             self._stage.apply(settings)
 
     def give_way(self, seconds: float) -> None:
         """Leave the processor to those who listen and answer for so long from now."""
         if self._stage is not None:
-            self._stage.gives_way_until = self._clock.now() + seconds
+            self._stage.give_way(self._clock.now() + seconds)
 
     def stand_back(self, seconds: float) -> None:
         """Leave it to them altogether for so long from now, or until called again: an answer is being made.
@@ -125,7 +160,7 @@ class Watching:
         """
         self._stands_back_until = self._clock.now() + seconds
         if self._stage is not None:
-            self._stage.rests_until = self._stands_back_until
+            self._stage.rest(self._stands_back_until)
 
     def reselect(self) -> None:
         """Use detectors that were asked for and have become available since."""
@@ -144,7 +179,7 @@ class Watching:
 
     # ------------------------------------------------------------------------------------------------ frames in
 
-    async def run(self, frames: Channel[av.VideoFrame]) -> None:
+    async def run(self, frames: Channel[VideoFrame]) -> None:
         """Watch until the camera's track ends. May be run again when it fails."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._optional.keep("noticing a camera that stops", self._notice_stops))]
@@ -156,8 +191,8 @@ class Watching:
             for task in tasks:
                 task.cancel()
 
-    def _take(self, frame: av.VideoFrame) -> None:
-        time = frame_time(frame) or 0.0
+    def _take(self, frame: VideoFrame) -> None:
+        time = frame.time or 0.0
         self._arrived = self._clock.now()
         if self._camera != (frame.width, frame.height):
             self._camera = frame.width, frame.height
@@ -204,13 +239,13 @@ class Watching:
 
     async def _look(self, stage: VisionStage) -> None:
         with suppress(ChannelClosedError):
-            await stage.run(self._next_picture, self._result, lambda error: self._tell(Problem(error)))
+            await stage.run(self._next_picture, self._result, self._watchers.failed)
 
     async def _next_picture(self) -> Picture:
         frame = self._looking_at = await self._to_look.get()
         self._looking_since = self._clock.now()
         exact = self._settings.mode == "exact"  # then the same pixels are drawn upon
-        return await self._engines.vision_worker.run(self._converter.picture, frame, None if exact else LOOK_SIDE)
+        return await self._worker.run(self._converter.picture, frame, None if exact else LOOK_SIDE)
 
     def _result(self, found: tuple[Detection, ...], picture: Picture) -> None:
         frame, self._looking_at = self._looking_at, None
@@ -221,34 +256,17 @@ class Watching:
             if isinstance(event, SceneChanged):
                 self.scene = event.scene
             self._tell(event)
-        for listener in self.on_look:
-            self._optional.call("gestures and looks", listener, found, picture)
+        self._optional.call("gestures and looks", self._watchers.looked, found, picture)
         if self._settings.mode == "exact" and frame is not None:
             self.returns.put(Shot(frame, self._looking_since, found, picture))
 
-    # ------------------------------------------------------------------------------------------------ frames out
+    # ------------------------------------------------------------------------------------------------ drawing
 
-    async def render(self, shot: Shot) -> av.VideoFrame | None:
-        """What is sent back for ``shot``: as it came when nothing is to be drawn or changed; ``None`` to skip it."""
-        time = frame_time(shot.frame) or 0.0
-        age = time - self._seen if self._seen is not None else None
-        if shot.found is None:
-            fresh = age is not None and abs(age) <= self._stale
-            shot = replace(shot, found=self.found if fresh else ())
-        readout = Readout(self._returned.rate, self._delay, age, self.voice_to_voice)
-        try:
-            frame = await self._painter.render(shot, self._optional.call("captions", self.captions) or (), readout)
-        except EngineBusyError:
-            return None
-        except VisionError as error:
-            self._tell(Problem(error))
-            return None
-        if frame is not None:
-            now = self._clock.now()
-            self._delay = now - shot.arrived
-            self._returned.tick(now)
-        return frame
+    def age(self, frame: VideoFrame) -> float | None:
+        """How much older than ``frame`` the picture is that was looked at last, in seconds; ``None`` without one."""
+        return None if self._seen is None else (frame.time or 0.0) - self._seen
 
-    @property
-    def _stale(self) -> float:
-        return max(STALE_SECONDS, 3 / self._settings.max_fps)
+    def is_fresh(self, frame: VideoFrame) -> bool:
+        """Whether the latest detections may be drawn onto ``frame``."""
+        age = self.age(frame)
+        return age is not None and abs(age) <= max(STALE_SECONDS, 3 / self._settings.max_fps)

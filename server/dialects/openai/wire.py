@@ -13,8 +13,6 @@ from typing import Any
 
 from server.dialects.openai.shapes import Json, server_event
 
-LARGEST_MESSAGE = 256 * 1024
-"""Bytes of a message of ours, even to a peer that takes any: a larger one keeps everything behind it waiting."""
 MARK = "…"
 """Stands where a text was cut."""
 _SHORTEST_TEXT = 32

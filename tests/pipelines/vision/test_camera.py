@@ -15,14 +15,15 @@ import pytest
 
 from media.channel import Channel, ChannelClosedError
 from media.frames import Picture
+from media.video_convert import Converter
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection
+from pipelines.runtime.supervision import Supervisor
+from pipelines.vision.camera import STOPPED_SECONDS, STUCK_SECONDS, Camera, Watchers
+from pipelines.vision.compositor import Compositor, Painter
 from pipelines.vision.detect import CameraStarted, CameraStopped, VisionCaughtUp, VisionFellBehind
 from pipelines.vision.events import SceneChanged
 from pipelines.vision.settings import OverlaySettings, VisionSettings
-from pipelines.voice.events import Problem
-from server.supervision import Supervisor
-from server.transports.webrtc.watching import STOPPED_SECONDS, STUCK_SECONDS, Watching
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import picture_frame
@@ -56,11 +57,19 @@ class Room:
         self.events: list[Any] = []
         self.engines = fake_engines(vision=vision)
         optional = Supervisor(self.events.append, self.clock)
-        self.watching = Watching(self.engines, self.clock, settings, self.events.append, optional)
         self.frames: Channel[av.VideoFrame] = Channel(1000)
         self.looks: asyncio.Queue[Picture] = asyncio.Queue()
-        self.watching.on_look.append(lambda found, picture: self.looks.put_nowait(picture))
-        self.task = asyncio.create_task(self.watching.run(self.frames))
+        watchers = Watchers(
+            self.events.append, self.events.append, lambda found, picture: self.looks.put_nowait(picture)
+        )
+        self.camera = Camera(self.engines, Converter(), self.clock, settings, watchers, optional)
+        painter = Painter(self.engines.drawing_worker, Converter(), settings)
+        self.compositor = Compositor(self.camera, painter, self.clock, tuple, self.events.append)
+        self.task = asyncio.create_task(self.camera.run(self.frames))
+
+    def apply(self, settings: VisionSettings) -> None:
+        self.camera.apply(settings)
+        self.compositor.apply(settings)
 
     async def show(self, time: float, level: int = 128, width: int = 320, height: int = 240) -> av.VideoFrame:
         """A grey camera frame; returns it when it has been taken."""
@@ -70,7 +79,7 @@ class Room:
         return frame
 
     async def returned(self) -> av.VideoFrame | None:
-        return await self.watching.render(await self.watching.returns.get())
+        return await self.compositor.render(await self.camera.returns.get())
 
     async def rest(self) -> None:
         """Let the pause between two looks pass."""
@@ -114,12 +123,12 @@ async def test_while_an_answer_is_being_made_every_third_picture_goes_back():
     async with room_with(None) as room:
         counts = []
         for standing_back in (False, True, False):
-            room.watching.stand_back(10.0 if standing_back else 0.0)
+            room.camera.stand_back(10.0 if standing_back else 0.0)
             came = 0
             for n in range(30):
                 room.clock.advance(1 / 30)
                 await room.show(n / 30)
-                if len(room.watching.returns):
+                if len(room.camera.returns):
                     came += await room.returned() is not None
             counts.append(came)
         assert counts == [30, 10, 30]
@@ -164,8 +173,8 @@ async def test_exact_what_was_looked_at_is_what_comes_back():
         await room.show(0.0, level=30)  # while the detectors open, the video is live
         await room.looks.get()
         await room.rest()
-        await until(lambda: len(room.watching.returns))
-        await room.watching.returns.get()
+        await until(lambda: len(room.camera.returns))
+        await room.camera.returns.get()
         for n in range(1, 6):
             frame = await room.show(n / 10, level=40 * n)
             drawn = await room.returned()
@@ -188,7 +197,7 @@ async def test_exact_nothing_queues_behind_a_slow_detector():
         await until(eyes.began.is_set)
         for n in range(20):
             await room.show(1.1 + n / 30)
-        assert len(room.watching.returns) <= 1
+        assert len(room.camera.returns) <= 1
         eyes.gate.set()
         await room.looks.get()
         await room.rest()
@@ -207,8 +216,8 @@ async def test_exact_a_stuck_detector_lets_the_video_go_on():
         await room.show(1.0)
         await until(eyes.began.is_set)
         await room.show(1.1)
-        await room.watching.returns.get()  # the first one's
-        assert not len(room.watching.returns)
+        await room.camera.returns.get()  # the first one's
+        assert not len(room.camera.returns)
         room.clock.advance(STUCK_SECONDS)
         live = await room.show(4.0)
         assert await room.returned() is live
@@ -221,8 +230,8 @@ async def test_exact_without_a_detector_that_works_the_video_is_live():
         for n in range(5):
             frame = await room.show(n / 30)
             assert await room.returned() is frame
-        await until(lambda: room.named(Problem))
-        assert room.named(Problem)[0].error.message == "no library"
+        await until(lambda: room.named(VisionError))
+        assert room.named(VisionError)[0].message == "no library"
 
 
 async def test_the_mode_can_change_at_any_time():
@@ -231,12 +240,12 @@ async def test_the_mode_can_change_at_any_time():
         await room.show(0.0)
         await room.looks.get()
         await room.returned()
-        room.watching.apply(VisionSettings(mode="exact", overlay=BARE))
+        room.apply(VisionSettings(mode="exact", overlay=BARE))
         await room.rest()
         await room.show(0.5)
         exact = await room.returned()
         assert is_drawn_upon(exact)
-        room.watching.apply(VisionSettings(overlay=BARE))
+        room.apply(VisionSettings(overlay=BARE))
         frame = await room.show(0.6)
         assert (await room.returned()).pts == frame.pts
 
@@ -246,12 +255,12 @@ async def test_switched_off_nothing_is_drawn_or_looked_at():
     async with room_with(eyes) as room:
         await room.show(0.0)
         await room.looks.get()
-        room.watching.apply(VisionSettings(enabled=False))
+        room.apply(VisionSettings(enabled=False))
         frame = await room.show(0.1)
         assert await room.returned() is frame
-        assert room.watching.scene == ""
+        assert room.camera.scene == ""
         await room.rest()
-        await until(lambda: not room.watching._stage.looking)
+        await until(lambda: not room.camera._stage.looking)
         for n in range(5):
             await room.show(1.0 + n)
         assert len(eyes.shown) <= 2
@@ -264,13 +273,13 @@ async def test_a_camera_that_stops_and_starts_again_is_told_and_forgotten():
             await room.looks.get()
             await room.rest()
         assert room.named(SceneChanged)
-        assert room.watching.scene
+        assert room.camera.scene
         await until(lambda: room.clock.waits)
         while not room.named(CameraStopped):
             room.clock.advance(0.5)
             await asyncio.sleep(0)
             assert room.clock.now() < 100 + 30 + 2 * STOPPED_SECONDS
-        assert room.watching.scene == ""
+        assert room.camera.scene == ""
         await room.show(60.0)
         assert [(event.width, event.height) for event in room.named(CameraStarted)] == [(320, 240)] * 2
 
@@ -292,15 +301,15 @@ async def test_falling_behind_and_catching_up_are_told_and_counted():
             await room.show(n / 10)
         (behind,) = room.named(VisionFellBehind)
         assert behind.lag > 1.0
-        assert room.watching.is_behind
+        assert room.camera.is_behind
         eyes.gate.set()
         for n in range(30, 60):
             await room.rest()
             await room.show(n / 10)
             await room.looks.get()
         assert len(room.named(VisionCaughtUp)) == 1
-        assert room.watching.lag.frames == 59
-        assert room.watching.lag.seconds > 10
+        assert room.camera.lag.frames == 59
+        assert room.camera.lag.seconds > 10
 
 
 async def test_the_returned_picture_has_the_size_and_the_rate_asked_for():
@@ -334,6 +343,6 @@ async def test_the_end_of_the_camera_is_the_end_of_the_returned_video():
         await room.show(0.0)
         room.frames.close()
         await room.task
-        await room.watching.returns.get_all()
+        await room.camera.returns.get_all()
         with pytest.raises(ChannelClosedError):
-            await room.watching.returns.get()
+            await room.camera.returns.get()

@@ -10,9 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.vision.settings import TemplateImage, VisionSettings
-from server.dialects.openai.vision_client import VisionPatch, merge_vision, vision_json
-from server.transports.webrtc.offers import OfferError, read_offer
-from tests.server.transports.test_offers_and_ice import AUDIO
+from server.dialects.openai.settings import RefusedError, offered_vision
+from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
 
 
 def still() -> bytes:
@@ -128,14 +127,15 @@ def test_detectors_that_cannot_be_used_are_told_with_the_reason():
 
 
 def test_an_offer_may_say_how_it_wants_to_be_seen():
-    offer = read_offer({"type": "offer", "sdp": AUDIO, "session": {"vision": {"codec": "h264", "width": 320}}})
-    assert offer.vision.codec == "h264"
-    assert merge_vision(VisionSettings(), offer.vision).width == 320
-    assert read_offer({"type": "offer", "sdp": AUDIO}).vision.given() == {}
+    wish = offered_vision({"type": "offer", "session": {"vision": {"codec": "h264", "width": 320}}})
+    assert wish.codec == "h264"
+    assert merge_vision(VisionSettings(), wish).width == 320
+    for silent in ({"type": "offer"}, {"session": None}, {"session": {"vision": None}}, {"session": 7}):
+        assert offered_vision(silent).given() == {}
 
 
 def test_a_bad_wish_in_an_offer_is_named():
-    with pytest.raises(OfferError) as refused:
-        read_offer({"type": "offer", "sdp": AUDIO, "session": {"vision": {"codec": "av1"}}})
-    assert refused.value.param == "session.vision.codec"
+    with pytest.raises(RefusedError) as refused:
+        offered_vision({"type": "offer", "session": {"vision": {"codec": "av1"}}})
+    assert (refused.value.param, refused.value.code) == ("session.vision.codec", "invalid_value")
     assert "h264" in str(refused.value)

@@ -9,11 +9,14 @@ import av
 import numpy as np
 import pytest
 
+from media.video_convert import Converter
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection
 from pipelines.runtime.worker import Worker
+from pipelines.vision.camera import Shot
+from pipelines.vision.compositor import LARGEST_SIDE, Painter, returned_size
 from pipelines.vision.settings import Background, OverlaySettings, VisionSettings
-from server.transports.webrtc.returned import Painter, Shot
+from tests.fakes.peer import picture_frame
 
 PLAIN = OverlaySettings(False, False, False, False)
 
@@ -47,7 +50,7 @@ def outline() -> Detection:
 
 
 async def test_another_background_is_put_behind_the_person(worker: Worker) -> None:
-    painter = Painter(worker, VisionSettings(overlay=PLAIN, background=Background("colour", (0, 220, 0))))
+    painter = Painter(worker, Converter(), VisionSettings(overlay=PLAIN, background=Background("colour", (0, 220, 0))))
     seen = pixels_of(await painter.render(Shot(frame(), 0.0, (outline(),))))
     assert abs(seen[60, 20] - (200, 0, 0)).max() < 12
     assert abs(seen[60, 140] - (0, 220, 0)).max() < 12
@@ -57,14 +60,14 @@ async def test_another_background_is_put_behind_the_person(worker: Worker) -> No
 
 
 async def test_without_an_outline_nothing_of_the_camera_is_shown(worker: Worker) -> None:
-    painter = Painter(worker, VisionSettings(overlay=PLAIN, background=Background("colour", (0, 220, 0))))
+    painter = Painter(worker, Converter(), VisionSettings(overlay=PLAIN, background=Background("colour", (0, 220, 0))))
     seen = pixels_of(await painter.render(Shot(frame(), 0.0, ())))
     assert abs(seen - (0, 220, 0)).max() < 12
 
 
 async def test_a_background_that_is_no_picture_is_told_once_and_its_colour_stands_in(worker: Worker) -> None:
     background = Background("image", (0, 220, 0), b"\x89PNG")
-    painter = Painter(worker, VisionSettings(overlay=PLAIN, background=background))
+    painter = Painter(worker, Converter(), VisionSettings(overlay=PLAIN, background=background))
     with pytest.raises(VisionError):
         await painter.render(Shot(frame(), 0.0, ()))
     seen = pixels_of(await painter.render(Shot(frame(1), 0.0, ())))
@@ -72,10 +75,25 @@ async def test_a_background_that_is_no_picture_is_told_once_and_its_colour_stand
 
 
 async def test_the_crop_follows_the_face_and_has_the_size_asked_for(worker: Worker) -> None:
-    painter = Painter(worker, VisionSettings(overlay=PLAIN, auto_frame=True, width=80, height=60))
+    painter = Painter(worker, Converter(), VisionSettings(overlay=PLAIN, auto_frame=True, width=80, height=60))
     face = Detection("face", 0, (0.05, 0.3, 0.12, 0.12), 0.9)
     for number in range(90):
         sent = await painter.render(Shot(frame(number), 0.0, (face,)))
     seen = pixels_of(sent)
     assert seen.shape == (60, 80, 3)
     assert abs(seen - (200, 0, 0)).max() < 12  # nothing of the blue half
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (None, None, (640, 480)),
+        (320, None, (320, 240)),
+        (None, 240, (320, 240)),
+        (321, None, (320, 240)),
+        (100, 100, (100, 100)),
+        (1280, None, (1280, 960)),
+    ],
+)
+def test_the_returned_size_follows_what_is_asked_for(width, height, expected):
+    assert returned_size(picture_frame(640, 480), width, height, LARGEST_SIDE) == expected

@@ -1,0 +1,109 @@
+"""OpenAI Realtime (GA) for one session: its bus in the client's words, and the client's words carried out on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipelines.assistant.events import EnginesChanged, Event, SettingsChanged
+from pipelines.assistant.session import AssistantSession
+from server.dialects.openai.client_events import RealtimeClient
+from server.dialects.openai.server_events import RealtimeEvents
+from server.dialects.openai.settings import Served
+from server.dialects.openai.shapes import Json, ended_event, error_event, session_event, status_event
+from server.dialects.openai.vision import vision_json
+from server.dialects.openai.wire import messages
+
+PART = "the client's events"
+"""What this is called when it fails."""
+
+
+class RealtimeDialect:
+    """A subscriber of the session's bus. Events go to ``send``; ``codec`` tells in which the video goes back."""
+
+    def __init__(
+        self,
+        session: AssistantSession,
+        served: Served,
+        send: Callable[[Json], None],
+        codec: Callable[[], str | None],
+    ) -> None:
+        self._session = session
+        self._served = served
+        self._send = send
+        self._codec = codec
+        self._inbox = session.events.subscribe()
+        self._events = RealtimeEvents(lambda: session.conversation.settings.transcripts)
+        self._client = RealtimeClient(
+            session.conversation, session.vision, served, self._answer, session.settings_changed
+        )
+
+    # ------------------------------------------------------------------------------------------------ out
+
+    async def run(self) -> None:
+        """Tell the client what happens, until the session ends."""
+        async for event in self._inbox:
+            self._send_all(self._told(event))
+
+    def greeting(self) -> list[Json]:
+        """What a new channel gets first."""
+        return [self._session_event("session.created"), status_event(self._served.status())]
+
+    def refusal(self, code: str, message: str) -> Json:
+        """Something of the client was not let through to here."""
+        return error_event(code, message)
+
+    def failure(self, what: str, *, answers: bool) -> Json:
+        """The server has failed at ``what``; ``answers``: at the message that is being received."""
+        message = f"the server failed at {what}; its log has the details"
+        event_id = self._client.event_id if answers else None
+        return error_event("internal_error", message, event_id=event_id, kind="server_error")
+
+    def farewell(self, reason: str) -> list[Json]:
+        """What has not been told yet, and why the session ends."""
+        return [*self._rest(), ended_event(reason)]
+
+    def messages(self, event: Json, largest: int) -> list[str]:
+        """The event as messages of at most ``largest`` bytes; none when it cannot be made that small."""
+        return messages(event, largest)
+
+    # ------------------------------------------------------------------------------------------------ in
+
+    def receive(self, message: str | bytes) -> None:
+        """What the client says."""
+        self._client.receive(message)
+
+    def _answer(self, answer: Json) -> None:
+        """Answers keep their place behind what has happened before."""
+        self._send_all(self._rest())
+        self._send(answer)
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    def _rest(self) -> list[Json]:
+        return [told for event in self._inbox.take() for told in self._told(event)]
+
+    def _send_all(self, events: list[Json]) -> None:
+        for event in events:
+            self._send(event)
+
+    def _told(self, event: Event) -> list[Json]:
+        """The wire events for one of the session; none for one that the translation fails at, which is told once."""
+        return self._session.optional.call(PART, self._translate, event) or []
+
+    def _translate(self, event: Event) -> list[Json]:
+        match event:
+            case SettingsChanged():
+                return [self._session_event("session.updated")]
+            case EnginesChanged():
+                return [status_event(self._served.status())]
+            case _:
+                return self._events.translate(event)
+
+    def _session_event(self, kind: str) -> Json:
+        session, settings = self._session, self._session.conversation.settings
+        voice, vision = session.engines.voice, session.vision
+        models: Json = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
+        models["language"] = settings.language or self._served.language
+        event = session_event(kind, session.id, settings, voice.tts.voices[0], models)
+        event["session"]["vision"] = vision_json(vision.settings, self._codec(), vision.unavailable)
+        return event
