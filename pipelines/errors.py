@@ -34,25 +34,25 @@ class PipelineError(Exception):
 class ListenError(PipelineError):
     """Voice activity or speech-to-text failed."""
 
-    stage = "listen"
+    stage = "stt"
 
 
 class ThinkError(PipelineError):
     """The language model failed."""
 
-    stage = "think"
+    stage = "llm"
 
 
 class SpeakError(PipelineError):
     """Text-to-speech failed."""
 
-    stage = "speak"
+    stage = "tts"
 
 
 class VisionError(PipelineError):
     """A vision detector failed."""
 
-    stage = "watch"
+    stage = "vision"
 
 
 class ModelError(PipelineError):

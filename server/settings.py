@@ -141,18 +141,18 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
     stt_model: str = "auto"
-    """Who listens: ``auto``, ``pocketsphinx``, a speech-to-text model of the catalogue, or a folder with a Whisper."""
+    """Who listens: ``auto``, an engine that needs no model, a speech-to-text model of the catalogue, or a folder."""
     language: str = ""
     """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
     chat_model: str = "auto"
-    """Who thinks: ``auto``, ``starter``, ``openai``, a model of the catalogue, a folder with one, a GGUF file, or
+    """Who thinks: ``auto``, an engine of its own name, a model of the catalogue, a folder with one, a GGUF file, or
     ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
     chat_quantization: Literal["8bit", "4bit"] | None = None
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"
-    """Who speaks: ``auto``, ``espeak-ng``, or a text-to-speech model of the catalogue."""
+    """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
     voice: str | None = None
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)

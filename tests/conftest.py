@@ -16,7 +16,8 @@ import pytest
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.runtime.worker import Worker
 from pipelines.voice.settings import VoiceEngines
-from server.engines.build import Choices, Engines
+from server.engines.build import Engines
+from server.engines.choices import Choices
 from server.http.app import create_app
 from server.http.web_server import WebServer
 from server.settings import load_settings

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from media.frames import Samples
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import SpeakError
 from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.interfaces.stt import Transcript
@@ -133,3 +134,18 @@ def _spread(words: list[str], seconds: float) -> list[WordTiming]:
     """Words of equal length that fill ``seconds``."""
     each = seconds / max(1, len(words))
     return [WordTiming(word, n * each, (n + 1) * each) for n, word in enumerate(words)]
+
+
+async def build_stt(site: Site, found: Found) -> Built[BenchRecognizer]:
+    """See :data:`pipelines.engines.registry.Build`, also for the others."""
+    return Built(BenchRecognizer())
+
+
+async def build_llm(site: Site, found: Found) -> Built[BenchModel]:
+    """The language model."""
+    return Built(BenchModel())
+
+
+async def build_tts(site: Site, found: Found) -> Built[BenchVoice]:
+    """The voice, with a tone as long as asked for."""
+    return Built(BenchVoice(site.asked.tone_seconds))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Picture
-from pipelines.vision.settings import DetectorName
-
-DetectionKind = Literal["face", "hand", "pose", "object", "person"]
+from pipelines.vision.detectors import DetectionKind as DetectionKind
+from pipelines.vision.detectors import DetectorName
 
 
 @dataclass(frozen=True, slots=True)

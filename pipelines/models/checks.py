@@ -21,7 +21,7 @@ from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.catalogue import Model
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelFiles
-from pipelines.vision.settings import DetectorName
+from pipelines.vision.detectors import DETECTORS, DetectorName
 
 _SENTENCE = "Good morning, how are you?"
 _FIRST, _ALIKE, _OTHER = "How is the weather today?", "Is it raining outside?", "The engine needs new oil."
@@ -267,13 +267,6 @@ CHECKS: dict[tuple[str, str], Callable[[ModelFiles], str]] = {
     ("ocr", "onnxruntime"): _ocr,
     ("embedding", "transformers"): _minilm,
     ("embedding", "onnxruntime"): _minilm_onnx,
-    ("face-detection", "mediapipe"): _detector("faces"),
-    ("face-landmarks", "mediapipe"): _detector("face_landmarks"),
-    ("hand-landmarks", "mediapipe"): _detector("hands"),
-    ("gestures", "mediapipe"): _detector("gestures"),
-    ("pose-landmarks", "mediapipe"): _detector("pose"),
-    ("person-segmentation", "mediapipe"): _detector("segmentation"),
-    ("object-detection", "mediapipe"): _detector("objects"),
-    ("holistic-landmarks", "mediapipe"): _detector("holistic"),
+    **{(row.task, "mediapipe"): _detector(row.name) for row in DETECTORS.values() if row.models},
 }
 """Task and library → the check."""

@@ -110,11 +110,11 @@ def _why(device: Device, found: Library, why_not: str) -> str:
 _THREADS: Mapping[str, Callable[[int], int]] = {
     "vad": lambda cores: 1,
     "turn": lambda cores: 1,
-    "listen": lambda cores: min(4, cores // 2),
-    "think": lambda cores: min(8, cores // 2),
+    "stt": lambda cores: min(4, cores // 2),
+    "llm": lambda cores: min(8, cores // 2),
     "llama.cpp": lambda cores: min(8, max(2, cores // 2), cores),
-    "speak": lambda cores: min(2, cores // 4),
-    "watch": lambda cores: min(4, cores // 2),
+    "tts": lambda cores: min(2, cores // 4),
+    "vision": lambda cores: min(4, cores // 2),
 }
 
 

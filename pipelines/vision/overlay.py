@@ -16,6 +16,7 @@ import numpy as np
 from media.frames import Pixels
 from pipelines.interfaces.vision import Detection, DetectionKind
 from pipelines.vision.captions import Caption
+from pipelines.vision.detectors import KINDS
 from pipelines.vision.settings import OverlaySettings
 from pipelines.vision.skeletons import SHIFT, Curve, bones, brackets, contours, joints, trails
 from pipelines.vision.text_sprites import BOLD, Colour, Sprite, Style, plate, wrap
@@ -26,12 +27,7 @@ _SMALLEST, _SMALLEST_FOR_TEXT = 32, 96
 """Pixels of the shorter side below which lines and text would only hide the picture."""
 _DARK: Colour = (12, 15, 20)
 _WHITE: Colour = (255, 255, 255)
-_COLOURS: dict[DetectionKind, Colour] = {
-    "face": (255, 206, 92),
-    "hand": (92, 225, 255),
-    "pose": (150, 242, 170),
-    "object": (214, 170, 255),
-}
+_COLOURS = {kind: colour for kind, colour in KINDS.items() if colour is not None}
 _SPEAKERS: dict[str, Colour] = {"user": (125, 176, 255), "assistant": (185, 160, 255)}
 _LARGE_FACE = 70
 """Height of a face, in widths of a line, from which its contours have room for dark edges."""

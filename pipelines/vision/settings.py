@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-DetectorName = Literal[
-    "faces", "face_landmarks", "hands", "gestures", "pose", "segmentation", "objects", "holistic",
-]  # fmt: skip
+from pipelines.vision.detectors import DETECTORS, finding
+from pipelines.vision.detectors import DetectorName as DetectorName
+
 Action = Literal["stop_speaking", "end_turn", "mute_camera", "none"]
 """What a gesture may do."""
 
@@ -66,7 +66,9 @@ class VisionSettings:
     mode: Literal["live", "exact"] = "live"
     """``live`` never waits for a detector: the latest overlay is drawn onto the newest frame. In ``exact`` the overlay
     belongs to exactly this frame, which therefore comes later and perhaps more seldom."""
-    detectors: tuple[DetectorName, ...] = ("faces", "hands", "pose")
+    detectors: tuple[DetectorName, ...] = field(
+        default_factory=lambda: tuple(name for name, row in DETECTORS.items() if row.default)
+    )
     templates: tuple[TemplateImage, ...] = ()
     """Pictures of things that are looked for besides, four at most (:mod:`pipelines.vision.templates`)."""
     max_fps: float = 12.0
@@ -93,7 +95,7 @@ class VisionSettings:
     def needed(self) -> tuple[DetectorName, ...]:
         """The detectors to run: those asked for, and what the background and the looks need."""
         looks = self.looks
-        faces: bool = not {"faces", "face_landmarks", "holistic"} & {*self.detectors}
+        faces = finding("face").isdisjoint(self.detectors)
         wanted: tuple[tuple[bool, DetectorName], ...] = (
             (self.background.kind != "keep", "segmentation"),
             (looks.lips and "holistic" not in self.detectors, "face_landmarks"),

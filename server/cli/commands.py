@@ -12,7 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
+from pipelines.engines.registry import Stage, named
 from pipelines.errors import PipelineError
+from pipelines.vision.detectors import DETECTORS
 from server.cli.arguments import Parser, number
 from server.cli.at_once import ended_at_once
 from server.cli.models import add_models, run_models
@@ -26,6 +28,12 @@ Every setting can also be given as VISAVIS_NAME in the environment or as `name: 
 """
 
 
+_MODELS: tuple[tuple[str, str, Stage, str], ...] = (
+    ("--stt-model", "listens", "stt", "a model or its folder"),
+    ("--chat-model", "thinks", "llm", "a model, its folder or GGUF file, OWNER/NAME-GGUF[:QUANTISATION]"),
+    ("--tts-model", "speaks", "tts", "a model"),
+)
+"""Flag, what the engine does, its stage, and what may be named beside engines."""
 SYSTEM_NEEDS = "visavis needs libraries of the system: apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
 
 
@@ -115,7 +123,7 @@ def _add_serve(commands: Any) -> None:
         "serve",
         help="run the server",
         description="Run the server and print its URL and the engines in use.",
-        epilog=_EPILOG,
+        epilog=f"A session may look for: {', '.join(DETECTORS)}.\n\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
@@ -147,10 +155,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
-    serve.add_argument("--stt-model", metavar="MODEL", help="who listens: auto, pocketsphinx, a model or its folder")
-    brains = "auto, starter, openai, a model, its folder or GGUF file, OWNER/NAME-GGUF[:QUANTISATION]"
-    serve.add_argument("--chat-model", metavar="MODEL", help=f"who thinks: {brains}")
-    serve.add_argument("--tts-model", metavar="MODEL", help="who speaks: auto, espeak-ng, a model")
+    for flag, does, stage, models in _MODELS:
+        legal = ", ".join(("auto", *named(stage), models))
+        serve.add_argument(flag, metavar="MODEL", help=f"who {does}: {legal}")
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument(

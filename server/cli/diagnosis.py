@@ -7,36 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.engines.mediapipe.library import REPORTS
+from pipelines.engines.registry import TASKS, EngineSpec, Stage, called, engines, named, runner, stage_of, standby
 from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY
 from pipelines.errors import ModelError
 from pipelines.runtime.hardware import Library, choose_device
 from pipelines.runtime.processor import Processor
+from pipelines.vision.detectors import DETECTORS
 from server.cli.doctor_facts import Facts, ModelState
 from server.settings import Settings
 
 Status = Literal["ok", "better", "missing"]
 """``better``: it works, and the remedy would make it work better. ``missing``: it cannot serve without."""
 
-_ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", "onnxruntime", "silero-vad")
-_TASKS = {
-    "listen": ("speech-to-text",),
-    "think": ("chat",),
-    "speak": ("text-to-speech",),
-    "watch": (
-        "face-detection",
-        "hand-landmarks",
-        "pose-landmarks",
-        "face-landmarks",
-        "gestures",
-        "person-segmentation",
-        "object-detection",
-        "holistic-landmarks",
-    ),
-}
-"""Stages → tasks of the catalogue's models that serve them."""
+_ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", *(name for spec in engines("vad") for name in spec.packages))
 _LITTLE_DISK = 2 << 30
-_FETCHED = "xllamacpp"
-"""The library of the language models that a start fetches by itself."""
 _LITTLE_MEMORY = 1 << 30
 
 
@@ -207,98 +191,88 @@ def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
     """What each stage would run on, as far as that can be told without loading anything."""
     if facts.asked_problem is not None:
         yield Check("engines", "asked for", "missing", facts.asked_problem)
-    if facts.versions.get("silero-vad"):
-        yield Check("engines", "voice activity", "ok", "silero-vad on cpu")
-    turn = next((model for model in facts.models if model.task == "turn-detection"), None)
+    for spec in engines("vad"):
+        if all(map(facts.versions.get, spec.packages)):
+            yield Check("engines", "vad", "ok", f"{spec.packages[0]} on cpu")
+    turn = next((model for model in facts.models if stage_of(model.task) == "turn"), None)
     if turn is not None and turn.problem is None:
         yield Check("engines", "turn", "ok", f"{turn.id} on cpu")
     else:
         yield Check("engines", "turn", "better", "rules: words and pauses decide", _pull(turn))
-    yield _listen(facts)
-    yield _think(facts, settings)
-    yield _speak(facts)
-    yield _watch(facts)
+    embedded = settings.profile == "embedded"
+    yield _stage(facts, "stt", settings.stt_model, embedded=embedded)
+    asks_servers = settings.chat_model in ("auto", "openai") and (not embedded or settings.llm_url is not None)
+    if facts.served is not None and asks_servers:
+        yield Check("engines", "llm", "ok", facts.served)
+    else:
+        yield _stage(facts, "llm", settings.chat_model, embedded=embedded)
+    yield _stage(facts, "tts", settings.tts_model, embedded=embedded)
+    yield _vision(facts)
+    for stage in ("stt", "llm", "tts"):
+        yield Check("engines", f"{stage} by name", "ok", ", ".join(named(stage)))
 
 
-def _listen(facts: Facts) -> Check:
-    here = [model for model in facts.models if model.task in _TASKS["listen"] and model.problem is None]
-    readable = [model for model in here if facts.versions.get(model.requires or "faster-whisper")]
-    if readable:
-        first, broad = readable[0], next((model for model in readable if _knows_languages(model)), None)
-        where = "on cpu" if first.requires == "onnxruntime" else _where(facts, "ctranslate2")
-        other = (
-            f"; {broad.id} hears what it doubts, and other languages"
-            if broad is not None and broad is not first
-            else ""
-        )
-        return Check("engines", "listen", "ok", f"{first.id} {where}{other}")
+def _stage(facts: Facts, stage: Stage, word: str, *, embedded: bool) -> Check:
+    """The engine in the order in which a start takes them: what is asked for, the best that is here, what stands by."""
+    last = standby(stage)
+    word = last.name if embedded and word == "auto" else word
+    if word in named(stage) and called(stage, word).build:
+        return Check("engines", stage, *_usable(facts, called(stage, word)))
+    models = [model for model in facts.models if model.task == TASKS[stage]]
+    if word not in ("auto", *named(stage), *(model.id for model in models)):
+        return Check("engines", stage, "ok", f"asked for: {word}")
+    models = [model for model in models if word in ("auto", model.id)]
+    here = [(model, spec) for model in models if model.problem is None and (spec := runner(stage, model.requires))]
+    ready = [(model, spec) for model, spec in here if facts.versions.get(spec.packages[0])]
+    if ready:
+        model, spec = ready[0]
+        broad = next((other for other, _ in ready if not other.id.endswith(ENGLISH_ONLY)), model)
+        second = "" if stage != "stt" or broad is model else f"; {broad.id} hears what it doubts, and other languages"
+        return Check("engines", stage, "ok", f"{model.id} {_where(facts, spec)}{second}")
     if here:
-        library = here[0].requires or "faster-whisper"
-        detail = f"pocketsphinx on cpu: {library}, which {here[0].id} needs, is not installed"
-        return Check("engines", "listen", "better", detail, f"pip install {library}")
-    if facts.versions.get("pocketsphinx") is None:
-        return Check("engines", "listen", "missing", "there is no recogniser", "pip install pocketsphinx")
-    detail = "pocketsphinx on cpu: often wrong; no better model is here"
-    return Check("engines", "listen", "better", detail, _pull(_absent(facts, "listen")))
+        model, spec = here[0]
+        detail = f"{last.name} on cpu: {spec.packages[0]}, which {model.id} needs, is not installed"
+        return Check("engines", stage, "better", detail, f"pip install {spec.packages[0]}")
+    status, detail, remedy = _usable(facts, last)
+    if status == "missing":
+        return Check("engines", stage, status, detail, remedy)
+    if stage == "llm":
+        small = [model for model in models if (spec := runner(stage, model.requires)) and spec.name == "llama.cpp"]
+        remedy = _pull(next(iter((*small, *models)), None)) or "ollama serve & ollama pull qwen2.5:3b"
+        return Check("engines", stage, "better", f"{last.name} on cpu, {last.remark}: {facts.not_served}", remedy)
+    remedy = _pull(next(iter(models), None))
+    return Check("engines", stage, "better", f"{last.name} on cpu: {last.remark}; nothing better is here", remedy)
 
 
-def _knows_languages(model: ModelState) -> bool:
-    return not model.id.endswith(ENGLISH_ONLY)
+def _usable(facts: Facts, spec: EngineSpec) -> tuple[Status, str, str]:
+    """Whether an engine that needs no model can be used."""
+    for package in spec.packages:
+        if facts.versions.get(package) is None:
+            return "missing", f"{spec.name} needs {package}, which is not installed", f"pip install {package}"
+    return "ok", f"{spec.name} {_where(facts, spec)}: {spec.about}", ""
 
 
-def _think(facts: Facts, settings: Settings) -> Check:
-    model = _ready(facts, "think")
-    if settings.profile == "embedded":
-        return Check("engines", "think", "ok", "starter on cpu: profile embedded; small talk, sums and the camera")
-    if facts.served is not None:
-        return Check("engines", "think", "ok", facts.served)
-    if model is not None and model.requires == "xllamacpp" and facts.versions.get("xllamacpp"):
-        return Check("engines", "think", "ok", f"{model.id} on llama.cpp in a process of its own")
-    if model is not None and model.requires != "xllamacpp" and facts.versions.get("transformers"):
-        return Check("engines", "think", "ok", f"{model.id} {_where(facts, 'torch')}")
-    remedy = _pull(_absent(facts, "think")) or "ollama serve & ollama pull qwen2.5:3b"
-    return Check("engines", "think", "better", f"starter on cpu, a very small model: {facts.not_served}", remedy)
-
-
-def _speak(facts: Facts) -> Check:
-    model = _ready(facts, "speak")
-    if model is not None and facts.versions.get("piper-tts"):
-        return Check("engines", "speak", "ok", f"{model.id} {_where(facts, 'onnxruntime')}")
-    if model is not None:
-        detail = f"espeak-ng on cpu: piper-tts, which {model.id} needs, is not installed"
-        return Check("engines", "speak", "better", detail, "pip install piper-tts")
-    if facts.versions.get("espeakng-loader") is None:
-        return Check("engines", "speak", "missing", "there is no voice", "pip install espeakng-loader")
-    detail = "espeak-ng on cpu: robotic; no better voice is here"
-    return Check("engines", "speak", "better", detail, _pull(_absent(facts, "speak")))
-
-
-def _watch(facts: Facts) -> Check:
-    ready = [model.id for model in facts.models if model.task in _TASKS["watch"] and model.problem is None]
+def _vision(facts: Facts) -> Check:
+    models = [model for model in facts.models if stage_of(model.task) == "vision" and model.requires == "mediapipe"]
+    ready = {model.id for model in models if model.problem is None}
     if facts.vision is not None:
-        return Check("engines", "watch", "better", "nothing is seen: the vision libraries are missing")
-    if not ready:
+        return Check("engines", "vision", "better", "nothing is seen: the vision libraries are missing")
+    found = [row.name for row in DETECTORS.values() if not row.models or not ready.isdisjoint(row.models)]
+    if not found:
         return Check(
-            "engines", "watch", "better", "nothing is seen: no models are here", _pull(_absent(facts, "watch"))
+            "engines", "vision", "better", "nothing is seen: no models are here", _pull(next(iter(models), None))
         )
-    return Check("engines", "watch", "ok", f"{', '.join(ready)} on cpu")
+    return Check("engines", "vision", "ok", f"mediapipe on cpu finds {', '.join(found)}")
 
 
-def _where(facts: Facts, library: str) -> str:
+def _where(facts: Facts, spec: EngineSpec) -> str:
+    if spec.runs or not spec.library:
+        return f"on {spec.runs or 'cpu'}"
     try:
-        device, reason = choose_device("auto", facts.devices.library(library))
+        device, reason = choose_device("auto", facts.devices.library(spec.library))
     except ModelError as error:
         return f"nowhere: {error.message}"
     return f"on {device}: {reason}"
-
-
-def _ready(facts: Facts, stage: str) -> ModelState | None:
-    return next((model for model in facts.models if model.task in _TASKS[stage] and model.problem is None), None)
-
-
-def _absent(facts: Facts, stage: str) -> ModelState | None:
-    absent = [model for model in facts.models if model.task in _TASKS[stage] and model.problem is not None]
-    return next((model for model in absent if model.requires == _FETCHED), next(iter(absent), None))
 
 
 def _pull(model: ModelState | None) -> str:

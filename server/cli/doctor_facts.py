@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import shutil
 import socket
@@ -13,19 +14,20 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from pipelines.engines.registry import ENGINES
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import load
 from pipelines.runtime.hardware import Devices, survey
 from server.cli.preflight import bind_error
+from server.engines.wishes import Wishes
 from server.settings import Settings
+from server.stores import model_store
 
-PACKAGES = (
-    "visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "silero-vad", "pocketsphinx",
-    "faster-whisper", "ctranslate2", "torch", "torchvision", "transformers", "espeakng-loader", "piper-tts",
-    "mediapipe", "openvino", "xllamacpp",
-)  # fmt: skip
+_OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino")
+PACKAGES = tuple(dict.fromkeys((*_OTHERS, *(package for spec in ENGINES for package in spec.packages))))
 """Whose versions are told."""
-_DISCOVERY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +176,16 @@ def _readable(folder: Path | None) -> str | None:
 
 def _asked(settings: Settings) -> str | None:
     """Nothing is loaded for it, and devices are told elsewhere."""
-    from server.engines.wishes import Wishes
-    from server.stores import model_store
-
     try:
-        wishes = Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings))
-        if settings.profile != "bench":
-            wishes.listening()
-            wishes.thinking()
-            wishes.speaking()
+        Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).names()
     except PipelineError as error:
         return error.message
     return None
 
 
 def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
-    from pipelines.models.store import ModelStore
-
     try:
-        store = ModelStore(settings.model_cache, settings.models)
+        store = model_store(settings)
         return [
             ModelState(
                 m.id, m.task, m.description, store.verify(m.id), (store.root / m.id).exists(), m.licence, m.requires
@@ -204,25 +197,15 @@ def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
 
 
 async def _language_model(settings: Settings) -> tuple[str | None, str]:
-    """The model that a server offers and where, or where it was looked for."""
+    """The model that a server offers and where, as a start finds it; or where it was looked for."""
     try:
-        from pipelines.engines.llm.openai.client import discover
+        from server.engines.model_servers import ModelServers
+        from server.engines.parts import Parts
 
-        definition = load(settings.pipeline)
+        model, reason = await ModelServers(Parts(settings, load(settings.pipeline), log.debug)).find()
     except (ImportError, PipelineError) as error:
         return None, str(error)
-    urls = [settings.llm_url] if settings.llm_url else [b.base_url for b in definition.backends if b.kind == "openai"]
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
-    tried = []
-    for url in filter(None, urls):
-        try:
-            names = await discover(url, key, timeout=_DISCOVERY_SECONDS)
-        except PipelineError as error:
-            if settings.llm_model and error.code not in ("llm_unreachable", "llm_timeout"):
-                return f"{settings.llm_model} at {url}", ""  # it is there, and is asked by name
-            tried.append(error.message)
-            continue
-        if name := settings.llm_model or next(iter(names), None):
-            return f"{name} at {url}", ""
-        tried.append(f"{url} has no model")
-    return None, "; ".join(tried) or "the pipeline names no model server"
+    if model is None:
+        return None, reason
+    await model.close()
+    return f"{model.name}, {reason}", ""

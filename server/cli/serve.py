@@ -18,7 +18,8 @@ from rich.table import Table
 from media.clock import MonotonicClock
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
-from server.engines.build import Choice, Choices, Engines, build_engines
+from server.engines.build import Engines, build_engines
+from server.engines.choices import Choice, Choices
 from server.http.app import create_app
 from server.http.web_server import WebServer
 from server.observability.logs import process_log

@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-from pipelines.engines.vad.silero import SileroVad
 from pipelines.errors import PipelineError
 from pipelines.interfaces.stt import languages_of
 from pipelines.interfaces.vision import VisionDetector
@@ -17,21 +16,18 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.runtime.worker import Worker
-from pipelines.vision.settings import DetectorName, VisionSettings
+from pipelines.vision.detectors import DETECTORS, DetectorName
+from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
-from server.engines.listen import listen
-from server.engines.parts import Choice, Choices, Parts, Upkeep
-from server.engines.recognisers import STAGE as LISTEN
-from server.engines.speak import speak
-from server.engines.think import think
-from server.engines.watch import STAGE as WATCH
-from server.engines.watch import turn_detector, watch
+from server.engines.choices import Choices
+from server.engines.llm import llm
+from server.engines.parts import Parts, Upkeep
+from server.engines.stages import stt, tts, turn, vad
+from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
-
-__all__ = ["Choice", "Choices", "Engines", "build_engines"]
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +78,8 @@ class Engines:
     def unavailable_detectors(self) -> Mapping[DetectorName, str]:
         """Why detectors cannot be used; those not named here can."""
         if self.vision is None:
-            reasons = [choice.reason for choice in self.choices.status() if choice.stage == WATCH]
-            return dict.fromkeys(get_args(DetectorName), "; ".join(reasons) or "the camera is not looked at")
+            reasons = [choice.reason for choice in self.choices.status() if choice.stage == "vision"]
+            return dict.fromkeys(DETECTORS, "; ".join(reasons) or "the camera is not looked at")
         return self.vision.unavailable
 
     def conversation_settings(self) -> ConversationSettings:
@@ -100,11 +96,13 @@ class Engines:
         )
 
     def status(self) -> list[dict[str, Any]]:
-        """The choices as JSON rows, as they are now; of who listens, the languages it can be spoken to in too."""
+        """The choices as JSON rows, as they are now; who listens tells its languages, who sees its detectors."""
         rows = [asdict(choice) for choice in self.choices.status()]
         for row in rows:
-            if row["stage"] == LISTEN:
+            if row["stage"] == "stt":
                 row["languages"] = list(languages_of(self.voice.stt))
+            elif row["stage"] == "vision":
+                row["detectors"] = [{"name": spec.name, "label": spec.label} for spec in DETECTORS.values()]
         return rows
 
     async def improve(self) -> None:
@@ -151,16 +149,12 @@ async def build_engines(
         say(f"{settings.pipeline.name}: {word} has no effect yet")
     parts = Parts(settings, definition, say, report)
     await asyncio.to_thread(parts.check)
-    vad = await asyncio.to_thread(SileroVad)
-    parts.choices.note("voice activity", vad.name, "Silero's ONNX file, which its package carries")
-    turn = await asyncio.to_thread(turn_detector, parts)
-    stt = await listen(parts)
-    llm = await think(parts)
-    tts = await asyncio.to_thread(speak, parts)
-    vision = await watch(parts)
+    voice = VoiceEngines(
+        await vad(parts), turn=await turn(parts), stt=await stt(parts), llm=await llm(parts), tts=await tts(parts)
+    )
     return Engines(
-        VoiceEngines(vad, stt, llm, tts, turn),
-        vision,
+        voice,
+        await vision(parts),
         Worker("vision", threads=settings.vision_threads),
         Worker("drawing", threads=settings.vision_threads),
         parts.pipeline,

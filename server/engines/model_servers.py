@@ -8,6 +8,7 @@ first server that is there, now or once one is started.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import PipelineError, ThinkError, listed
@@ -16,7 +17,7 @@ from server.engines.parts import Parts
 
 log = logging.getLogger(__name__)
 
-STAGE = "think"
+STAGE: Final = "llm"
 USUAL_SECONDS = 0.5
 """A server on this machine answers at once or is not there."""
 NAMED_SECONDS = 2.0

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar
 
 from media.clock import Clock, MonotonicClock
+from pipelines.engines.registry import Asked, Found, stage_of
 from pipelines.errors import ModelError, PipelineError
+from pipelines.models.catalogue import Model
 from pipelines.models.fetches import Fetch, Fetches
 from pipelines.models.memory import MIB
 from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.store import ModelFiles
-from pipelines.routing.definition import Definition, Stage, StageType
+from pipelines.routing.definition import SHIPPED, Definition, Stage, StageType, load
 from pipelines.runtime.hardware import Devices, choose_device, survey
-from pipelines.runtime.worker import Worker, post
-from server.engines.places import Places
+from pipelines.runtime.worker import Worker
+from server.engines.choices import Choices
 from server.engines.wishes import Wish, Wishes, not_here
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
@@ -38,132 +41,46 @@ Upkeep = Callable[[], Coroutine[Any, Any, None]]
 AT_ONCE = 3
 """Models that are fetched at a time while the server serves: one alone rarely fills a line."""
 
-STAGE_OF_TASK = {"speech-to-text": "listen", "chat": "think", "text-to-speech": "speak", "turn-detection": "turn"}
-"""Task of a model → the stage it serves; all others are looked with."""
-
 BENCH_REASON = "benchmark stub (profile bench): for measuring, answers nothing real"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which engine serves a stage, and why."""
+class Places:
+    """Who may fetch now: ``count`` at a time, of those who wait the smallest first. On one event loop."""
 
-    stage: str
-    engine: str
-    device: str
-    reason: str
-    ok: bool = True
-    """Whether it is what was asked for, or the best of what is here."""
-    wanted: str = ""
-    """In whose place it stands, if it is a stand-in; empty otherwise."""
-    fetching: tuple[Fetch, ...] = ()
-    """Models for the stage that are being brought, or could not be."""
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = 0
 
+    @asynccontextmanager
+    async def place(self, size: int) -> AsyncIterator[None]:
+        """Wait for a place for something of ``size``, and keep it while the context lasts."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (size, self._arrivals, turn))
+        loop.call_soon(self._give)  # not at once: others may be about to ask
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # given in the same moment
+                self._give_back()
+            raise
+        try:
+            yield
+        finally:
+            self._give_back()
 
-class Ladder(Protocol):
-    """Engines of which another takes over when one fails."""
+    def _give_back(self) -> None:
+        self._free += 1
+        self._give()
 
-    @property
-    def name(self) -> str:
-        """Of the preferred one."""
-        ...
-
-    @property
-    def serving(self) -> str:
-        """The name of the engine that does the work at present."""
-        ...
-
-
-class Choices:
-    """The choice for each stage, and what has become of it since."""
-
-    def __init__(self, fetches: Fetches | None = None, stage_of: Callable[[str], str] = lambda model: "") -> None:
-        self._fetches = fetches or Fetches()
-        self._stage_of = stage_of
-        self._rows: list[Choice] = []
-        self._ladders: dict[str, Ladder] = {}
-        self._failures: dict[str, str] = {}
-        self._listeners: list[Callable[[], object]] = []
-        self._told: list[Choice] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def note(
-        self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True, wanted: str = ""
-    ) -> None:
-        """``engine`` serves ``stage`` (``none`` if nothing does), in the place of ``wanted`` if that is given."""
-        device = device if engine != "none" else "-"
-        self._rows.append(Choice(stage, engine, device, reason, ok and not wanted, wanted))
-
-    def replace(self, stage: str, engine: str, reason: str, *, device: str = "cpu", ok: bool = True) -> None:
-        """A better engine serves ``stage`` from now on."""
-        self._rows = [Choice(stage, engine, device, reason, ok) if row.stage == stage else row for row in self._rows]
-        self._failures.pop(stage, None)
-        for fetch in self._fetching(stage):
-            if fetch.state == "arrived":
-                self._fetches.forget(fetch.model)
-        self._tell()
-
-    def watch(self, stage: str, ladder: Ladder) -> None:
-        """From now on the status tells who of ``ladder`` serves the stage at the moment."""
-        self._ladders[stage] = ladder
-
-    def failure_of(self, stage: str) -> Callable[[str, PipelineError | None], None]:
-        """What to call when an engine of the stage fails, and why; or with ``None`` when it works again."""
-
-        def changed(engine: str, error: PipelineError | None) -> None:
-            if error is None:
-                log.warning("%s (%s) works again", engine, stage)
-            else:
-                log.warning("%s (%s) failed: %s", engine, stage, error)
-                self._failures[stage] = f"{engine} failed: {error.message}"
-            asyncio.get_running_loop().call_soon(self._tell)  # once whoever calls has drawn the consequences
-
-        return changed
-
-    def failed(self, stage: str, reason: str) -> None:
-        """A stage's only engine does not do its work at present."""
-        self._rows = [replace(row, reason=reason, ok=False) if row.stage == stage else row for row in self._rows]
-
-    def learned(self, stage: str, words: str) -> None:
-        """Something has become known of the stage's engine that belongs to the reason for choosing it."""
-        self._rows = [
-            replace(row, reason=f"{row.reason}; {words}") if row.stage == stage else row for row in self._rows
-        ]
-        self._tell()
-
-    def on_change(self, tell: Callable[[], object]) -> Callable[[], None]:
-        """Call ``tell`` on the event loop, which is running, whenever the status is another; returns what ends that."""
-        self._loop = asyncio.get_running_loop()
-        self._listeners.append(tell)
-        self._told = self.status()
-        return lambda: self._listeners.remove(tell)
-
-    def tell_soon(self) -> None:
-        """Something has changed that the status shows. From any thread."""
-        if self._loop is not None:
-            post(self._loop, self._tell)
-
-    def _tell(self) -> None:
-        now = self.status()
-        if now != self._told:
-            self._told = now
-            for tell in self._listeners:
-                tell()
-
-    def status(self) -> list[Choice]:
-        """One row for each stage, in order; a stage whose first engine rests names the one that stands in."""
-        return [self._now(row) for row in self._rows]
-
-    def _now(self, row: Choice) -> Choice:
-        fetching = self._fetching(row.stage)
-        ladder, failure = self._ladders.get(row.stage), self._failures.get(row.stage)
-        if ladder is None or failure is None or ladder.serving == ladder.name:
-            return replace(row, fetching=fetching)
-        reason = f"{failure}; stands in for {ladder.name}"
-        return Choice(row.stage, ladder.serving, "cpu", reason, ok=False, wanted=ladder.name, fetching=fetching)
-
-    def _fetching(self, stage: str) -> tuple[Fetch, ...]:
-        return tuple(fetch for fetch in self._fetches.all() if self._stage_of(fetch.model) == stage)
+    def _give(self) -> None:
+        while self._free and self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
 
 
 class Parts:
@@ -202,6 +119,21 @@ class Parts:
         self.upkeep: list[Upkeep] = []
         """What goes on as long as the server runs."""
         self._devices: Devices | None = None
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What the settings say of how engines run."""
+        settings = self.settings
+        ordinary = load(SHIPPED / "voice-assistant.yaml").pipelines[0].stage("text_generation")
+        return Asked(
+            settings.device,
+            settings.language,
+            settings.stt_task == "translate",
+            settings.chat_quantization,
+            settings.stt_processes,
+            settings.bench_tone_seconds,
+            str(ordinary.parameters.get("instructions", "")) if ordinary is not None else "",
+        )
 
     @property
     def bench(self) -> bool:
@@ -292,20 +224,27 @@ class Parts:
             return files
         raise not_here(model_id)
 
-    def obtain(self, wish: Wish) -> tuple[str, Path, str]:
-        """Name, folder and origin of the model that ``wish`` requires, fetched if need be. Blocking.
+    def obtain(self, wish: Wish) -> Found:
+        """The model that ``wish`` requires, fetched if need be. Blocking.
 
         Raises :class:`ModelError` naming the wish: nothing else may serve instead.
         """
         try:
-            files = self.ensure(wish.models[0] if wish.word == "auto" else wish.word)
+            return Found.of(self.ensure(wish.models[0] if wish.word == "auto" else wish.word))
         except PipelineError as error:
             raise ModelError(error.code, f"{wish.asked}: {error.message}") from error
-        return files.id, files.path, f"from {files.origin}"
 
-    def models_for(self, task: str) -> tuple[str, ...]:
-        """Ids of the catalogue's models for a task, the preferred first."""
-        return tuple(model.id for model in self.store.catalogue.models if model.task == task)
+    def model(self, model_id: str) -> Model | None:
+        """What the catalogue knows of a model, or what its name on the hub tells."""
+        try:
+            return self.store.catalogue.get(model_id)
+        except ModelError:
+            return None
+
+    def others(self, task: str, model_id: str) -> list[ModelFiles]:
+        """The models for a task that are here beside ``model_id``, the preferred first. Blocking."""
+        ids = (model.id for model in self.store.catalogue.models if model.task == task and model.id != model_id)
+        return [files for other in ids if (files := self.present(other)) is not None]
 
     def present(self, model_id: str) -> ModelFiles | None:
         """A model that is here, in the store or in the user's folder; ``None`` when it is not. Asks no network."""
@@ -316,19 +255,19 @@ class Parts:
             self.unusable[model_id] = error.message
             return None
 
-    def folder_of(self, wish: Wish) -> tuple[str, Path, str] | None:
-        """Name, folder (or file) and origin of the model that is wished for; of several the preferred that is here."""
+    def folder_of(self, wish: Wish) -> Found | None:
+        """The model that is wished for, if it is here; of several the preferred one."""
         if (file := wish.file) is not None:
-            return file.stem, file, f"the file {file}"
+            return Found(file.stem, file, f"the file {file}")
         if (path := wish.folder) is not None:
             try:
                 refuse_pointers(file for file in path.iterdir() if file.is_file())
             except ModelError as error:
                 raise ModelError(error.code, f"{wish.asked}: {error.message}") from error
-            return path.name, path, f"the folder {path}"
+            return Found(path.name, path, f"the folder {path}")
         for model_id in wish.models if wish.word == "auto" else (wish.word,):
             if files := self.present(model_id):
-                return model_id, files.path, f"from {files.origin}"
+                return Found.of(files)
         return None
 
     def device_for(self, library: str) -> tuple[str, str]:
@@ -344,17 +283,12 @@ class Parts:
 
     def _expected(self, model_id: str) -> int:
         """Bytes to fetch, by the catalogue; 0 if unknown."""
-        try:
-            return (self.store.catalogue.get(model_id).download or 0) * 1_000_000
-        except ModelError:
-            return 0
+        model = self.model(model_id)
+        return (model.download or 0) * 1_000_000 if model is not None else 0
 
     def _stage_of(self, model_id: str) -> str:
-        try:
-            task = self.store.catalogue.get(model_id).task
-        except ModelError:
-            return ""
-        return STAGE_OF_TASK.get(task.partition(".")[0], "watch")
+        model = self.model(model_id)
+        return stage_of(model.task) if model is not None else ""
 
     def _fetch_changed(self, fetch: Fetch) -> None:
         self._report(fetch)
@@ -362,10 +296,8 @@ class Parts:
 
     def estimate(self, model_id: str, precision: str) -> int:
         """Bytes that a model takes in memory, by the catalogue; 0 if unknown."""
-        try:
-            memory = self.store.catalogue.get(model_id).memory
-        except ModelError:
-            return 0
+        model = self.model(model_id)
+        memory = model.memory if model is not None else {}
         return memory.get(precision, max(memory.values(), default=0)) * MIB
 
 
@@ -377,10 +309,3 @@ def _log_event(event: ModelEvent) -> None:
         f" in {event.seconds:.1f} s" if event.seconds else "",
         f", {event.message}" if event.message else "",
     )
-
-
-def why(wish: Wish, reason: str) -> str:
-    """``reason``, and that the engine was asked for if it was."""
-    if wish.word == "auto":
-        return reason
-    return f"{'the pipeline names it' if wish.asked.startswith('pipeline') else 'asked for'}; {reason}"

@@ -10,32 +10,25 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipelines.engines.registry import ENGINES, TASKS, Stage, called, named, runner
 from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, LANGUAGES, translates
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.errors import DefinitionError
 from pipelines.models.catalogue import Model, hub_gguf
 from pipelines.models.store import ModelStore
-from pipelines.routing.definition import Pipeline, Stage, StageType
+from pipelines.routing.definition import Pipeline, StageType
+from pipelines.routing.definition import Stage as PipelineStage
 from pipelines.runtime.hardware import Devices, survey
 from pipelines.text import unknown
 from server.settings import Settings
 
-POCKETSPHINX = "pocketsphinx"
-STARTER, OPENAI = "starter", "openai"
-ESPEAK = "espeak-ng"
-LISTENING = (POCKETSPHINX,)
-THINKING = (STARTER, OPENAI)
-SPEAKING = (ESPEAK,)
-"""Engines that can be asked for by name, beside the catalogue's models."""
-TASKS: dict[StageType, str] = {
-    "audio_to_text": "speech-to-text",
-    "text_generation": "chat",
-    "text_to_audio": "text-to-speech",
-}
+STARTER, OPENAI, ESPEAK = "starter", "openai", "espeak-ng"
+TYPES: dict[Stage, StageType] = {"stt": "audio_to_text", "llm": "text_generation", "tts": "text_to_audio"}
+"""Stages → what a pipeline calls them."""
 ENGLISH = ("", "en")
 ESPEAK_VOICES = EspeakVoice.voices
 GGUF = ".gguf"
-_ACCELERATED = ("ctranslate2", "torch", "onnxruntime")
+_ACCELERATED = tuple(dict.fromkeys(spec.library for spec in ENGINES if spec.library))
 """Libraries that engines of the conversation run on."""
 
 
@@ -78,24 +71,28 @@ class Wishes:
 
     def check(self, look: Callable[[], Devices] = survey) -> None:
         """All of them, and the device."""
-        if self._settings.profile == "bench":
-            return
-        self.listening()
-        self.thinking()
-        self.speaking()
-        self.device(look)
+        self.names()
+        if self._settings.profile != "bench":
+            self.device(look)
 
-    def stage(self, kind: StageType) -> Stage:
+    def names(self) -> None:
+        """What is asked for by name; stubs are asked for nothing."""
+        if self._settings.profile != "bench":
+            self.stt()
+            self.llm()
+            self.tts()
+
+    def stage(self, kind: StageType) -> PipelineStage:
         """The pipeline's stage; :class:`DefinitionError` (``stage_missing``) when there is none."""
         stage = self._pipeline.stage(kind)
         if stage is None:
             raise DefinitionError("stage_missing", f"pipeline {self._pipeline.id} has no stage of type {kind}")
         return stage
 
-    def listening(self) -> Wish:
+    def stt(self) -> Wish:
         """Who listens: a model that knows the language, and can translate if that is asked for."""
         settings = self._settings
-        wish = self._wish("audio_to_text", "stt_model", settings.stt_model, LISTENING)
+        wish = self._wish("stt", "stt_model", settings.stt_model)
         language, translate = settings.language, settings.stt_task == "translate"
         if language and language not in LANGUAGES:
             raise DefinitionError("unknown_language", f"language: {_unknown_language(language)}")
@@ -110,11 +107,11 @@ class Wishes:
             raise DefinitionError("wrong_model", f"{wish.asked}: it knows English alone; for {what} legal are {legal}")
         return self._obtainable(Wish(wish.word, wish.asked, fitting, wish.required))
 
-    def thinking(self) -> Wish:
+    def llm(self) -> Wish:
         """Who thinks."""
         bits = self._settings.chat_quantization
-        wish = self._wish("text_generation", "chat_model", self._settings.chat_model, THINKING)
-        if bits is not None and (wish.word in THINKING or self._is_gguf(wish)):
+        wish = self._wish("llm", "chat_model", self._settings.chat_model)
+        if bits is not None and (wish.word in named("llm") or self._is_gguf(wish)):
             raise DefinitionError(
                 "wrong_model", f"chat_quantization: is for a chat model on transformers, not for {wish.word}"
             )
@@ -122,13 +119,13 @@ class Wishes:
             raise DefinitionError("library_missing", f"chat_quantization {bits}: needs bitsandbytes (or torchao)")
         return self._obtainable(wish)
 
-    def speaking(self) -> Wish:
+    def tts(self) -> Wish:
         """Who speaks: what is asked for, with the voice that is asked for."""
-        wish = self._wish("text_to_audio", "tts_model", self._settings.tts_model, SPEAKING, folders=False)
+        wish = self._wish("tts", "tts_model", self._settings.tts_model, folders=False)
         name = self._settings.voice or self.stage("text_to_audio").parameters.get("voice")
         if name is None or (name in ESPEAK_VOICES and wish.word in ("auto", ESPEAK)):
             return self._obtainable(wish)
-        models = self._models("text_to_audio")
+        models = self._models("tts")
         if any(model.folder is not None for model in models) and wish.word != ESPEAK:
             return self._obtainable(wish)  # which voices are in a folder shows when it is here
         carriers = {voice: model.id for model in models for voice in voices_of(model)}
@@ -157,22 +154,22 @@ class Wishes:
 
     # ------------------------------------------------------------------------------------------------ helpers
 
-    def _models(self, kind: StageType) -> Sequence[Model]:
+    def _models(self, kind: Stage) -> Sequence[Model]:
         return [model for model in self._store.catalogue.models if model.task == TASKS[kind]]
 
-    def _wish(self, kind: StageType, name: str, setting: str, engines: Sequence[str], *, folders: bool = True) -> Wish:
+    def _wish(self, kind: Stage, name: str, setting: str, *, folders: bool = True) -> Wish:
         """The setting's word, or else the pipeline's."""
-        stage = self.stage(kind)
+        stage = self.stage(TYPES[kind])
         models = tuple(model.id for model in self._models(kind))
         given = setting != "auto"
         word = setting if given else stage.model
         field = name if given else f"pipeline {self._pipeline.id}, stage {stage.id}, model"
         wish = Wish(word, f"{field} {word}", models, required=word != "auto")
-        legal = ("auto", *engines, *models)
+        legal = ("auto", *named(kind), *models)
         if word in legal or (folders and wish.folder is not None):
             return wish
         more = (*legal, "a folder") if folders else legal
-        if kind == "text_generation":
+        if kind == "llm":
             if wish.file is not None:
                 return wish
             if hub_gguf(word) is not None:
@@ -183,15 +180,17 @@ class Wishes:
     def _is_gguf(self, wish: Wish) -> bool:
         if wish.folder is not None:
             return any(wish.folder.glob(f"*{GGUF}"))
-        known = wish.word in wish.models and self._store.catalogue.get(wish.word).requires == "xllamacpp"
-        return known or wish.file is not None
+        if wish.word not in wish.models:
+            return wish.file is not None
+        return not _on_transformers(self._store.catalogue.get(wish.word))
 
     def _hears(self, model_id: str) -> bool:
         """Whether a recogniser can do what is asked of it."""
-        english = model_id in LISTENING or model_id.endswith(ENGLISH_ONLY)
-        if self._settings.stt_task == "translate":
-            return not english and translates(model_id)
-        return self._settings.language in ENGLISH or not english
+        language, translate = self._settings.language, self._settings.stt_task == "translate"
+        if model_id in named("stt"):
+            return not translate and (language or "en") in called("stt", model_id).languages
+        english = model_id.endswith(ENGLISH_ONLY)
+        return (not english and translates(model_id)) if translate else (language in ENGLISH or not english)
 
     def _obtainable(self, wish: Wish) -> Wish:
         """``wish``, unless it is for models that are not here and may not be fetched."""
@@ -209,6 +208,11 @@ def _unknown_language(word: str) -> str:
     return f"there is no language {word!r}{guess} are {', '.join(LANGUAGES)}"
 
 
+def _on_transformers(model: Model) -> bool:
+    spec = runner("llm", model.requires)
+    return spec is not None and spec.name == "transformers"
+
+
 def not_here(model_id: str) -> DefinitionError:
     """What is said of a model that is missing and must not be fetched."""
     message = f"{model_id} is not here, and nothing may be fetched (download: false): visavis models pull {model_id}"
@@ -218,3 +222,10 @@ def not_here(model_id: str) -> DefinitionError:
 def voices_of(model: Model) -> list[str]:
     """The voices' own names, as ``en_US-lessac-medium``."""
     return [file.name.removesuffix(".onnx") for file in model.files if file.name.endswith(".onnx")]
+
+
+def why(wish: Wish, reason: str) -> str:
+    """``reason``, and that the engine was asked for if it was."""
+    if wish.word == "auto":
+        return reason
+    return f"{'the pipeline names it' if wish.asked.startswith('pipeline') else 'asked for'}; {reason}"

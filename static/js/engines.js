@@ -1,9 +1,7 @@
 // The engines panel: what does which part of the work, where, and why.
 
-import { failures } from "./fetching.js";
+import { failures, titleOf } from "./fetching.js";
 import { icon, make } from "./transcript.js";
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export class EnginesView {
   #table = document.getElementById("engine-table");
@@ -57,7 +55,7 @@ function engineRows(row) {
   const badge = trouble(row);
   const known = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
   const reason = [known, failures(row)].filter(Boolean).join("; ");
-  const stageCell = make("th", "", capital(stage ?? ""));
+  const stageCell = make("th", "", titleOf(stage));
   stageCell.scope = "rowgroup";
   stageCell.rowSpan = reason ? 2 : 1;
   const name = make("td", "engine", engine || "none");

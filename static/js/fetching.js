@@ -1,13 +1,17 @@
 // Models that the server is bringing, in a line of words. Pure.
 
-/** Stage → what its better model is, and what the engine does when it takes over. */
+/** Stage → its title, what its better model is, and what the engine does when it takes over. */
 const WORDS = {
-  listen: { thing: "better ears", does: "listening" },
-  speak: { thing: "a better voice", does: "speaking" },
-  think: { thing: "a better mind", does: "thinking" },
-  watch: { thing: "better eyes", does: "watching" },
-  turn: { thing: "a better sense of turns", does: "judging turns" },
+  vad: { title: "Voice activity", thing: "a better sense of voices", does: "noticing voices" },
+  stt: { title: "Listen", thing: "better ears", does: "listening" },
+  tts: { title: "Speak", thing: "a better voice", does: "speaking" },
+  llm: { title: "Think", thing: "a better mind", does: "thinking" },
+  vision: { title: "Watch", thing: "better eyes", does: "watching" },
+  turn: { title: "Turns", thing: "a better sense of turns", does: "judging turns" },
 };
+
+/** What people call a stage. */
+export const titleOf = (stage) => (Object.hasOwn(WORDS, stage) ? WORDS[stage].title : stage ?? "");
 
 const isUnderWay = ({ state }) => state === "fetching" || state === "arrived";
 const models = ({ fetching }) => (Array.isArray(fetching) ? fetching : []);

@@ -22,7 +22,7 @@ export class LanguageView {
   }
 
   render(state) {
-    const languages = state.engines?.find(({ stage }) => stage === "listen")?.languages ?? [];
+    const languages = state.engines?.find(({ stage }) => stage === "stt")?.languages ?? [];
     if (languages.join() !== this.#shown) this.#fill(languages);
     this.#choice.hidden = languages.length < 2;
     this.#select.value = languages.includes(state.language) ? state.language : "";

@@ -3,11 +3,8 @@
 
 import { make } from "./transcript.js";
 
-/** Each control: where its value is in `session.vision`, and what it is called. A detector is one of a list. */
+/** Each control: where its value is in `session.vision`, and what it is called. The detectors come before them. */
 const GROUPS = [
-  { title: "Look for", key: "detectors", items: [
-    ["faces", "Faces"], ["face_landmarks", "Expressions"], ["hands", "Hands"], ["gestures", "Gestures"],
-    ["pose", "Body"], ["objects", "Things"], ["segmentation", "Outline"]] },
   { title: "Draw", key: "overlay", items: [
     ["boxes", "Frames"], ["landmarks", "Lines"], ["labels", "Labels"], ["captions", "Captions"],
     ["latency", "Figures"]] },
@@ -53,6 +50,7 @@ export class VisionView {
   #body = document.getElementById("vision-body");
   #change;
   #shown = null;
+  #names = {};
   #refreshers = [];
 
   /** @param change called with the part of `session.vision` that shall change */
@@ -60,18 +58,20 @@ export class VisionView {
     this.#change = change;
   }
 
-  render({ vision, phase, camera, cameraOff }) {
+  render({ vision, engines, phase, camera, cameraOff }) {
     this.#panel.hidden = !vision || phase !== "connected" || !camera;
     if (!vision || vision === this.#shown) return;
-    if (!this.#shown) this.#build(vision);
+    if (!this.#shown) this.#build(vision, detectorsOf(engines, vision));
     this.#shown = vision;
     this.#refreshers.forEach((refresh) => refresh(vision));
-    this.#summary.textContent = vision.enabled && !cameraOff ? summaryOf(vision) : "not looking";
+    this.#summary.textContent = vision.enabled && !cameraOff ? summaryOf(vision, this.#names) : "not looking";
   }
 
-  #build(vision) {
+  #build(vision, detectors) {
+    this.#names = Object.fromEntries(detectors);
+    const groups = [{ title: "Look for", key: "detectors", items: detectors }, ...GROUPS];
     const enabled = this.#toggle(null, "enabled", "Look at my camera", {});
-    this.#body.append(make("div", "switches", enabled), ...GROUPS.map((group) => this.#group(group, vision)));
+    this.#body.append(make("div", "switches", enabled), ...groups.map((group) => this.#group(group, vision)));
   }
 
   #group({ title, key = null, items = [], choices = [] }, vision) {
@@ -114,9 +114,14 @@ export class VisionView {
   }
 }
 
-const NAMES = Object.fromEntries(GROUPS[0].items);
+/** Name and label of each detector that has a switch, as the server lists them with its engines. */
+function detectorsOf(engines, vision) {
+  const listed = engines?.find(({ stage }) => stage === "vision")?.detectors
+    ?? vision.detectors.map((name) => ({ name, label: name }));
+  return listed.filter(({ label }) => label).map(({ name, label }) => [name, label]);
+}
 
-function summaryOf(vision) {
-  const seen = vision.detectors.map((name) => (NAMES[name] ?? name).toLowerCase());
+function summaryOf(vision, names) {
+  const seen = vision.detectors.map((name) => (names[name] ?? name).toLowerCase());
   return seen.length ? seen.slice(0, 3).join(", ") + (seen.length > 3 ? ` +${seen.length - 3}` : "") : "nothing";
 }

@@ -24,15 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 from media.frames import Picture, Pixels
-from pipelines.engines.mediapipe.tasks import DETECTORS, MediaPipeVision
+from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.models.store import ModelStore
 from pipelines.vision.auto_frame import AutoFrame, cropped
 from pipelines.vision.background import Backdrop
+from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.scene_events import Happenings
-from pipelines.vision.settings import Background, DetectorName, TemplateImage
+from pipelines.vision.settings import Background, TemplateImage
 from pipelines.vision.templates import Templates
 from pipelines.vision.tracking import Tracking
-from server.engines.watch import VISION_MODELS
 from server.settings import load_settings
 
 WARM_UP = 5
@@ -69,7 +69,7 @@ def _options() -> argparse.Namespace:
 
 def _model(options: argparse.Namespace, name: DetectorName) -> Path | None:
     store = ModelStore(load_settings({}).model_cache, options.models)
-    found = (store.here(model_id) for model_id in VISION_MODELS[name])
+    found = (store.here(model_id) for model_id in DETECTORS[name].models)
     return next((files.path for files in found if files is not None), None)
 
 

@@ -24,10 +24,10 @@ from media.frames import Picture
 from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.interfaces.vision import Detection, VisionDetector
 from pipelines.models.store import ModelStore
-from pipelines.vision.settings import DetectorName
+from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.tracking import TrackedVision
 from server.cli.serve import SWITCH_SECONDS, _stop_signals
-from server.engines.watch import BASIC, VISION_MODELS, first_fetched
+from server.engines.vision import first_fetched
 from server.http.app import create_app
 from server.settings import load_settings
 from server.transports.webrtc import ice
@@ -39,7 +39,7 @@ class SlowVision:
 
     name = "slow"
     kinds = ("face",)
-    detectors: tuple[DetectorName, ...] = BASIC
+    detectors: tuple[DetectorName, ...] = tuple(name for name, row in DETECTORS.items() if row.basic)
     unavailable: ClassVar[dict[DetectorName, str]] = {}
 
     def __init__(self, seconds: float) -> None:
@@ -63,8 +63,8 @@ def mediapipe() -> VisionDetector:
     """The detectors whose models are here or come from the package index."""
     store = ModelStore(Path.home() / ".cache" / "visavis" / "models")
     models = {}
-    for name, ids in VISION_MODELS.items():
-        found = store.ensure(first_fetched(store.catalogue, name)) if name in BASIC else store.here(ids[0])
+    for name, row in DETECTORS.items():
+        found = store.ensure(first_fetched(store.catalogue, name)) if row.basic else store.here(row.models[0])
         if found:
             models[name] = found.path
     return TrackedVision(MediaPipeVision(models))

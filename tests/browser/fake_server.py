@@ -17,6 +17,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
 
+from pipelines.vision.detectors import DETECTORS
 from tests.browser.waiting import SECONDS
 
 STATIC = Path(__file__).parents[2] / "static"
@@ -26,34 +27,41 @@ POLICY = (
 )
 ENGINES: list[dict[str, Any]] = [
     {
-        "stage": "voice activity",
+        "stage": "vad",
         "engine": "silero-vad",
         "device": "cpu",
         "reason": "ONNX, shared by all sessions",
         "ok": True,
     },
     {
-        "stage": "listen",
+        "stage": "stt",
         "engine": "pocketsphinx",
         "device": "cpu",
         "reason": "no Whisper model in the store and the network is closed",
         "ok": True,
     },
     {
-        "stage": "think",
+        "stage": "llm",
         "engine": "visavis-starter",
         "device": "cpu",
         "reason": "no Ollama on port 11434; the starter model ships with visavis",
         "ok": True,
     },
     {
-        "stage": "speak",
+        "stage": "tts",
         "engine": "espeak-ng",
         "device": "cpu",
         "reason": "no Piper voice in the store",
         "ok": True,
     },
-    {"stage": "watch", "engine": "none", "device": "-", "reason": "libEGL missing: no vision", "ok": False},
+    {
+        "stage": "vision",
+        "engine": "none",
+        "device": "-",
+        "reason": "libEGL missing: no vision",
+        "ok": False,
+        "detectors": [{"name": row.name, "label": row.label} for row in DETECTORS.values()],
+    },
 ]
 SAMPLE_RATE = 48_000
 FRAME = 960  # 20 ms

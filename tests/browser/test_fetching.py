@@ -26,34 +26,34 @@ def status(*rows: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer, browser_page: Any) -> None:
-    speak = row("speak", "espeak-ng", fetch("joe", "waiting"))
-    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
+    speak = row("tts", "espeak-ng", fetch("joe", "waiting"))
+    server.engines = [row("stt", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
     page = await browser_page(server.url)
     line = page.locator("#fetching")
     await expect(line).to_have_text("Fetching better ears … 20 %")
-    server.engines = [row("listen", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
+    server.engines = [row("stt", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
     await expect(line).to_have_text("Fetching better ears … 40 %")  # no call yet: the page asks again
 
     await start(page, server)
-    speak = row("speak", "espeak-ng", fetch("joe", "fetching", 1, 4))
-    server.send(status(row("listen", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak))
+    speak = row("tts", "espeak-ng", fetch("joe", "fetching", 1, 4))
+    server.send(status(row("stt", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak))
     await expect(line).to_have_text("Fetching better ears … 100 %, a better voice … 25 %")
-    server.send(status(row("listen", "moonshine"), speak))
+    server.send(status(row("stt", "moonshine"), speak))
     await expect(line).to_have_text("Now listening with moonshine. Fetching a better voice … 25 %")
     error = "joe could not be had (the disk is full)"
-    server.send(status(row("listen", "moonshine"), row("speak", "espeak-ng", fetch("joe", "failed", error=error))))
+    server.send(status(row("stt", "moonshine"), row("tts", "espeak-ng", fetch("joe", "failed", error=error))))
     await expect(line).to_have_text("Now listening with moonshine")
     await expect(page.locator("#engine-table")).to_contain_text(error)
     await expect(line).to_be_hidden(timeout=20_000)
 
 
 async def test_the_user_says_which_language_they_speak(server: FakeServer, browser_page: Any) -> None:
-    server.engines = [row("listen", "pocketsphinx") | {"languages": ["en"]}]
+    server.engines = [row("stt", "pocketsphinx") | {"languages": ["en"]}]
     page = await browser_page(server.url)
     await expect(page.locator("#engine-table")).to_contain_text("pocketsphinx")
     await expect(page.locator("#language-choice")).to_be_hidden()
     await start(page, server)
-    server.send(status(row("listen", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
+    server.send(status(row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
     await page.locator("#engines summary").click()
     choice = page.get_by_label("I speak")
     assert await choice.locator("option").all_inner_texts() == ["Any language", "English", "German", "Portuguese"]

@@ -43,12 +43,12 @@ async def test_engines_are_listed_with_the_reason_why(server: FakeServer, browse
 
 
 async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, browser_page: Any) -> None:
-    listen = {"stage": "listen", "device": "cpu", "ok": False}
+    listen = {"stage": "stt", "device": "cpu", "ok": False}
     stands_in = listen | {"engine": "pocketsphinx", "wanted": "whisper-small.en", "reason": "its file is damaged"}
     server.engines = [
         stands_in,
-        stands_in | {"stage": "think", "reason": "crashed; stands in for whisper-small.en"},
-        listen | {"stage": "watch", "engine": "mediapipe", "reason": "its process has ended"},
+        stands_in | {"stage": "llm", "reason": "crashed; stands in for whisper-small.en"},
+        listen | {"stage": "vision", "engine": "mediapipe", "reason": "its process has ended"},
     ]
     page = await browser_page(server.url)
     await expect(page.locator("#engines-summary")).to_have_text("0 running2 stand-in1 not working")

@@ -80,11 +80,9 @@ async def test_what_llama_said_before_it_ended_stays_and_the_next_turn_is_answer
     monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
     choices = Choices()
     llama = LlamaChat("tiny", Config("tiny.gguf"))
-    choices.note("think", llama.name, "here")
-    llm = FallbackModel(
-        [llama, FakeModel("Standing in.")], choices.failure_of("think"), policy=Policy(rest_seconds=0.0)
-    )
-    choices.watch("think", llm)
+    choices.note("llm", llama.name, "here")
+    llm = FallbackModel([llama, FakeModel("Standing in.")], choices.failure_of("llm"), policy=Policy(rest_seconds=0.0))
+    choices.watch("llm", llm)
     await llama.warm()
     engines = fake_engines(llm=llm)
     engines.choices = choices
@@ -107,13 +105,11 @@ async def test_what_llama_said_before_it_ended_stays_and_the_next_turn_is_answer
 async def test_a_running_session_is_told_who_answers(serve):
     """When an engine fails, and when it answers again."""
     choices = Choices()
-    choices.note("think", "served", "found")
+    choices.note("llm", "served", "found")
     served = FakeModel(ThinkError("llm_unreachable", "gone"), "I am back.")
     served.name = "served"
-    llm = FallbackModel(
-        [served, FakeModel("Standing in.")], choices.failure_of("think"), policy=Policy(rest_seconds=0.0)
-    )
-    choices.watch("think", llm)
+    llm = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("llm"), policy=Policy(rest_seconds=0.0))
+    choices.watch("llm", llm)
     engines = fake_engines(llm=llm)
     engines.choices = choices
     url, _ = await serve(engines)

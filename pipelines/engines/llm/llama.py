@@ -16,15 +16,20 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 
 from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import OpenAIChat, discover
 from pipelines.engines.llm.openai.request import ChatOptions
-from pipelines.errors import ThinkError
+from pipelines.engines.registry import Built, Found, Site
+from pipelines.errors import ModelError, ThinkError, listed
 from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, Usage
+from pipelines.models.catalogue import ChatSpec
+from pipelines.models.sources_folder import refuse_pointers
 from pipelines.runtime.child_process import CHILDREN, ChildProcess
+from pipelines.runtime.hardware import threads_for
 
 log = logging.getLogger(__name__)
 
@@ -340,3 +345,56 @@ class LlamaChat:
                 await self.warm()
             except ThinkError as error:
                 log.warning("%s", error)
+
+
+_PROJECTOR = "mmproj"
+"""In the names of files that only see for a model that thinks."""
+
+
+def gguf_in(path: Path) -> Path | None:
+    """The model that ``path`` is or holds; ``None`` when it holds none, for other libraries may know it.
+
+    Raises :class:`ModelError` (``model_ambiguous``) when it holds several.
+    """
+    if path.suffix.lower() == ".gguf":
+        return path
+    if not path.is_dir():
+        return None
+    found = sorted(file for file in path.glob("*.gguf") if _PROJECTOR not in file.name)
+    if len(found) > 1:
+        names = listed(tuple(file.name for file in found), 8)
+        raise ModelError("model_ambiguous", f"{path} holds several models: name the file, one of {names}")
+    return found[0] if found else None
+
+
+async def build(site: Site, found: Found) -> Built[LlamaChat]:
+    """The file in ``found``, in a process that has started (see :data:`pipelines.engines.registry.Build`)."""
+    file = gguf_in(found.place)
+    assert file is not None
+    await site.aside(refuse_pointers, [file])
+    model = site.model(found.name)
+    spec = model.chat if model is not None else ChatSpec()
+    adapter = model.adapter if model is not None else None
+    threads, wanted = threads_for(SERVER, site.cores), site.asked.device
+    config = Config(
+        str(file),
+        threads=threads,
+        threads_batch=threads,
+        gpu_layers=-1 if wanted in ("auto", "cuda") else 0,
+        sampling={str(word): value for word, value in spec.sampling.items()},
+        lora=[str(resources.files("pipelines") / adapter)] if adapter is not None else [],
+    )
+    manner = Manner(spec.prompt, site.asked.instructions, spec.surroundings, spec.tools)
+    engine = LlamaChat(found.name, config, manner=manner)
+    try:
+        await engine.warm()
+        if found.required and wanted == "cuda" and engine.device != wanted:
+            message = f"device: llama.cpp finds no {wanted} (the package xllamacpp is built for the processor)"
+            raise ModelError("device_unavailable", message)
+    except BaseException as error:
+        await engine.close()
+        if isinstance(error, ThinkError):
+            raise ModelError(error.code, error.message) from error
+        raise
+    where = f"{threads} thread{'s' if threads > 1 else ''}" if engine.device == "cpu" else engine.device
+    return Built(engine, engine.device, f"{SERVER} in a process of its own, {where}")

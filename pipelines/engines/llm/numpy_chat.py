@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from pipelines.engines.llm.model import Sampling, recommended, stop_tokens
+from pipelines.engines.llm.local import LocalChat
+from pipelines.engines.llm.model import ChatModel, Sampling, recommended, stop_tokens
 from pipelines.engines.llm.numpy_llama import Array, Cache, NumpyCaches, NumpyLlama, load
 from pipelines.engines.llm.plain_tokenizer import load_plain_tokenizer
 from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
+from pipelines.engines.registry import Built, Found, Site
+from pipelines.models.plans import Loadable
+from pipelines.models.residency import Resident
+from pipelines.routing.known_first import Passes, StandIn
+from pipelines.starter import model_files
 
 CHUNK = 64
 """Tokens of a prompt read in one step: how long others wait for their turn, and a cancelled request for its end."""
@@ -91,3 +98,19 @@ def load_numpy_chat(folder: Path) -> NumpyChat:
     file = folder / "generation_config.json"
     config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return NumpyChat(model, template, SimpleNamespace(**{"eos_token_id": None, **config}))
+
+
+async def build(site: Site, found: Found) -> Built[StandIn]:
+    """The model in the package (see :data:`pipelines.engines.registry.Build`)."""
+    load = partial(load_numpy_chat, model_files.FOLDER)
+    plan: Loadable[ChatModel] = Loadable(found.name, load, precision="float32")
+    resident = site.residency.add(plan)
+    if found.now:
+        await site.aside(_load, resident)
+    passes = Passes(model_files.PASSES, model_files.KEEPS)
+    return Built(StandIn(LocalChat(resident), passes, away=model_files.AWAY, never=model_files.NEVER))
+
+
+def _load(resident: Resident[ChatModel]) -> None:
+    with resident.lease():
+        pass

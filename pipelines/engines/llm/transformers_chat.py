@@ -8,14 +8,19 @@ heard costs no more than those words. Code that comes with a model is never run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.engines.llm.model import Sampling, recommended, stop_tokens
+from pipelines.engines.llm.local import LocalChat
+from pipelines.engines.llm.model import ChatModel, Sampling, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt, import_transformers, load_tokenizer
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ModelError, PipelineError, ThinkError
+from pipelines.models.plans import Loadable
+from pipelines.runtime.hardware import threads_for
 
 Quantization = Literal["8bit", "4bit"]
 
@@ -148,3 +153,29 @@ def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]
             "quantization_unavailable", f"{quantization} on {device} needs the package {package}: pip install {package}"
         )
     return {"quantization_config": config, "device_map": device}
+
+
+async def build(site: Site, found: Found) -> Built[LocalChat]:
+    """The folder ``found``, loaded once (see :data:`pipelines.engines.registry.Build`)."""
+    return await site.aside(_built, site, found)
+
+
+def _built(site: Site, found: Found) -> Built[LocalChat]:
+    folder = found.place
+    if (folder / "model.bin").exists() and not any(folder.glob("*.safetensors")):
+        message = f"{folder} holds a model for CTranslate2 (model.bin), which no longer thinks here"
+        raise ModelError("model_not_chat", f"{message}: give its GGUF file, or its folder from the hub")
+    device, reason = site.device_for("torch")
+    bits = site.asked.quantization
+    precision = bits or "bfloat16"
+    plan: Loadable[ChatModel] = Loadable(
+        found.name,
+        partial(load_chat, folder, device, threads=threads_for("llm", site.cores), quantization=bits),
+        precision=precision,
+        device=device,
+        estimate=site.estimate(found.name, precision),
+    )
+    resident = site.residency.add(plan)
+    with resident.lease():
+        pass
+    return Built(LocalChat(resident), device, reason)

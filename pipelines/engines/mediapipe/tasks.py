@@ -17,32 +17,20 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from pkgutil import resolve_name
 
 import cv2
 import numpy as np
 
 from media.frames import Picture, Pixels
-from pipelines.engines.mediapipe.bodies import open_holistic, open_pose, open_segmentation
-from pipelines.engines.mediapipe.faces import SAME_FACE, open_face_landmarks, open_faces
-from pipelines.engines.mediapipe.hands import open_gestures, open_hands
+from pipelines.engines.mediapipe.faces import SAME_FACE
 from pipelines.engines.mediapipe.library import REPORTS, giving_way, stop_reports, without_noise
-from pipelines.engines.mediapipe.objects import open_objects
 from pipelines.engines.mediapipe.parts import Device, Opener, Task, View, VisionOptions
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection, DetectionKind
+from pipelines.vision.detectors import DETECTORS, KINDS, DetectorName, without_replaced
 from pipelines.vision.geometry import overlap
-from pipelines.vision.settings import DetectorName, VisionSettings
-
-_BRINGS: dict[DetectorName, tuple[DetectorName, ...]] = {"gestures": ("hands",), "holistic": ("hands", "pose")}
-"""Detectors whose results include those of others."""
-_KIND_ORDER = ("face", "hand", "pose", "person", "object")
-
-
-def without_replaced(names: Sequence[DetectorName]) -> list[DetectorName]:
-    """``names`` without those whose results another of them brings along."""
-    replaced = {other for name in names for other in _BRINGS.get(name, ())}
-    return [name for name in names if name not in replaced]
+from pipelines.vision.settings import VisionSettings
 
 
 def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection, ...]:
@@ -64,7 +52,7 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
         for seen in detections
     ]  # fmt: skip
     everything = [*scored, *kept, *rest]
-    return tuple(seen for kind in _KIND_ORDER for seen in _numbered(_of_kind(everything, kind)))
+    return tuple(seen for kind in KINDS for seen in _numbered(_of_kind(everything, kind)))
 
 
 def _scores(face: Detection, boxes: Sequence[Detection]) -> list[float]:
@@ -82,30 +70,8 @@ def _numbered(detections: Sequence[Detection]) -> list[Detection]:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["DETECTORS", "MediaPipeTracker", "MediaPipeVision", "VisionOptions"]
+__all__ = ["MediaPipeTracker", "MediaPipeVision", "VisionOptions"]
 
-DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
-
-_OPENERS: dict[DetectorName, Opener] = {
-    "faces": open_faces,
-    "face_landmarks": open_face_landmarks,
-    "hands": open_hands,
-    "gestures": open_gestures,
-    "pose": open_pose,
-    "segmentation": open_segmentation,
-    "objects": open_objects,
-    "holistic": open_holistic,
-}
-_KINDS: dict[DetectorName, tuple[DetectionKind, ...]] = {
-    "faces": ("face",),
-    "face_landmarks": ("face",),
-    "hands": ("hand",),
-    "gestures": ("hand",),
-    "pose": ("pose",),
-    "segmentation": ("person",),
-    "objects": ("object",),
-    "holistic": ("face", "hand", "pose"),
-}
 _LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2")
 """Loaded by MediaPipe even when it works on the CPU."""
 _LONGEST_SIDE = 640
@@ -121,6 +87,11 @@ _MEDIAPIPE_ERRORS = (RuntimeError, ValueError, OSError, IndexError, NotImplement
 """What MediaPipe's status codes become in Python."""
 
 
+def _opener(name: DetectorName) -> Opener:
+    opener: Opener = resolve_name(DETECTORS[name].open)
+    return opener
+
+
 def _loads(library: str) -> bool:
     try:
         ctypes.CDLL(library)
@@ -130,7 +101,7 @@ def _loads(library: str) -> bool:
 
 
 class MediaPipeVision:
-    """The detectors for which there is a model; ``missing`` says why there is none for the others.
+    """The detectors for which there is a model, and those that need none; ``missing`` says why others have none.
 
     Imports MediaPipe (half a second): build it on a worker. Raises :class:`VisionError` (``vision_unusable``) with the
     reason of :meth:`probe`. Hands are ``left`` or ``right`` for a camera picture that is not mirrored.
@@ -155,11 +126,12 @@ class MediaPipeVision:
             log.warning("%s", REPORTS)
         _disarm_finalizers()
         reasons = missing or {}
+        needing = [name for name, row in DETECTORS.items() if row.models]
         self.unavailable: dict[DetectorName, str] = {
-            name: reasons.get(name, "its model is not here") for name in DETECTORS if name not in models
+            name: reasons.get(name, "its model is not here") for name in needing if name not in models
         }
-        """Detectors without a model → why."""
-        self._models = dict(models)
+        """Detectors without their model → why."""
+        self._models = dict.fromkeys((name for name in DETECTORS if name not in needing), Path()) | dict(models)
         self._options = options or VisionOptions()
         self.device: Device = self._options.device
         self.device_reason = ""
@@ -181,13 +153,13 @@ class MediaPipeVision:
 
     @property
     def detectors(self) -> tuple[DetectorName, ...]:
-        """Those for which there is a model."""
+        """Those that can be had."""
         return tuple(name for name in DETECTORS if name in self._models)
 
     @property
     def kinds(self) -> tuple[DetectionKind, ...]:
         """What can be found."""
-        return tuple(dict.fromkeys(kind for name in self.detectors for kind in _KINDS[name]))
+        return tuple(dict.fromkeys(kind for name in self.detectors for kind in DETECTORS[name].finds))
 
     def add(self, name: DetectorName, model: Path) -> None:
         """A model has come; sessions that open or select afterwards may use it."""
@@ -205,7 +177,7 @@ class MediaPipeVision:
         return tracker
 
     def model(self, name: DetectorName) -> Path:
-        """The file of a detector that is available."""
+        """The file of a detector that is available; of one that needs none, nothing of use."""
         return self._models[name]
 
     def _try_gpu(self) -> str:
@@ -213,7 +185,7 @@ class MediaPipeVision:
         with _hush(self._options):
             for name in self.detectors[:1]:
                 try:
-                    _OPENERS[name](self._models[name], self._options).close()
+                    _opener(name)(self._models[name], self._options).close()
                 except _MEDIAPIPE_ERRORS as error:
                     return _reason(error)
         return ""
@@ -310,14 +282,14 @@ class MediaPipeTracker:
             self._fail(name, error)
 
     def _opened(self, name: DetectorName) -> Task:
-        model = self._vision.model(name)
+        model, open_task = self._vision.model(name), _opener(name)
         if self._options.device == "gpu":
             try:
-                return _OPENERS[name](model, self._options)
+                return open_task(model, self._options)
             except _MEDIAPIPE_ERRORS:  # not every network runs there
                 pass
         # networks compute on threads of MediaPipe's own: voice goes first
-        return giving_way(lambda: _OPENERS[name](model, replace(self._options, device="cpu")))
+        return giving_way(lambda: open_task(model, replace(self._options, device="cpu")))
 
     def _look(self, pixels: Pixels, names: Collection[DetectorName]) -> dict[DetectorName, list[Detection]]:
         import mediapipe

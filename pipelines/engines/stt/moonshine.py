@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from pipelines.engines.stt.moonshine_model import LONGEST_SECONDS, Moonshine
+from pipelines.engines.registry import Built, Found, Site
+from pipelines.engines.stt.moonshine_model import LONGEST_SECONDS, Moonshine, load_moonshine
 from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.engines.stt.whisper_windows import Guard, Said
-from pipelines.engines.stt.window_recognizer import WindowRecognizer
-from pipelines.errors import PipelineError
+from pipelines.engines.stt.window_recognizer import WindowRecognizer, warmed
+from pipelines.errors import ListenError, PipelineError
+from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
+from pipelines.runtime.hardware import threads_for
 
 LANGUAGE = "en"
 _SILENCE_LOGPROB = -0.9
@@ -93,3 +97,13 @@ class MoonshineRecognizer(WindowRecognizer):
         if not request.may_repeat or not self.settings.guard.repeats(first.said):
             return None
         return replace(request, may_repeat=False, final=True)
+
+
+async def build(site: Site, found: Found) -> Built[WindowRecognizer]:
+    """The model in ``found`` (see :data:`pipelines.engines.registry.Build`)."""
+    if site.asked.language not in ("", LANGUAGE) or site.asked.translate:
+        raise ListenError("stt_language", f"{found.name} is a Moonshine: it knows English alone and translates nothing")
+    load = partial(load_moonshine, found.folder, threads_for("stt", site.cores))
+    plan = Loadable(found.name, load, precision="float32", estimate=site.estimate(found.name, "float32"))
+    reason = "on the CPU, a Moonshine is too small for more" if site.asked.device != "auto" else "on the CPU"
+    return await warmed(MoonshineRecognizer(site.residency.add(plan)), "cpu", reason)

@@ -117,9 +117,9 @@ def _repeating(tokens: Sequence[int]) -> list[int]:
     return [tokens[n + _NO_REPEAT - 1] for n in places if tuple(tokens[n : n + _NO_REPEAT - 1]) == last]
 
 
-def is_moonshine(folder: Path) -> bool:
-    """Whether the files in ``folder`` are those of a Moonshine."""
-    return (folder / ENCODER).is_file()
+def is_moonshine(path: Path) -> bool:
+    """Whether ``path`` is the folder of a Moonshine, or a file in it."""
+    return ((path if path.is_dir() else path.parent) / ENCODER).is_file()
 
 
 def load_moonshine(folder: Path, threads: int = 1) -> Moonshine:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from media.frames import Samples
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.stt.pocketsphinx_decoder import Decoder
 from pipelines.engines.stt.pocketsphinx_process import FEED, RESET, TRANSCRIPT
 from pipelines.errors import ListenError
@@ -174,3 +175,11 @@ class PocketSphinxRecognition:
 def _cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+async def build(site: Site, found: Found) -> Built[PocketSphinxRecognizer]:
+    """With a decoder that runs if it is needed now (see :data:`pipelines.engines.registry.Build`)."""
+    engine = PocketSphinxRecognizer(processes=site.asked.processes)
+    if found.now:
+        await engine.warm()
+    return Built(engine)

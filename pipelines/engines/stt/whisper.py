@@ -7,12 +7,17 @@ way for finals.
 
 from __future__ import annotations
 
+from functools import partial
+
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.stt.whisper_decode import Decoded, Request, WhisperDecoder
-from pipelines.engines.stt.whisper_model import Whisper
-from pipelines.engines.stt.whisper_settings import WhisperSettings, check
+from pipelines.engines.stt.whisper_model import Whisper, load_whisper
+from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, WhisperSettings, check
 from pipelines.engines.stt.whisper_windows import LONGEST_FRAMES
-from pipelines.engines.stt.window_recognizer import WindowRecognizer
+from pipelines.engines.stt.window_recognizer import WindowRecognizer, warmed
+from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
+from pipelines.runtime.hardware import threads_for
 
 
 class WhisperRecognizer(WindowRecognizer):
@@ -42,3 +47,20 @@ class WhisperRecognizer(WindowRecognizer):
             return None
         may_repeat = not self.settings.guard.repeats(first.said)
         return Request(request.samples, LONGEST_FRAMES, first.language, request.previous, may_repeat, final=True)
+
+
+async def build(site: Site, found: Found) -> Built[WindowRecognizer]:
+    """The model in ``found`` (see :data:`pipelines.engines.registry.Build`)."""
+    device, reason = await site.aside(site.device_for, "ctranslate2")
+    precision = "float16" if device == "cuda" else "int8"
+    plan = Loadable(
+        found.name,
+        partial(load_whisper, found.folder, device, threads=threads_for("stt", site.cores)),
+        precision=precision,
+        device=device,
+        estimate=site.estimate(found.name, precision),
+    )
+    language = site.asked.language or ("en" if found.name.endswith(ENGLISH_ONLY) else None)
+    settings = WhisperSettings(language=language, task="translate" if site.asked.translate else "transcribe")
+    max_wait = 0.003 if device == "cuda" else 0.0
+    return await warmed(WhisperRecognizer(site.residency.add(plan), settings, max_wait=max_wait), device, reason)

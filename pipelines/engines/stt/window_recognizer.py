@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipelines.engines.registry import Built
 from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, LANGUAGES, WhisperSettings
 from pipelines.engines.stt.whisper_utterance import WhisperRecognition
@@ -166,3 +167,13 @@ class WindowRecognizer:
         elif not request.final:
             self.counts.partials += 1
         return decoded
+
+
+async def warmed(engine: WindowRecognizer, device: str, reason: str) -> Built[WindowRecognizer]:
+    """``engine`` once it works; closed if it does not. Raises as :meth:`WindowRecognizer.warm` does."""
+    try:
+        await engine.warm()
+    except BaseException:  # it leaves no thread behind
+        await engine.close()
+        raise
+    return Built(engine, device, reason, (engine.worker,))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from media.frames import Samples
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.tts.spoken import SPEEDS, Mark, cleaned, parts, pause_after, pieces_of, with_tail, word_timings
 from pipelines.errors import SpeakError
 from pipelines.interfaces.tts import Speech
@@ -209,3 +210,8 @@ def load_library() -> _Library:
         return _Library(ctypes.CDLL(espeakng_loader.get_library_path()), espeakng_loader.get_data_path())
     except (OSError, RuntimeError) as error:
         raise SpeakError("tts_broken", f"espeak-ng cannot be loaded: {error}") from error
+
+
+async def build(site: Site, found: Found) -> Built[EspeakVoice]:
+    """The library of the wheel (see :data:`pipelines.engines.registry.Build`)."""
+    return Built(await site.aside(EspeakVoice))

@@ -14,20 +14,24 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.tts.piper_clause import Clause, Manner, Stop, Voice, specimen
 from pipelines.engines.tts.piper_network import Network, WholeNetwork, split
 from pipelines.engines.tts.piper_text import steps
 from pipelines.engines.tts.spoken import SPEEDS, cleaned
 from pipelines.errors import ModelError, PipelineError, SpeakError, listed
 from pipelines.interfaces.tts import Speech
+from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.runtime.crew import LOAD_SECONDS, allow
+from pipelines.runtime.hardware import threads_for
 from pipelines.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -179,3 +183,40 @@ def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu
     if device == "cuda" and "CUDAExecutionProvider" not in network.providers:
         raise ModelError("device_unavailable", "onnxruntime could not start CUDA (its CUDA or cuDNN libraries)")
     return Voice(PiperVoice(session=None, config=facts), network)
+
+
+async def build(site: Site, found: Found) -> Built[PiperVoices]:
+    """All voices that are here, that in ``found`` first and loaded (see :data:`pipelines.engines.registry.Build`)."""
+    return await site.aside(_built, site, found)
+
+
+def _built(site: Site, found: Found) -> Built[PiperVoices]:
+    wanted, reason = site.device_for("onnxruntime")
+    # Piper's graph has shapes that an NPU does not take.
+    device: Literal["cpu", "cuda"] = "cuda" if wanted == "cuda" else "cpu"
+    others = map(Found.of, site.others("text-to-speech", found.name))
+    voices = (found, *others)
+    residents = {_voice_in(one): _resident(site, one, device) for one in voices}
+    with next(iter(residents.values())).lease():  # now and not in the first conversation
+        pass
+    engine = PiperVoices(residents, threads=1)
+    return Built(engine, device, f"{listed(tuple(residents))}; {reason}", warm=engine.warm)
+
+
+def _voice_in(found: Found) -> str:
+    """The voice's own name, as ``en_US-lessac-medium``."""
+    return next(name.removesuffix(".onnx") for name in found.files if name.endswith(".onnx"))
+
+
+def _resident(site: Site, found: Found, device: Literal["cpu", "cuda"]) -> Resident[Voice]:
+    network = next(path for name, path in found.files.items() if name.endswith(".onnx"))
+    config = next(path for name, path in found.files.items() if name.endswith(".json"))
+    return site.residency.add(
+        Loadable(
+            found.name,
+            partial(load_piper, network, config, threads_for("tts", site.cores), device),
+            precision="float32",
+            device=device,
+            estimate=site.estimate(found.name, "float32"),
+        )
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Samples
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ListenError
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE
@@ -119,3 +120,8 @@ class LateTurnDetector:
         """Close the detector, if there is one."""
         if self._detector is not None:
             await self._detector.close()
+
+
+async def build(site: Site, found: Found) -> Built[SmartTurn]:
+    """On ``found`` (see :data:`pipelines.engines.registry.Build`)."""
+    return Built(await site.aside(SmartTurn, found.place, threads=min(2, site.cores)))

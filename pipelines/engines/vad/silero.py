@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from media.frames import Samples
+from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ListenError
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 
@@ -91,3 +92,8 @@ class SileroActivity:
         """Forget the past, as after a gap in the audio."""
         self._input.fill(0)
         self._feed["state"] = self._silence
+
+
+async def build(site: Site, found: Found) -> Built[SileroVad]:
+    """The model of the wheel (see :data:`pipelines.engines.registry.Build`)."""
+    return Built(await site.aside(SileroVad), reason="Silero's ONNX file, which its package carries")

@@ -102,7 +102,7 @@ class RealtimeDialect:
     def _session_event(self, kind: str) -> Json:
         session, settings = self._session, self._session.conversation.settings
         voice, vision = session.engines.voice, session.vision
-        models: Json = {"listen": voice.stt.name, "think": voice.llm.name, "speak": voice.tts.name}
+        models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
         models["language"] = settings.language or self._served.language
         event = session_event(kind, session.id, settings, voice.tts.voices[0], models)
         event["session"]["vision"] = vision_json(vision.settings, self._codec(), vision.unavailable)

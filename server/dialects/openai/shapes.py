@@ -18,18 +18,18 @@ Json = dict[str, Any]
 def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
     """``session.created`` or ``session.updated`` with the settings in effect.
 
-    ``voice`` is the engine's default; ``models`` are the names of who serves ``listen``, ``think`` and ``speak``, and
+    ``voice`` is the engine's default; ``models`` are the names of who serves ``stt``, ``llm`` and ``tts``, and
     the ``language`` in which is listened.
     """
     format_ = {"type": "audio/pcm", "rate": 24_000}
-    transcription = {"model": models["listen"], **({"language": models["language"]} if models["language"] else {})}
+    transcription = {"model": models["stt"], **({"language": models["language"]} if models["language"] else {})}
     return server_event(
         kind,
         session={
             "type": "realtime",
             "object": "realtime.session",
             "id": session_id,
-            "model": models["think"],
+            "model": models["llm"],
             "instructions": settings.instructions,
             "output_modalities": ["audio"] if settings.spoken else ["text"],
             "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,

@@ -49,7 +49,7 @@ def test_what_cannot_be_had_is_refused_with_what_can(wanted, library, code, name
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("stage", ["vad", "turn", "listen", "think", "speak", "watch"])
+@pytest.mark.parametrize("stage", ["vad", "turn", "stt", "llm", "tts", "vision"])
 def test_one_thread_on_two_cores_and_never_more_than_half(stage):
     assert [threads_for(stage, cores) for cores in (1, 2)] == [1, 1]
     counts = [threads_for(stage, cores) for cores in range(1, 65)]
@@ -62,7 +62,7 @@ def test_llama_takes_two_threads_on_two_cores_and_then_half():
 
 
 def test_an_unknown_stage_is_a_mistake():
-    with pytest.raises(ValueError, match="listen, think, "):
+    with pytest.raises(ValueError, match="stt, llm, "):
         threads_for("dream", 8)
 
 

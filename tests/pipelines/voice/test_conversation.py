@@ -294,7 +294,7 @@ async def test_a_failing_voice_is_told(fails):
     async with scene("hello", tts=FakeVoice(fails)) as s:
         await s.say(1.0)
         await s.hush(0.8)
-        assert s.last(ResponseFailed).error.stage == "speak"
+        assert s.last(ResponseFailed).error.stage == "tts"
         assert not s.conversation.responses.active
 
 

@@ -78,8 +78,8 @@ def test_the_licence_of_each_models_weights_is_told():
         (without("aiortc"), "packages", "aiortc", "pip install aiortc"),
         (without("onnxruntime"), "packages", "onnxruntime", "pip install onnxruntime"),
         (replace(FACTS, python=(3, 10, 2)), "packages", "python", "make setup PYTHON=python3.11"),
-        (without("pocketsphinx"), "engines", "listen", "pip install pocketsphinx"),
-        (without("espeakng-loader"), "engines", "speak", "pip install espeakng-loader"),
+        (without("pocketsphinx"), "engines", "stt", "pip install pocketsphinx"),
+        (without("espeakng-loader"), "engines", "tts", "pip install espeakng-loader"),
         (replace(FACTS, tcp_problem="Address already in use"), "network", "port", "visavis serve --port 0"),
         (replace(FACTS, udp_problem="Permission denied"), "network", "media", ""),
         (replace(FACTS, asked_problem="stt_model: there is no model 'x'"), "engines", "asked for", ""),
@@ -100,9 +100,9 @@ def test_what_is_essential_is_missing(facts, area, name, remedy):
 @pytest.mark.parametrize(
     ("facts", "area", "name", "remedy"),
     [
-        (FACTS, "engines", "listen", "visavis models pull whisper-base-en"),
-        (FACTS, "engines", "think", "ollama serve & ollama pull qwen2.5:3b"),
-        (replace(FACTS, models=(HUGE, SMALL)), "engines", "think", "visavis models pull small"),
+        (FACTS, "engines", "stt", "visavis models pull whisper-base-en"),
+        (FACTS, "engines", "llm", "ollama serve & ollama pull qwen2.5:3b"),
+        (replace(FACTS, models=(HUGE, SMALL)), "engines", "llm", "visavis models pull small"),
         (replace(FACTS, models=()), "engines", "turn", ""),
         (replace(FACTS, models=(replace(TURN, problem="gone"),)), "engines", "turn", "visavis models pull smart-turn"),
         (
@@ -121,7 +121,7 @@ def test_what_is_essential_is_missing(facts, area, name, remedy):
         (
             without("faster-whisper", models=(replace(WHISPER, problem=None),)),
             "engines",
-            "listen",
+            "stt",
             "pip install faster-whisper",
         ),
         (
@@ -187,15 +187,27 @@ def test_the_better_engines_are_named_with_their_device():
     card = Accelerator("cuda", "GeForce", 8 * GIB, 6 * GIB)
     libraries = {n: Library(n, "1", ("cpu", "cuda"), (card,)) for n in ("torch", "ctranslate2", "onnxruntime")}
     facts = replace(FACTS, models=models, devices=Devices(PROCESSOR, True, False, libraries))
-    assert find(facts, "engines", "listen").detail == "w on cuda: ctranslate2 finds GeForce"
-    assert find(facts, "engines", "think").detail == "q on cuda: torch finds GeForce"
-    assert find(facts, "engines", "speak").detail == "p on cuda: onnxruntime finds GeForce"
-    assert find(replace(facts, served="llama at http://x"), "engines", "think").detail == "llama at http://x"
+    assert find(facts, "engines", "stt").detail == "w on cuda: ctranslate2 finds GeForce"
+    assert find(facts, "engines", "llm").detail == "q on cuda: torch finds GeForce"
+    assert find(facts, "engines", "tts").detail == "p on cuda: onnxruntime finds GeForce"
+    assert find(replace(facts, served="llama at http://x"), "engines", "llm").detail == "llama at http://x"
     two = ModelState("m-en", "speech-to-text", "", None, True, requires="onnxruntime"), models[0]
-    both = find(replace(facts, models=two), "engines", "listen").detail
+    both = find(replace(facts, models=two), "engines", "stt").detail
     assert both == "m-en on cpu; w hears what it doubts, and other languages"
     embedded = load_settings({"profile": "embedded"})
-    assert "starter" in find(facts, "engines", "think", embedded).detail
+    assert "starter" in find(facts, "engines", "llm", embedded).detail
+    assert find(facts, "engines", "stt", embedded).detail.startswith("pocketsphinx on cpu")
+
+
+def test_what_is_asked_for_is_examined():
+    here, other = (ModelState(name, "speech-to-text", "", None, True) for name in ("w", "v"))
+    facts = replace(FACTS, models=(here, other), served="llama at http://x")
+    for asked, told in (("v", "v "), ("pocketsphinx", "pocketsphinx on cpu"), ("/my/folder", "asked for: /my/f")):
+        assert find(facts, "engines", "stt", load_settings({"stt_model": asked})).detail.startswith(told)
+    assert find(facts, "engines", "llm", load_settings({"chat_model": "starter"})).detail.startswith("starter on cpu")
+    facts = replace(facts, served=None)
+    asked = find(facts, "engines", "llm", load_settings({"chat_model": "openai"}))
+    assert (asked.status, asked.detail) == ("better", "starter on cpu, a very small model: nobody answers")
 
 
 def test_the_report_for_people_tells_each_command_once():

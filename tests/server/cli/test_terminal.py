@@ -15,7 +15,7 @@ from server.cli.doctor import show
 from server.cli.serve import table
 from server.cli.talk import TalkOptions, Transcript, report
 from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_failure, tell_foreign
-from server.engines.parts import Choices
+from server.engines.choices import Choices
 
 HOSTILE = "llama3[/b] [red]\x1b[2J\x07[bold]\\"
 SHOWN = "llama3[/b] [red]\\x1b[2J\\x07[bold]\\"
@@ -65,8 +65,8 @@ def test_a_failure_is_one_line_however_long() -> None:
 
 def test_the_table_of_engines_takes_any_name(console: Console) -> None:
     choices = Choices()
-    choices.note("think", HOSTILE, f"because {HOSTILE}", device="-")
-    choices.note("listen", "pocketsphinx", "broken", wanted="whisper[/i]")
+    choices.note("llm", HOSTILE, f"because {HOSTILE}", device="-")
+    choices.note("stt", "pocketsphinx", "broken", wanted="whisper[/i]")
     console.print(table(choices.status()))
     assert SHOWN in printed(console)
     assert "pocketsphinx, for whisper[/i]" in printed(console)

@@ -16,7 +16,7 @@ from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.memory_transport import MemoryTransport, call, settle
 
 HELLO = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
-ROWS = [{"stage": "listen", "engine": "ears"}]
+ROWS = [{"stage": "stt", "engine": "ears"}]
 
 
 class Client:

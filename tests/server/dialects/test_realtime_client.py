@@ -25,7 +25,7 @@ from tests.fakes.engines import FakeModel
 from tests.fakes.hostile_events import hostile_messages
 from tests.pipelines.voice.test_conversation import Scene, scene, settle
 
-MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": None}
+MODELS = {"stt": "ears", "llm": "brain", "tts": "mouth", "language": None}
 HELLO = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
 
 

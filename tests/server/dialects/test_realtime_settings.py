@@ -15,7 +15,7 @@ from server.dialects.openai.settings import SERVICE_VOICES, RefusedError, Served
 from server.dialects.openai.shapes import session_event
 
 DEFAULTS = ConversationSettings(instructions="Be kind.", voice=VoiceSettings("square"), max_tokens=200)
-MODELS = {"listen": "ears", "think": "brain", "speak": "mouth", "language": "en"}
+MODELS = {"stt": "ears", "llm": "brain", "tts": "mouth", "language": "en"}
 
 
 def here(**changes: Any) -> Served:

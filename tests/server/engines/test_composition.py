@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,14 @@ from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.failover_stt import FallbackRecognizer
 from pipelines.routing.failover_tts import FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
-from server.engines.listen import listen
-from server.engines.parts import Choices, Parts
-from server.engines.speak import speak
-from server.engines.think import think
-from server.engines.watch import BASIC, first_fetched, watch
+from pipelines.vision.detectors import DETECTORS
+from server.cli.diagnosis import diagnose
+from server.cli.doctor_facts import ModelState
+from server.engines.choices import Choices
+from server.engines.llm import llm
+from server.engines.parts import Parts
+from server.engines.stages import stt, tts
+from server.engines.vision import first_fetched, vision
 from server.settings import load_settings
 from tests.assets import asset
 from tests.conftest import fake_engines
@@ -35,6 +39,7 @@ from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer
 from tests.loopback.test_session import TURN
 from tests.real_models import real_folder
+from tests.server.cli.test_doctor import FACTS
 
 WHISPER, CHAT, VOICE = "whisper-test-en", "chat-test", "piper-test"
 CLOSED = {"llm_url": "http://127.0.0.1:9/v1"}
@@ -88,10 +93,10 @@ def row(made: Parts, stage: str):
 
 async def test_the_embedded_recogniser_listens_and_the_better_one_is_named(tmp_path):
     made = parts(tmp_path)
-    engine = await listen(made)
+    engine = await stt(made)
     try:
         assert engine.name == "pocketsphinx"
-        assert f"visavis models pull {WHISPER}" in row(made, "listen").reason
+        assert f"visavis models pull {WHISPER}" in row(made, "stt").reason
         assert len(made.later) == 1
     finally:
         await engine.close()
@@ -99,12 +104,12 @@ async def test_the_embedded_recogniser_listens_and_the_better_one_is_named(tmp_p
 
 async def test_a_whisper_in_the_users_folder_listens(tmp_path, models):
     made = parts(tmp_path, models)
-    engine = await listen(made)
+    engine = await stt(made)
     try:
         assert isinstance(engine, FallbackRecognizer)
         assert [rung.name for rung in engine.engines] == [WHISPER, "pocketsphinx"]
-        assert "the folder of models" in row(made, "listen").reason
-        assert "pocketsphinx stands by" in row(made, "listen").reason
+        assert "the folder of models" in row(made, "stt").reason
+        assert "pocketsphinx stands by" in row(made, "stt").reason
         assert not made.later
         assert [status.state for status in made.residency.status()] == ["ready"]
     finally:
@@ -132,12 +137,12 @@ def with_two(made: Parts) -> Parts:
 
 async def test_english_has_a_recogniser_of_its_own_and_another_one_hears_what_that_doubts(tmp_path, two):
     made = with_two(parts(tmp_path, two))
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert isinstance(engine, FallbackRecognizer)
     assert isinstance(engine.engines[0], SecondOpinion)
     assert [rung.name for rung in engine.engines] == [f"{WHISPER} + {BROAD}", BROAD, "pocketsphinx"]
-    assert f"{BROAD} hears what it doubts, and other languages; pocketsphinx stands by" in row(made, "listen").reason
+    assert f"{BROAD} hears what it doubts, and other languages; pocketsphinx stands by" in row(made, "stt").reason
     assert not made.later
 
 
@@ -155,15 +160,15 @@ async def test_english_has_a_recogniser_of_its_own_and_another_one_hears_what_th
 )
 async def test_who_listens_depends_on_what_is_asked_for(tmp_path, two, asked, listens):
     made = with_two(parts(tmp_path, two, **asked))
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
-    assert (engine.name, row(made, "listen").engine, row(made, "listen").ok) == (listens, listens, True)
+    assert (engine.name, row(made, "stt").engine, row(made, "stt").ok) == (listens, listens, True)
 
 
 async def test_what_would_be_fetched_and_may_not_is_named(tmp_path, two):
     shutil.rmtree(two / BROAD)
     made = with_two(parts(tmp_path, two, download=False))
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert (engine.name, made.missing, made.later) == (WHISPER, [BROAD], [])
 
@@ -171,21 +176,21 @@ async def test_what_would_be_fetched_and_may_not_is_named(tmp_path, two):
 async def test_one_of_two_that_is_broken_is_told_and_the_other_listens_to_all(tmp_path, two):
     (two / WHISPER / "model.bin").write_bytes(b"no model")
     made = with_two(parts(tmp_path, two))
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert engine.name == BROAD
-    assert f"{WHISPER} cannot be used: " in row(made, "listen").reason
+    assert f"{WHISPER} cannot be used: " in row(made, "stt").reason
 
 
 async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
     made = with_two(parts(tmp_path))
-    engine = await listen(made)
+    engine = await stt(made)
     engines = fake_engines(stt=engine)
     engines.later, engines.choices, listening = made.later, made.choices, [engine.name]
     quick = asyncio.Event()
 
     def changed() -> None:
-        listening.append(row(made, "listen").engine)
+        listening.append(row(made, "stt").engine)
         if listening[-1] == WHISPER:
             quick.set()
 
@@ -212,11 +217,11 @@ async def test_the_real_recognisers_listen_together(tmp_path):
     moonshine, whisper = real_folder("moonshine-tiny-en"), real_folder("whisper-base")
     made = parts(tmp_path, download=False)
     made.store = ModelStore(load_settings({}).model_cache)
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert engine.name == "moonshine-tiny-en + whisper-base", (moonshine, whisper)
-    assert row(made, "listen").ok
-    assert "cannot be used" not in row(made, "listen").reason
+    assert row(made, "stt").ok
+    assert "cannot be used" not in row(made, "stt").reason
 
 
 async def test_a_folder_with_a_moonshine_is_refused_for_another_language(tmp_path):
@@ -225,22 +230,22 @@ async def test_a_folder_with_a_moonshine_is_refused_for_another_language(tmp_pat
     (folder / "encoder_model.ort").write_bytes(b"")
     made = parts(tmp_path, stt_model=str(folder), language="de")
     with pytest.raises(ModelError, match="mine is a Moonshine: it knows English alone"):
-        await listen(made)
+        await stt(made)
 
 
 async def test_a_folder_can_be_named_directly(tmp_path, models):
     made = parts(tmp_path, stt_model=str(models / WHISPER))
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert engine.name == WHISPER
-    assert row(made, "listen").ok
+    assert row(made, "stt").ok
 
 
 async def test_a_broken_model_that_is_asked_for_is_refused(tmp_path):
     (tmp_path / "broken").mkdir()
     made = parts(tmp_path, stt_model=str(tmp_path / "broken"))
     with pytest.raises(ModelError, match=r"stt_model .*broken: broken cannot be used: .*model\.bin") as caught:
-        await listen(made)
+        await stt(made)
     assert caught.value.code == "whisper_incomplete"
 
 
@@ -248,9 +253,9 @@ async def test_a_broken_model_that_nobody_asked_for_is_passed_over_and_told(tmp_
     folder = shutil.copytree(models, tmp_path / "models")
     (folder / WHISPER / "model.bin").write_bytes(b"no model")
     made = parts(tmp_path, folder)
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
-    chosen = row(made, "listen")
+    chosen = row(made, "stt")
     assert (chosen.engine, chosen.ok, chosen.wanted) == ("pocketsphinx", False, WHISPER)
     assert f"{WHISPER} cannot be used: " in chosen.reason
 
@@ -261,18 +266,18 @@ async def test_a_model_that_was_repaired_listens_at_the_next_start(tmp_path, mod
     sound = weights.read_bytes()
     weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     made = parts(tmp_path, folder)
-    await (await listen(made)).close()
-    chosen = row(made, "listen")
+    await (await stt(made)).close()
+    chosen = row(made, "stt")
     assert (chosen.engine, chosen.ok, chosen.wanted) == ("pocketsphinx", False, WHISPER)
     assert f"{WHISPER} cannot be used: {weights} is a Git LFS pointer" in chosen.reason
     weights.write_bytes(sound[:-100])
     made = parts(tmp_path, folder)
-    await (await listen(made)).close()
-    assert f"(copied from {folder / WHISPER})" in row(made, "listen").reason
+    await (await stt(made)).close()
+    assert f"(copied from {folder / WHISPER})" in row(made, "stt").reason
     weights.write_bytes(sound)
     made = parts(tmp_path, folder)
-    await (await listen(made)).close()
-    assert (row(made, "listen").engine, row(made, "listen").ok) == (WHISPER, True)
+    await (await stt(made)).close()
+    assert (row(made, "stt").engine, row(made, "stt").ok) == (WHISPER, True)
 
 
 async def test_a_folder_that_is_named_with_a_pointer_in_it_is_refused(tmp_path):
@@ -280,7 +285,7 @@ async def test_a_folder_that_is_named_with_a_pointer_in_it_is_refused(tmp_path):
     pointer = tmp_path / "mine" / "model.bin"
     pointer.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ModelError, match=f"stt_model .*: {pointer} is a Git LFS pointer and not the file itself"):
-        await listen(parts(tmp_path, stt_model=str(tmp_path / "mine")))
+        await stt(parts(tmp_path, stt_model=str(tmp_path / "mine")))
 
 
 async def test_a_model_that_is_asked_for_is_fetched(tmp_path, models):
@@ -295,40 +300,37 @@ async def test_a_model_that_is_asked_for_is_fetched(tmp_path, models):
         return found
 
     made.store.ensure = ensure  # type: ignore[method-assign]
-    engine = await listen(made)
+    engine = await stt(made)
     await engine.close()
     assert (engine.name, asked) == (WHISPER, [WHISPER])
-    assert row(made, "listen").ok
+    assert row(made, "stt").ok
 
 
 @pytest.mark.parametrize(
     ("stage", "setting", "name"),
-    [(listen, "stt_model", WHISPER), (think, "chat_model", CHAT), (speak, "tts_model", VOICE)],
-    ids=["listen", "think", "speak"],
+    [(stt, "stt_model", WHISPER), (llm, "chat_model", CHAT), (tts, "tts_model", VOICE)],
+    ids=["stt", "llm", "tts"],
 )
 async def test_a_model_that_is_asked_for_and_cannot_be_had_is_refused_by_name(tmp_path, stage, setting, name):
-    async def compose(made: Parts) -> object:
-        return await stage(made) if asyncio.iscoroutinefunction(stage) else await asyncio.to_thread(stage, made)
-
     with pytest.raises(ModelError, match=f"^models: {setting} {name}: {name} could not be had"):
-        await compose(parts(tmp_path, tmp_path, **{setting: name}))
+        await stage(parts(tmp_path, tmp_path, **{setting: name}))
     with pytest.raises(DefinitionError, match=f"{setting} {name}: {name} is not here, .* visavis models pull {name}"):
-        await compose(parts(tmp_path, **{setting: name}, download=False))
+        await stage(parts(tmp_path, **{setting: name}, download=False))
 
 
 @pytest.mark.parametrize(
     ("stage", "setting", "legal"),
     [
-        (listen, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
-        (think, "chat_model", f"auto, starter, openai, {CHAT}, a folder, a .gguf file,"),
-        (speak, "tts_model", f"auto, espeak-ng, {VOICE}"),
+        (stt, "stt_model", f"auto, pocketsphinx, {WHISPER}, a folder"),
+        (llm, "chat_model", f"auto, openai, starter, {CHAT}, a folder, a .gguf file,"),
+        (tts, "tts_model", f"auto, espeak-ng, {VOICE}"),
     ],
-    ids=["listen", "think", "speak"],
+    ids=["stt", "llm", "tts"],
 )
 async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, legal):
     made = parts(tmp_path, **{setting: "gpt-99"})
     with pytest.raises(DefinitionError, match=f"{setting}: there is no model 'gpt-99'; legal are {legal} "):
-        await stage(made) if asyncio.iscoroutinefunction(stage) else stage(made)
+        await stage(made)
 
 
 # ------------------------------------------------------------------------------------------------ thinking
@@ -336,27 +338,34 @@ async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, l
 
 async def test_a_model_in_the_users_folder_thinks_before_the_starter(tmp_path, models):
     made = parts(tmp_path, models)
-    engine = await think(made)
+    engine = await llm(made)
     try:
         assert isinstance(engine, FallbackModel)
         assert engine.name == CHAT
-        assert "starter stands by" in row(made, "think").reason
+        assert "starter stands by" in row(made, "llm").reason
         assert [status.state for status in made.residency.status()] == ["ready", "unloaded"]  # the starter waits
     finally:
         await engine.close()
 
 
+async def test_a_model_that_is_asked_for_thinks_in_the_embedded_profile_too(tmp_path, models):
+    for word, thinks in (("auto", "starter"), (CHAT, CHAT)):
+        engine = await llm(parts(tmp_path, models, profile="embedded", chat_model=word))
+        await engine.close()
+        assert engine.name == thinks
+
+
 async def test_without_any_model_the_starter_answers_and_every_reason_is_told(tmp_path):
     made = parts(tmp_path)
-    engine = await think(made)
+    engine = await llm(made)
     try:
         asked = ChatRequest((Message("user", "what is two plus three"),))
         assert "".join([piece async for piece in engine.stream(asked)]).strip() == "Two plus three is five."
     finally:
         await engine.close()
-    reason = row(made, "think").reason
+    reason = row(made, "llm").reason
     assert engine.name == "starter"
-    assert not row(made, "think").ok, "a server was named"
+    assert not row(made, "llm").ok, "a server was named"
     assert "no openai at http://127.0.0.1:9/v1" in reason
     assert f"visavis models pull {CHAT}" in reason
 
@@ -365,20 +374,20 @@ async def test_without_any_language_model_the_command_that_brings_one_is_said_an
     made = parts(tmp_path)
     made.store.catalogue = catalogues.load()
     monkeypatch.setattr("pipelines.starter.model_files.FOLDER", tmp_path)
-    engine = await think(made)
+    engine = await llm(made)
     command = "visavis models pull smollm2-135m-instruct-gguf"
     said = [piece async for piece in engine.stream(ChatRequest((Message("user", "hello"),)))]
     assert said == [f"I cannot answer, for no language model is here: {command} brings one."]
-    assert (engine.name, row(made, "think").ok) == ("nobody", False)
-    assert "the starter model cannot be used" in row(made, "think").reason
-    assert command in row(made, "think").reason
+    assert (engine.name, row(made, "llm").ok) == ("nobody", False)
+    assert "the starter model cannot be used" in row(made, "llm").reason
+    assert command in row(made, "llm").reason
 
 
 async def test_a_model_for_ctranslate2_is_refused_with_what_thinks_in_its_place(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.bin").write_bytes(b"weights")
     with pytest.raises(ModelError, match=r"chat_model .*mine: .* CTranslate2 .*: give its GGUF file, or its folder"):
-        await think(parts(tmp_path, chat_model=str(tmp_path / "mine")))
+        await llm(parts(tmp_path, chat_model=str(tmp_path / "mine")))
 
 
 # ------------------------------------------------------------------------------------------------ speaking
@@ -386,7 +395,7 @@ async def test_a_model_for_ctranslate2_is_refused_with_what_thinks_in_its_place(
 
 async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_path, models):
     made = parts(tmp_path, models, voice="en_US-test-medium")
-    engine = await asyncio.to_thread(speak, made)
+    engine = await tts(made)
     try:
         assert engine.name == "piper"
         assert engine.voices[0] == "en_US-test-medium"
@@ -399,7 +408,7 @@ async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_pat
 
 async def test_a_voice_that_is_not_here_names_those_that_are(tmp_path):
     with pytest.raises(DefinitionError, match="voice: there is no voice 'nobody'; legal are en-us, "):
-        await asyncio.to_thread(speak, parts(tmp_path, voice="nobody"))
+        await tts(parts(tmp_path, voice="nobody"))
 
 
 # ------------------------------------------------------------------------------------------------ watching
@@ -424,23 +433,23 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 
 async def test_detectors_come_up_as_far_as_models_can_be_had_and_the_others_say_why(watching):
-    vision = await watch(watching)
-    assert vision is not None
-    assert vision.detectors == ("face_landmarks", "hands", "gestures", "segmentation")
-    assert vision.unavailable == dict.fromkeys(("faces", "pose", "objects", "holistic"), "its model is being fetched")
-    chosen = row(watching, "watch")
+    seen = await vision(watching)
+    assert seen is not None
+    assert seen.detectors == ("face_landmarks", "hands", "gestures", "segmentation")
+    assert seen.unavailable == dict.fromkeys(("faces", "pose", "objects", "holistic"), "its model is being fetched")
+    chosen = row(watching, "vision")
     assert (chosen.engine, chosen.ok) == ("mediapipe", True)
     (better,) = watching.later
     with pytest.raises(ModelError):
         await better()
-    assert vision.unavailable["faces"] == "mediapipe-face-detectors could not be had: the network is closed"
-    chosen = row(watching, "watch")
+    assert seen.unavailable["faces"] == "mediapipe-face-detectors could not be had: the network is closed"
+    chosen = row(watching, "vision")
     assert (chosen.engine, chosen.ok) == ("mediapipe", False)
     assert chosen.reason.startswith("finds face landmarks, hands, gestures, segmentation; no faces: mediapipe-face-")
 
 
 async def test_models_that_come_later_are_put_to_work_whichever_of_them_fails(watching):
-    vision = await watch(watching)
+    seen = await vision(watching)
     faces = asset("mediapipe/blaze_face_short_range.tflite")
 
     async def fetch(model_id: str) -> ModelFiles:
@@ -452,16 +461,16 @@ async def test_models_that_come_later_are_put_to_work_whichever_of_them_fails(wa
     (better,) = watching.later
     with pytest.raises(ModelError):
         await better()
-    assert vision.unavailable == {"faces": "the network is closed for a moment"}
-    assert {"pose", "objects", "holistic"} <= set(vision.detectors)
-    assert row(watching, "watch").reason.startswith("finds face landmarks, hands, gestures, pose, ")
+    assert seen.unavailable == {"faces": "the network is closed for a moment"}
+    assert {"pose", "objects", "holistic"} <= set(seen.detectors)
+    assert row(watching, "vision").reason.startswith("finds face landmarks, hands, gestures, pose, ")
 
 
 async def test_without_any_model_nothing_is_seen_and_it_is_told_how_to_get_them(watching):
     watching.store.folder = None
     watching.settings = watching.settings.model_copy(update={"download": False})
-    assert await watch(watching) is None
-    chosen = row(watching, "watch")
+    assert await vision(watching) is None
+    chosen = row(watching, "vision")
     assert (chosen.engine, chosen.ok) == ("none", False)
     assert "no faces, face landmarks, hands, gestures, pose, " in chosen.reason
     assert (
@@ -490,10 +499,10 @@ def packaged(tmp_path: Path, watching: Parts) -> dict[str, Path]:
 
 
 async def test_what_lies_in_the_package_serves_until_what_is_published_has_come(tmp_path, watching, packaged):
-    vision = await watch(watching)
-    assert vision is not None
-    assert {"faces", "face_landmarks", "hands", "gestures"} <= set(vision.detectors)
-    told = row(watching, "watch").reason
+    seen = await vision(watching)
+    assert seen is not None
+    assert {"faces", "face_landmarks", "hands", "gestures"} <= set(seen.detectors)
+    told = row(watching, "vision").reason
     assert "better faces, face landmarks, gestures with: visavis models pull mediapipe-face-detectors " in told
     published = tmp_path / "published.task"
     asked = []
@@ -508,29 +517,28 @@ async def test_what_lies_in_the_package_serves_until_what_is_published_has_come(
     (better,) = watching.later
     await better()  # a model that is not needed is no problem
     assert asked[-3:] == ["mediapipe-face-detectors", "mediapipe-face-landmarker", "mediapipe-gesture-recognizer"]
-    engine = vision._detector
+    engine = seen._detector
     assert engine.model("gestures") == published
     assert engine.model("face_landmarks") == packaged["mediapipe-face-mesh"]
-    assert row(watching, "watch").reason.endswith(
+    assert row(watching, "vision").reason.endswith(
         "better face landmarks with: visavis models pull mediapipe-face-landmarker"
     )
 
 
 async def test_nothing_better_is_fetched_where_nothing_may_be(watching, packaged):
     watching.settings = watching.settings.model_copy(update={"download": False})
-    vision = await watch(watching)
-    assert vision is not None
-    assert "gestures" in vision.detectors
+    seen = await vision(watching)
+    assert seen is not None
+    assert "gestures" in seen.detectors
     assert not watching.later
     assert "mediapipe-gesture-recognizer" not in watching.missing
 
 
 def test_what_is_fetched_first_lies_in_one_package():
     catalogue = load_catalogue()
-    wheels = {
-        source.wheel for name in BASIC for source in catalogue.get(first_fetched(catalogue, name)).sources
-        if isinstance(source, WheelSource)
-    }  # fmt: skip
+    basic = (catalogue.get(first_fetched(catalogue, name)) for name, row in DETECTORS.items() if row.basic)
+    sources = (source for model in basic for source in model.sources)
+    wheels = {source.wheel for source in sources if isinstance(source, WheelSource)}
     assert wheels == {"mediapipe==0.10.21"}
 
 
@@ -538,10 +546,10 @@ async def test_a_gpu_that_is_asked_for_is_used_or_refused(watching, monkeypatch)
     watching.settings = watching.settings.model_copy(update={"vision_device": "gpu"})
     monkeypatch.setattr(MediaPipeVision, "_try_gpu", lambda engine: "there is no GPU")
     with pytest.raises(VisionError, match="vision_device: gpu cannot be used: there is no GPU; legal here is cpu"):
-        await watch(watching)
+        await vision(watching)
     monkeypatch.setattr(MediaPipeVision, "_try_gpu", lambda engine: "")
-    await watch(watching)
-    assert row(watching, "watch").device == "gpu"
+    await vision(watching)
+    assert row(watching, "vision").device == "gpu"
 
 
 # ------------------------------------------------------------------------------------------------ later
@@ -549,7 +557,7 @@ async def test_a_gpu_that_is_asked_for_is_used_or_refused(watching, monkeypatch)
 
 async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, models):
     made = parts(tmp_path)
-    engines = fake_engines(stt=await listen(made), tts=await asyncio.to_thread(speak, made))
+    engines = fake_engines(stt=await stt(made), tts=await tts(made))
     engines.later, engines.choices, changes = made.later, made.choices, []
 
     async def fetch(model_id: str) -> ModelFiles:
@@ -563,8 +571,8 @@ async def test_better_engines_are_put_to_work_when_they_have_come(tmp_path, mode
         engines.choices.on_change(lambda: changes.append(None))
         await engines.improve()
         assert (engines.voice.stt.name, engines.voice.tts.name) == (WHISPER, "piper")
-        assert row(made, "listen").engine == WHISPER
-        assert row(made, "speak").engine == "piper"
+        assert row(made, "stt").engine == WHISPER
+        assert row(made, "tts").engine == "piper"
         assert len(changes) == 2
     finally:
         await engines.close()
@@ -575,7 +583,7 @@ async def test_when_the_preferred_model_cannot_be_had_the_next_one_is_fetched(tm
     second = made.store.catalogue.get(WHISPER).model_copy(update={"id": "whisper-other"})
     made.store.catalogue = Catalogue(models=(*made.store.catalogue.models, second))
     shutil.copytree(models / WHISPER, tmp_path / "models" / "whisper-other")
-    engines = fake_engines(stt=await listen(made))
+    engines = fake_engines(stt=await stt(made))
     engines.later, engines.choices, changes = made.later, made.choices, []
 
     async def fetch(model_id: str) -> ModelFiles:
@@ -613,7 +621,7 @@ async def test_a_defect_in_one_improvement_does_not_keep_the_others_from_coming(
 
 async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
     made = parts(tmp_path)
-    engines = fake_engines(stt=await listen(made))
+    engines = fake_engines(stt=await stt(made))
     engines.later, engines.choices, before = made.later, made.choices, made.choices.status()
     said: list[str] = []
     engines.say = said.append
@@ -631,23 +639,43 @@ async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
         await engines.close()
 
 
+# ------------------------------------------------------------------------------------------------ doctor
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["with models", "with none"])
+@pytest.mark.parametrize(
+    "flags",
+    [{}, {"profile": "embedded"}, {"stt_model": "pocketsphinx", "chat_model": "starter", "tts_model": "espeak-ng"}],
+    ids=["auto", "embedded", "by name"],
+)
+async def test_the_doctor_names_what_a_start_takes(tmp_path, models, flags, here):
+    made = parts(tmp_path, models if here else None, **flags)
+    absent = None if here else "it is not in the store"
+    states = [ModelState(model.id, model.task, "", absent, here) for model in catalogue().models]
+    checks = diagnose(replace(FACTS, models=states), made.settings)
+    told = {check.name: check.detail for check in checks if check.area == "engines"}
+    for stage, compose in (("stt", stt), ("llm", llm), ("tts", tts)):
+        await (await compose(made)).close()
+        assert told[stage].startswith(row(made, stage).engine), stage
+
+
 # ------------------------------------------------------------------------------------------------ failures
 
 
 async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(serve):
     """Each fails in the second turn of a running conversation; the next engine takes the turn over."""
     choices = Choices()
-    for stage in ("listen", "think", "speak"):
+    for stage in ("stt", "llm", "tts"):
         choices.note(stage, f"better-{stage}", "the best there is")
     killed = ListenError("stt_crashed", "the recogniser was killed")
     hearing = FakeRecognizer("first question", killed, killed)  # it gets a second try
     thinking = FakeModel("First answer.", ThinkError("llm_unreachable", "the model server was killed"))
     speaking, standby = FakeVoice(), FakeVoice()
     hearing.name, thinking.name, speaking.name = "better-listen", "better-think", "better-speak"
-    stt = FallbackRecognizer([hearing, FakeRecognizer("second question")], choices.failure_of("listen"))
-    llm = FallbackModel([thinking, FakeModel("Second answer.")], choices.failure_of("think"))
-    tts = FallbackVoice([speaking, standby], choices.failure_of("speak"))
-    for stage, ladder in (("listen", stt), ("think", llm), ("speak", tts)):
+    stt = FallbackRecognizer([hearing, FakeRecognizer("second question")], choices.failure_of("stt"))
+    llm = FallbackModel([thinking, FakeModel("Second answer.")], choices.failure_of("llm"))
+    tts = FallbackVoice([speaking, standby], choices.failure_of("tts"))
+    for stage, ladder in (("stt", stt), ("llm", llm), ("tts", tts)):
         choices.watch(stage, ladder)
     engines = fake_engines(stt=stt, llm=llm, tts=tts)
     engines.choices = choices
@@ -663,7 +691,7 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
         assert heard == ["first question", "second question"]
         assert [event["response"]["status"] for event in peer.named("response.done")] == ["completed", "completed"]
         told = {row["stage"]: row for row in peer.named("engine.status")[-1]["data"]}
-        assert [(told[stage]["engine"], told[stage]["ok"]) for stage in ("listen", "think", "speak")] == [
+        assert [(told[stage]["engine"], told[stage]["ok"]) for stage in ("stt", "llm", "tts")] == [
             ("fake-stt", False),
             ("fake-llm", False),
             ("fake-tts", False),
@@ -671,7 +699,7 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
     assert speaking.said == ["First answer."]
     assert standby.said == ["Second answer."]
     rows = {choice.stage: choice for choice in choices.status()}
-    assert [rows[stage].engine for stage in ("listen", "think", "speak")] == ["fake-stt", "fake-llm", "fake-tts"]
-    assert rows["listen"].reason == "better-listen failed: the recogniser was killed; stands in for better-listen"
+    assert [rows[stage].engine for stage in ("stt", "llm", "tts")] == ["fake-stt", "fake-llm", "fake-tts"]
+    assert rows["stt"].reason == "better-listen failed: the recogniser was killed; stands in for better-listen"
     assert not any(choice.ok for choice in rows.values())
     assert json.dumps(engines.status())

@@ -11,7 +11,7 @@ import pytest
 
 from media.clock import Clock
 from pipelines.engines.llm import llama_process
-from pipelines.engines.llm.llama import LlamaChat
+from pipelines.engines.llm.llama import LlamaChat, gguf_in
 from pipelines.errors import DefinitionError, ModelError, ThinkError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.models import catalogue as catalogues
@@ -23,9 +23,8 @@ from pipelines.routing.definition import load
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
-from server.engines.gguf import gguf_in
+from server.engines.llm import llm
 from server.engines.parts import Parts
-from server.engines.think import think
 from server.settings import load_settings
 from tests.fakes import llama_process as stand_in
 from tests.fakes.clock import FakeClock
@@ -79,7 +78,7 @@ def parts(cache: Path, folder: Path | None = None, clock: Clock | None = None, *
 
 @asynccontextmanager
 async def thinking(made: Parts) -> AsyncIterator[FallbackModel]:
-    engine = await think(made)
+    engine = await llm(made)
     assert isinstance(engine, FallbackModel)
     try:
         yield engine
@@ -93,7 +92,7 @@ async def answer(model: LanguageModel, *said: str, rules: str = RULES) -> str:
 
 
 def reason(made: Parts) -> str:
-    (row,) = [row for row in made.choices.status() if row.stage == "think"]
+    (row,) = [row for row in made.choices.status() if row.stage == "llm"]
     return row.reason
 
 
@@ -139,7 +138,7 @@ async def test_a_server_that_was_found_meanwhile_stays_first(tmp_path: Path, mod
         served = FakeModel("Served.", ThinkError("llm_unreachable", "gone"))
         served.name = "served"
         engine.prefer(served)
-        made.choices.replace("think", "served", "found")
+        made.choices.replace("llm", "served", "found")
 
         async def fetch(model_id: str) -> ModelFiles:
             return ModelFiles(MODEL, models / MODEL, {}, "here", "0" * 12)
@@ -217,13 +216,13 @@ async def test_a_setting_for_another_library_is_refused(tmp_path: Path, models: 
     monkeypatch.setattr("server.engines.wishes.find_spec", lambda name: object())
     for word in (MODEL, str(models / MODEL), str(models / MODEL / "tiny.gguf")):
         with pytest.raises(DefinitionError, match="chat_quantization: is for a chat model on transformers, not for"):
-            await think(parts(tmp_path, models, chat_model=word, chat_quantization="8bit"))
+            await llm(parts(tmp_path, models, chat_model=word, chat_quantization="8bit"))
 
 
 async def test_a_model_that_does_not_start_is_refused_or_passed_over(tmp_path: Path, models: Path) -> None:
     (models / MODEL / "tiny.gguf").rename(models / MODEL / "broken.gguf")
     with pytest.raises(ModelError, match=r"chat_model .*broken\.gguf: no such model"):
-        await think(parts(tmp_path, models, chat_model=MODEL))
+        await llm(parts(tmp_path, models, chat_model=MODEL))
     made = parts(tmp_path, models, download=False)
     async with thinking(made) as engine:
         (row,) = made.choices.status()

@@ -17,11 +17,8 @@ from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
 from server.cli.serve import EngineNews, tell_missing
 from server.engines.build import build_engines
-from server.engines.listen import listen
-from server.engines.parts import AT_ONCE, Parts
-from server.engines.places import Places
-from server.engines.speak import speak
-from server.engines.watch import turn_detector
+from server.engines.parts import AT_ONCE, Parts, Places
+from server.engines.stages import stt, tts, turn
 from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer
@@ -56,7 +53,7 @@ class Slow:
 
 async def test_each_engine_takes_over_when_its_own_model_has_come(tmp_path, models, serve):
     made = parts(tmp_path)
-    engines = fake_engines(stt=await listen(made), tts=await asyncio.to_thread(speak, made))
+    engines = fake_engines(stt=await stt(made), tts=await tts(made))
     engines.later, engines.choices = made.later, made.choices
     slow = Slow(made, models)
     slow.expect(WHISPER, VOICE)
@@ -68,14 +65,14 @@ async def test_each_engine_takes_over_when_its_own_model_has_come(tmp_path, mode
             rows = [row for event in peer.named("engine.status") for row in event["data"] if row["stage"] == stage]
             return rows[-1] if rows else {}
 
-        await peer.until(lambda: told("speak").get("fetching"))
-        assert told("speak")["fetching"] == [{"model": VOICE, "state": "fetching", "done": 4, "total": 10, "error": ""}]
+        await peer.until(lambda: told("tts").get("fetching"))
+        assert told("tts")["fetching"] == [{"model": VOICE, "state": "fetching", "done": 4, "total": 10, "error": ""}]
         slow.may_come[VOICE].set()
-        await peer.until(lambda: told("speak")["engine"] == "piper")
-        assert told("speak")["fetching"] == []
-        assert told("listen")["engine"] == "pocketsphinx"
+        await peer.until(lambda: told("tts")["engine"] == "piper")
+        assert told("tts")["fetching"] == []
+        assert told("stt")["engine"] == "pocketsphinx"
         slow.may_come[WHISPER].set()
-        await peer.until(lambda: told("listen")["engine"] == WHISPER)
+        await peer.until(lambda: told("stt")["engine"] == WHISPER)
 
 
 async def test_a_few_models_are_fetched_at_a_time_the_smallest_first(tmp_path):
@@ -97,14 +94,14 @@ async def test_a_few_models_are_fetched_at_a_time_the_smallest_first(tmp_path):
 async def test_what_could_not_be_had_is_told_in_the_status_and_in_one_line(tmp_path):
     made = parts(tmp_path)
     said: list[str] = []
-    engines = fake_engines(stt=await listen(made))
+    engines = fake_engines(stt=await stt(made))
     engines.later, engines.choices, engines.say = made.later, made.choices, said.append
     slow = Slow(made, tmp_path)
     slow.expect(WHISPER)
     slow.may_come[WHISPER].set()
     try:
         await engines.improve()
-        (fetch,) = row(made, "listen").fetching
+        (fetch,) = row(made, "stt").fetching
         assert (fetch.state, fetch.error) == ("failed", f"{WHISPER} could not be had (the network is closed)")
         assert said == [f"{WHISPER} could not be had (the network is closed)"]
     finally:
@@ -132,7 +129,7 @@ async def test_a_turn_detector_that_comes_later_is_asked_from_then_on():
 
 async def test_the_server_does_not_wait_for_the_turn_detector(tmp_path):
     made = parts(tmp_path)
-    detector = await asyncio.to_thread(turn_detector, made)
+    detector = await turn(made)
     assert detector is not None and detector.name == "rules"
     assert len(made.later) == 1
     assert row(made, "turn").ok
@@ -163,13 +160,13 @@ async def test_no_download_fetches_nothing_at_all_and_says_what_is_missing(tmp_p
 
 async def test_the_terminal_says_who_takes_over(tmp_path):
     made = parts(tmp_path)
-    made.choices.note("listen", "pocketsphinx", "embedded")
-    made.choices.note("speak", "espeak-ng", "embedded")
+    made.choices.note("stt", "pocketsphinx", "embedded")
+    made.choices.note("tts", "espeak-ng", "embedded")
     console = Console(file=io.StringIO(), width=100)
     made.choices.on_change(EngineNews(made.choices, console).tell)
-    made.choices.replace("listen", WHISPER, "from the hub")
-    made.choices.learned("listen", "on the CPU")
-    assert console.file.getvalue() == f"listen: now {WHISPER}, from the hub\n"  # type: ignore[attr-defined]
+    made.choices.replace("stt", WHISPER, "from the hub")
+    made.choices.learned("stt", "on the CPU")
+    assert console.file.getvalue() == f"stt: now {WHISPER}, from the hub\n"  # type: ignore[attr-defined]
 
 
 async def test_whoever_gives_up_leaves_his_place_to_others():
@@ -194,7 +191,7 @@ async def test_whoever_gives_up_leaves_his_place_to_others():
 async def test_the_real_moonshine_listens_as_the_store_gives_it():
     real_model("moonshine-tiny-en")
     settings = load_settings({"download": False, "stt_model": "moonshine-tiny-en", **CLOSED})
-    engine = await listen(Parts(settings, load(settings.pipeline), lambda line: None))
+    engine = await stt(Parts(settings, load(settings.pipeline), lambda line: None))
     try:
         assert engine.name == "moonshine-tiny-en"
     finally:

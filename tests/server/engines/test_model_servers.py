@@ -15,11 +15,11 @@ from aiohttp import web
 from pipelines.errors import ThinkError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
-from pipelines.routing.failover import PROBE_SECONDS
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.failover_llm import PROBE_SECONDS, FallbackModel
+from server.engines.choices import Choice
+from server.engines.llm import llm
 from server.engines.model_servers import LOOK_SECONDS
-from server.engines.parts import Choice, Parts
-from server.engines.think import think
+from server.engines.parts import Parts
 from server.settings import load_settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.openai_server import DONE, delta, saying, serving
@@ -63,7 +63,7 @@ def parts(cache: Path, **flags: Any) -> Parts:
 
 
 def row(made: Parts) -> Choice:
-    return next(choice for choice in made.choices.status() if choice.stage == "think")
+    return next(choice for choice in made.choices.status() if choice.stage == "llm")
 
 
 async def answer(model: LanguageModel) -> str:
@@ -130,7 +130,7 @@ async def test_a_named_model_is_asked_by_its_name_whatever_the_server_lists(
     server = Server(models, knows="llama3.2")
     async with serving(server.handle) as url:
         made = parts(tmp_path, llm_url=url, llm_model="llama3.2")
-        model = await think(made)
+        model = await llm(made)
         assert await answer(model) == "Yes."
         await model.close()
     assert server.asked == ["llama3.2"]
@@ -142,7 +142,7 @@ async def test_without_a_name_the_first_that_is_listed_or_the_only_one_there_is(
     for models, name in ((["nomic-embed-text", "qwen3:0.6b", "other"], "qwen3:0.6b"), (404, "default")):
         server = Server(models)
         async with serving(server.handle) as url:
-            model = await think(parts(tmp_path, llm_url=url))
+            model = await llm(parts(tmp_path, llm_url=url))
             assert await answer(model) == "Yes."
             await model.close()
         assert server.asked == [name]
@@ -152,7 +152,7 @@ async def test_a_name_that_the_server_does_not_know_is_told_and_not_replaced(tmp
     server = Server(["other"], knows="other")
     async with serving(server.handle) as url:
         made = parts(tmp_path, llm_url=url, llm_model="nosuch")
-        model = await think(made)
+        model = await llm(made)
         assert await answer(model) != "Yes."
         await model.close()
     assert server.asked == ["nosuch"]
@@ -168,7 +168,7 @@ async def test_a_name_that_the_server_does_not_know_is_told_and_not_replaced(tmp
 async def test_a_wrong_key_is_refused_at_the_start(tmp_path: Path, key: dict[str, str], said: str) -> None:
     async with serving(Server(401).handle) as url:
         with pytest.raises(ThinkError, match=f"llm_api_key: {said}: .*401.*; legal is one that it knows"):
-            await think(parts(tmp_path, llm_url=url, llm_model="llama3.2", **key))
+            await llm(parts(tmp_path, llm_url=url, llm_model="llama3.2", **key))
 
 
 # ------------------------------------------------------------------------------------------------ later
@@ -177,7 +177,7 @@ async def test_a_wrong_key_is_refused_at_the_start(tmp_path: Path, key: dict[str
 async def test_a_named_server_that_is_away_at_the_start_is_asked_as_soon_as_it_is_there(tmp_path: Path) -> None:
     port = free_port()
     made = parts(tmp_path, llm_url=f"http://127.0.0.1:{port}/v1", llm_model="llama3.2")
-    model = await think(made)
+    model = await llm(made)
     server = Server(404, knows="llama3.2")
     try:
         assert (row(made).engine, row(made).ok) == ("starter", False)
@@ -217,7 +217,7 @@ async def test_no_turn_finds_out_whether_a_failed_server_is_back(tmp_path: Path)
 
     async with serving(handler) as url:
         made = parts(tmp_path, llm_url=url)
-        model = await think(made)
+        model = await llm(made)
         assert await answer(model) != "Yes."
         async with kept_up(made) as upkeep:
             await upkeep.until(hung.is_set, PROBE_SECONDS)
@@ -239,7 +239,7 @@ async def test_a_server_that_is_started_later_is_found(tmp_path: Path, named: bo
     shipped = load_settings({}).pipeline.read_text("utf-8")
     pipeline.write_text(shipped.replace("http://127.0.0.1:11434/v1", url), "utf-8")
     made = parts(tmp_path, **({"llm_url": url} if named else {"pipeline": pipeline}))
-    model = await think(made)
+    model = await llm(made)
     assert isinstance(model, FallbackModel)
     assert (row(made).engine, row(made).ok) == ("starter", not named)
     assert f"no {'openai' if named else 'ollama'} at {url}" in row(made).reason
@@ -263,7 +263,7 @@ async def test_what_a_server_refuses_belongs_to_the_reason(tmp_path: Path) -> No
     server = Server(["tiny"], refuses="max_tokens")
     async with serving(server.handle) as url:
         made = parts(tmp_path, llm_url=url)
-        model = await think(made)
+        model = await llm(made)
         async with kept_up(made) as upkeep:
             assert await answer(model) == "Yes."
             assert upkeep.changes == 1

@@ -50,7 +50,7 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"stt_model": "./nowhere"},
             r"stt_model: there is no model './nowhere'; legal are auto, pocketsphinx, .*a folder",
         ),
-        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal are auto, starter, openai"),
+        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal are auto, openai, starter"),
         ({"tts_model": "espeak"}, r"tts_model: there is no model 'espeak'; did you mean espeak-ng\?"),
         ({"tts_model": "."}, "tts_model: there is no model '.'"),
         ({"language": "xx"}, "language: there is no language 'xx'; legal are af, am, .*zh "),
@@ -104,18 +104,18 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path, flags: dict[str, object]
 
 
 def test_a_language_asks_for_a_model_that_knows_it(tmp_path: Path) -> None:
-    wish = wishes(tmp_path, language="de").listening()
+    wish = wishes(tmp_path, language="de").stt()
     assert (wish.word, wish.models, wish.required) == ("auto", ("whisper-base",), True)
-    wish = wishes(tmp_path, language="EN").listening()
+    wish = wishes(tmp_path, language="EN").stt()
     assert (wish.word, wish.required) == ("auto", False)
     assert {"whisper-base", "whisper-base.en"} <= set(wish.models)
-    assert wishes(tmp_path, language="de", stt_model=str(tmp_path)).listening().folder == tmp_path
+    assert wishes(tmp_path, language="de", stt_model=str(tmp_path)).stt().folder == tmp_path
 
 
 def test_a_voice_asks_for_the_model_that_has_it(tmp_path: Path) -> None:
-    wish = wishes(tmp_path, voice="en_GB-alba-medium").speaking()
+    wish = wishes(tmp_path, voice="en_GB-alba-medium").tts()
     assert (wish.word, wish.required) == ("piper-en_GB-alba-medium", True)
-    wish = wishes(tmp_path, voice="en-gb").speaking()
+    wish = wishes(tmp_path, voice="en-gb").tts()
     assert (wish.word, wish.required) == ("auto", False)
 
 

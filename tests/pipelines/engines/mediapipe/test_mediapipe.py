@@ -19,11 +19,11 @@ import pytest
 from media.frames import Picture
 from pipelines.engines.mediapipe import tasks
 from pipelines.engines.mediapipe.library import without_noise
-from pipelines.engines.mediapipe.tasks import DETECTORS, MediaPipeTracker, MediaPipeVision, VisionOptions
+from pipelines.engines.mediapipe.tasks import MediaPipeTracker, MediaPipeVision, VisionOptions
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection, DetectionKind
+from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.scene import describe
-from pipelines.vision.settings import DetectorName
 from tests.vision_models import all_models, photo, stored_models
 
 
