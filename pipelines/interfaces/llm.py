@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -56,6 +56,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer cost, in tokens."""
+
+    prompt: int
+    cached: int
+    """How many of the prompt's tokens were known from before and not read again."""
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """What a language model is asked."""
 
@@ -68,16 +78,14 @@ class ChatRequest:
     """What the model may call. Without tools an answer is text alone."""
     time: str = ""
     """Time and date in words (:func:`~pipelines.engines.llm.messages.time_words`); empty where nobody tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What one answer cost, in tokens."""
-
-    prompt: int
-    cached: int
-    """How many of the prompt's tokens were known from before and not read again."""
-    answer: int
+    temperature: float | None = None
+    """Randomness, 0 for none; ``None``: what the engine finds best, as for the next two."""
+    top_p: float | None = None
+    """Only the likeliest tokens that make up this share are drawn from."""
+    seed: int | None = None
+    """For answers that can be repeated, where the engine can."""
+    on_usage: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
+    """Is told before the end what the answer cost, where the engine knows."""
 
 
 @dataclass(frozen=True, slots=True)

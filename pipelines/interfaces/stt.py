@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Task
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +28,21 @@ class Transcript:
     belongs to the recognition, which cancels it when more is fed or it is closed."""
     lost: bool = False
     """Whether it is of no use without ``better``: whoever has no time to lose waits for that all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is asked of a recogniser beside what was said."""
+
+    translate: bool = False
+    """English, whatever is spoken."""
+    word_times: bool = False
+    """When each word was said."""
+
+
+PLAIN = Hearing()
+hearing: ContextVar[Hearing] = ContextVar("hearing", default=PLAIN)
+"""Of the utterances that the running task opens. Engines that :func:`can_hear` it heed it."""
 
 
 class Recognition(Protocol):
@@ -76,3 +92,9 @@ def streams_partials(engine: SpeechToText) -> bool:
 def languages_of(engine: SpeechToText) -> tuple[str, ...]:
     """Codes of the languages that a session may choose to speak: attribute ``languages`` of ``engine``, or English."""
     return tuple(getattr(engine, "languages", ("en",)))
+
+
+def can_hear(engine: SpeechToText, asked: Hearing) -> bool:
+    """Whether ``engine`` can do what is asked: its method of that name tells; without one it hears plainly."""
+    tell = getattr(engine, "can_hear", None)
+    return asked == PLAIN or (tell is not None and bool(tell(asked)))

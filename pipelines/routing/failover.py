@@ -181,11 +181,17 @@ class Failover(Generic[E]):
         self._on_failure(self.name, error)
         self._rungs[0].breaker.failed(self._clock.now())
 
-    def attempts(self, preferred: E | None = None) -> Iterator[Attempt[E]]:
-        """The attempts at one piece of work, as long as they fail: the engines in order, those that rest last."""
+    def attempts(
+        self, preferred: E | None = None, able: Callable[[E], bool] = lambda engine: True
+    ) -> Iterator[Attempt[E]]:
+        """The attempts at one piece of work, as long as they fail: the engines in order, those that rest last.
+
+        Those that are not ``able`` are left out, unless none is.
+        """
         now = self._clock.now()
-        first = next((rung for rung in self._rungs if rung.engine is preferred), self._rungs[0])
-        order = sorted(self._rungs, key=lambda rung: (not rung.breaker.admits(now), rung is not first))
+        rungs = [rung for rung in self._rungs if able(rung.engine)] or list(self._rungs)
+        first = next((rung for rung in rungs if rung.engine is preferred), rungs[0])
+        order = sorted(rungs, key=lambda rung: (not rung.breaker.admits(now), rung is not first))
         if order[0] is not first:
             self.forwarded[first.engine.name, order[0].engine.name] += 1
         for rung, successor in zip(order, (*order[1:], None), strict=True):

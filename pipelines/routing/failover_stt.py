@@ -8,7 +8,16 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
-from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript, languages_of, streams_partials
+from pipelines.interfaces.stt import (
+    Hearing,
+    Recognition,
+    SpeechToText,
+    Transcript,
+    can_hear,
+    hearing,
+    languages_of,
+    streams_partials,
+)
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing.failover import Attempt, Failover, Policy
 
@@ -38,8 +47,15 @@ class FallbackRecognizer(Failover[SpeechToText]):
         """Whether every one of them knows words while they are spoken."""
         return all(streams_partials(engine) for engine in self.engines)
 
+    def can_hear(self, asked: Hearing) -> bool:
+        """Whether any of them can."""
+        return any(can_hear(engine, asked) for engine in self.engines)
+
     async def open(self) -> Recognition:
-        """Start an utterance with the first engine that can. Raises what the last one raised."""
+        """Start an utterance with the first engine that can. Raises what the last one raised.
+
+        Only those that can do what is asked beside (:data:`~pipelines.interfaces.stt.hearing`) are tried, if any can.
+        """
         recognition = _Recognition(self)
         try:
             await recognition.begin()
@@ -54,7 +70,8 @@ class _Recognition:
 
     def __init__(self, failover: FallbackRecognizer) -> None:
         self._errors = failover.errors
-        self._attempts = failover.attempts()
+        asked = hearing.get()
+        self._attempts = failover.attempts(able=lambda engine: can_hear(engine, asked))
         self._attempt: Attempt[SpeechToText] | None = None
         """``None`` once every engine has failed."""
         self._current: Recognition | None = None

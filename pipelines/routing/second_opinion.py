@@ -16,7 +16,16 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.errors import PipelineError
-from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript, languages_of
+from pipelines.interfaces.stt import (
+    PLAIN,
+    Hearing,
+    Recognition,
+    SpeechToText,
+    Transcript,
+    can_hear,
+    hearing,
+    languages_of,
+)
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.worker import session, spoken_language
 
@@ -98,10 +107,15 @@ class SecondOpinion:
         """Those of both."""
         return tuple(dict.fromkeys((self.language, *languages_of(self.second))))
 
+    def can_hear(self, asked: Hearing) -> bool:
+        """Whether one of them can."""
+        return can_hear(self.first, asked) or can_hear(self.second, asked)
+
     async def open(self) -> Recognition:
         """Start an utterance of the running session."""
         who = session.get()
-        if (spoken_language.get() or self._spoken.get(who, self.language)) != self.language:
+        alone = hearing.get() != PLAIN and not can_hear(self.first, hearing.get())
+        if alone or (spoken_language.get() or self._spoken.get(who, self.language)) != self.language:
             return _Noted(self, who, await self.second.open())
         return _Doubted(self, who, await self.first.open())
 

@@ -106,9 +106,7 @@ async def speak(
     async with aclosing(clauses):
         async for clause in clauses:
             offset, told = script.seconds, False
-            voice, english = tongue.voice_of(clause)
-            text = speakable(clause, english=english)
-            async with aclosing(_sound(engine, text, voice, settings.speed)) as pieces:
+            async with aclosing(sound_of(clause, engine, tongue, settings.speed)) as pieces:
                 async for piece in pieces:
                     script.add_words(piece.words, offset)
                     script.seconds += len(piece.samples) / piece.rate
@@ -121,5 +119,8 @@ async def speak(
     playout.finish()
 
 
-def _sound(engine: TextToSpeech, clause: str, voice: str | None, speed: float) -> AsyncGenerator[Speech, None]:
-    return guarded(lambda: engine.synthesize(clause, voice, speed), SpeakError, "tts_failed", engine.name)
+def sound_of(clause: str, engine: TextToSpeech, tongue: Tongue, speed: float) -> AsyncGenerator[Speech, None]:
+    """The next clause as it is said, in pieces: numbers and signs in words, by the voice of its language."""
+    voice, english = tongue.voice_of(clause)
+    text = speakable(clause, english=english)
+    return guarded(lambda: engine.synthesize(text, voice, speed), SpeakError, "tts_failed", engine.name)

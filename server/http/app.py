@@ -15,11 +15,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from media.clock import MonotonicClock
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
-from server.http.auth import guard
+from server.http.auth import granted, guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.model_files import add_model_files
 from server.http.page_files import PageFiles
+from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling import REGISTRY, SETTINGS, post_offer
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
@@ -46,7 +47,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
     """
     ice.gather_as_set(settings)
-    layers = [guard(settings), errors, bodies(settings.request_timeout)]
+    layers = [guard(settings), errors, bodies(settings.request_timeout, LARGER_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -58,7 +59,10 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
     app.router.add_get("/metrics", _metrics)
-    add_model_files(app, engines.store or model_store(settings))
+    store = engines.store or model_store(settings)
+    add_model_files(app, store)
+    add_rest(app, engines, store)
+    app.on_response_prepare.append(granted)
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(partial(_watch_loop, ready))

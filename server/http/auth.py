@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -15,6 +16,9 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+GRANT = web.RequestKey("grant", str)
+"""What to tell the browser of the page of another site that asked."""
+_HEADERS = re.compile(r"[A-Za-z0-9-]{1,60}(?:, ?[A-Za-z0-9-]{1,60}){0,40}")
 OPEN = frozenset({"/", "/static/{name}", "/healthz", "/readyz"})
 """Routes without secrets or effects, served to everybody under any name: the page must load before it can ask for a
 key, or say what to configure; probes have no key."""
@@ -35,14 +39,16 @@ def guard(settings: Settings) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         grant = names.grant(request.headers.get(hdrs.ORIGIN))
+        if grant is not None:
+            request[GRANT] = grant
         if is_open(request):
-            return _granted(await handler(request), grant)
+            return await handler(request)
         refusal = _unsound(request) or _foreign(request, names, proxies)
         if refusal is None and request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
-            return _granted(web.Response(status=204), grant)  # a browser asks before it sends, without the key
+            return web.Response(status=204)  # a browser asks before it sends, without the key
         if refusal is None and key is not None:
             refusal = _unauthorized(request, key)
-        return _granted(refusal or await handler(request), grant)
+        return refusal or await handler(request)
 
     return check
 
@@ -88,15 +94,20 @@ def _unauthorized(request: web.Request, key: bytes) -> web.Response | None:
     return error_response(401, "invalid_api_key", message, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
 
 
-def _granted(response: web.StreamResponse, grant: str | None) -> web.StreamResponse:
-    """Let the page that asked read the response (CORS)."""
-    if grant is not None and not response.prepared:
+async def granted(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the page that asked read the response (CORS), whose headers are about to be sent."""
+    if (grant := request.get(GRANT)) is not None:
         response.headers.update(
             {
                 hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: grant,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type",
+                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _headers_for(request),
                 hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, OPTIONS",
                 hdrs.VARY: hdrs.ORIGIN,
             }
         )
-    return response
+
+
+def _headers_for(request: web.Request) -> str:
+    """The headers that a page may send: those its browser asks for, as clients send headers of their own."""
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    return asked if _HEADERS.fullmatch(asked) else "Authorization, Content-Type"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -12,19 +13,49 @@ from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json
 
 LARGEST_BODY = 1 << 20
-"""Bytes of a request body, after decompression."""
+"""Bytes of a request body, after decompression, where a route does not allow more."""
+LARGE_SECONDS = 6.0
+"""A body that may be larger may take so many times as long to arrive."""
+LARGE_BODIES = 192 << 20
+"""Bytes of all larger bodies that are held at a time; who brings one more is asked to come again."""
 
 
-def bodies(seconds: float) -> Middleware:
-    """Reads the body of every request that has a handler; it may take this many seconds to arrive."""
+def bodies(seconds: float, larger: Mapping[str, int] | None = None) -> Middleware:
+    """Reads the body of every request that has a handler; it may take this many seconds to arrive.
+
+    ``larger``: paths of routes → bytes, where these are more than usual.
+    """
+    held = 0
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.body_exists and request.match_info.http_exception is None:
+        nonlocal held
+        if not request.body_exists or request.match_info.http_exception is not None:
+            return await handler(request)
+        resource = request.match_info.route.resource
+        most = (larger or {}).get(resource.canonical if resource is not None else "", LARGEST_BODY)
+        size = most if _is_unknown(request) else request.content_length or 0
+        if size <= LARGEST_BODY or most == LARGEST_BODY:
             await _read(request, seconds)
-        return await handler(request)
+            return await handler(request)
+        if size > most:
+            raise HttpError(413, "body_too_large", f"the body has {size:,} bytes; {most:,} are taken here")
+        if held + size > LARGE_BODIES:
+            raise HttpError(503, "server_busy", "too much is being uploaded at this moment")
+        held += size
+        try:
+            request = request.clone(client_max_size=most)
+            await _read(request, seconds * LARGE_SECONDS)
+            return await handler(request)
+        finally:
+            held -= size
 
     return read
+
+
+def _is_unknown(request: web.Request) -> bool:
+    """Whether nothing tells how large the body will be in memory."""
+    return request.content_length is None or hdrs.CONTENT_ENCODING in request.headers
 
 
 async def _read(request: web.Request, seconds: float) -> None:

@@ -18,24 +18,31 @@ from server.transports.webrtc.offers import OfferError
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+_BUSY = "engine_busy stt_busy engine_closed stt_closed engine_stuck llm_unavailable llm_unreachable out_of_memory"
+_CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
+_STATUS = {**dict.fromkeys(_BUSY.split(), 503), **dict.fromkeys(_CALLERS.split(), 400)}
+"""Codes of engines' errors that are no failure of theirs: it is a bad time, or they were asked what they cannot do."""
 
 
 def error_response(
     status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """An error in the common shape."""
-    return web.json_response(_body(status, code, message, param), status=status, headers=headers)
+    """An error in the common shape; whoever came at a bad time is told when to come again."""
+    if status in (429, 503):
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS), **(headers or {})}
+    return web.json_response(error_body(status, code, message, param), status=status, headers=headers)
 
 
 def error_bytes(status: int, code: str, message: str) -> bytes:
     """The same as it is sent, for a connection that has no request yet; it ends the connection."""
-    body = json.dumps(_body(status, code, message)).encode()
+    body = json.dumps(error_body(status, code, message)).encode()
     retry = f"Retry-After: {RETRY_AFTER_SECONDS}\r\n" if status in (429, 503) else ""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{retry}Content-Type: application/json; charset=utf-8\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
-def _body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """The common shape itself."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
@@ -67,9 +74,9 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except RefusedError as error:
         return error_response(400, error.code, str(error), error.param)
     except ServerFullError as error:
-        return error_response(503, "server_full", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return error_response(503, "server_full", str(error))
     except PipelineError as error:
-        return error_response(500, error.code, error.message)
+        return error_response(_STATUS.get(error.code, 500), error.code, error.message)
     except web.HTTPRequestEntityTooLarge as error:
         return error_response(413, "body_too_large", f"the body is too large: {error.text}")
     except web.HTTPException as error:

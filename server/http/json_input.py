@@ -18,6 +18,8 @@ MOST_VALUES = 20_000
 audio up for 60 ms. An offer has a few dozen."""
 DEEPEST = 200
 """Brackets inside each other, at least; pydantic's reader goes hardly any deeper."""
+_LONG = 1 << 20
+"""Bytes of a text in which looking at its values is quicker than looking for what a number too large may look like."""
 _HUGE = re.compile(rb"\d[eE]\+?\d{3}")
 """What a number too large for a float looks like (and many another text)."""
 
@@ -41,7 +43,7 @@ def read_json(data: str | bytes) -> Any:
         if isinstance(error, JsonInputError):
             raise
         raise JsonInputError(_explained(str(error))) from error
-    if _HUGE.search(raw) and _has_infinity(value):
+    if (len(raw) > _LONG or _HUGE.search(raw)) and _has_infinity(value):
         raise JsonInputError("a number in the JSON is too large")
     return value
 

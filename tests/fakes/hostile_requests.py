@@ -14,7 +14,8 @@ METHODS = (
 )  # fmt: skip
 PATHS = (
     b"/", b"/offer", b"/healthz", b"/readyz", b"/metrics", b"/v1/engines", b"/static/style.css", b"/static/js/main.js",
-    b"/v1/models/files/eye", b"/v1/models/files/eye/current/eye.onnx", b"/nothing", b"/favicon.ico",
+    b"/v1/models/files/eye", b"/v1/models/files/eye/current/eye.onnx", b"/nothing", b"/favicon.ico", b"/v1/models",
+    b"/v1/models/x", b"/v1/chat/completions", b"/v1/audio/transcriptions", b"/v1/audio/speech", b"/v1/embeddings",
 )  # fmt: skip
 ODD_PATHS = (
     b"*", b"", b"offer", b"//", b"//offer", b"/offer/", b"/offer?", b"/offer?a=%00&b=%ff", b"/offer#there", b"/;", b"/%",

@@ -114,8 +114,9 @@ class LocalChat:
                     raise item
                 if not isinstance(item, Usage):
                     yield item
-                elif self._on_usage is not None:
-                    self._on_usage(item)
+                    continue
+                for tell in filter(None, (self._on_usage, request.on_usage)):
+                    tell(item)
         finally:
             with self._changed:
                 asked.given_up = True
@@ -203,7 +204,9 @@ class LocalChat:
         try:
             prompt = model.template.encode(request, model.context)
             asked.limit = max(1, min(request.max_tokens, model.context - len(prompt.ids)))
-            asked.answer = model.begin(prompt, self._sampling or model.sampling, asked.limit, asked.session)
+            asked.answer = model.begin(
+                prompt, (self._sampling or model.sampling).asked(request), asked.limit, asked.session
+            )
         except Exception as error:  # noqa: BLE001 - a request that cannot be begun fails alone
             asked.tell(_as_think_error(error, self.name))
             return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pipelines.engines.llm.template import ChatTemplate, Prompt
+from pipelines.interfaces.llm import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Sampling:
     """Only so many of the likeliest are drawn from; 0 for no bound."""
     seed: int | None = None
     """For answers that can be repeated, where the engine can."""
+
+    def asked(self, request: ChatRequest) -> Sampling:
+        """This, but for what ``request`` asks for."""
+        wanted: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
+        return replace(self, **{name: value for name, value in wanted.items() if value is not None})
 
 
 class ChatModel(Protocol):

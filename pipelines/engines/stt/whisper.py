@@ -7,14 +7,16 @@ way for finals.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.stt.whisper_decode import Decoded, Request, WhisperDecoder
 from pipelines.engines.stt.whisper_model import Whisper, load_whisper
-from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, WhisperSettings, check
+from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, WhisperSettings, check, translates
 from pipelines.engines.stt.whisper_windows import LONGEST_FRAMES
 from pipelines.engines.stt.window_recognizer import WindowRecognizer, warmed
+from pipelines.interfaces.stt import Hearing
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.runtime.hardware import threads_for
@@ -41,12 +43,18 @@ class WhisperRecognizer(WindowRecognizer):
         decoder = WhisperDecoder(model, settings.task, settings.word_timestamps)
         super().__init__(model.name, decoder, settings, max_batch=max_batch, max_wait=max_wait, inbox=inbox)
 
+    def can_hear(self, asked: Hearing) -> bool:
+        """It tells the times of words, and translates if it was trained to and knows more than English."""
+        return not asked.translate or (translates(self.name) and not self.name.endswith(ENGLISH_ONLY))
+
     def second_attempt(self, request: Request, first: Decoded) -> Request | None:
         """The same audio in the 30 s that Whisper was trained on."""
         if first.frames == LONGEST_FRAMES:
             return None
         may_repeat = not self.settings.guard.repeats(first.said)
-        return Request(request.samples, LONGEST_FRAMES, first.language, request.previous, may_repeat, final=True)
+        return replace(
+            request, frames=LONGEST_FRAMES, language=first.language, may_repeat=may_repeat, final=True, known=()
+        )
 
 
 async def build(site: Site, found: Found) -> Built[WindowRecognizer]:

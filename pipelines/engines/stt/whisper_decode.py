@@ -16,6 +16,7 @@ from media.frames import Samples
 from pipelines.engines.stt.whisper_model import Whisper
 from pipelines.engines.stt.whisper_windows import Said, most_new_tokens, window_frames
 from pipelines.errors import PipelineError
+from pipelines.interfaces.stt import PLAIN, Hearing
 from pipelines.interfaces.tts import WordTiming
 from pipelines.models.residency import Resident
 from pipelines.runtime.crew import LOAD_SECONDS, allow
@@ -43,11 +44,13 @@ class Request:
     """Not final: dropped when somebody waits for a final one. It may become final while it is decoded."""
     known: tuple[int, ...] = ()
     """Tokens of the beginning of ``samples``, for an engine that goes on from there; equally many in a batch."""
+    hearing: Hearing = PLAIN
+    """What is asked beside the words; whether to translate is equal in a batch."""
 
     @property
     def group(self) -> Hashable:
         """Equal for requests that may share a batch."""
-        return self.frames, len(self.previous), len(self.known), self.may_repeat
+        return self.frames, len(self.previous), len(self.known), self.may_repeat, self.hearing.translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,12 @@ class WhisperDecoder:
         languages = [request.language or detected[n] for n, request in enumerate(requests)]
         previous = [request.previous for request in requests]
         most = max(most_new_tokens(window_frames(len(request.samples))) for request in requests)
-        said = whisper.generate(encoded, self._task, languages, previous, most=most, may_repeat=may_repeat)
+        task = "translate" if requests[0].hearing.translate else self._task
+        said = whisper.generate(encoded, task, languages, previous, most=most, may_repeat=may_repeat)
         words: Sequence[tuple[WordTiming, ...] | None] = [None] * len(jobs)
-        if self._word_timestamps and any(request.final for request in requests) and not self._is_pointless(jobs):
-            words = whisper.align(encoded, self._task, languages, said, [request.samples for request in requests])
+        timed = any(request.final and (self._word_timestamps or request.hearing.word_times) for request in requests)
+        if timed and not self._is_pointless(jobs):
+            words = whisper.align(encoded, task, languages, said, [request.samples for request in requests])
         return [
             Decoded(one, language, frames, timings)
             for one, language, timings in zip(said, languages, words, strict=True)

@@ -16,7 +16,7 @@ from pipelines.engines.stt.whisper_decode import Decoded, Request
 from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.engines.stt.whisper_windows import fades, pauses, quietest, window_frames
 from pipelines.errors import ListenError
-from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.stt import PLAIN, Hearing, Transcript
 from pipelines.interfaces.tts import WordTiming
 from pipelines.interfaces.vad import VAD_RATE
 
@@ -119,10 +119,11 @@ class WhisperRecognition:
     way at a time; whoever needs another one waits for it or ends it.
     """
 
-    def __init__(self, engine: Engine, session_id: str, language: str | None = None) -> None:
+    def __init__(self, engine: Engine, session_id: str, language: str | None = None, hearing: Hearing = PLAIN) -> None:
         self._engine = engine
         self._settings = engine.settings
         self._session = session_id
+        self._hearing = hearing
         self._window: Samples = np.zeros(0, np.int16)
         self._context: Samples = self._window  # what was settled last
         self._begun = 0  # samples of the window that the newest decoding has seen
@@ -259,7 +260,8 @@ class WhisperRecognition:
         known = self._newest if self._newest is not None and self._newest.length == length else None
         if known is not None and known.final:
             return known.decoded
-        if known is not None and self._settings.word_timestamps and known.decoded.words is None:
+        timed = self._settings.word_timestamps or self._hearing.word_times
+        if known is not None and timed and known.decoded.words is None:
             known = None
         self._begun = length
         request = self._ask(self._window, final=True)
@@ -273,7 +275,8 @@ class WhisperRecognition:
             language = self._engine.spoken_in(self._session)
         before, most = self._before(), self._settings.context_seconds * VAD_RATE
         if not most:
-            return Request(samples, window_frames(len(samples)), language, before, final=final)
+            frames = window_frames(len(samples))
+            return Request(samples, frames, language, before, final=final, hearing=self._hearing)
         if len(self._context) + len(samples) > most:
             before = ()
         if before:
@@ -323,7 +326,7 @@ class WhisperRecognition:
     # ---- results
 
     def _is_spaced(self, language: str) -> bool:
-        return language not in _UNSPACED or self._settings.task == "translate"
+        return language not in _UNSPACED or self._settings.task == "translate" or self._hearing.translate
 
     def _text(self, parts: list[Decoded]) -> str:
         texts = ["" if self._settings.guard.is_silence(one.said) else one.said.text for one in parts]

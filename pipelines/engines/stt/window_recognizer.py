@@ -19,6 +19,7 @@ from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, LANGUAGES, Whis
 from pipelines.engines.stt.whisper_utterance import WhisperRecognition
 from pipelines.engines.stt.whisper_windows import window_frames
 from pipelines.errors import EngineBusyError, ListenError, PipelineError
+from pipelines.interfaces.stt import hearing
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.batching import BatchWorker
 from pipelines.runtime.crew import LOAD_SECONDS
@@ -84,7 +85,7 @@ class WindowRecognizer:
 
     async def open(self) -> WhisperRecognition:
         """Start an utterance."""
-        return WhisperRecognition(self, session.get(), spoken_language.get())
+        return WhisperRecognition(self, session.get(), spoken_language.get(), hearing.get())
 
     @property
     def languages(self) -> tuple[str, ...]:

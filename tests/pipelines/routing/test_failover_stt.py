@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ListenError
-from pipelines.interfaces.stt import streams_partials
+from pipelines.interfaces.stt import Hearing, can_hear, hearing, streams_partials
 from pipelines.routing.failover_stt import KEPT_SECONDS, FallbackRecognizer
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeRecognizer, crashed
@@ -225,3 +225,22 @@ async def test_an_utterance_that_is_given_up_says_nothing_of_the_engine():
     opening.cancel()
     await asyncio.wait([opening])
     assert engine.current == "slow"
+
+
+class Able(FakeRecognizer):
+    def can_hear(self, asked: Hearing) -> bool:
+        return asked.translate
+
+
+async def test_only_engines_that_can_do_what_is_asked_are_tried():
+    plain, able = FakeRecognizer("never asked"), named(Able("hello"), "able")
+    ladder = FallbackRecognizer([plain, able], Failures(), FakeClock())
+    assert can_hear(ladder, Hearing(translate=True)) and not can_hear(ladder, Hearing(word_times=True))
+    token = hearing.set(Hearing(translate=True))
+    try:
+        recognition = await ladder.open()
+    finally:
+        hearing.reset(token)
+    await recognition.feed(audio(0.3))
+    assert (await recognition.transcript()).text == "hello"
+    assert (plain.opened, dict(ladder.forwarded)) == (0, {})

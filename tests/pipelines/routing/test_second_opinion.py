@@ -10,7 +10,7 @@ import pytest
 
 from media.frames import Samples
 from pipelines.errors import ListenError
-from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.runtime.worker import session, spoken_language
@@ -226,3 +226,24 @@ async def test_a_session_that_has_chosen_english_stays_with_it() -> None:
         assert (await heard(ears)).text == "Hello."
     finally:
         spoken_language.reset(token)
+
+
+class Able(Told):
+    """Can do whatever is asked."""
+
+    def can_hear(self, asked: Hearing) -> bool:
+        return True
+
+
+async def test_what_only_the_second_one_can_do_it_is_asked_alone() -> None:
+    first, second = Told("quick"), Able("slow", Transcript("hello", 0.9, "en"))
+    ears = SecondOpinion(first, second)
+    assert can_hear(ears, Hearing(translate=True))
+    token = hearing.set(Hearing(translate=True))
+    try:
+        assert (await heard(ears)).text == "hello"
+    finally:
+        hearing.reset(token)
+    assert (first.opened, second.opened) == (0, 1)
+    assert not can_hear(SecondOpinion(Told("quick"), Told("slow")), Hearing(word_times=True))
+    assert can_hear(SecondOpinion(Told("quick"), Told("slow")), Hearing())

@@ -111,7 +111,7 @@ async def test_a_range_that_is_none(url, http, wanted):
         ("eye/current/manifest.json", "file_unknown"),
         ("eye/current/..%2f..%2f..%2fsecret", "file_unknown"),
         ("eye/current/%2fetc%2fhostname", "file_unknown"),
-        ("eye/current/../../../secret", "not_found"),
+        ("eye/current/../../../secret", "model_not_found"),
     ],
 )
 async def test_what_is_not_served(url, path, code):

@@ -150,7 +150,7 @@ class OpenAIChat:
             except TimeoutError as error:
                 raise self._too_late(begun=False) from error
             try:
-                async with aclosing(self._read(response, deadline)) as chunks:
+                async with aclosing(self._read(response, deadline, request)) as chunks:
                     async for chunk in chunks:
                         yield chunk
             finally:
@@ -162,7 +162,7 @@ class OpenAIChat:
         """The beginning of an answer. What a server refuses is mended, and remembered if that has helped."""
         known, lessons = self._abilities, list[str]()
         while True:
-            payload = known.payload(request, self._model, usage=self._on_usage is not None)
+            payload = known.payload(request, self._model, usage=self._wants_usage(request))
             response = await self._post(payload)
             if response.status == 200:
                 if lessons:
@@ -191,7 +191,9 @@ class OpenAIChat:
 
     # ------------------------------------------------------------------------------------------------ the answer
 
-    async def _read(self, response: aiohttp.ClientResponse, deadline: float) -> AsyncGenerator[Chunk, None]:
+    async def _read(
+        self, response: aiohttp.ClientResponse, deadline: float, request: ChatRequest
+    ) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one answer until it is complete. Time in which nobody asks for one does not count."""
         loop, events, reading = asyncio.get_running_loop(), EventStream(), Reading(self.name)
         while not reading.done:
@@ -205,7 +207,7 @@ class OpenAIChat:
                 yield Chunk()
             else:
                 for chunk in reading.take(events.push(data) if data else events.flush()):
-                    self._tell_usage(chunk)
+                    self._tell_usage(chunk, request)
                     yield chunk
                     deadline = loop.time() + self._options.between_tokens_seconds
             if data == b"":
@@ -213,7 +215,7 @@ class OpenAIChat:
             elif events.pending > _LONGEST_EVENT:
                 raise ThinkError("llm_bad_stream", f"{self.name} sent an event of more than {_LONGEST_EVENT} bytes")
             elif reading.finished and data is not None:
-                deadline = min(deadline, loop.time() + self._tail)
+                deadline = min(deadline, loop.time() + self._tail(request))
             if loop.time() >= deadline and not reading.done:
                 if not reading.finished:
                     raise self._too_late(begun=reading.begun)
@@ -222,9 +224,13 @@ class OpenAIChat:
         self._says_done = True
         await _drain(response)
 
-    def _tell_usage(self, chunk: Chunk) -> None:
-        if chunk.usage is not None and self._on_usage is not None:
-            self._on_usage(chunk.usage)
+    def _tell_usage(self, chunk: Chunk, request: ChatRequest) -> None:
+        for tell in filter(None, (self._on_usage, request.on_usage)):
+            if chunk.usage is not None:
+                tell(chunk.usage)
+
+    def _wants_usage(self, request: ChatRequest) -> bool:
+        return self._on_usage is not None or request.on_usage is not None
 
     def _too_late(self, *, begun: bool) -> ThinkError:
         if begun:
@@ -236,9 +242,8 @@ class OpenAIChat:
             what, seconds = "did not begin to answer", self._options.first_token_seconds
         return ThinkError("llm_timeout", f"{self.name} {what} within {seconds:g} s")
 
-    @property
-    def _tail(self) -> float:
-        return _TAIL_SECONDS if self._says_done or self._on_usage is not None else 0.0
+    def _tail(self, request: ChatRequest) -> float:
+        return _TAIL_SECONDS if self._says_done or self._wants_usage(request) else 0.0
 
 
 async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:

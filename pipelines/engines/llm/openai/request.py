@@ -159,8 +159,9 @@ class Abilities:
                 payload["grammar"] = self.grammar(request.tools)
             else:
                 payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
-        if self.temperature is not None:
-            payload["temperature"] = self.temperature
+        sampling = {"temperature": self.temperature if request.temperature is None else request.temperature}
+        sampling |= {"top_p": request.top_p, "seed": request.seed}
+        payload |= {name: value for name, value in sampling.items() if value is not None}
         if usage and self.tells_usage and self.streams:
             payload["stream_options"] = {"include_usage": True}
         return payload
@@ -264,7 +265,7 @@ def _in_one_piece(known: Abilities, refusal: Refusal) -> _Mended:
 
 def _without_extras(known: Abilities, refusal: Refusal) -> _Mended:
     """The server does not say what it refuses: what it need not know is left out."""
-    if not {"stream_options", "temperature", "tools", "grammar"} & refusal.payload.keys():
+    if not {"stream_options", "tools", "grammar"} & refusal.payload.keys() and known.temperature is None:
         return None
     return replace(known, tells_usage=False, temperature=None, tools=False), "all that is optional is left out"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -105,6 +105,25 @@ async def test_an_answer_in_pieces_and_what_it_cost() -> None:
     assert await answer(chat, "zebra") == ["z", "e", "b", "r", "a"]
     assert await answer(chat, "zebra", max_tokens=2) == ["z", "e", Cut()]
     assert usages == [Usage(5, 0, 6), Usage(5, 0, 2)]
+    await chat.close()
+
+
+async def test_a_request_may_have_its_own_sampling_and_is_told_its_own_cost() -> None:
+    begun: list[Sampling] = []
+
+    class Noting(Letters):
+        sampling = Sampling(0.7, 0.8, 40)
+
+        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+            begun.append(sampling)
+            return super().begin(prompt, sampling, limit, owner)
+
+    chat, usages = LocalChat(Kept("letters", Noting())), list[Usage]()
+    plain = question("ab")
+    for request in (plain, replace(plain, temperature=0.0, top_p=0.5, seed=3, on_usage=usages.append)):
+        assert "".join([str(piece) async for piece in chat.stream(request)]) == "ab"
+    assert begun == [Sampling(0.7, 0.8, 40), Sampling(0.0, 0.5, 40, 3)]
+    assert usages == [Usage(2, 0, 3)]
     await chat.close()
 
 

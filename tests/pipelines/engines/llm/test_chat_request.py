@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions
+from pipelines.errors import ThinkError
 from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import DONE, answer, asking, delta, event, failure, saying, serving
 
@@ -126,6 +127,34 @@ async def test_what_is_refused_is_mended_once_and_remembered(wrong: Any, words: 
         finally:
             await model.close()
     assert len(learned) == 1
+
+
+async def test_a_request_may_have_its_own_sampling_and_is_told_its_own_cost() -> None:
+    asked: list[Body] = []
+    usages: list[Usage] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(await request.json())
+        cost = event({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
+        return await saying(delta(content="Yes."), cost, DONE)(request)
+
+    plain = ChatRequest((Message("user", "Hello?"),))
+    async with asking(handler, options=ChatOptions(temperature=0.5)) as model:
+        await answer(model, plain)
+        await answer(model, replace(plain, temperature=0.0, top_p=0.9, seed=7, on_usage=usages.append))
+    assert (asked[0]["temperature"], "top_p" in asked[0], "stream_options" in asked[0]) == (0.5, False, False)
+    assert (asked[1]["temperature"], asked[1]["top_p"], asked[1]["seed"]) == (0.0, 0.9, 7)
+    assert usages == [Usage(5, 0, 2)]
+
+
+@pytest.mark.parametrize("words", ["temperature is not supported", "Invalid request"])
+async def test_sampling_that_a_request_asks_for_is_not_left_out(words: str) -> None:
+    server = Picky(lambda body: "temperature" in body, words)
+    async with asking(server.handle, options=ChatOptions(temperature=0.5)) as model:
+        with pytest.raises(ThinkError):
+            await answer(model, replace(ASKED, temperature=0.1))
+        assert len(server.asked) <= 3
+        assert all(body["temperature"] == 0.1 for body in server.asked)
 
 
 async def test_a_history_that_is_too_long_is_cut_and_stays_cut() -> None:

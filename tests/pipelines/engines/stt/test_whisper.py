@@ -11,7 +11,7 @@ from pipelines.engines.stt.whisper_model import Whisper
 from pipelines.engines.stt.whisper_settings import LANGUAGES
 from pipelines.engines.stt.whisper_windows import Guard
 from pipelines.errors import ListenError
-from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing
 from pipelines.runtime.crew import LOAD_SECONDS
 from pipelines.runtime.worker import session
 from tests.fakes.clock import FakeClock
@@ -272,3 +272,46 @@ async def test_a_decoding_that_hangs_is_given_up_and_the_next_one_served(make, w
     watched.gate.set()
     assert (await heard(engine, noise(2.0))).language == "en"
     assert engine.worker.counts().stuck == 1
+
+
+# ---------------------------------------------------------------------------------------------------- for one utterance
+
+
+async def test_the_times_of_words_can_be_asked_for_one_utterance(make, watched):
+    engine = make(partial_seconds=0)
+    token = hearing.set(Hearing(word_times=True))
+    try:
+        timed = await heard(engine, noise(2.0))
+    finally:
+        hearing.reset(token)
+    assert timed.words and all(0 <= word.start <= word.end <= 2.0 for word in timed.words)
+    assert " ".join(word.text for word in timed.words).split() == timed.text.split()
+    assert (await heard(engine, noise(2.0))).words == ()
+
+
+async def test_one_utterance_can_be_translated_beside_others(make, watched, monkeypatch):
+    tasks = []
+    generate = type(watched).generate
+
+    def noted(self, encoded, task, languages, previous, **limits):
+        tasks.append((task, len(languages)))
+        return generate(self, encoded, task, languages, previous, **limits)
+
+    monkeypatch.setattr(type(watched), "generate", noted)
+    engine = make(partial_seconds=0, language=None)
+
+    async def translated() -> Transcript:
+        hearing.set(Hearing(translate=True))
+        return await heard(engine, noise(2.0))
+
+    await asyncio.gather(asyncio.create_task(translated()), asyncio.create_task(heard(engine, noise(2.0))))
+    assert sorted(tasks) == [("transcribe", 1), ("translate", 1)], "never in one batch"
+
+
+@pytest.mark.parametrize(
+    ("name", "translates"), [("whisper-base", True), ("whisper-base.en", False), ("whisper-large-turbo", False)]
+)
+def test_who_can_translate(make, name, translates):
+    engine = make(name=name)
+    assert can_hear(engine, Hearing(translate=True)) is translates
+    assert can_hear(engine, Hearing(word_times=True))

@@ -1,0 +1,248 @@
+"""``POST /v1/chat/completions``: its body, and what a language model is asked for it. Pure.
+
+What cannot be honoured is refused with the name of the field, never taken and left without effect.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pipelines.interfaces.llm import (
+    ChatRequest,
+    Image,
+    LanguageModel,
+    Message,
+    Tool,
+    ToolCall,
+    takes_images,
+    takes_tools,
+)
+from server.http.errors import HttpError
+from server.http.json_input import JsonInputError, read_json_object
+from server.http.rest.requests import Body, refuse
+
+DEFAULT_TOKENS = 2048
+"""Of an answer whose length nobody bounds."""
+LARGEST_IMAGE = 4 << 20
+"""Bytes of a picture."""
+MOST_IMAGES = 16
+_STEP = 1 << 18
+"""Characters of base64, a multiple of four."""
+_DATA_URI = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+_MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
+
+
+class _Url(Body):
+    url: str
+    detail: Literal["auto"] = "auto"
+
+
+class _Text(Body):
+    type: Literal["text"]
+    text: str
+
+
+class _Picture(Body):
+    type: Literal["image_url"]
+    image_url: Annotated[_Url, BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value)]
+
+
+Part = Annotated[_Text | _Picture, Field(discriminator="type")]
+
+
+class _Called(Body):
+    name: str = Field(min_length=1, max_length=64)
+    arguments: str
+
+
+class _Call(Body):
+    id: str = Field(min_length=1, max_length=200)
+    type: Literal["function"] = "function"
+    function: _Called
+
+
+class ChatMessage(Body):
+    """One message."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[
+        tuple[Part, ...],
+        BeforeValidator(lambda value: [{"type": "text", "text": value}] if isinstance(value, str) else value or ()),
+    ] = ()
+    tool_calls: tuple[_Call, ...] | None = None
+    tool_call_id: str | None = None
+    name: None = None
+    refusal: None = None
+    audio: None = None
+    annotations: tuple[()] | None = None
+    function_call: None = None
+
+
+class _Function(Body):
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str = ""
+    parameters: dict[str, Any] = Field({"type": "object", "properties": {}})
+    strict: Literal[False] | None = None
+
+
+class _Tool(Body):
+    type: Literal["function"]
+    function: _Function
+
+
+class _StreamOptions(Body):
+    include_usage: bool = False
+    include_obfuscation: Literal[False] = False
+
+
+class _ResponseFormat(Body):
+    type: Literal["text"]
+
+
+class ChatBody(Body):
+    """The body. What is typed with the one legal value cannot be anything else here."""
+
+    messages: tuple[ChatMessage, ...] = Field(min_length=1, max_length=2000)
+    model: str
+    stream: bool = False
+    stream_options: _StreamOptions = _StreamOptions()
+    max_tokens: int | None = Field(None, ge=1, le=32_768)
+    max_completion_tokens: int | None = Field(None, ge=1, le=32_768)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        Field(max_length=4),
+    ] = ()
+    tools: tuple[_Tool, ...] = Field((), max_length=128)
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
+    n: Literal[1] = 1
+    presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0
+    frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0
+    logit_bias: dict[str, float] = Field({}, max_length=0)
+    logprobs: Literal[False] = False
+    top_logprobs: Literal[0] = 0
+    response_format: _ResponseFormat | None = None
+    modalities: tuple[Literal["text"], ...] = ("text",)
+    store: Literal[False] = False
+    service_tier: Literal["auto", "default"] = "auto"
+    user: str = ""
+    """Labels a request for its sender's own accounts, as the next two; nothing is kept here."""
+    metadata: dict[str, str] = Field({})
+    safety_identifier: str = ""
+    prompt_cache_key: str = ""
+
+
+def chat_request(body: ChatBody, model: LanguageModel) -> ChatRequest:
+    """What ``model`` is asked. Raises :class:`HttpError` (400) naming what it cannot do."""
+    offered = body.tools
+    match body.tool_choice:
+        case None | "auto":
+            pass
+        case "none":
+            offered = ()
+        case _:
+            raise refuse("tool_choice", "must be none or auto: no model here can be made to call a tool")
+    if offered and not takes_tools(model):
+        raise refuse("tools", f"{model.name} takes none; leave them out")
+    tools = tuple(Tool(one.function.name, one.function.description, one.function.parameters) for one in offered)
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise refuse("max_tokens", "is the old name of max_completion_tokens: give one of them")
+    return ChatRequest(
+        _messages(body.messages, sees=takes_images(model), name=model.name),
+        max_tokens=body.max_completion_tokens or body.max_tokens or DEFAULT_TOKENS,
+        tools=tools,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        seed=None if body.seed is None else body.seed % 2**32,
+    )
+
+
+def _messages(given: Sequence[ChatMessage], *, sees: bool, name: str) -> tuple[Message, ...]:
+    """The messages, those of the system in front as one."""
+    rules: list[str] = []
+    messages: list[Message] = []
+    called: set[str] = set()
+    pictures = 0
+    for n, one in enumerate(given):
+        place = f"messages.{n}"
+        images = _images(one, place, sees=sees, name=name)
+        pictures += len(images)
+        if pictures > MOST_IMAGES:
+            raise refuse(f"{place}.content", f"a request may have {MOST_IMAGES} pictures")
+        text = "\n".join(part.text for part in one.content if isinstance(part, _Text))
+        _check_role(one, place, called)
+        if one.role == "system" or one.role == "developer":
+            rules.append(text)
+            continue
+        calls = tuple(_call(call, f"{place}.tool_calls.{k}") for k, call in enumerate(one.tool_calls or ()))
+        called |= {call.id for call in calls}
+        messages.append(Message(one.role, text, calls, one.tool_call_id or "", images))
+    if not messages:
+        raise refuse("messages", "there must be a message of the user", "missing_parameter")
+    return (*([Message("system", "\n\n".join(rules))] if rules else []), *messages)
+
+
+def _check_role(one: ChatMessage, place: str, called: set[str]) -> None:
+    if one.tool_calls and one.role != "assistant":
+        raise refuse(f"{place}.tool_calls", "only an assistant's message has calls", "invalid_value")
+    if (one.tool_call_id is not None) != (one.role == "tool"):
+        raise refuse(f"{place}.tool_call_id", "a tool's message has it, and no other", "invalid_value")
+    if one.tool_call_id is not None and one.tool_call_id not in called:
+        raise refuse(f"{place}.tool_call_id", "no message before it has a call of that id", "invalid_value")
+    if not one.content and not one.tool_calls:
+        raise refuse(f"{place}.content", "is missing", "missing_parameter")
+
+
+def _call(call: _Call, place: str) -> ToolCall:
+    try:
+        read_json_object(call.function.arguments, "they")
+    except JsonInputError as error:
+        raise HttpError(
+            400, "invalid_value", f"{place}.function.arguments: {error}", f"{place}.function.arguments"
+        ) from None
+    return ToolCall(call.id, call.function.name, call.function.arguments)
+
+
+def _images(one: ChatMessage, place: str, *, sees: bool, name: str) -> tuple[Image, ...]:
+    images = []
+    for n, part in enumerate(one.content):
+        if not isinstance(part, _Picture):
+            continue
+        param = f"{place}.content.{n}.image_url"
+        if one.role != "user":
+            raise refuse(param, "only a user's message has pictures", "invalid_value")
+        if not sees:
+            raise refuse(param, f"{name} takes no pictures: send text alone")
+        images.append(_image(part.image_url.url, f"{param}.url"))
+    return tuple(images)
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in steps, between which other threads get their turn."""
+    steps = range(0, len(text), _STEP)
+    return b"".join(binascii.a2b_base64(text[at : at + _STEP], strict_mode=True) for at in steps)
+
+
+def _image(url: str, param: str) -> Image:
+    found = _DATA_URI.match(url)
+    if found is None:
+        raise refuse(param, "must be a data URI, data:image/jpeg;base64,… or image/png: addresses are never fetched")
+    if len(url) > LARGEST_IMAGE * 4 // 3 + 100:
+        raise refuse(param, f"a picture may have {LARGEST_IMAGE:,} bytes", "invalid_value")
+    try:
+        data = _decoded(url[found.end() :])
+    except (binascii.Error, ValueError):
+        raise refuse(param, "is no base64", "invalid_value") from None
+    for magic, kind in _MAGIC.items():
+        if data.startswith(magic):
+            return Image(data, "image/png" if kind == "image/png" else "image/jpeg")
+    raise refuse(param, "must hold a JPEG or a PNG", "invalid_value")

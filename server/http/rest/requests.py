@@ -1,0 +1,70 @@
+"""What bodies of requests have in common: checked by pydantic, and every error names the field and what is legal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from pipelines.text import unknown
+from server.http.errors import HttpError
+
+_LONGEST_SHOWN = 60
+"""Characters of a wrong value that are repeated."""
+_TAGS = frozenset({"text", "image_url"})
+"""Kinds of parts, which pydantic puts into the place of an error beside its names."""
+
+
+class Body(BaseModel):
+    """Data that may hold nothing else than its fields. ``None`` is as good as a field that is not there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {name: given for name, given in value.items() if given is not None}
+        return value
+
+
+B = TypeVar("B", bound=Body)
+
+
+def validated(kind: type[B], data: Any) -> B:
+    """``data`` as what a handler reads. Raises :class:`HttpError` (400) naming the first field that is wrong."""
+    if not isinstance(data, Mapping):
+        raise HttpError(400, "invalid_body", "the body must be a JSON object")
+    for name, value in data.items():
+        if value is not None and name not in kind.model_fields:
+            message = unknown("field", str(name)[:_LONGEST_SHOWN], sorted(kind.model_fields))
+            raise HttpError(400, "unknown_parameter", message, str(name)[:_LONGEST_SHOWN])
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    param = _place(problem["loc"])
+    code = "missing_parameter" if problem["type"] == "missing" else "invalid_value"
+    raise HttpError(400, code, f"{param}: {_words(problem)}", param)
+
+
+def refuse(param: str, message: str, code: str = "unsupported_value") -> HttpError:
+    """The answer to a field that is understood and cannot be honoured."""
+    return HttpError(400, code, f"{param}: {message}", param)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    parts = [part for n, part in enumerate(loc) if not (n and isinstance(loc[n - 1], int) and part in _TAGS)]
+    return ".".join(str(part)[:_LONGEST_SHOWN] for part in parts)
+
+
+def _words(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such field here"
+    if problem["type"] == "none_required":
+        return "is not supported here and must be left out"
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    given = problem.get("input")
+    shown = isinstance(given, str | int | float) and problem["type"] not in ("value_error", "missing")
+    return f"{message}, not {ascii(given)[:_LONGEST_SHOWN]}" if shown else message

@@ -1,0 +1,111 @@
+"""How a request is served: as a session of its own for the engines, so many at a time, until its client leaves.
+
+A request counts for the engines like one conversation more: they serve sessions in turn, so it delays the others no
+more than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipelines.errors import PipelineError
+from pipelines.runtime.worker import session
+from server.http.errors import HttpError, error_body
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+"""How often is looked whether the client is still there."""
+
+
+def served(handler: Handler) -> Handler:
+    """``handler`` in a session of its own; it is cancelled when the client leaves, which stops what it generates."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        async def work() -> web.StreamResponse:
+            session.set(f"rest-{uuid.uuid4().hex}")
+            return await handler(request)
+
+        task = asyncio.create_task(work(), name="rest")
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=LOOK_SECONDS)
+                if request.transport is None and not task.done():
+                    raise ConnectionResetError("the client has left")
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    return serve
+
+
+class Places:
+    """``running`` requests of a kind are served at a time, and ``waiting`` more may wait for that."""
+
+    def __init__(self, running: int, waiting: int) -> None:
+        self._running = asyncio.Semaphore(running)
+        self._free = running + waiting
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place and hold it. Raises :class:`HttpError` (503) when too many wait already."""
+        if self._free <= 0:
+            raise HttpError(503, "server_busy", "too many requests of this kind are waiting already")
+        self._free -= 1
+        try:
+            async with self._running:
+                yield
+        finally:
+            self._free += 1
+
+
+class EventStream:
+    """Server-sent events, each a JSON object (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self.response = response
+
+    async def send(self, data: dict[str, Any]) -> None:
+        """The next event."""
+        await self.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+    async def write(self, text: str) -> None:
+        """The next event, as it is sent."""
+        await self.response.write(f"data: {text}\n\n".encode("utf-8", "replace"))
+
+    async def send_audio(self, kind: str, data: bytes) -> None:
+        """An event that carries bytes."""
+        await self.send({"type": kind, "audio": base64.b64encode(data).decode("ascii")})
+
+
+@asynccontextmanager
+async def event_stream(request: web.Request) -> AsyncIterator[EventStream]:
+    """The response as events. What fails after its beginning is its last event, for the status has been sent."""
+    headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+    response = web.StreamResponse(headers={**headers, "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    stream = EventStream(response)
+    try:
+        yield stream
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except HttpError as error:
+        await stream.write(error.response.text or "")
+    except PipelineError as error:
+        await stream.send(error_body(500, error.code, error.message))
+    except Exception:
+        log.exception("%s failed in the middle of its answer", request.path)
+        await stream.send(error_body(500, "internal_error", "the server failed; its log has the details"))
+    await response.write_eof()
