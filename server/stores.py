@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.models.sources_server import ModelServer
+from pipelines.models.sources_hub import ModelServer
 from pipelines.models.store import ModelStore
 from server.settings import Settings
 

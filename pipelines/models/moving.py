@@ -1,20 +1,73 @@
-"""How models move in and out of memory, one at a time: only so can it be measured what each takes."""
+"""How models move in and out of memory, one at a time: only so can it be measured what each takes.
+
+Which have to go is a pure decision over what is in memory (:func:`idle`, :func:`victims`).
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from traceback import clear_frames
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from media.clock import Clock
 from pipelines.errors import ModelError, PipelineError
-from pipelines.models.eviction import Room, Usage, victims
 from pipelines.models.memory import Memory, is_out_of_memory, mebibytes
 from pipelines.models.plans import Key, Limits, Loadable, ModelEvent, State, Transition
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Generic[K]):
+    """A model in memory."""
+
+    key: K
+    size: int
+    """Bytes."""
+    last_used: float
+    """Monotonic seconds."""
+    leases: int = 0
+    """Computations that use it now; while there are any it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is on one device. Bytes; ``None`` means unknown or unlimited."""
+
+    budget: int | None = None
+    """For all models together."""
+    free: int | None = None
+    """Of the machine's memory, beside what the models have."""
+
+
+def idle(models: Iterable[Usage[K]], now: float, seconds: float) -> list[K]:
+    """Those that nobody has used for so long."""
+    return [model.key for model in models if not model.leases and now - model.last_used >= seconds]
+
+
+def victims(models: Iterable[Usage[K]], need: int, room: Room) -> list[K] | None:
+    """Whom to unload so that ``need`` more bytes fit: the least recently used, no more than it takes.
+
+    ``None`` when it would not do to unload all that is not in use.
+    """
+    models = list(models)
+    missing = 0
+    if room.budget is not None:
+        missing = sum(model.size for model in models) + need - room.budget
+    if room.free is not None:
+        missing = max(missing, need - room.free)
+    chosen = []
+    for model in sorted((m for m in models if not m.leases), key=lambda m: m.last_used):
+        if missing <= 0:
+            break
+        chosen.append(model.key)
+        missing -= model.size
+    return chosen if missing <= 0 else None
+
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from typing import Generic, Protocol, TypeVar
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import ModelError
-from pipelines.models.eviction import idle
 from pipelines.models.memory import MachineMemory, Memory, is_out_of_memory
-from pipelines.models.moving import Entry, Mover
+from pipelines.models.moving import Entry, Mover, idle
 from pipelines.models.plans import Key, Limits, Loadable, ModelEvent, ModelStatus, Transition
 from pipelines.runtime.worker import Worker
 

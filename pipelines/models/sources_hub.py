@@ -1,145 +1,262 @@
-"""Model files from a model hub (Hugging Face or a mirror of it).
+"""Model files from a model hub: Hugging Face, a mirror of it, or another visavis.
 
-Address, token and offline switch are huggingface_hub's own (``HF_ENDPOINT``, ``HF_TOKEN`` or a login,
-``HF_HUB_OFFLINE``). The transfer is ours: that library compares no checksums, and asks a closed port for 23 seconds.
+``huggingface_hub`` says where the hub is, who asks and whether anybody may (``HF_ENDPOINT``, ``HF_TOKEN`` or a login,
+``HF_HUB_OFFLINE``), resolves revisions, and keeps the cache. Large files are brought into that cache by our downloader:
+the library removes what has arrived of a file when it is broken off, and compares no checksums.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+import httpx2
+from filelock import FileLock
+from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import HubSource, Model
-from pipelines.models.catalogue_sources import FileName, RelativePath
-from pipelines.models.sources_http import Downloader, Remote
+from pipelines.models.catalogue_sources import RelativePath
+from pipelines.models.sources_http import Count, Downloader, Remote, answered, host_of, reason_of
 from pipelines.models.store_sums import Checksum
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_MOST_PAGES = 50
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoSibling
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+OURS = "visavis"
+"""Owner of the repositories under which a visavis serves the models of its catalogue."""
+HUGGING_FACE = "https://huggingface.co"
+_ASK_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class HubFile(BaseModel):
+    """A file of a repository."""
+
+    path: RelativePath
+    size: Annotated[int, Field(ge=0)] | None = None
+    """Bytes."""
+    git: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of large files."""
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """What the content is held to."""
+        if self.sha256:
+            return Checksum("sha256", self.sha256)
+        return Checksum("git", self.git) if self.git else None
+
+
+class Repo(BaseModel):
+    """A repository at one commit."""
+
+    name: str
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    files: Mapping[str, HubFile]
+    """By path."""
+
+    def within(self, folder: str) -> dict[str, HubFile]:
+        """The files directly in ``folder``, by name."""
+        parts = {path.rpartition("/"): file for path, file in self.files.items()}
+        return {name: file for (parent, _, name), file in parts.items() if parent == folder.strip("/")}
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a server has of a model."""
+class ModelServer:
+    """Another visavis to fetch models from: a hub that has the models of its catalogue as ``visavis/ID``."""
 
-    files: tuple[Remote, ...]
-    revision: str | None = None
+    url: str
+    """Base, such as ``http://10.0.0.5:8080``."""
+    key: str | None = field(default=None, repr=False)
+    """Its API key, if it has one."""
 
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ModelError("server_invalid", f"{self.url!r} is not an address; legal is http(s)://HOST:PORT")
 
-class _Lfs(BaseModel):
-    oid: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _Entry(BaseModel):
-    type: Literal["file", "directory"] | str
-    path: RelativePath
-    oid: str = ""
-    size: int | None = None
-    lfs: _Lfs | None = None
-
-
-class _Revision(BaseModel):
-    sha: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-
-
-_ENTRIES = TypeAdapter(list[_Entry])
-_NAME: TypeAdapter[str] = TypeAdapter(FileName)
+    def __str__(self) -> str:
+        return f"the model server {host_of(self.url)}"
 
 
 class Hub:
-    """A hub. ``endpoint``, ``token`` and ``cache`` (folder) default to what huggingface_hub would use."""
+    """A hub. ``endpoint``, ``token`` and ``cache`` (the user's own) default to what huggingface_hub would use.
+
+    Where ``HF_ENDPOINT`` names a mirror that fails, Hugging Face itself is asked, without a token. Methods block; any
+    thread may call. ``folder`` is a cache in the layout of huggingface_hub. All raise :class:`ModelError`.
+    """
 
     def __init__(
         self,
         downloader: Downloader,
         *,
         endpoint: str | None = None,
-        token: str | None = None,
+        token: str | bool | None = None,
         cache: Path | None = None,
     ) -> None:
-        self._downloader = downloader
+        self.downloader = downloader
         self._endpoint = endpoint
         self._token = token
         self._cache = cache
 
-    def offer(self, model: Model, source: HubSource, revision: str | None) -> Offer:
-        """The files of ``model`` at ``revision``, by default the catalogue's. Raises :class:`ModelError`."""
-        from huggingface_hub import constants, get_token
+    def repo(self, name: str, revision: str, folder: Path) -> Repo:
+        """What the repository holds at ``revision``; what a branch means is noted in the cache.
 
-        if constants.HF_HUB_OFFLINE and self._endpoint is None:
-            raise ModelError("download_failed", "HF_HUB_OFFLINE is set")
-        base = (self._endpoint or constants.ENDPOINT).rstrip("/")
-        token = self._token or get_token()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        Codes: ``download_failed``; ``not_found`` for a repository or revision that is not there.
+        """
+        repo = self._ask(lambda api: self._described(api, name, revision))
+        if not COMMIT.fullmatch(revision):
+            ref = home_of(folder, name) / "refs" / revision
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            ref.write_text(repo.commit)
+        return repo
+
+    def _described(self, api: HfApi, name: str, revision: str) -> Repo:
+        self.downloader.check_reachable(api.endpoint)
         try:
-            commit = self._commit(f"{base}/api/models/{source.hub}", source, revision, headers)
-            entries = {
-                entry.path.rpartition("/")[2]: entry
-                for entry in self._entries(f"{base}/api/models/{source.hub}/tree/{commit}", source, headers)
-                if entry.type == "file"
-            }
-            wanted = model.folder.pick(sorted(entries)) if model.folder else [file.name for file in model.files]
-            if missing := [name for name in wanted if name not in entries]:
-                raise ModelError("not_found", f"{source.hub} holds no {', '.join(missing)}")
-            url = f"{base}/{source.hub}/resolve/{commit}/"
-            files = tuple(_remote(_NAME.validate_python(name), entries[name], url, headers) for name in wanted)
-            return Offer(files, commit)
+            info = api.model_info(name, revision=revision, files_metadata=True, timeout=_ASK_SECONDS)
+            return Repo(name=name, commit=info.sha or "", files={s.rfilename: _file(s) for s in info.siblings or ()})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise ModelError("download_failed", f"the hub's answer makes no sense: {problem}") from error
+        except json.JSONDecodeError as error:
+            problem = f"{host_of(api.endpoint)} answered with something else than JSON"
+            raise ModelError("download_failed", problem) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError("download_failed", f"the hub's answer makes no sense: {error}") from error
 
-    def cached(self, model: Model, source: HubSource) -> tuple[dict[str, Path], str] | None:
-        """The files and their commit, if huggingface_hub's own cache happens to hold them all."""
+    def fetch(self, repo: Repo, file: HubFile, folder: Path, count: Count = lambda done, total: None) -> Path:
+        """Bring a file into the cache, sound and whole, unless it is there.
+
+        Codes: ``download_failed``, ``checksum``, ``no_space``.
+        """
+        if file.checksum is None:
+            raise ModelError("download_failed", f"the hub gives no checksum of {file.path}")
+        here = blob_of(folder, repo, file)
+        lock = folder / ".locks" / here.parents[1].name / f"{here.name}.fetch.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if here.exists() and file.checksum.mismatch(here) is not None:
+                here.unlink()
+            path = self._ask(lambda api: self._fetch(api, repo, file, folder, count))
+        if not file.sha256 and (problem := file.checksum.mismatch(path)):
+            path.resolve().unlink()
+            raise ModelError("checksum", problem)
+        return path
+
+    def _fetch(self, api: HfApi, repo: Repo, file: HubFile, folder: Path, count: Count) -> Path:
+        from huggingface_hub import get_token, hf_hub_url
+        from huggingface_hub.utils import silent_tqdm  # type: ignore[attr-defined]
+
+        blob = blob_of(folder, repo, file)
+        if file.sha256 and not blob.exists():
+            url = hf_hub_url(repo.name, file.path, revision=repo.commit, endpoint=api.endpoint)
+            key = get_token() if api.token is None else api.token
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            remote = Remote(file.path, url, file.size, file.checksum, headers)
+            self.downloader.fetch(remote, blob, count)
+        place: Any = silent_tqdm  # which is no subclass of the one that it stands in for
+        path = Path(api.hf_hub_download(repo.name, file.path, revision=repo.commit, cache_dir=folder, tqdm_class=place))
+        if path.resolve() != blob.resolve() and path.is_symlink():
+            raise ModelError("checksum", f"{file.path} is not the file that the hub lists")
+        return path
+
+    def cached(self, name: str, revision: str, folder: Path | None = None) -> tuple[Path, Repo] | None:
+        """The snapshot that a cache (default: the user's own) holds of a repository, whole or not."""
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
 
+        where = folder or self._cache
         try:
-            path = snapshot_download(source.hub, revision=source.revision, local_files_only=True, cache_dir=self._cache)
-        except (LocalEntryNotFoundError, OSError, ValueError):
+            root = Path(
+                snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=[], cache_dir=where)
+            )
+        except (OSError, ValueError):  # what it raises for what is not there is both
             return None
-        folder = Path(path) / source.path
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder.is_dir() else []
-        try:
-            wanted = model.folder.pick(names) if model.folder else [file.name for file in model.files]
-        except ModelError:
-            return None
-        commit = Path(path).name
-        if not set(wanted) <= set(names) or not _COMMIT.fullmatch(commit):
-            return None
-        return {name: (folder / name).resolve() for name in wanted}, commit
+        paths = [path for path in sorted(root.rglob("*")) if path.is_file()] if COMMIT.fullmatch(root.name) else []
+        files = {path.relative_to(root).as_posix(): path for path in paths}
+        found = {name: _cached_file(name, path) for name, path in files.items()}
+        return (root, Repo(name=name, commit=root.name, files=found)) if found else None
 
-    def _commit(self, api: str, source: HubSource, revision: str | None, headers: dict[str, str]) -> str:
-        asked = revision or source.revision
-        if _COMMIT.fullmatch(asked):
-            return asked
-        data, _ = self._downloader.read_json(f"{api}/revision/{asked}", headers)
-        return _Revision.model_validate(data).sha
+    def _ask(self, ask: Callable[[HfApi], T]) -> T:
+        from huggingface_hub import HfApi, constants
 
-    def _entries(self, tree: str, source: HubSource, headers: dict[str, str]) -> Iterator[_Entry]:
-        url: str | None = f"{tree}/{quote(source.path)}" if source.path else tree
-        for _ in range(_MOST_PAGES):
-            if url is None:
-                return
-            data, url = self._downloader.read_json(url, headers)
-            yield from (entry for entry in _ENTRIES.validate_python(data) if _is_directly_in(entry.path, source.path))
+        if constants.is_offline_mode():
+            raise ModelError("download_failed", "HF_HUB_OFFLINE is set")
+        hubs: list[tuple[str, str | bool | None]] = [(self._endpoint or constants.ENDPOINT, self._token)]
+        if self._endpoint is None and hubs[0][0] != HUGGING_FACE:
+            hubs.append((HUGGING_FACE, False))
+        failures = []
+        for endpoint, token in hubs:
+            try:
+                with _told(endpoint):
+                    return ask(HfApi(endpoint=endpoint, token=token))
+            except ModelError as error:
+                if error.code == "no_space":
+                    raise
+                failures.append(error)
+        raise failures[0]
 
 
-def _is_directly_in(path: str, folder: str) -> bool:
-    return path.rpartition("/")[0] == folder.strip("/")
+@contextmanager
+def _told(endpoint: str) -> Iterator[None]:
+    """Say in one line what huggingface_hub has met with."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    host = host_of(endpoint)
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        raise ModelError("not_found" if status == 404 else "download_failed", answered(endpoint, status)) from error
+    except httpx2.HTTPError as error:
+        raise ModelError("download_failed", f"{host}: {reason_of(error)}") from error
+    except OSError as error:
+        if error.errno is not None:  # of this machine
+            raise
+        raise ModelError("download_failed", f"{host}: {str(error).splitlines()[0]}") from error
 
 
-def _remote(name: str, entry: _Entry, url: str, headers: dict[str, str]) -> Remote:
-    if entry.lfs:
-        checksum = Checksum("sha256", entry.lfs.oid)
-    elif _COMMIT.fullmatch(entry.oid):
-        checksum = Checksum("git", entry.oid)
-    else:
-        raise ModelError("download_failed", f"the hub gives no checksum of {name}")
-    return Remote(name, url + quote(entry.path), entry.size, checksum, headers)
+def home_of(folder: Path, name: str) -> Path:
+    """Where a cache in the layout of huggingface_hub keeps a repository."""
+    return folder / f"models--{name.replace('/', '--')}"
+
+
+def blob_of(folder: Path, repo: Repo, file: HubFile) -> Path:
+    """Where it keeps the content of a file."""
+    return home_of(folder, repo.name) / "blobs" / (file.sha256 or file.git or "")
+
+
+def drop(paths: set[Path]) -> None:
+    """Delete files of snapshots in such a cache, and what they are links to unless another snapshot needs it."""
+    blobs = {path.resolve() for path in paths}
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for home in {blob.parents[1] for blob in blobs if blob.parent.name == "blobs"}:
+        left = {path.resolve() for path in home.glob("snapshots/*/**/*") if path.is_symlink()}
+        for blob in blobs - left:
+            if blob.is_relative_to(home):
+                blob.unlink(missing_ok=True)
+        if not left and not any(home.glob("blobs/*.part")):  # which another model may be waiting for
+            shutil.rmtree(home)
+
+
+def _file(sibling: RepoSibling) -> HubFile:
+    sha256 = sibling.lfs.sha256 if sibling.lfs else None
+    return HubFile(path=sibling.rfilename, size=sibling.size, git=sibling.blob_id or None, sha256=sha256)
+
+
+def _cached_file(name: str, path: Path) -> HubFile:
+    """The cache calls contents by their checksum, where the file system has links."""
+    etag = path.resolve().name
+    kinds = {64: "sha256", 40: "git"} if path.is_symlink() and re.fullmatch(r"[0-9a-f]+", etag) else {}
+    return HubFile.model_validate({"path": name, "size": path.stat().st_size, kinds.get(len(etag), "_"): etag})

@@ -1,8 +1,8 @@
-"""Where model files are kept: fetched once, checked at every start, fetched again when they are not sound.
+"""Where model files are kept: fetched once, checked on arrival, fetched again when they are not sound.
 
 Layout of the folder: ``<model id>/<version>/`` with the files that engines open (see
-:mod:`pipelines.models.store_layout`); ``parts/``, published files that several models may be made of and downloads
-that have not ended; ``locks/``.
+:mod:`pipelines.models.store_layout`); ``hub/``, a cache of ``huggingface_hub``; ``parts/``, published files that
+several models may be made of and downloads that have not ended; ``locks/``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from pipelines.models.assemble import assemble, check_bundle
 from pipelines.models.catalogue import Catalogue, DirSource, HubSource, Model
 from pipelines.models.sources import Pip
 from pipelines.models.sources_http import Downloader
-from pipelines.models.sources_hub import Hub
-from pipelines.models.sources_server import ModelServer
+from pipelines.models.sources_hub import Hub, ModelServer, home_of
 from pipelines.models.store_fetch import Ask, Fetcher, Place, Ready, Report, Say
-from pipelines.models.store_layout import Manifest, Shelf, Taken, Version, now
-from pipelines.models.store_sums import link_or_copy, sha256_of
-from pipelines.models.store_workspace import Workspace
+from pipelines.models.store_layout import Manifest, Shelf, Taken, Version, now, stamp
+from pipelines.models.store_sums import Workspace, link_or_copy, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +67,15 @@ class ModelStore:
         self.folder = folder
         self.server = server
         self.catalogue = catalogue or catalogues.load()
-        pip, downloader = pip or Pip(), downloader or Downloader()
+        pip = pip or Pip()
+        self.hub = hub or Hub(downloader or Downloader())
         self._workspace = Workspace(root, 2 * pip.total_seconds)
-        self._fetcher = Fetcher(self._workspace, pip, downloader, hub or Hub(downloader))
+        self._fetcher = Fetcher(self._workspace, pip, self.hub)
+
+    @property
+    def hub_cache(self) -> Path:
+        """What has come from hubs, in the layout of ``huggingface_hub``."""
+        return self._workspace.hub
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -128,12 +132,15 @@ class ModelStore:
         return changed is not None or unknown
 
     def verify(self, model_id: str) -> str | None:
-        """What is wrong with the stored model, or ``None``. Raises :class:`ModelError` for an unknown id."""
-        checked = self._check(self.catalogue.get(model_id))
+        """What is wrong with the stored model, every byte of which is read, or ``None``.
+
+        Raises :class:`ModelError` for an unknown id.
+        """
+        checked = self._check(self.catalogue.get(model_id), thorough=True)
         return checked if isinstance(checked, str) else None
 
-    def _check(self, model: Model) -> ModelFiles | str:
-        """The stored model, or what is wrong with it. Hashes the files: tens of milliseconds for vision models."""
+    def _check(self, model: Model, *, thorough: bool = False) -> ModelFiles | str:
+        """The stored model, or what is wrong with it; see :meth:`Version.problem`."""
         shelf = Shelf(self.root / model.id)
         version = shelf.current()
         if isinstance(version, str):
@@ -142,7 +149,7 @@ class ModelStore:
             return "the catalogue asks for another version"
         if not set(model.results) <= set(version.manifest.files):
             return "its manifest cannot be read"
-        return version.problem() or _files(model, version)
+        return version.problem(thorough=thorough) or _files(model, version)
 
     # ------------------------------------------------------------------------------------------------ fetching
 
@@ -166,7 +173,7 @@ class ModelStore:
             if shelf.versions():
                 logger.warning("model %s: %s; fetching it again", model_id, checked)
                 say(f"{model_id}: {checked}; fetching it again")
-            return self._fetch(Ask(model, say, report or _ignore, tuple(shelf.versions()), _revision(model, shelf)))
+            return self._fetch(Ask(model, say, report or _ignore, _revision(model, shelf)))
 
     def pull(
         self, model_id: str, say: Say | None = None, report: Report | None = None, *, update: bool = False
@@ -181,8 +188,9 @@ class ModelStore:
                     shelf.switch(wanted[0].name)
                 elif not isinstance(current := shelf.current(), str):
                     shelf.switch(current.name)
+            self._check(model, thorough=True)  # what it finds is noticed below
             if update:
-                return self._fetch(Ask(model, say, report or _ignore, tuple(shelf.versions())))
+                return self._fetch(Ask(model, say, report or _ignore))
         return self.ensure(model_id, say, report)
 
     def rollback(self, model_id: str) -> Version:
@@ -192,9 +200,8 @@ class ModelStore:
         """
         with self._changing(self.catalogue.get(model_id)) as shelf:
             previous = shelf.previous()
-            if problem := previous.problem():
+            if problem := previous.problem(thorough=True):
                 raise ModelError("version_broken", f"version {previous.name} of {model_id} is not sound: {problem}")
-            shelf.modernise()
             shelf.switch(previous.name, held=True)
             return previous
 
@@ -203,21 +210,29 @@ class ModelStore:
 
         Raises :class:`ModelError`: ``model_unknown``, ``version_unknown``, ``not_installed``, ``store_failed``.
         """
-        with self._changing(self.catalogue.get(model_id)) as shelf:
+        model = self.catalogue.get(model_id)
+        with self._changing(model) as shelf:
             versions = shelf.versions() if version is None else [shelf.find(version)]
-            downloads = self._workspace.downloads(model_id)
-            if version is None and not shelf.home.exists() and not downloads.exists():
-                raise ModelError("not_installed", f"{model_id} is not in the store")
             freed = sum(one.size for one in versions)
             if version is not None:
                 shelf.remove(versions[0])
                 return freed
-            if downloads.exists():
-                freed += sum(path.stat().st_size for path in downloads.iterdir())
-                shutil.rmtree(downloads)
+            half = list(self._half_downloaded(model))
+            if not shelf.home.exists() and not half:
+                raise ModelError("not_installed", f"{model_id} is not in the store")
+            freed += sum(path.stat().st_size for path in half)
+            for path in half:
+                path.unlink()
+            shutil.rmtree(self._workspace.downloads(model_id), ignore_errors=True)
             if shelf.home.exists():
                 shelf.remove()
             return freed
+
+    def _half_downloaded(self, model: Model) -> Iterator[Path]:
+        yield from self._workspace.downloads(model.id).glob("*")
+        for source in model.sources:
+            if isinstance(source, HubSource):
+                yield from home_of(self.hub_cache, source.hub).glob("blobs/*.part")
 
     # ------------------------------------------------------------------------------------------------ helpers
 
@@ -256,21 +271,22 @@ class ModelStore:
             new.mkdir()
             if bundle and bundle.file not in ready.files:
                 assemble(bundle, ready.files, new / bundle.file)
-            else:
-                names = model.results or tuple(ready.files)
-                if not ready.owned:
-                    self._fetcher.check_space([ready.files[name] for name in names], new, model.id)
-                for name in names:
-                    (link_or_copy if ready.owned else shutil.copyfile)(ready.files[name], new / name)
-                if bundle:
-                    check_bundle(bundle, new / bundle.file)
-            sums = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
+            elif ready.snapshot is None:
+                self._lay(ready, model.results or tuple(ready.files), new, model.id)
+            snapshot = None if any(new.iterdir()) else ready.snapshot
+            ours = snapshot is None or snapshot.is_relative_to(self.root)
+            names = sorted(ready.files) if snapshot else sorted(path.name for path in new.iterdir())
+            place = snapshot or new
+            if bundle:
+                check_bundle(bundle, place / bundle.file)
             manifest = Manifest(
                 model=model.id,
                 digest=model.digest,
                 origin=origin,
-                files=sums,
+                files={name: (snapshot and ready.sums.get(name)) or sha256_of(place / name) for name in names},
+                stamps={name: stamp(place / name, ours=ours) for name in names},
                 revision=ready.revision,
+                snapshot=snapshot.relative_to(self.root) if snapshot and ours else snapshot,
                 installed=now(),
                 taken=taken,
             )
@@ -280,6 +296,12 @@ class ModelStore:
         shutil.rmtree(self._workspace.downloads(model.id), ignore_errors=True)
         for path in ready.spare:
             path.unlink(missing_ok=True)
+
+    def _lay(self, ready: Ready, names: tuple[str, ...], folder: Path, model_id: str) -> None:
+        if not ready.owned:
+            self._fetcher.check_space([ready.files[name] for name in names], folder, model_id)
+        for name in names:
+            (link_or_copy if ready.owned else shutil.copyfile)(ready.files[name], folder / name)
 
     @contextmanager
     def _changing(self, model: Model, say: Say | None = None) -> Iterator[Shelf]:

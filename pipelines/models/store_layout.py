@@ -1,17 +1,20 @@
 """The folder of one model in the store: its versions, which of them is current, and what each holds.
 
-``<model id>/<version>/`` holds the files that engines open and a ``manifest.json``; ``<model id>/current.json`` names
-the version in use. A version is called by what it contains, so the same files are the same version wherever they came
-from. An older layout, the files directly in ``<model id>/``, is read and moved over by the next change.
+``<model id>/<version>/`` holds a ``manifest.json`` and the files that engines open; those of a hub lie in the cache of
+``huggingface_hub`` at ``hub/``, and the manifest says where. ``<model id>/current.json`` names the version in use. A
+version is a commit: the hub's, or else one made of the contents, so that the same files are the same version.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +23,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import FileName
+from pipelines.models.sources_hub import drop
 from pipelines.models.store_sums import is_pointer, mismatch, move
 
 MANIFEST = "manifest.json"
 _POINTER = "current.json"
 _VERSION = re.compile(r"[0-9a-f]{12}")
+_RECENT = 2_000_000_000
+"""Nanoseconds within which two changes of a file may have the same time."""
 
 
 class Taken(BaseModel):
@@ -64,22 +70,45 @@ class Manifest(BaseModel):
     """Where the files came from, for people."""
     files: Mapping[FileName, str]
     """Name → sha256."""
+    stamps: Mapping[FileName, tuple[int, int]] = {}
+    """Name → size and time of change (ns) when the checksum was last compared."""
     revision: str | None = None
     """The commit at the hub that they are of."""
+    snapshot: Path | None = None
+    """Where they lie, if not beside the manifest; relative to the store if they are the store's own."""
     installed: str = ""
     """UTC, ISO 8601."""
     taken: tuple[Taken, ...] = ()
     """The user's own files that it was made of."""
 
     @property
-    def version(self) -> str:
-        """Twelve hexadecimal digits."""
-        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(self.files.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()[:12]
+    def commit(self) -> str:
+        """Forty hexadecimal digits."""
+        return self.revision or commit_of(self.files)
 
     def write(self, folder: Path) -> None:
         """Into ``folder``."""
-        (folder / MANIFEST).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        new = folder / f"{MANIFEST}.new"
+        new.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        move(new, folder / MANIFEST)
+
+
+def commit_of(files: Mapping[str, str]) -> str:
+    """What stands for a commit where no hub has given one; ``files``: name → sha256."""
+    lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:40]
+
+
+def stamp(path: Path, *, ours: bool = False) -> tuple[int, int]:
+    """Size and time of change. Raises :class:`OSError`.
+
+    A file of ``ours`` that was written just now is dated back: the next change cannot have the same time.
+    """
+    found = path.stat()
+    if ours and time.time_ns() - found.st_mtime_ns < _RECENT:
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - _RECENT))
+        found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def now() -> str:
@@ -91,14 +120,17 @@ def now() -> str:
 class Version:
     """A version that is here; whether it is sound is another question."""
 
+    home: Path
+    """Where its manifest is."""
     folder: Path
+    """Where its files are."""
     manifest: Manifest
     current: bool
 
     @property
     def name(self) -> str:
         """Twelve hexadecimal digits."""
-        return self.manifest.version
+        return self.home.name
 
     @property
     def size(self) -> int:
@@ -111,15 +143,29 @@ class Version:
         paths = [str(taken.path) for taken in self.manifest.taken if taken.has_changed]
         return f"{' and '.join(paths)} {'has' if len(paths) == 1 else 'have'} changed" if paths else None
 
-    def problem(self) -> str | None:
-        """What is wrong with the files, which are all read for it; ``None`` when they are sound."""
+    def problem(self, *, thorough: bool = False) -> str | None:
+        """What is wrong with the files; ``None`` when they are sound.
+
+        Only those are read that have changed since their checksum was compared; all of them if ``thorough``.
+        """
+        stamps: dict[str, tuple[int, int]] = {}
+        problem = None
         for name, sha256 in self.manifest.files.items():
             path = self.folder / name
-            if path.is_file() and is_pointer(path):
-                return f"{path} is a Git LFS pointer and not the file itself"
-            if wrong := mismatch(path, sha256):
-                return wrong
-        return None
+            found = None
+            with suppress(OSError):  # the comparison says why
+                if is_pointer(path):
+                    problem = problem or f"{path} is a Git LFS pointer and not the file itself"
+                found = stamp(path)
+            known = found is not None and found == self.manifest.stamps.get(name) and not thorough
+            if not known and (wrong := mismatch(path, sha256)):
+                problem = problem or wrong
+            elif found is not None:
+                stamps[name] = found
+        if stamps != self.manifest.stamps:
+            with suppress(OSError):  # a store that cannot be written to is read in full each time
+                self.manifest.model_copy(update={"stamps": stamps}).write(self.home)
+        return problem
 
 
 class Shelf:
@@ -130,23 +176,25 @@ class Shelf:
 
     def versions(self) -> list[Version]:
         """Newest first."""
-        current = self._current_folder()
-        folders = [self.home, *self.home.glob("*/")] if self.home.is_dir() else []
-        found = []
-        for folder in folders:
-            if _VERSION.fullmatch(folder.name) or folder == self.home:
-                manifest = read_manifest(folder)
-                if manifest is not None:
-                    found.append(Version(folder, manifest, folder == current))
-        return sorted(found, key=lambda version: version.manifest.installed, reverse=True)
+        current = self._current_home()
+        homes = self.home.glob("*/") if self.home.is_dir() else ()
+        found = [self._version(home, home == current) for home in homes if _VERSION.fullmatch(home.name)]
+        here = [version for version in found if version is not None]
+        return sorted(here, key=lambda version: version.manifest.installed, reverse=True)
+
+    def _version(self, home: Path, current: bool) -> Version | None:
+        manifest = read_manifest(home)
+        if manifest is None:
+            return None
+        folder = self.home.parent / manifest.snapshot if manifest.snapshot else home
+        return Version(home, folder, manifest, current)
 
     def current(self) -> Version | str:
         """The version in use, or what is wrong."""
-        folder = self._current_folder()
-        if folder is None or not (folder / MANIFEST).exists():
+        home = self._current_home()
+        if home is None or not (home / MANIFEST).exists():
             return "it is not in the store"
-        manifest = read_manifest(folder)
-        return Version(folder, manifest, True) if manifest else "its manifest cannot be read"
+        return self._version(home, True) or "its manifest cannot be read"
 
     @property
     def held(self) -> bool:
@@ -155,13 +203,16 @@ class Shelf:
 
     def put(self, ready: Path, manifest: Manifest, bin_folder: Path) -> None:
         """Take in the files of the folder ``ready`` as the current version; what it replaces goes to ``bin_folder``."""
-        self.modernise()
-        target = self.home / manifest.version
+        self.home.mkdir(parents=True, exist_ok=True)
+        for path in self.home.iterdir():  # left of an older release
+            if path.is_file() and path.name != _POINTER:
+                path.unlink()
+        version = manifest.commit[:12]
         manifest.write(ready)
-        if target.exists():
-            move(target, bin_folder)
-        move(ready, target)
-        self.switch(manifest.version)
+        if (self.home / version).exists():
+            move(self.home / version, bin_folder)
+        move(ready, self.home / version)
+        self.switch(version)
 
     def switch(self, version: str, *, held: bool = False) -> None:
         """Make ``version`` the current one."""
@@ -190,43 +241,33 @@ class Shelf:
 
     def remove(self, version: Version | None = None) -> None:
         """Delete a version, or all of them. The newest of the others becomes the current one."""
-        if version is None:
+        for one in self.versions() if version is None else [version]:
+            self._drop(one)
+        rest = [] if version is None else self.versions()
+        if not rest:
             shutil.rmtree(self.home)
-            return
-        self.modernise()
-        shutil.rmtree(self.home / version.name)
-        if version.current:
-            (self.home / _POINTER).unlink(missing_ok=True)
-            if rest := self.versions():
-                self.switch(rest[0].name)
-            else:
-                shutil.rmtree(self.home)
+        elif version is not None and version.current:
+            self.switch(rest[0].name)
 
     def prune(self, keep: int) -> None:
         """Delete all but the current version and the newest others, ``keep`` in all."""
         others = [version for version in self.versions() if not version.current]
         for version in others[max(0, keep - 1) :]:
-            shutil.rmtree(version.folder)
+            self._drop(version)
 
-    def modernise(self) -> None:
-        """Move files that lie directly in the folder, as older releases kept them, into a version's folder."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        manifest = read_manifest(self.home)
-        if manifest is not None:
-            target = self.home / manifest.version
-            for name in (*manifest.files, MANIFEST):
-                if (self.home / name).exists():
-                    move(self.home / name, target / name)
-            self.switch(manifest.version)
-        for path in self.home.iterdir():  # left of an older release and unreadable
-            if path.is_file() and path.name != _POINTER:
-                path.unlink()
+    def _drop(self, version: Version) -> None:
+        """Delete a version and, of the hub's cache, what no other version of any model needs."""
+        shutil.rmtree(version.home)
+        snapshot = version.manifest.snapshot
+        if snapshot is None or snapshot.is_absolute():  # the user's own cache is not ours to clear
+            return
+        others = [other for home in self.home.parent.glob("*/") for other in Shelf(home).versions()]
+        needed = {other.folder / name for other in others for name in other.manifest.files}
+        drop({version.folder / name for name in version.manifest.files} - needed)
 
-    def _current_folder(self) -> Path | None:
+    def _current_home(self) -> Path | None:
         version = self._pointer().get("version")
-        if isinstance(version, str) and _VERSION.fullmatch(version):
-            return self.home / version
-        return self.home if (self.home / MANIFEST).exists() else None
+        return self.home / version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
     def _pointer(self) -> dict[str, object]:
         try:

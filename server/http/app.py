@@ -13,12 +13,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import MonotonicClock
+from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
 from server.http.auth import granted, guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
-from server.http.model_files import add_model_files
+from server.http.hub_mirror import add_hub_mirror
 from server.http.page_files import PageFiles
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling import REGISTRY, SETTINGS, post_offer
@@ -60,7 +61,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get("/v1/engines", _engines)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
-    add_model_files(app, store)
+    add_hub_mirror(app, Mirror(store, fetches=settings.download))
     add_rest(app, engines, store)
     app.on_response_prepare.append(granted)
     app.on_response_prepare.append(_secure)

@@ -22,6 +22,8 @@ class FileServer:
         self.files = dict(files or {})
         self.asked: list[tuple[str, str | None]] = []
         """Path and Range of each request for a file."""
+        self.heads: list[str] = []
+        """Paths of which only the size and the like were asked for."""
         self.keys: list[str | None] = []
         """What stood in Authorization."""
         self.cuts: dict[str, list[int]] = {}
@@ -31,6 +33,8 @@ class FileServer:
         self.half_sent: Callable[[str], object] = lambda path: None
         """Called where the connection is about to be cut."""
         self.redirects: dict[str, str] = {}
+        self.etags: dict[str, str] = {}
+        """Path → what a hub calls the content; only such paths have a commit."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -51,19 +55,20 @@ class FileServer:
         """How often each path was asked for."""
         return Counter(path for path, _ in self.asked)
 
-    def put_repo(self, repo: str, files: dict[str, bytes], *, commit: str = COMMIT, lfs: bool = True) -> None:
-        """A repository of the hub whose main is ``commit``."""
-        entries: dict[str, list[Any]] = {}
+    def put_repo(self, repo: str, files: dict[str, bytes], *, commit: str = COMMIT, revision: str = "main") -> None:
+        """A repository of the hub whose ``revision`` is ``commit``; files other than JSON are large ones."""
+        siblings = []
         for path, data in files.items():
-            entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": blob_id(data)}
-            if lfs and not path.endswith(".json"):
-                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
-            entries.setdefault(path.rpartition("/")[0], []).append(entry)
-            self.files[f"/{repo}/resolve/{commit}/{path}"] = data
-        for folder, listed in entries.items():
-            tree = f"/api/models/{repo}/tree/{commit}"
-            self.files[f"{tree}/{folder}" if folder else tree] = json.dumps(listed).encode()
-        self.files[f"/api/models/{repo}/revision/main"] = json.dumps({"id": repo, "sha": commit}).encode()
+            sibling: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": blob_id(data)}
+            resolved = f"/{repo}/resolve/{commit}/{path}"
+            self.files[resolved], self.etags[resolved] = data, blob_id(data)
+            if not path.endswith(".json"):
+                self.etags[resolved] = hashlib.sha256(data).hexdigest()
+                sibling["lfs"] = {"sha256": self.etags[resolved], "size": len(data), "pointerSize": 130}
+            siblings.append(sibling)
+        described = json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
+        for meant in (revision, commit):
+            self.files[f"/api/models/{repo}/revision/{meant}"] = described
 
 
 def blob_id(data: bytes) -> str:
@@ -75,8 +80,19 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FileServer
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self) -> None:
+        self.fake.heads.append(self.path)
+        data = self.fake.files.get(self.path)
+        self._head(404 if data is None else 200, len(data or b""), **self._named())
+
+    def _named(self) -> dict[str, str]:
+        etag = self.fake.etags.get(self.path)
+        commit = self.path.split("/resolve/")[-1].partition("/")[0]
+        return {"ETag": f'"{etag}"', "X-Repo-Commit": commit} if etag else {}
+
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
+        self.path = self.path.partition("?")[0]
         self.fake.asked.append((self.path, wanted))
         self.fake.keys.append(self.headers.get("Authorization"))
         self.fake.before(self.path)
@@ -88,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(data, wanted)
 
     def _send(self, data: bytes, wanted: str | None) -> None:
-        etag = f'"{hashlib.sha256(data).hexdigest()}"'
+        etag = f'"{self.fake.etags.get(self.path) or hashlib.sha256(data).hexdigest()}"'
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         if start and self.headers.get("If-Range", etag) != etag:
             start = 0
@@ -96,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(416, 0)
             return
         part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
-        self._head(206 if start else 200, len(data) - start, ETag=etag, **part)
+        self._head(206 if start else 200, len(data) - start, **{"ETag": etag, **self._named(), **part})
         cuts = self.fake.cuts.get(self.path)
         if not cuts:
             self.wfile.write(data[start:])

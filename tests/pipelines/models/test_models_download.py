@@ -18,10 +18,9 @@ import pytest
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import Catalogue, HttpsSource
 from pipelines.models.sources_http import Downloader, Progress, Remote
-from pipelines.models.sources_hub import Hub
-from pipelines.models.sources_server import ModelServer
+from pipelines.models.sources_hub import Hub, ModelServer
 from pipelines.models.store import ModelStore
-from pipelines.models.store_sums import Checksum, sha256_of
+from pipelines.models.store_sums import Checksum, mismatch, sha256_of
 from tests.fakes.file_server import COMMIT, FileServer
 from tests.patience import PATIENCE
 
@@ -46,6 +45,7 @@ VOICE = {
     "sources": [{"hub": "owner/voices", "revision": COMMIT, "path": "en/a"}],
 }
 CATALOGUE = Catalogue.model_validate({"models": [FOLDER, VOICE]})
+MAIN = "/api/models/owner/tiny/revision/main"
 WEIGHTS_PATH = f"/owner/tiny/resolve/{COMMIT}/model.bin"
 
 
@@ -88,11 +88,12 @@ def test_a_folder_from_the_hub_is_pinned_on_arrival(store: ModelStore, server: F
     reported: list[Progress] = []
     said: list[str] = []
     files = store.ensure("tiny", said.append, reported.append)
-    assert {path.name: path.read_bytes() for path in files.path.iterdir() if path.name != "manifest.json"} == {
+    assert {path.name: path.read_bytes() for path in files.path.iterdir()} == {
         "config.json": CONFIG,
         "model.bin": WEIGHTS,
     }
-    manifest = json.loads((files.path / "manifest.json").read_text())
+    assert files.version == COMMIT[:12]
+    manifest = json.loads((store.root / "tiny" / files.version / "manifest.json").read_text())
     assert manifest["revision"] == COMMIT
     assert manifest["files"]["model.bin"] == sha256_of(files.path / "model.bin")
     assert said == ["downloading tiny from the hub (owner/tiny) (3 MB)"]
@@ -104,7 +105,7 @@ def test_a_folder_from_the_hub_is_pinned_on_arrival(store: ModelStore, server: F
     asked = len(server.asked)
     assert store.ensure("tiny") == files
     assert len(server.asked) == asked
-    assert not (store.root / "parts" / "tiny").exists()
+    assert not list(store.hub_cache.glob("*/blobs/*.part"))
 
 
 def test_files_in_a_subfolder_of_a_pinned_commit(store: ModelStore, server: FileServer) -> None:
@@ -128,18 +129,20 @@ def test_a_hub_that_moves_on_is_followed_only_when_asked(store: ModelStore, serv
     assert server.count[WEIGHTS_PATH.replace(COMMIT, newer)] == 0
 
 
+def listing(*names: str) -> bytes:
+    """An answer without sizes and checksums."""
+    return json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}).encode()
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "reason"),
     [
-        ("/api/models/owner/tiny/revision/main", b'{"sha": "main"}', "makes no sense"),
-        ("/api/models/owner/tiny/revision/main", b"<html>", "something else than JSON"),
-        (f"/api/models/owner/tiny/tree/{COMMIT}", b'[{"type": "file", "path": "../x", "size": 1}]', "'../x' leads out"),
-        (f"/api/models/owner/tiny/tree/{COMMIT}", b'[{"type": "file", "path": "model.bin"}]', "no config.json"),
-        (
-            f"/api/models/owner/tiny/tree/{COMMIT}",
-            b'[{"type": "file", "path": "model.bin"}, {"type": "file", "path": "config.json"}]',
-            "gives no checksum of config.json",
-        ),
+        (MAIN, b'{"sha": "main"}', "makes no sense"),
+        (MAIN, b"<html>", "something else than JSON"),
+        (MAIN, b"[]", "makes no sense"),
+        (MAIN, listing("../x"), "'../x' leads out"),
+        (MAIN, listing("model.bin"), "no config.json"),
+        (MAIN, listing("model.bin", "config.json"), "gives no checksum of config.json"),
     ],
 )
 def test_a_hub_whose_answers_make_no_sense(
@@ -170,6 +173,71 @@ def test_what_is_in_the_cache_of_the_hubs_own_library_is_taken(tmp_path: Path) -
     assert (snapshot / "model.bin").exists()
 
 
+def test_a_version_is_a_commit_and_one_can_go_back_to_it(store: ModelStore, server: FileServer) -> None:
+    newer = "d" * 40
+    store.ensure("tiny")
+    server.put_repo("owner/tiny", {**REPO, "config.json": b"{}"}, commit=newer)
+    assert store.pull("tiny", update=True).version == newer[:12]
+    assert store.rollback("tiny").name == COMMIT[:12]
+    back = store.ensure("tiny")
+    assert (back.files["config.json"].read_bytes(), back.files["model.bin"].read_bytes()) == (CONFIG, WEIGHTS)
+    asked = len(server.asked)
+    assert store.pull("tiny").version == newer[:12]
+    assert len(server.asked) == asked
+
+
+def test_what_leaves_the_cache_with_a_version(tmp_path: Path, server: FileServer) -> None:
+    """Two models out of one commit, and a file that two commits have in common."""
+    second = VOICE | {"id": "second", "files": [{"name": "b.onnx"}]}
+    second["sources"] = [{"hub": "owner/voices", "revision": COMMIT, "path": "de"}]
+    store = make_store(tmp_path, server.url, catalogue=Catalogue.model_validate({"models": [FOLDER, VOICE, second]}))
+    for model_id in ("tiny", "voice", "second"):
+        store.ensure(model_id)
+    assert store.remove("voice") == 5000 + len(CONFIG)
+    assert store.verify("second") is None
+    assert [path.name for path in store.hub_cache.glob("models--owner--voices/snapshots/*/**/*.onnx")] == ["b.onnx"]
+    store.remove("second")
+    assert not (store.hub_cache / "models--owner--voices").exists()
+    server.put_repo("owner/tiny", {**REPO, "config.json": b"{}"}, commit="d" * 40)
+    store.pull("tiny", update=True)
+    store.remove("tiny", COMMIT[:12])
+    assert store.verify("tiny") is None
+    assert len([path for path in store.hub_cache.glob("models--owner--tiny/blobs/*") if path.is_file()]) == 2
+
+
+def test_a_start_reads_only_what_has_changed(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte that has rotted is found by ``models verify``; from then on a start knows it too."""
+    read: list[str] = []
+
+    def counting(path: Path, sha256: str) -> str | None:
+        read.append(path.name)
+        return mismatch(path, sha256)
+
+    path = store.ensure("tiny").files["model.bin"]
+    monkeypatch.setattr("pipelines.models.store_layout.mismatch", counting)
+    assert store.ensure("tiny").files["model.bin"] == path
+    assert read == []
+    found = path.stat()
+    path.write_bytes(b"x" + WEIGHTS[1:])
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert store.find("tiny") is not None
+    assert "model.bin has the checksum" in (store.verify("tiny") or "")
+    assert sorted(read) == ["config.json", "model.bin"]
+    assert store.find("tiny") is None
+    assert store.ensure("tiny").files["model.bin"].read_bytes() == WEIGHTS
+    os.utime(store.ensure("tiny").files["config.json"], (1, 1))
+    read.clear()
+    assert store.find("tiny") is not None
+    assert store.find("tiny") is not None
+    assert read == ["config.json"]
+
+
+def test_offline_no_hub_is_asked(store: ModelStore, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "the hub (owner/tiny): HF_HUB_OFFLINE is set" in failure(store).message
+    assert server.asked == server.heads == []
+
+
 # ---------------------------------------------------------------------------------------------------- broken off
 
 
@@ -191,7 +259,7 @@ def test_one_that_keeps_breaking_is_given_up_and_resumed_by_the_next(store: Mode
 def test_a_beginning_that_was_wrong_is_downloaded_again(store: ModelStore, server: FileServer) -> None:
     server.cuts[WEIGHTS_PATH] = [1_000_000, 0]
     failure(store)
-    (part,) = (store.root / "parts" / "tiny").glob("*.part")
+    (part,) = store.hub_cache.glob("*/blobs/*.part")
     part.write_bytes(bytes(1_000_000))
     assert store.ensure("tiny").files["model.bin"].read_bytes() == WEIGHTS
 
@@ -260,7 +328,7 @@ def test_a_download_whose_process_was_killed_is_resumed(tmp_path: Path, server: 
         process.kill()
         process.communicate()
         killed.set()
-    (part,) = (tmp_path / "store" / "parts" / "tiny").glob("*.part")
+    (part,) = (tmp_path / "store" / "hub").glob("*/blobs/*.part")
     here = part.stat().st_size
     assert here > 900_000
     assert make_store(tmp_path, server.url).ensure("tiny").files["model.bin"].read_bytes() == WEIGHTS
@@ -416,7 +484,12 @@ def test_a_host_that_was_not_reached_is_not_tried_again_at_once(
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer.wait(PATIENCE))
+
+    def look(*asked: object, **how: object) -> None:
+        answer.wait(PATIENCE)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
     try:
         store = make_store(tmp_path, "http://hub.invalid", downloader=Downloader(connect_seconds=0.01))
         assert "hub.invalid could not be reached (timed out)" in failure(store).message

@@ -1,4 +1,4 @@
-"""Versions of models in the store: kept, listed, gone back to, removed; the older layout; names that lead elsewhere."""
+"""Versions of models in the store: kept, listed, gone back to, removed; names that lead elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue
 from pipelines.models.store import ModelStore
-from pipelines.models.store_sums import sha256_of
 
 FOLDER_MODEL = {"id": "ear", "folder": {"files": ["config.json", "*.bin"], "optional": ["vocabulary.*"]}}
 
@@ -122,36 +121,6 @@ def test_files_without_a_published_checksum_are_held_to_that_of_their_arrival(sh
     path.write_text("weights l")
     assert "eye.onnx has the checksum" in (shop.store.verify("eye") or "")
     assert shop.content() == "weights 1"
-
-
-# ---------------------------------------------------------------------------------------------------- the older layout
-
-
-def lay_out_as_before(shop: Shop) -> Path:
-    home = shop.store.root / "eye"
-    home.mkdir(parents=True)
-    (home / "eye.onnx").write_text("weights 0")
-    digest = shop.store.catalogue.get("eye").digest
-    sums = {"eye.onnx": sha256_of(home / "eye.onnx")}
-    manifest = {"model": "eye", "digest": digest, "origin": "the folder of models", "files": sums}
-    (home / "manifest.json").write_text(json.dumps(manifest))
-    return home
-
-
-def test_files_of_the_older_layout_are_used_where_they_lie(shop: Shop) -> None:
-    home = lay_out_as_before(shop)
-    assert shop.store.ensure("eye").path == home / "eye.onnx"
-    assert [current for _, current in shop.versions()] == [True]
-
-
-def test_the_next_version_moves_them_over(shop: Shop) -> None:
-    home = lay_out_as_before(shop)
-    ((old, _),) = shop.versions()
-    new = shop.release(1)
-    assert shop.versions() == [(new, True), (old, False)]
-    assert sorted(path.name for path in home.iterdir()) == sorted([new, old, "current.json"])
-    assert shop.store.rollback("eye").name == old
-    assert shop.content() == "weights 0"
 
 
 def test_the_digests_of_models_in_existing_stores_have_not_changed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipelines.models import checks
 from pipelines.models.catalogue import Catalogue, Model, load
 from pipelines.models.store import ModelFiles
 from server.cli.main import main
-from tests.fakes.file_server import FileServer
+from tests.fakes.file_server import COMMIT, FileServer
 
 COMMON = {"task": "t", "licence": "MIT", "description": "for tests", "sources": [{"dir": "."}]}
 EYE = {"id": "eye", "files": [{"name": "eye.onnx"}], "requires": "mediapipe", "memory": {"int8": 5}}
@@ -144,19 +143,25 @@ def test_another_instance_is_asked_first(run: Run, tmp_path: Path) -> None:
         assert status == 1
         assert "the model server 127.0.0.1:" in output
         assert "answered 404 Not Found" in output
-        assert (fake.asked, fake.keys) == ([("/v1/models/files/eye", None)], ["Bearer secret"])
+        digest = CATALOGUE.get("eye").digest
+        assert (fake.asked, fake.keys) == (
+            [(f"/api/models/visavis/eye/revision/{digest}", None)],
+            ["Bearer secret"],
+        )
 
 
 def test_what_another_instance_has_is_downloaded(run: Run, tmp_path: Path) -> None:
     (tmp_path / "folder" / "eye.onnx").unlink()
-    weights, version = b"served weights", "0" * 12
-    served = {"name": "eye.onnx", "size": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
-    described = {"id": "eye", "version": version, "digest": CATALOGUE.get("eye").digest, "files": [served]}
-    path = "/v1/models/files/eye"
-    with FileServer({path: json.dumps(described).encode(), f"{path}/{version}/eye.onnx": weights}) as fake:
+    with FileServer() as fake:
+        fake.put_repo("visavis/eye", {"eye.onnx": b"served weights"}, revision=CATALOGUE.get("eye").digest)
         status, output = run("pull", "eye", "--server", fake.url)
-    assert (status, stored(tmp_path).read_bytes()) == (0, weights)
+    assert status == 0
     assert "downloading eye from the model server 127.0.0.1:" in output
+    assert Path(output.split()[-1]).read_bytes() == b"served weights"
+    assert f"{COMMIT[:12]}" in run("list")[1]
+    assert run("verify") == (0, "eye: sound\n")
+    assert run("rm", "eye")[0] == 0
+    assert not list((tmp_path / "cache" / "models").rglob("*eye*.onnx"))
 
 
 def test_models_are_given_something_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

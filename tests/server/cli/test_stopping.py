@@ -196,7 +196,8 @@ async def test_while_it_downloads_in_the_background(tmp_path: Path, number: sign
     silent = Silent()
     async with silent.listen() as url:
         flags = ("--port", "0", "--profile", "auto")
-        async with Visavis.run(tmp_path, "serve", *flags, VISAVIS_MODEL_SERVER=url, VISAVIS_VISION="0") as visavis:
+        asks = {"VISAVIS_MODEL_SERVER": url, "HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0"}
+        async with Visavis.run(tmp_path, "serve", *flags, VISAVIS_VISION="0", **asks) as visavis:
             await visavis.until(READY)
             await silent.asked.wait()
             visavis.process.send_signal(number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import pytest
@@ -12,14 +11,14 @@ from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.definition import load
 from pipelines.routing.failover_tts import FallbackVoice
-from server.engines import speak
+from server.engines import stages
 from server.engines.parts import Parts
 from server.settings import load_settings
 
 
 async def voice(tmp_path, **flags):
     settings = load_settings({"cache": tmp_path, **flags})
-    return await asyncio.to_thread(speak.speak, Parts(settings, load(settings.pipeline), print))
+    return await stages.tts(Parts(settings, load(settings.pipeline), print))
 
 
 async def say(voice, text: str) -> int:

@@ -13,7 +13,7 @@ from media.frames import Picture, Pixels
 from pipelines.engines.mediapipe.tasks import MediaPipeTracker, MediaPipeVision
 from pipelines.errors import ModelError
 from pipelines.interfaces.vision import Detection
-from pipelines.models.assemble_mesh import POINTS, gathered, with_one_mesh
+from pipelines.models.assemble import POINTS, gathered, with_one_mesh
 from pipelines.vision.events import GestureStarted
 from pipelines.vision.scene_events import Happenings
 from pipelines.vision.settings import DetectorName
