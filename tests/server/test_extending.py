@@ -24,7 +24,7 @@ from pipelines.vision.detectors import DETECTORS, DetectorSpec
 from pipelines.vision.overlay import draw
 from server.cli.diagnosis import diagnose
 from server.cli.main import main
-from server.dialects.openai.vision_client import VisionPatch
+from server.dialects.openai.vision import VisionPatch
 from server.engines.parts import Parts
 from server.engines.stages import stt
 from server.engines.vision import vision

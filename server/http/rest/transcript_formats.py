@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pipelines.interfaces.tts import WordTiming
-from pipelines.voice.recording import Segment, joined, language_of
+from pipelines.voice.recordings.segments import Segment, joined, language_of
 
 TranscriptFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)

@@ -20,8 +20,8 @@ from pipelines.errors import ListenError, listed
 from pipelines.interfaces.stt import Hearing, SpeechToText, can_hear, hearing, languages_of
 from pipelines.interfaces.vad import VAD_RATE, SpeechProbability
 from pipelines.runtime.worker import Worker, spoken_language
-from pipelines.voice.recording import Segment, glue, joined, recognised
-from pipelines.voice.spoken_parts import SpokenPart, SpokenParts
+from pipelines.voice.recordings.segments import Segment, glue, joined, recognised
+from pipelines.voice.recordings.spoken_parts import SpokenPart, SpokenParts
 from server.http.errors import HttpError
 from server.http.multipart import Field as FormField
 from server.http.multipart import MultipartError, read_form

@@ -15,7 +15,8 @@ from aiohttp import web
 from pipelines.errors import ThinkError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
-from pipelines.routing.failover_llm import PROBE_SECONDS, FallbackModel
+from pipelines.routing.failover import PROBE_SECONDS
+from pipelines.routing.failover_llm import FallbackModel
 from server.engines.choices import Choice
 from server.engines.llm import llm
 from server.engines.model_servers import LOOK_SECONDS

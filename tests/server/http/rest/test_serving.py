@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipelines.interfaces.tts import WordTiming
-from pipelines.voice.recording import Segment, joined, language_of
+from pipelines.voice.recordings.segments import Segment, joined, language_of
 from server.http.errors import HttpError
 from server.http.rest.serving import Places
 from server.http.rest.transcript_formats import LONGEST_CUE, cues, srt, verbose_json

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipelines.errors import ListenError, foreign_errors, only_logged
 from pipelines.interfaces.stt import SpeechToText, Transcript
 from pipelines.interfaces.tts import WordTiming
-from pipelines.voice.spoken_parts import SpokenPart
+from pipelines.voice.recordings.spoken_parts import SpokenPart
 
 _UNSPACED = frozenset(("zh", "ja", "th", "lo", "my", "yue"))
 """Languages written without spaces between sentences."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.voice.spoken_parts import LONGEST_SECONDS, SHORTEST_SECONDS, SpokenPart, SpokenParts
+from pipelines.voice.recordings.spoken_parts import LONGEST_SECONDS, SHORTEST_SECONDS, SpokenPart, SpokenParts
 from tests.fakes.engines import LoudnessVad
 
 RATE = 16_000

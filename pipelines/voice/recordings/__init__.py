@@ -1,0 +1,1 @@
+"""Recordings: cut at pauses into utterances, and what is said in each."""
