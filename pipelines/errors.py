@@ -31,19 +31,19 @@ class PipelineError(Exception):
         return f"{self.stage}: {self.message} ({self.code})"
 
 
-class ListenError(PipelineError):
+class STTError(PipelineError):
     """Voice activity or speech-to-text failed."""
 
     stage = "stt"
 
 
-class ThinkError(PipelineError):
+class LLMError(PipelineError):
     """The language model failed."""
 
     stage = "llm"
 
 
-class SpeakError(PipelineError):
+class TTSError(PipelineError):
     """Text-to-speech failed."""
 
     stage = "tts"

@@ -13,14 +13,14 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.errors import SpeakError
+from pipelines.errors import TTSError
 from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.interfaces.stt import Transcript
 from pipelines.interfaces.tts import Speech, WordTiming
 
 HEARD = "what can you do for me"
 """What every utterance is recognised as."""
-REPLIES = ("I can do a great many things for you.", "We can do a great many things for you!")
+RESPONSES = ("I can do a great many things for you.", "We can do a great many things for you!")
 """The two replies that alternate. Their first word tells them apart, for that is what an interruption leaves."""
 TONES = (440.0, 880.0)
 """Hertz of the reply with the same index."""
@@ -73,7 +73,7 @@ class BenchModel:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """Yield the reply whose turn it is, in one piece."""
-        yield REPLIES[_turn(request.messages)]
+        yield RESPONSES[_turn(request.messages)]
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -96,7 +96,7 @@ def _turn(messages: tuple[Message, ...]) -> int:
 
 def _tone(text: str) -> bool:
     """Which reply ``text`` is the beginning of."""
-    return text.startswith(REPLIES[1].split()[0])
+    return text.startswith(RESPONSES[1].split()[0])
 
 
 class BenchVoice:
@@ -111,12 +111,12 @@ class BenchVoice:
         self._chunks = tuple((0.3 * 32767 * np.sin(2 * np.pi * tone * time)).astype(np.int16) for tone in TONES)
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
-        """Yield chunks of 0.1 s whose words are spread evenly; any text but the second of :data:`REPLIES` sounds low.
+        """Yield chunks of 0.1 s whose words are spread evenly; any text but the second of :data:`RESPONSES` sounds low.
 
-        Raises :class:`~pipelines.errors.SpeakError` for an unknown voice.
+        Raises :class:`~pipelines.errors.TTSError` for an unknown voice.
         """
         if voice is not None and voice not in self.voices:
-            raise SpeakError("unknown_voice", f"there is no voice {voice!r}; it can be {', '.join(self.voices)}")
+            raise TTSError("unknown_voice", f"there is no voice {voice!r}; it can be {', '.join(self.voices)}")
         chunk = self._chunks[_tone(text)]
         total = round(self._seconds / speed * RATE)
         words = _spread(text.split(), total / RATE)

@@ -116,7 +116,7 @@ class LanguageModel(Protocol):
 
         An answer that reached the limit of tokens ends with :class:`Cut`, where the engine can tell.
 
-        Closing the generator stops generation. Raises :class:`~pipelines.errors.ThinkError` when the engine failed.
+        Closing the generator stops generation. Raises :class:`~pipelines.errors.LLMError` when the engine failed.
         """
         ...
 

@@ -51,7 +51,7 @@ class Recognition(Protocol):
     async def feed(self, samples: Samples) -> str:
         """Take the next samples (16 kHz, any length); return the best text so far (a partial, may be revised).
 
-        Raises :class:`~pipelines.errors.ListenError` when the engine failed.
+        Raises :class:`~pipelines.errors.STTError` when the engine failed.
         """
         ...
 

@@ -46,7 +46,7 @@ class TextToSpeech(Protocol):
     def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak one clause, in pieces as they are ready. Closing the generator stops synthesis.
 
-        Raises :class:`~pipelines.errors.SpeakError` for an unknown voice or when the engine failed.
+        Raises :class:`~pipelines.errors.TTSError` for an unknown voice or when the engine failed.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 
-from pipelines.errors import ThinkError, guarded
+from pipelines.errors import LLMError, guarded
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
 from pipelines.routing.failover import Failover
 
@@ -29,7 +29,7 @@ class FallbackModel(Failover[LanguageModel]):
     answer.
     """
 
-    errors = (ThinkError, "llm_failed")
+    errors = (LLMError, "llm_failed")
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of the first model that gives one. Raises what the last one raised."""

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from media.frames import Samples
-from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
+from pipelines.errors import PipelineError, STTError, foreign_errors, only_logged
 from pipelines.interfaces.stt import (
     Hearing,
     Recognition,
@@ -33,7 +33,7 @@ class FallbackRecognizer(Failover[SpeechToText]):
     understood may then be revised, as partials may anyway.
     """
 
-    errors = (ListenError, "stt_failed")
+    errors = (STTError, "stt_failed")
     hopeless = frozenset(("stt_busy", "stt_closed", "engine_stuck"))
     usual = Policy(retries=1)
 
@@ -89,7 +89,7 @@ class _Recognition:
                     return await self._current.feed(np.concatenate(self._heard)) if self._heard else ""
             except PipelineError as error:
                 await self._gone(attempt, error)
-        raise ListenError("stt_ended", "every recogniser failed")
+        raise STTError("stt_ended", "every recogniser failed")
 
     async def feed(self, samples: Samples) -> str:
         self._heard.append(samples)
@@ -125,7 +125,7 @@ class _Recognition:
 
     def _opened(self) -> tuple[Attempt[SpeechToText], Recognition]:
         if self._attempt is None or self._current is None:
-            raise ListenError("stt_ended", "this utterance has ended: it was closed, or every recogniser failed")
+            raise STTError("stt_ended", "this utterance has ended: it was closed, or every recogniser failed")
         return self._attempt, self._current
 
     async def _gone(self, attempt: Attempt[SpeechToText], error: PipelineError) -> None:

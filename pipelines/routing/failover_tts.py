@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from pipelines.errors import SpeakError, guarded, listed
+from pipelines.errors import TTSError, guarded, listed
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.routing.failover import Failover
 
@@ -20,7 +20,7 @@ class FallbackVoice(Failover[TextToSpeech]):
     sound as the voice's own.
     """
 
-    errors = (SpeakError, "tts_failed")
+    errors = (TTSError, "tts_failed")
     callers_fault = frozenset(("unknown_voice", "invalid_speed"))
 
     @property
@@ -29,9 +29,9 @@ class FallbackVoice(Failover[TextToSpeech]):
         return tuple(dict.fromkeys(voice for engine in self.engines for voice in engine.voices))
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
-        """Speak one clause. Raises :class:`SpeakError` (``unknown_voice``), or what the last engine raised."""
+        """Speak one clause. Raises :class:`TTSError` (``unknown_voice``), or what the last engine raised."""
         if voice is not None and voice not in self.voices:
-            raise SpeakError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
+            raise TTSError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
         clause = _Clause(text)
         for attempt in self.attempts(next((engine for engine in self.engines if voice in engine.voices), None)):
             with attempt:

@@ -17,7 +17,7 @@ from pipelines.runtime.supervision import Supervisor
 from pipelines.runtime.worker import Worker
 from pipelines.vision.detect import CameraStarted, CameraStopped, LagWatch, VideoEvent, VisionStage
 from pipelines.vision.events import SceneChanged, VisionEvent
-from pipelines.vision.scene_events import Happenings
+from pipelines.vision.scene_events import SceneEvents
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 
@@ -121,7 +121,7 @@ class Camera:
         self._tell = watchers.emit
         self._optional = optional
         self._settings = settings
-        self._happenings = Happenings()
+        self._scene_events = SceneEvents()
         self._watch = LagWatch()
         self._to_look: Channel[VideoFrame] = Channel(1)
         self._looking_at: VideoFrame | None = None
@@ -231,9 +231,9 @@ class Camera:
     def _forget(self) -> None:
         """What was seen no longer counts."""
         self.scene, self.found, self._seen = "", (), None
-        for event in self._happenings.end():
+        for event in self._scene_events.end():
             self._tell(event)
-        self._happenings = Happenings()
+        self._scene_events = SceneEvents()
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -252,7 +252,7 @@ class Camera:
         if self._camera is None:  # it stopped meanwhile
             return
         self.found, self._seen = found, picture.time
-        for event in self._happenings.update(found, picture.time):
+        for event in self._scene_events.update(found, picture.time):
             if isinstance(event, SceneChanged):
                 self.scene = event.scene
             self._tell(event)

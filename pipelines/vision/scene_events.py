@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.interfaces.vision import Detection
+from pipelines.interfaces.vision import Detection, contains
 from pipelines.vision.events import (
     AttentionChanged,
     GestureEnded,
@@ -19,7 +19,6 @@ from pipelines.vision.events import (
     PersonLeft,
     VisionEvent,
 )
-from pipelines.vision.geometry import contains
 from pipelines.vision.scene import SceneTracker, is_body_facing, is_facing
 from pipelines.vision.tracking import Follower, Following
 
@@ -37,7 +36,7 @@ _NOSE = 0
 _Attention = Literal["facing", "away"]
 
 
-class Happenings:
+class SceneEvents:
     """All events of one session, the scene's words among them."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class TemplateImage:
 
 
 @dataclass(frozen=True, slots=True)
-class LookSettings:
+class VisualCueSettings:
     """How looks take part in turn-taking. All off by default."""
 
     lips: bool = False
@@ -84,7 +84,7 @@ class VisionSettings:
     """Return a crop that follows the person smoothly."""
     background: Background = field(default_factory=Background)
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
-    looks: LookSettings = field(default_factory=LookSettings)
+    looks: VisualCueSettings = field(default_factory=VisualCueSettings)
     attach: Literal["never", "on_request", "always"] = "on_request"
     """When a language model that takes pictures gets one: when it asks for it, or with all that the user says."""
     screen: bool = True

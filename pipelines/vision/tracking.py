@@ -27,8 +27,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from media.frames import Picture
-from pipelines.interfaces.vision import Detection, DetectionKind, VisionDetector, VisionTracker
-from pipelines.vision.geometry import Box, apart, centre, contains, overlap
+from pipelines.interfaces.vision import (
+    Box,
+    Detection,
+    DetectionKind,
+    VisionDetector,
+    VisionTracker,
+    apart,
+    centre,
+    contains,
+    overlap,
+)
 from pipelines.vision.settings import DetectorName, TemplateImage
 from pipelines.vision.templates import Templates
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.interfaces.vision import Detection
 from pipelines.vision.scene import is_body_facing, is_facing
-from pipelines.vision.settings import Action, LookSettings
+from pipelines.vision.settings import Action, VisualCueSettings
 
 STALE_SECONDS = 0.6
 """Without a picture for this long nothing is known any more."""
@@ -65,8 +65,8 @@ class _Mouth:
 class Looks:
     """What the faces and hands of one session tell of its conversation."""
 
-    def __init__(self, settings: LookSettings | None = None) -> None:
-        self.settings = settings or LookSettings()
+    def __init__(self, settings: VisualCueSettings | None = None) -> None:
+        self.settings = settings or VisualCueSettings()
         """May be replaced at any time."""
         self._mouths: dict[int, _Mouth] = {}
         self._seen_at: float | None = None

@@ -10,10 +10,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from media.audio_shapes import AudioRing, Rechunker
 from media.channel import Channel
-from media.frames import AudioChunk, rms
-from pipelines.errors import ListenError, PipelineError, foreign_errors
+from media.frames import AudioChunk, AudioRing, Rechunker, rms
+from pipelines.errors import PipelineError, STTError, foreign_errors
 from pipelines.interfaces.llm import takes_images
 from pipelines.interfaces.stt import Transcript, streams_partials
 from pipelines.interfaces.turn import TurnDetector
@@ -202,7 +201,7 @@ class Conversation:
         turn.shelve(self._group)
         if turn.is_full:
             message = "the turn has become too long: what is said from now on is not heard until it is committed"
-            self._emit(Problem(ListenError("input_audio_buffer_full", message)))
+            self._emit(Problem(STTError("input_audio_buffer_full", message)))
 
     def _continue(self, time: float) -> None:
         if self._turn is not None and not self._turn.is_full:
@@ -277,7 +276,7 @@ class Conversation:
 
     async def _judge(self, detector: TurnDetector, turn: SpokenTurn, pause: Pause) -> None:
         try:
-            with foreign_errors(ListenError, "turn_failed", detector.name):
+            with foreign_errors(STTError, "turn_failed", detector.name):
                 probability = await detector.completeness(self._ring.since(turn.began))
         except PipelineError as error:  # the words and the length of the pause decide without it
             log.warning("the turn detector failed: %s", error)

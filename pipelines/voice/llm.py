@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from media.clock import Clock
-from pipelines.errors import ThinkError, guarded
+from pipelines.errors import LLMError, guarded
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel
 from pipelines.voice.clauses import ClauseSplitter
 
@@ -52,7 +52,7 @@ class Clauses:
         """Take in the answer. Cancelling it stops generation."""
         failure: Exception | None = None
         try:
-            answer = guarded(lambda: self._model.stream(self._request), ThinkError, "llm_failed", self._model.name)
+            answer = guarded(lambda: self._model.stream(self._request), LLMError, "llm_failed", self._model.name)
             async with aclosing(answer) as pieces:
                 async for piece in pieces:
                     self.cut = self.cut or isinstance(piece, Cut)
@@ -77,7 +77,7 @@ class Clauses:
             await self._clock.sleep(_LOOK_SECONDS)
 
     async def take(self) -> AsyncGenerator[str, None]:
-        """Yield the clauses; then raise what :meth:`read` met (:class:`~pipelines.errors.ThinkError`), if anything."""
+        """Yield the clauses; then raise what :meth:`read` met (:class:`~pipelines.errors.LLMError`), if anything."""
         while (clause := await self._clauses.get()) is not None:
             if isinstance(clause, Exception):
                 raise clause

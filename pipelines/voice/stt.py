@@ -12,7 +12,7 @@ import numpy as np
 
 from media.channel import Channel, ChannelClosedError, Policy
 from media.frames import Samples
-from pipelines.errors import ListenError, PipelineError, foreign_errors, only_logged
+from pipelines.errors import PipelineError, STTError, foreign_errors, only_logged
 from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.runtime.worker import spoken_language
@@ -146,7 +146,7 @@ class Utterance:
             return await recognition.transcript()
 
     def _engine_errors(self) -> AbstractContextManager[None]:
-        return foreign_errors(ListenError, "stt_failed", self._engine.name)
+        return foreign_errors(STTError, "stt_failed", self._engine.name)
 
 
 async def _decided(transcript: Transcript) -> Transcript:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from media.frames import Samples
-from pipelines.errors import SpeakError, guarded
+from pipelines.errors import TTSError, guarded
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.voice.spoken_text.languages import Tongue
 from pipelines.voice.spoken_text.normalize import speakable
@@ -123,4 +123,4 @@ def sound_of(clause: str, engine: TextToSpeech, tongue: Tongue, speed: float) ->
     """The next clause as it is said, in pieces: numbers and signs in words, by the voice of its language."""
     voice, english = tongue.voice_of(clause)
     text = speakable(clause, english=english)
-    return guarded(lambda: engine.synthesize(text, voice, speed), SpeakError, "tts_failed", engine.name)
+    return guarded(lambda: engine.synthesize(text, voice, speed), TTSError, "tts_failed", engine.name)

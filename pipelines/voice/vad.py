@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from media.frames import Samples, rms
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.vad import SpeechProbability, VoiceActivity
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ REST_WINDOWS = 94
 class LastingActivity:
     """One session's voice activity, whatever its model raises; ``tell`` is told once."""
 
-    def __init__(self, model: SpeechProbability, tell: Callable[[ListenError], None]) -> None:
+    def __init__(self, model: SpeechProbability, tell: Callable[[STTError], None]) -> None:
         self._model = model
         self._tell = tell
         self._activity: VoiceActivity | None = None
@@ -66,7 +66,7 @@ class LastingActivity:
             return
         self._told = True
         log.error("%s failed", self._model.name, exc_info=error)
-        self._tell(ListenError("vad_failed", f"{self._model.name} failed; loudness decides for a while"))
+        self._tell(STTError("vad_failed", f"{self._model.name} failed; loudness decides for a while"))
 
 
 @dataclass(frozen=True, slots=True)

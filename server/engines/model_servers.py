@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
-from pipelines.errors import PipelineError, ThinkError, listed
+from pipelines.errors import LLMError, PipelineError, listed
 from pipelines.routing.failover_llm import FallbackModel
 from server.engines.parts import Parts
 
@@ -45,7 +45,7 @@ class ModelServers:
     async def find(self) -> tuple[OpenAIChat | None, str]:
         """The model to ask and why it, or ``None`` and what was looked for.
 
-        Raises :class:`ThinkError` (``llm_key_refused``) when the server that is named wants another key.
+        Raises :class:`LLMError` (``llm_key_refused``) when the server that is named wants another key.
         """
         tried: list[str] = []
         asked: tuple[str, str, str] | None = None
@@ -119,9 +119,9 @@ class ModelServers:
         return OpenAIChat(url, name, api_key=self._key, server=server, options=options, on_learned=learned)
 
 
-def _wrong_key(error: PipelineError, key: str | None) -> ThinkError:
+def _wrong_key(error: PipelineError, key: str | None) -> LLMError:
     what = "the server wants a key" if key is None else "the server wants another key"
-    return ThinkError("llm_key_refused", f"llm_api_key: {what}: {error.message}; legal is one that it knows")
+    return LLMError("llm_key_refused", f"llm_api_key: {what}: {error.message}; legal is one that it knows")
 
 
 def _named(parts: Parts) -> list[tuple[str, str]]:

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from media.audio_shapes import AudioRing, Rechunker
-from media.frames import AudioChunk, Samples, rms
+from media.frames import AudioChunk, AudioRing, Rechunker, Samples, rms
 from pipelines.engines.turn.smart_turn import SmartTurn
 from pipelines.engines.vad.silero import SileroVad
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW

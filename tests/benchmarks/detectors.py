@@ -26,10 +26,10 @@ from rich.table import Table
 from media.frames import Picture, Pixels
 from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.models.store import ModelStore
-from pipelines.vision.auto_frame import AutoFrame, cropped
 from pipelines.vision.background import Backdrop
+from pipelines.vision.compositor import AutoFrame, cropped
 from pipelines.vision.detectors import DETECTORS, DetectorName
-from pipelines.vision.scene_events import Happenings
+from pipelines.vision.scene_events import SceneEvents
 from pipelines.vision.settings import Background, TemplateImage
 from pipelines.vision.templates import Templates
 from pipelines.vision.tracking import Tracking
@@ -112,7 +112,7 @@ def _others(options: argparse.Namespace) -> Table:
     tracker = MediaPipeVision(usable).open(tuple(usable))
     found = tracker.detect(Picture(pixels, 0.0))
     tracker.close()
-    tracking, happenings, framing = Tracking(), Happenings(), AutoFrame()
+    tracking, happenings, framing = Tracking(), SceneEvents(), AutoFrame()
     logo = cv2.imencode(".png", pixels[100:260, 200:360, ::-1])[1].tobytes()
     absent, present = Templates([TemplateImage("logo", logo)]), Templates([TemplateImage("logo", logo)])
     blur, colour = Backdrop(Background("blur")), Backdrop(Background("colour"))

@@ -35,7 +35,7 @@ from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
 from media.opus import RATE
-from media.video_in import VideoIn
+from media.video_tracks import VideoIn
 from server.transports.webrtc import ice
 from tests.benchmarks.video_camera import Eye, NumberedCamera, Sight, encoded
 

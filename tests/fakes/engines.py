@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import numpy as np
 
-from pipelines.errors import ListenError, PipelineError, SpeakError
+from pipelines.errors import PipelineError, STTError, TTSError
 from pipelines.interfaces.llm import ChatRequest
 from pipelines.interfaces.stt import Transcript
 from pipelines.interfaces.tts import Speech, WordTiming
@@ -134,7 +134,7 @@ class FakeVoice:
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         if self.fails:
-            raise self.fails if isinstance(self.fails, Exception) else SpeakError("tts_failed", "the fake is hoarse")
+            raise self.fails if isinstance(self.fails, Exception) else TTSError("tts_failed", "the fake is hoarse")
         self.said.append(text)
         self.asked.append(voice)
         for n, word in enumerate(text.split()):
@@ -202,5 +202,5 @@ class FakeOut:
         self.ducks.append(decibels)
 
 
-def crashed() -> ListenError:
-    return ListenError("stt_crashed", "the recogniser has ended unexpectedly")
+def crashed() -> STTError:
+    return STTError("stt_crashed", "the recogniser has ended unexpectedly")

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from pipelines.engines.llm.openai.client import OpenAIChat
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message, ToolCall
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -75,19 +75,19 @@ async def answer(model: LanguageModel, request: ChatRequest = REQUEST) -> str:
     return "".join([piece async for piece in model.stream(request)])
 
 
-async def broken_off(model: LanguageModel, request: ChatRequest = REQUEST) -> tuple[list[str | ToolCall], ThinkError]:
+async def broken_off(model: LanguageModel, request: ChatRequest = REQUEST) -> tuple[list[str | ToolCall], LLMError]:
     """What an answer brought before it failed, and how it failed."""
     got: list[str | ToolCall] = []
     try:
         async for piece in model.stream(request):
             got.append(piece)  # noqa: PERF401 - what has come before the failure counts
-    except ThinkError as error:
+    except LLMError as error:
         return got, error
     raise AssertionError("the answer did not fail")
 
 
-async def failure(model: LanguageModel) -> ThinkError:
-    with pytest.raises(ThinkError) as caught:
+async def failure(model: LanguageModel) -> LLMError:
+    with pytest.raises(LLMError) as caught:
         await answer(model)
     return caught.value
 

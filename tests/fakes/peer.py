@@ -22,8 +22,7 @@ from media.audio_out import AudioOut
 from media.channel import Channel
 from media.clock import MonotonicClock
 from media.opus import RATE
-from media.video_in import VideoIn
-from media.video_out import VideoOut
+from media.video_tracks import VideoIn, VideoOut
 from server.transports.webrtc import ice
 from tests.patience import PATIENCE
 

@@ -12,7 +12,7 @@ from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.routing.failover import Policy
 from pipelines.routing.failover_llm import FallbackModel
 from server.engines.parts import Choices
@@ -106,7 +106,7 @@ async def test_a_running_session_is_told_who_answers(serve):
     """When an engine fails, and when it answers again."""
     choices = Choices()
     choices.note("llm", "served", "found")
-    served = FakeModel(ThinkError("llm_unreachable", "gone"), "I am back.")
+    served = FakeModel(LLMError("llm_unreachable", "gone"), "I am back.")
     served.name = "served"
     llm = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("llm"), policy=Policy(rest_seconds=0.0))
     choices.watch("llm", llm)

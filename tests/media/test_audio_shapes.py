@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.audio_shapes import AudioRing, Rechunker
-from media.frames import AudioChunk
+from media.frames import AudioChunk, AudioRing, Rechunker
 from media.resample import Resampler
 
 

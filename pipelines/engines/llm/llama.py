@@ -24,7 +24,7 @@ from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import OpenAIChat, discover
 from pipelines.engines.llm.openai.request import ChatOptions
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.errors import ModelError, ThinkError, listed
+from pipelines.errors import LLMError, ModelError, listed
 from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, Usage
 from pipelines.models.catalogue import ChatSpec
 from pipelines.models.sources_folder import refuse_pointers
@@ -124,7 +124,7 @@ class LlamaProcess:
 
     @classmethod
     async def spawn(cls, config: Config) -> LlamaProcess:
-        """Start one and wait until it serves. Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``)."""
+        """Start one and wait until it serves. Raises :class:`~pipelines.errors.LLMError` (``llm_unavailable``)."""
         process = await _begun()
         CHILDREN.add(process)
         lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -141,7 +141,7 @@ class LlamaProcess:
             if isinstance(error, asyncio.CancelledError):
                 raise
             why = f"did not start within {START_SECONDS:g} s" if isinstance(error, TimeoutError) else self.last_words
-            raise ThinkError("llm_unavailable", f"{SERVER}: {Path(config.model).name}: {why}") from error
+            raise LLMError("llm_unavailable", f"{SERVER}: {Path(config.model).name}: {why}") from error
         return self
 
     @property
@@ -177,7 +177,7 @@ async def _begun() -> ChildProcess:
     try:
         return await ChildProcess.start((sys.executable, "-P", llama_process.__file__), errors=True)
     except OSError as error:
-        raise ThinkError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
+        raise LLMError("llm_unavailable", f"{SERVER} cannot be started: {error}") from error
 
 
 async def _keep_last(stream: asyncio.StreamReader | None, lines: deque[str]) -> None:
@@ -240,7 +240,7 @@ class LlamaChat:
     async def warm(self) -> None:
         """Start the process, and read the beginning that all prompts share.
 
-        Raises :class:`~pipelines.errors.ThinkError` (``llm_unavailable``).
+        Raises :class:`~pipelines.errors.LLMError` (``llm_unavailable``).
         """
         await self._running()
         hello = self.manner.of(ChatRequest((Message("user", "Hello."),), max_tokens=_WARM_TOKENS))
@@ -248,18 +248,18 @@ class LlamaChat:
             async with aclosing(self.stream(hello)) as pieces:
                 async for _ in pieces:
                     pass
-        except ThinkError as error:  # a model that needs longer for its thoughts works all the same
+        except LLMError as error:  # a model that needs longer for its thoughts works all the same
             log.info("%s: %s", self.name, error.message)
 
     async def probe(self) -> None:
-        """Find out whether the process serves. Raises :class:`~pipelines.errors.ThinkError` when it does not."""
+        """Find out whether the process serves. Raises :class:`~pipelines.errors.LLMError` when it does not."""
         if self.pid is None:
             raise self._away()
         assert self._chat is not None
         await self._chat.probe()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield the answer. Raises :class:`~pipelines.errors.ThinkError` as the client of a server does, and
+        """Yield the answer. Raises :class:`~pipelines.errors.LLMError` as the client of a server does, and
         ``llm_unavailable`` when the process cannot be started or has ended."""
         if self._watch is not None and self.pid is None:
             raise self._away()
@@ -268,7 +268,7 @@ class LlamaChat:
             async with aclosing(chat.stream(self.manner.of(request))) as pieces:
                 async for piece in pieces:
                     yield piece
-        except ThinkError as error:
+        except LLMError as error:
             if error.code == "llm_unreachable":
                 raise self._away() from error
             if error.code == "llm_timeout":
@@ -288,8 +288,8 @@ class LlamaChat:
         for chat in filter(None, (self._chat, self._last)):
             await chat.close()
 
-    def _away(self) -> ThinkError:
-        return ThinkError("llm_unavailable", f"{self.name} has ended and is being started again")
+    def _away(self) -> LLMError:
+        return LLMError("llm_unavailable", f"{self.name} has ended and is being started again")
 
     async def _end_if_hung(self) -> None:
         process = self._process
@@ -297,7 +297,7 @@ class LlamaChat:
             return
         try:
             await discover(f"{process.url}/v1", timeout=_SIGN_SECONDS)
-        except ThinkError as error:
+        except LLMError as error:
             if error.code in ("llm_timeout", "llm_unreachable"):
                 log.warning("%s hangs", self.name)
                 await process.end()
@@ -305,7 +305,7 @@ class LlamaChat:
     async def _running(self) -> OpenAIChat:
         async with self._starting:
             if self._closed:
-                raise ThinkError("llm_unavailable", f"{self.name} has been closed")
+                raise LLMError("llm_unavailable", f"{self.name} has been closed")
             if self._chat is None or self._process is None or not self._process.alive:
                 await self._start()
             assert self._chat is not None
@@ -343,7 +343,7 @@ class LlamaChat:
             ends += 1
             try:
                 await self.warm()
-            except ThinkError as error:
+            except LLMError as error:
                 log.warning("%s", error)
 
 
@@ -393,7 +393,7 @@ async def build(site: Site, found: Found) -> Built[LlamaChat]:
             raise ModelError("device_unavailable", message)
     except BaseException as error:
         await engine.close()
-        if isinstance(error, ThinkError):
+        if isinstance(error, LLMError):
             raise ModelError(error.code, error.message) from error
         raise
     where = f"{threads} thread{'s' if threads > 1 else ''}" if engine.device == "cpu" else engine.device

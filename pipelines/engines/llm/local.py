@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.engines.llm.model import ChatModel, Sampling
 from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.thoughts import Begins, opens_thought
-from pipelines.errors import EngineBusyError, PipelineError, ThinkError
+from pipelines.errors import EngineBusyError, LLMError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece, Usage
 from pipelines.models.residency import Resident
 from pipelines.runtime.worker import session
@@ -102,7 +102,7 @@ class LocalChat:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
         Closing the generator stops generation before the next token. Raises
-        :class:`~pipelines.errors.ThinkError` (``llm_context_full``, ``llm_template``, ``tool_call_invalid``,
+        :class:`~pipelines.errors.LLMError` (``llm_context_full``, ``llm_template``, ``tool_call_invalid``,
         ``llm_failed``, or the code with which the model could not be loaded) and
         :class:`~pipelines.errors.EngineBusyError`.
         """
@@ -154,7 +154,7 @@ class LocalChat:
                         for asked in self._active:
                             model.end(asked.answer)
             except Exception as error:  # noqa: BLE001 - fails those who asked, not those who will
-                self._refuse(_as_think_error(error, self.name))
+                self._refuse(_as_llm_error(error, self.name))
         self._refuse(self._closed_error())
 
     def _asked(self) -> bool:
@@ -181,7 +181,7 @@ class LocalChat:
         batch = self._next(model.max_batch)
         for asked, token in zip(batch, model.step([asked.answer for asked in batch]), strict=True):
             if isinstance(token, Exception):
-                self._end(model, asked, _as_think_error(token, self.name))
+                self._end(model, asked, _as_llm_error(token, self.name))
             elif token is not None:
                 self._said(model, asked, token)
         return True
@@ -208,7 +208,7 @@ class LocalChat:
                 prompt, (self._sampling or model.sampling).asked(request), asked.limit, asked.session
             )
         except Exception as error:  # noqa: BLE001 - a request that cannot be begun fails alone
-            asked.tell(_as_think_error(error, self.name))
+            asked.tell(_as_llm_error(error, self.name))
             return
         asked.prompt = len(prompt.ids)
         asked.words = Detokenizer(model.template.decode)
@@ -241,7 +241,7 @@ class LocalChat:
                 rest = [*asked.text.push(asked.words.flush()), *asked.text.flush(cut=cut)]
                 ends: list[Item] = [Usage(asked.prompt, asked.answer.cached, asked.said), None]
                 self._end(model, asked, *rest, *([Cut()] if cut else []), *ends)
-        except ThinkError as error:
+        except LLMError as error:
             self._end(model, asked, error)
 
     def _end(self, model: ChatModel, asked: _Asked, *items: Item) -> None:
@@ -250,11 +250,11 @@ class LocalChat:
         asked.tell(*items)
 
 
-def _as_think_error(error: Exception, name: str) -> PipelineError:
-    if isinstance(error, ThinkError | EngineBusyError):
+def _as_llm_error(error: Exception, name: str) -> PipelineError:
+    if isinstance(error, LLMError | EngineBusyError):
         return error
     if isinstance(error, PipelineError):
-        return ThinkError(error.code, error.message)
+        return LLMError(error.code, error.message)
     log.error("%s failed", name, exc_info=error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ThinkError("llm_failed", f"{name}: {lines[0]}")
+    return LLMError("llm_failed", f"{name}: {lines[0]}")

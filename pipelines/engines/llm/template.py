@@ -21,7 +21,7 @@ from pipelines.engines.llm.messages import (
     with_surroundings,
     without_tool_roles,
 )
-from pipelines.errors import ModelError, ThinkError
+from pipelines.errors import LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, Message, Tool
 from pipelines.voice.context import fit
 
@@ -58,7 +58,7 @@ class ChatTemplate:
     def encode(self, request: ChatRequest, context: int) -> Prompt:
         """The prompt of ``request``; the oldest turns are left out where it would not fit into ``context`` tokens.
 
-        Raises :class:`~pipelines.errors.ThinkError`: ``llm_context_full`` when not even the newest turn fits,
+        Raises :class:`~pipelines.errors.LLMError`: ``llm_context_full`` when not even the newest turn fits,
         ``llm_template`` when the template refuses the messages.
         """
         room = context - min(request.max_tokens, context // 2)
@@ -68,7 +68,7 @@ class ChatTemplate:
             kept = fit(request.messages, room - extra, self._count)
             ids = self._encode(with_surroundings(replace(request, messages=tuple(kept))), request.tools)
         if len(ids) >= context:
-            raise ThinkError(
+            raise LLMError(
                 "llm_context_full", f"the newest turn has {len(ids)} tokens, {self._name} can read {context} in all"
             )
         return Prompt(ids, request)
@@ -103,7 +103,7 @@ class ChatTemplate:
                 enable_thinking=False,
             )
         except TemplateError as error:
-            raise ThinkError("llm_template", f"the chat template of {self._name} refuses this: {error}") from error
+            raise LLMError("llm_template", f"the chat template of {self._name} refuses this: {error}") from error
         return list(encoded["input_ids"])
 
     def _count(self, text: str) -> int:

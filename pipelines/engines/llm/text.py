@@ -63,7 +63,7 @@ class AnswerText:
         """Whether there was anything to read, or a call."""
 
     def push(self, text: str) -> list[str | ToolCall]:
-        """Pieces that are complete. Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``)."""
+        """Pieces that are complete. Raises :class:`~pipelines.errors.LLMError` (``tool_call_invalid``)."""
         return self._pass_on(self._thoughts.push(self._characters.push(text)))
 
     def decide(self) -> list[str | ToolCall]:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Collection
 from typing import Any
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ToolCall
 from pipelines.text import mended
 
@@ -35,12 +35,12 @@ class ToolCallFilter:
         self._inside = False
         self._called = False
         """Whether a call was the last thing: what separates it from the next is not read aloud."""
-        self._failure: ThinkError | None = None
+        self._failure: LLMError | None = None
 
     def push(self, text: str) -> list[str | ToolCall]:
         """What is complete; what may become a call is kept.
 
-        Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``) for a call that makes no sense, once what
+        Raises :class:`~pipelines.errors.LLMError` (``tool_call_invalid``) for a call that makes no sense, once what
         was said before it has been returned.
         """
         if self._failure is not None:
@@ -50,7 +50,7 @@ class ToolCallFilter:
         try:
             while self._step(out):
                 pass
-        except ThinkError as error:
+        except LLMError as error:
             if not out:
                 raise
             self._failure, self._text, self._inside = error, "", False
@@ -118,7 +118,7 @@ class ToolCallFilter:
     def _untagged(self, text: str) -> list[ToolCall]:
         try:
             calls = parse_calls(text)
-        except ThinkError:
+        except LLMError:
             return []
         return calls if calls and all(call.name in self._names for call in calls) else []
 
@@ -151,7 +151,7 @@ class ToolCallPieces:
     def flush(self) -> list[ToolCall]:
         """The answer has ended: its calls in order.
 
-        Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``).
+        Raises :class:`~pipelines.errors.LLMError` (``tool_call_invalid``).
         """
         calls, self._calls = self._calls, {}
         return [_call(call["name"], call["arguments"], call["id"]) for _, call in sorted(calls.items())]
@@ -169,7 +169,7 @@ class ToolCallPieces:
 def parse_calls(text: str) -> list[ToolCall]:
     """The calls that ``text`` is: an object or a list of objects with ``name`` and ``arguments`` (or ``parameters``).
 
-    One attempt is made to mend what is no JSON. Raises :class:`~pipelines.errors.ThinkError` (``tool_call_invalid``).
+    One attempt is made to mend what is no JSON. Raises :class:`~pipelines.errors.LLMError` (``tool_call_invalid``).
     """
     value = _loads(text)
     wanted = value if isinstance(value, list) else [value]
@@ -260,7 +260,7 @@ def _looks_like_json(text: str) -> bool:
     return text.lstrip()[:1] in ("{", "[")
 
 
-def _invalid(text: str) -> ThinkError:
+def _invalid(text: str) -> LLMError:
     shown = " ".join(mended(text).split())
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-    return ThinkError("tool_call_invalid", f"the model wrote a tool call that is no JSON object with a name: {shown}")
+    return LLMError("tool_call_invalid", f"the model wrote a tool call that is no JSON object with a name: {shown}")

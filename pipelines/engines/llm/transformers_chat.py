@@ -18,7 +18,7 @@ from pipelines.engines.llm.model import ChatModel, Sampling, recommended, stop_t
 from pipelines.engines.llm.slots import Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt, import_transformers, load_tokenizer
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.errors import ModelError, PipelineError, ThinkError
+from pipelines.errors import LLMError, ModelError, PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.runtime.hardware import threads_for
 
@@ -85,7 +85,7 @@ def load_chat(
     else float32), ``bfloat16``, ``float16`` or ``float32``; ``threads`` is for the CPU. Blocking, and to be called on
     the thread that will use the model: torch counts threads for each. Raises
     :class:`~pipelines.errors.ModelError` (``model_broken``, ``model_not_chat``) and
-    :class:`~pipelines.errors.ThinkError` (``quantization_unavailable``, ``device_unavailable``, ``dtype_unknown``).
+    :class:`~pipelines.errors.LLMError` (``quantization_unavailable``, ``device_unavailable``, ``dtype_unknown``).
     """
     import_transformers()
     import torch
@@ -99,7 +99,7 @@ def load_chat(
     if device == "cpu":
         torch.set_num_threads(threads)
     elif not torch.cuda.is_available():
-        raise ThinkError("device_unavailable", f"torch sees no GPU for {device}; legal here: cpu")
+        raise LLMError("device_unavailable", f"torch sees no GPU for {device}; legal here: cpu")
     try:
         model = library.AutoModelForCausalLM.from_pretrained(
             str(source), dtype=chosen, local_files_only=True, **options
@@ -122,7 +122,7 @@ def choose_dtype(device: str, dtype: str) -> Any:
     if dtype in named:
         return named[dtype]
     if dtype != "auto":
-        raise ThinkError("dtype_unknown", f"unknown dtype {dtype!r}; legal: auto, {', '.join(named)}")
+        raise LLMError("dtype_unknown", f"unknown dtype {dtype!r}; legal: auto, {', '.join(named)}")
     if device == "cpu":
         native = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
         return torch.bfloat16 if native else torch.float32
@@ -134,7 +134,7 @@ def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]
     if quantization is None:
         return {}
     if quantization not in ("8bit", "4bit"):
-        raise ThinkError("quantization_unavailable", f"unknown quantisation {quantization!r}; legal: 8bit, 4bit")
+        raise LLMError("quantization_unavailable", f"unknown quantisation {quantization!r}; legal: 8bit, 4bit")
     if find_spec("bitsandbytes") is not None and (device != "cpu" or find_spec("torchao") is None):
         import transformers
 
@@ -149,7 +149,7 @@ def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]
         config = TorchAoConfig(Int8WeightOnlyConfig())
     else:
         package = "torchao" if device == "cpu" and quantization == "8bit" else "bitsandbytes"
-        raise ThinkError(
+        raise LLMError(
             "quantization_unavailable", f"{quantization} on {device} needs the package {package}: pip install {package}"
         )
     return {"quantization_config": config, "device_map": device}

@@ -24,8 +24,7 @@ from pipelines.engines.mediapipe.parts import (
     members_of,
     points_of,
 )
-from pipelines.interfaces.vision import Detection, Expression
-from pipelines.vision.geometry import overlap
+from pipelines.interfaces.vision import Detection, Expression, overlap
 
 SAME_FACE = 0.3
 """Intersection over union: a mesh is wider than BlazeFace's box, which ends above the brows."""

@@ -27,9 +27,8 @@ from pipelines.engines.mediapipe.faces import SAME_FACE
 from pipelines.engines.mediapipe.library import REPORTS, giving_way, stop_reports, without_noise
 from pipelines.engines.mediapipe.parts import Device, Opener, Task, View, VisionOptions
 from pipelines.errors import VisionError
-from pipelines.interfaces.vision import Detection, DetectionKind
+from pipelines.interfaces.vision import Detection, DetectionKind, overlap
 from pipelines.vision.detectors import DETECTORS, KINDS, DetectorName, without_replaced
-from pipelines.vision.geometry import overlap
 from pipelines.vision.settings import VisionSettings
 
 

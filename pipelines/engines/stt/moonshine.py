@@ -16,7 +16,7 @@ from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.engines.stt.whisper_windows import Guard, Said
 from pipelines.engines.stt.window_recognizer import WindowRecognizer, warmed
-from pipelines.errors import ListenError, PipelineError
+from pipelines.errors import PipelineError, STTError
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.runtime.hardware import threads_for
@@ -102,7 +102,7 @@ class MoonshineRecognizer(WindowRecognizer):
 async def build(site: Site, found: Found) -> Built[WindowRecognizer]:
     """The model in ``found`` (see :data:`pipelines.engines.registry.Build`)."""
     if site.asked.language not in ("", LANGUAGE) or site.asked.translate:
-        raise ListenError("stt_language", f"{found.name} is a Moonshine: it knows English alone and translates nothing")
+        raise STTError("stt_language", f"{found.name} is a Moonshine: it knows English alone and translates nothing")
     load = partial(load_moonshine, found.folder, threads_for("stt", site.cores))
     plan = Loadable(found.name, load, precision="float32", estimate=site.estimate(found.name, "float32"))
     reason = "on the CPU, a Moonshine is too small for more" if site.asked.device != "auto" else "on the CPU"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.engines.stt import pocketsphinx_process
 from pipelines.engines.stt.pocketsphinx_process import HEADER
-from pipelines.errors import ListenError, only_logged
+from pipelines.errors import STTError, only_logged
 from pipelines.runtime.child_process import CHILDREN, ChildProcess
 
 STALL_SECONDS = 2.0
@@ -40,14 +40,14 @@ class Decoder:
 
     @classmethod
     async def spawn(cls) -> Decoder:
-        """Start a process. Raises :class:`~pipelines.errors.ListenError` (``stt_broken``)."""
+        """Start a process. Raises :class:`~pipelines.errors.STTError` (``stt_broken``)."""
         # Run as a script: an import of our packages would cost time and memory in every child. "-P" keeps the folder of
         # the script, where this file hides the real pocketsphinx, off the child's path.
         command = (sys.executable, "-P", pocketsphinx_process.__file__)
         try:
             process = await ChildProcess.start(command, longest_line=_LONGEST_ANSWER)
         except OSError as error:
-            raise ListenError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
+            raise STTError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
         CHILDREN.add(process)
         return cls(process)
 
@@ -74,7 +74,7 @@ class Decoder:
     async def ask(self, kind: bytes, payload: bytes = b"") -> dict[str, Any]:
         """Send a request and return its answer. May be cancelled at any point and asked again.
 
-        Raises :class:`~pipelines.errors.ListenError`: ``stt_crashed``, ``stt_stuck``, ``stt_failed``.
+        Raises :class:`~pipelines.errors.STTError`: ``stt_crashed``, ``stt_stuck``, ``stt_failed``.
         """
         async with self._turn:
             if self.broken:
@@ -95,7 +95,7 @@ class Decoder:
                 self._owed -= 1
             answer: dict[str, Any] = json.loads(line)
             if "error" in answer:
-                raise ListenError("stt_failed", f"the recogniser failed: {answer['error']}")
+                raise STTError("stt_failed", f"the recogniser failed: {answer['error']}")
         return answer
 
     async def _line(self, longest: float) -> bytes:
@@ -114,21 +114,21 @@ class Decoder:
 
     @contextmanager
     def _losses(self) -> Iterator[None]:
-        """What goes wrong with a process becomes a :class:`~pipelines.errors.ListenError`; it is then broken."""
+        """What goes wrong with a process becomes a :class:`~pipelines.errors.STTError`; it is then broken."""
         try:
             yield
-        except ListenError:
+        except STTError:
             self._failed = True
             raise
         except TimeoutError:
             self._failed = True
-            raise ListenError("stt_stuck", "the recogniser's process does not answer") from None
+            raise STTError("stt_stuck", "the recogniser's process does not answer") from None
         except (OSError, RuntimeError):  # uvloop raises RuntimeError for a pipe that it has closed
             self._failed = True
             raise _crashed() from None
         except ValueError as error:  # not JSON, or a line without end
             self._failed = True
-            raise ListenError("stt_failed", "the recogniser's process answers nonsense") from error
+            raise STTError("stt_failed", "the recogniser's process answers nonsense") from error
 
     async def end(self) -> None:
         """End the process, at once if it is broken and by force if need be, and wait until it has gone. Idempotent."""
@@ -151,8 +151,8 @@ class Decoder:
             await self._requests.wait_closed()
 
 
-def _crashed() -> ListenError:
-    return ListenError("stt_crashed", "the recogniser's process has ended unexpectedly")
+def _crashed() -> STTError:
+    return STTError("stt_crashed", "the recogniser's process has ended unexpectedly")
 
 
 def _work(pid: int) -> int | None:

@@ -16,7 +16,7 @@ from media.frames import Samples
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.stt.pocketsphinx_decoder import Decoder
 from pipelines.engines.stt.pocketsphinx_process import FEED, RESET, TRANSCRIPT
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.stt import Transcript
 from pipelines.interfaces.vad import VAD_RATE
 
@@ -28,7 +28,7 @@ class PocketSphinxRecognizer:
     """PocketSphinx as a :class:`~pipelines.interfaces.stt.SpeechToText`: at most ``processes`` utterances at a time.
 
     ``processes`` is the number of cores by default, at most four. A decoder starts when it is first needed (about half
-    a second) and takes the memory given in the documentation. Raises :class:`~pipelines.errors.ListenError`
+    a second) and takes the memory given in the documentation. Raises :class:`~pipelines.errors.STTError`
     (``stt_missing``) when the package is not installed.
     """
 
@@ -36,7 +36,7 @@ class PocketSphinxRecognizer:
 
     def __init__(self, processes: int | None = None) -> None:
         if find_spec("pocketsphinx") is None:
-            raise ListenError("stt_missing", "the embedded recogniser needs the package pocketsphinx")
+            raise STTError("stt_missing", "the embedded recogniser needs the package pocketsphinx")
         self.processes = max(1, min(4, _cores())) if processes is None else processes
         self._slots = asyncio.Semaphore(self.processes)
         self._decoders: set[Decoder] = set()
@@ -56,7 +56,7 @@ class PocketSphinxRecognizer:
     async def open(self) -> PocketSphinxRecognition:
         """Start an utterance; waits its turn when all decoders are in use.
 
-        Raises :class:`~pipelines.errors.ListenError` when no decoder can be started (``stt_broken``) or the engine has
+        Raises :class:`~pipelines.errors.STTError` when no decoder can be started (``stt_broken``) or the engine has
         been closed (``stt_closed``).
         """
         await self._slots.acquire()
@@ -72,7 +72,7 @@ class PocketSphinxRecognizer:
             decoder = self._idle.pop()
             try:
                 await decoder.ask(RESET)
-            except ListenError:  # it was lost while nobody used it
+            except STTError:  # it was lost while nobody used it
                 self._part_with(decoder)
             except BaseException:
                 self._take_back(decoder)
@@ -87,7 +87,7 @@ class PocketSphinxRecognizer:
         self._keep(self._watch(decoder))
         try:
             if self._closed:
-                raise ListenError("stt_closed", "the recogniser has been closed")
+                raise STTError("stt_closed", "the recogniser has been closed")
             await decoder.ready()
         except BaseException:
             self._part_with(decoder)
@@ -142,7 +142,7 @@ class PocketSphinxRecognition:
     async def feed(self, samples: Samples) -> str:
         """Take int16 samples at 16 kHz, shape ``(n,)``, any length; return the best text so far.
 
-        Raises :class:`~pipelines.errors.ListenError`: ``stt_crashed``, ``stt_stuck``, ``stt_failed``.
+        Raises :class:`~pipelines.errors.STTError`: ``stt_crashed``, ``stt_stuck``, ``stt_failed``.
         """
         self._check()
         text = ""
@@ -163,7 +163,7 @@ class PocketSphinxRecognition:
 
     def _check(self) -> None:
         if self._give_back is None:
-            raise ListenError("stt_closed", "this recognition has been closed")
+            raise STTError("stt_closed", "this recognition has been closed")
 
     async def close(self) -> None:
         """Give the decoder back. Idempotent; an answer still owed is dropped by whoever leases the decoder next."""

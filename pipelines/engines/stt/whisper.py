@@ -25,7 +25,7 @@ from pipelines.runtime.hardware import threads_for
 class WhisperRecognizer(WindowRecognizer):
     """Whisper as a :class:`~pipelines.interfaces.stt.SpeechToText`; see :class:`WindowRecognizer` for the parameters.
 
-    Raises :class:`~pipelines.errors.ListenError` for settings that no such model can serve: ``stt_language``,
+    Raises :class:`~pipelines.errors.STTError` for settings that no such model can serve: ``stt_language``,
     ``stt_task``, ``stt_cannot_translate``.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from media.frames import Samples
 from pipelines.engines.stt.whisper_windows import HOP, Said, compression, onset
-from pipelines.errors import ListenError, ModelError
+from pipelines.errors import ModelError, STTError
 from pipelines.interfaces.tts import WordTiming
 from pipelines.interfaces.vad import VAD_RATE
 
@@ -132,17 +132,17 @@ class Whisper:
         return aligned
 
     def _tokenizer(self, task: str, language: str) -> Any:
-        """Raises :class:`~pipelines.errors.ListenError`: ``stt_cannot_translate``, ``stt_language``."""
+        """Raises :class:`~pipelines.errors.STTError`: ``stt_cannot_translate``, ``stt_language``."""
         from faster_whisper.tokenizer import Tokenizer
 
         if (task, language) not in self._tokenizers:
             if task == "translate" and not self.multilingual:
-                raise ListenError("stt_cannot_translate", "this Whisper knows English alone and cannot translate")
+                raise STTError("stt_cannot_translate", "this Whisper knows English alone and cannot translate")
             if not self.multilingual and language != "en":
-                raise ListenError("stt_language", f"this Whisper knows English alone, not {language!r}")
+                raise STTError("stt_language", f"this Whisper knows English alone, not {language!r}")
             tokenizer = Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
             if None in tokenizer.sot_sequence or (self.multilingual and tokenizer.language is None):
-                raise ListenError("stt_language", f"this Whisper does not know the language {language!r}")
+                raise STTError("stt_language", f"this Whisper does not know the language {language!r}")
             self._tokenizers[task, language] = tokenizer
         return self._tokenizers[task, language]
 

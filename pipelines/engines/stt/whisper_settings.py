@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pipelines.engines.stt.whisper_windows import Guard
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 
 Task = Literal["transcribe", "translate"]
 _ENGLISH_OUT_OF_REACH = (".en", "turbo", "distil")
@@ -51,13 +51,13 @@ class WhisperSettings:
 def check(name: str, settings: WhisperSettings) -> None:
     """Refuse what no model of that name can do."""
     if settings.task not in get_args(Task):
-        raise ListenError("stt_task", f"unknown task {settings.task!r} for Whisper; known: {', '.join(get_args(Task))}")
+        raise STTError("stt_task", f"unknown task {settings.task!r} for Whisper; known: {', '.join(get_args(Task))}")
     if settings.language is not None and settings.language not in LANGUAGES:
         known = ", ".join(LANGUAGES)
-        raise ListenError("stt_language", f"unknown language {settings.language!r} for Whisper; known: {known}")
+        raise STTError("stt_language", f"unknown language {settings.language!r} for Whisper; known: {known}")
     if settings.task == "translate" and not translates(name):
         message = f"{name} was not trained to translate; use a multilingual one such as whisper-base"
-        raise ListenError("stt_cannot_translate", message)
+        raise STTError("stt_cannot_translate", message)
 
 
 def translates(name: str) -> bool:

@@ -15,7 +15,7 @@ from media.frames import Samples
 from pipelines.engines.stt.whisper_decode import Decoded, Request
 from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.engines.stt.whisper_windows import fades, pauses, quietest, window_frames
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.stt import PLAIN, Hearing, Transcript
 from pipelines.interfaces.tts import WordTiming
 from pipelines.interfaces.vad import VAD_RATE
@@ -137,13 +137,13 @@ class WhisperRecognition:
         self._request: Request | None = None  # of a running partial
         self._cost = 0.0  # seconds that the last partial took
         self._asked = 0  # samples of the window that it was asked for
-        self._error: ListenError | None = None
+        self._error: STTError | None = None
         self._closed = False
 
     async def feed(self, samples: Samples) -> str:
         """Take int16 samples at 16 kHz, shape ``(n,)``; return the newest partial that is known, without waiting.
 
-        Raises :class:`~pipelines.errors.ListenError` when a decoding has failed, and ``stt_closed``.
+        Raises :class:`~pipelines.errors.STTError` when a decoding has failed, and ``stt_closed``.
         """
         self._check()
         self._window = np.concatenate([self._window, samples])
@@ -196,7 +196,7 @@ class WhisperRecognition:
     async def _watched(self, decoding: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await decoding()
-        except ListenError as error:
+        except STTError as error:
             self._error = error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -319,7 +319,7 @@ class WhisperRecognition:
 
     def _check(self) -> None:
         if self._closed:
-            raise ListenError("stt_closed", "this recognition has been closed")
+            raise STTError("stt_closed", "this recognition has been closed")
         if self._error is not None:
             raise self._error
 

@@ -18,7 +18,7 @@ from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY, LANGUAGES, WhisperSettings
 from pipelines.engines.stt.whisper_utterance import WhisperRecognition
 from pipelines.engines.stt.whisper_windows import window_frames
-from pipelines.errors import EngineBusyError, ListenError, PipelineError
+from pipelines.errors import EngineBusyError, PipelineError, STTError
 from pipelines.interfaces.stt import hearing
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.batching import BatchWorker
@@ -79,7 +79,7 @@ class WindowRecognizer:
         )
 
     async def warm(self) -> None:
-        """Load the model and decode a second of silence. Raises :class:`~pipelines.errors.ListenError`."""
+        """Load the model and decode a second of silence. Raises :class:`~pipelines.errors.STTError`."""
         silence = np.zeros(VAD_RATE, np.int16)
         await self.decode(Request(silence, window_frames(len(silence)), self.settings.language or "en", final=True))
 
@@ -103,7 +103,7 @@ class WindowRecognizer:
     async def decode(self, request: Request) -> Decoded | None:
         """Decode a window; ``None`` if it was a partial one that had to make way.
 
-        Raises :class:`~pipelines.errors.ListenError`: ``stt_busy``, ``stt_closed``, ``stt_failed``, ``engine_stuck``,
+        Raises :class:`~pipelines.errors.STTError`: ``stt_busy``, ``stt_closed``, ``stt_failed``, ``engine_stuck``,
         and what the model refuses.
         """
         if request.final:
@@ -114,13 +114,13 @@ class WindowRecognizer:
             if error.code == "engine_busy" and not request.final:
                 return self._count(request, None)
             code = "stt_closed" if error.code == "engine_closed" else "stt_busy"
-            raise ListenError(code, error.message) from error
-        except ListenError:
+            raise STTError(code, error.message) from error
+        except STTError:
             raise
         except PipelineError as error:
-            raise ListenError(error.code, error.message) from error
+            raise STTError(error.code, error.message) from error
         except Exception as error:
-            raise ListenError("stt_failed", f"{self.name} failed: {error}") from error
+            raise STTError("stt_failed", f"{self.name} failed: {error}") from error
         finally:
             self.decoder.finals_waiting.discard(request)
         return self._count(request, decoded)
@@ -134,7 +134,7 @@ class WindowRecognizer:
         self.counts.reused += decoded is not None
         first = decoded or await self.decode(request)
         if first is None:
-            raise ListenError("stt_failed", f"{self.name} gave no transcript")
+            raise STTError("stt_failed", f"{self.name} gave no transcript")
         if not guard.suspects(first.said) or (again := self.second_attempt(request, first)) is None:
             return first
         second = await self.decode(again)

@@ -19,7 +19,7 @@ import numpy as np
 from media.frames import Samples
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.engines.tts.spoken import SPEEDS, Mark, cleaned, parts, pause_after, pieces_of, with_tail, word_timings
-from pipelines.errors import SpeakError
+from pipelines.errors import TTSError
 from pipelines.interfaces.tts import Speech
 from pipelines.runtime.worker import Worker
 
@@ -77,7 +77,7 @@ class EspeakVoice:
 
     It gives pieces of mono int16 at ``rate`` hertz.
     Any number may be made in a process: they take turns at the one library. Raises
-    :class:`~pipelines.errors.SpeakError` (``tts_missing``, ``tts_broken``) when the library cannot be loaded.
+    :class:`~pipelines.errors.TTSError` (``tts_missing``, ``tts_broken``) when the library cannot be loaded.
     """
 
     name = "espeak-ng"
@@ -93,15 +93,15 @@ class EspeakVoice:
         """Speak ``text``; nothing comes when it has no letter or digit. Closing the generator stops synthesis.
 
         The words are those between the white space of ``text``. ``speed`` is 0.25–4 times normal; below 0.46 espeak
-        gets no slower. Raises :class:`~pipelines.errors.SpeakError` (``unknown_voice``, ``invalid_speed``) or
+        gets no slower. Raises :class:`~pipelines.errors.TTSError` (``unknown_voice``, ``invalid_speed``) or
         :class:`~pipelines.errors.EngineStuckError`.
         """
         name = self.voices[0] if voice is None else voice
         if name not in ESPEAK_VOICES:
-            raise SpeakError("unknown_voice", f"voice: '{name}' is not one of {', '.join(self.voices)}")
+            raise TTSError("unknown_voice", f"voice: '{name}' is not one of {', '.join(self.voices)}")
         low, high = SPEEDS
         if not low <= speed <= high:
-            raise SpeakError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
+            raise TTSError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
         pace = max(_SLOWEST, round(_WORDS_PER_MINUTE * speed))
         clean = cleaned(text)
         pieces = self._worker.stream(lambda stop: self._speak(clean, ESPEAK_VOICES[name], pace, stop), ahead=_AHEAD)
@@ -167,7 +167,7 @@ class _Library:
         self.rate: int = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT | _PHONEME_EVENTS)
         """Hertz."""
         if self.rate <= 0:
-            raise SpeakError("tts_broken", f"espeak-ng found no usable data in {data_path}")
+            raise TTSError("tts_broken", f"espeak-ng found no usable data in {data_path}")
 
     def synthesize(
         self, text: str, voice: EspeakSettings, pace: int, stop: threading.Event
@@ -190,12 +190,12 @@ class _Library:
         espeak = self.functions
         espeak.espeak_SetSynthCallback(callback)
         if espeak.espeak_SetVoiceByName(voice.espeak_name.encode()) != 0:
-            raise SpeakError("tts_broken", f"espeak-ng has no voice {voice.espeak_name}")
+            raise TTSError("tts_broken", f"espeak-ng has no voice {voice.espeak_name}")
         espeak.espeak_SetParameter(_RATE, pace, 0)
         espeak.espeak_SetParameter(_VOLUME, voice.volume, 0)
         utf8 = text.encode("utf-8", "replace")
         if espeak.espeak_Synth(utf8, len(utf8) + 1, 0, _POS_CHARACTER, 0, _UTF8, None, None) != 0:
-            raise SpeakError("tts_failed", "espeak-ng could not speak this text")
+            raise TTSError("tts_failed", "espeak-ng could not speak this text")
         return np.frombuffer(b"".join(blocks), np.int16), marks
 
 
@@ -203,13 +203,13 @@ class _Library:
 def load_library() -> _Library:
     """The library, initialised once per process."""
     if find_spec("espeakng_loader") is None:
-        raise SpeakError("tts_missing", "the embedded voice needs the package espeakng-loader, which is not installed")
+        raise TTSError("tts_missing", "the embedded voice needs the package espeakng-loader, which is not installed")
     import espeakng_loader
 
     try:
         return _Library(ctypes.CDLL(espeakng_loader.get_library_path()), espeakng_loader.get_data_path())
     except (OSError, RuntimeError) as error:
-        raise SpeakError("tts_broken", f"espeak-ng cannot be loaded: {error}") from error
+        raise TTSError("tts_broken", f"espeak-ng cannot be loaded: {error}") from error
 
 
 async def build(site: Site, found: Found) -> Built[EspeakVoice]:

@@ -26,7 +26,7 @@ from pipelines.engines.tts.piper_clause import Clause, Manner, Stop, Voice, spec
 from pipelines.engines.tts.piper_network import Network, WholeNetwork, split
 from pipelines.engines.tts.piper_text import steps
 from pipelines.engines.tts.spoken import SPEEDS, cleaned
-from pipelines.errors import ModelError, PipelineError, SpeakError, listed
+from pipelines.errors import ModelError, PipelineError, TTSError, listed
 from pipelines.interfaces.tts import Speech
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
@@ -78,14 +78,14 @@ class PiperVoices:
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak ``text``; nothing comes when it has no letter or digit. Closing the generator stops synthesis.
 
-        Raises :class:`~pipelines.errors.SpeakError`: ``unknown_voice``, ``invalid_speed`` (legal is 0.25–4 times
+        Raises :class:`~pipelines.errors.TTSError`: ``unknown_voice``, ``invalid_speed`` (legal is 0.25–4 times
         normal), ``voice_unavailable`` when the voice cannot be loaded, ``tts_failed``; and
         :class:`~pipelines.errors.EngineStuckError`.
         """
         name = self._legal(voice)
         low, high = SPEEDS
         if not low <= speed <= high:
-            raise SpeakError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
+            raise TTSError("invalid_speed", f"speed: {speed:g} is not within {low:g}–{high:g}")
         stop = Stop()
         offset = 0.0
         try:
@@ -109,7 +109,7 @@ class PiperVoices:
     def _legal(self, voice: str | None) -> str:
         name = self.voices[0] if voice is None else voice
         if name not in self._residents:
-            raise SpeakError("unknown_voice", f"voice: '{name}' is not one of {listed(self.voices)}")
+            raise TTSError("unknown_voice", f"voice: '{name}' is not one of {listed(self.voices)}")
         return name
 
     def _warm(self, name: str) -> None:
@@ -130,11 +130,11 @@ class PiperVoices:
             with self._residents[name][0].lease() as voice:
                 yield voice
         except ModelError as error:
-            raise SpeakError("voice_unavailable", f"voice {name}: {error.message}") from error
+            raise TTSError("voice_unavailable", f"voice {name}: {error.message}") from error
         except PipelineError:
             raise
         except Exception as error:  # onnxruntime's and espeak's errors have no common base
-            raise SpeakError("tts_failed", f"voice {name} could not speak: {error}") from error
+            raise TTSError("tts_failed", f"voice {name} could not speak: {error}") from error
 
     def _gain(self, name: str, voice: Voice, stop: Stop) -> float:
         """What brings the voice to the common level."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from media.frames import Samples
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.worker import Worker
@@ -35,7 +35,7 @@ class SmartTurn:
 
     ``threads`` turns are judged at a time, one core each: several people often stop speaking at once.
 
-    Raises :class:`ListenError` (``turn_model_broken``) when ``path`` is no such model.
+    Raises :class:`STTError` (``turn_model_broken``) when ``path`` is no such model.
     """
 
     name = "smart-turn-v3.2"
@@ -51,7 +51,7 @@ class SmartTurn:
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ListenError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
+            raise STTError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
         self._features: Any = FeatureExtractor(feature_size=_MEL_BANDS, chunk_length=_SECONDS)
         self._worker = Worker("turn", threads=threads, inbox=32, limit=_LIMIT)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 
 _CONTEXT = 64
@@ -24,21 +24,21 @@ _CONTEXT = 64
 def model_path() -> Path:
     """The ONNX file inside the installed ``silero_vad`` wheel.
 
-    Raises :class:`~pipelines.errors.ListenError` (``vad_missing``) when the wheel or the file is not there.
+    Raises :class:`~pipelines.errors.STTError` (``vad_missing``) when the wheel or the file is not there.
     """
     spec = find_spec("silero_vad")  # looks the package up without importing it
     if spec is None or not spec.submodule_search_locations:
-        raise ListenError("vad_missing", "voice activity needs the package silero-vad, which is not installed")
+        raise STTError("vad_missing", "voice activity needs the package silero-vad, which is not installed")
     path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
     if not path.is_file():
-        raise ListenError("vad_missing", "the installed package silero-vad has no data/silero_vad.onnx")
+        raise STTError("vad_missing", "the installed package silero-vad has no data/silero_vad.onnx")
     return path
 
 
 class SileroVad:
     """The Silero model, loaded once and shared by all sessions (a run keeps nothing in the session).
 
-    ``path`` is an ONNX file to use instead of the wheel's. Raises :class:`~pipelines.errors.ListenError` when there is
+    ``path`` is an ONNX file to use instead of the wheel's. Raises :class:`~pipelines.errors.STTError` when there is
     no such file (``vad_missing``) or it is no usable model (``vad_broken``).
     """
 
@@ -48,7 +48,7 @@ class SileroVad:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ListenError("vad_missing", "voice activity needs the package onnxruntime") from error
+            raise STTError("vad_missing", "voice activity needs the package onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -59,7 +59,7 @@ class SileroVad:
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base
-            raise ListenError("vad_broken", f"{file.name} cannot be loaded as a Silero model: {error}") from error
+            raise STTError("vad_broken", f"{file.name} cannot be loaded as a Silero model: {error}") from error
 
     def open(self) -> SileroActivity:
         """A fresh state for one session."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.errors import ListenError, foreign_errors, only_logged
+from pipelines.errors import STTError, foreign_errors, only_logged
 from pipelines.interfaces.stt import SpeechToText, Transcript
 from pipelines.interfaces.tts import WordTiming
 from pipelines.voice.recordings.spoken_parts import SpokenPart
@@ -28,11 +28,11 @@ class Segment:
 
 
 async def recognised(part: SpokenPart, engine: SpeechToText) -> Segment:
-    """What is said in a part. The engine's error is a :class:`~pipelines.errors.ListenError`.
+    """What is said in a part. The engine's error is a :class:`~pipelines.errors.STTError`.
 
     Nobody waits for an end of turn here, so where the engine doubts, the better opinion is waited for.
     """
-    with foreign_errors(ListenError, "stt_failed", engine.name):
+    with foreign_errors(STTError, "stt_failed", engine.name):
         recognition = await engine.open()
         try:
             await recognition.feed(part.samples)

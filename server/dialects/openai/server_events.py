@@ -96,10 +96,7 @@ class RealtimeEvents:
             case UserTurn(spoken=True):
                 return [self._transcribed(event)]
             case UserTurn():
-                content = [{"type": "input_text", "text": event.text}] if event.text else []
-                # pictures are told back without their bytes: events are small
-                content += [{"type": "input_image"} for _ in range(event.images)]
-                return self._message(event.item_id, "user", content, event.after)
+                return self._typed(event)
             case MessageRemoved():
                 self._last_item = event.last
                 return [server_event("conversation.item.deleted", item_id=event.item_id)]
@@ -120,7 +117,7 @@ class RealtimeEvents:
                 self._response = _Response(event.response_id, event.item_id, event.spoken, event.metadata)
                 return [server_event("response.created", response=self._response_object("in_progress"))]
             case ResponseText() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped():
-                return self._reply(event)
+                return self._progress(event)
             case ResponseInterrupted():
                 return self._interrupted(event)
             case ResponseFailed():
@@ -128,9 +125,14 @@ class RealtimeEvents:
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
-            case SceneChanged() | PersonAppeared() | PersonLeft() | GestureStarted() | GestureEnded():
-                return [vision_event(event)]
-            case AttentionChanged():
+            case (
+                SceneChanged()
+                | PersonAppeared()
+                | PersonLeft()
+                | GestureStarted()
+                | GestureEnded()
+                | AttentionChanged()
+            ):
                 return [vision_event(event)]
             case ResponseHeld():
                 return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
@@ -140,6 +142,12 @@ class RealtimeEvents:
                 return [error_event(event.error.code, event.error.message, kind="server_error")]
 
     # ------------------------------------------------------------------------------------------------ the user
+
+    def _typed(self, event: UserTurn) -> list[Json]:
+        content = [{"type": "input_text", "text": event.text}] if event.text else []
+        # pictures are told back without their bytes: events are small
+        content += [{"type": "input_image"} for _ in range(event.images)]
+        return self._message(event.item_id, "user", content, event.after)
 
     def _speech_stopped(self, event: SpeechStopped) -> list[Json]:
         self._partial = self._told = ""
@@ -220,7 +228,7 @@ class RealtimeEvents:
 
     # ------------------------------------------------------------------------------------------------ the answer
 
-    def _reply(
+    def _progress(
         self, event: ResponseText | ResponseAudioStarted | ResponseGenerated | ResponseAudioStopped
     ) -> list[Json]:
         response = self._response

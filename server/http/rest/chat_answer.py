@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Literal
 
-from pipelines.errors import ThinkError, guarded
+from pipelines.errors import LLMError, guarded
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, ToolCall, Usage
 from pipelines.voice.context import approximate_tokens
 
@@ -58,7 +58,7 @@ class ChatAnswer:
 
     async def pieces(self) -> AsyncGenerator[str | ToolCall, None]:
         """Yield the text and the calls. Closing it stops the model. Raises what the model raises."""
-        source = guarded(lambda: self._model.stream(self._request), ThinkError, "llm_failed", self._model.name)
+        source = guarded(lambda: self._model.stream(self._request), LLMError, "llm_failed", self._model.name)
         async with aclosing(source) as pieces:
             async for piece in pieces:
                 if isinstance(piece, ToolCall):

@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from media.files import UnreadableFileError, decode
-from pipelines.errors import ListenError, listed
+from pipelines.errors import STTError, listed
 from pipelines.interfaces.stt import Hearing, SpeechToText, can_hear, hearing, languages_of
 from pipelines.interfaces.vad import VAD_RATE, SpeechProbability
 from pipelines.runtime.worker import Worker, spoken_language
@@ -180,7 +180,7 @@ class Transcriptions:
                         yield segment
         except UnreadableFileError as error:
             raise HttpError(400, "invalid_file", f"file: {error}", "file") from error
-        except ListenError as error:
+        except STTError as error:
             if error.code == "stt_language":
                 raise HttpError(400, error.code, f"language: {error.message}", "language") from error
             raise

@@ -17,8 +17,7 @@ from media.channel import Channel
 from media.clock import Clock
 from media.frames import AudioChunk
 from media.opus import FRAME_SECONDS, RATE
-from media.video_in import VideoIn
-from media.video_out import VideoOut
+from media.video_tracks import VideoIn, VideoOut
 from pipelines.assistant.session import AssistantSession
 from pipelines.vision.camera import Shot
 from server.transports.webrtc.negotiation import Taken

@@ -17,7 +17,7 @@ from pipelines.assistant.events import Event, SettingsChanged
 from pipelines.assistant.vision import ANSWER_SECONDS, NEWEST_SECONDS, SessionVision
 from pipelines.interfaces.vision import Detection, Expression
 from pipelines.runtime.supervision import Supervisor
-from pipelines.vision.settings import LookSettings, OverlaySettings, VisionSettings
+from pipelines.vision.settings import OverlaySettings, VisionSettings, VisualCueSettings
 from pipelines.voice.events import (
     PartialTranscript,
     ResponseAudioStarted,
@@ -131,7 +131,7 @@ async def test_looks_are_offered_where_they_are_asked_for(stage: Stage) -> None:
     stage.see(1.0, face(yaw=60))
     offered = stage.vision.offered
     assert (offered.lips(), offered.attentive()) == (None, None)
-    stage.set(looks=LookSettings(lips=True, look_to_talk=True))
+    stage.set(looks=VisualCueSettings(lips=True, look_to_talk=True))
     assert (offered.lips(), offered.attentive()) == (False, False)
     stage.clock.advance(0.7)
     assert (offered.lips(), offered.attentive()) == (None, None)
@@ -144,7 +144,7 @@ async def test_gestures_act_as_the_settings_of_the_moment_say(stage: Stage) -> N
     for action, acts in (("stop_speaking", ["client_cancelled"]), ("end_turn", ["committed"]), ("mute_camera", [])):
         stage.see(1.0)
         stage.acts.clear()
-        stage.set(looks=LookSettings(gestures=(("open palm", action),)))
+        stage.set(looks=VisualCueSettings(gestures=(("open palm", action),)))
         stage.see(1.0, palm)
         assert stage.acts == acts
     assert not stage.vision.settings.enabled

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from media.frames import silence
-from pipelines.engines.stubs import HEARD, RATE, REPLIES, BenchModel, BenchRecognizer, BenchVoice
-from pipelines.errors import SpeakError
+from pipelines.engines.stubs import HEARD, RATE, RESPONSES, BenchModel, BenchRecognizer, BenchVoice
+from pipelines.errors import TTSError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel
 from pipelines.interfaces.stt import SpeechToText
 from pipelines.interfaces.tts import Speech, TextToSpeech
@@ -48,7 +48,7 @@ async def test_the_recogniser_says_nothing_before_the_transcript() -> None:
     await recognition.close()
 
 
-@pytest.mark.parametrize("text", REPLIES)
+@pytest.mark.parametrize("text", RESPONSES)
 def test_a_reply_is_one_clause_that_is_spoken_as_it_is(text: str) -> None:
     splitter = ClauseSplitter()
     assert [*splitter.push(text), *splitter.flush()] == [text]
@@ -69,12 +69,12 @@ async def test_consecutive_replies_alternate(context: int, heard_words: int) -> 
 
 
 async def test_the_first_reply_is_low_and_the_second_high() -> None:
-    assert frequency(await speech(REPLIES[0])) == 440
-    assert frequency(await speech(REPLIES[1])) == 880
+    assert frequency(await speech(RESPONSES[0])) == 440
+    assert frequency(await speech(RESPONSES[1])) == 880
 
 
 async def test_chunks_are_a_tenth_of_a_second_and_join_without_a_click() -> None:
-    pieces = await speech(REPLIES[0], seconds=0.25)
+    pieces = await speech(RESPONSES[0], seconds=0.25)
     assert [len(piece.samples) for piece in pieces] == [2400, 2400, 1200]
     samples = np.concatenate([piece.samples for piece in pieces]).astype(int)
     steepest = 0.3 * 32767 * 2 * np.pi * 440 / RATE
@@ -83,9 +83,9 @@ async def test_chunks_are_a_tenth_of_a_second_and_join_without_a_click() -> None
 
 
 async def test_words_fill_the_reply_and_come_with_the_piece_they_start_in() -> None:
-    pieces = await speech(REPLIES[1])
+    pieces = await speech(RESPONSES[1])
     words = [word for piece in pieces for word in piece.words]
-    assert " ".join(word.text for word in words) == REPLIES[1]
+    assert " ".join(word.text for word in words) == RESPONSES[1]
     assert words[0].start == 0
     assert words[-1].end == pytest.approx(3.0)
     for n, piece in enumerate(pieces):
@@ -93,9 +93,9 @@ async def test_words_fill_the_reply_and_come_with_the_piece_they_start_in() -> N
 
 
 async def test_speed_shortens_the_reply() -> None:
-    assert sum(len(piece.samples) for piece in await speech(REPLIES[0], speed=2.0)) == 1.5 * RATE
+    assert sum(len(piece.samples) for piece in await speech(RESPONSES[0], speed=2.0)) == 1.5 * RATE
 
 
 async def test_an_unknown_voice_is_an_error() -> None:
-    with pytest.raises(SpeakError, match="tone"):
+    with pytest.raises(TTSError, match="tone"):
         await anext(BenchVoice().synthesize("hello", "soprano"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.models.memory import (
     MIB,
     MachineMemory,
@@ -34,7 +34,7 @@ from pipelines.models.memory import (
 )
 def test_says_that_memory_ran_out(error):
     assert is_out_of_memory(error)
-    wrapped = ListenError("failed", "the recogniser failed")
+    wrapped = STTError("failed", "the recogniser failed")
     wrapped.__cause__ = error
     assert is_out_of_memory(wrapped)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import EngineBusyError, PipelineError, ThinkError
+from pipelines.errors import EngineBusyError, LLMError, PipelineError
 from pipelines.routing.failover import LONGEST_PROBE_REST, PROBE_SECONDS, Attempt, Breaker, Failover, Policy
 from tests.fakes.clock import FakeClock
 from tests.fakes.failures import Failures
 
-TIMEOUT = ThinkError("llm_timeout", "no answer in 15 s")
+TIMEOUT = LLMError("llm_timeout", "no answer in 15 s")
 
 
 class Named:
@@ -125,14 +125,14 @@ def test_no_engine_is_a_mistake():
 
 def test_the_last_error_is_raised():
     work = Work("a")
-    with pytest.raises(ThinkError, match="15 s"), work.begun():
+    with pytest.raises(LLMError, match="15 s"), work.begun():
         raise TIMEOUT
 
 
 def test_nobody_is_asked_after_what_cannot_be_taken_back():
     work = Work("a", "b")
     attempt = work.begun()
-    with pytest.raises(ThinkError), attempt:
+    with pytest.raises(LLMError), attempt:
         attempt.commit()
         raise TIMEOUT
     assert not work.failover.forwarded

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.routing.failover_llm import FallbackModel
 from tests.fakes.clock import FakeClock
@@ -16,7 +16,7 @@ from tests.fakes.engines import FakeModel
 from tests.fakes.failures import Failures
 
 REQUEST = ChatRequest((Message("user", "hello"),))
-TIMEOUT = ThinkError("llm_timeout", "no answer in 15 s")
+TIMEOUT = LLMError("llm_timeout", "no answer in 15 s")
 
 
 def named(engine: Any, name: str) -> Any:
@@ -49,7 +49,7 @@ async def test_half_an_answer_is_not_followed_by_another():
 
     other = FakeModel("Whole.")
     model = FallbackModel([Breaks(), other], Failures(), FakeClock())
-    with pytest.raises(ThinkError):
+    with pytest.raises(LLMError):
         await answer(model)
     assert not other.requests
     assert await answer(model) == "Whole. "  # it rests all the same
@@ -68,8 +68,8 @@ async def test_what_no_engine_should_raise_is_a_failure_like_any_other(caplog: p
 
 
 async def test_the_last_error_is_raised_when_all_fail():
-    last = ThinkError("llm_unreachable", "gone")
-    with pytest.raises(ThinkError, match="gone"):
+    last = LLMError("llm_unreachable", "gone")
+    with pytest.raises(LLMError, match="gone"):
         await answer(FallbackModel([FakeModel(TIMEOUT), FakeModel(last)], Failures(), FakeClock()))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.stt import Hearing, can_hear, hearing, streams_partials
 from pipelines.routing.failover_stt import KEPT_SECONDS, FallbackRecognizer
 from tests.fakes.clock import FakeClock
@@ -115,7 +115,7 @@ async def test_an_engine_that_lost_a_process_hears_the_utterance_again():
 
 @pytest.mark.parametrize("code", ["stt_busy", "stt_closed", "engine_stuck"])
 async def test_an_engine_that_will_not_be_better_at_once_is_not_asked_again(code):
-    engine, spare = FakeRecognizer(*[ListenError(code, "no")] * 2), FakeRecognizer("hello")
+    engine, spare = FakeRecognizer(*[STTError(code, "no")] * 2), FakeRecognizer("hello")
     recognition = await FallbackRecognizer([engine, spare], Failures(), FakeClock()).open()
     await recognition.feed(audio(0.3))
     assert (await recognition.transcript()).text == "hello"
@@ -150,14 +150,14 @@ async def test_an_engine_that_cannot_begin_is_passed_over():
     class Closed(FakeRecognizer):
         async def open(self) -> Any:
             self.opened += 1
-            raise ListenError("stt_broken", "no model")
+            raise STTError("stt_broken", "no model")
 
     closed = Closed()
     recognition = await FallbackRecognizer([closed, FakeRecognizer("hi")], Failures(), FakeClock()).open()
     await recognition.feed(audio(0.3))
     assert (await recognition.transcript()).text == "hi"
     assert closed.opened == 1, "it did not lose an utterance"
-    with pytest.raises(ListenError, match="no model"):
+    with pytest.raises(STTError, match="no model"):
         await FallbackRecognizer([Closed()], Failures(), FakeClock()).open()
 
 
@@ -173,13 +173,13 @@ async def test_what_no_engine_should_raise_is_made_up_for_too(step):
 
 
 async def test_when_all_fail_the_last_error_is_raised_and_all_are_closed():
-    engines = [FakeRecognizer(*[crashed()] * 2), FakeRecognizer(*[ListenError("stt_lost", "lost")] * 2)]
+    engines = [FakeRecognizer(*[crashed()] * 2), FakeRecognizer(*[STTError("stt_lost", "lost")] * 2)]
     recognition = await FallbackRecognizer(engines, Failures(), FakeClock()).open()
-    with pytest.raises(ListenError, match="lost"):
+    with pytest.raises(STTError, match="lost"):
         await recognition.feed(audio(0.1))
     await recognition.close()
     assert [engine.closed for engine in engines] == [2, 2]
-    with pytest.raises(ListenError, match="ended"):
+    with pytest.raises(STTError, match="ended"):
         await recognition.feed(audio(0.1))
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import pytest
 
-from pipelines.errors import EngineStuckError, SpeakError
+from pipelines.errors import EngineStuckError, TTSError
 from pipelines.interfaces.tts import Speech
 from pipelines.routing.failover_tts import FallbackVoice
 from tests.fakes.clock import FakeClock
@@ -90,10 +90,10 @@ async def test_where_nobody_knows_what_has_sounded_there_is_no_going_back():
             self, text: str, voice: str | None = None, speed: float = 1.0
         ) -> AsyncGenerator[Speech, None]:
             yield Speech(np.ones(10, np.int16), self.rate)
-            raise SpeakError("tts_failed", "hoarse")
+            raise TTSError("tts_failed", "hoarse")
 
     other = OtherVoice()
-    with pytest.raises(SpeakError, match="hoarse"):
+    with pytest.raises(TTSError, match="hoarse"):
         await said(FallbackVoice([Breaks(), other], Failures(), FakeClock()))
     assert not other.said
 
@@ -103,15 +103,15 @@ async def test_what_the_caller_did_wrong_is_not_the_engines_failure():
         async def synthesize(
             self, text: str, voice: str | None = None, speed: float = 1.0
         ) -> AsyncGenerator[Speech, None]:
-            raise SpeakError("invalid_speed", "speed: 9 is not within 0.25–4")
+            raise TTSError("invalid_speed", "speed: 9 is not within 0.25–4")
             yield
 
     failures = Failures()
     voice = FallbackVoice([Strict(), OtherVoice()], failures, FakeClock())
-    with pytest.raises(SpeakError, match="square, other, plain") as refused:
+    with pytest.raises(TTSError, match="square, other, plain") as refused:
         await said(voice, "hello", "nobody")
     assert refused.value.code == "unknown_voice"
-    with pytest.raises(SpeakError, match="speed: 9"):
+    with pytest.raises(TTSError, match="speed: 9"):
         await said(voice)
     assert not failures
 

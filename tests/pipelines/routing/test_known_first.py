@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst, Passes, StandIn
@@ -18,13 +18,13 @@ PASSES = ("I do not know that", "That is beyond me")
 
 
 class Says:
-    def __init__(self, *pieces: Piece | ThinkError) -> None:
+    def __init__(self, *pieces: Piece | LLMError) -> None:
         self.name = "says"
         self.pieces = pieces
         self.requests: list[ChatRequest] = []
         self.given = 0
         self.closed = False
-        self.away: ThinkError | None = None
+        self.away: LLMError | None = None
 
     async def probe(self) -> None:
         if self.away is not None:
@@ -33,7 +33,7 @@ class Says:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         self.requests.append(request)
         for piece in self.pieces:
-            if isinstance(piece, ThinkError):
+            if isinstance(piece, LLMError):
                 raise piece
             self.given += 1
             yield piece
@@ -108,13 +108,13 @@ async def test_what_is_longer_than_speech_the_large_one_answers_alone() -> None:
 
 
 async def test_when_the_small_one_fails_the_large_one_answers() -> None:
-    small, large = Says("I do", ThinkError("llm_context_full", "too long")), Says("Rome.")
+    small, large = Says("I do", LLMError("llm_context_full", "too long")), Says("Rome.")
     assert await answer(KnownFirst(small, large, PASSES)) == ["Rome."]
 
 
 async def test_a_failure_in_mid_answer_is_told() -> None:
-    small, large = Says("Thanks, ", ThinkError("llm_failed", "broken")), Says("never")
-    with pytest.raises(ThinkError, match="broken"):
+    small, large = Says("Thanks, ", LLMError("llm_failed", "broken")), Says("never")
+    with pytest.raises(LLMError, match="broken"):
         await answer(KnownFirst(small, large, PASSES))
     assert large.requests == []
 
@@ -152,8 +152,8 @@ async def test_it_works_again_when_the_large_one_does() -> None:
     small, large = Says(), Says()
     model = KnownFirst(small, large, PASSES)
     await model.probe()
-    large.away = ThinkError("llm_unavailable", "being started again")
-    with pytest.raises(ThinkError, match="being started again"):
+    large.away = LLMError("llm_unavailable", "being started again")
+    with pytest.raises(LLMError, match="being started again"):
         await model.probe()
 
 
@@ -163,8 +163,8 @@ def test_the_starter_passes_questions_on_with_the_words_that_are_known() -> None
 
 
 async def test_errors_are_those_of_whoever_answers() -> None:
-    with pytest.raises(ThinkError, match="gone"):
-        await answer(KnownFirst(Says("That is beyond me."), Says(ThinkError("llm_unreachable", "gone")), PASSES))
+    with pytest.raises(LLMError, match="gone"):
+        await answer(KnownFirst(Says("That is beyond me."), Says(LLMError("llm_unreachable", "gone")), PASSES))
 
 
 async def test_both_are_closed() -> None:
@@ -177,7 +177,7 @@ async def test_both_are_closed() -> None:
 # ------------------------------------------------------------------------------------------------ behind better ones
 
 
-def standing_in(*pieces: Piece | ThinkError) -> StandIn:
+def standing_in(*pieces: Piece | LLMError) -> StandIn:
     passes = Passes(model_files.PASSES, model_files.KEEPS)
     return StandIn(Says(*pieces), passes, away="It is away.", never="I cannot.")
 
@@ -190,7 +190,7 @@ def behind(better: list[Says], stand_in: StandIn) -> FallbackModel:
 
 @pytest.mark.parametrize("sentence", FALLBACKS)
 async def test_a_better_model_that_is_there_and_away_is_not_said_to_be_missing(sentence: str) -> None:
-    away = ThinkError("llm_unavailable", "being started again")
+    away = LLMError("llm_unavailable", "being started again")
     assert await answer(behind([], standing_in(*sentence))) == [*sentence]
     ladder = behind([Says(away)], standing_in(*sentence))
     for _ in range(2):  # it fails, then it rests
@@ -201,11 +201,11 @@ async def test_a_better_model_that_is_there_and_away_is_not_said_to_be_missing(s
 
 
 async def test_what_the_stand_in_knows_it_says_as_ever_and_its_failures_are_told() -> None:
-    away, call = ThinkError("llm_unavailable", "being started again"), ToolCall("1", "set_timer", "{}")
+    away, call = LLMError("llm_unavailable", "being started again"), ToolCall("1", "set_timer", "{}")
     assert await answer(behind([Says(away)], standing_in("I a", "m fine."))) == ["I am fine."]
     assert await answer(behind([Says(away)], standing_in(call, "Done."))) == [call, "Done."]
-    with pytest.raises(ThinkError, match="broken"):
-        await answer(behind([Says(away)], standing_in("I ", ThinkError("llm_failed", "broken"))))
+    with pytest.raises(LLMError, match="broken"):
+        await answer(behind([Says(away)], standing_in("I ", LLMError("llm_failed", "broken"))))
 
 
 async def test_the_large_one_does_not_see_that_it_was_away() -> None:

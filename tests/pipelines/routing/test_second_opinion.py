@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from media.frames import Samples
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
@@ -21,7 +21,7 @@ SECOND = np.zeros(VAD_RATE, np.int16)
 class Told:
     """A recogniser that hears what it is told to; ``gate`` holds its transcripts up."""
 
-    def __init__(self, name: str, *transcripts: Transcript | ListenError) -> None:
+    def __init__(self, name: str, *transcripts: Transcript | STTError) -> None:
         self.name = name
         self.transcripts = list(transcripts)
         self.gate = asyncio.Event()
@@ -42,7 +42,7 @@ class Told:
     async def transcript(self) -> Transcript:
         await self.gate.wait()
         told = self.transcripts.pop(0)
-        if isinstance(told, ListenError):
+        if isinstance(told, STTError):
             raise told
         return told
 
@@ -172,7 +172,7 @@ async def test_who_is_believed(quick: Transcript, slow: Transcript, believed: st
 
 async def test_an_opinion_that_fails_changes_nothing() -> None:
     first = Told("quick", Transcript("yellow bear", 0.7))
-    ears = SecondOpinion(first, Told("slow", ListenError("stt_failed", "broken")))
+    ears = SecondOpinion(first, Told("slow", STTError("stt_failed", "broken")))
     assert (await heard(ears)).text == "yellow bear"
 
 

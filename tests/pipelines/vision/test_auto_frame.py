@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.interfaces.vision import Detection
-from pipelines.vision.auto_frame import AutoFrame, cropped, in_crop
+from pipelines.vision.compositor import AutoFrame, cropped, in_crop
 
 STEP = 1 / 30
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.vision.captions import FADE_SECONDS, HOLD_SECONDS, Caption, Captions
 from pipelines.voice.events import (
     PartialTranscript,
@@ -54,7 +54,7 @@ def test_of_an_answer_is_shown_what_has_been_heard() -> None:
 def test_of_an_answer_that_failed_what_is_still_heard_is_still_shown() -> None:
     captions = Captions()
     captions.take(ResponseStarted("r1", "i2", True), 0.0)
-    captions.take(ResponseFailed("r1", ThinkError("llm_timeout", "stopped"), "one two three"), 0.1)
+    captions.take(ResponseFailed("r1", LLMError("llm_timeout", "stopped"), "one two three"), 0.1)
     captions.heard("one two three", 1.0)
     assert captions.at(1.0) == (Caption("assistant", "one two three"),)
     captions.take(ResponseAudioStopped("r1"), 1.5)

@@ -18,7 +18,7 @@ from pipelines.vision.events import (
     PersonLeft,
     SceneChanged,
 )
-from pipelines.vision.scene_events import Happenings
+from pipelines.vision.scene_events import SceneEvents
 from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo
 
@@ -45,7 +45,7 @@ class Room:
     """Shows pictures a sixteenth of a second apart and keeps what happens, but for the scene's words."""
 
     def __init__(self, step: float = STEP) -> None:
-        self.happenings = Happenings()
+        self.happenings = SceneEvents()
         self.step = step
         self.time = 0.0
         self.events: list[Any] = []
@@ -178,7 +178,7 @@ def vision() -> TrackedVision:
 @pytest.mark.parametrize("fps", [12.0, 7.0])
 def test_gestures_of_a_video_are_told_within_a_third_of_a_second(vision: TrackedVision, fps: float) -> None:
     """A face from the start, thumbs up from 4 s, pointing up from 8 s."""
-    tracker, happenings = vision.open(("faces", "gestures", "pose")), Happenings()
+    tracker, happenings = vision.open(("faces", "gestures", "pose")), SceneEvents()
     told: list[tuple[float, Any]] = []
     for picture in camera("face_then_gestures_jfk.mp4", fps):
         told += [(picture.time, event) for event in happenings.update(tracker.detect(picture), picture.time)]
@@ -223,7 +223,7 @@ def test_the_face_model_alone_takes_the_teddy_for_a_face(vision: TrackedVision) 
 
 def scene_of(vision: TrackedVision, pixels: np.ndarray) -> str:
     """What is told of a picture that stays."""
-    tracker, happenings = vision.open(("faces", "face_landmarks", "gestures", "pose")), Happenings()
+    tracker, happenings = vision.open(("faces", "face_landmarks", "gestures", "pose")), SceneEvents()
     scenes: list[str] = []
     for number in range(10):
         events = happenings.update(tracker.detect(Picture(pixels, number * STEP)), number * STEP)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.interfaces.vision import Detection, Expression
-from pipelines.vision.settings import DetectorName, LookSettings, VisionSettings
+from pipelines.vision.settings import DetectorName, VisionSettings, VisualCueSettings
 from pipelines.vision.visual_cues import Looks
 
 FPS = 12.0
@@ -33,7 +33,7 @@ def still(time: float) -> float:
 
 class Watcher:
     def __init__(self, **settings: object) -> None:
-        self.looks = Looks(LookSettings(**settings))  # type: ignore[arg-type]
+        self.looks = Looks(VisualCueSettings(**settings))  # type: ignore[arg-type]
         self.time = 0.0
         self.actions: list[str] = []
 
@@ -178,16 +178,16 @@ def test_flickering_gestures_do_not_act() -> None:
 @pytest.mark.parametrize(
     ("detectors", "looks", "needed"),
     [
-        (("hands",), LookSettings(), ("hands",)),
-        (("hands",), LookSettings(lips=True), ("hands", "face_landmarks")),
-        (("holistic",), LookSettings(lips=True, look_to_talk=True), ("holistic",)),
-        (("hands",), LookSettings(look_to_talk=True), ("hands", "faces")),
-        (("faces",), LookSettings(look_to_talk=True), ("faces",)),
-        ((), LookSettings(gestures=(("open palm", "stop_speaking"),)), ("gestures",)),
-        ((), LookSettings(gestures=(("open palm", "none"),)), ()),
+        (("hands",), VisualCueSettings(), ("hands",)),
+        (("hands",), VisualCueSettings(lips=True), ("hands", "face_landmarks")),
+        (("holistic",), VisualCueSettings(lips=True, look_to_talk=True), ("holistic",)),
+        (("hands",), VisualCueSettings(look_to_talk=True), ("hands", "faces")),
+        (("faces",), VisualCueSettings(look_to_talk=True), ("faces",)),
+        ((), VisualCueSettings(gestures=(("open palm", "stop_speaking"),)), ("gestures",)),
+        ((), VisualCueSettings(gestures=(("open palm", "none"),)), ()),
     ],
 )
 def test_looks_bring_their_detectors_along(
-    detectors: tuple[DetectorName, ...], looks: LookSettings, needed: tuple[DetectorName, ...]
+    detectors: tuple[DetectorName, ...], looks: VisualCueSettings, needed: tuple[DetectorName, ...]
 ) -> None:
     assert VisionSettings(detectors=detectors, looks=looks).needed == needed

@@ -15,7 +15,7 @@ from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection
 from pipelines.runtime.worker import Worker
 from pipelines.vision.detect import Pace, VisionStage
-from pipelines.vision.settings import Background, LookSettings, TemplateImage, VisionSettings
+from pipelines.vision.settings import Background, TemplateImage, VisionSettings, VisualCueSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from tests.fakes.clock import FakeClock
 from tests.fakes.vision import FOUND, FakeVision
@@ -83,7 +83,7 @@ async def test_a_slow_detector_keeps_to_its_share_of_the_time(worker: Worker) ->
         (VisionSettings(max_fps=10), [0.0, 0.2, 0.4, 0.5]),
         (VisionSettings(max_fps=2), [0.0, 0.5, 1.0, 1.5]),
         (VisionSettings(max_fps=10, mode="exact"), [0.0, 0.1, 0.2, 0.3]),
-        (VisionSettings(max_fps=10, looks=LookSettings(lips=True)), [0.0, 0.1, 0.2, 0.3]),
+        (VisionSettings(max_fps=10, looks=VisualCueSettings(lips=True)), [0.0, 0.1, 0.2, 0.3]),
     ],
     ids=["as usual", "seldom anyway", "exact", "looks matter to the turns"],
 )
@@ -125,7 +125,7 @@ async def test_looks_go_on_as_soon_as_the_answer_begins(worker: Worker) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [VisionSettings(max_fps=10, mode="exact"), VisionSettings(max_fps=10, looks=LookSettings(look_to_talk=True))],
+    [VisionSettings(max_fps=10, mode="exact"), VisionSettings(max_fps=10, looks=VisualCueSettings(look_to_talk=True))],
     ids=["exact", "looks matter to the turns"],
 )
 async def test_looks_that_are_waited_for_do_not_rest(worker: Worker, settings: VisionSettings) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from media.channel import Channel
 from media.frames import AudioChunk
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.stt import Transcript
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
@@ -267,7 +267,7 @@ async def test_a_failing_recogniser_is_told_and_the_next_turn_works(error, code)
 
 
 async def test_a_failing_model_is_told_and_the_next_turn_works():
-    async with scene("hello", "again", answers=(ThinkError("llm_unreachable", "no server"), "Hi.")) as s:
+    async with scene("hello", "again", answers=(LLMError("llm_unreachable", "no server"), "Hi.")) as s:
         await s.say(1.0)
         await s.hush(0.8)
         assert s.last(ResponseFailed).error.code == "llm_unreachable"

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from pipelines.errors import PipelineError, ThinkError
+from pipelines.errors import LLMError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece
 from pipelines.interfaces.tts import Speech
 from pipelines.voice.events import ResponseAudioStopped, ResponseFailed, ResponseGenerated, ResponseText
@@ -132,7 +132,7 @@ async def test_an_answer_that_ended_at_its_limit_is_told_and_remembered_as_cut(s
 
 
 async def test_words_that_came_before_a_failure_are_said_and_remembered_and_the_failure_told():
-    model = Stalls("It is four. ", "And five", rest=ThinkError("llm_unreachable", "the connection broke"))
+    model = Stalls("It is four. ", "And five", rest=LLMError("llm_unreachable", "the connection broke"))
     async with scene("two and two", llm=model) as s:
         await s.say(1.0)
         await s.hush(0.4)

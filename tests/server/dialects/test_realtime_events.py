@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.vision import Detection, Expression
 from pipelines.vision.events import (
     AttentionChanged,
@@ -159,7 +159,7 @@ def test_a_reply_that_ended_at_its_limit_of_tokens_is_incomplete():
 
 def test_a_failed_reply_says_why():
     messages = spoken(
-        ResponseStarted("r", "i", True), ResponseFailed("r", ThinkError("llm_timeout", "no answer in 15 s"), "")
+        ResponseStarted("r", "i", True), ResponseFailed("r", LLMError("llm_timeout", "no answer in 15 s"), "")
     )
     response = messages[-1]["response"]
     assert response["status"] == "failed"
@@ -177,7 +177,7 @@ def test_partials_are_whole_and_deltas_are_what_two_agree_on():
 
 
 def test_failed_transcription_names_the_item():
-    (message,) = spoken(TranscriptFailed("u", ThinkError("stt_crashed", "gone")))
+    (message,) = spoken(TranscriptFailed("u", LLMError("stt_crashed", "gone")))
     assert message["item_id"] == "u"
     assert message["error"]["message"] == "gone"
 

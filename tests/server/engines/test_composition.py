@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.engines.mediapipe.tasks import MediaPipeVision
-from pipelines.errors import DefinitionError, ListenError, ModelError, ThinkError, VisionError
+from pipelines.errors import DefinitionError, LLMError, ModelError, STTError, VisionError
 from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model
@@ -667,9 +667,9 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
     choices = Choices()
     for stage in ("stt", "llm", "tts"):
         choices.note(stage, f"better-{stage}", "the best there is")
-    killed = ListenError("stt_crashed", "the recogniser was killed")
+    killed = STTError("stt_crashed", "the recogniser was killed")
     hearing = FakeRecognizer("first question", killed, killed)  # it gets a second try
-    thinking = FakeModel("First answer.", ThinkError("llm_unreachable", "the model server was killed"))
+    thinking = FakeModel("First answer.", LLMError("llm_unreachable", "the model server was killed"))
     speaking, standby = FakeVoice(), FakeVoice()
     hearing.name, thinking.name, speaking.name = "better-listen", "better-think", "better-speak"
     stt = FallbackRecognizer([hearing, FakeRecognizer("second question")], choices.failure_of("stt"))

@@ -12,7 +12,7 @@ import pytest
 from media.clock import Clock
 from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.llama import LlamaChat, gguf_in
-from pipelines.errors import DefinitionError, ModelError, ThinkError
+from pipelines.errors import DefinitionError, LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model, hub_gguf
@@ -135,7 +135,7 @@ async def test_a_model_that_comes_later_takes_over(tmp_path: Path, models: Path)
 async def test_a_server_that_was_found_meanwhile_stays_first(tmp_path: Path, models: Path) -> None:
     made = parts(tmp_path)
     async with thinking(made) as engine:
-        served = FakeModel("Served.", ThinkError("llm_unreachable", "gone"))
+        served = FakeModel("Served.", LLMError("llm_unreachable", "gone"))
         served.name = "served"
         engine.prefer(served)
         made.choices.replace("llm", "served", "found")
@@ -262,7 +262,7 @@ async def test_a_process_that_ends_in_mid_answer_costs_that_answer_and_the_start
     async with thinking(made) as engine:
         probing = asyncio.create_task(made.upkeep[0]())
         heard = ""
-        with pytest.raises(ThinkError, match="has ended and is being started again"):
+        with pytest.raises(LLMError, match="has ended and is being started again"):
             async for piece in engine.stream(ChatRequest((Message("user", "who must die now and why"),))):
                 heard += str(piece)
         assert heard.startswith("You said: ")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.failover import PROBE_SECONDS
@@ -168,7 +168,7 @@ async def test_a_name_that_the_server_does_not_know_is_told_and_not_replaced(tmp
 )
 async def test_a_wrong_key_is_refused_at_the_start(tmp_path: Path, key: dict[str, str], said: str) -> None:
     async with serving(Server(401).handle) as url:
-        with pytest.raises(ThinkError, match=f"llm_api_key: {said}: .*401.*; legal is one that it knows"):
+        with pytest.raises(LLMError, match=f"llm_api_key: {said}: .*401.*; legal is one that it knows"):
             await llm(parts(tmp_path, llm_url=url, llm_model="llama3.2", **key))
 
 

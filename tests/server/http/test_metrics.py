@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
-from pipelines.errors import PipelineError, ThinkError
+from pipelines.errors import LLMError, PipelineError
 from pipelines.routing.failover import Policy
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.voice.events import (
@@ -33,7 +33,7 @@ from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.peer import Peer, loud, picture_frame
 
 TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
-FAILURE = ThinkError("llm_failed", "it is out of words")
+FAILURE = LLMError("llm_failed", "it is out of words")
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -11,7 +11,7 @@ from pipelines.engines.llm.openai.stream import Event
 from pipelines.engines.llm.text import AnswerText
 from pipelines.engines.llm.thoughts import Begins
 from pipelines.engines.llm.tools import ToolCallPieces
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, ToolCall
 
 DECIDE_SECONDS = 0.5
@@ -37,7 +37,7 @@ class Reading:
         """Something it sent that is no chunk."""
 
     def take(self, events: Iterator[Event]) -> Iterator[Chunk]:
-        """Yield the chunks that bring something. Raises :class:`ThinkError` for an error that the server tells."""
+        """Yield the chunks that bring something. Raises :class:`LLMError` for an error that the server tells."""
         for event in events:
             data = event.data.strip()
             if data.upper() == b"[DONE]":
@@ -63,14 +63,14 @@ class Reading:
             raise self._error("it ended its answer with an error")
 
     def end(self) -> None:
-        """The connection has been closed. Raises :class:`ThinkError` if the answer was not complete."""
+        """The connection has been closed. Raises :class:`LLMError` if the answer was not complete."""
         if not self.finished and not self.done:
             odd = f", with: {self._odd}" if self._odd else ""
-            raise ThinkError("llm_bad_stream", f"{self._name} ended its answer early{odd}")
+            raise LLMError("llm_bad_stream", f"{self._name} ended its answer early{odd}")
         self.done = True
 
-    def _error(self, message: str) -> ThinkError:
-        return ThinkError("llm_http_error", f"{self._name}: {message}")
+    def _error(self, message: str) -> LLMError:
+        return LLMError("llm_http_error", f"{self._name}: {message}")
 
 
 class Answer:
@@ -92,12 +92,12 @@ class Answer:
 
     async def pieces(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[str | ToolCall, None]:
         """Yield what may be read and the calls. What fails in the middle is raised once all words have been yielded."""
-        failure: ThinkError | None = None
+        failure: LLMError | None = None
         try:
             async for chunk in chunks:
                 for piece in self._take(chunk):
                     yield piece
-        except ThinkError as error:
+        except LLMError as error:
             failure = error
         for piece in self._rest() if failure is None else self._said_of(self.text.break_off()):
             yield piece
@@ -108,7 +108,7 @@ class Answer:
     def _take(self, chunk: Chunk) -> Iterator[str | ToolCall]:
         self._room -= len(chunk.text)
         if self._room < 0:
-            raise ThinkError("llm_bad_stream", "the language model did not end its answer where it was told to")
+            raise LLMError("llm_bad_stream", "the language model did not end its answer where it was told to")
         self.finish = chunk.finish or self.finish
         self._text_came = self._text_came or bool(chunk.text)
         self._else_came = self._else_came or (chunk.alive and not chunk.text)

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import Usage
 from pipelines.text import mended
 
@@ -42,15 +42,15 @@ class Chunk:
 def read_json(data: bytes, name: str) -> dict[str, Any]:
     """The object that ``name`` sent; bytes that are no UTF-8 are replaced.
 
-    Raises :class:`~pipelines.errors.ThinkError` (``llm_bad_stream``).
+    Raises :class:`~pipelines.errors.LLMError` (``llm_bad_stream``).
     """
     try:
         value = json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         shown = short(data.decode("utf-8", "replace"))
-        raise ThinkError("llm_bad_stream", f"{name} sent something that is not JSON: {shown}") from error
+        raise LLMError("llm_bad_stream", f"{name} sent something that is not JSON: {shown}") from error
     if not isinstance(value, dict):
-        raise ThinkError("llm_bad_stream", f"{name} sent JSON that is not an object")
+        raise LLMError("llm_bad_stream", f"{name} sent JSON that is not an object")
     return value
 
 

@@ -24,7 +24,7 @@ from pipelines.engines.llm.openai.chunks import Chunk, error_message, read_json,
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
 from pipelines.engines.llm.openai.stream import EventStream
 from pipelines.engines.llm.thoughts import Begins
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Usage
 from pipelines.text import mended
 
@@ -93,7 +93,7 @@ class OpenAIChat:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
         Closing the generator closes the connection at once, which makes the server stop. Whatever fails in the middle,
-        the words that have come are yielded first. Raises :class:`~pipelines.errors.ThinkError`: ``llm_unreachable``
+        the words that have come are yielded first. Raises :class:`~pipelines.errors.LLMError`: ``llm_unreachable``
         (no connection, or it broke), ``llm_timeout``, ``llm_http_error`` (the server answered with an error, also in
         the middle of the stream), ``llm_bad_stream`` (what it sent is no such stream, or ends early),
         ``llm_no_answer`` (it ended without a word), ``tool_call_invalid``.
@@ -109,7 +109,7 @@ class OpenAIChat:
                     yield Cut()
                 return
             if not answer.cut or not answer.text.thought or not self._may_think_longer():
-                raise ThinkError("llm_no_answer", f"{self.name} {answer.nothing}")
+                raise LLMError("llm_no_answer", f"{self.name} {answer.nothing}")
 
     async def probe(self) -> None:
         """Find out whether it answers at present, with a request of a few tokens. Raises as :meth:`stream`."""
@@ -117,7 +117,7 @@ class OpenAIChat:
             async for chunk in chunks:
                 if chunk.alive or chunk.finish:
                     return
-        raise ThinkError("llm_no_answer", f"{self.name} ended its answer without a word")
+        raise LLMError("llm_no_answer", f"{self.name} ended its answer without a word")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -213,7 +213,7 @@ class OpenAIChat:
             if data == b"":
                 reading.end()
             elif events.pending > _LONGEST_EVENT:
-                raise ThinkError("llm_bad_stream", f"{self.name} sent an event of more than {_LONGEST_EVENT} bytes")
+                raise LLMError("llm_bad_stream", f"{self.name} sent an event of more than {_LONGEST_EVENT} bytes")
             elif reading.finished and data is not None:
                 deadline = min(deadline, loop.time() + self._tail(request))
             if loop.time() >= deadline and not reading.done:
@@ -232,7 +232,7 @@ class OpenAIChat:
     def _wants_usage(self, request: ChatRequest) -> bool:
         return self._on_usage is not None or request.on_usage is not None
 
-    def _too_late(self, *, begun: bool) -> ThinkError:
+    def _too_late(self, *, begun: bool) -> LLMError:
         if begun:
             what, seconds = (
                 "stopped in the middle of its answer and did not go on",
@@ -240,7 +240,7 @@ class OpenAIChat:
             )
         else:
             what, seconds = "did not begin to answer", self._options.first_token_seconds
-        return ThinkError("llm_timeout", f"{self.name} {what} within {seconds:g} s")
+        return LLMError("llm_timeout", f"{self.name} {what} within {seconds:g} s")
 
     def _tail(self, request: ChatRequest) -> float:
         return _TAIL_SECONDS if self._says_done or self._wants_usage(request) else 0.0
@@ -249,7 +249,7 @@ class OpenAIChat:
 async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:
     """Ids of the chat models of the server at ``base_url``, in its order (``timeout`` in seconds).
 
-    Raises :class:`~pipelines.errors.ThinkError` (codes as in :meth:`OpenAIChat.stream`, and ``llm_key_refused``).
+    Raises :class:`~pipelines.errors.LLMError` (codes as in :meth:`OpenAIChat.stream`, and ``llm_key_refused``).
     """
     url = f"{base_url.rstrip('/')}/models"
     try:
@@ -260,10 +260,10 @@ async def discover(base_url: str, api_key: str | None = None, timeout: float = 0
         ):
             if response.status != 200:
                 error = await _http_error(response, base_url)
-                raise ThinkError("llm_key_refused", error.message) if response.status == 401 else error
+                raise LLMError("llm_key_refused", error.message) if response.status == 401 else error
             body = read_json(await response.content.read(_LONGEST_EVENT), base_url)
     except TimeoutError as error:
-        raise ThinkError("llm_timeout", f"{base_url} did not list its models within {timeout:g} s") from error
+        raise LLMError("llm_timeout", f"{base_url} did not list its models within {timeout:g} s") from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unreachable(base_url, error) from error
     models = body.get("data") or body.get("models")
@@ -295,15 +295,15 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
             await response.content.read()
 
 
-async def _http_error(response: aiohttp.ClientResponse, name: str) -> ThinkError:
+async def _http_error(response: aiohttp.ClientResponse, name: str) -> LLMError:
     body = (await response.content.read(_LONGEST_EVENT)).decode("utf-8", "replace")
     try:
         message = error_message(json.loads(body))
     except (ValueError, RecursionError):
         message = "" if "<" in body else short(body)  # no web page
-    return ThinkError("llm_http_error", f"{name}: {message or response.reason or 'error'} (HTTP {response.status})")
+    return LLMError("llm_http_error", f"{name}: {message or response.reason or 'error'} (HTTP {response.status})")
 
 
-def _unreachable(base_url: str, error: Exception) -> ThinkError:
+def _unreachable(base_url: str, error: Exception) -> LLMError:
     message = f"no answer from the language model at {base_url}: {error or 'connection lost'}"
-    return ThinkError("llm_unreachable", re.sub(r"//[^/@\s]*@", "//", message))  # without a password in the address
+    return LLMError("llm_unreachable", re.sub(r"//[^/@\s]*@", "//", message))  # without a password in the address

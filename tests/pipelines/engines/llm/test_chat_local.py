@@ -14,7 +14,7 @@ from pipelines.engines.llm.local import ChatLimits, LocalChat
 from pipelines.engines.llm.model import Sampling
 from pipelines.engines.llm.slots import Slots
 from pipelines.engines.llm.template import Prompt
-from pipelines.errors import EngineBusyError, ModelError, PipelineError, ThinkError
+from pipelines.errors import EngineBusyError, LLMError, ModelError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
 from pipelines.runtime.worker import session
@@ -46,7 +46,7 @@ class Letters:
     def encode(self, request: ChatRequest, context: int) -> Prompt:
         text = request.messages[-1].content
         if text == "too long":
-            raise ThinkError("llm_context_full", "too long")
+            raise LLMError("llm_context_full", "too long")
         return Prompt([ord(letter) for letter in text], request)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -230,7 +230,7 @@ async def test_tools_are_called_only_when_there_are_any() -> None:
     error = None
     try:
         await answer(chat, "<tool_call>on</tool_call>", tools=(Tool("light", "Switches a lamp."),))
-    except ThinkError as caught:
+    except LLMError as caught:
         error = caught
     assert error is not None and error.code == "tool_call_invalid"
     await chat.close()
@@ -252,7 +252,7 @@ async def test_a_model_that_cannot_be_loaded_fails_those_who_asked() -> None:
     resident = Absent()
     chat = LocalChat(resident)
     error = await failure(chat, "a")
-    assert isinstance(error, ThinkError)
+    assert isinstance(error, LLMError)
     assert (error.code, error.message) == ("model_broken", "half of it is missing")
     resident.broken = False
     assert await answer(chat, "a") == ["a"]

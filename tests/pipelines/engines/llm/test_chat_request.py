@@ -13,7 +13,7 @@ from aiohttp import web
 
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import DONE, answer, asking, delta, event, failure, saying, serving
 
@@ -151,7 +151,7 @@ async def test_a_request_may_have_its_own_sampling_and_is_told_its_own_cost() ->
 async def test_sampling_that_a_request_asks_for_is_not_left_out(words: str) -> None:
     server = Picky(lambda body: "temperature" in body, words)
     async with asking(server.handle, options=ChatOptions(temperature=0.5)) as model:
-        with pytest.raises(ThinkError):
+        with pytest.raises(LLMError):
             await answer(model, replace(ASKED, temperature=0.1))
         assert len(server.asked) <= 3
         assert all(body["temperature"] == 0.1 for body in server.asked)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.tools import ToolCallFilter, ToolCallPieces, mend, parse_calls
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ToolCall
 
 NAMES = ("light", "weather")
@@ -107,7 +107,7 @@ def test_what_can_be_mended_is(text: str, expected: dict[str, Any]) -> None:
     ],
 )
 def test_what_makes_no_sense_is_an_error(text: str) -> None:
-    with pytest.raises(ThinkError) as caught:
+    with pytest.raises(LLMError) as caught:
         parse_calls(text)
     assert caught.value.code == "tool_call_invalid"
     assert len(caught.value.message) < 250
@@ -151,7 +151,7 @@ def test_pieces_that_are_none(nonsense: Any) -> None:
     pieces = ToolCallPieces()
     pieces.push(nonsense)
     if isinstance(nonsense, list) and nonsense[0] is not None:
-        with pytest.raises(ThinkError):
+        with pytest.raises(LLMError):
             pieces.flush()
     else:
         assert pieces.flush() == []

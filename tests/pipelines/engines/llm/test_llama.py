@@ -21,7 +21,7 @@ from pipelines.engines.llm.llama import LlamaChat, Manner, call_grammar
 from pipelines.engines.llm.llama_process import SAMPLING, Config
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Message, Tool, ToolCall, Usage
 from pipelines.models import catalogue
 from tests.fakes import llama_process as stand_in
@@ -138,7 +138,7 @@ async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LlamaChat]:
 async def test_what_was_said_before_the_process_ended_is_given_and_the_end_is_told(fake: LlamaChat) -> None:
     await fake.warm()
     before, heard = fake.pid, ""
-    with pytest.raises(ThinkError, match="has ended and is being started again") as told:
+    with pytest.raises(LLMError, match="has ended and is being started again") as told:
         async for piece in fake.stream(asked("please die now")):
             heard += str(piece)
     assert told.value.code == "llm_unavailable"
@@ -156,7 +156,7 @@ async def test_nobody_waits_for_a_process_that_is_being_started_again(
     os.kill(fake.pid, signal.SIGKILL)
     await ended(fake)
     for attempt in (said(fake, "hello"), fake.probe()):
-        with pytest.raises(ThinkError, match="is being started again"):
+        with pytest.raises(LLMError, match="is being started again"):
             await attempt
 
 
@@ -166,7 +166,7 @@ async def test_a_process_that_hangs_is_ended_and_started_again(
     monkeypatch.setattr(llama, "_SIGN_SECONDS", 0.2)
     await fake.warm()
     before = fake.pid
-    with pytest.raises(ThinkError) as told:
+    with pytest.raises(LLMError) as told:
         await said(fake, "please hang there")
     assert told.value.code == "llm_timeout"
     await again(fake, before)
@@ -175,7 +175,7 @@ async def test_a_process_that_hangs_is_ended_and_started_again(
 
 async def test_a_process_that_ends_at_the_start_is_told_with_its_last_words(fake: LlamaChat) -> None:
     engine = LlamaChat("broken", Config("broken.gguf"))
-    with pytest.raises(ThinkError, match=r"broken\.gguf: no such model"):
+    with pytest.raises(LLMError, match=r"broken\.gguf: no such model"):
         await engine.warm()
     await engine.close()
 
@@ -186,7 +186,7 @@ async def test_closing_ends_the_process_for_good(fake: LlamaChat) -> None:
     assert pid is not None
     await fake.close()
     assert not is_running(pid)
-    with pytest.raises(ThinkError, match="has been closed"):
+    with pytest.raises(LLMError, match="has been closed"):
         await said(fake, "hello")
 
 
@@ -194,7 +194,7 @@ async def test_no_other_program_of_this_machine_is_answered(fake: LlamaChat) -> 
     await fake.warm()
     assert fake._process is not None
     other = OpenAIChat(f"{fake._process.url}/v1", "fake", api_key="guessed")
-    with pytest.raises(ThinkError, match="401"):
+    with pytest.raises(LLMError, match="401"):
         await other.probe()
     await other.close()
     await fake.probe()
@@ -266,7 +266,7 @@ async def test_a_crash_in_mid_answer_costs_that_answer_only(chat: LlamaChat) -> 
     await chat.warm()
     first = chat.pid
     assert first is not None
-    with pytest.raises(ThinkError, match="has ended and is being started again"):
+    with pytest.raises(LLMError, match="has ended and is being started again"):
         async with aclosing(chat.stream(asked("Tell me a long story.", tokens=400))) as pieces:
             await anext(pieces)
             os.kill(first, signal.SIGKILL)
@@ -338,7 +338,7 @@ async def test_a_file_that_is_no_model_is_told(tmp_path: Path, content: bytes, w
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     engine = LlamaChat("broken", Config(str(path)))
-    with pytest.raises(ThinkError, match=rf"broken\.gguf: {why}") as refused:
+    with pytest.raises(LLMError, match=rf"broken\.gguf: {why}") as refused:
         await engine.warm()
     assert refused.value.code == "llm_unavailable"
     await engine.close()

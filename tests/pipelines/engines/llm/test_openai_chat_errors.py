@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
-from pipelines.errors import ThinkError
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import Tool
 from tests.fakes.openai_server import (
     DONE,
@@ -276,7 +276,7 @@ async def test_discovery_of_no_models(body: object) -> None:
 )
 async def test_discovery_of_something_else(body: object, status: int, code: str) -> None:
     async with listing(body, status) as url:
-        with pytest.raises(ThinkError) as caught:
+        with pytest.raises(LLMError) as caught:
             await discover(url, timeout=PATIENCE)
     assert caught.value.code == code
 
@@ -284,7 +284,7 @@ async def test_discovery_of_something_else(body: object, status: int, code: str)
 async def test_discovery_where_nobody_is() -> None:
     async with listing({}) as url:
         pass
-    with pytest.raises(ThinkError) as caught:
+    with pytest.raises(LLMError) as caught:
         await discover(url, timeout=PATIENCE)
     assert caught.value.code == "llm_unreachable"
 
@@ -295,7 +295,7 @@ async def test_discovery_does_not_wait_long() -> None:
         raise AssertionError
 
     async with serving(handler) as url:
-        with pytest.raises(ThinkError) as caught:
+        with pytest.raises(LLMError) as caught:
             await discover(url, timeout=0.05)
     assert caught.value.code == "llm_timeout"
 

@@ -16,7 +16,7 @@ from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import Sampling, recommended
 from pipelines.engines.llm.template import ChatTemplate
 from pipelines.engines.llm.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
-from pipelines.errors import ModelError, ThinkError
+from pipelines.errors import LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
 from pipelines.runtime.worker import session
@@ -166,7 +166,7 @@ async def test_a_failing_step_is_tried_once_more(loaded: LoadedChat, batch: int)
             heard += [piece async for piece in pieces]
         assert ["".join(map(str, heard)) for heard in said] == expected
         counted.broken = 2 * len(requests) * (1 + batch)
-        with pytest.raises(ThinkError) as caught:
+        with pytest.raises(LLMError) as caught:
             await answer(chat, requests[0])
         assert caught.value.code == "llm_failed"
         assert "a part is missing" in caught.value.message
@@ -255,7 +255,7 @@ async def test_a_prompt_that_is_too_long_loses_its_oldest_turns(loaded: LoadedCh
     async with serving(loaded) as chat:
         assert await answer(chat, request)
         assert await answer(chat, talk(f"{'word ' * 600}What now?", max_tokens=4))
-        with pytest.raises(ThinkError) as caught:
+        with pytest.raises(LLMError) as caught:
             await answer(chat, ChatRequest((Message("system", "word " * 600), Message("user", "What now?"))))
     assert caught.value.code == "llm_context_full"
 
@@ -296,7 +296,7 @@ def test_a_template_without_a_system_message() -> None:
 
 
 def test_a_template_that_refuses_the_messages() -> None:
-    with pytest.raises(ThinkError) as caught:
+    with pytest.raises(LLMError) as caught:
         prompt(
             "{% if messages|length > 2 %}{{ raise_exception('enough') }}{% endif %}" + PLAIN,
             SYSTEM,
@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(
 ) -> None:
     monkeypatch.setattr(transformers_chat, "find_spec", lambda name: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ThinkError) as caught:
+    with pytest.raises(LLMError) as caught:
         load_chat(folder, **options)
     assert caught.value.code == code
     assert words in caught.value.message

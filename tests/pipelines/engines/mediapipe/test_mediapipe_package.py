@@ -15,7 +15,7 @@ from pipelines.errors import ModelError
 from pipelines.interfaces.vision import Detection
 from pipelines.models.assemble import POINTS, gathered, with_one_mesh
 from pipelines.vision.events import GestureStarted
-from pipelines.vision.scene_events import Happenings
+from pipelines.vision.scene_events import SceneEvents
 from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo, stored_models
@@ -171,7 +171,7 @@ def near_detector(vision: MediaPipeVision) -> bytes:
 
 def told_of_film(vision: MediaPipeVision) -> list[GestureStarted]:
     tracker = TrackedVision(vision).open(("gestures",))
-    happenings, told = Happenings(), []
+    happenings, told = SceneEvents(), []
     for picture in camera("face_then_gestures_jfk.mp4", 10):
         told += happenings.update(tracker.detect(picture), picture.time)
     tracker.close()
@@ -191,7 +191,7 @@ def test_a_hand_that_points_up_is_told_from_its_points_as_by_the_recogniser(visi
 def test_signs_that_are_none_of_the_seven_are_none(vision: MediaPipeVision, name: str) -> None:
     """A hand's points are rough in the first picture that it is seen in, and gestures need two in a row."""
     tracker = TrackedVision(vision).open(("gestures",))
-    happenings, told = Happenings(), []
+    happenings, told = SceneEvents(), []
     for number in range(4):
         found = tracker.detect(Picture(photo(name), number / 10))
         told += happenings.update(found, number / 10)

@@ -14,7 +14,7 @@ import pytest
 from media.resample import Resampler
 from pipelines.engines.stt.pocketsphinx_recognizer import PocketSphinxRecognizer
 from pipelines.engines.tts.espeak import EspeakVoice
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.vad import VAD_RATE
 from tests.assets import asset, speech_16k, word_recall
 
@@ -92,7 +92,7 @@ async def test_a_killed_process_fails_its_utterance_only(engine):
     recognition = await engine.open()
     await recognition.feed(np.zeros(CHUNK, np.int16))
     os.kill(recognition._decoder.pid, signal.SIGKILL)
-    with pytest.raises(ListenError) as crashed:
+    with pytest.raises(STTError) as crashed:
         for _ in range(100):
             await recognition.feed(np.zeros(CHUNK, np.int16))
     assert crashed.value.code == "stt_crashed"
@@ -115,7 +115,7 @@ async def test_cancelling_in_mid_call_leaves_the_engine_fit(engine):
 async def test_a_closed_recognition_says_so(engine):
     recognition = await engine.open()
     await recognition.close()
-    with pytest.raises(ListenError) as closed:
+    with pytest.raises(STTError) as closed:
         await recognition.feed(np.zeros(CHUNK, np.int16))
     assert closed.value.code == "stt_closed"
 

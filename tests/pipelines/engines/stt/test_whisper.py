@@ -10,7 +10,7 @@ import pytest
 from pipelines.engines.stt.whisper_model import Whisper
 from pipelines.engines.stt.whisper_settings import LANGUAGES
 from pipelines.engines.stt.whisper_windows import Guard
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing
 from pipelines.runtime.crew import LOAD_SECONDS
 from pipelines.runtime.worker import session
@@ -224,10 +224,10 @@ def test_what_nobody_speaks_is_not_detected(ranking: tuple[str, ...], language: 
 async def test_an_english_model_needs_no_detection_and_cannot_translate(make, english_whisper):
     transcript = await heard(make(model=english_whisper, language=None), noise(1.0))
     assert transcript.language == "en"
-    with pytest.raises(ListenError) as refused:
+    with pytest.raises(STTError) as refused:
         await make(model=english_whisper, task="translate").warm()
     assert refused.value.code == "stt_cannot_translate"
-    with pytest.raises(ListenError) as unknown:
+    with pytest.raises(STTError) as unknown:
         await make(model=english_whisper, language="de").warm()
     assert unknown.value.code == "stt_language"
 
@@ -248,7 +248,7 @@ async def test_a_multilingual_model_translates(make, watched):
     ],
 )
 async def test_what_no_such_model_can_do_is_refused_at_once(make, settings, code):
-    with pytest.raises(ListenError) as refused:
+    with pytest.raises(STTError) as refused:
         make(**settings)
     assert refused.value.code == code
 
@@ -266,7 +266,7 @@ async def test_a_decoding_that_hangs_is_given_up_and_the_next_one_served(make, w
     assert crew.away == 0
     crew.clock.advance(LOAD_SECONDS - 1.0)  # long past what the pace of the first allows
     crew.look()
-    with pytest.raises(ListenError) as stuck:
+    with pytest.raises(STTError) as stuck:
         await hanging
     assert stuck.value.code == "engine_stuck"
     watched.gate.set()

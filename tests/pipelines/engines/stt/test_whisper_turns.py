@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipelines.engines.stt.whisper_windows import Guard
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.voice.stt import Utterance
 from tests.assets import asset, speech_16k, word_recall
@@ -103,7 +103,7 @@ async def test_closing_in_mid_decoding_leaves_the_engine_fit_and_is_idempotent(m
     await recognition.feed(noise(1.0))
     await recognition.close()
     await recognition.close()
-    with pytest.raises(ListenError) as closed:
+    with pytest.raises(STTError) as closed:
         await recognition.feed(noise(1.0))
     assert closed.value.code == "stt_closed"
     watched.gate.set()
@@ -113,7 +113,7 @@ async def test_closing_in_mid_decoding_leaves_the_engine_fit_and_is_idempotent(m
 async def test_a_crash_fails_its_utterance_only(make, watched):
     engine = make(partial_seconds=0)
     watched.error = RuntimeError("out of luck")
-    with pytest.raises(ListenError, match="out of luck") as failed:
+    with pytest.raises(STTError, match="out of luck") as failed:
         await heard(engine, noise(1.0))
     assert failed.value.code == "stt_failed"
     assert (await heard(engine, noise(1.0))).language == "en"
@@ -124,7 +124,7 @@ async def test_a_partial_that_failed_is_told_with_the_next_audio(make, watched):
     watched.error = RuntimeError("out of luck")
     await recognition.feed(noise(1.0))
     await idle(recognition)
-    with pytest.raises(ListenError, match="out of luck"):
+    with pytest.raises(STTError, match="out of luck"):
         await recognition.feed(noise(0.1))
     await recognition.close()
 
@@ -132,7 +132,7 @@ async def test_a_partial_that_failed_is_told_with_the_next_audio(make, watched):
 async def test_a_closed_engine_says_so(make):
     engine = make()
     await engine.close()
-    with pytest.raises(ListenError) as closed:
+    with pytest.raises(STTError) as closed:
         await heard(engine, noise(1.0))
     assert closed.value.code == "stt_closed"
 

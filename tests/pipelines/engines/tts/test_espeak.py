@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.engines.tts.espeak import TURN, EspeakVoice
-from pipelines.errors import EngineStuckError, SpeakError
+from pipelines.errors import EngineStuckError, TTSError
 from pipelines.interfaces.tts import Speech
 from tests.fakes.clock import FakeClock
 
@@ -79,7 +79,7 @@ async def test_speed_changes_the_length(voice):
     ],
 )
 async def test_bad_values_are_refused_with_the_legal_ones(voice, how, code, named):
-    with pytest.raises(SpeakError, match=named) as refused:
+    with pytest.raises(TTSError, match=named) as refused:
         await said(voice, "hello", **how)
     assert refused.value.code == code
 

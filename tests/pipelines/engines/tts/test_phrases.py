@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.engines.tts import phrases
 from pipelines.engines.tts.phrases import CachedVoice, Phrase, PhraseMemory, pieces_of
-from pipelines.errors import SpeakError
+from pipelines.errors import TTSError
 from pipelines.interfaces.tts import Speech, WordTiming
 from tests.fakes.engines import FakeVoice
 
@@ -75,7 +75,7 @@ async def test_a_stream_that_is_closed_early_is_not_kept():
 async def test_failures_and_silence_are_not_kept():
     engine = FakeVoice(fails=True)
     voice = CachedVoice(engine)
-    with pytest.raises(SpeakError):
+    with pytest.raises(TTSError):
         await say(voice, "hello")
     engine.fails = False
     assert await say(voice, "hello")

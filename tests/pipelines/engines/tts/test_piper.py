@@ -17,7 +17,7 @@ from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.tts.piper_clause import Manner, Stop, Voice, specimen
 from pipelines.engines.tts.piper_network import WholeNetwork
 from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
-from pipelines.errors import EngineStuckError, ModelError, SpeakError
+from pipelines.errors import EngineStuckError, ModelError, TTSError
 from pipelines.interfaces.tts import Speech
 from pipelines.models.residency import Kept
 from tests.fakes.clock import FakeClock
@@ -146,14 +146,14 @@ async def test_speakers_of_a_voice_are_voices(voice):
     ],
 )
 async def test_bad_values_are_refused_with_the_legal_ones(voice, how, code, named):
-    with pytest.raises(SpeakError, match=named) as refused:
+    with pytest.raises(TTSError, match=named) as refused:
         await said(voice, "hello", **how)
     assert refused.value.code == code
 
 
 async def test_an_error_names_some_of_very_many_voices(models):
     engine = PiperVoices(models, speakers={"choir": [str(n) for n in range(900)]})
-    with pytest.raises(SpeakError, match="and 863 more") as refused:
+    with pytest.raises(TTSError, match="and 863 more") as refused:
         await said(engine, "hello", voice="nobody")
     assert len(refused.value.message) < 600
     await engine.close()
@@ -294,7 +294,7 @@ async def test_a_voice_that_cannot_be_loaded_is_an_error_of_speech():
             raise ModelError("out_of_memory", "it does not fit")
 
     engine = PiperVoices({"gone": Broken()})
-    with pytest.raises(SpeakError, match="gone: it does not fit") as refused:
+    with pytest.raises(TTSError, match="gone: it does not fit") as refused:
         await said(engine, "hello")
     assert refused.value.code == "voice_unavailable"
     await engine.close()
@@ -305,7 +305,7 @@ async def test_a_failing_network_is_an_error_of_speech(models):
         raise RuntimeError("bad node")
 
     engine = PiperVoices({"tone": Kept("tone", like(models["tone"]._model, run))})
-    with pytest.raises(SpeakError, match="bad node"):
+    with pytest.raises(TTSError, match="bad node"):
         await said(engine, "hello")
     await engine.close()
 

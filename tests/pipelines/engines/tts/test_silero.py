@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.vad.silero import SileroVad
-from pipelines.errors import ListenError
+from pipelines.errors import STTError
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from tests.assets import speech_16k
 
@@ -71,7 +71,7 @@ def test_a_real_recording(vad):
 
 def test_a_broken_file_is_told(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
-    with pytest.raises(ListenError) as broken:
+    with pytest.raises(STTError) as broken:
         SileroVad(tmp_path / "broken.onnx")
     assert broken.value.code == "vad_broken"
 

@@ -13,7 +13,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from pipelines.engines.turn import smart_turn
 from pipelines.engines.turn.smart_turn import SmartTurn
-from pipelines.errors import EngineStuckError, ListenError
+from pipelines.errors import EngineStuckError, STTError
 from pipelines.interfaces.vad import VAD_RATE
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
@@ -34,7 +34,7 @@ def test_features_are_those_of_the_whole_window(length):
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"nothing")
-    with pytest.raises(ListenError, match=r"model\.onnx is no usable ONNX model"):
+    with pytest.raises(STTError, match=r"model\.onnx is no usable ONNX model"):
         SmartTurn(path)
 
 

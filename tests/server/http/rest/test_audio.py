@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from media.files import FORMATS
-from pipelines.errors import EngineBusyError, ListenError, SpeakError
+from pipelines.errors import EngineBusyError, STTError, TTSError
 from pipelines.interfaces.stt import PLAIN, Hearing, Transcript, hearing
 from pipelines.interfaces.tts import WordTiming
 from pipelines.runtime.worker import session, spoken_language
@@ -183,7 +183,7 @@ async def test_what_cannot_be_heard_so_is_refused_by_its_name(rest):
 
 
 async def test_recognisers_that_fail_or_are_busy(rest):
-    client = await rest(stt=Ears(ListenError("stt_failed", "deaf"), EngineBusyError("engine_busy", "later")))
+    client = await rest(stt=Ears(STTError("stt_failed", "deaf"), EngineBusyError("engine_busy", "later")))
     for status in (500, 503):
         with pytest.raises(openai.APIStatusError) as caught:
             await client.audio.transcriptions.create(model="whisper-1", file=file_of())
@@ -284,7 +284,7 @@ class BreakingVoice(FakeVoice):
 
     async def synthesize(self, text, voice=None, speed=1.0):
         if self.said:
-            raise SpeakError("tts_failed", "hoarse")
+            raise TTSError("tts_failed", "hoarse")
         async for piece in super().synthesize(text, voice, speed):
             yield piece
 

@@ -10,7 +10,7 @@ import aiohttp
 import openai
 import pytest
 
-from pipelines.errors import EngineBusyError, ThinkError
+from pipelines.errors import EngineBusyError, LLMError
 from pipelines.interfaces.llm import Cut, Image, Message, ToolCall
 from tests.conftest import fake_engines
 from tests.server.http.rest.clients import CALL, HELLO, TOOLS, HangingModel, ScriptedModel, client_of
@@ -211,9 +211,9 @@ async def test_what_the_model_cannot_take_is_refused_by_its_name(rest):
     ("error", "status"),
     [
         (EngineBusyError("engine_busy", "too many wait"), 503),
-        (ThinkError("llm_unavailable", "it is being started"), 503),
-        (ThinkError("llm_context_full", "too long"), 400),
-        (ThinkError("llm_failed", "broken"), 500),
+        (LLMError("llm_unavailable", "it is being started"), 503),
+        (LLMError("llm_context_full", "too long"), 400),
+        (LLMError("llm_failed", "broken"), 500),
     ],
 )
 async def test_a_model_that_fails_before_its_first_word_is_told_by_the_status(rest, error, status):
@@ -226,7 +226,7 @@ async def test_a_model_that_fails_before_its_first_word_is_told_by_the_status(re
 
 
 async def test_a_model_that_fails_in_the_middle_of_a_stream_is_told_as_its_last_event(rest):
-    client = await rest(llm=ScriptedModel("Hello ", ThinkError("llm_failed", "it fell over")))
+    client = await rest(llm=ScriptedModel("Hello ", LLMError("llm_failed", "it fell over")))
     stream = await client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True)
     said = []
     with pytest.raises(openai.APIError, match="it fell over"):

@@ -1,4 +1,7 @@
-"""The annotated camera on its way back: paced by the camera itself, keeps its timestamps, queues nothing."""
+"""Video tracks: a remote one → its newest frame for each of several readers, and the annotated camera going back.
+
+aiortc queues frames nobody reads without bound; here a reader that is slow sees only the newest.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import av
+from aiortc import RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from media.aiortc_internals.receive import VideoIntake
 from media.channel import Channel, ChannelClosedError
+from media.clock import Clock
 from media.frames import VideoFrame
+from media.video_convert import frame_time
+from media.video_decoder import TIME_BASE
+from media.video_feed import VideoFeed
+from media.video_timing import Timeline
 
 T = TypeVar("T")
 
@@ -55,3 +65,32 @@ class VideoOut(MediaStreamTrack, Generic[T]):
         """End the track. Idempotent."""
         super().stop()
         self._sources.close()
+
+
+class VideoIn:
+    """Owns the reading of one track.
+
+    The timestamps of the frames in its feed increase strictly (:class:`~media.video_timing.Timeline`); good ones are
+    those of the sender. No frame is larger than :data:`~media.video_decoder.LONGEST_SIDE`.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, clock: Clock) -> None:
+        self.feed = VideoFeed()
+        self.timeline = Timeline()
+        self._clock = clock
+        self._intake = VideoIntake(receiver, self._take, clock)
+
+    async def run(self) -> None:
+        """Read until the track ends."""
+        try:
+            await self._intake.run()
+        finally:
+            self.feed.close()
+
+    def _take(self, frame: av.VideoFrame) -> None:
+        arrived = self._clock.now()
+        time = self.timeline.place(frame_time(frame), arrived)
+        if time != frame_time(frame):
+            frame.time_base = frame.time_base or TIME_BASE
+            frame.pts = round(time / frame.time_base)
+        self.feed.put(frame, arrived)
