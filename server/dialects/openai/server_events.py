@@ -80,13 +80,9 @@ class RealtimeEvents:
         """The wire events for one of ours, in order; empty when the wire has nothing for it."""
         match event:
             case SpeechStarted():
-                return [
-                    server_event(
-                        "input_audio_buffer.speech_started",
-                        item_id=event.item_id,
-                        audio_start_ms=milliseconds(event.time),
-                    )
-                ]
+                start = milliseconds(event.time)
+                kind = "input_audio_buffer.speech_started"
+                return [server_event(kind, item_id=event.item_id, audio_start_ms=start)]
             case SpeechStopped():
                 return self._speech_stopped(event)
             case PartialTranscript() | TranscriptFailed() | UserTurn(spoken=True) if not self._transcribes():
@@ -125,14 +121,9 @@ class RealtimeEvents:
                 return [*self._open(), *self._close("failed", "incomplete", details)]
             case TurnLatency():
                 return [self._latency(event)]
-            case (
-                SceneChanged()
-                | PersonAppeared()
-                | PersonLeft()
-                | GestureStarted()
-                | GestureEnded()
-                | AttentionChanged()
-            ):
+            case SceneChanged() | AttentionChanged():
+                return [vision_event(event)]
+            case PersonAppeared() | PersonLeft() | GestureStarted() | GestureEnded():
                 return [vision_event(event)]
             case ResponseHeld():
                 return [server_event("visavis.reply_held", item_id=event.item_id, outcome=event.outcome)]
