@@ -17,7 +17,8 @@ from pipelines.interfaces.stt import languages_of
 from pipelines.runtime import worker
 from server.descriptors import own_descriptors
 from server.dialects.openai.dialect import RealtimeDialect
-from server.dialects.openai.settings import Served
+from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.settings import Served, merge
 from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
@@ -60,15 +61,17 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, vision: VisionPatch) -> tuple[str, str]:
-        """A session for this offer: its id, and the SDP of its answer. ``vision`` is how it wants to be seen.
+    async def open(self, offer: Offer, wishes: SessionPatch) -> tuple[str, str]:
+        """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
 
-        Raises :class:`ServerFullError`. :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be
-        answered: any other exception is a defect of ours.
+        Raises :class:`ServerFullError`, and
+        :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
+        :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
+        defect of ours.
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, vision), self._settings, self._clock)
+        peer = PeerConnection(offer, self._docked(offer, wishes), self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -85,17 +88,10 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, vision: VisionPatch) -> Docked:
+    def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
         """A session with its voice, its dialect and its observers."""
-        engines, settings = self._engines, self._settings
+        engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
         voice = AudioOut(self._clock) if offer.wants_audio else None
-        first = FirstSettings(
-            engines.conversation_settings(),
-            merge_vision(engines.vision_settings(), vision),
-            (lambda: time_words(local_time())) if settings.tell_time else str,
-        )
-        session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
-        session.events.attach("metrics", self._metrics.observer())
         served = Served(
             lambda: engines.voice.tts.voices,
             lambda: languages_of(engines.voice.stt),
@@ -103,7 +99,22 @@ class Registry:
             engines.status,
             settings.language,
         )
+        usual = engines.conversation_settings()
+        first = FirstSettings(
+            merge(usual, usual, wishes, served),
+            merge_vision(engines.vision_settings(), vision),
+            (lambda: time_words(local_time())) if settings.tell_time else str,
+        )
+        session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
+        session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
+
+    def close(self, session_id: str, reason: str) -> bool:
+        """End a session politely; ``False`` when there is none of that id."""
+        peer = self._sessions.get(session_id)
+        if peer is not None:
+            peer.close(reason)
+        return peer is not None
 
     def tell_engines(self) -> None:
         """Let every client know which engines serve it now."""

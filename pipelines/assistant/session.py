@@ -90,7 +90,9 @@ class AssistantSession:
             time=settings.time,
             sight=self.vision.offered,
         )
-        self.conversation = Conversation(around, replace(settings.conversation, spoken=out is not None))
+        self.conversation = Conversation(
+            around, replace(settings.conversation, spoken=out is not None and settings.conversation.spoken)
+        )
         self.events.attach("captions", self.vision.take)
 
     @property

@@ -18,6 +18,7 @@ from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
 from server.http.auth import granted, guard
 from server.http.bodies import LARGEST_BODY, bodies
+from server.http.calls import add_calls
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.page_files import PageFiles
@@ -56,6 +57,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
+    add_calls(app)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)

@@ -70,6 +70,14 @@ async def _read(request: web.Request, seconds: float) -> None:
         raise HttpError(400, "invalid_body", message) from error
 
 
+async def text_body(request: web.Request) -> str:
+    """The body as UTF-8 text. Raises :class:`HttpError`."""
+    try:
+        return (await request.read()).decode()
+    except UnicodeDecodeError as error:
+        raise HttpError(400, "invalid_body", "the body is no UTF-8 text") from error
+
+
 async def json_body(request: web.Request) -> Any:
     """The body as JSON, which is UTF-8 (RFC 8259). Raises :class:`HttpError`."""
     charset = (request.charset or "utf-8").lower()

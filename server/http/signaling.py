@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from server.dialects.openai.models import SessionPatch
 from server.dialects.openai.settings import offered_vision
 from server.http.bodies import json_body
 from server.sessions import Registry
@@ -23,6 +24,6 @@ async def post_offer(request: web.Request) -> web.Response:
     body = await json_body(request)
     offer, vision = read_offer(body, settings.peer_ranges), offered_vision(body)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    session_id, answer = await request.app[REGISTRY].open(offer, vision)
+    session_id, answer = await request.app[REGISTRY].open(offer, SessionPatch(vision=vision))
     sdp = ask_for_fec(announce(answer, settings.external_address))
     return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})

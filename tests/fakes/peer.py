@@ -93,11 +93,15 @@ class Peer:
         offer = {"sdp": self.rewrite(self.pc.localDescription.sdp), "type": "offer", "something": "else"}
         if self.session is not None:
             offer["session"] = self.session
-        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
-            self.answer = await response.json()
-            assert response.status == 200, self.answer
+        self.answer = await self._signal(offer)
         await self.pc.setRemoteDescription(RTCSessionDescription(self.answer["sdp"], self.answer["type"]))
         await self.until(lambda: self.pc.connectionState == "connected")
+
+    async def _signal(self, offer: dict[str, Any]) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
+            answer: dict[str, Any] = await response.json()
+            assert response.status == 200, answer
+            return answer
 
     async def close(self) -> None:
         await self.pc.close()

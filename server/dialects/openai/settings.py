@@ -22,6 +22,7 @@ from server.dialects.openai.models import (
     AudioOutput,
     ResponseOptions,
     SessionPatch,
+    SessionUpdate,
     Transcription,
     TurnDetection,
 )
@@ -73,6 +74,20 @@ def offered_vision(body: object) -> VisionPatch:
         problem = error.errors()[0]
         path = ".".join(["session", "vision", *map(str, problem["loc"])])
         raise RefusedError(path, f"{path}: {problem['msg']}") from error
+
+
+def offered_session(session: object) -> SessionPatch:
+    """The settings that a call begins with, as a form brings them beside its offer; all usual where it brings none.
+
+    Raises :class:`RefusedError`.
+    """
+    if session is None:
+        return SessionPatch()
+    data: dict[str, Any] = {"type": "session.update", "session": session}
+    try:
+        return SessionUpdate.model_validate(data).session
+    except ValidationError as error:
+        raise refusal(error, data, tagged=False) from error
 
 
 def merge(
@@ -219,8 +234,8 @@ def _with_threshold(
 # ---------------------------------------------------------------------------------------------------- refusals
 
 
-def refusal(error: ValidationError, data: dict[str, Any]) -> RefusedError:
-    """What is wrong with an event, in words for its sender."""
+def refusal(error: ValidationError, data: dict[str, Any], *, tagged: bool = True) -> RefusedError:
+    """What is wrong with an event, in words for its sender. ``tagged``: it was read as one of several kinds."""
     problem = error.errors(include_url=False, include_input=False)[0]
     context = problem.get("ctx", {})
     place = list(problem["loc"])
@@ -228,7 +243,7 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> RefusedError:
         given = context.get("tag")
         what = f"unknown event type {str(given)[:LONGEST_SHOWN]!r}" if given else "an event needs a type"
         return RefusedError("type", f"{what}; served are {listed(SERVED)}", "unknown_event")
-    path = _path(data, place[1:])
+    path = _path(data, place[1:] if tagged else place)
     code = "invalid_value"
     if "name" in context:  # ours: a model tells of one of its fields
         path = [*path, str(context["name"])[:LONGEST_SHOWN]]
