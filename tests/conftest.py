@@ -70,10 +70,15 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-@pytest.fixture
-def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All media of this process stays on 127.0.0.1."""
+@pytest.fixture(autouse=True)
+def gathers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which local addresses are offered is a setting of the whole process: no test leaves its own behind."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+
+
+@pytest.fixture
+def loopback(gathers_as_before: None) -> None:
+    """All media of this process stays on 127.0.0.1."""
     ice.gather_from(["127.0.0.1"])
 
 
