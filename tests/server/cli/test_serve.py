@@ -103,7 +103,7 @@ async def test_a_crash_tells_where_it_was():
     process.send_signal(signal.SIGSEGV)
     output, _ = await process.communicate()
     assert "Fatal Python error: Segmentation fault" in output.decode()
-    assert "cli/serve.py" in output.decode()
+    assert "server/cli/" in output.decode()
 
 
 @pytest.mark.parametrize(
