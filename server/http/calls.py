@@ -6,7 +6,6 @@ with the call's own address in ``Location`` (https://developers.openai.com/api/d
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,9 +15,7 @@ from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
-from server.http.signaling import REGISTRY, SETTINGS
-from server.transports.webrtc.answers import announce, ask_for_fec
-from server.transports.webrtc.offers import read_offer
+from server.http.signaling import REGISTRY, answered
 
 CALLS = "/v1/realtime/calls"
 SDP = "application/sdp"
@@ -32,14 +29,9 @@ def add_calls(app: web.Application) -> None:
 
 
 async def _open(request: web.Request) -> web.Response:
-    settings = request.app[SETTINGS]
     sdp, session = await _offered(request)
-    offer = read_offer({"type": "offer", "sdp": sdp}, settings.peer_ranges)
-    patch = offered_session(session)
-    await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    call, answer = await request.app[REGISTRY].open(offer, patch)
-    text = ask_for_fec(announce(answer, settings.external_address))
-    return web.Response(status=201, text=text, content_type=SDP, headers={hdrs.LOCATION: f"{CALLS}/{call}"})
+    call, answer = await answered(request, {"type": "offer", "sdp": sdp}, offered_session(session))
+    return web.Response(status=201, text=answer, content_type=SDP, headers={hdrs.LOCATION: f"{CALLS}/{call}"})
 
 
 async def _offered(request: web.Request) -> tuple[str, Any]:

@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a program that prints a table
 """What llama.cpp as a child process costs: its start, the first token cold and with what is remembered, memory.
 
-``python -m tests.benchmarks.llama [--model FILE] [--conversations N] [--slots N] [--turns N]``
+``python -m tests.benchmarks.llama [--model FILE] [--conversations N] [--slots N] [--turns N] [--threads N]``
 
 Each turn adds some forty tokens to each of several conversations in turn, so that with fewer slots than conversations
 the server has to put prompt caches aside. Without ``--model`` it is the GGUF of the catalogue, fetched if need be.
@@ -85,12 +85,15 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--conversations", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1, help="OMP_WAIT_POLICY=active lets them spin")
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--turns", type=int, default=4)
     args = parser.parse_args()
     path = args.model or ModelStore(load_settings({}).model_cache).ensure("smollm2-135m-instruct-gguf").path
     usages: list[Usage] = []
-    config = Config(str(path), slots=args.slots, sampling={"temperature": 0.0})
+    config = Config(
+        str(path), threads=args.threads, threads_batch=args.threads, slots=args.slots, sampling={"temperature": 0.0}
+    )
     bench = Bench(LlamaChat("measured", config, on_usage=usages.append), usages)
     began = time.perf_counter()
     await bench.engine.warm()
