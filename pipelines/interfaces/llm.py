@@ -20,6 +20,10 @@ class Tool:
     """JSON schema of the arguments, an object."""
 
 
+ToolChoice = Literal["auto", "required"] | Tool
+"""Call a tool or answer, as the model sees fit; call any; or call this one. "None" is a request without tools."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """The model asks for a tool."""
@@ -76,6 +80,8 @@ class ChatRequest:
     max_tokens: int = 256
     tools: tuple[Tool, ...] = ()
     """What the model may call. Without tools an answer is text alone."""
+    tool_choice: ToolChoice = "auto"
+    """Whether it has to call one."""
     time: str = ""
     """Time and date in words (:func:`~pipelines.engines.llm.messages.time_words`); empty where nobody tells."""
     temperature: float | None = None

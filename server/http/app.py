@@ -18,12 +18,12 @@ from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
 from server.http.auth import granted, guard
 from server.http.bodies import LARGEST_BODY, bodies
-from server.http.calls import add_calls
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.page_files import PageFiles
 from server.http.rest.routes import LARGER_BODIES, add_rest
-from server.http.signaling import REGISTRY, SETTINGS, post_offer
+from server.http.signaling.calls import add_calls
+from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.sessions import Registry

@@ -45,7 +45,7 @@ class Watch(asyncio.DatagramProtocol):
 
     def told(self) -> dict[str, Any]:
         """The longest lateness since the last question in milliseconds, and what there is now."""
-        from server.http.signaling import REGISTRY
+        from server.http.signaling.offer import REGISTRY
 
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return {

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.browser.waiting import CONNECTED, in_browsers, until
 
 pytestmark = in_browsers

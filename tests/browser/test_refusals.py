@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import spoken, start
 from tests.browser.waiting import CONNECTED, in_browsers, until

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.async_api import Page
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.browser.waiting import SECONDS, in_browsers, until_true
 from tests.conftest import fake_engines
 from tests.fakes.vision import FakeVision

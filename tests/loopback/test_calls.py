@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel
 from tests.fakes.peer import Peer

@@ -12,7 +12,7 @@ import pytest
 from media.aiortc_internals import sctp
 from media.opus import RATE
 from pipelines.voice.conversation import Conversation
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from server.transports.webrtc.data_channels import MOST_CHANNELS, EventChannels
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer

@@ -14,7 +14,7 @@ from aiortc.rtp import RtcpByePacket, is_rtcp
 from media.aiortc_internals.guard import MOST_SOURCES
 from media.opus import RATE
 from pipelines.voice.conversation import Conversation
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud, picture_frame

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.fakes.peer import Peer, loud, picture_frame
 
 ORDERS = [

@@ -11,7 +11,7 @@ from aiortc import RTCPeerConnection
 
 from media.opus import RATE
 from pipelines.runtime import worker
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from server.transports.webrtc import ice
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer

@@ -11,7 +11,7 @@ import pytest
 from aiortc.sdp import SessionDescription
 
 from pipelines.vision.images import still
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer, picture_frame
 from tests.fakes.vision import FakeVision

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from server.transports.webrtc.peer import PeerConnection
 from tests.server.transports.test_offers_and_ice import AUDIO
 

@@ -25,7 +25,7 @@ from pipelines.voice.events import (
     TurnLatency,
 )
 from server.http.app import METRICS
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from server.observability.metrics import Metrics
 from server.transports.interface import SessionCounts
 from tests.conftest import fake_engines

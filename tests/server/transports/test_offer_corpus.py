@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from tests.fakes.offer_answer import check, parts
 
 OFFERS = Path(__file__).parents[2] / "offers"

@@ -6,7 +6,7 @@ import aiohttp
 import aioice.ice
 import pytest
 
-from server.http.signaling import REGISTRY
+from server.http.signaling.offer import REGISTRY
 from server.settings import load_settings
 from server.transports.webrtc import ice
 from server.transports.webrtc.candidates import MOST_TRIED

@@ -15,7 +15,7 @@ from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
-from server.http.signaling import REGISTRY, answered
+from server.http.signaling.offer import REGISTRY, answered
 
 CALLS = "/v1/realtime/calls"
 SDP = "application/sdp"
