@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import WSCloseCode
+from aiohttp.web import WebSocketResponse
 
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
@@ -15,6 +20,7 @@ from pipelines.assistant.session import AssistantSession, FirstSettings
 from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.stt import languages_of
 from pipelines.runtime import worker
+from pipelines.voice.tts import VoiceOut
 from server.descriptors import own_descriptors
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
@@ -25,12 +31,38 @@ from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.peer import Docked, PeerConnection
+from server.transports.websocket.microphone import Microphone
+from server.transports.websocket.session import Sideband, SocketDocked, SocketSession
+from server.transports.websocket.voice import SocketVoice
 
 log = logging.getLogger(__name__)
+
+MOST_SIDEBANDS = 4
+"""Clients that may look on at one session, and control it, besides its own."""
+Connect = Callable[[], Awaitable[WebSocketResponse]]
+"""Completes the handshake of a WebSocket, once it is known that it is wanted."""
 
 
 class ServerFullError(Exception):
     """No room for another session, now."""
+
+
+class UnknownCallError(Exception):
+    """There is no such session, or no more."""
+
+
+class TooManySidebandsError(Exception):
+    """As many clients look on at that session already as may."""
+
+
+def call_id(session_id: str) -> str:
+    """A session's name among calls: clients insist on ``rtc_…``."""
+    return f"rtc_{session_id.removeprefix('sess_')}"
+
+
+def session_id_of(name: str) -> str:
+    """The session's own name, of that or its name among calls."""
+    return f"sess_{name.removeprefix('rtc_')}" if name.startswith("rtc_") else name
 
 
 class Registry:
@@ -42,12 +74,14 @@ class Registry:
         self._settings = settings
         self._clock = clock
         self._sessions: dict[str, PeerConnection] = {}
+        self._sockets: dict[str, SocketSession] = {}
+        self._sidebands: dict[str, set[Sideband]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._descriptors = own_descriptors()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._sessions) + len(self._sockets)
 
     @property
     def has_room(self) -> bool:
@@ -57,7 +91,7 @@ class Registry:
     def _why_full(self) -> str | None:
         if self._closing:
             return "the server is shutting down"
-        if len(self._sessions) >= self._settings.max_sessions:
+        if len(self) >= self._settings.max_sessions:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
@@ -90,35 +124,135 @@ class Registry:
 
     def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
         """A session with its voice, its dialect and its observers."""
-        engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
         voice = AudioOut(self._clock) if offer.wants_audio else None
-        served = Served(
-            lambda: engines.voice.tts.voices,
-            lambda: languages_of(engines.voice.stt),
-            voice is not None,
-            engines.status,
-            settings.language,
-        )
+        session, served = self._composed(None if voice is None else voice.mixer, wishes)
+        codec = (wishes.vision or VisionPatch()).codec
+
+        def speaks(send: Callable[[Any], None], codec: Callable[[], str | None]) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, codec, begins=wishes)
+
+        return Docked(session, voice, speaks, codec)
+
+    def _composed(
+        self, out: VoiceOut[Any] | None, wishes: SessionPatch, *, plays: bool = True
+    ) -> tuple[AssistantSession, Served]:
+        """A session whose voice sounds in ``out``, observed, and what its clients can be offered."""
+        engines, settings = self._engines, self._settings
+        served = self._offers(out is not None, plays=plays)
         usual = engines.conversation_settings()
         first = FirstSettings(
             merge(usual, usual, wishes, served),
-            merge_vision(engines.vision_settings(), vision),
+            merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
             (lambda: time_words(local_time())) if settings.tell_time else str,
         )
-        session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
+        session = AssistantSession(engines, self._clock, out, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
-        return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
+        return session, served
+
+    def _offers(self, sounds: bool, *, plays: bool) -> Served:
+        """What clients can be offered; the arguments are those of :class:`Served`."""
+        engines = self._engines
+        return Served(
+            lambda: engines.voice.tts.voices,
+            lambda: languages_of(engines.voice.stt),
+            sounds,
+            engines.status,
+            self._settings.language,
+            plays,
+        )
+
+    # ------------------------------------------------------------------------------------------------ WebSockets
+
+    async def converse(self, connect: Connect, wishes: SessionPatch) -> None:
+        """A session over a WebSocket, until it ends. ``wishes`` are settings that it begins with.
+
+        Raises as :meth:`open` does, before ``connect`` is called.
+        """
+        if (what := self._why_full()) is not None:
+            raise ServerFullError(what)
+        voice = SocketVoice(self._clock)
+        session, served = self._composed(voice, wishes, plays=False)
+
+        def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, lambda: None, microphone, wishes)
+
+        peer = SocketSession(SocketDocked(session, voice, speaks), self._clock)
+        self._sockets[peer.id] = peer
+        self._metrics.join(peer)
+        await self._serve(connect, peer, lambda: self._leave(peer))
+
+    async def attend(self, name: str, connect: Connect) -> None:
+        """Another client of a running session (its id, or its call's), until one of them ends.
+
+        Raises :class:`UnknownCallError` and :class:`TooManySidebandsError`, before ``connect`` is called.
+        """
+        session_id = session_id_of(name)
+        peer = self._named(session_id)
+        if peer is None:
+            raise UnknownCallError(f"there is no call {name[:80]!a}")
+        others = self._sidebands.setdefault(session_id, set())
+        if len(others) >= MOST_SIDEBANDS:
+            raise TooManySidebandsError(f"{MOST_SIDEBANDS} clients look on at this call already")
+        session = peer.session
+        served = self._offers(session.sounds, plays=isinstance(peer, PeerConnection))
+        tracks = peer.tracks if isinstance(peer, PeerConnection) else None
+
+        def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
+
+        sideband = Sideband(session, speaks)
+
+        def left() -> None:
+            sideband.leave()
+            others.discard(sideband)
+
+        others.add(sideband)
+        await self._serve(connect, sideband, left)
+
+    def _named(self, session_id: str) -> PeerConnection | SocketSession | None:
+        peer = self._sessions.get(session_id)
+        return self._sockets.get(session_id) if peer is None else peer
+
+    async def _serve(self, connect: Connect, peer: SocketSession | Sideband, left: Callable[[], object]) -> None:
+        """Serve a client to its end, whatever becomes of the request that it came with, and then call ``left``."""
+
+        async def serve() -> None:
+            await peer.run(await connect())
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            left()
+
+        task = asyncio.create_task(serve())
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        try:
+            await asyncio.shield(task)
+        finally:
+            peer.close("the server has ended the request", WSCloseCode.GOING_AWAY)
+            await asyncio.wait([task])
+
+    def _leave(self, peer: PeerConnection | SocketSession) -> None:
+        """A session is over."""
+        self._sessions.pop(peer.id, None)
+        self._sockets.pop(peer.id, None)
+        self._metrics.leave(peer)
+        for sideband in self._sidebands.pop(peer.id, ()):
+            sideband.close(peer.ended_because or "the session has ended")
+
+    # ------------------------------------------------------------------------------------------------ all
 
     def close(self, session_id: str, reason: str) -> bool:
-        """End a session politely; ``False`` when there is none of that id."""
-        peer = self._sessions.get(session_id)
+        """End a session (its id, or its call's) politely; ``False`` when there is none of that name."""
+        peer = self._named(session_id_of(session_id))
         if peer is not None:
             peer.close(reason)
         return peer is not None
 
     def tell_engines(self) -> None:
         """Let every client know which engines serve it now."""
-        for peer in self._sessions.values():
+        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
+        for peer in peers:
             peer.session.engines_changed()
 
     async def close_all(self, timeout: float) -> None:
@@ -126,6 +260,10 @@ class Registry:
         self._closing = True
         for peer in list(self._sessions.values()):
             peer.close("the server is shutting down")
+        sidebands = (sideband for others in self._sidebands.values() for sideband in others)
+        sockets: list[SocketSession | Sideband] = [*self._sockets.values(), *sidebands]
+        for socket in sockets:
+            socket.close("the server is shutting down", WSCloseCode.GOING_AWAY)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
@@ -139,5 +277,4 @@ class Registry:
 
     def _forget(self, peer: PeerConnection, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._sessions.pop(peer.id, None)
-        self._metrics.leave(peer)
+        self._leave(peer)

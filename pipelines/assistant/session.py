@@ -68,6 +68,8 @@ class AssistantSession:
         settings: FirstSettings,
     ) -> None:
         self.id = new_id("sess")
+        self.sounds = out is not None
+        """Whether answers can have a voice."""
         self.engines = engines
         self.events = EventBus(lambda name, error: self.optional.failed(name, error, again=False))
         """Tells what happens, to any number of subscribers."""

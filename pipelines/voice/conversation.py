@@ -315,7 +315,7 @@ class Conversation:
     def _asks(self) -> bool:
         """Whether what the user says is answered without the client's asking for it."""
         turn = self.settings.turn
-        return turn.create_response and turn.mode is not TurnMode.MANUAL
+        return turn.create_response and turn.mode is not TurnMode.MANUAL and not self.settings.listens_only
 
     # ------------------------------------------------------------------------------------------------ the client
 

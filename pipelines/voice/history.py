@@ -95,7 +95,8 @@ class History:
                 left -= len(shown.images)
 
     def truncate(self, item_id: str, heard: str) -> None:
-        """Keep only what was heard of an answer; an answer of which nothing was heard is forgotten."""
+        """Keep only what was heard of an answer. One of which nothing was heard is forgotten, or stays as an empty item
+        where a client that plays it itself may know better."""
         self._write(item_id, heard, interrupted=True)
 
     def complete(self, item_id: str, text: str, *, cut: bool = False) -> None:
@@ -106,7 +107,7 @@ class History:
         item = self.find(item_id)
         if isinstance(item, Item):
             item.text, item.interrupted = text, interrupted
-            if not text:
+            if not text and not (interrupted and item.script is not None):
                 self.remove(item_id)
 
     def clear(self) -> None:

@@ -40,6 +40,8 @@ class ConversationSettings:
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     spoken: bool = True
     """Whether answers have a voice, where there is a way for it; else they are text only."""
+    listens_only: bool = False
+    """Whether what is said is only written down, and nothing is answered."""
     transcripts: bool = True
     """Whether the client is told in words what the user says."""
     language: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 GRANT = web.RequestKey("grant", str)
 """What to tell the browser of the page of another site that asked."""
 _HEADERS = re.compile(r"[A-Za-z0-9-]{1,60}(?:, ?[A-Za-z0-9-]{1,60}){0,40}")
+KEY_OFFER = "openai-insecure-api-key."
+"""What OpenAI's browser clients put before their key among the subprotocols."""
 OPEN = frozenset({"/", "/static/{name}", "/healthz", "/readyz"})
 """Routes without secrets or effects, served to everybody under any name: the page must load before it can ask for a
 key, or say what to configure; probes have no key."""
@@ -85,13 +88,19 @@ def _foreign(request: web.Request, names: OwnNames, proxies: Proxies) -> web.Res
 
 def _unauthorized(request: web.Request, key: bytes) -> web.Response | None:
     """Refuses what lacks the key. The scheme is case-insensitive (RFC 9110, 11.1); a key without a scheme is none."""
-    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    given = request.headers.getall(hdrs.AUTHORIZATION, ()) or _offered_key(request)
     scheme, _, token = (given[0] if len(given) == 1 else "").partition(" ")
     bearer = scheme.lower() == "bearer"
     if bearer and hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), key):
         return None
     message = "this is not the server's key" if bearer else "give the server's key as `Authorization: Bearer KEY`"
     return error_response(401, "invalid_api_key", message, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
+
+
+def _offered_key(request: web.Request) -> Sequence[str]:
+    """The key that the browser's client of a WebSocket offers as a subprotocol: it cannot send headers."""
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
+    return [f"Bearer {name.strip().removeprefix(KEY_OFFER)}" for name in offered if name.strip().startswith(KEY_OFFER)]
 
 
 async def granted(request: web.Request, response: web.StreamResponse) -> None:

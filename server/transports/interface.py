@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from media.frames import Samples
+
 Event = Any
 """Something the dialect has to say; opaque to the transport."""
 Message = str | bytes
@@ -44,6 +46,34 @@ class Dialect(Protocol):
     async def run(self) -> None:
         """Tell the client what happens, until the session ends."""
         ...
+
+
+class Listener(Protocol):
+    """Passes the assistant's voice on to a client that plays it itself."""
+
+    def sound_rate(self) -> int:
+        """Hertz in which the client wants the next response."""
+        ...
+
+    def sound(self, samples: Samples, rate: int) -> None:
+        """The next of the response that sounds, mono, shape ``(n,)``; ``n`` may be 0."""
+        ...
+
+    def sound_ended(self) -> None:
+        """All of that response has been passed on."""
+        ...
+
+
+class VisitingDialect(Dialect, Protocol):
+    """Speaks with a client that may go while the session stays."""
+
+    def leave(self) -> None:
+        """Listen to the session no more."""
+        ...
+
+
+class SoundingDialect(Dialect, Listener, Protocol):
+    """A dialect whose events carry the sound, too."""
 
 
 Speaks = Callable[[Callable[[Event], None], Callable[[], str | None]], Dialect]

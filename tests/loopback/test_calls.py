@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from server.http.signaling.offer import REGISTRY
+from server.sessions import call_id
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel
 from tests.fakes.peer import Peer
@@ -54,7 +55,8 @@ async def test_a_call_is_made_and_hung_up(serve, method, rest):
     url, _ = await serve()
     async with Caller(url) as caller:
         created = await caller.event("session.created")
-        assert caller.location == f"{CALLS}/{created['session']['id']}"
+        assert caller.location == f"{CALLS}/{call_id(created['session']['id'])}"
+        assert caller.location.startswith(f"{CALLS}/rtc_"), "clients insist on that"
         assert await ended(url, method, caller.location + rest) == 200
         await caller.until(lambda: caller.channel.readyState == "closed")
     assert await ended(url, method, f"{CALLS}/nobody{rest}") == 404

@@ -17,7 +17,8 @@ from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.history import FIRST, FunctionCall, FunctionResult, HistoryItem, Item, new_id
 from pipelines.voice.responses import Wish
-from server.dialects.openai.fields import LONGEST_EVENT_ID
+from server.dialects.openai.audio import LARGEST_AUDIO_EVENT, EventAudio
+from server.dialects.openai.fields import LONGEST_EVENT_ID, Audio
 from server.dialects.openai.items import (
     FunctionCallItem,
     FunctionCallOutput,
@@ -29,6 +30,7 @@ from server.dialects.openai.items import (
 )
 from server.dialects.openai.models import (
     ClientEvent,
+    InputAppend,
     InputClear,
     InputCommit,
     ItemCreate,
@@ -49,6 +51,10 @@ from server.http.json_input import JsonInputError, read_json_object
 
 LARGEST_EVENT = 256 * 1024
 """Bytes; so large a message our session description allows (``a=max-message-size``)."""
+
+
+_AFTER_SOUND = (InputCommit, InputClear, ItemCreate, ResponseCreate)
+"""Events that keep their place behind the sound that came before them; what stops or sets something acts at once."""
 
 
 class Video(Protocol):
@@ -80,6 +86,7 @@ class RealtimeClient:
         served: Served,
         send: Callable[[Json], None],
         updated: Callable[[], None],
+        audio: EventAudio | None = None,
     ) -> None:
         self.event_id: str | None = None
         """Of the event that is being carried out."""
@@ -89,6 +96,8 @@ class RealtimeClient:
         self._served = served
         self._send = send
         self._updated = updated
+        self._audio = audio or EventAudio()
+        self._largest = LARGEST_AUDIO_EVENT if self._audio.travels else LARGEST_EVENT
         self._handlers: dict[type[ClientEvent], Callable[[Any], None]] = {
             SessionUpdate: self._update,
             ItemCreate: self._add,
@@ -98,15 +107,16 @@ class RealtimeClient:
             ResponseCreate: self._respond,
             ResponseCancel: self._cancel,
             OutputClear: self._hush,
+            InputAppend: self._append,
             InputCommit: self._commit,
             InputClear: self._clear,
         }
 
     def receive(self, message: str | bytes) -> None:
-        """One message of the data channel."""
+        """One message of the client."""
         self.event_id = None
-        if len(message) > LARGEST_EVENT:  # of a text these are characters, which is near enough
-            self._refuse("event_too_large", f"an event may have {LARGEST_EVENT} bytes")
+        if len(message) > self._largest:  # of a text these are characters, which is near enough
+            self._refuse("event_too_large", f"an event may have {self._largest} bytes")
             return
         try:
             data = read_json_object(message, "an event")
@@ -119,16 +129,20 @@ class RealtimeClient:
             wrong = refusal(error, data)
             self._refuse(wrong.code, str(wrong), wrong.param)
         else:
-            try:
+            if isinstance(event, _AFTER_SOUND):
+                self._audio.then(lambda: self._carry_out(event))
+            else:
                 self._carry_out(event)
-            except RefusedError as error:
-                self._refuse(error.code, str(error), error.param)
 
     def _refuse(self, code: str, message: str, param: str | None = None) -> None:
         self._send(error_event(code, message, param=param, event_id=self.event_id))
 
     def _carry_out(self, event: ClientEvent) -> None:
-        self._handlers[type(event)](event)
+        self.event_id = event.event_id
+        try:
+            self._handlers[type(event)](event)
+        except RefusedError as error:
+            self._refuse(error.code, str(error), error.param)
 
     def _item(self, event: ItemRetrieve) -> None:
         item = self._find(event.item_id, "item_retrieve_invalid_item_id")
@@ -152,6 +166,9 @@ class RealtimeClient:
     def _hush(self, event: OutputClear) -> None:
         self._conversation.responses.interrupt("client_cancelled")
 
+    def _append(self, event: InputAppend) -> None:
+        self._audio.hear(event.audio)
+
     def _commit(self, event: InputCommit) -> None:
         if not self._conversation.commit():
             self._refuse("input_audio_buffer_commit_empty", "nobody has spoken: there is no audio to commit")
@@ -168,6 +185,13 @@ class RealtimeClient:
 
     def _respond(self, event: ResponseCreate) -> None:
         conversation, options = self._conversation, event.response or ResponseOptions()
+        if conversation.settings.listens_only:
+            message = 'a transcription session answers nothing; session.type "realtime" makes it one that does'
+            raise RefusedError("type", message, "response_not_allowed")
+        output = options.audio.output if options.audio is not None else None
+        if self._audio.formats_with(None, output, "response") != self._audio.formats:
+            message = f"the session speaks {self._audio.formats.output}: change its format instead"
+            raise RefusedError("response.audio.output.format", message)
         aside = options.conversation == "none"
         if conversation.answering and not aside:
             message = "a response is being generated; wait for response.done, or cancel it"
@@ -236,7 +260,10 @@ class RealtimeClient:
         return any(isinstance(item, FunctionCall) and item.call.id == call_id for item in items)
 
     def _update(self, event: SessionUpdate) -> None:
+        given = event.session.audio or Audio()
+        formats = self._audio.formats_with(given.input, given.output, "session")
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)
+        self._audio.formats = formats
         self._conversation.configure(settings)
         if event.session.tools and not takes_tools(self._conversation.llm):
             message = f"{self._conversation.llm.name} calls no functions: it answers without them"

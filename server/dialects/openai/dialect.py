@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from media.frames import Samples
 from pipelines.assistant.events import EnginesChanged, Event, SettingsChanged
 from pipelines.assistant.session import AssistantSession
+from server.dialects.openai.audio import EventAudio, Microphone, format_json
 from server.dialects.openai.client_events import RealtimeClient
+from server.dialects.openai.fields import Audio, SessionPatch
+from server.dialects.openai.response_events import Sound
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import Served
-from server.dialects.openai.shapes import Json, ended_event, error_event, session_event, status_event
+from server.dialects.openai.shapes import (
+    Json,
+    ended_event,
+    error_event,
+    session_event,
+    status_event,
+    transcription_event,
+)
 from server.dialects.openai.vision import vision_json
 from server.dialects.openai.wire import messages
 
@@ -18,7 +29,11 @@ PART = "the client's events"
 
 
 class RealtimeDialect:
-    """A subscriber of the session's bus. Events go to ``send``; ``codec`` tells in which the video goes back."""
+    """A subscriber of the session's bus. Events go to ``send``; ``codec`` tells in which the video goes back.
+
+    With a ``microphone`` the events carry the sound, too, both ways. ``begins`` are wishes of the client's that the
+    session begins with; :class:`~server.dialects.openai.settings.RefusedError` is raised for formats that cannot be.
+    """
 
     def __init__(
         self,
@@ -26,15 +41,21 @@ class RealtimeDialect:
         served: Served,
         send: Callable[[Json], None],
         codec: Callable[[], str | None],
+        microphone: Microphone | None = None,
+        begins: SessionPatch | None = None,
     ) -> None:
         self._session = session
         self._served = served
         self._send = send
         self._codec = codec
         self._inbox = session.events.subscribe()
-        self._events = RealtimeEvents(lambda: session.conversation.settings.transcripts)
+        self._audio = EventAudio(microphone)
+        audio = (begins or SessionPatch()).audio or Audio()
+        self._audio.formats = self._audio.formats_with(audio.input, audio.output, "session")
+        sound = Sound(served.plays, self._audio.travels, lambda: format_json(self._audio.formats.output))
+        self._events = RealtimeEvents(lambda: session.conversation.settings.transcripts, sound)
         self._client = RealtimeClient(
-            session.conversation, session.vision, served, self._answer, session.settings_changed
+            session.conversation, session.vision, served, self._answer, session.settings_changed, self._audio
         )
 
     # ------------------------------------------------------------------------------------------------ out
@@ -65,6 +86,27 @@ class RealtimeDialect:
     def messages(self, event: Json, largest: int) -> list[str]:
         """The event as messages of at most ``largest`` bytes; none when it cannot be made that small."""
         return messages(event, largest)
+
+    def leave(self) -> None:
+        """Listen to the session no more. Idempotent."""
+        self._session.events.unsubscribe(self._inbox)
+
+    # ------------------------------------------------------------------------------------------------ the voice
+
+    def sound_rate(self) -> int:
+        """Hertz in which the client wants the next response."""
+        return self._audio.output_rate
+
+    def sound(self, samples: Samples, rate: int) -> None:
+        """The next of the response that sounds; it keeps its place behind what has happened before."""
+        self._send_all(self._rest())
+        if len(samples):
+            self._send_all(self._events.sound(self._audio.told(samples, rate)))
+
+    def sound_ended(self) -> None:
+        """All of that response has been told."""
+        self._send_all(self._rest())
+        self._send_all(self._events.sound_ended())
 
     # ------------------------------------------------------------------------------------------------ in
 
@@ -105,5 +147,9 @@ class RealtimeDialect:
         models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
         models["language"] = settings.language or self._served.language
         event = session_event(kind, session.id, settings, voice.tts.voices[0], models)
+        event["session"]["audio"]["input"]["format"] = format_json(self._audio.formats.input)
+        if settings.listens_only:
+            return transcription_event(event)
+        event["session"]["audio"]["output"]["format"] = format_json(self._audio.formats.output)
         event["session"]["vision"] = vision_json(vision.settings, self._codec(), vision.unavailable)
         return event

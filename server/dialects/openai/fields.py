@@ -48,11 +48,24 @@ class Given(BaseModel):
         return {name: value for name, value in data.items() if name not in cls.unserved}
 
 
-class AudioFormat(Given):
-    """Sound travels as Opus on the peer connection; stock clients name the format of their other transport."""
+PCM_RATE = 24_000
+"""Hertz of ``audio/pcm``."""
+FormatName = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 
-    type: Literal["audio/pcm"]
-    rate: Literal[24000] | None = None
+
+class AudioFormat(Given):
+    """PCM of 16 bits, or G.711. On a peer connection sound travels as Opus, and stock clients name PCM all the same."""
+
+    type: FormatName
+    rate: int | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> AudioFormat:
+        legal = PCM_RATE if self.type == "audio/pcm" else 8_000
+        if self.rate not in (None, legal):
+            text = "{type} has a rate of {legal}"
+            raise PydanticCustomError("rate", text, {"type": self.type, "legal": legal, "name": "rate"})
+        return self
 
 
 class TurnDetection(Given):
@@ -204,7 +217,8 @@ def _truncation(value: object) -> object:
 class SessionPatch(Answering):
     """``session`` of ``session.update``."""
 
-    type: Literal["realtime"] | None = None
+    type: Literal["realtime", "transcription"] | None = None
+    """``transcription``: what is said is written down, and nothing is answered."""
     model: str | None = Field(None, max_length=200)
     audio: Audio | None = None
     include: list[str] | None = Field(None, max_length=20)

@@ -9,6 +9,9 @@ from pydantic import Field, TypeAdapter
 from server.dialects.openai.fields import LONGEST_EVENT_ID, LONGEST_ID, Answering, Given, OutputAudio, SessionPatch
 from server.dialects.openai.items import CreatedItem, InputItem
 
+LONGEST_AUDIO = 15 << 20
+"""Characters of base64 in one event."""
+
 
 class Event(Given):
     """Every client event."""
@@ -96,6 +99,13 @@ class OutputClear(Event):
     type: Literal["output_audio_buffer.clear"]
 
 
+class InputAppend(Event):
+    """``input_audio_buffer.append``: what the user says, where sound travels in events."""
+
+    type: Literal["input_audio_buffer.append"]
+    audio: str = Field(max_length=LONGEST_AUDIO)
+
+
 class InputCommit(Event):
     """``input_audio_buffer.commit``: the user has finished."""
 
@@ -117,6 +127,7 @@ ClientEvent = (
     | ResponseCreate
     | ResponseCancel
     | OutputClear
+    | InputAppend
     | InputCommit
     | InputClear
 )

@@ -7,6 +7,7 @@ done before the calls of functions, and these before the response.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pipelines.voice.events import (
     ResponseAudioStarted,
@@ -38,14 +39,41 @@ Progress = (
 )
 
 
+def _pcm() -> Json:
+    return {"type": "audio/pcm", "rate": 24_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """How responses are heard."""
+
+    plays: bool = True
+    """Whether we play them, and tell of it; else the client does, and tells us (WebSocket)."""
+    travels: bool = False
+    """Whether the sound goes through these events; then what ends a response is told behind the last of it."""
+    format: Callable[[], Json] = _pcm
+    """Of the sound, as the protocol words it."""
+
+
 class ResponseEvents:
     """What has been told of a response so far, and what is told of it next.
 
     ``append`` is given the id of each item that becomes the last one of the conversation, and returns the one that was.
     """
 
-    def __init__(self, started: ResponseStarted, conversation_id: str, append: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        started: ResponseStarted,
+        conversation_id: str,
+        append: Callable[[str], str | None],
+        sound: Sound | None = None,
+    ) -> None:
         self._about = started
+        self._sound = sound or Sound()
+        self._sounded = False
+        """Whether the last of the sound has been told."""
+        self._held: ResponseGenerated | ResponseFailed | None = None
+        """The outcome, while that is not so."""
         self._conversation_id = conversation_id
         self._append = append
         self._parts: list[str] = []
@@ -77,10 +105,14 @@ class ResponseEvents:
                 kind = "response.output_audio_transcript.delta" if self._spoken else "response.output_text.delta"
                 return [*self._open(), self._part_event(kind, delta=delta)]
             case ResponseAudioStarted():
-                self._sounding = True
-                return [server_event("output_audio_buffer.started", response_id=self._about.response_id)]
+                self._sounding = self._sound.plays
+                started = server_event("output_audio_buffer.started", response_id=self._about.response_id)
+                return [started] if self._sounding else []
             case ResponseAudioStopped():
-                return self._silent("stopped")
+                return [*self.sound_ended(), *self._silent("stopped")]
+            case ResponseGenerated() | ResponseFailed() if self.awaits_sound:
+                self._held = event
+                return []
             case ResponseGenerated():
                 return self._generated(event)
             case ResponseFailed():
@@ -88,6 +120,23 @@ class ResponseEvents:
                 return [*self._open(), *self._close("failed", details=details)]
             case ResponseInterrupted():
                 return self._interrupted(event)
+
+    # ------------------------------------------------------------------------------------------------ the sound
+
+    @property
+    def awaits_sound(self) -> bool:
+        """Whether more of its sound is to come through these events."""
+        return self._sound.travels and self._spoken and not self._sounded and not self._done
+
+    def sound(self, delta: str) -> list[Json]:
+        """The next of it, in base64."""
+        return [*self._open(), self._part_event("response.output_audio.delta", delta=delta)]
+
+    def sound_ended(self) -> list[Json]:
+        """That was all: the outcome may be told, if it is known. Idempotent."""
+        self._sounded = True
+        held, self._held = self._held, None
+        return [] if held is None else self.translate(held)
 
     # ------------------------------------------------------------------------------------------------ the outcome
 
@@ -103,7 +152,7 @@ class ResponseEvents:
         events = self._silent("cleared")
         if not self._done:
             events += self._close("cancelled", details={"type": "cancelled", "reason": event.reason})
-        if self._opened and self._spoken and self._about.kept:
+        if self._opened and self._spoken and self._about.kept and self._sound.plays:
             events.append(truncated(self._about.item_id, event.heard_seconds, event.heard))
         return events
 
@@ -217,7 +266,7 @@ class ResponseEvents:
             **fields,
         }
         if about.spoken and about.voice is not None:
-            response["audio"] = {"output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": about.voice}}
+            response["audio"] = {"output": {"format": self._sound.format(), "voice": about.voice}}
         if about.metadata:
             response["metadata"] = dict(about.metadata)
         return response

@@ -44,7 +44,7 @@ from pipelines.voice.events import (
     VoiceEvent,
 )
 from pipelines.voice.history import FIRST, new_id
-from server.dialects.openai.response_events import Progress, ResponseEvents, truncated
+from server.dialects.openai.response_events import Progress, ResponseEvents, Sound, truncated
 from server.dialects.openai.shapes import (
     Json,
     error_event,
@@ -60,9 +60,10 @@ from server.dialects.openai.vision import video_event, vision_event
 class RealtimeEvents:
     """Speaks for one session. Keeps only what the wire format needs and the events do not carry."""
 
-    def __init__(self, transcribes: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, transcribes: Callable[[], bool] = lambda: True, sound: Sound | None = None) -> None:
         self._transcribes = transcribes
         """Whether the client wants to know in words what the user says."""
+        self._sound = sound or Sound()
         self._conversation_id = new_id("conv")
         self._last_item: str | None = None
         self._responses: dict[str, ResponseEvents] = {}
@@ -111,7 +112,7 @@ class RealtimeEvents:
                 ]
             case ResponseStarted():
                 response = self._responses[event.response_id] = ResponseEvents(
-                    event, self._conversation_id, self._append
+                    event, self._conversation_id, self._append, self._sound
                 )
                 return [response.created()]
             case ResponseText() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped():
@@ -207,6 +208,20 @@ class RealtimeEvents:
         )
 
     # ------------------------------------------------------------------------------------------------ the answer
+
+    def sound(self, delta: str) -> list[Json]:
+        """The next sound, in base64, of the response that sounds: they do so in the order in which they began."""
+        response = self._sounding
+        return [] if response is None else response.sound(delta)
+
+    def sound_ended(self) -> list[Json]:
+        """All the sound of that response has been told."""
+        response = self._sounding
+        return [] if response is None else response.sound_ended()
+
+    @property
+    def _sounding(self) -> ResponseEvents | None:
+        return next((response for response in self._responses.values() if response.awaits_sound), None)
 
     def _progress(self, event: Progress) -> list[Json]:
         response = self._responses.get(event.response_id)

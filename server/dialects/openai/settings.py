@@ -60,6 +60,8 @@ class Served:
     """What runs where, and why, as JSON rows."""
     language: str | None = None
     """In which is listened unless the client says otherwise; ``None``: it is detected."""
+    plays: bool = True
+    """Whether the voice is played by us, as on a peer connection; else the client is sent it and plays it itself."""
 
 
 def offered_vision(body: object) -> VisionPatch:
@@ -95,6 +97,11 @@ def merge(
     """Settings with the given fields changed and all others kept; null means as at first, where it is no value of its
     own. Raises :class:`RefusedError`."""
     audio = patch.audio or Audio()
+    if patch.type is not None:
+        settings = replace(settings, listens_only=patch.type == "transcription")
+    if settings.listens_only:
+        _check_transcription(patch)
+        settings = replace(settings, turn=replace(settings.turn, idle_seconds=None))
     settings = _answering(settings, defaults, patch, served)
     settings = replace(settings, voice=_voice(settings.voice, defaults.voice, audio.output, served))
     heard = audio.input
@@ -107,6 +114,25 @@ def merge(
         turn, segmenter = _turn(settings, defaults, heard.turn_detection)
         settings = replace(settings, turn=turn, segmenter=segmenter)
     return settings
+
+
+_TRANSCRIBING = frozenset({"type", "audio", "include", "vision"})
+"""Fields of a session that answers nothing."""
+
+
+def _check_transcription(patch: SessionPatch) -> None:
+    """Refuse what is given beside how the session listens."""
+    other = sorted(name for name in patch.model_fields_set - _TRANSCRIBING if getattr(patch, name) is not None)
+    audio = patch.audio or Audio()
+    if audio.output is not None:
+        other.append("audio.output")
+    if audio.input is not None and (audio.input.turn_detection or TurnDetection()).idle_timeout_ms is not None:
+        other.append("audio.input.turn_detection.idle_timeout_ms")
+    if other:
+        message = (
+            f"session.{other[0]}: a transcription session answers nothing; it has audio.input alone, without a timeout"
+        )
+        raise RefusedError(f"session.{other[0]}", message)
 
 
 def merge_response(

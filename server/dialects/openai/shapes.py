@@ -54,6 +54,14 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
     )
 
 
+def transcription_event(event: Json) -> Json:
+    """The same event for a session that writes down what it hears, and no more."""
+    session = event["session"]
+    listens = {"input": session["audio"]["input"]}
+    kind = {"type": "transcription", "object": "realtime.transcription_session"}
+    return {**event, "session": {**kind, "id": session["id"], "audio": listens}}
+
+
 def _turn_detection(settings: ConversationSettings) -> Json | None:
     turn = settings.turn
     if turn.mode is TurnMode.MANUAL:

@@ -16,6 +16,7 @@ from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
 from server.http.signaling.offer import REGISTRY, answered
+from server.sessions import call_id
 
 CALLS = "/v1/realtime/calls"
 SDP = "application/sdp"
@@ -31,7 +32,7 @@ def add_calls(app: web.Application) -> None:
 async def _open(request: web.Request) -> web.Response:
     sdp, session = await _offered(request)
     call, answer = await answered(request, {"type": "offer", "sdp": sdp}, offered_session(session))
-    return web.Response(status=201, text=answer, content_type=SDP, headers={hdrs.LOCATION: f"{CALLS}/{call}"})
+    return web.Response(status=201, text=answer, content_type=SDP, headers={hdrs.LOCATION: f"{CALLS}/{call_id(call)}"})
 
 
 async def _offered(request: web.Request) -> tuple[str, Any]:

@@ -227,7 +227,17 @@ def test_voices_that_are_not_here_are_the_default_one_which_is_told(voice):
 @pytest.mark.parametrize(
     ("session", "param", "legal"),
     [
-        ({"type": "transcription"}, "type", "realtime"),
+        ({"type": "translation"}, "type", "'realtime' or 'transcription'"),
+        ({"type": "transcription", "instructions": "Be kind."}, "instructions", "audio.input"),
+        ({"type": "transcription", "audio": {"output": {"speed": 2}}}, "audio.output", "audio.input"),
+        (
+            {
+                "type": "transcription",
+                "audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}}},
+            },
+            "audio.input.turn_detection.idle_timeout_ms",
+            "timeout",
+        ),
         ({"colour": "red"}, "colour", "instructions"),
         ({"temperature": 0.8}, "temperature", "max_output_tokens"),
         ({"modalities": ["audio"]}, "modalities", "output_modalities"),
@@ -250,7 +260,8 @@ def test_voices_that_are_not_here_are_the_default_one_which_is_told(voice):
         ({"prompt": {"id": "p"}}, "prompt", "null"),
         ({"tracing": 5}, "tracing", "auto"),
         ({"audio": []}, "audio", "object"),
-        ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "audio.input.format.type", "audio/pcm"),
+        ({"audio": {"input": {"format": {"type": "audio/mp3"}}}}, "audio.input.format.type", "audio/pcm"),
+        ({"audio": {"input": {"format": {"type": "audio/pcmu", "rate": 5}}}}, "audio.input.format.rate", "8000"),
         ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}}}}, "audio.input.format.rate", "24000"),
         (
             {"audio": {"input": {"transcription": {"language": "de"}}}},

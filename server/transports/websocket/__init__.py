@@ -1,0 +1,1 @@
+"""One WebSocket, docked onto a session: events both ways as text, sound inside them."""
