@@ -95,9 +95,13 @@ class History:
                 left -= len(shown.images)
 
     def truncate(self, item_id: str, heard: str) -> None:
-        """Keep only what was heard of an answer. One of which nothing was heard is forgotten, or stays as an empty item
-        where a client that plays it itself may know better."""
-        self._write(item_id, heard, interrupted=True)
+        """Keep only what was heard of an answer. One of which nothing was heard is forgotten if it was written; spoken
+        it stays as an empty item: clients ask for it, and one that plays it itself may know better."""
+        item = self.find(item_id)
+        if isinstance(item, Item) and item.script is not None:
+            item.text, item.interrupted = heard, True
+        else:
+            self._write(item_id, heard, interrupted=True)
 
     def complete(self, item_id: str, text: str, *, cut: bool = False) -> None:
         """An answer has been given in full, or up to its limit of tokens (``cut``); an empty one is forgotten."""
@@ -107,7 +111,7 @@ class History:
         item = self.find(item_id)
         if isinstance(item, Item):
             item.text, item.interrupted = text, interrupted
-            if not text and not (interrupted and item.script is not None):
+            if not text:
                 self.remove(item_id)
 
     def clear(self) -> None:

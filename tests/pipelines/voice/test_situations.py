@@ -378,7 +378,7 @@ async def test_interrupted_after_generation_but_before_the_voice_has_ended():
         assert s.llm.requests[-1].messages[-2].content == "Once upon a time there —"
 
 
-async def test_interrupted_in_the_first_moment_nothing_is_remembered():
+async def test_interrupted_in_the_first_moment_no_word_is_remembered():
     async with scene("a story please", "no wait", answers=(STORY, "Yes?")) as s:
         await s.say(1.0)
         await s.hush(0.8)
@@ -386,7 +386,9 @@ async def test_interrupted_in_the_first_moment_nothing_is_remembered():
         await settle()
         await s.say(0.6)
         assert s.last(ResponseInterrupted).heard == ""
-        assert s.remembered == [("user", "a story please")]
+        assert s.remembered == [("user", "a story please"), ("assistant", "")], "its client knows of it, and may ask"
+        await s.hush(0.8)
+        assert "assistant" not in [message.role for message in s.llm.requests[-1].messages]
 
 
 async def test_a_recogniser_without_partials_is_interrupted_by_length():

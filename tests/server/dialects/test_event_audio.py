@@ -1,0 +1,165 @@
+"""Sound inside events: what is taken, what is refused, and that an answer ends behind the last of its sound."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.errors import LLMError
+from pipelines.voice.events import (
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+    ResponseText,
+)
+from server.dialects.openai.audio import EventAudio, Formats, format_json
+from server.dialects.openai.fields import AudioInput, AudioOutput
+from server.dialects.openai.response_events import Sound
+from server.dialects.openai.server_events import RealtimeEvents
+from server.dialects.openai.settings import RefusedError
+
+DELTA = "response.output_audio.delta"
+DONE = "response.done"
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.heard: list[tuple[list[int], int]] = []
+
+    def hear(self, samples: np.ndarray, rate: int) -> None:
+        self.heard.append((samples.tolist(), rate))
+
+    def then(self, action: Callable[[], object]) -> None:
+        action()
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_sound_is_little_endian_pcm_at_24_khz_or_g711_at_8():
+    ear = Ear()
+    audio = EventAudio(ear)
+    audio.hear(base64_of(bytes([1, 0, 0, 128])))
+    audio.hear("")
+    audio.formats = Formats("audio/pcmu", "audio/pcma")
+    audio.hear(base64_of(bytes([0x80, 0x00])))
+    assert ear.heard == [([1, -32768], 24_000), ([], 24_000), ([32124, -32124], 8_000)]
+    assert audio.output_rate == 8_000
+    assert base64.b64decode(audio.told(np.array([32256, -32256], np.int16), 8_000)) == bytes([0xAA, 0x2A])
+    assert base64.b64decode(audio.told(np.array([1, -2], np.int16), 24_000)) == bytes([1, 0, 254, 255])
+
+
+@pytest.mark.parametrize("audio", ["AAA", "A A=", "AAAA\n", "ÄÄÄÄ", "AA-_", base64_of(b"123")])
+def test_what_is_no_sound_is_refused(audio: str):
+    ear = Ear()
+    with pytest.raises(RefusedError, match="audio/pcm") as error:
+        EventAudio(ear).hear(audio)
+    assert error.value.param == "audio"
+    assert not ear.heard
+
+
+def test_on_a_peer_connection_no_sound_travels_in_events():
+    audio = EventAudio()
+    with pytest.raises(RefusedError, match="peer connection"):
+        audio.hear("AAAA")
+    pcm = AudioInput.model_validate({"format": {"type": "audio/pcm", "rate": 24_000}})
+    assert audio.formats_with(pcm, None, "session") == Formats()
+    pcmu = AudioOutput.model_validate({"format": {"type": "audio/pcmu"}})
+    with pytest.raises(RefusedError, match="Opus") as error:
+        audio.formats_with(None, pcmu, "session")
+    assert error.value.param == "session.audio.output.format.type"
+    assert format_json("audio/pcmu") == {"type": "audio/pcmu"}
+
+
+class Told:
+    """The wire, where the sound travels through the events."""
+
+    def __init__(self, sound: Sound | None = None) -> None:
+        self.events = RealtimeEvents(sound=sound or Sound(plays=False, travels=True))
+        self.told: list[dict[str, Any]] = []
+
+    def __call__(self, *events: Any) -> list[str]:
+        """Types of what is told of these; a number is so many deltas, ``None`` the end of the sound."""
+        told: list[dict[str, Any]] = []
+        for event in events:
+            if isinstance(event, int):
+                told += [delta for _ in range(event) for delta in self.events.sound("AAAA")]
+            else:
+                told += self.events.sound_ended() if event is None else self.events.translate(event)
+        self.told += told
+        return [event["type"] for event in told]
+
+
+STARTED, TEXT = ResponseStarted("resp", "item", spoken=True), ResponseText("resp", "Hello there.")
+GENERATED, STOPPED = ResponseGenerated("resp", "Hello there."), ResponseAudioStopped("resp")
+
+
+def test_an_answer_ends_with_its_sound_whichever_is_known_first():
+    told = Told()
+    assert told(STARTED, TEXT, ResponseAudioStarted("resp"), 1) == [
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.content_part.added",
+        "response.output_audio_transcript.delta",
+        DELTA,
+    ]
+    assert told(GENERATED) == []
+    assert told(1) == [DELTA]
+    assert told(None)[-1] == DONE
+    assert told(STOPPED, 1, None) == []
+
+    told = Told()
+    told(STARTED, TEXT, 2, None)
+    assert told(GENERATED)[0] == "response.output_audio.done"
+    assert told.told[-1]["type"] == DONE
+
+
+def test_an_interrupted_answer_is_done_at_once_and_no_sound_of_it_follows():
+    told = Told()
+    told(STARTED, TEXT, 1, GENERATED)
+    kinds = told(ResponseInterrupted("resp", "turn_detected", "Hello", 0.4))
+    assert kinds[-1] == DONE
+    assert "conversation.item.truncated" not in kinds, "that is the client's to say"
+    assert "output_audio_buffer.cleared" not in kinds
+    assert told.told[-1]["response"]["status_details"]["reason"] == "turn_detected"
+    assert told(1, None, STOPPED) == []
+
+
+def test_an_answer_that_fails_is_told_behind_what_was_said_of_it():
+    told = Told()
+    told(STARTED, TEXT, 1)
+    assert told(ResponseFailed("resp", LLMError("llm_failed", "no"), "Hello there.")) == []
+    assert told(None)[-1] == DONE
+    assert told.told[-1]["response"]["status"] == "failed"
+
+    told = Told()
+    told(STARTED, ResponseFailed("resp", LLMError("llm_failed", "no"), ""))
+    assert told(STOPPED)[-1] == DONE, "its sound was given up"
+
+
+def test_the_next_answer_sounds_when_the_one_before_has_been_told():
+    told = Told()
+    told(STARTED, TEXT, 1, GENERATED, ResponseStarted("next", "other", spoken=True), None)
+    told(1)
+    assert [event["response_id"] for event in told.told if event["type"] == DELTA] == ["resp", "next"]
+    written = Told()
+    written(ResponseStarted("resp", "item", spoken=False), 1)
+    assert written(TEXT, GENERATED)[-1] == DONE, "what has no sound waits for none"
+
+
+def test_who_looks_on_is_told_all_but_the_sound():
+    told = Told(Sound(plays=False))
+    told(STARTED, TEXT, ResponseAudioStarted("resp"), 1, GENERATED, STOPPED)
+    kinds = [event["type"] for event in told.told]
+    assert kinds[-1] == DONE
+    assert DELTA not in kinds
+    assert not [kind for kind in kinds if kind.startswith("output_audio_buffer")]
