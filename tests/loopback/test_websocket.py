@@ -275,6 +275,18 @@ async def test_who_sends_too_much_or_reads_nothing_is_dropped_and_nobody_else(se
     await ended(app)
 
 
+async def test_minutes_of_sound_in_one_message_are_heard_turn_by_turn(serve):
+    texts = [f"turn number {n}" for n in range(20)]
+    url, _ = await serve(fake_engines(stt=FakeRecognizer(*texts)))
+    async with SocketClient(url, "intent=transcription") as client:
+        turn = np.concatenate([loud(1.0, RATE), np.zeros(5 * RATE, np.int16)])
+        await client.append(np.concatenate([turn] * len(texts)))
+        completed = "conversation.item.input_audio_transcription.completed"
+        await client.event(completed, len(texts))
+        assert [event["transcript"] for event in client.named(completed)] == texts
+        assert not client.named("error")
+
+
 async def test_a_transcription_session_writes_down_and_answers_nothing(serve):
     recognizer, model = FakeRecognizer("take a note", "and another one"), FakeModel("Never.")
     url, _ = await serve(fake_engines(stt=recognizer, llm=model))

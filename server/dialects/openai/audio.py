@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +19,9 @@ from server.dialects.openai.settings import RefusedError
 
 LARGEST_AUDIO_EVENT = 16 << 20
 """Bytes of an event with sound in it: 15 MiB of base64 and what is around."""
+_SLICE = 64 * 1024
+"""Characters of sound that are decoded at a time: 15 MiB would hold everybody's sound up for a tenth of a second."""
+_KEY = re.compile(r'"audio"\s*:\s*"')
 _LAWS: dict[FormatName, Law] = {"audio/pcmu": "pcmu", "audio/pcma": "pcma"}
 
 
@@ -26,6 +30,10 @@ class Microphone(Protocol):
 
     def hear(self, samples: Samples, rate: int) -> None:
         """The next sound, mono at ``rate`` hertz."""
+        ...
+
+    def hear_parts(self, parts: Iterator[Samples], seconds: float, rate: int) -> None:
+        """The same in parts of about ``seconds`` in all, each of which is made when it is needed."""
         ...
 
     def then(self, action: Callable[[], object]) -> None:
@@ -53,24 +61,21 @@ class EventAudio:
         """Whether events carry sound."""
         return self._microphone is not None
 
-    def hear(self, audio: str) -> None:
-        """What ``input_audio_buffer.append`` brings. Raises :class:`RefusedError`."""
+    def hear(self, audio: str, refuse: Callable[[RefusedError], object]) -> None:
+        """What ``input_audio_buffer.append`` brings. Raises :class:`RefusedError`.
+
+        Of what is long the beginning is heard before the end has been looked at; ``refuse`` is called if that is wrong.
+        """
         if self._microphone is None:
             message = "type: here sound comes over the peer connection, and not in events"
             raise RefusedError("type", message, "unsupported_event")
         kind = self.formats.input
-        try:
-            data = base64.b64decode(audio, validate=True)
-        except ValueError as error:
-            message = f"audio: must be base64 of {described(kind)}, padded: {_problem(error)}"
-            raise RefusedError("audio", message) from error
-        if (law := _LAWS.get(kind)) is not None:
-            self._microphone.hear(expand(data, law), G711_RATE)
-        elif len(data) % 2:
-            message = f"audio: {described(kind)} has two bytes a sample; these are {len(data)} bytes, an odd number"
-            raise RefusedError("audio", message)
+        rate = G711_RATE if kind in _LAWS else PCM_RATE
+        if len(audio) <= _SLICE:
+            self._microphone.hear(_decoded(audio, kind), rate)
         else:
-            self._microphone.hear(np.frombuffer(data, "<i2").astype(np.int16), PCM_RATE)
+            seconds = len(audio) * 3 / 4 / rate / (1 if kind in _LAWS else 2)
+            self._microphone.hear_parts(_slices(audio, kind, refuse), seconds, rate)
 
     def then(self, action: Callable[[], object]) -> None:
         """Do this once all that has come so far has been heard: at once where sound has its own way."""
@@ -106,6 +111,43 @@ class EventAudio:
             message = f'{where}.type: sound travels as Opus on a peer connection; legal is "audio/pcm"'
             raise RefusedError(f"{where}.type", message)
         return wanted.type
+
+
+def _slices(audio: str, kind: FormatName, refuse: Callable[[RefusedError], object]) -> Iterator[Samples]:
+    try:
+        for start in range(0, len(audio), _SLICE):
+            yield _decoded(audio[start : start + _SLICE], kind)
+    except RefusedError as error:
+        refuse(error)
+
+
+def _decoded(audio: str, kind: FormatName) -> Samples:
+    try:
+        data = binascii.a2b_base64(audio, strict_mode=True)
+    except ValueError as error:
+        message = f"audio: must be base64 of {described(kind)}, padded: {_problem(error)}"
+        raise RefusedError("audio", message) from error
+    if (law := _LAWS.get(kind)) is not None:
+        return expand(data, law)
+    if len(data) % 2:
+        message = f"audio: {described(kind)} has two bytes a sample; these are {len(data)} bytes, an odd number"
+        raise RefusedError("audio", message)
+    return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
+
+
+def parted(message: str | bytes) -> tuple[str | bytes, str | None]:
+    """A long message without the sound in it, and the sound; ``None`` where it has none that can be told from afar.
+
+    What reads JSON looks at every character several times. The sound is put back as it is, so nothing in it may need
+    reading: a message with an escaped character is read as a whole.
+    """
+    if not isinstance(message, str) or len(message) <= _SLICE or "\\" in message:
+        return message, None
+    key = _KEY.search(message, 0, _SLICE)
+    end = message.find('"', key.end()) if key is not None else -1
+    if key is None or end < 0:
+        return message, None
+    return f"{message[: key.end()]}{message[end:]}", message[key.end() : end]
 
 
 def described(kind: FormatName) -> str:

@@ -17,7 +17,7 @@ from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.history import FIRST, FunctionCall, FunctionResult, HistoryItem, Item, new_id
 from pipelines.voice.responses import Wish
-from server.dialects.openai.audio import LARGEST_AUDIO_EVENT, EventAudio
+from server.dialects.openai.audio import LARGEST_AUDIO_EVENT, EventAudio, parted
 from server.dialects.openai.fields import LONGEST_EVENT_ID, Audio
 from server.dialects.openai.items import (
     FunctionCallItem,
@@ -119,7 +119,10 @@ class RealtimeClient:
             self._refuse("event_too_large", f"an event may have {self._largest} bytes")
             return
         try:
-            data = read_json_object(message, "an event")
+            rest, sound = parted(message) if self._audio.travels else (message, None)
+            data = read_json_object(rest, "an event")
+            if sound is not None:
+                data["audio"] = sound
             event_id = data.get("event_id")
             self.event_id = event_id if isinstance(event_id, str) and len(event_id) <= LONGEST_EVENT_ID else None
             event = events.validate_python(data)
@@ -167,7 +170,10 @@ class RealtimeClient:
         self._conversation.responses.interrupt("client_cancelled")
 
     def _append(self, event: InputAppend) -> None:
-        self._audio.hear(event.audio)
+        def refuse(error: RefusedError) -> None:
+            self._send(error_event(error.code, str(error), param=error.param, event_id=event.event_id))
+
+        self._audio.hear(event.audio, refuse)
 
     def _commit(self, event: InputCommit) -> None:
         if not self._conversation.commit():

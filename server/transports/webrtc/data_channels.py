@@ -10,8 +10,8 @@ from collections.abc import Callable
 from aiortc import RTCDataChannel
 
 from media.aiortc_internals.sctp import SctpGuard
-from server.transports.barrier import Barrier
 from server.transports.interface import Dialect, Event, Message
+from server.transports.webrtc.barrier import Barrier
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from pipelines.assistant.session import END_SECONDS, AssistantSession
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.supervision import end
 from server.settings import Settings
-from server.transports.barrier import Barrier
 from server.transports.interface import SessionCounts, Speaks
 from server.transports.webrtc import ice
 from server.transports.webrtc.answers import complete
+from server.transports.webrtc.barrier import Barrier
 from server.transports.webrtc.data_channels import MESSAGE, EventChannels
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.tracks import Tracks, echo

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from media.channel import Channel
 from media.clock import Clock
@@ -27,6 +28,16 @@ BEHIND_SECONDS = 0.02
 """How long a session that has not written down its last turns is waited for before it is looked at again."""
 
 
+@dataclass(slots=True)
+class _Parts:
+    """Sound that is made part by part."""
+
+    parts: Iterator[Samples]
+    rate: int
+    seconds: float
+    """Of what is still to be made, about."""
+
+
 class Microphone:
     """The sound of one client. :meth:`hear` takes it, :meth:`run` passes it on to :attr:`chunks`.
 
@@ -38,7 +49,7 @@ class Microphone:
         """What is heard: mono at 16 kHz, without a gap. Never more than one piece waits here."""
         self._clock = clock
         self._is_behind = is_behind
-        self._waiting: deque[tuple[Samples, int] | Callable[[], object]] = deque()
+        self._waiting: deque[tuple[Samples, int] | _Parts | Callable[[], object]] = deque()
         self._seconds = 0.0
         """Of what waits."""
         self._arrived = asyncio.Event()
@@ -52,6 +63,12 @@ class Microphone:
         """The next sound, mono at ``rate`` hertz, shape ``(n,)``."""
         self._waiting.append((samples, rate))
         self._moved(len(samples) / rate)
+        self._arrived.set()
+
+    def hear_parts(self, parts: Iterator[Samples], seconds: float, rate: int) -> None:
+        """The next sound in parts, about ``seconds`` in all, each of which is made when it is due."""
+        self._waiting.append(_Parts(parts, rate, seconds))
+        self._moved(seconds)
         self._arrived.set()
 
     def then(self, action: Callable[[], object]) -> None:
@@ -85,6 +102,9 @@ class Microphone:
 
     def _pass_on(self, around: Callable[[Callable[[], object]], Callable[[], None]]) -> None:
         first = self._waiting.popleft()
+        if isinstance(first, _Parts):
+            self._unpack(first)
+            return
         if not isinstance(first, tuple):
             self._moved(0.0)
             around(first)()
@@ -99,6 +119,18 @@ class Microphone:
         if len(heard):
             self.chunks.put(AudioChunk(heard, VAD_RATE, self._samples / VAD_RATE))
             self._samples += len(heard)
+
+    def _unpack(self, lump: _Parts) -> None:
+        """Have the next part wait before the others."""
+        part = next(lump.parts, None)
+        seconds = lump.seconds if part is None else min(lump.seconds, len(part) / lump.rate)
+        lump.seconds -= seconds
+        if part is None:
+            self._moved(-seconds)
+            return
+        self._waiting.appendleft(lump)
+        self._waiting.appendleft((part, lump.rate))
+        self._moved(len(part) / lump.rate - seconds)
 
     def _moved(self, seconds: float) -> None:
         self._seconds = self._seconds + seconds if self._waiting else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pipelines.voice.events import (
     ResponseStarted,
     ResponseText,
 )
-from server.dialects.openai.audio import EventAudio, Formats, format_json
+from server.dialects.openai.audio import EventAudio, Formats, format_json, parted
 from server.dialects.openai.fields import AudioInput, AudioOutput
 from server.dialects.openai.response_events import Sound
 from server.dialects.openai.server_events import RealtimeEvents
@@ -36,6 +36,11 @@ class Ear:
     def hear(self, samples: np.ndarray, rate: int) -> None:
         self.heard.append((samples.tolist(), rate))
 
+    def hear_parts(self, parts: Iterator[np.ndarray], seconds: float, rate: int) -> None:
+        samples = np.concatenate([np.zeros(0, np.int16), *parts])
+        self.hear(samples, rate)
+        assert seconds >= len(samples) / rate
+
     def then(self, action: Callable[[], object]) -> None:
         action()
 
@@ -47,10 +52,10 @@ def base64_of(data: bytes) -> str:
 def test_sound_is_little_endian_pcm_at_24_khz_or_g711_at_8():
     ear = Ear()
     audio = EventAudio(ear)
-    audio.hear(base64_of(bytes([1, 0, 0, 128])))
-    audio.hear("")
+    audio.hear(base64_of(bytes([1, 0, 0, 128])), print)
+    audio.hear("", print)
     audio.formats = Formats("audio/pcmu", "audio/pcma")
-    audio.hear(base64_of(bytes([0x80, 0x00])))
+    audio.hear(base64_of(bytes([0x80, 0x00])), print)
     assert ear.heard == [([1, -32768], 24_000), ([], 24_000), ([32124, -32124], 8_000)]
     assert audio.output_rate == 8_000
     assert base64.b64decode(audio.told(np.array([32256, -32256], np.int16), 8_000)) == bytes([0xAA, 0x2A])
@@ -61,15 +66,44 @@ def test_sound_is_little_endian_pcm_at_24_khz_or_g711_at_8():
 def test_what_is_no_sound_is_refused(audio: str):
     ear = Ear()
     with pytest.raises(RefusedError, match="audio/pcm") as error:
-        EventAudio(ear).hear(audio)
+        EventAudio(ear).hear(audio, print)
     assert error.value.param == "audio"
     assert not ear.heard
+
+
+def test_long_sound_is_decoded_part_by_part_and_a_fault_told_where_it_is():
+    ear, refused = Ear(), list[RefusedError]()
+    samples = np.arange(100_000, dtype=np.int16)
+    EventAudio(ear).hear(base64_of(samples.tobytes()), refused.append)
+    assert ear.heard == [(samples.tolist(), 24_000)]
+    assert not refused
+    EventAudio(ear).hear(base64_of(samples.tobytes())[:-10] + "%", refused.append)
+    assert [error.param for error in refused] == ["audio"]
+    assert 0 < len(ear.heard[-1][0]) < len(samples)
+
+
+@pytest.mark.parametrize(
+    ("message", "rest"),
+    [
+        ('{"type": "x", "audio" : "LONG", "event_id": "e"}', '{"type": "x", "audio" : "", "event_id": "e"}'),
+        ('{"audio":"LONG"}', '{"audio":""}'),
+        ('{"audio":"LONG\\/"}', None),
+        ('{"text":"LONG"}', None),
+        ('{"audio":"LONG', None),
+        ('{"audio":["LONG"]}', None),
+    ],
+)
+def test_the_sound_of_a_long_message_is_not_read_as_json(message: str, rest: str | None):
+    sound = "ABCD" * 20_000
+    message = message.replace("LONG", sound)
+    assert parted(message) == ((message, None) if rest is None else (rest, sound))
+    assert parted(message.encode()) == (message.encode(), None)
 
 
 def test_on_a_peer_connection_no_sound_travels_in_events():
     audio = EventAudio()
     with pytest.raises(RefusedError, match="peer connection"):
-        audio.hear("AAAA")
+        audio.hear("AAAA", print)
     pcm = AudioInput.model_validate({"format": {"type": "audio/pcm", "rate": 24_000}})
     assert audio.formats_with(pcm, None, "session") == Formats()
     pcmu = AudioOutput.model_validate({"format": {"type": "audio/pcmu"}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import numpy as np
@@ -82,6 +82,25 @@ async def test_what_is_asked_for_after_sound_is_done_after_it():
         assert len(done) == 1
         await settle(200)
         assert done[1] == pytest.approx(1.0, abs=0.005)
+
+
+async def test_sound_in_parts_keeps_its_place_and_is_made_when_it_is_due():
+    async with line() as there:
+        made: list[float] = []
+
+        def parts() -> Iterator[np.ndarray]:
+            for _ in range(4):
+                made.append(there.seconds)
+                yield np.full(12_000, 1000, np.int16)
+
+        there.microphone.hear_parts(parts(), 2.0, 24_000)
+        there.microphone.hear(np.full(12_000, -1000, np.int16), 24_000)
+        assert not made
+        await settle(300)
+        assert there.seconds == pytest.approx(2.5, abs=0.005)
+        assert made == pytest.approx([0.0, 0.5, 1.0, 1.5], abs=0.005)
+        assert there.heard[-1].samples[-1] < 0 < there.heard[-7].samples[-1]
+        await there.microphone.room()
 
 
 async def test_a_session_that_has_turns_to_write_down_is_waited_for():
