@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from server.dialects.openai.fields import SessionPatch
 from server.http.signaling.offer import REGISTRY
 from tests.fakes.socket_client import SocketClient
 
@@ -80,6 +81,24 @@ async def test_what_is_no_websocket_is_told_what_is(serve):
     async with aiohttp.ClientSession() as http, http.post(f"{url}/v1/realtime") as response:
         assert response.status == 405
     assert not len(app[REGISTRY])
+
+
+async def test_a_handshake_that_fails_leaves_nothing_behind(serve):
+    url, app = await serve()
+    registry = app[REGISTRY]
+
+    async def gone() -> Any:
+        raise ConnectionResetError("the client has left")
+
+    with pytest.raises(ConnectionResetError):
+        await registry.converse(gone, SessionPatch())
+    assert not len(registry)
+    assert not registry._tasks
+    async with SocketClient(url) as client:
+        created = await client.event("session.created")
+        with pytest.raises(ConnectionResetError):
+            await registry.attend(created["session"]["id"], gone)
+        assert not any(registry._sidebands.values())
 
 
 async def test_a_client_that_leaves_frees_its_place_however_it_leaves(serve):

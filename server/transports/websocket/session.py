@@ -108,6 +108,7 @@ class Sideband:
 
     async def run(self, socket: WebSocketResponse) -> None:
         """Serve the client until it is gone, or :meth:`close` is called."""
+        worker.session.set(self._session.id)  # what it asks for is the session's work
         telling = self._session.optional.keep("a sideband's events", self._events.dialect.run)
         await self._events.serve(socket, {"telling": telling}, self._session.running)
 
