@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 
+from media.opus import RATE
 from server.http.signaling.offer import REGISTRY
 from server.sessions import call_id
 from tests.conftest import fake_engines
-from tests.fakes.engines import FakeModel
-from tests.fakes.peer import Peer
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.peer import Peer, loud
 
 CALLS = "/v1/realtime/calls"
 
@@ -84,6 +86,19 @@ async def test_the_session_beside_the_offer_is_in_effect_from_the_start(serve):
     assert model.requests[0].messages[0].content == "Speak like a sailor."
 
 
+async def test_a_call_may_only_be_written_down(serve):
+    model = FakeModel("Never.")
+    url, _ = await serve(fake_engines(stt=FakeRecognizer("take a note"), llm=model))
+    async with Caller(url, form={"type": "transcription"}) as caller:
+        assert (await caller.event("session.created"))["session"]["type"] == "transcription"
+        caller.say(np.concatenate([loud(0.8), np.zeros(RATE, np.int16)]), RATE)
+        heard = await caller.event("conversation.item.input_audio_transcription.completed")
+        assert heard["transcript"] == "take a note"
+        caller.send({"type": "response.create"})
+        assert (await caller.event("error"))["error"]["code"] == "response_not_allowed"
+    assert not model.requests
+
+
 async def test_what_is_no_call_is_refused_with_the_field(serve):
     url, app = await serve()
     assert (await posted(url, b"v=0", **{"Content-Type": "text/plain"}))[0] == 415
@@ -100,6 +115,10 @@ async def test_what_is_no_call_is_refused_with_the_field(serve):
     for session, param in (
         ('{"output_modalities": ["smoke"]}', "session.output_modalities"),
         ('{"instructions": 5}', "session.instructions"),
+        (
+            '{"audio": {"output": {"format": {"type": "audio/pcmu"}}}}',
+            "session.audio.output.format.type",
+        ),
         ('"loud"', "session"),
         ("{", "session"),
     ):

@@ -9,9 +9,16 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 import pytest
 
+from media.channel import Channel
+from media.frames import AudioChunk
+from pipelines.assistant.session import AssistantSession, FirstSettings
+from pipelines.voice.history import Item
+from pipelines.voice.responses import Wish
 from server.transports.websocket.voice import BUFFER_SECONDS, Playback, SocketVoice
+from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
-from tests.fakes.memory_transport import settle
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.memory_transport import ArrayConverter, settle
 
 RATE = 24_000
 
@@ -164,3 +171,32 @@ async def test_a_change_of_rate_holds_from_the_next_response_on():
         await other.write(speech(0.5), 16_000)
         await settle()
         assert there.rates[-1] == 8_000
+
+
+async def test_who_speaks_into_what_the_client_plays_cuts_it_off_where_it_must_have_been_heard():
+    words = "one two three four five six seven eight nine ten."
+    engines = fake_engines(stt=FakeRecognizer("stop now please"), llm=FakeModel(words))
+    async with client() as there:
+        session = AssistantSession(engines, there.clock, there.voice, ArrayConverter, FirstSettings())
+        microphone: Channel[AudioChunk] = Channel(100)
+        running = asyncio.create_task(session.run(microphone))
+        await session.running.wait()
+        conversation = session.conversation
+        conversation.add(Item("question", "user", "Count, please."))
+        conversation.respond(Wish())
+        await settle(300)
+        assert there.seconds == pytest.approx(2.5, abs=0.01)
+        answer = conversation.history.items[-1]
+        assert isinstance(answer, Item)
+        assert answer.text == words, "all of it is there, and counts until something else is known"
+        there.clock.advance(1.3)
+        for n in range(10):
+            microphone.put(AudioChunk(np.full(1_600, 3000, np.int16), 16_000, n / 10))
+            await settle()
+        assert (answer.text, answer.interrupted) == ("one two three four five", True)
+        assert conversation.truncate(answer.id, 0.6)
+        assert answer.text == "one two", "its client knows better"
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await engines.close()
