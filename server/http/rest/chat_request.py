@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -27,10 +28,13 @@ from pipelines.interfaces.llm import (
     takes_tools,
 )
 from pipelines.text import unknown
+from pipelines.tools.server_tool import ServerTool
 from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json_object
 from server.http.rest.requests import Body, refuse
 
+ALL = "*"
+"""Every tool of the server."""
 DEFAULT_TOKENS = 2048
 """Of an answer whose length nobody bounds."""
 LARGEST_IMAGE = 4 << 20
@@ -148,6 +152,10 @@ class ChatBody(Body):
         _Choice, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)
     ] = _Choice(type="auto")
     parallel_tool_calls: bool = True
+    server_tools: Annotated[
+        tuple[str, ...], BeforeValidator(lambda value: [ALL] if value == "all" else value), Field(max_length=128)
+    ] = ()
+    """Ours: names of tools that the server runs itself, or ``all``; none unless they are asked for."""
     n: Literal[1] = 1
     presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0
@@ -165,14 +173,27 @@ class ChatBody(Body):
     prompt_cache_key: str = ""
 
 
-def chat_request(body: ChatBody, model: LanguageModel) -> ChatRequest:
-    """What ``model`` is asked. Raises :class:`HttpError` (400) naming what it cannot do."""
+def server_tools(body: ChatBody, there: Sequence[ServerTool]) -> tuple[ServerTool, ...]:
+    """Those of the tools that are ``there`` that the body asks for. Raises :class:`HttpError` (400) for others."""
+    names = [tool.name for tool in there]
+    for n, name in enumerate(body.server_tools):
+        if name != ALL and name not in names:
+            raise refuse(f"server_tools.{n}", unknown("tool of the server", name[:64], names), "invalid_value")
+    return tuple(tool for tool in there if ALL in body.server_tools or tool.name in body.server_tools)
+
+
+def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ()) -> ChatRequest:
+    """What ``model`` is asked, where it is offered the server's ``own`` tools, too.
+
+    Raises :class:`HttpError` (400) naming what it cannot do.
+    """
     tools = tuple(Tool(one.function.name, one.function.description, one.function.parameters) for one in body.tools)
-    choice = _choice(body, tools)
+    choice = _choice(body, (*tools, *own))
     if body.tool_choice.type == "none":
-        tools = ()
-    if tools and not takes_tools(model):
-        raise refuse("tools", f"{model.name} takes none; leave them out")
+        tools = own = ()
+    for param, offered in {"tools": tools, "server_tools": tuple(own)}.items():
+        if offered and not takes_tools(model):
+            raise refuse(param, f"{model.name} takes none; leave them out")
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise refuse("max_tokens", "is the old name of max_completion_tokens: give one of them")
     request = ChatRequest(
@@ -186,7 +207,7 @@ def chat_request(body: ChatBody, model: LanguageModel) -> ChatRequest:
         top_p=body.top_p,
         seed=None if body.seed is None else body.seed % 2**32,
     )
-    if param := lacking(model, request):
+    if param := lacking(model, replace(request, tools=(*tools, *own))):
         raise refuse(param, f"{model.name} {UNABLE[param]}")
     return request
 
