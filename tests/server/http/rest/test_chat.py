@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from pipelines.errors import EngineBusyError, LLMError
-from pipelines.interfaces.llm import Cut, Image, JsonFormat, Message, ToolCall
+from pipelines.interfaces.llm import Cut, Image, JsonFormat, Message, Tool, ToolCall
+from pipelines.tools.server_tool import ServerTool, ToolResult
 from tests.conftest import fake_engines
 from tests.server.http.rest.clients import CALL, HELLO, TOOLS, WEATHER, HangingModel, ScriptedModel, client_of
 
@@ -183,6 +184,37 @@ async def test_what_the_model_cannot_be_held_to_is_refused(rest):
     client = await rest(llm=ScriptedModel(LLMError("response_format_unsupported", "response_format: odd schema")))
     with pytest.raises(openai.BadRequestError, match="odd schema"):
         await client.chat.completions.create(model="gpt-4o", messages=HELLO, response_format={"type": "json_object"})
+
+
+async def test_tools_of_the_server_are_offered_only_to_those_who_ask(rest):
+    async def run(arguments: dict[str, Any]) -> ToolResult:
+        return ToolResult("done")
+
+    weather, light = (ServerTool(Tool(name, "Does something."), run, "a test") for name in ("weather", "light"))
+    model = ScriptedModel("Hello.")
+    client = await rest(llm=model, tools=lambda: (weather, light))
+
+    async def ask(**fields: Any) -> list[str]:
+        await client.chat.completions.create(**{"model": "gpt-4o", "messages": HELLO, **fields})
+        return [tool.name for tool in model.requests[-1].tools]
+
+    assert await ask() == []
+    assert await ask(extra_body={"server_tools": ["light"]}) == ["light"]
+    assert await ask(extra_body={"server_tools": "all"}, tools=TOOLS) == ["weather", "light"], "the client's hides one"
+    assert await ask(extra_body={"server_tools": "all"}, tool_choice="none") == []
+    assert await ask(extra_body={"server_tools": "all"}, tool_choice=named("light")) == ["weather", "light"]
+    assert model.requests[-1].tool_choice == light.tool
+    for fields, param in (
+        ({"server_tools": ["lihgt"]}, "server_tools.0"),
+        ({"server_tools": "some"}, "server_tools"),
+        ({"server_tools": ["light"], "tool_choice": named("clock")}, "tool_choice.function.name"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await ask(extra_body=fields)
+        assert caught.value.param == param
+    dull = await rest(llm=ScriptedModel("Hello.", tools=False), tools=lambda: (light,))
+    with pytest.raises(openai.BadRequestError, match="server_tools: scripted takes none"):
+        await dull.chat.completions.create(model="gpt-4o", messages=HELLO, extra_body={"server_tools": "all"})
 
 
 async def test_pictures_reach_a_model_that_takes_them(rest):
