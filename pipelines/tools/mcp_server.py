@@ -20,6 +20,7 @@ from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 
 from media.clock import Clock, MonotonicClock
 from pipelines.interfaces.llm import Image, Tool
+from pipelines.runtime.supervision import end
 from pipelines.tools.server_tool import ArgumentCheck, ServerTool, ToolFailedError, ToolLimits, ToolResult
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ ANSWER_SECONDS = 10.0
 """How long it may take to say so."""
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds before a server that is away is looked for again: twice as long each time."""
+END_SECONDS = 1.0
+"""How long a part of the client may take to end before it is let go."""
 MOST_TOOLS = 128
 """Of one server; the others are left out."""
 _LONGEST_DESCRIPTION = 4_000
@@ -104,8 +107,7 @@ class McpServer:
                                 await self._stale.wait()
                         self._stale.clear()
                 finally:
-                    listening.cancel()
-                    await asyncio.wait([listening])
+                    await end([listening], END_SECONDS)
         finally:
             self._client, self.tools = None, ()
 

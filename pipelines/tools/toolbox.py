@@ -15,6 +15,7 @@ import httpx2
 
 from pipelines.errors import DefinitionError
 from pipelines.interfaces.llm import Tool
+from pipelines.runtime.supervision import end
 from pipelines.runtime.worker import Worker
 from pipelines.tools.definition import MCP_REMEDY, FunctionSpec, HttpSpec, McpSpec, ToolSpec, filled
 from pipelines.tools.endpoints import Endpoint, http_tool
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 5.0
 """How long the start waits for MCP servers; those that come later have their tools from then on."""
+END_SECONDS = 3.0
+"""How long connections and processes may take to end before they are let go."""
 _THREADS, _WAITING = 4, 32
 """Functions that run at a time, and that may wait for that."""
 _MOST_CONNECTIONS = 32
@@ -87,10 +90,7 @@ class Toolbox:
     async def close(self) -> None:
         """End connections, processes and threads. Idempotent."""
         keepers, self._keepers = self._keepers, []
-        for task in keepers:
-            task.cancel()
-        if keepers:
-            await asyncio.wait(keepers)
+        await end(keepers, END_SECONDS)
         await self.client.aclose()
         self.worker.close()
 

@@ -154,14 +154,13 @@ async def build_engines(
         say(f"{settings.pipeline.name}: {word} has no effect yet")
     parts = Parts(settings, definition, say, report)
     await asyncio.to_thread(parts.check)
-    box = await tools(parts)
     voice = VoiceEngines(
         await vad(parts),
         turn=await turn(parts),
         stt=await stt(parts),
         llm=await llm(parts),
         tts=await tts(parts),
-        tools=box or tuple,
+        tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
     )
     return Engines(
         voice,

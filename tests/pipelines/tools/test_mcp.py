@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'visavis[mcp]'")
+import mcp_types
 
 from pipelines.interfaces.llm import ChatRequest, Message, ToolCall
 from pipelines.routing.definition import load_tools
@@ -112,6 +113,14 @@ async def test_tools_that_come_later_are_there_then(tmp_path: Path) -> None:
         await changes.until(box, lambda box: "later" in names(box))
         (later,) = (tool for tool in box() if tool.name == "later")
         assert later.tool.description == mcp_tools.MORE
+
+
+async def test_older_servers_tell_of_other_tools_by_a_message(tmp_path: Path) -> None:
+    async with boxed(tmp_path, child(), DOOR="x") as (box, changes):
+        (server,) = box.servers
+        server.tools = server.tools[:1]
+        await server._heard(mcp_types.ToolListChangedNotification())
+        await changes.until(box, lambda box: names(box) == NAMES)
 
 
 async def test_a_server_that_ends_costs_its_tools_until_it_is_back(tmp_path: Path) -> None:
