@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     """The same for one IPv4 address or one IPv6 /64, which may be a whole house or office; one more is answered 429."""
     pipeline: Path = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
+    tools: Path | None = None
+    """A YAML file with tools that the server runs itself, beside those of the definition."""
+    tool_secrets: dict[str, SecretStr] = {}
+    """What stands for ``${NAME}`` in the headers and variables of tools."""
 
     ice_address: Annotated[tuple[str, ...], NoDecode] = ()
     """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
@@ -200,7 +204,7 @@ class Settings(BaseSettings):
             header_value(value.get_secret_value())
         return value
 
-    @field_validator("models", "pipeline")
+    @field_validator("models", "pipeline", "tools")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         """No shell expands ``~`` in the environment or in a file."""

@@ -82,9 +82,13 @@ def loopback(gathers_as_before: None) -> None:
     ice.gather_from(["127.0.0.1"])
 
 
-def fake_engines(*, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any = None, vision: Any = None) -> Engines:
+def fake_engines(
+    *, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any = None, vision: Any = None, tools: Any = tuple
+) -> Engines:
     """Engines that do as told; give real ones for the stages under test."""
-    voice = VoiceEngines(vad or LoudnessVad(), stt or FakeRecognizer(), llm or FakeModel(), tts or FakeVoice())
+    voice = VoiceEngines(
+        vad or LoudnessVad(), stt or FakeRecognizer(), llm or FakeModel(), tts or FakeVoice(), tools=tools
+    )
     pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
     return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, Choices())
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from pipelines.errors import LLMError
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -22,6 +24,19 @@ class Tool:
 
 ToolChoice = Literal["auto", "required"] | Tool
 """Call a tool or answer, as the model sees fit; call any; or call this one. "None" is a request without tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """The answer is one JSON value and nothing else (OpenAI's ``response_format``)."""
+
+    schema: Mapping[str, Any] | None = None
+    """JSON schema that it keeps to; ``None``: any object."""
+    name: str = "answer"
+    """What the schema is called, which some servers tell their model."""
+    description: str = ""
+    strict: bool = False
+    """Passed on: hosted servers take only some schemas then. Those of this machine always keep to the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,10 @@ class ChatRequest:
     """What the model may call. Without tools an answer is text alone."""
     tool_choice: ToolChoice = "auto"
     """Whether it has to call one."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may call several."""
+    response_format: JsonFormat | None = None
+    """What a text has to be; ``None``: any text."""
     time: str = ""
     """Time and date in words (:func:`~pipelines.engines.llm.messages.time_words`); empty where nobody tells."""
     temperature: float | None = None
@@ -92,6 +111,16 @@ class ChatRequest:
     """For answers that can be repeated, where the engine can."""
     on_usage: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
     """Is told before the end what the answer cost, where the engine knows."""
+
+    @property
+    def must_call(self) -> bool:
+        """Whether words alone are no answer."""
+        return bool(self.tools) and self.tool_choice != "auto"
+
+    @property
+    def callable(self) -> tuple[Tool, ...]:
+        """The tools of which one may be called, or has to be."""
+        return (self.tool_choice,) if self.tools and isinstance(self.tool_choice, Tool) else self.tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +168,33 @@ def takes_images(model: LanguageModel) -> bool:
 def takes_tools(model: LanguageModel) -> bool:
     """Whether ``model`` can be offered tools, unless its attribute of that name is false."""
     return bool(getattr(model, "takes_tools", True))
+
+
+def takes_choice(model: LanguageModel) -> bool:
+    """Whether ``model`` can be made to call a tool: its attribute of that name."""
+    return takes_tools(model) and bool(getattr(model, "takes_choice", False))
+
+
+def takes_format(model: LanguageModel) -> bool:
+    """Whether the answers of ``model`` can be held to JSON: its attribute of that name."""
+    return bool(getattr(model, "takes_format", False))
+
+
+def lacking(model: LanguageModel, request: ChatRequest) -> str:
+    """The field of ``request`` that ``model`` cannot keep to: ``tool_choice`` or ``response_format``; else empty."""
+    if request.must_call and not takes_choice(model):
+        return "tool_choice"
+    return "response_format" if request.response_format is not None and not takes_format(model) else ""
+
+
+def insist(model: LanguageModel, request: ChatRequest) -> None:
+    """Raise :class:`LLMError` (``tool_choice_unsupported``, ``response_format_unsupported``) where it cannot."""
+    if field_name := lacking(model, request):
+        raise LLMError(f"{field_name}_unsupported", f"{field_name}: {model.name} {UNABLE[field_name]}")
+
+
+UNABLE = {
+    "tool_choice": "cannot be made to call a tool; legal are auto and none",
+    "response_format": "cannot be held to JSON; legal is text",
+}
+"""Fields that not every model keeps to → what is said of one that does not."""

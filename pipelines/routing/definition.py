@@ -7,7 +7,7 @@ where YAML itself is broken, the field, and the legal values.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pipelines.errors import DefinitionError
 from pipelines.routing.parameters import PARAMETERS, Strict, checked, explained
 from pipelines.text import base_url
+from pipelines.tools.definition import ToolsFile, ToolSpec
 
 StageType = Literal[
     "audio_to_text",
@@ -34,6 +35,8 @@ StageType = Literal[
     "video_summary",
 ]
 Hardware = Literal["auto", "cpu", "gpu", "npu"]
+
+F = TypeVar("F", bound=Strict)
 
 SHIPPED = Path(__file__).parent.parent / "definitions"
 """The folder of the definitions that come with the product."""
@@ -128,6 +131,8 @@ class Definition(Strict):
 
     pipelines: tuple[Pipeline, ...] = Field(min_length=1)
     backends: tuple[Backend, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    """What the language model may have the server do."""
 
     @model_validator(mode="after")
     def _paths_lead_somewhere(self) -> Definition:
@@ -149,6 +154,15 @@ class Definition(Strict):
 
 def load(path: Path) -> Definition:
     """Read and validate a file. Raises :class:`DefinitionError`."""
+    return _loaded(path, Definition)
+
+
+def load_tools(path: Path) -> tuple[ToolSpec, ...]:
+    """The same for a file that holds tools alone."""
+    return _loaded(path, ToolsFile).tools
+
+
+def _loaded(path: Path, kind: type[F]) -> F:
     try:
         data = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -160,7 +174,7 @@ def load(path: Path) -> Definition:
         line = f" line {mark.line + 1}:" if mark is not None else ""
         raise DefinitionError("definition_not_yaml", f"{path}:{line} {getattr(error, 'problem', error)}") from error
     try:
-        return Definition.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False)
         # a list of which no item is sound counts as empty, too

@@ -7,7 +7,17 @@ from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 
 from pipelines.errors import LLMError, guarded
-from pipelines.interfaces.llm import ChatRequest, LanguageModel, Piece, takes_images, takes_tools
+from pipelines.interfaces.llm import (
+    ChatRequest,
+    LanguageModel,
+    Piece,
+    insist,
+    lacking,
+    takes_choice,
+    takes_format,
+    takes_images,
+    takes_tools,
+)
 from pipelines.routing.failover import Failover
 
 
@@ -30,10 +40,13 @@ class FallbackModel(Failover[LanguageModel]):
     """
 
     errors = (LLMError, "llm_failed")
+    callers_fault = frozenset({"tool_choice_unsupported", "response_format_unsupported"})
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield the answer of the first model that gives one. Raises what the last one raised."""
-        for attempt in self.attempts():
+        """Yield the answer of the first model that gives one as it is asked for. Raises what the last one raised."""
+        if all(lacking(model, request) for model in self.engines):
+            insist(self, request)
+        for attempt in self.attempts(able=lambda model: not lacking(model, request)):
             with attempt:
                 async with aclosing(self._answer(attempt.engine, request, attempt.stands_in)) as pieces:
                     async for piece in pieces:
@@ -51,6 +64,16 @@ class FallbackModel(Failover[LanguageModel]):
     def takes_tools(self) -> bool:
         """Whether the model that is asked next can be offered tools."""
         return takes_tools(self._next)
+
+    @property
+    def takes_choice(self) -> bool:
+        """Whether any of the models can be made to call a tool: those that cannot are passed over then."""
+        return any(map(takes_choice, self.engines))
+
+    @property
+    def takes_format(self) -> bool:
+        """Whether the answers of any of the models can be held to JSON, as before."""
+        return any(map(takes_format, self.engines))
 
     def _answer(self, model: LanguageModel, request: ChatRequest, stands_in: bool) -> AsyncGenerator[Piece, None]:
         stream = model.stand_in if stands_in and isinstance(model, StandsIn) else model.stream

@@ -17,7 +17,17 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipelines.errors import PipelineError
-from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Piece, takes_images, takes_tools
+from pipelines.interfaces.llm import (
+    ChatRequest,
+    Cut,
+    LanguageModel,
+    Piece,
+    lacking,
+    takes_choice,
+    takes_format,
+    takes_images,
+    takes_tools,
+)
 from pipelines.routing.failover import Probed
 from pipelines.routing.failover_llm import StandsIn
 
@@ -99,6 +109,8 @@ class KnownFirst:
         self.small = small
         self.large = large
         self.name = f"{large.name}, {small.name} first"
+        self.takes_choice = takes_choice(large)
+        self.takes_format = takes_format(large)
         self.passed = 0
         """Questions that were passed on."""
         self._passes = Passes(passes, keeps)
@@ -106,7 +118,7 @@ class KnownFirst:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
         begun = False
-        if len(last_said(request)) <= LONGEST:
+        if len(last_said(request)) <= LONGEST and not lacking(self.small, request):
             kept = self._passes.keeps(request)
             stays = self.small.stand_in if isinstance(self.small, StandsIn) else self.small.stream
             known = stays(request) if kept else self._passes.known(self.small, request)

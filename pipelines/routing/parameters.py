@@ -68,7 +68,7 @@ def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("; ".join(explained(problem) for problem in error.errors(include_url=False))) from None
 
 
-_SECRET = re.compile("key|credential")
+_SECRET = re.compile("key|credential|secret|headers|env")
 """In the names of what must not be repeated."""
 
 

@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol
 
 
@@ -97,13 +98,21 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], *, longest_line: int = _LONGEST_LINE, errors: bool = False
+        cls,
+        command: Sequence[str],
+        *,
+        longest_line: int = _LONGEST_LINE,
+        errors: bool = False,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> ChildProcess:
         """Start ``command`` with pipes for its input and output, and for its ``errors`` if they are wanted.
 
+        It runs in ``folder`` with the variables of ``env``; without them, in ours with ours.
+
         Raises :class:`OSError`. Whoever fails or is cancelled here leaves no process behind.
         """
-        self = cls(_popen(command, errors))
+        self = cls(_popen(command, errors, env, folder))
         threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True).start()
         connecting = asyncio.create_task(self._connect(longest_line), name="child-pipes")
         try:
@@ -176,6 +185,9 @@ class _ReadingProtocol(asyncio.StreamReaderProtocol):
         return False
 
 
-def _popen(command: Sequence[str], errors: bool) -> subprocess.Popen[bytes]:
+def _popen(
+    command: Sequence[str], errors: bool, env: Mapping[str, str] | None, folder: Path | None
+) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe if errors else None, bufsize=0)
+    errors_to = pipe if errors else None
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors_to, bufsize=0, env=env, cwd=folder)

@@ -10,6 +10,7 @@ from typing import Any
 from media.clock import Clock
 from pipelines.errors import EngineBusyError
 from pipelines.interfaces.llm import ChatRequest
+from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.voice.events import Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
 from pipelines.voice.history import History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.response import Response, TurnTimes
@@ -27,6 +28,7 @@ class Gate:
     def __init__(self, emit: Callable[[VoiceEvent], None]) -> None:
         self._emit = emit
         self._held: list[VoiceEvent] | None = []
+        self._opened = asyncio.Event()
         self._discarded = False
 
     def __call__(self, event: VoiceEvent) -> None:
@@ -41,8 +43,13 @@ class Gate:
     def open(self) -> None:
         """Let out what was held, in order, and everything from now on."""
         held, self._held = self._held or [], None
+        self._opened.set()
         for event in held:
             self._emit(event)
+
+    async def opened(self) -> None:
+        """Wait until it is open."""
+        await self._opened.wait()
 
     def discard(self) -> None:
         """Drop what was held and what is still to come."""
@@ -232,7 +239,9 @@ class Responses:
         around = self._around
         playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
-        model = LookingModel(engines.llm, around.sight)
+        watch = CallWatch(emit.opened) if isinstance(emit, Gate) else CallWatch()  # nothing is run speculatively
+        tools = engines.tools if settings.tool_choice != "none" else tuple
+        model = CallingModel(LookingModel(engines.llm, around.sight), tools, watch)
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
 

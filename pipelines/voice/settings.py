@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pipelines.interfaces.stt import SpeechToText
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import SpeechProbability
+from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import TurnSettings
 from pipelines.voice.vad import SegmenterSettings
@@ -28,6 +30,8 @@ class VoiceEngines:
     tts: TextToSpeech
     turn: TurnDetector | None = None
     """Judges from the sound whether a turn is finished; without one the words and the pause decide."""
+    tools: Callable[[], Sequence[ServerTool]] = tuple
+    """What the server does itself when the language model calls it, as it is now."""
 
 
 @dataclass(slots=True)

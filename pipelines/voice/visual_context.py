@@ -23,6 +23,8 @@ from pipelines.interfaces.llm import (
     Piece,
     Tool,
     ToolCall,
+    takes_choice,
+    takes_format,
     takes_images,
     takes_tools,
 )
@@ -109,6 +111,26 @@ class LookingModel:
         self._model = model
         self._sight = sight
 
+    @property
+    def takes_images(self) -> bool:
+        """As the model."""
+        return takes_images(self._model)
+
+    @property
+    def takes_tools(self) -> bool:
+        """As the model."""
+        return takes_tools(self._model)
+
+    @property
+    def takes_choice(self) -> bool:
+        """As the model."""
+        return takes_choice(self._model)
+
+    @property
+    def takes_format(self) -> bool:
+        """As the model."""
+        return takes_format(self._model)
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and calls of other tools. Raises what the model raises."""
         sources = self._sight.sources() if takes_images(self._model) else ()
@@ -170,7 +192,7 @@ class LookingModel:
         if seen:
             words = "This is what the {} shows now.".format(" and the ".join(_NAMES[source] for source, _ in seen))
             messages.append(Message("user", words, images=tuple(image for _, image in seen)))
-        return replace(request, messages=tuple(messages))
+        return replace(request, messages=tuple(messages), tool_choice="auto")  # a call that had to be made was made
 
 
 def _source_of(call: ToolCall) -> Source | None:

@@ -208,6 +208,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
     serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
+    serve.add_argument("--tools", type=Path, metavar="FILE", help="tools that the language model may have run here")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")

@@ -12,6 +12,7 @@ from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY
 from pipelines.errors import ModelError
 from pipelines.runtime.hardware import Library, choose_device
 from pipelines.runtime.processor import Processor
+from pipelines.tools.definition import MCP_REMEDY
 from pipelines.vision.detectors import DETECTORS
 from server.cli.doctor_facts import Facts, ModelState
 from server.settings import Settings
@@ -45,6 +46,7 @@ def diagnose(facts: Facts, settings: Settings) -> list[Check]:
         *_system(facts, settings),
         *_models(facts),
         *_engines(facts, settings),
+        *_tools(facts),
     ]
 
 
@@ -242,6 +244,14 @@ def _stage(facts: Facts, stage: Stage, word: str, *, embedded: bool) -> Check:
         return Check("engines", stage, "better", f"{last.name} on cpu, {last.remark}: {facts.not_served}", remedy)
     remedy = _pull(next(iter(models), None))
     return Check("engines", stage, "better", f"{last.name} on cpu: {last.remark}; nothing better is here", remedy)
+
+
+def _tools(facts: Facts) -> Iterator[Check]:
+    for name, what in facts.tools:
+        if what.startswith("mcp ") and facts.versions.get("mcp") is None:
+            yield Check("tools", name, "missing", f"{what}: the package mcp is not installed", MCP_REMEDY)
+        else:
+            yield Check("tools", name, "ok", what)
 
 
 def _usable(facts: Facts, spec: EngineSpec) -> tuple[Status, str, str]:

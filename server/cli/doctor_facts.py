@@ -16,14 +16,14 @@ from pathlib import Path
 
 from pipelines.engines.registry import ENGINES
 from pipelines.errors import PipelineError
-from pipelines.routing.definition import load
+from pipelines.routing.definition import load, load_tools
 from pipelines.runtime.hardware import Devices, survey
 from server.cli.preflight import bind_error
 from server.engines.wishes import Wishes
 from server.settings import Settings
 from server.stores import model_store
 
-_OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino")
+_OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino", "mcp")
 PACKAGES = tuple(dict.fromkeys((*_OTHERS, *(package for spec in ENGINES for package in spec.packages))))
 """Whose versions are told."""
 
@@ -72,6 +72,8 @@ class Facts:
     """Bytes."""
     asked_problem: str | None = None
     """What the settings or the pipeline ask for and cannot have; ``None`` when all can be had."""
+    tools: Sequence[tuple[str, str]] = ()
+    """What the server runs itself, as it is written down: a name, and what it is."""
     folder_problem: str | None = None
     """Why the user's folder of models cannot be read; ``None`` also when none is set."""
     models: Sequence[ModelState] = ()
@@ -102,6 +104,7 @@ async def gather(settings: Settings) -> Facts:
         cache_problem=cache_problem,
         cache_free=cache_free,
         asked_problem=_asked(settings),
+        tools=_tools(settings),
         folder_problem=_readable(settings.models),
         models=models,
         catalogue_problem=catalogue_problem,
@@ -178,9 +181,20 @@ def _asked(settings: Settings) -> str | None:
     """Nothing is loaded for it, and devices are told elsewhere."""
     try:
         Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).names()
+        if settings.tools is not None:
+            load_tools(settings.tools)
     except PipelineError as error:
         return error.message
     return None
+
+
+def _tools(settings: Settings) -> list[tuple[str, str]]:
+    """Nothing of them is run, nor asked whether it is there."""
+    try:
+        more = load_tools(settings.tools) if settings.tools is not None else ()
+        return [(one.title, one.what) for one in (*load(settings.pipeline).tools, *more)]
+    except PipelineError:  # told as what is asked for
+        return []
 
 
 def _models(settings: Settings) -> tuple[list[ModelState], str | None]:

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from pipelines.models.sources_http import within
-from pipelines.routing.definition import load
+from pipelines.routing.definition import load, load_tools
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
 from server.stores import model_store
@@ -25,6 +25,8 @@ def check(settings: Settings) -> None:
     problems = [*_port(settings), *_folders(settings)]
     if problems:
         raise SettingsError("; ".join(problems))
+    if settings.tools is not None:
+        load_tools(settings.tools)
     Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).check()
 
 

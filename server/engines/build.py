@@ -16,6 +16,7 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.runtime.worker import Worker
+from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
@@ -24,6 +25,7 @@ from pipelines.voice.tts import VoiceSettings
 from server.engines.choices import Choices
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
+from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
@@ -59,6 +61,8 @@ class Engines:
     """Models that would be fetched, if that were allowed."""
     say: Callable[[str], object] = log.info
     """Is told, in words for people, what could not be had."""
+    tools: Toolbox | None = None
+    """What the server does itself when the language model calls it."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -128,6 +132,8 @@ class Engines:
         await self.voice.tts.close()
         if self.voice.turn is not None:
             await self.voice.turn.close()
+        if self.tools is not None:
+            await self.tools.close()
         if self.trackers is not None:
             await asyncio.to_thread(self.trackers.close)
         self.vision_worker.close()
@@ -149,7 +155,12 @@ async def build_engines(
     parts = Parts(settings, definition, say, report)
     await asyncio.to_thread(parts.check)
     voice = VoiceEngines(
-        await vad(parts), turn=await turn(parts), stt=await stt(parts), llm=await llm(parts), tts=await tts(parts)
+        await vad(parts),
+        turn=await turn(parts),
+        stt=await stt(parts),
+        llm=await llm(parts),
+        tts=await tts(parts),
+        tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
     )
     return Engines(
         voice,
@@ -166,4 +177,5 @@ async def build_engines(
         settings.voice,
         parts.missing,
         say,
+        box,
     )

@@ -20,12 +20,13 @@ from importlib import resources
 from pathlib import Path
 
 from pipelines.engines.llm import llama_process
+from pipelines.engines.llm.grammar import answer_grammar
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import OpenAIChat, discover
 from pipelines.engines.llm.openai.request import ChatOptions
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import LLMError, ModelError, listed
-from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, Usage
+from pipelines.interfaces.llm import ChatRequest, Message, Piece, Usage, insist
 from pipelines.models.catalogue import ChatSpec
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.runtime.child_process import CHILDREN, ChildProcess
@@ -78,37 +79,6 @@ def _begins(rules: str, ordinary: str) -> bool:
     """Whether ``rules`` are the ordinary ones, with lines added at most."""
     added = rules[len(ordinary) :]
     return rules.startswith(ordinary) and (not added or (bool(ordinary) and added.startswith("\n")))
-
-
-_TEXT = r"TEXT: /(<([^t]|t[^o])|[^<\s])(.|\n)*/"
-"""An answer that does not begin as a call does."""
-
-
-def call_grammar(tools: tuple[Tool, ...]) -> str:
-    """What an answer may be when ``tools`` are offered: text, or calls that keep to the schemas of their arguments.
-
-    In the notation of llguidance (https://github.com/guidance-ai/llguidance), which the package's llama.cpp is built
-    with: the model's own template is not asked, for most small ones know no tools.
-    """
-    calls = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for tool in tools
-    ]
-    schema = {"anyOf": calls, "x-guidance": {"whitespace_flexible": False, "lenient": True}}
-    rules = (
-        "%llguidance {}",
-        "start: SPACE? (TEXT | call (SPACE? call){0,3})",
-        'call: "<tool_call>" SPACE? body SPACE? "</tool_call>"',
-        f"body: %json {json.dumps(schema)}",
-        _TEXT,
-        r"SPACE: /\s+/",
-    )
-    return "\n".join(rules) + "\n"
 
 
 class LlamaProcess:
@@ -196,6 +166,7 @@ class LlamaChat:
     """
 
     takes_images = False
+    takes_format = True
 
     def __init__(
         self,
@@ -212,7 +183,7 @@ class LlamaChat:
         self.manner = manner or Manner()
         self._model = name
         self._config = config
-        self._options = replace(options or ChatOptions(), grammar=call_grammar)
+        self._options = replace(options or ChatOptions(), grammar=answer_grammar)
         self._on_usage = on_usage
         self._starting = asyncio.Lock()
         self._process: LlamaProcess | None = None
@@ -235,6 +206,11 @@ class LlamaChat:
     @property
     def takes_tools(self) -> bool:
         """Whether it can be offered tools."""
+        return self.manner.tools
+
+    @property
+    def takes_choice(self) -> bool:
+        """Whether it can be made to call one: the grammar sees to that."""
         return self.manner.tools
 
     async def warm(self) -> None:
@@ -261,6 +237,7 @@ class LlamaChat:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer. Raises :class:`~pipelines.errors.LLMError` as the client of a server does, and
         ``llm_unavailable`` when the process cannot be started or has ended."""
+        insist(self, request)
         if self._watch is not None and self.pid is None:
             raise self._away()
         chat = await self._running()

@@ -18,7 +18,7 @@ from pipelines.engines.llm.model import ChatModel, Sampling
 from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
-from pipelines.interfaces.llm import ChatRequest, Cut, Piece, Usage
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, insist
 from pipelines.models.residency import Resident
 from pipelines.runtime.worker import session
 
@@ -74,7 +74,10 @@ class LocalChat:
 
     ``sampling`` replaces what the model's makers recommend. ``on_usage`` is called on the event loop after each answer
     that was not cut off. The model is leased while anyone is being answered, and its name is the resident's.
+    A call that has to be made is begun for the model: its arguments are its own.
     """
+
+    takes_choice = True
 
     def __init__(
         self,
@@ -103,9 +106,10 @@ class LocalChat:
 
         Closing the generator stops generation before the next token. Raises
         :class:`~pipelines.errors.LLMError` (``llm_context_full``, ``llm_template``, ``tool_call_invalid``,
-        ``llm_failed``, or the code with which the model could not be loaded) and
+        ``response_format_unsupported``, ``llm_failed``, or the code with which the model could not be loaded) and
         :class:`~pipelines.errors.EngineBusyError`.
         """
+        insist(self, request)
         asked = _Asked(request, session.get() or f"request-{id(request)}", asyncio.get_running_loop())
         self._ask(asked)
         try:
@@ -114,6 +118,8 @@ class LocalChat:
                     raise item
                 if not isinstance(item, Usage):
                     yield item
+                    if isinstance(item, ToolCall) and not request.parallel_tool_calls:
+                        return
                     continue
                 for tell in filter(None, (self._on_usage, request.on_usage)):
                     tell(item)
@@ -213,7 +219,7 @@ class LocalChat:
         asked.prompt = len(prompt.ids)
         asked.words = Detokenizer(model.template.decode)
         thinks = opens_thought(model.template.decode(prompt.ids[-_PROMPT_END:]))
-        begins = Begins.THOUGHT if thinks else Begins.ANSWER
+        begins = Begins.THOUGHT if thinks and not prompt.starts else Begins.ANSWER
         asked.text = AnswerText([tool.name for tool in request.tools], begins)
         self._active.append(asked)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -29,6 +29,31 @@ class Sampling:
         return replace(self, **{name: value for name, value in wanted.items() if value is not None})
 
 
+class Guide:
+    """Holds the beginning of an answer to one of ``starts`` (token ids), token by token; the rest is free."""
+
+    def __init__(self, starts: Sequence[Sequence[int]]) -> None:
+        self._starts = [tuple(start) for start in starts]
+        self._at = 0
+
+    @property
+    def allowed(self) -> list[int]:
+        """The tokens of which one has to come next; any may where there are none."""
+        return sorted({start[self._at] for start in self._starts if len(start) > self._at})
+
+    def choose(self, logits: Any, pick: Callable[[Any], int]) -> int:
+        """The next token: what ``pick`` makes of those of ``logits`` (shape ``(vocabulary,)``) that may come."""
+        allowed = self.allowed
+        token = allowed[pick(logits[allowed])] if allowed else pick(logits)
+        self.took(token)
+        return token
+
+    def took(self, token: int) -> None:
+        """``token`` is the next of the answer."""
+        self._starts = [start for start in self._starts if len(start) > self._at and start[self._at] == token]
+        self._at += 1
+
+
 class ChatModel(Protocol):
     """A model that answers step by step. Everything is called on one thread."""
 
@@ -43,7 +68,7 @@ class ChatModel(Protocol):
     """How many answers one step may take further."""
 
     def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Any:
-        """Start an answer of at most ``limit`` tokens to ``prompt``.
+        """Start an answer of at most ``limit`` tokens to ``prompt``, with one of the prompt's ``starts`` if it has any.
 
         ``owner`` is the conversation. The result's attribute ``cached`` tells how many tokens of the prompt were
         known already.

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines.llm.local import LocalChat
-from pipelines.engines.llm.model import ChatModel, Sampling, recommended, stop_tokens
+from pipelines.engines.llm.model import ChatModel, Guide, Sampling, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
 from pipelines.engines.registry import Built, Found, Site
@@ -322,6 +322,7 @@ class _Answer:
     random: np.random.Generator
     cached: int
     """Tokens of the prompt that were known already."""
+    guide: Guide
 
 
 class NumpyChat:
@@ -330,8 +331,7 @@ class NumpyChat:
     max_batch = 1
 
     def __init__(self, model: NumpyLlama, template: ChatTemplate, config: SimpleNamespace) -> None:
-        self.model = model
-        self.template = template
+        self.model, self.template = model, template
         self.context = model.shape.context
         self.stops = stop_tokens(config, template)
         self.sampling = recommended(config)
@@ -340,7 +340,8 @@ class NumpyChat:
     def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> _Answer:
         """Start an answer; its caller counts to ``limit``."""
         slot = self.slots.take(prompt.ids, owner)
-        return _Answer(list(prompt.ids), slot, sampling, np.random.default_rng(sampling.seed), len(slot.tokens))
+        random, guide = np.random.default_rng(sampling.seed), Guide(prompt.starts)
+        return _Answer(list(prompt.ids), slot, sampling, random, len(slot.tokens), guide)
 
     def step(self, batch: Sequence[_Answer]) -> list[int | Exception | None]:
         """Take each answer one step further."""
@@ -357,9 +358,8 @@ class NumpyChat:
         slot.tokens += tokens
         if len(slot.tokens) < len(answer.ids):
             return None
-        token = choose(logits, answer.sampling, answer.random)
-        answer.ids.append(token)
-        return token
+        answer.ids.append(answer.guide.choose(logits, lambda some: choose(some, answer.sampling, answer.random)))
+        return answer.ids[-1]
 
 
 def choose(logits: Array, sampling: Sampling, random: np.random.Generator) -> int:

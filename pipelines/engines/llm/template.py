@@ -5,6 +5,7 @@ Used by every engine that runs a model in this process. Blocking: about a millis
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ class Prompt:
 
     ids: list[int]
     request: ChatRequest
+    starts: tuple[tuple[int, ...], ...] = ()
+    """The answer begins with one of these, where a tool has to be called; without any, as the model likes."""
 
 
 class ChatTemplate:
@@ -71,7 +74,7 @@ class ChatTemplate:
             raise LLMError(
                 "llm_context_full", f"the newest turn has {len(ids)} tokens, {self._name} can read {context} in all"
             )
-        return Prompt(ids, request)
+        return Prompt(ids, request, tuple(map(self._call_of, request.callable)) if request.must_call else ())
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ``ids``, without special tokens."""
@@ -105,6 +108,11 @@ class ChatTemplate:
         except TemplateError as error:
             raise LLMError("llm_template", f"the chat template of {self._name} refuses this: {error}") from error
         return list(encoded["input_ids"])
+
+    def _call_of(self, tool: Tool) -> tuple[int, ...]:
+        """How a call of ``tool`` begins: all but its arguments."""
+        text = f'<tool_call>\n{{"name": {json.dumps(tool.name)}, "arguments": {{'
+        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) + 8  # with what marks a message

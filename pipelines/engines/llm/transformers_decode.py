@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from pipelines.engines.llm.model import Sampling, recommended, stop_tokens
+from pipelines.engines.llm.model import Guide, Sampling, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
 
@@ -148,6 +148,7 @@ class Answer:
     """``torch.Generator``."""
     cached: int
     """Tokens of the prompt that were known already."""
+    guide: Guide
     retried: bool = False
 
     @property
@@ -190,7 +191,7 @@ class LoadedChat:
             random.seed()
         else:
             random.manual_seed(sampling.seed)
-        return Answer(list(prompt.ids), slot, owner, sampling, random, len(slot.tokens))
+        return Answer(list(prompt.ids), slot, owner, sampling, random, len(slot.tokens), Guide(prompt.starts))
 
     def end(self, sequence: Answer) -> None:
         """No more of this answer is wanted; what was read is kept for the next turn."""
@@ -278,7 +279,7 @@ class LoadedChat:
         self.model.base_model(**inputs, use_cache=True)
 
     def _choose(self, sequence: Answer, logits: Any) -> int:
-        token = choose(logits, sequence.sampling, sequence.random)
+        token = sequence.guide.choose(logits, lambda some: choose(some, sequence.sampling, sequence.random))
         sequence.ids.append(token)
         return token
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
 from pipelines.interfaces.llm import LanguageModel, ToolCall
 from pipelines.runtime.worker import Worker
+from pipelines.tools.calling import CallingModel
+from pipelines.tools.server_tool import ServerTool
 from server.http.bodies import json_body
 from server.http.rest.chat_answer import ChatAnswer, call_json
-from server.http.rest.chat_request import ChatBody, chat_request
+from server.http.rest.chat_request import ChatBody, chat_request, server_tools
 from server.http.rest.engine_names import check_name
 from server.http.rest.requests import refuse, validated
 from server.http.rest.serving import Places, event_stream
@@ -20,9 +22,10 @@ from server.http.rest.serving import Places, event_stream
 class Chat:
     """The handler. Two answers are given at a time: engines that take four keep room for conversations."""
 
-    def __init__(self, model: LanguageModel, reader: Worker) -> None:
+    def __init__(self, model: LanguageModel, reader: Worker, tools: Callable[[], Sequence[ServerTool]] = tuple) -> None:
         self._model = model
         self._reader = reader
+        self._tools = tools
         self._places = Places(2, 32)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -31,8 +34,11 @@ class Chat:
         check_name("llm", self._model.name, body.model)
         if body.stream_options.include_usage and not body.stream:
             raise refuse("stream_options", "is for stream: true alone")
-        asked = await self._reader.run(chat_request, body, self._model)  # pictures take long
-        answer = ChatAnswer(self._model, asked, body.stop, parallel=body.parallel_tool_calls)
+        own = server_tools(body, self._tools())
+        own = () if body.tool_choice.type == "none" else own
+        asked = await self._reader.run(chat_request, body, self._model, [tool.tool for tool in own])  # pictures: long
+        model = CallingModel(self._model, lambda: own) if own else self._model
+        answer = ChatAnswer(model, asked, body.stop, parallel=body.parallel_tool_calls)
         async with self._places.place(), aclosing(answer.pieces()) as pieces:
             if body.stream:
                 return await _stream(request, answer, pieces, usage=body.stream_options.include_usage)

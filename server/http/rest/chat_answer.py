@@ -79,7 +79,9 @@ class ChatAnswer:
             yield rest
 
     def _take_usage(self, usage: Usage) -> None:
-        self._told = usage
+        """Of one round: one that has the server's tools run has several."""
+        before = self._told or Usage(0, 0, 0)
+        self._told = Usage(before.prompt + usage.prompt, before.cached + usage.cached, before.answer + usage.answer)
 
     def usage(self) -> dict[str, Any]:
         """What it cost: as the engine tells; where it does not, estimated from the length of the texts."""

@@ -8,24 +8,33 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from pipelines.interfaces.llm import (
+    UNABLE,
     ChatRequest,
     Image,
+    JsonFormat,
     LanguageModel,
     Message,
     Tool,
     ToolCall,
+    ToolChoice,
+    lacking,
     takes_images,
     takes_tools,
 )
+from pipelines.text import unknown
+from pipelines.tools.server_tool import ServerTool
 from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json_object
 from server.http.rest.requests import Body, refuse
 
+ALL = "*"
+"""Every tool of the server."""
 DEFAULT_TOKENS = 2048
 """Of an answer whose length nobody bounds."""
 LARGEST_IMAGE = 4 << 20
@@ -100,8 +109,25 @@ class _StreamOptions(Body):
     include_obfuscation: Literal[False] = False
 
 
+class _Schema(Body):
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str = ""
+    json_schema: dict[str, Any] = Field(alias="schema")
+    strict: bool = False
+
+
 class _ResponseFormat(Body):
-    type: Literal["text"]
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _Schema | None = None
+
+
+class _Named(Body):
+    name: str
+
+
+class _Choice(Body):
+    type: Literal["none", "auto", "required", "function"]
+    function: _Named | None = None
 
 
 class ChatBody(Body):
@@ -122,8 +148,14 @@ class ChatBody(Body):
         Field(max_length=4),
     ] = ()
     tools: tuple[_Tool, ...] = Field((), max_length=128)
-    tool_choice: Any = None
+    tool_choice: Annotated[
+        _Choice, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)
+    ] = _Choice(type="auto")
     parallel_tool_calls: bool = True
+    server_tools: Annotated[
+        tuple[str, ...], BeforeValidator(lambda value: [ALL] if value == "all" else value), Field(max_length=128)
+    ] = ()
+    """Ours: names of tools that the server runs itself, or ``all``; none unless they are asked for."""
     n: Literal[1] = 1
     presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0
@@ -141,29 +173,72 @@ class ChatBody(Body):
     prompt_cache_key: str = ""
 
 
-def chat_request(body: ChatBody, model: LanguageModel) -> ChatRequest:
-    """What ``model`` is asked. Raises :class:`HttpError` (400) naming what it cannot do."""
-    offered = body.tools
-    match body.tool_choice:
-        case None | "auto":
-            pass
-        case "none":
-            offered = ()
-        case _:
-            raise refuse("tool_choice", "must be none or auto: no model here can be made to call a tool")
-    if offered and not takes_tools(model):
-        raise refuse("tools", f"{model.name} takes none; leave them out")
-    tools = tuple(Tool(one.function.name, one.function.description, one.function.parameters) for one in offered)
+def server_tools(body: ChatBody, there: Sequence[ServerTool]) -> tuple[ServerTool, ...]:
+    """Those of the tools that are ``there`` that the body asks for. Raises :class:`HttpError` (400) for others."""
+    names = [tool.name for tool in there]
+    for n, name in enumerate(body.server_tools):
+        if name != ALL and name not in names:
+            raise refuse(f"server_tools.{n}", unknown("tool of the server", name[:64], names), "invalid_value")
+    return tuple(tool for tool in there if ALL in body.server_tools or tool.name in body.server_tools)
+
+
+def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ()) -> ChatRequest:
+    """What ``model`` is asked, where it is offered the server's ``own`` tools, too.
+
+    Raises :class:`HttpError` (400) naming what it cannot do.
+    """
+    tools = tuple(Tool(one.function.name, one.function.description, one.function.parameters) for one in body.tools)
+    choice = _choice(body, (*tools, *own))
+    if body.tool_choice.type == "none":
+        tools = own = ()
+    for param, offered in {"tools": tools, "server_tools": tuple(own)}.items():
+        if offered and not takes_tools(model):
+            raise refuse(param, f"{model.name} takes none; leave them out")
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise refuse("max_tokens", "is the old name of max_completion_tokens: give one of them")
-    return ChatRequest(
+    request = ChatRequest(
         _messages(body.messages, sees=takes_images(model), name=model.name),
         max_tokens=body.max_completion_tokens or body.max_tokens or DEFAULT_TOKENS,
         tools=tools,
+        tool_choice=choice,
+        parallel_tool_calls=body.parallel_tool_calls,
+        response_format=_format(body.response_format),
         temperature=body.temperature,
         top_p=body.top_p,
         seed=None if body.seed is None else body.seed % 2**32,
     )
+    if param := lacking(model, replace(request, tools=(*tools, *own))):
+        raise refuse(param, f"{model.name} {UNABLE[param]}")
+    return request
+
+
+def _choice(body: ChatBody, tools: Sequence[Tool]) -> ToolChoice:
+    choice = body.tool_choice
+    if (choice.function is None) == (choice.type == "function"):
+        raise refuse("tool_choice.function", "goes with the type function, and only with it", "invalid_value")
+    if choice.type in ("none", "auto"):
+        return "auto"
+    if not tools:
+        raise refuse("tool_choice", "needs tools, of which one is to be called", "invalid_value")
+    if choice.function is None:
+        return "required"
+    wanted = choice.function.name
+    found = next((tool for tool in tools if tool.name == wanted), None)
+    if found is None:
+        message = unknown("tool", wanted[:64], [tool.name for tool in tools])
+        raise refuse("tool_choice.function.name", message, "invalid_value")
+    return found
+
+
+def _format(wanted: _ResponseFormat | None) -> JsonFormat | None:
+    """What the text has to be. Raises :class:`HttpError` where the schema is missing, or there for nothing."""
+    if wanted is None:
+        return None
+    if (wanted.json_schema is None) == (wanted.type == "json_schema"):
+        raise refuse("response_format.json_schema", "goes with the type json_schema, and only with it", "invalid_value")
+    if (given := wanted.json_schema) is not None:
+        return JsonFormat(given.json_schema, given.name, given.description, given.strict)
+    return JsonFormat() if wanted.type == "json_object" else None
 
 
 def _messages(given: Sequence[ChatMessage], *, sees: bool, name: str) -> tuple[Message, ...]:

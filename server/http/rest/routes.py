@@ -37,7 +37,7 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
     app.router.add_get("/v1/models", served(names.list))
     app.router.add_get("/v1/models/{id:.+}", served(names.get))
     for path, handler in (
-        (CHAT, Chat(voice.llm, reader).post),
+        (CHAT, Chat(voice.llm, reader, voice.tools).post),
         (TRANSCRIPTIONS, hearing.transcribe),
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),

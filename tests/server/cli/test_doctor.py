@@ -67,6 +67,26 @@ def test_a_machine_that_has_everything_needed_can_serve():
     assert find(FACTS, "devices", "memory").detail == "12.0 GiB free of 16.0 GiB"
 
 
+def test_tools_are_listed_and_those_of_mcp_servers_need_their_package():
+    named = (("light", "function house:light"), ("files", "mcp npx"))
+    assert [find(replace(FACTS, tools=named), "tools", name).status for name, _ in named] == ["ok", "ok"]
+    lacking = find(without("mcp", tools=named), "tools", "files")
+    assert (lacking.status, lacking.remedy) == ("missing", "pip install 'visavis[mcp]'")
+
+
+def test_what_the_files_say_of_tools_is_found(tmp_path, monkeypatch):
+    file = tmp_path / "tools.yaml"
+    file.write_text("tools: [{kind: function, function: 'house:light', name: lamp}]")
+    monkeypatch.setenv("VISAVIS_TOOL_SECRETS", '{"KEY": "sesame"}')
+    settings = load_settings({"tools": file})
+    assert doctor_facts._tools(settings) == [("lamp", "function house:light")]
+    assert "sesame" not in repr(settings)
+    assert settings.tool_secrets["KEY"].get_secret_value() == "sesame"
+    file.write_text("tools: [{kind: magic}]")
+    assert doctor_facts._tools(settings) == []
+    assert "kind" in (doctor_facts._asked(settings) or "")
+
+
 def test_the_licence_of_each_models_weights_is_told():
     faces = next(check for check in diagnose(FACTS, SETTINGS) if (check.area, check.name) == ("models", "face"))
     assert faces.detail == "faces; licence Apache-2.0"

@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -25,7 +26,7 @@ from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
 from pipelines.engines.llm.openai.stream import EventStream
 from pipelines.engines.llm.thoughts import Begins
 from pipelines.errors import LLMError
-from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Usage
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, ToolCall, Usage, insist
 from pipelines.text import mended
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ _KEPT_SECONDS = 60.0
 """How long an idle connection is kept, so that the next turn need not open one."""
 _MOST_TRIES = 8
 """How often one request may be mended."""
+_OF_CHOICE = re.compile(r"tool|function", re.IGNORECASE)
+_OF_FORMAT = re.compile(r"response_?format|json|schema|structured|grammar", re.IGNORECASE)
+_JSON = re.compile(r'\s*($|[{\["0-9-]|true|false|null)')
+"""How a JSON value begins."""
 _NOT_CHAT = ("embed", "minilm", "rerank", "bge-")
 """Parts of the names of models that do not chat."""
 
@@ -89,6 +94,16 @@ class OpenAIChat:
         """Whether it can be offered tools: until the server has refused them."""
         return self._abilities.tools
 
+    @property
+    def takes_choice(self) -> bool:
+        """Whether it can be made to call one, by one way or another; a server that knows none shows in its answer."""
+        return self._abilities.tools
+
+    @property
+    def takes_format(self) -> bool:
+        """Whether answers can be held to JSON; a server that cannot refuses the request."""
+        return True
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
@@ -96,14 +111,27 @@ class OpenAIChat:
         the words that have come are yielded first. Raises :class:`~pipelines.errors.LLMError`: ``llm_unreachable``
         (no connection, or it broke), ``llm_timeout``, ``llm_http_error`` (the server answered with an error, also in
         the middle of the stream), ``llm_bad_stream`` (what it sent is no such stream, or ends early),
-        ``llm_no_answer`` (it ended without a word), ``tool_call_invalid``.
+        ``llm_no_answer`` (it ended without a word), ``tool_call_invalid``, ``tool_choice_unsupported``,
+        ``response_format_unsupported`` (the server does not know it, or not this schema).
         """
+        insist(self, request)
+        trial: Abilities | None = None
         while True:
-            answer = Answer(request, self._begins)
-            async with aclosing(self._chunks(request)) as chunks, aclosing(answer.pieces(chunks)) as pieces:
+            known, calls, begun = trial or self._abilities, 0, False
+            held = known.in_words(request) and request.must_call
+            answer = Answer(request, Begins.ANSWER if held else self._begins)
+            async with aclosing(self._chunks(request, trial)) as chunks, aclosing(answer.pieces(chunks)) as pieces:
                 async for piece in pieces:
-                    yield piece
-            self._begins = answer.lesson
+                    if _fits(piece, request, calls):
+                        calls += isinstance(piece, ToolCall)
+                        begun = begun or self._begins_as_asked(piece, request)
+                        yield piece
+            self._begins = self._begins if held else answer.lesson
+            if request.must_call and not calls and not answer.cut:
+                trial = self._other_way_to_call(known, held=held)
+                continue
+            if trial is not None and calls:
+                self._learned(replace(self._abilities, choice=trial.choice), "calls are asked for as JSON")
             if answer.said or answer.cut_before_a_word:
                 if answer.cut:
                     yield Cut()
@@ -125,6 +153,22 @@ class OpenAIChat:
         if session is not None:
             await session.close()
 
+    def _begins_as_asked(self, piece: Piece, request: ChatRequest) -> bool:
+        """Whether an answer that begins with ``piece`` is what it has to be, as far as that shows.
+
+        Some servers pass ``response_format`` over; llama.cpp does with schemas that it cannot keep to.
+        """
+        if request.response_format is not None and isinstance(piece, str) and not _JSON.match(piece):
+            message = f"response_format: {self.name} does not keep to it, or not to this schema"
+            raise LLMError("response_format_unsupported", message)
+        return not isinstance(piece, str) or bool(piece.strip())
+
+    def _other_way_to_call(self, known: Abilities, *, held: bool) -> Abilities:
+        """After words where there had to be a call: some servers pass ``tool_choice`` over."""
+        if held:
+            raise LLMError("tool_choice_unsupported", f"tool_choice: {self.name} called no tool though it had to")
+        return replace(known, choice="schema")
+
     def _may_think_longer(self) -> bool:
         longer = self._abilities.after_thoughts_only()
         if longer is None:
@@ -140,13 +184,13 @@ class OpenAIChat:
 
     # ------------------------------------------------------------------------------------------------ the request
 
-    async def _chunks(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+    async def _chunks(self, request: ChatRequest, trial: Abilities | None = None) -> AsyncGenerator[Chunk, None]:
         """Yield what the server sends that matters; an empty chunk now and then while it sends nothing."""
         deadline = asyncio.get_running_loop().time() + self._options.first_token_seconds
         try:
             try:
                 async with asyncio.timeout_at(deadline):
-                    response = await self._ask(request)
+                    response = await self._ask(request, trial)
             except TimeoutError as error:
                 raise self._too_late(begun=False) from error
             try:
@@ -158,9 +202,9 @@ class OpenAIChat:
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(self._base_url, error) from error
 
-    async def _ask(self, request: ChatRequest) -> aiohttp.ClientResponse:
+    async def _ask(self, request: ChatRequest, trial: Abilities | None) -> aiohttp.ClientResponse:
         """The beginning of an answer. What a server refuses is mended, and remembered if that has helped."""
-        known, lessons = self._abilities, list[str]()
+        known, lessons = trial or self._abilities, list[str]()
         while True:
             payload = known.payload(request, self._model, usage=self._wants_usage(request))
             response = await self._post(payload)
@@ -172,8 +216,8 @@ class OpenAIChat:
             status = response.status
             response.close()
             after = known.after(Refusal(status, error.message, request, payload))
-            if after is None or len(lessons) == _MOST_TRIES:
-                raise error
+            if after is None or len(lessons) == _MOST_TRIES or after[0].gives_up(request):
+                raise _of_field(error, status, request)
             known, lesson = after
             lessons.append(f"{lesson}, for it refused ({error.message})")
 
@@ -244,6 +288,25 @@ class OpenAIChat:
 
     def _tail(self, request: ChatRequest) -> float:
         return _TAIL_SECONDS if self._says_done or self._wants_usage(request) else 0.0
+
+
+def _fits(piece: Piece, request: ChatRequest, calls: int) -> bool:
+    """Whether ``piece`` may be in the answer after so many calls, for servers that pass over what they are told."""
+    if not isinstance(piece, ToolCall):
+        return not request.must_call
+    wanted = not request.must_call or any(tool.name == piece.name for tool in request.callable)
+    return wanted and (request.parallel_tool_calls or not calls)
+
+
+def _of_field(error: LLMError, status: int, request: ChatRequest) -> LLMError:
+    """``error``, or what it means for the field of the request that the server complains of."""
+    for wanted, name, words in (
+        (request.must_call, "tool_choice", _OF_CHOICE),
+        (request.response_format is not None, "response_format", _OF_FORMAT),
+    ):
+        if wanted and 400 <= status < 500 and words.search(error.message):
+            return LLMError(f"{name}_unsupported", f"{name}: {error.message}")
+    return error
 
 
 async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:

@@ -12,8 +12,9 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from pipelines.engines.llm.grammar import calls_schema
 from pipelines.engines.llm.messages import (
     UNSEEN,
     alternating,
@@ -25,7 +26,7 @@ from pipelines.engines.llm.messages import (
     with_surroundings,
     without_tool_roles,
 )
-from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool
+from pipelines.interfaces.llm import ChatRequest, Image, JsonFormat, Message, Tool
 from pipelines.voice.context import approximate_tokens, fit
 
 _NAMES = re.compile(
@@ -82,9 +83,9 @@ class ChatOptions:
     """How long a connection may take."""
     images: bool | None = None
     """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
-    grammar: Callable[[tuple[Tool, ...]], str] | None = None
-    """Makes what answers are held to where tools are offered, for a server that takes that as ``grammar``: the tools
-    are told in words then, and calls stand in the text."""
+    grammar: Callable[[ChatRequest], str] | None = None
+    """Makes what answers are held to where tools are offered or JSON is asked for, for a server that takes that as
+    ``grammar``: the tools are told in words then, and calls stand in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,14 @@ class Abilities:
     images_known: bool = False
     """Whether that was set by hand."""
     tools: bool = True
-    grammar: Callable[[tuple[Tool, ...]], str] | None = None
+    grammar: Callable[[ChatRequest], str] | None = None
     """As in the options."""
+    choice: Literal["native", "schema"] = "native"
+    """How it is made to call a tool: by ``tool_choice``, or held to a schema that only calls keep to."""
+    parallel: bool = True
+    """Whether it can be told not to call several tools at once; if not, whoever asks takes the first."""
+    objects: bool = True
+    """Whether it knows ``json_object`` beside ``json_schema``."""
     tool_roles: bool = True
     """Whether calls of tools and their results are messages of their own kind."""
     system: bool = True
@@ -154,11 +161,7 @@ class Abilities:
         }
         if self.limit_name is not None:
             payload[self.limit_name] = self.tokens(request)
-        if request.tools and self.tools:
-            if self.grammar is not None:
-                payload["grammar"] = self.grammar(request.tools)
-            else:
-                payload["tools"] = [tool_as_dict(tool) for tool in request.tools]
+        payload |= self._held_to(request if self.tools else replace(request, tools=()))
         sampling = {"temperature": self.temperature if request.temperature is None else request.temperature}
         sampling |= {"top_p": request.top_p, "seed": request.seed}
         payload |= {name: value for name, value in sampling.items() if value is not None}
@@ -166,13 +169,44 @@ class Abilities:
             payload["stream_options"] = {"include_usage": True}
         return payload
 
+    def _held_to(self, request: ChatRequest) -> dict[str, Any]:
+        """What an answer may be: the tools, whether one has to be called, whether the text is JSON."""
+        if self.grammar is not None:
+            return {"grammar": self.grammar(request)} if request.tools or request.response_format is not None else {}
+        if request.must_call and self.choice == "schema":
+            return {"response_format": self._format(JsonFormat(calls_schema(request), "call"))}
+        held: dict[str, Any] = {}
+        if request.tools:
+            held["tools"] = [tool_as_dict(tool) for tool in request.tools]
+            if not request.parallel_tool_calls and self.parallel:
+                held["parallel_tool_calls"] = False
+        if request.must_call:
+            choice = request.tool_choice
+            named = {"type": "function", "function": {"name": choice.name}} if isinstance(choice, Tool) else choice
+            held["tool_choice"] = named
+        elif request.response_format is not None:
+            held["response_format"] = self._format(request.response_format)
+        return held
+
+    def _format(self, wanted: JsonFormat) -> dict[str, Any]:
+        if wanted.schema is None and self.objects:
+            return {"type": "json_object"}
+        told = {"name": wanted.name, "schema": dict(wanted.schema or {"type": "object"})}
+        told |= {"description": wanted.description} if wanted.description else {}
+        return {"type": "json_schema", "json_schema": told | ({"strict": True} if wanted.strict else {})}
+
+    def in_words(self, request: ChatRequest) -> bool:
+        """Whether the model is told its tools in words, and calls them in its text."""
+        schema = request.must_call and self.choice == "schema"
+        return bool(request.tools) and self.tools and (self.grammar is not None or schema)
+
     def _messages(self, request: ChatRequest) -> list[Message]:
         if self.context is not None:
             request = replace(request, messages=tuple(fit(request.messages, self.context)))
         messages = with_surroundings(request)
         if not self.tool_roles:
             messages = [without_tool_roles(message) for message in messages]
-        if self.grammar is not None and request.tools and self.tools:
+        if self.in_words(request):
             messages = in_system(messages, tools_in_words(request.tools))
         if not self.system:
             messages = system_in_user(messages)
@@ -188,6 +222,10 @@ class Abilities:
         if refusal.status != 404 and (mended := _without_images(self, refusal)):
             return mended
         return _without_extras(self, refusal) if refusal.status in (400, 422) else None
+
+    def gives_up(self, request: ChatRequest) -> bool:
+        """Whether it would leave out what ``request`` insists on."""
+        return request.must_call and not self.tools
 
     def after_thoughts_only(self) -> Abilities | None:
         """What to go by after all tokens were spent on thoughts; ``None``: more would not help."""
@@ -233,6 +271,24 @@ def _without_temperature(known: Abilities, refusal: Refusal) -> _Mended:
     return replace(known, temperature=None), "the temperature is left to it"
 
 
+def _call_as_json(known: Abilities, refusal: Refusal) -> _Mended:
+    if "tool_choice" not in refusal.payload:
+        return None
+    return replace(known, choice="schema"), "tools that must be called are asked for as JSON"
+
+
+def _one_call_unsaid(known: Abilities, refusal: Refusal) -> _Mended:
+    if "parallel_tool_calls" not in refusal.payload:
+        return None
+    return replace(known, parallel=False), "that it shall call one tool is not said"
+
+
+def _object_as_schema(known: Abilities, refusal: Refusal) -> _Mended:
+    if refusal.payload.get("response_format") != {"type": "json_object"}:
+        return None
+    return replace(known, objects=False), "objects are asked for by a schema"
+
+
 def _without_tools(known: Abilities, refusal: Refusal) -> _Mended:
     if "tools" in refusal.payload:
         return replace(known, tools=False), "tools are left out"
@@ -267,7 +323,8 @@ def _without_extras(known: Abilities, refusal: Refusal) -> _Mended:
     """The server does not say what it refuses: what it need not know is left out."""
     if not {"stream_options", "tools", "grammar"} & refusal.payload.keys() and known.temperature is None:
         return None
-    return replace(known, tells_usage=False, temperature=None, tools=False), "all that is optional is left out"
+    mended = replace(known, tells_usage=False, temperature=None, tools=False)
+    return None if mended == known else (mended, "all that is optional is left out")
 
 
 def _rule(words: str, mend: Callable[[Abilities, Refusal], _Mended]) -> tuple[re.Pattern[str], Callable[..., _Mended]]:
@@ -290,6 +347,9 @@ _RULES = (
     _rule(r"stream_options|include_usage", _without_usage),
     _rule(r"temperature", _without_temperature),
     _rule(r"image|vision|multi-?modal|mmproj|content\b.{0,40}\bstr|\bstr.{0,40}\bcontent", _without_images),
+    _rule(r"parallel_tool_calls", _one_call_unsaid),
+    _rule(r"tool_?[ _-]?choice", _call_as_json),
+    _rule(r"response_?format|json_?(object|schema)|structured", _object_as_schema),
     _rule(r"\btool|function", _without_tools),
     _rule(r"alternat|must be user|first message", _in_turns),
     _rule(r"\bsystem\b|developer (role|message|instruction)", _without_system),

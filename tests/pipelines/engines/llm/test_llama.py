@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.engines.llm import llama, llama_process
-from pipelines.engines.llm.llama import LlamaChat, Manner, call_grammar
+from pipelines.engines.llm.grammar import answer_grammar
+from pipelines.engines.llm.llama import LlamaChat, Manner
 from pipelines.engines.llm.llama_process import SAMPLING, Config
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
 from pipelines.errors import LLMError
-from pipelines.interfaces.llm import ChatRequest, Message, Tool, ToolCall, Usage
+from pipelines.interfaces.llm import ChatRequest, Cut, JsonFormat, Message, Tool, ToolCall, ToolChoice, Usage
 from pipelines.models import catalogue
 from tests.fakes import llama_process as stand_in
 from tests.patience import PATIENCE
@@ -105,7 +106,7 @@ def test_every_sampling_that_a_catalogue_may_name_is_known_to_the_process() -> N
 
 
 def test_tools_are_told_in_words_with_what_answers_are_held_to() -> None:
-    known = Abilities.of("tiny", ChatOptions(grammar=call_grammar))
+    known = Abilities.of("tiny", ChatOptions(grammar=answer_grammar))
     call = ToolCall("1", "light", '{"on": true}')
     said = (Message("system", "Be brief."), Message("assistant", "", (call,)), Message("tool", "done", (), "1"))
     request = ChatRequest((*said, Message("user", "Hello")), tools=TOOLS)
@@ -322,6 +323,50 @@ async def test_a_call_of_a_tool_keeps_to_its_schema_and_other_answers_are_text(c
     assert json.loads(call.arguments)["colour"] in ("red", "blue")
     request = replace(asked("What is the capital of France?"), tools=(LIGHT,))
     assert "Paris" in "".join([str(piece) async for piece in chat.stream(request)])
+
+
+YELLOW = ChatRequest((Message("user", "Hello."),), max_tokens=80, tools=(LIGHT, Tool("tell_joke", "Tells a joke.")))
+
+
+@pytest.mark.parametrize(("choice", "names"), [("required", {"set_light", "tell_joke"}), (LIGHT, {"set_light"})])
+async def test_a_call_that_has_to_be_made_is_made(chat: LlamaChat, choice: ToolChoice, names: set[str]) -> None:
+    """Whatever the weights would have said to a greeting."""
+    for parallel in (False, True):
+        request = replace(YELLOW, tool_choice=choice, parallel_tool_calls=parallel, temperature=1.0, seed=3)
+        calls = [piece async for piece in chat.stream(request) if not isinstance(piece, Cut)]
+        assert calls
+        assert {call.name for call in calls if isinstance(call, ToolCall)} <= names
+        assert all(isinstance(call, ToolCall) for call in calls)
+        assert parallel or len(calls) == 1
+
+
+CITY = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}
+
+
+@pytest.mark.parametrize("tools", [(), (LIGHT,)])
+async def test_an_answer_is_held_to_json(chat: LlamaChat, tools: tuple[Tool, ...]) -> None:
+    for wanted in (JsonFormat(CITY), JsonFormat()):
+        request = replace(asked("What is the capital of France?", 60), response_format=wanted, tools=tools)
+        pieces = [piece async for piece in chat.stream(request)]
+        if any(isinstance(piece, ToolCall) for piece in pieces):
+            continue  # which it may choose to make, where there are tools
+        text = "".join(map(str, pieces))
+        assert Cut() in pieces or isinstance(json.loads(text), dict)
+        assert wanted.schema is None or json.loads(text)["city"] in ("Paris", "Rome")
+
+
+async def test_a_format_that_cannot_be_kept_to_is_told(chat: LlamaChat) -> None:
+    wanted = JsonFormat({"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}})
+    with pytest.raises(LLMError) as told:
+        await anext(chat.stream(replace(asked("Hello"), response_format=wanted)))
+    assert told.value.code == "response_format_unsupported"
+
+
+async def test_a_model_that_is_offered_no_tools_cannot_be_made_to_call_one() -> None:
+    engine = LlamaChat("small", Config("none.gguf"), manner=SHORT)
+    with pytest.raises(LLMError, match=r"tool_choice: llama\.cpp small cannot be made to call a tool") as told:
+        await anext(engine.stream(replace(YELLOW, tool_choice="required")))
+    assert told.value.code == "tool_choice_unsupported"
 
 
 async def test_a_schema_that_cannot_be_kept_to_costs_the_tools_and_not_the_answer(chat: LlamaChat) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import openai
 
 from media.frames import Samples
-from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece, Tool, ToolCall, Usage
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 RATE = 16_000
@@ -29,8 +29,9 @@ class ScriptedModel:
 
     name = "scripted"
 
-    def __init__(self, *pieces: Piece | Exception, images: bool = False, tools: bool = True) -> None:
+    def __init__(self, *pieces: Piece | Exception, images: bool = False, tools: bool = True, held: bool = True) -> None:
         self.pieces = pieces
+        self.takes_choice = self.takes_format = held
         self.takes_images = images
         self.takes_tools = tools
         self.requests: list[ChatRequest] = []
@@ -83,6 +84,8 @@ TOOLS: list[Any] = [
         },
     }
 ]
+WEATHER = Tool("weather", "The weather in a city.", TOOLS[0]["function"]["parameters"])
+"""The same as a model gets it."""
 
 
 def bursts(*seconds: float, pause: float = 1.2) -> Samples:

@@ -11,11 +11,16 @@ import openai
 import pytest
 
 from pipelines.errors import EngineBusyError, LLMError
-from pipelines.interfaces.llm import Cut, Image, Message, ToolCall
+from pipelines.interfaces.llm import Cut, Image, JsonFormat, Message, Tool, ToolCall
+from pipelines.tools.server_tool import ServerTool, ToolResult
 from tests.conftest import fake_engines
-from tests.server.http.rest.clients import CALL, HELLO, TOOLS, HangingModel, ScriptedModel, client_of
+from tests.server.http.rest.clients import CALL, HELLO, TOOLS, WEATHER, HangingModel, ScriptedModel, client_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 BROKEN_CALL = [
@@ -146,6 +151,72 @@ async def test_calls_of_tools_and_their_results(rest):
     assert model.requests[2].tools == ()
 
 
+async def test_an_answer_may_have_to_be_a_call_or_json(rest):
+    model = ScriptedModel(CALL)
+    client = await rest(llm=model)
+    for choice, asked in (("required", "required"), (named("weather"), WEATHER)):
+        answer = await client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=TOOLS, tool_choice=choice)
+        assert answer.choices[0].finish_reason == "tool_calls"
+        assert model.requests[-1].tool_choice == asked
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema, "strict": True}}
+    for given, asked in (
+        (wanted, JsonFormat(schema, "place", strict=True)),
+        ({"type": "json_object"}, JsonFormat()),
+        ({"type": "text"}, None),
+    ):
+        await client.chat.completions.create(
+            model="gpt-4o", messages=HELLO, response_format=given, parallel_tool_calls=False
+        )
+        assert model.requests[-1].response_format == asked
+        assert not model.requests[-1].parallel_tool_calls
+
+
+async def test_what_the_model_cannot_be_held_to_is_refused(rest):
+    client = await rest(llm=ScriptedModel("Hello.", held=False))
+    for param, fields in {
+        "tool_choice": {"tools": TOOLS, "tool_choice": "required"},
+        "response_format": {"response_format": {"type": "json_object"}},
+    }.items():
+        with pytest.raises(openai.BadRequestError, match=f"{param}: scripted cannot be") as caught:
+            await client.chat.completions.create(model="gpt-4o", messages=HELLO, **fields)
+        assert caught.value.param == param
+    client = await rest(llm=ScriptedModel(LLMError("response_format_unsupported", "response_format: odd schema")))
+    with pytest.raises(openai.BadRequestError, match="odd schema"):
+        await client.chat.completions.create(model="gpt-4o", messages=HELLO, response_format={"type": "json_object"})
+
+
+async def test_tools_of_the_server_are_offered_only_to_those_who_ask(rest):
+    async def run(arguments: dict[str, Any]) -> ToolResult:
+        return ToolResult("done")
+
+    weather, light = (ServerTool(Tool(name, "Does something."), run, "a test") for name in ("weather", "light"))
+    model = ScriptedModel("Hello.")
+    client = await rest(llm=model, tools=lambda: (weather, light))
+
+    async def ask(**fields: Any) -> list[str]:
+        await client.chat.completions.create(**{"model": "gpt-4o", "messages": HELLO, **fields})
+        return [tool.name for tool in model.requests[-1].tools]
+
+    assert await ask() == []
+    assert await ask(extra_body={"server_tools": ["light"]}) == ["light"]
+    assert await ask(extra_body={"server_tools": "all"}, tools=TOOLS) == ["weather", "light"], "the client's hides one"
+    assert await ask(extra_body={"server_tools": "all"}, tool_choice="none") == []
+    assert await ask(extra_body={"server_tools": "all"}, tool_choice=named("light")) == ["weather", "light"]
+    assert model.requests[-1].tool_choice == light.tool
+    for fields, param in (
+        ({"server_tools": ["lihgt"]}, "server_tools.0"),
+        ({"server_tools": "some"}, "server_tools"),
+        ({"server_tools": ["light"], "tool_choice": named("clock")}, "tool_choice.function.name"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await ask(extra_body=fields)
+        assert caught.value.param == param
+    dull = await rest(llm=ScriptedModel("Hello.", tools=False), tools=lambda: (light,))
+    with pytest.raises(openai.BadRequestError, match="server_tools: scripted takes none"):
+        await dull.chat.completions.create(model="gpt-4o", messages=HELLO, extra_body={"server_tools": "all"})
+
+
 async def test_pictures_reach_a_model_that_takes_them(rest):
     model = ScriptedModel("A dot.", images=True)
     client = await rest(llm=model)
@@ -172,8 +243,14 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"logprobs": True}, "logprobs"),
     ({"logit_bias": {"5": 1}}, "logit_bias"),
     ({"presence_penalty": 1}, "presence_penalty"),
-    ({"response_format": {"type": "json_object"}}, "response_format.type"),
-    ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ({"response_format": {"type": "text", "json_schema": {"name": "a", "schema": {}}}}, "response_format.json_schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.json_schema.schema"),
+    ({"tools": TOOLS, "tool_choice": "never"}, "tool_choice.type"),
+    ({"tools": TOOLS, "tool_choice": "function"}, "tool_choice.function"),
+    ({"tools": TOOLS, "tool_choice": named("whether")}, "tool_choice.function.name"),
+    ({"tool_choice": "required"}, "tool_choice"),
     ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
