@@ -61,8 +61,10 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, wishes: SessionPatch) -> tuple[str, str]:
+    async def open(self, offer: Offer, wishes: SessionPatch, *, published: bool = False) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
+
+        ``published``: its peer need not take the voice itself, there may be viewers who do.
 
         Raises :class:`ServerFullError`, and
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
@@ -71,7 +73,7 @@ class Registry:
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, wishes), self._settings, self._clock)
+        peer = PeerConnection(offer, self._docked(offer, wishes, published), self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -88,10 +90,11 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
+    def _docked(self, offer: Offer, wishes: SessionPatch, published: bool) -> Docked:
         """A session with its voice, its dialect and its observers."""
         engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
-        voice = AudioOut(self._clock) if offer.wants_audio else None
+        is_heard = offer.wants_audio
+        voice = AudioOut(self._clock) if is_heard or published else None
         served = Served(
             lambda: engines.voice.tts.voices,
             lambda: languages_of(engines.voice.stt),
@@ -104,10 +107,16 @@ class Registry:
             merge(usual, usual, wishes, served),
             merge_vision(engines.vision_settings(), vision),
             (lambda: time_words(local_time())) if settings.tell_time else str,
+            lambda: is_heard or voice is None or len(voice.followers) > 0,
         )
         session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
+
+    @property
+    def all(self) -> list[PeerConnection]:
+        """The sessions that live now."""
+        return list(self._sessions.values())
 
     def find(self, session_id: str) -> PeerConnection | None:
         """The session of that id, while it lives."""

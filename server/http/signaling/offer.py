@@ -32,4 +32,9 @@ async def answered(request: web.Request, offer: object, wishes: SessionPatch) ->
     read = read_offer(offer, settings.peer_ranges)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
     session_id, answer = await request.app[REGISTRY].open(read, wishes)
-    return session_id, ask_for_fec(announce(answer, settings.external_address))
+    return session_id, for_peer(answer, settings)
+
+
+def for_peer(answer: str, settings: Settings) -> str:
+    """The answer as a peer gets it: with the address under which this machine is reached."""
+    return ask_for_fec(announce(answer, settings.external_address))

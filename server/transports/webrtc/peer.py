@@ -24,6 +24,7 @@ from server.transports.webrtc.data_channels import MESSAGE, EventChannels
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.tracks import Tracks, echo
 from server.transports.webrtc.trickle import Trickled
+from server.transports.webrtc.viewer import Watched
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class PeerConnection:
         finally:
             await self._channels.farewell(self.ended_because)
             await self._connection.close()
+            self.tracks.stop()
             self._channels.release()
             log.info("session %s ended: %s", self.id, self.ended_because)
 
@@ -125,6 +127,13 @@ class PeerConnection:
             lag_ms=round(camera.lag.seconds * 1000),
             timestamps_repaired=sum(reader.timeline.repaired for reader in tracks.video),
         )
+
+    @property
+    def watched(self) -> Watched:
+        """What viewers get of the session."""
+        video = self.tracks.shown if self.tracks.video else None
+        settings = self.session.vision
+        return Watched(self.id, self._voice, video, lambda: settings.settings.bitrate, self._connection.ended)
 
     @property
     def is_behind(self) -> bool:
