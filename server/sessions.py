@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
@@ -107,8 +108,10 @@ class Registry:
             merge(usual, usual, wishes, served),
             merge_vision(engines.vision_settings(), vision),
             (lambda: time_words(local_time())) if settings.tell_time else str,
-            lambda: is_heard or voice is None or len(voice.followers) > 0,
         )
+        if voice is not None and not is_heard:
+            followers = voice.followers
+            first = replace(first, audible=lambda: len(followers) > 0)
         session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)

@@ -19,11 +19,12 @@ from server.dialects.openai.models import SessionPatch
 from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.signaling.calls import SDP
-from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer
+from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer, opened
 from server.settings import IceServer
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 from server.transports.webrtc.peer import PeerConnection
 from server.transports.webrtc.trickle import TRICKLE, Trickled, parse_fragment
+from server.transports.webrtc.viewer import Viewer
 from server.viewers import Viewers
 
 WHIP = "/whip"
@@ -64,7 +65,7 @@ async def _publish(request: web.Request) -> web.Response:
     offer = await _offered(request)
     if not any(one.direction in ("sendonly", "sendrecv") for one in offer.negotiation.media):
         raise HttpError(406, "nothing_sent", "the offer sends neither audio nor video (a=sendonly)", "sdp")
-    session_id, answer = await request.app[REGISTRY].open(offer, SessionPatch(), published=True)
+    session_id, answer = await opened(request, offer, SessionPatch(), published=True)
     return _created(request, f"{WHIP}/{session_id}", session_id, answer)
 
 
@@ -97,24 +98,26 @@ async def _watch(request: web.Request) -> web.Response:
         message = f"nothing of the session is asked for: it has {' and '.join(has) or 'neither voice nor video'}"
         raise HttpError(406, "nothing_to_watch", f"{message} (a=recvonly)", "sdp")
     viewer_id, answer = await request.app[VIEWERS].open(offer, watched)
+    answer = for_peer(answer, request.app[SETTINGS])
     return _created(request, f"{WHEP}/{session.id}/{viewer_id}", viewer_id, answer)
 
 
 async def _trickle_viewer(request: web.Request) -> web.Response:
-    session_id, viewer_id = request.match_info["session"], request.match_info["viewer"]
-    viewer = request.app[VIEWERS].find(session_id, viewer_id)
-    if viewer is None:
-        raise HttpError(404, "viewer_not_found", f"the session has no viewer {viewer_id!a}", "viewer")
+    viewer = _viewer(request)
     return await _trickled(request, viewer.id, viewer.add_candidates)
 
 
 async def _leave(request: web.Request) -> web.Response:
+    _viewer(request).close("it was ended over HTTP")
+    return web.Response()
+
+
+def _viewer(request: web.Request) -> Viewer:
     session_id, viewer_id = request.match_info["session"], request.match_info["viewer"]
     viewer = request.app[VIEWERS].find(session_id, viewer_id)
     if viewer is None:
         raise HttpError(404, "viewer_not_found", f"the session has no viewer {viewer_id!a}", "viewer")
-    viewer.close("it was ended over HTTP")
-    return web.Response()
+    return viewer
 
 
 def _only_session(request: web.Request) -> PeerConnection:
@@ -153,10 +156,9 @@ async def _offered(request: web.Request) -> Offer:
 
 
 def _created(request: web.Request, location: str, tag: str, answer: str) -> web.Response:
-    settings = request.app[SETTINGS]
     headers = {hdrs.LOCATION: location, hdrs.ETAG: f'"{tag}"', "Accept-Patch": TRICKLE}
-    response = web.Response(status=201, text=for_peer(answer, settings), content_type=SDP, headers=headers)
-    for link in ice_links(settings.ice_servers):
+    response = web.Response(status=201, text=answer, content_type=SDP, headers=headers)
+    for link in ice_links(request.app[SETTINGS].ice_servers):
         response.headers.add(hdrs.LINK, link)
     return response
 
