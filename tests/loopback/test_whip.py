@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 
 import pytest
+from aiortc import RTCPeerConnection
 
+from media.fan_out import Relay
 from media.opus import RATE
+from media.video_tracks import OwnFrames
 from server.http.signaling.offer import REGISTRY
 from server.http.signaling.whip import VIEWERS
+from server.transports.webrtc import ice
+from server.transports.webrtc.viewer import Viewer
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer
@@ -166,6 +172,29 @@ async def test_a_watcher_that_vanishes_is_noticed(serve):
         assert session.ended_because == ""
 
 
+async def test_nothing_is_left_of_watchers(serve):
+    async with published(serve) as (publisher, session, app, url):
+        camera = Camera()
+        await shows(publisher, camera, lambda: session.counts().pictures_looked_at > 0)  # it is at work
+        tasks = len(asyncio.all_tasks())
+        for _ in range(4):
+            async with Watcher(url) as watcher:
+                await shows(publisher, camera, sees(watcher))
+            await nobody_watches(app)
+        assert not len(session.tracks.shown.followers)
+        del watcher
+        async with asyncio.timeout(PATIENCE):  # aiortc's last tasks end some moments after the viewer's
+            while len(asyncio.all_tasks()) > tasks or alive(Viewer, Relay, OwnFrames):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert len(alive(RTCPeerConnection)) == 2  # the publisher's two ends
+
+
+def alive(*kinds: type) -> list[object]:
+    """Objects of these kinds that somebody still refers to."""
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+
 async def test_a_session_without_a_camera_has_no_video_to_watch(serve):
     async with published(serve, kinds=("audio",)) as (publisher, _, _, url):
         async with Watcher(url) as watcher:
@@ -191,7 +220,14 @@ async def offer(direction: str, *kinds: str) -> str:
     return sdp
 
 
-async def test_what_the_answer_says_beside_the_sdp(serve):
+@pytest.fixture
+def asks_no_ice_server(monkeypatch):
+    """The settings name servers that do not answer, for which gathering would wait."""
+    configuration = ice.configuration
+    monkeypatch.setattr(ice, "configuration", lambda servers, **options: configuration((), **options))
+
+
+async def test_what_the_answer_says_beside_the_sdp(serve, asks_no_ice_server):
     servers = [
         {"urls": "stun:stun.example.org:3478"},
         {"urls": "turn:turn.example.org:3478?transport=udp", "username": 'a"b', "credential": "s\\c"},
