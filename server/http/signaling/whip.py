@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from aiohttp import hdrs, web
 
 from media.clock import MonotonicClock
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.signaling.calls import SDP

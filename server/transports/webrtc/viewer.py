@@ -18,7 +18,7 @@ from media.clock import Clock
 from media.fan_out import Relay
 from media.video_tracks import OwnFrames, VideoOut
 from pipelines.runtime.supervision import end
-from pipelines.voice.responses import new_id
+from pipelines.voice.history import new_id
 from server.settings import Settings
 from server.transports.webrtc.connection import Connection, Owner
 from server.transports.webrtc.negotiation import Taken
