@@ -66,6 +66,8 @@ class Relay(MediaStreamTrack, Generic[Sent]):
     def __init__(self, kind: str, source: FanOut[Sent], own: Callable[[Sent], Sent] = lambda item: item) -> None:
         super().__init__()
         self.kind = kind
+        self.given = 0
+        """Items so far."""
         self._source = source
         self._own = own
         self._items: Channel[Sent] | None = None
@@ -77,9 +79,11 @@ class Relay(MediaStreamTrack, Generic[Sent]):
         if self._items is None:
             self._items = self._source.follow()
         try:
-            return self._own(await self._items.get())
+            item = await self._items.get()
         except ChannelClosedError:
             raise MediaStreamError from None
+        self.given += 1
+        return self._own(item)
 
     def stop(self) -> None:
         """Follow no longer. Idempotent."""

@@ -79,7 +79,7 @@ async def test_what_is_published_is_heard_and_seen_and_answered_to_whoever_watch
                 assert one.seen[-1].width == 320
             await hears(publisher, watcher)
             await other.until(lambda: energy(other.heard[-RATE * 2 :]) > 500)
-            assert len(app[VIEWERS]) == 2
+            assert "\nvisavis_viewers 2.0\n" in (await request("GET", f"{url}/metrics"))[2]
         await nobody_watches(app)
         assert not len(session.tracks.shown.followers)
         assert not len(session.watched.voice.followers)

@@ -34,9 +34,9 @@ VIEWERS = web.AppKey("viewers", Viewers)
 _NOT_SPOKEN = ("no_opus", "no_codec")
 
 
-def add_whip(app: web.Application) -> None:
+def add_whip(app: web.Application) -> Viewers:
     """The routes. Viewers end with the application."""
-    app[VIEWERS] = Viewers(app[SETTINGS], MonotonicClock())
+    app[VIEWERS] = viewers = Viewers(app[SETTINGS], MonotonicClock())
     app.on_shutdown.append(_close_viewers)
     router = app.router
     router.add_post(WHIP, _publish)
@@ -48,6 +48,7 @@ def add_whip(app: web.Application) -> None:
     router.add_delete(f"{WHEP}/{{session}}/{{viewer}}", _leave)
     for path in (WHIP, WHEP, f"{WHEP}/{{session}}"):
         router.add_route(hdrs.METH_OPTIONS, path, _options)
+    return viewers
 
 
 async def _close_viewers(app: web.Application) -> None:

@@ -101,14 +101,17 @@ class Connection:
             self.end(f"did not connect within {seconds:g} s")
         return not self.ended.is_set()
 
-    async def watch(self) -> None:
-        """End it when nothing arrives any more; ICE consent alone would take 30 s to notice."""
-        seen, since = -1, self._clock.now()
+    async def watch(self, sent: Callable[[], int] | None = None) -> None:
+        """End it when nothing arrives any more; ICE consent alone would take 30 s to notice.
+
+        ``sent`` counts what a peer that only takes was sent: while that is nothing, some have nothing to report.
+        """
+        seen, since, reported = -1, self._clock.now(), 0
         while True:
             await self._clock.sleep(min(1.0, self._settings.peer_timeout / 3))
-            received = self._bytes_received()
-            if received != seen:
-                seen, since = received, self._clock.now()
+            received, counted = self._bytes_received(), sent() if sent is not None else 0
+            if received != seen or (sent is not None and counted == reported):
+                seen, since, reported = received, self._clock.now(), counted
             elif self._clock.now() - since >= self._settings.peer_timeout:
                 self.end(f"nothing has arrived for {self._settings.peer_timeout:g} s")
 

@@ -72,7 +72,7 @@ class Viewer:
         try:
             if await connection.connected():
                 log.info("viewer %s of session %s connected", self.id, self.session_id)
-                watching.append(asyncio.create_task(connection.watch(), name=f"{self.id}-watchdog"))
+                watching.append(asyncio.create_task(connection.watch(self._sent), name=f"{self.id}-watchdog"))
                 await connection.ended.wait()
         finally:
             await end(watching, END_SECONDS)
@@ -84,6 +84,9 @@ class Viewer:
     def close(self, reason: str) -> None:
         """End it; :meth:`run` returns soon after. Idempotent."""
         self._connection.end(reason)
+
+    def _sent(self) -> int:
+        return sum(track.given for track in self._tracks)
 
     async def _follow_session(self) -> None:
         await self._watched.ended.wait()
