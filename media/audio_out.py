@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from media.clock import Clock
+from media.fan_out import FanOut
 from media.opus import FRAME, FRAME_SECONDS, OpusEncoder, OpusSettings
 from media.playout import Mixer
 
@@ -18,6 +20,8 @@ LARGEST_STEP = 0.0005
 """Seconds by which the pacing may follow the peer's with each packet, while nothing is said."""
 LATE_SECONDS = 1.0
 """After a stall longer than this the pacing starts afresh rather than sending a burst to catch up."""
+FOLLOWED_PACKETS = 25
+"""Half a second: what may wait for one follower."""
 
 
 class AudioOut(MediaStreamTrack):
@@ -27,7 +31,9 @@ class AudioOut(MediaStreamTrack):
 
     def __init__(self, clock: Clock, opus: OpusSettings | None = None) -> None:
         super().__init__()
-        self.mixer = Mixer()
+        self.followers: FanOut[av.Packet[Any]] = FanOut(FOLLOWED_PACKETS)
+        """Who gets the same packets."""
+        self.mixer = Mixer(self.followers.wanted.set)
         """What is sent."""
         self._clock = clock
         self._encoder = OpusEncoder(opus)
@@ -66,9 +72,27 @@ class AudioOut(MediaStreamTrack):
             self._number += int(-wait / FRAME_SECONDS)
         packet = self._encoder.encode(self.mixer.take(FRAME), self._number)
         self._number += 1
+        self.followers.put(packet)
         return packet
+
+    async def run(self) -> None:
+        """Take the voice as it is due, where no sender does; only while it sounds or somebody follows it."""
+        with suppress(MediaStreamError):
+            while True:
+                if not self.mixer.speaking and not len(self.followers):
+                    self.followers.wanted.clear()
+                    await self.followers.wanted.wait()
+                    self._skip()
+                await self.recv()
+
+    def _skip(self) -> None:
+        """Go on from now after a pause, rather than sending a burst to catch up."""
+        if self._start is not None:
+            late = self._clock.now() - self._start - self._number * FRAME_SECONDS
+            self._number += max(0, int(late / FRAME_SECONDS))
 
     def stop(self) -> None:
         """Send nothing any more, and free the encoder at once: it has native threads. Idempotent."""
         super().stop()
+        self.followers.close()
         self._encoder.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -137,9 +138,13 @@ class Playout:
 
 
 class Mixer:
-    """Which response sounds, how loud, and the end of the one before, which fades."""
+    """Which response sounds, how loud, and the end of the one before, which fades.
 
-    def __init__(self) -> None:
+    ``begun`` is called when a response is to sound, for whoever takes the voice only then.
+    """
+
+    def __init__(self, begun: Callable[[], object] = lambda: None) -> None:
+        self._begun = begun
         self._playout: Playout | None = None
         self._fading: Playout | None = None
         self._gain = self._target_gain = 1.0
@@ -159,6 +164,7 @@ class Mixer:
             self._playout.flush()
             self._fading = self._playout
         self._playout = playout
+        self._begun()
 
     def open(self) -> Playout:
         """A response that sounds as soon as it is written."""

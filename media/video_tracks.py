@@ -6,15 +6,19 @@ aiortc queues frames nobody reads without bound; here a reader that is slow sees
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import av
 from aiortc import RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av.filter import Graph
+from av.video.frame import PictureType
 
 from media.aiortc_internals.receive import VideoIntake
 from media.channel import Channel, ChannelClosedError
 from media.clock import Clock
+from media.fan_out import FanOut
 from media.frames import VideoFrame
 from media.video_convert import frame_time
 from media.video_decoder import TIME_BASE
@@ -40,6 +44,8 @@ class VideoOut(MediaStreamTrack, Generic[T]):
         self._source: Channel[T] | None = None
         self.sent = 0
         """Frames handed to the encoder so far."""
+        self.followers: FanOut[av.VideoFrame] = FanOut(1)
+        """Who gets the same frames."""
 
     def connect(self, source: Channel[T]) -> None:
         """Send what comes through this channel from now on; its end is the end of the track."""
@@ -59,12 +65,57 @@ class VideoOut(MediaStreamTrack, Generic[T]):
             raise MediaStreamError from None
         assert isinstance(frame, av.VideoFrame), "the encoder is PyAV's"
         self.sent += 1
+        self.followers.put(frame)
         return frame
+
+    async def run(self) -> None:
+        """Render where no sender asks for it; only while somebody follows."""
+        with suppress(MediaStreamError):
+            while True:
+                if not len(self.followers):
+                    self.followers.wanted.clear()
+                    await self.followers.wanted.wait()
+                await self.recv()
 
     def stop(self) -> None:
         """End the track. Idempotent."""
         super().stop()
         self._sources.close()
+        self.followers.close()
+
+
+class OwnFrames:
+    """Frames of one's own that share the picture with those given (4 µs, nothing is copied).
+
+    An encoder marks its frame as a key frame or not, and those of several viewers run at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._shape: tuple[object, ...] | None = None
+        self._graph: Graph | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The same picture with the same time, in a frame that nobody else has."""
+        shape = frame.width, frame.height, frame.format.name, frame.time_base
+        if self._graph is None or shape != self._shape:
+            self._shape, self._graph = shape, _passage(frame)
+        self._graph.push(frame)
+        own = self._graph.pull()
+        assert isinstance(own, av.VideoFrame)
+        own.pict_type = PictureType.NONE
+        return own
+
+
+def _passage(frame: av.VideoFrame) -> Graph:
+    """A filter graph that lets such frames pass."""
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or TIME_BASE
+    )
+    source.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
 
 
 class VideoIn:

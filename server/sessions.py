@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import WSCloseCode
@@ -95,8 +96,10 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, wishes: SessionPatch) -> tuple[str, str]:
+    async def open(self, offer: Offer, wishes: SessionPatch, *, published: bool = False) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
+
+        ``published``: its peer need not take the voice itself, there may be viewers who do.
 
         Raises :class:`ServerFullError`, and
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
@@ -105,7 +108,7 @@ class Registry:
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, wishes), self._settings, self._clock)
+        peer = PeerConnection(offer, self._docked(offer, wishes, published), self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -122,10 +125,13 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
+    def _docked(self, offer: Offer, wishes: SessionPatch, published: bool) -> Docked:
         """A session with its voice, its dialect and its observers."""
-        voice = AudioOut(self._clock) if offer.wants_audio else None
-        session, served = self._composed(None if voice is None else voice.mixer, wishes)
+        is_heard = offer.wants_audio
+        voice = AudioOut(self._clock) if is_heard or published else None
+        followers = voice.followers if voice is not None and not is_heard else None
+        audible = None if followers is None else (lambda: len(followers) > 0)
+        session, served = self._composed(None if voice is None else voice.mixer, wishes, audible=audible)
         codec = (wishes.vision or VisionPatch()).codec
 
         def speaks(send: Callable[[Any], None], codec: Callable[[], str | None]) -> RealtimeDialect:
@@ -134,7 +140,12 @@ class Registry:
         return Docked(session, voice, speaks, codec)
 
     def _composed(
-        self, out: VoiceOut[Any] | None, wishes: SessionPatch, *, plays: bool = True
+        self,
+        out: VoiceOut[Any] | None,
+        wishes: SessionPatch,
+        *,
+        plays: bool = True,
+        audible: Callable[[], bool] | None = None,
     ) -> tuple[AssistantSession, Served]:
         """A session whose voice sounds in ``out``, observed, and what its clients can be offered."""
         engines, settings = self._engines, self._settings
@@ -145,6 +156,8 @@ class Registry:
             merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
             (lambda: time_words(local_time())) if settings.tell_time else str,
         )
+        if audible is not None:
+            first = replace(first, audible=audible)
         session = AssistantSession(engines, self._clock, out, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
         return session, served
@@ -241,6 +254,15 @@ class Registry:
             sideband.close(peer.ended_because or "the session has ended")
 
     # ------------------------------------------------------------------------------------------------ all
+
+    @property
+    def all(self) -> list[PeerConnection]:
+        """The sessions that live now."""
+        return list(self._sessions.values())
+
+    def find(self, session_id: str) -> PeerConnection | None:
+        """The session of that id, while it lives."""
+        return self._sessions.get(session_id)
 
     def close(self, session_id: str, reason: str) -> bool:
         """End a session (its id, or its call's) politely; ``False`` when there is none of that name."""

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
 
     max_sessions: int = Field(64, ge=1)
     """One more is answered 503."""
+    max_viewers: int = Field(4, ge=1)
+    """Of one session (WHEP); one more is answered 503. Each costs the encoding of the video once more."""
     connect_timeout: float = Field(30.0, gt=0)
     """Seconds after which an offer that never connects is dropped."""
     peer_timeout: float = Field(6.0, gt=0)

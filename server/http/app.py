@@ -25,6 +25,7 @@ from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
 from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
+from server.http.signaling.whip import add_whip
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.sessions import Registry
@@ -60,6 +61,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_post("/offer", post_offer)
     add_calls(app)
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
+    viewers = add_whip(app)
+    metrics.viewers.set_function(lambda: len(viewers))
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)

@@ -110,8 +110,8 @@ async def granted(request: web.Request, response: web.StreamResponse) -> None:
             {
                 hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: grant,
                 hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _headers_for(request),
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE, OPTIONS",
-                hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Location, Retry-After",
+                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PATCH, DELETE, OPTIONS",
+                hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Location, Retry-After, ETag, Link, Accept-Patch, Accept-Post",
                 hdrs.VARY: hdrs.ORIGIN,
             }
         )

@@ -74,6 +74,7 @@ class Metrics:
         self.longest_delay = Gauge(
             "visavis_event_loop_delay_longest_seconds", "The worst since the start", registry=self.registry
         )
+        self.viewers = Gauge("visavis_viewers", "Who watches sessions of others (WHEP)", registry=self.registry)
         for outcome in ("completed", "interrupted", "failed"):
             self.turns.labels(outcome)  # a series that is there from the start can be alerted on
         self._sessions = _Sessions()

@@ -44,7 +44,11 @@ class Tracks:
     ) -> None:
         self.audio: list[AudioIn] = []
         self.video: list[VideoIn] = []
-        self.returned: VideoOut[Shot] | None = VideoOut(session.vision.render) if offer.wants_video else None
+        self.shown: VideoOut[Shot] = VideoOut(session.vision.render)
+        """The annotated camera, which goes back, and to viewers."""
+        self.returned = self.shown if offer.wants_video else None
+        """The same where it goes back to the peer itself."""
+        self._is_heard = offer.wants_audio
         self._pc = pc
         self._session = session
         self._voice = voice
@@ -52,8 +56,7 @@ class Tracks:
         self._codec = codec
         self._clock = clock
         self._transceiver: RTCRtpTransceiver | None = None
-        if self.returned is not None:
-            self.returned.connect(session.vision.returns)
+        self.shown.connect(session.vision.returns)
 
     @property
     def codec(self) -> str | None:
@@ -104,7 +107,17 @@ class Tracks:
         """What has to run for as long as the session."""
         optional = self._session.optional
         work = {f"audio-{n}": reader.run() for n, reader in enumerate(self.audio)}
+        if self._voice is not None and not self._is_heard:  # then no sender takes it
+            work["voice"] = optional.keep("the voice for viewers", self._voice.run)
+        if self.returned is None:
+            work["shown"] = optional.keep("the video for viewers", self.shown.run)
         return work | {f"video-{n}": optional.keep(f"video-{n}", reader.run) for n, reader in enumerate(self.video)}
+
+    def stop(self) -> None:
+        """Nothing goes out any more, to whomever. Idempotent."""
+        self.shown.stop()
+        if self._voice is not None:
+            self._voice.stop()
 
 
 MOST_FRAMES = 3
