@@ -124,7 +124,7 @@ async def test_an_allowed_page_gets_one(serve, serve_app, browser_page):
     port = await serve_app(site())
     url, app = await serve(allowed_origins=f"http://app.test:{port}", api_key="secret-key")
     page = await browser_page(f"http://app.test:{port}/", allow=[REFUSED])
-    assert (await page.evaluate(CALL, [f"{url}/offer", ""]))[:2] == [401, "invalid_api_key"]
+    assert (await page.evaluate(CALL, [f"{url}/offer", ""]))[:2] == [401, "missing_api_key"]
     assert (await page.evaluate(CALL, [f"{url}/offer", "secret-key"]))[0] == 200
     assert len(app[REGISTRY]) == 1
 

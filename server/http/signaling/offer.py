@@ -8,6 +8,7 @@ from aiohttp import web
 
 from server.dialects.openai.models import SessionPatch
 from server.dialects.openai.settings import offered_vision
+from server.http.access.granted import GRANTED
 from server.http.bodies import json_body
 from server.sessions import Registry
 from server.settings import Settings
@@ -31,5 +32,7 @@ async def answered(request: web.Request, offer: object, wishes: SessionPatch) ->
     settings = request.app[SETTINGS]
     read = read_offer(offer, settings.peer_ranges)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    session_id, answer = await request.app[REGISTRY].open(read, wishes)
+    granted = request[GRANTED]
+    session_id, answer = await request.app[REGISTRY].open(read, granted.begins(wishes))
+    granted.made(session_id)
     return session_id, ask_for_fec(announce(answer, settings.external_address))
