@@ -9,17 +9,19 @@ import asyncio
 import logging
 
 from media.audio_out import AudioOut
-from media.clock import Clock
+from media.clock import Clock, local_time
 from media.video_convert import Converter
-from pipelines.assistant.session import AssistantSession
+from pipelines.assistant.session import AssistantSession, FirstSettings
+from pipelines.engines.llm.messages import time_words
+from pipelines.interfaces.stt import languages_of
 from pipelines.runtime import worker
 from server.descriptors import own_descriptors
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.models import SessionPatch
-from server.dialects.openai.vision import VisionPatch
+from server.dialects.openai.settings import Served, merge
+from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
-from server.session_settings import first_settings, served_by
 from server.settings import Settings
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.peer import Docked, PeerConnection
@@ -90,8 +92,19 @@ class Registry:
         """A session with its voice, its dialect and its observers."""
         engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
         voice = AudioOut(self._clock) if offer.wants_audio else None
-        served = served_by(engines, settings, sounds=voice is not None)
-        first = first_settings(engines, settings, wishes, served)
+        served = Served(
+            lambda: engines.voice.tts.voices,
+            lambda: languages_of(engines.voice.stt),
+            voice is not None,
+            engines.status,
+            settings.language,
+        )
+        usual = engines.conversation_settings()
+        first = FirstSettings(
+            merge(usual, usual, wishes, served),
+            merge_vision(engines.vision_settings(), vision),
+            (lambda: time_words(local_time())) if settings.tell_time else str,
+        )
         session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)

@@ -17,6 +17,7 @@ from server.http.access.rate_limits import RateLimit
 from server.http.errors import error_response
 from server.http.origins import Asked, OwnNames, parse_authority
 from server.http.proxies import Proxies
+from server.http.request_ids import named
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class _Checks:
             )
         else:
             return None
-        log.info("refused %s %s from %s: %s", request.method, request.path, asked.client, code)
+        log.info("refused %s from %s: %s", named(request), asked.client, code)
         return error_response(403, code, message, param)
 
 

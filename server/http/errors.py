@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from pipelines.errors import PipelineError
 from server.dialects.openai.settings import RefusedError
-from server.http.request_ids import X_REQUEST_ID, new_request_id, request_id
+from server.http.request_ids import X_REQUEST_ID, named, new_request_id, request_id
 from server.sessions import ServerFullError
 from server.transports.webrtc.offers import OfferError
 
@@ -90,5 +90,5 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionResetError:
         raise
     except Exception:
-        log.exception("%s %s failed (%s)", request.method, request.path, request_id(request))
+        log.exception("%s failed (%s)", named(request), request_id(request))
         return error_response(500, "internal_error", "the server failed; its log has the details")

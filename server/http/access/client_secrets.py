@@ -47,7 +47,7 @@ class ClientSecret:
     """The settings that sessions begin with; the client may choose others."""
     is_revoked: bool = False
     calls: dict[str, None] = field(default_factory=dict)
-    """Identifiers of the calls that were made with it."""
+    """Identifiers of the calls that were made with it, without their kind."""
 
     def state(self, now: float) -> State:
         """Whether it can be used."""
@@ -57,9 +57,18 @@ class ClientSecret:
 
     def made(self, call: str) -> None:
         """Keep in mind that this call is its holder's."""
-        self.calls[call] = None
+        self.calls[_plain(call)] = None
         while len(self.calls) > MOST_CALLS:
             del self.calls[next(iter(self.calls))]
+
+    def has_made(self, call: str) -> bool:
+        """Whether it is, by any name that it goes by."""
+        return _plain(call) in self.calls
+
+
+def _plain(call: str) -> str:
+    """A session is ``sess_X``, and ``rtc_X`` among calls."""
+    return call.removeprefix("sess_").removeprefix("rtc_")
 
 
 class ClientSecrets:

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 from server.dialects.openai.models import SessionPatch
 from server.http.access.client_secrets import ClientSecret
+from server.http.errors import HttpError
 
+NOT_ITS_CALL = "a client secret reaches the calls that were made with it, and this is none of them"
 Patch = TypeVar("Patch", bound=BaseModel)
 
 
@@ -32,7 +34,12 @@ class Granted:
 
     def may_reach(self, call: str) -> bool:
         """Whether that call is within reach: with the server's key every one, with a secret those made with it."""
-        return self.secret is None or call in self.secret.calls
+        return self.secret is None or self.secret.has_made(call)
+
+    def check_reach(self, call: str) -> None:
+        """For a call that is named elsewhere than in the path or as ``call_id``: raises :class:`HttpError` (403)."""
+        if not self.may_reach(call):
+            raise HttpError(403, "call_not_allowed", NOT_ITS_CALL)
 
 
 GRANTED = web.RequestKey("granted", Granted)

@@ -16,15 +16,16 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
 from server.http.access.client_secrets import PREFIX, ClientSecret, ClientSecrets
-from server.http.access.granted import Granted
+from server.http.access.granted import NOT_ITS_CALL, Granted
 
 SUBPROTOCOL = "openai-insecure-api-key."
 """In front of the key among the subprotocols of a WebSocket: browsers cannot send headers with one."""
 CREATE = "POST /v1/realtime/client_secrets"
 _OPENED = re.compile(
-    r"/offer|/v1/realtime(/calls(/.*)?|/ice_servers)?|/whip(/.*)?|/whep(/.*)?|/start|(/sessions/\{\w+\})?/api/offer(/.*)?"
+    r"/offer|/v1/realtime(/calls(/.*)?|/ice_servers)?|/whip(/.*)?|/whep/.*|/start|(/sessions/\{\w+\})?/api/offer(/.*)?"
 )
-"""Routes that a client secret opens, as they were added to the router."""
+"""Routes that a client secret opens, as they were added to the router. ``/whep`` alone is not among them: it shows
+whichever session there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,13 @@ def _within(secret: ClientSecret, asking: Asking) -> Granted | Denied:
         message = "a client secret opens calls alone; this needs the server's key"
         return Denied(403, "client_secret_not_allowed", message, "insufficient_scope")
     if asking.named is not None and not granted.may_reach(asking.named):
-        message = "a client secret reaches the calls that were made with it, and this is none of them"
-        return Denied(403, "call_not_allowed", message, "insufficient_scope")
+        return Denied(403, "call_not_allowed", NOT_ITS_CALL, "insufficient_scope")
     return granted
 
 
 def _ends_own(secret: ClientSecret, asking: Asking) -> bool:
     """A call may last longer than the secret that made it: its holder can still steer and end it."""
-    return asking.named is not None and asking.named in secret.calls
+    return asking.named is not None and secret.has_made(asking.named)
 
 
 def key_of(headers: CIMultiDictProxy[str]) -> str | None:

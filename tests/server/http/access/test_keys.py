@@ -10,6 +10,7 @@ from server.dialects.openai.settings import offered_session
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.granted import Granted, over
 from server.http.access.keys import SUBPROTOCOL, Asking, Denied, Keys, asking, key_of
+from server.http.errors import HttpError
 from tests.fakes.clock import FakeClock
 
 OWN = "the-server-key"
@@ -67,11 +68,13 @@ OPENED = [
     "/v1/realtime/calls",
     "/v1/realtime/ice_servers",
     "/whip",
-    "/whep",
+    "/whip/{session}",
     "/start",
+    "/sessions/{start}/api/offer",
     "/api/offer",
 ]
 CLOSED = [
+    "/whep",
     "",
     "/metrics",
     "/v1/engines",
@@ -130,10 +133,13 @@ def test_a_secret_reaches_its_own_calls_also_when_it_has_expired(held, clock):
     value, secret = held.make(SessionPatch(), 60)
     other, _ = held.make(SessionPatch(), 60)
     granted = judged(held, value, "/v1/realtime/calls")
-    granted.made("mine")
+    granted.made("sess_mine")
     hang_up = "/v1/realtime/calls/{id}/hangup"
-    assert judged(held, value, hang_up, "mine") == Granted(secret)
-    for given, call in ((value, "yours"), (other, "mine")):
+    assert judged(held, value, hang_up, "rtc_mine") == Granted(secret)
+    with pytest.raises(HttpError):
+        granted.check_reach("sess_yours")
+    granted.check_reach("sess_mine")
+    for given, call in ((value, "yours"), (other, "sess_mine")):
         denied = judged(held, given, hang_up, call)
         assert (denied.status, denied.code) == (403, "call_not_allowed")
     assert judged(held, value, "/v1/realtime", "yours").code == "call_not_allowed"
