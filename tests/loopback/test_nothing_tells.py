@@ -35,9 +35,9 @@ def upgrade(key: str) -> dict[str, str]:
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What a server with ``log_level: debug`` has in its log."""
-    caplog.set_level(logging.DEBUG)
     for name, level in _QUIET.items():
         caplog.set_level(level, name)
+    caplog.set_level(logging.DEBUG)
     return caplog
 
 
@@ -92,8 +92,8 @@ async def test_nothing_tells(serve, log):
                 await caller.event("response.done", count)
             caller.send({"type": WORDS[4], "key": OWN})
             await caller.event("error")
-        chat = {"model": "x", "messages": [{"role": "user", "content": WORDS[5]}]}
-        assert (await http.post(f"{url}/v1/chat/completions", json=chat, headers=bearer(OWN))).status
+        chat = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": WORDS[5]}]}
+        assert (await http.post(f"{url}/v1/chat/completions", json=chat, headers=bearer(OWN))).status == 200
         metrics = await (await http.get(f"{url}/metrics", headers=bearer(OWN))).text()
     assert "visavis_" in metrics
     told = log.text + metrics
