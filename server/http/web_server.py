@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
+from contextlib import suppress
 from functools import partial
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -14,10 +17,14 @@ from server.http.aiohttp_internals import Connection, Limits
 from server.http.errors import HttpError, shaped
 from server.http.proxies import Proxies
 from server.http.request_ids import X_REQUEST_ID, request_id
-from server.http.tls.context import tls_context
+from server.http.tls.context import take_up, tls_context
 from server.http.tls.listener import TlsListener
 from server.settings import Settings, SettingsError
 
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 3600.0
+"""Between looks at the certificate, which may have been renewed."""
 _LINGER_SECONDS = 2.0
 """How long the rest of a body that nobody wants is read, so that the client sees the answer."""
 _END_SECONDS = 1.0
@@ -39,6 +46,7 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
         self._server: asyncio.Server | None = None
         self._tls: TlsListener | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -70,6 +78,7 @@ class WebServer:
                 listener = TlsListener(protocol, self._context, self._greeting, self._settings.request_timeout)
                 await listener.start(host, port, _BACKLOG)
                 self._tls = listener
+                self._renewal = asyncio.create_task(_renew(self._context, self._settings), name="tls-renewal")
         except OSError as error:
             raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
@@ -79,7 +88,21 @@ class WebServer:
             self._server.close()
         if self._tls is not None:
             await self._tls.close()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewal
         await self._runner.cleanup()
+
+
+async def _renew(context: ssl.SSLContext, settings: Settings) -> None:
+    """Take up certificates that are renewed while the server runs."""
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            take_up(context, settings)
+        except SettingsError as error:
+            log.warning("the certificate of before is kept: %s", error)
 
 
 async def _outermost(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -166,3 +166,20 @@ async def test_the_page_asks_for_the_key(serve, browser_page):
     page = await browser_page(url, allow=[REFUSED])
     await until(page, "state => state.problem === 'key'")
     assert len(app[REGISTRY]) == 0
+
+
+RELAYED = """
+    const set = RTCPeerConnection.prototype.setConfiguration;
+    RTCPeerConnection.prototype.setConfiguration = function (configuration) {
+        window.relays = configuration.iceServers;
+        return set.call(this, { ...configuration, iceServers: [] });
+    };
+"""
+
+
+async def test_the_page_uses_the_relays_that_it_is_given(server, browser_page):
+    server.ice_servers = [{"urls": ["turn:turn.example.org"], "username": "1:page", "credential": "c"}]
+    page = await browser_page(server.url, init=RELAYED)
+    await page.get_by_role("button", name="Start").click()
+    await server.connected()
+    assert await page.evaluate("() => window.relays") == server.ice_servers

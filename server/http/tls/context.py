@@ -20,11 +20,22 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """``None`` when plain HTTP is served. Raises :class:`SettingsError` for a certificate that cannot be used."""
     if not settings.serves_tls:
         return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    take_up(context, settings)
+    return context
+
+
+def take_up(context: ssl.SSLContext, settings: Settings) -> None:
+    """Serve new connections with the certificate as it is now: it may have been renewed. Raises as above."""
     if settings.tls_self_signed:
-        made = made_here(settings)
-        return _context(made.path, made.path)
-    assert settings.tls_cert is not None and settings.tls_key is not None  # settings have seen to it
-    return _context(settings.tls_cert, settings.tls_key)
+        certificate = key = made_here(settings).path
+    else:
+        assert settings.tls_cert is not None and settings.tls_key is not None  # settings have seen to it
+        certificate, key = settings.tls_cert, settings.tls_key
+    _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certificate, key)  # a half would stay in the real one
+    _load(context, certificate, key)
 
 
 def made_here(settings: Settings) -> SelfSigned:
@@ -59,10 +70,7 @@ def days_left(path: Path) -> float:
     return (expiry(path) - datetime.now(UTC)).total_seconds() / 86_400
 
 
-def _context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     for name, path in (("tls_cert", certificate), ("tls_key", key)):
         try:
             path.read_bytes()
@@ -73,7 +81,6 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as error:
         what = "is not the key of that certificate" if "MISMATCH" in (error.reason or "") else "cannot be read"
         raise SettingsError(f"tls_cert, tls_key: {certificate}, {key}: the key {what}; both must be PEM") from error
-    return context
 
 
 def _refuse() -> str:

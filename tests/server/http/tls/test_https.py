@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
@@ -10,7 +11,7 @@ import ssl
 import aiohttp
 import pytest
 
-from server.http.tls.certificates import self_signed
+from server.http.tls.certificates import fingerprint, self_signed
 from server.http.tls.listener import elsewhere
 from server.http.web_server import WebServer
 from server.settings import SettingsError, load_settings
@@ -81,6 +82,34 @@ async def test_a_certificate_of_the_users_own_is_served(serve, tmp_path):
     answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     writer.close()
+
+
+async def served(url: str) -> str:
+    """The certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection(*address_of(url), ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return hashlib.sha256(shown).hexdigest()
+
+
+async def test_a_renewed_certificate_is_taken_up_and_a_half_is_not(serve, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("server.http.web_server.RENEW_SECONDS", 0.01)
+    made = self_signed(tmp_path / "one", [])
+    url, _ = await serve(tls_cert=made.public, tls_key=made.path)
+    first = await served(url)
+    other = self_signed(tmp_path / "other", [])
+    made.public.write_bytes(other.public.read_bytes())  # and not the key, yet
+    async with asyncio.timeout(PATIENCE):
+        while "the certificate of before is kept: tls_cert, tls_key" not in caplog.text:
+            assert await served(url) == first
+    assert await served(url) == first
+    made.path.write_bytes(other.path.read_bytes())
+    async with asyncio.timeout(PATIENCE):
+        while (now := await served(url)) == first:
+            pass
+    assert now == fingerprint(other.public).replace(":", "").lower()
 
 
 async def test_plain_http_is_sent_to_https(secure):
