@@ -4,8 +4,8 @@ them what is wished for."""
 from __future__ import annotations
 
 from pipelines.interfaces.stt import languages_of
-from pipelines.voice.responses import new_id
-from server.dialects.openai.models import SessionPatch
+from pipelines.voice.history import new_id
+from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import Served, merge
 from server.dialects.openai.shapes import Json, session_event
 from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 
 PREFIX = "ek_"
 """The service's; its browser clients take no other key."""

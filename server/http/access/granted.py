@@ -8,7 +8,7 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.http.access.client_secrets import ClientSecret
 from server.http.errors import HttpError
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from aiohttp import hdrs, web
 from pydantic import Field, ValidationError
 
-from server.dialects.openai.models import Given, SessionPatch
+from server.dialects.openai.fields import Given, SessionPatch
 from server.dialects.openai.settings import RefusedError, offered_session, refusal
 from server.dialects.openai.shapes import Json
 from server.http.access.client_secrets import ClientSecret, ClientSecrets, State, TooManySecretsError

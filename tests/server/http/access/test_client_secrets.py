@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.http.access import client_secrets
 from server.http.access.client_secrets import ClientSecrets, TooManySecretsError
 from tests.fakes.clock import FakeClock

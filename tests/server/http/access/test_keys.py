@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_session
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.granted import Granted, over

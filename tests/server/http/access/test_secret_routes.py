@@ -79,7 +79,11 @@ async def test_the_stock_client_makes_one(serve):
         ({"expires_after": {"anchor": "now"}}, "expires_after.anchor", "created_at"),
         ({"expires_in": 5}, "expires_in", "expires_after, session"),
         ({"session": {"output_modalities": ["smoke"]}}, "session.output_modalities", '["audio"]'),
-        ({"session": {"audio": {"output": {"voice": "nobody"}}}}, "session.audio.output.voice", "the voices are"),
+        (
+            {"session": {"audio": {"input": {"transcription": {"language": "xx"}}}}},
+            "session.audio.input.transcription.language",
+            "does not know 'xx'",
+        ),
         ({"session": "loud"}, "session", "must be an object"),
         ([], "", "must be a JSON object"),
         ({"session": {"instructions": "é" * 70_000}}, None, "131,072 bytes"),
