@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     IPvAnyNetwork,
     SecretStr,
@@ -36,31 +34,17 @@ from pipelines.text import base_url, header_value
 from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
+from server.transports.webrtc.ice_servers import IceServer
 
 __all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 
 LEAST_KEY = 8
 """Characters of an API key."""
 
+REQUESTS_OFF_LOOPBACK = 600.0
+"""A minute for one address, where the server can be reached by others and nothing else is set."""
+
 Profile = Literal["auto", "embedded", "bench"]
-
-
-class IceServer(BaseModel):
-    """A STUN or TURN server, as in WebRTC's RTCIceServer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    urls: str
-    """Such as ``stun:stun.example.org:3478`` or ``turn:turn.example.org:3478?transport=udp``."""
-    username: str | None = None
-    credential: SecretStr | None = None
-
-    @field_validator("urls")
-    @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if not value.startswith(("stun:", "turn:", "turns:")):
-            raise ValueError("must begin with stun:, turn: or turns:")
-        return value
 
 
 class Settings(BaseSettings):
@@ -92,6 +76,18 @@ class Settings(BaseSettings):
     """HTTP connections at a time; one more is answered 503. Calls need none once they are connected."""
     max_connections_per_address: int = Field(256, ge=1)
     """The same for one IPv4 address or one IPv6 /64, which may be a whole house or office; one more is answered 429."""
+    rate_limit_per_address: float | None = Field(None, ge=0)
+    """Requests a minute of one IPv4 address or one IPv6 /64; 0: any number. Default: 600, and any on loopback."""
+    rate_limit_per_key: float = Field(0.0, ge=0)
+    """The same for the server's key and for each client secret; 0: any number."""
+    rate_limit_burst: int = Field(120, ge=1)
+    """How many of these may come at once."""
+    tls_cert: Path | None = None
+    """File with the certificate (PEM, and those that vouch for it) that HTTPS is served with; needs ``tls_key``."""
+    tls_key: Path | None = None
+    """File with its private key (PEM, not encrypted)."""
+    tls_self_signed: bool = False
+    """Serve HTTPS with a certificate made here, which browsers warn of; it is kept in ``cache``."""
     pipeline: Path = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
     tools: Path | None = None
@@ -206,7 +202,7 @@ class Settings(BaseSettings):
             header_value(value.get_secret_value())
         return value
 
-    @field_validator("models", "pipeline", "tools")
+    @field_validator("models", "pipeline", "tools", "tls_cert", "tls_key")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         """No shell expands ``~`` in the environment or in a file."""
@@ -259,6 +255,8 @@ class Settings(BaseSettings):
             raise ValueError(f"bench_echo: is for measuring only and needs profile bench, not {self.profile}")
         if "bench_tone_seconds" in self.model_fields_set and self.profile != "bench":
             raise ValueError(f"bench_tone_seconds: needs profile bench, not {self.profile}")
+        if "rate_limit_burst" in self.model_fields_set and not (self.requests_per_address or self.rate_limit_per_key):
+            raise ValueError("rate_limit_burst: needs rate_limit_per_address or rate_limit_per_key")
         named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
         if named and self.profile == "bench":
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
@@ -270,6 +268,15 @@ class Settings(BaseSettings):
     def _one_key(self) -> Settings:
         if self.llm_api_key is not None and "@" in urlsplit(self.llm_url or "").netloc:
             raise ValueError("llm_url: holds a user and a password, and llm_api_key is set too: only one can be sent")
+        return self
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            has, lacks = ("tls_cert", "tls_key") if self.tls_key is None else ("tls_key", "tls_cert")
+            raise ValueError(f"{lacks}: is missing beside {has}: HTTPS needs the certificate and its key")
+        if self.tls_self_signed and self.tls_cert is not None:
+            raise ValueError("tls_self_signed: there is a certificate already (tls_cert); set one of the two")
         return self
 
     @model_validator(mode="after")
@@ -290,6 +297,18 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether HTTPS is spoken, and nothing else."""
+        return self.tls_self_signed or self.tls_cert is not None
+
+    @property
+    def requests_per_address(self) -> float:
+        """Requests a minute that an address may send; 0: any number."""
+        if self.rate_limit_per_address is not None:
+            return self.rate_limit_per_address
+        return 0.0 if self.on_loopback else REQUESTS_OFF_LOOPBACK
 
     @property
     def peer_ranges(self) -> tuple[AddressRange, ...]:

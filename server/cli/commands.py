@@ -207,6 +207,7 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
+    _add_tls(serve)
     serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
     serve.add_argument("--tools", type=Path, metavar="FILE", help="tools that the language model may have run here")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
@@ -226,6 +227,17 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
+
+
+def _add_tls(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="and this private key (PEM)")
+    serve.add_argument(
+        "--tls-self-signed",
+        action="store_const",
+        const=True,
+        help="serve HTTPS with a certificate made here, which browsers warn of once",
+    )
 
 
 def _add_talk(commands: Any) -> None:

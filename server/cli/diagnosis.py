@@ -23,6 +23,8 @@ Status = Literal["ok", "better", "missing"]
 _ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", *(name for spec in engines("vad") for name in spec.packages))
 _LITTLE_DISK = 2 << 30
 _LITTLE_MEMORY = 1 << 30
+_FEW_DAYS = 14
+"""In which a certificate should be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,24 @@ def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
         yield Check("network", "port", "missing", detail, "visavis serve --port 0")
     if facts.udp_problem is not None:
         yield Check("network", "media", "missing", f"no UDP socket can be had: {facts.udp_problem}")
+    yield from _https(facts, settings)
     yield from _folders(facts, settings)
+
+
+def _https(facts: Facts, settings: Settings) -> Iterator[Check]:
+    """Browsers give the microphone to pages of this machine and to those of https: alone."""
+    if facts.tls_problem is not None:
+        yield Check("network", "https", "missing", facts.tls_problem)
+    elif facts.tls_days is not None and settings.tls_cert is not None and facts.tls_days < _FEW_DAYS:
+        how = "has expired" if facts.tls_days <= 0 else f"expires in {facts.tls_days:.0f} days"
+        yield Check("network", "https", "better", f"the certificate {settings.tls_cert} {how}")
+    elif settings.tls_self_signed:
+        yield Check("network", "https", "ok", "with a certificate made here, which browsers warn of once")
+    elif settings.tls_cert is not None:
+        yield Check("network", "https", "ok", f"with {settings.tls_cert}, for {facts.tls_days or 0:.0f} days")
+    elif not settings.on_loopback and not settings.public_origins:
+        detail = "not served: browsers on other machines have no microphone here without it (docs/security.md)"
+        yield Check("network", "https", "better", detail, "visavis serve --tls-self-signed")
 
 
 def _folders(facts: Facts, settings: Settings) -> Iterator[Check]:

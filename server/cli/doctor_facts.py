@@ -20,7 +20,7 @@ from pipelines.routing.definition import load, load_tools
 from pipelines.runtime.hardware import Devices, survey
 from server.cli.preflight import bind_error
 from server.engines.wishes import Wishes
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from server.stores import model_store
 
 _OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino", "mcp")
@@ -66,6 +66,10 @@ class Facts:
     """Why the port cannot be had."""
     udp_problem: str | None = None
     """Why no media can be received."""
+    tls_problem: str | None = None
+    """Why HTTPS cannot be served as the settings ask for; ``None`` also when they do not."""
+    tls_days: float | None = None
+    """Until the certificate expires; ``None``: there is none yet, or none is asked for."""
     cache_problem: str | None = None
     """Why nothing can be kept in the cache folder."""
     cache_free: int | None = None
@@ -90,6 +94,7 @@ async def gather(settings: Settings) -> Facts:
         asyncio.to_thread(survey, deep=True), asyncio.to_thread(_models, settings), _language_model(settings)
     )
     models, catalogue_problem = stored
+    tls_problem, tls_days = _certificate(settings)
     cache_problem, cache_free = _writable(settings.cache.expanduser())
     return Facts(
         python=sys.version_info[:3],
@@ -101,6 +106,8 @@ async def gather(settings: Settings) -> Facts:
         vision_reports=vision is None and await asyncio.to_thread(_reports),
         tcp_problem=_bindable(settings.host, settings.port, socket.SOCK_STREAM),
         udp_problem=_bindable((settings.ice_address or (settings.host,))[0], 0, socket.SOCK_DGRAM),
+        tls_problem=tls_problem,
+        tls_days=tls_days,
         cache_problem=cache_problem,
         cache_free=cache_free,
         asked_problem=_asked(settings),
@@ -153,6 +160,21 @@ def _bindable(host: str, port: int, kind: socket.SocketKind) -> str | None:
     """Why nothing can listen there; ``None`` when it can."""
     error = bind_error(host, port, kind)
     return None if error is None else error.strerror or str(error) or "no answer"
+
+
+def _certificate(settings: Settings) -> tuple[str | None, float | None]:
+    """Nothing is made for it: the certificate of ``tls_self_signed`` is made by the start that needs it."""
+    from server.http.tls.context import days_left, tls_context, tls_folder
+
+    try:
+        if settings.tls_cert is not None:
+            tls_context(settings)
+            return None, days_left(settings.tls_cert)
+        if settings.tls_self_signed and (made := tls_folder(settings) / "self-signed.crt").exists():
+            return None, days_left(made)
+    except (SettingsError, OSError, ValueError) as error:
+        return str(error), None
+    return None, None
 
 
 def _writable(folder: Path) -> tuple[str | None, int | None]:

@@ -22,7 +22,7 @@ RESOLVE_SECONDS = 3.0
 
 def check(settings: Settings) -> None:
     """Raise :class:`SettingsError` or :class:`~pipelines.errors.PipelineError` for what cannot be done as asked."""
-    problems = [*_port(settings), *_folders(settings)]
+    problems = [*_port(settings), *_folders(settings), *_certificate(settings)]
     if problems:
         raise SettingsError("; ".join(problems))
     if settings.tools is not None:
@@ -65,6 +65,18 @@ def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[tuple[sock
     """Raises :class:`OSError`, of which :class:`TimeoutError` is one."""
     found = within(RESOLVE_SECONDS, lambda: socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE))
     return [(family, address) for family, _, _, _, address in found]
+
+
+def _certificate(settings: Settings) -> list[str]:
+    if not settings.serves_tls:
+        return []
+    from server.http.tls.context import tls_context  # half a second of imports, for those who serve HTTPS
+
+    try:
+        tls_context(settings)
+    except SettingsError as error:
+        return [str(error)]
+    return []
 
 
 def _folders(settings: Settings) -> list[str]:

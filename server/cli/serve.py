@@ -21,6 +21,8 @@ from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
 from server.http.app import create_app
+from server.http.tls.certificates import fingerprint
+from server.http.tls.context import made_here
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.settings import Settings
@@ -79,6 +81,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             if not settings.download:
                 tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
+            tell_https(settings, console)
             ready.set()
             await stop.wait()
             _say(console, "Stopping …")
@@ -114,6 +117,19 @@ def tell_missing(engines: Engines, console: Console) -> None:
     ids = " ".join(dict.fromkeys(engines.missing))
     tell_foreign(console, f"Nothing is fetched (download: false). This brings what is missing, {size} MB:")
     tell_foreign(console, f"  visavis models pull {ids}")
+
+
+def tell_https(settings: Settings, console: Console) -> None:
+    """Say how to recognise a certificate that nobody vouches for, or what a browser elsewhere lacks without one."""
+    if settings.tls_self_signed:
+        made = made_here(settings)
+        tell_foreign(
+            console, f"The certificate was made here; browsers warn of it once. SHA-256 {fingerprint(made.path)}"
+        )
+        tell_foreign(console, f"  programs trust it with SSL_CERT_FILE={made.public}")
+    elif not settings.on_loopback and not settings.serves_tls and not settings.public_origins:
+        tell_foreign(console, "Browsers on other machines have no microphone here: they need HTTPS (docs/security.md).")
+        tell_foreign(console, "  visavis serve --tls-self-signed")
 
 
 def _say(console: Console, text: str) -> None:

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from server.admission import Doors
 from server.http.errors import error_bytes, error_response
+from server.http.request_ids import X_REQUEST_ID, request_id
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ class Connection(web.RequestHandler):
             return
         message = f"the head of the request did not arrive within {self._limits.seconds:g} s"
         self.transport.write(error_bytes(408, "request_timeout", message))
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot
+            self.transport.write_eof()
         # What still comes is read and ignored: a closed socket would reset the connection, and the answer with it.
         self._is_parting = True
         self._head_timer = self._loop.call_later(_PARTING_SECONDS, self.force_close)
@@ -157,7 +159,8 @@ class Connection(web.RequestHandler):
             raise ConnectionError("the response has begun, it can only be broken off")
         if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
             raise ConnectionError("the client has left") from exc
-        response = self._explained(status, exc, message)
+        response = self._explained(request, status, exc, message)
+        response.headers[X_REQUEST_ID] = request_id(request)
         response.force_close()
         return response
 
@@ -166,9 +169,11 @@ class Connection(web.RequestHandler):
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)
 
-    def _explained(self, status: int, exc: BaseException | None, message: str | None) -> web.Response:
+    def _explained(
+        self, request: web.BaseRequest, status: int, exc: BaseException | None, message: str | None
+    ) -> web.Response:
         if status >= 500:
-            log.error("a request failed outside of its handler", exc_info=exc)
+            log.error("a request failed outside of its handler (%s)", request_id(request), exc_info=exc)
             return error_response(500, "internal_error", "the server failed; its log has the details")
         if isinstance(exc, LineTooLong):
             limits = f"the request line and every header may have {self.max_line_size} bytes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -16,18 +17,24 @@ from media.clock import MonotonicClock
 from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
-from server.http.auth import granted, guard
+from server.http.access.client_secrets import ClientSecrets
+from server.http.access.cors import allow_reading
+from server.http.access.secret_routes import add_client_secrets
+from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.page_files import PageFiles
+from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
+from server.http.signaling.ice_servers import get_ice_servers
 from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.whip import add_whip
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
+from server.session_settings import effective_session
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
@@ -51,7 +58,9 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
     """
     ice.gather_as_set(settings)
-    layers = [guard(settings), errors, bodies(settings.request_timeout, LARGER_BODIES)]
+    secrets = ClientSecrets(time.time)
+    access = guard(settings, secrets, MonotonicClock())
+    layers = [access, errors, bodies(settings.request_timeout, LARGER_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -59,10 +68,12 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
+    app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
     add_calls(app)
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
     viewers = add_whip(app)
     metrics.viewers.set_function(lambda: len(viewers))
+    add_client_secrets(app, secrets, partial(effective_session, engines, settings))
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
@@ -70,7 +81,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     add_rest(app, engines, store)
-    app.on_response_prepare.append(granted)
+    app.on_response_prepare.append(allow_reading)
+    app.on_response_prepare.append(tell_request_id)
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(partial(_watch_loop, ready))

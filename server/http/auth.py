@@ -1,27 +1,27 @@
-"""Who may use the API: a bearer key when one is set, and only pages that belong here."""
+"""Who may use the API: only pages that belong here, so often, and with a key when one is set."""
 
 from __future__ import annotations
 
-import hmac
 import logging
-import re
-from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from media.clock import Clock
+from server.admission import neighbourhood
+from server.http.access.client_secrets import ClientSecrets
+from server.http.access.cors import CORS_ORIGIN
+from server.http.access.granted import GRANTED
+from server.http.access.keys import Denied, Keys, asking, key_of
+from server.http.access.rate_limits import RateLimit
 from server.http.errors import error_response
-from server.http.origins import OwnNames, parse_authority
+from server.http.origins import Asked, OwnNames, parse_authority
 from server.http.proxies import Proxies
+from server.http.request_ids import named
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-GRANT = web.RequestKey("grant", str)
-"""What to tell the browser of the page of another site that asked."""
-_HEADERS = re.compile(r"[A-Za-z0-9-]{1,60}(?:, ?[A-Za-z0-9-]{1,60}){0,40}")
-KEY_OFFER = "openai-insecure-api-key."
-"""What OpenAI's browser clients put before their key among the subprotocols."""
 OPEN = frozenset({"/", "/static/{name}", "/healthz", "/readyz"})
 """Routes without secrets or effects, served to everybody under any name: the page must load before it can ask for a
 key, or say what to configure; probes have no key."""
@@ -29,31 +29,101 @@ key, or say what to configure; probes have no key."""
 
 def is_open(request: web.Request) -> bool:
     """Whether this request is served to everybody."""
-    resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in OPEN
+    return _route(request) in OPEN
 
 
-def guard(settings: Settings) -> Middleware:
-    """Checks the name asked for, the origin and the key of every request but those to :data:`OPEN` routes."""
-    names = OwnNames(settings.public_origins, settings.allowed_origins, keyed=settings.api_key is not None)
-    proxies = Proxies(settings.trusted_proxies)
-    key = settings.api_key.get_secret_value().encode() if settings.api_key is not None else None
+def guard(settings: Settings, secrets: ClientSecrets, clock: Clock) -> Middleware:
+    """Checks the name asked for, the origin, the rate and the key of every request but those to :data:`OPEN` routes.
+
+    Handlers find what let the request in as ``request[GRANTED]``.
+    """
+    checks = _Checks(settings, secrets, clock)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        grant = names.grant(request.headers.get(hdrs.ORIGIN))
-        if grant is not None:
-            request[GRANT] = grant
+        origin = checks.names.grant(request.headers.get(hdrs.ORIGIN))
+        if origin is not None:
+            request[CORS_ORIGIN] = origin
         if is_open(request):
             return await handler(request)
-        refusal = _unsound(request) or _foreign(request, names, proxies)
+        refusal = checks.before_the_key(request)
         if refusal is None and request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
-            return web.Response(status=204)  # a browser asks before it sends, without the key
-        if refusal is None and key is not None:
-            refusal = _unauthorized(request, key)
-        return refusal or await handler(request)
+            # A browser asks before it sends, without the key.
+            is_served = request.match_info.http_exception is None
+            return await handler(request) if is_served else web.Response(status=204)
+        return refusal or checks.key(request) or await handler(request)
 
     return check
+
+
+class _Checks:
+    def __init__(self, settings: Settings, secrets: ClientSecrets, clock: Clock) -> None:
+        own = settings.api_key.get_secret_value() if settings.api_key is not None else None
+        self.names = OwnNames(settings.public_origins, settings.allowed_origins, keyed=own is not None)
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._keys = Keys(own, secrets)
+        burst = settings.rate_limit_burst
+        self._addresses = _limit(settings.requests_per_address, burst, clock)
+        self._of_keys = _limit(settings.rate_limit_per_key, burst, clock)
+
+    def before_the_key(self, request: web.Request) -> web.Response | None:
+        """Refuses what is no sound request, what is asked for under a foreign name or from a foreign page, and what an
+        address asks too often: keys that are guessed included."""
+        if (refusal := _unsound(request)) is not None:
+            return refusal
+        asked = self._proxies.asked(request.headers, request.host, request.remote)
+        if (refusal := self._foreign(request, asked)) is not None:
+            return refusal
+        if self._addresses is None or self._proxies.trusts(asked.client) or request.method == hdrs.METH_OPTIONS:
+            return None
+        who = neighbourhood(asked.client)
+        return _too_many(self._addresses.wait(who), f"requests from {who}")
+
+    def key(self, request: web.Request) -> web.Response | None:
+        """Refuses what the key does not open; else notes what does."""
+        granted = self._keys.judge(key_of(request.headers), asking(_route(request), request.match_info, request.query))
+        if isinstance(granted, Denied):
+            challenge = {str(hdrs.WWW_AUTHENTICATE): granted.challenge}
+            return error_response(granted.status, granted.code, granted.message, headers=challenge)
+        request[GRANTED] = granted
+        if self._of_keys is None:
+            return None
+        who = granted.secret.id if granted.secret is not None else ""
+        return _too_many(self._of_keys.wait(who), "requests with this key")
+
+    def _foreign(self, request: web.Request, asked: Asked) -> web.Response | None:
+        """Refuses what is asked for under a foreign name, or from a foreign page, in words that help its owner."""
+        if not self.names.knows(asked.host):
+            host = asked.host.host
+            code, param = "host_not_allowed", hdrs.HOST
+            message = (
+                f"this server does not go by the name {host}: without an API key it serves this machine only, as "
+                "localhost or 127.0.0.1. If people are to reach it under that name, for instance through a reverse "
+                f"proxy, list its address in the setting public_origins (VISAVIS_PUBLIC_ORIGINS=https://{host})"
+            )
+        elif not self.names.welcomes(asked):
+            shown = ascii(asked.origin)[1:-1]
+            code, param = "origin_not_allowed", hdrs.ORIGIN
+            message = (
+                f"pages from {shown} may not use this server. If that is its own page behind a reverse proxy, list it "
+                f"in the setting public_origins (VISAVIS_PUBLIC_ORIGINS={shown}); if it is another site's, in "
+                "allowed_origins"
+            )
+        else:
+            return None
+        log.info("refused %s from %s: %s", named(request), asked.client, code)
+        return error_response(403, code, message, param)
+
+
+def _limit(per_minute: float, burst: int, clock: Clock) -> RateLimit | None:
+    return RateLimit(per_minute, burst, clock) if per_minute else None
+
+
+def _too_many(seconds: int, what: str) -> web.Response | None:
+    if not seconds:
+        return None
+    message = f"too many {what}: come again in {seconds} s"
+    return error_response(429, "rate_limit_exceeded", message, headers={hdrs.RETRY_AFTER: str(seconds)})
 
 
 def _unsound(request: web.Request) -> web.Response | None:
@@ -62,62 +132,7 @@ def _unsound(request: web.Request) -> web.Response | None:
     return error_response(400, "invalid_host", "the Host header must be one host, perhaps with a port", hdrs.HOST)
 
 
-def _foreign(request: web.Request, names: OwnNames, proxies: Proxies) -> web.Response | None:
-    """Refuses what is asked for under a foreign name, or from a foreign page, in words that help its owner."""
-    asked = proxies.asked(request.headers, request.host, request.remote)
-    if not names.knows(asked.host):
-        host = asked.host.host
-        code, param = "host_not_allowed", hdrs.HOST
-        message = (
-            f"this server does not go by the name {host}: without an API key it serves this machine only, as localhost "
-            "or 127.0.0.1. If people are to reach it under that name, for instance through a reverse proxy, list its "
-            f"address in the setting public_origins (VISAVIS_PUBLIC_ORIGINS=https://{host})"
-        )
-    elif not names.welcomes(asked):
-        shown = ascii(asked.origin)[1:-1]
-        code, param = "origin_not_allowed", hdrs.ORIGIN
-        message = (
-            f"pages from {shown} may not use this server. If that is its own page behind a reverse proxy, list it in "
-            f"the setting public_origins (VISAVIS_PUBLIC_ORIGINS={shown}); if it is another site's, in allowed_origins"
-        )
-    else:
-        return None
-    log.info("refused %s %s from %s: %s", request.method, request.path, asked.client, code)
-    return error_response(403, code, message, param)
-
-
-def _unauthorized(request: web.Request, key: bytes) -> web.Response | None:
-    """Refuses what lacks the key. The scheme is case-insensitive (RFC 9110, 11.1); a key without a scheme is none."""
-    given = request.headers.getall(hdrs.AUTHORIZATION, ()) or _offered_key(request)
-    scheme, _, token = (given[0] if len(given) == 1 else "").partition(" ")
-    bearer = scheme.lower() == "bearer"
-    if bearer and hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), key):
-        return None
-    message = "this is not the server's key" if bearer else "give the server's key as `Authorization: Bearer KEY`"
-    return error_response(401, "invalid_api_key", message, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
-
-
-def _offered_key(request: web.Request) -> Sequence[str]:
-    """The key that the browser's client of a WebSocket offers as a subprotocol: it cannot send headers."""
-    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
-    return [f"Bearer {name.strip().removeprefix(KEY_OFFER)}" for name in offered if name.strip().startswith(KEY_OFFER)]
-
-
-async def granted(request: web.Request, response: web.StreamResponse) -> None:
-    """Let the page that asked read the response (CORS), whose headers are about to be sent."""
-    if (grant := request.get(GRANT)) is not None:
-        response.headers.update(
-            {
-                hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: grant,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _headers_for(request),
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PATCH, DELETE, OPTIONS",
-                hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Location, Retry-After, ETag, Link, Accept-Patch, Accept-Post",
-                hdrs.VARY: hdrs.ORIGIN,
-            }
-        )
-
-
-def _headers_for(request: web.Request) -> str:
-    """The headers that a page may send: those its browser asks for, as clients send headers of their own."""
-    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
-    return asked if _HEADERS.fullmatch(asked) else "Authorization, Content-Type"
+def _route(request: web.Request) -> str:
+    """As it was added to the router; empty when nothing is served there."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""

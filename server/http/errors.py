@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from pipelines.errors import PipelineError
 from server.dialects.openai.settings import RefusedError
+from server.http.request_ids import X_REQUEST_ID, named, new_request_id, request_id
 from server.sessions import ServerFullError
 from server.transports.webrtc.offers import OfferError
 from server.transports.webrtc.trickle import TrickleError
@@ -40,6 +41,7 @@ def error_bytes(status: int, code: str, message: str) -> bytes:
     body = json.dumps(error_body(status, code, message)).encode()
     retry = f"Retry-After: {RETRY_AFTER_SECONDS}\r\n" if status in (429, 503) else ""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{retry}Content-Type: application/json; charset=utf-8\r\n"
+    head += f"{X_REQUEST_ID}: {new_request_id()}\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
@@ -90,5 +92,5 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionResetError:
         raise
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s failed (%s)", named(request), request_id(request))
         return error_response(500, "internal_error", "the server failed; its log has the details")

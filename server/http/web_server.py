@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
+from contextlib import suppress
 from functools import partial
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -13,32 +16,48 @@ from server.descriptors import own_descriptors
 from server.http.aiohttp_internals import Connection, Limits
 from server.http.errors import HttpError, shaped
 from server.http.proxies import Proxies
+from server.http.request_ids import X_REQUEST_ID, request_id
+from server.http.tls.context import take_up, tls_context
+from server.http.tls.listener import TlsListener
 from server.settings import Settings, SettingsError
 
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 3600.0
+"""Between looks at the certificate, which may have been renewed."""
 _LINGER_SECONDS = 2.0
 """How long the rest of a body that nobody wants is read, so that the client sees the answer."""
 _END_SECONDS = 1.0
 """How long requests may take to end when the server stops."""
 _BACKLOG = 512
+_GREETED, _GREETED_PER_ADDRESS = 256, 32
+"""TLS connections that are being set up at a time."""
 
 
 class WebServer:
-    """An application on a port."""
+    """An application on a port. Raises :class:`SettingsError` for a certificate that cannot be used."""
 
     def __init__(self, app: web.Application, settings: Settings) -> None:
         self._settings = settings
         proxies, descriptors = Proxies(settings.trusted_proxies), own_descriptors()
         self.doors = Doors(settings.max_connections, settings.max_connections_per_address, proxies, descriptors)
+        self._context = tls_context(settings)
+        self._greeting = Doors(_GREETED, _GREETED_PER_ADDRESS, proxies, descriptors)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
         self._server: asyncio.Server | None = None
+        self._tls: TlsListener | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        if self._server is None:
+        if self._tls is not None:
+            scheme, (host, port) = "https", self._tls.address
+        elif self._server is not None:
+            scheme, (host, port) = "http", self._server.sockets[0].getsockname()[:2]
+        else:
             raise RuntimeError("start() first")
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
         """Start the application and listen. Raises :class:`SettingsError` when the port cannot be had."""
@@ -53,7 +72,13 @@ class WebServer:
         limits = Limits(self.doors, self._settings.request_timeout)
         protocol = partial(Connection, server, limits, loop=loop, access_log=None, **timeouts)
         try:
-            self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
+            if self._context is None:
+                self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
+            else:
+                listener = TlsListener(protocol, self._context, self._greeting, self._settings.request_timeout)
+                await listener.start(host, port, _BACKLOG)
+                self._tls = listener
+                self._renewal = asyncio.create_task(_renew(self._context, self._settings), name="tls-renewal")
         except OSError as error:
             raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
@@ -61,11 +86,29 @@ class WebServer:
         """Accept nobody any more, end the application and every connection. Idempotent."""
         if self._server is not None:
             self._server.close()
+        if self._tls is not None:
+            await self._tls.close()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewal
         await self._runner.cleanup()
+
+
+async def _renew(context: ssl.SSLContext, settings: Settings) -> None:
+    """Take up certificates that are renewed while the server runs."""
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            take_up(context, settings)
+        except SettingsError as error:
+            log.warning("the certificate of before is kept: %s", error)
 
 
 async def _outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What aiohttp does before the middlewares: finding the route, and the headers that it acts upon by itself."""
+
+    request_id(request)  # now, for all that the request is cloned to
 
     async def understood(request: web.Request) -> web.StreamResponse:
         if request.version not in (HttpVersion10, HttpVersion11):
@@ -74,4 +117,7 @@ async def _outermost(request: web.Request, handler: Handler) -> web.StreamRespon
             raise HttpError(417, "expectation_failed", "only 100-continue can be expected", hdrs.EXPECT)
         return await handler(request)
 
-    return await shaped(request, understood)
+    response = await shaped(request, understood)
+    if not response.prepared:  # what is answered before the application is asked has none of its headers
+        response.headers[X_REQUEST_ID] = request_id(request)
+    return response

@@ -79,6 +79,10 @@ async function request(path, { headers, read = (response) => response.json(), ..
 /** @returns rows {stage, engine, device, reason, ok, wanted}; what is `wanted` is what a stand-in stands in for */
 export const fetchEngines = async () => (await request("v1/engines", { cache: "no-store" })).data ?? [];
 
+/** @returns RTCIceServers: STUN and TURN servers with credentials for this page; none on most servers */
+export const fetchIceServers = async (signal) =>
+  (await request("v1/realtime/ice_servers", { cache: "no-store", signal })).ice_servers ?? [];
+
 /** Make a call as any client of OpenAI Realtime does. @returns the SDP of the answer */
 export const openCall = (sdp, signal) =>
   request("v1/realtime/calls", {

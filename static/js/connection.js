@@ -1,6 +1,6 @@
 // One peer connection: microphone and camera out, voice and annotated picture back, events on the data channel.
 
-import { openCall } from "./api.js";
+import { fetchIceServers, openCall } from "./api.js";
 import { stopTracks } from "./devices.js";
 
 /** A path that breaks may come back by itself within this time. */
@@ -16,8 +16,10 @@ export const separateStreams = (sdp) =>
   sdp.replace(/^m=video[^]*?(?=^m=|$(?![^]))/gm, (section) =>
     section.replace(/^a=msid:(\S+)/gm, "a=msid:$1-picture"));
 
+const CONFIGURATION = { bundlePolicy: "max-bundle" };
+
 export class Connection {
-  #pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  #pc = new RTCPeerConnection(CONFIGURATION);
   #channel = null;
   #stream;
   #screen = null; // the transceiver; its track comes and goes without a new offer
@@ -47,6 +49,9 @@ export class Connection {
     };
     pc.onconnectionstatechange = () => this.#watch(pc.connectionState);
     this.#openChannel();
+    const iceServers = await fetchIceServers(this.#abort.signal);
+    if (this.#closed) return;
+    pc.setConfiguration({ ...CONFIGURATION, iceServers });
     await pc.setLocalDescription(await pc.createOffer());
     const answer = await openCall(pc.localDescription.sdp, this.#abort.signal);
     if (this.#closed) return;

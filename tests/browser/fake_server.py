@@ -117,6 +117,7 @@ class FakeServer:
         self.engines: list[dict[str, Any]] = ENGINES
         self.offers: list[str] = []
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
+        self.ice_servers: list[dict[str, Any]] = []
         self._peers: list[RTCPeerConnection] = []
         self._sinks: list[MediaBlackhole] = []
         self._channels: asyncio.Queue[RTCDataChannel] = asyncio.Queue()
@@ -129,6 +130,7 @@ class FakeServer:
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
         app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
         app.router.add_post("/v1/realtime/calls", self._call)
         return app
 
@@ -172,6 +174,9 @@ class FakeServer:
 
     async def _engines(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": self.engines})
+
+    async def _ice_servers(self, _: web.Request) -> web.Response:
+        return web.json_response({"ice_servers": self.ice_servers})
 
     async def _call(self, request: web.Request) -> web.Response:
         offer = await request.text()

@@ -124,7 +124,7 @@ async def test_an_allowed_page_gets_one(serve, serve_app, browser_page):
     port = await serve_app(site())
     url, app = await serve(allowed_origins=f"http://app.test:{port}", api_key="secret-key")
     page = await browser_page(f"http://app.test:{port}/", allow=[REFUSED])
-    assert (await page.evaluate(CALL, [f"{url}/offer", ""]))[:2] == [401, "invalid_api_key"]
+    assert (await page.evaluate(CALL, [f"{url}/offer", ""]))[:2] == [401, "missing_api_key"]
     assert (await page.evaluate(CALL, [f"{url}/offer", "secret-key"]))[0] == 200
     assert len(app[REGISTRY]) == 1
 
@@ -166,3 +166,20 @@ async def test_the_page_asks_for_the_key(serve, browser_page):
     page = await browser_page(url, allow=[REFUSED])
     await until(page, "state => state.problem === 'key'")
     assert len(app[REGISTRY]) == 0
+
+
+RELAYED = """
+    const set = RTCPeerConnection.prototype.setConfiguration;
+    RTCPeerConnection.prototype.setConfiguration = function (configuration) {
+        window.relays = configuration.iceServers;
+        return set.call(this, { ...configuration, iceServers: [] });
+    };
+"""
+
+
+async def test_the_page_uses_the_relays_that_it_is_given(server, browser_page):
+    server.ice_servers = [{"urls": ["turn:turn.example.org"], "username": "1:page", "credential": "c"}]
+    page = await browser_page(server.url, init=RELAYED)
+    await page.get_by_role("button", name="Start").click()
+    await server.connected()
+    assert await page.evaluate("() => window.relays") == server.ice_servers

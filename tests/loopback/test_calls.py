@@ -22,9 +22,10 @@ CALLS = "/v1/realtime/calls"
 class Caller(Peer):
     """A peer that calls as the service's own clients do; ``form`` is the session beside the offer."""
 
-    def __init__(self, url: str, *, form: Any = None, **options: Any) -> None:
+    def __init__(self, url: str, *, form: Any = None, headers: dict[str, str] | None = None, **options: Any) -> None:
         super().__init__(url, **options)
         self.form = form
+        self.headers = headers or {}
         self.location = ""
 
     async def _signal(self, offer: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +36,7 @@ class Caller(Peer):
             body.add_field("sdp", offer["sdp"], content_type="application/sdp")
             body.add_field("session", json.dumps(self.form), content_type="application/json")
         url = self.url + CALLS
+        headers |= self.headers
         async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=headers) as response:
             assert response.status == 201, await response.text()
             assert response.content_type == "application/sdp"

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_vision
+from server.http.access.granted import GRANTED
 from server.http.bodies import json_body
 from server.sessions import Registry
 from server.settings import Settings
@@ -37,7 +38,9 @@ async def opened(
     request: web.Request, offer: Offer, wishes: SessionPatch, *, published: bool = False
 ) -> tuple[str, str]:
     """The same for an offer that was read."""
-    session_id, answer = await request.app[REGISTRY].open(offer, wishes, published=published)
+    granted = request[GRANTED]
+    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(wishes), published=published)
+    granted.made(session_id)
     return session_id, for_peer(answer, request.app[SETTINGS])
 
 

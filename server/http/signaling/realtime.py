@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.web import WebSocketResponse
 
 from server.dialects.openai.fields import SessionPatch
+from server.http.access.granted import GRANTED
 from server.http.errors import HttpError
 from server.http.signaling.offer import REGISTRY
 from server.sessions import TooManySidebandsError, UnknownCallError
@@ -24,7 +25,7 @@ SUBPROTOCOL = "realtime"
 async def get_realtime(request: web.Request) -> WebSocketResponse:
     """A conversation, or another client of one, until it ends."""
     socket, registry = _socket(request), request.app[REGISTRY]
-    wishes = _wishes(request)
+    wishes = request[GRANTED].begins(_wishes(request))
 
     async def connect() -> WebSocketResponse:
         await socket.prepare(request)

@@ -10,7 +10,7 @@ The answer holds all candidates of the server, the offer needs none; those of th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
@@ -19,8 +19,8 @@ from server.dialects.openai.fields import SessionPatch
 from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.signaling.calls import SDP
+from server.http.signaling.ice_servers import ice_servers_for
 from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer, opened
-from server.settings import IceServer
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 from server.transports.webrtc.peer import PeerConnection
 from server.transports.webrtc.trickle import TRICKLE, Trickled, parse_fragment
@@ -159,8 +159,8 @@ async def _offered(request: web.Request) -> Offer:
 def _created(request: web.Request, location: str, tag: str, answer: str) -> web.Response:
     headers = {hdrs.LOCATION: location, hdrs.ETAG: f'"{tag}"', "Accept-Patch": TRICKLE}
     response = web.Response(status=201, text=answer, content_type=SDP, headers=headers)
-    for link in ice_links(request.app[SETTINGS].ice_servers):
-        response.headers.add(hdrs.LINK, link)
+    for server in ice_servers_for(request):
+        response.headers.add(hdrs.LINK, server.link())
     return response
 
 
@@ -180,20 +180,3 @@ async def _trickled(
         raise HttpError(422, "ice_restart_unsupported", message, hdrs.IF_MATCH)
     await add(candidates)
     return web.Response(status=204)
-
-
-def ice_links(servers: Iterable[IceServer]) -> list[str]:
-    """The values of ``Link`` that tell a client of ICE servers (RFC 9725 §4.6)."""
-    links: list[str] = []
-    for server in servers:
-        link = f'<{server.urls}>; rel="ice-server"'
-        if server.username is not None and server.credential is not None:
-            secret = _quoted(server.credential.get_secret_value())
-            link += f'; username={_quoted(server.username)}; credential={secret}; credential-type="password"'
-        links.append(link)
-    return links
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

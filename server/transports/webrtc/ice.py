@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer
 
-from server.settings import IceServer, Settings
+from server.settings import Settings
+from server.transports.webrtc.ice_servers import IceServer, for_session
 
+OWN_NAME = "visavis"
+"""Of this server's own side, where a TURN server logs who relays."""
 _gather_all = aioice.ice.get_host_addresses
 
 _ELSEWHERE = (("0.0.0.0", "198.51.100.1"), ("::", "2001:db8::1"))
@@ -78,12 +82,8 @@ def configuration(servers: Sequence[IceServer], *, answers: bool = False) -> RTC
     section first. One that offers wants max-bundle, and audio or video before its data channel.
     """
     ice_servers = [
-        RTCIceServer(
-            urls=server.urls,
-            username=server.username,
-            credential=server.credential.get_secret_value() if server.credential is not None else None,
-        )
-        for server in servers
+        RTCIceServer(urls=server.urls, username=server.username, credential=server.credential)
+        for server in for_session(servers, OWN_NAME, time.time())
     ]
     policy = RTCBundlePolicy.MAX_COMPAT if answers else RTCBundlePolicy.MAX_BUNDLE
     return RTCConfiguration(iceServers=ice_servers, bundlePolicy=policy)

@@ -19,6 +19,7 @@ from server.cli.diagnosis import Check, can_serve, diagnose
 from server.cli.doctor import doctor, report, show
 from server.cli.doctor_facts import PACKAGES, Facts, ModelState
 from server.cli.main import main
+from server.http.tls.certificates import self_signed
 from server.settings import load_settings
 
 GIB = 1 << 30
@@ -309,3 +310,44 @@ def test_what_is_asked_for_and_cannot_be_had_is_told(tmp_path: Path) -> None:
     assert doctor_facts._asked(load_settings({"cache": tmp_path})) is None
     asked = load_settings({"cache": tmp_path, "stt_model": "whisper-small.en", "download": False})
     assert "stt_model whisper-small.en: whisper-small.en is not here" in str(doctor_facts._asked(asked))
+
+
+OPEN = {"host": "0.0.0.0", "api_key": "secret-key"}
+OWN = {"tls_cert": "c.pem", "tls_key": "k.pem"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "facts", "status", "said"),
+    [
+        (OPEN, {}, "better", "browsers on other machines have no microphone here"),
+        ({**OPEN, "tls_self_signed": True}, {"tls_days": 3.0}, "ok", "made here"),
+        (OWN, {"tls_problem": "tls_cert: c.pem: No such file"}, "missing", "tls_cert: c.pem: No such file"),
+        (OWN, {"tls_days": 90.0}, "ok", "with c.pem, for 90 days"),
+        (OWN, {"tls_days": 13.0}, "better", "the certificate c.pem expires in 13 days"),
+        (OWN, {"tls_days": -1.0}, "better", "the certificate c.pem has expired"),
+    ],
+)
+def test_https_is_looked_at(flags, facts, status, said):
+    check = find(replace(FACTS, **facts), "network", "https", load_settings(flags))
+    assert check.status == status
+    assert said in check.detail
+    assert check.remedy == ("visavis serve --tls-self-signed" if flags is OPEN else "")
+
+
+@pytest.mark.parametrize("flags", [{}, {**OPEN, "public_origins": "https://assistant.example.org"}])
+def test_https_is_not_missed_on_loopback_and_behind_a_proxy(flags):
+    assert not [check for check in diagnose(FACTS, load_settings(flags)) if check.name == "https"]
+
+
+def test_the_certificate_is_looked_at_and_none_is_made(tmp_path):
+    made_here = load_settings({"tls_self_signed": True, "cache": tmp_path})
+    assert doctor_facts._certificate(made_here) == (None, None)
+    assert not list(tmp_path.iterdir())
+    made = self_signed(tmp_path / "tls", [])
+    problem, days = doctor_facts._certificate(made_here)
+    assert problem is None
+    assert 364 < (days or 0) <= 365
+    own = load_settings({"tls_cert": made.public, "tls_key": made.path})
+    assert doctor_facts._certificate(own)[1] == pytest.approx(days, abs=0.01)
+    gone = load_settings({"tls_cert": made.public, "tls_key": tmp_path / "gone"})
+    assert doctor_facts._certificate(gone) == (f"tls_key: {tmp_path / 'gone'}: No such file or directory", None)

@@ -70,6 +70,16 @@ def test_folders_are_looked_at(tmp_path: Path) -> None:
     check(load_settings({"port": 0, "models": tmp_path, "cache": tmp_path / "not" / "yet"}))
 
 
+def test_the_certificate_is_looked_at(tmp_path: Path) -> None:
+    none = tmp_path / "none.pem"
+    assert refused(tls_cert=none, tls_key=none) == f"tls_cert: {none}: No such file or directory"
+    file = tmp_path / "file"
+    file.touch()
+    assert "tls_self_signed: nothing can be kept in " in refused(tls_self_signed=True, cache=file)
+    check(load_settings({"port": 0, "tls_self_signed": True, "cache": tmp_path}))
+    assert (tmp_path / "tls" / "self-signed.crt").exists()
+
+
 def test_names_are_looked_at(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="stt_model: there is no model 'nobody'"):
         check(load_settings({"port": 0, "cache": tmp_path, "stt_model": "nobody"}))

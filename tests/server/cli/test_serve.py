@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 
 from server.cli import serve
+from server.http.tls.certificates import fingerprint
 from server.observability.loop_monitor import LoopWatch
 from server.settings import load_settings
 from tests.conftest import fake_engines
@@ -66,6 +68,30 @@ async def test_sigterm_ends_it_and_its_children():
         assert process.returncode == 0, rest.decode()
         assert "Traceback" not in rest.decode()
         assert not [pid for pid in offspring if is_alive(pid)]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_https_is_served_with_a_certificate_made_here(tmp_path):
+    config = tmp_path / "visavis.yaml"
+    config.write_text(f"cache: {tmp_path}\n")
+    process = await start("--profile", "bench", "--tls-self-signed", "--config", str(config))
+    try:
+        seen = await read_until(process, "SSL_CERT_FILE=")
+        found = re.search(r"ready: (https://127\.0\.0\.1:\d+)", seen)
+        assert found is not None, seen
+        public = tmp_path / "tls" / "self-signed.crt"
+        assert fingerprint(public) in seen
+        context = ssl.create_default_context(cafile=public)
+        async with aiohttp.ClientSession() as http, http.get(f"{found[1]}/healthz", ssl=context) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            rest, _ = await process.communicate()
+        assert (process.returncode, b"Traceback" in rest) == (0, False), rest.decode()
     finally:
         if process.returncode is None:
             process.kill()

@@ -79,7 +79,7 @@ async def test_a_body_that_never_ends(serve, connect, key):
     writer.write(b"POST /offer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n{")
     answer = await trickle(reader, writer)
     assert answer.startswith(b"HTTP/1.1 408 " if key is None else b"HTTP/1.1 401 ")  # without the key none is read
-    assert error_in(answer)["code"] == ("request_timeout" if key is None else "invalid_api_key")
+    assert error_in(answer)["code"] == ("request_timeout" if key is None else "missing_api_key")
 
 
 async def test_chunks_that_never_end(serve, connect):
