@@ -9,7 +9,7 @@ from pipelines.assistant.session import AssistantSession
 from server.dialects.openai.client_events import RealtimeClient
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import Served
-from server.dialects.openai.shapes import Json, ended_event, error_event, session_event, status_event
+from server.dialects.openai.shapes import Json, ended_event, error_event, server_event, session_event, status_event
 from server.dialects.openai.vision import vision_json
 from server.dialects.openai.wire import messages
 
@@ -100,10 +100,15 @@ class RealtimeDialect:
                 return self._events.translate(event)
 
     def _session_event(self, kind: str) -> Json:
-        session, settings = self._session, self._session.conversation.settings
-        voice, vision = session.engines.voice, session.vision
-        models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
-        models["language"] = settings.language or self._served.language
-        event = session_event(kind, session.id, settings, voice.tts.voices[0], models)
-        event["session"]["vision"] = vision_json(vision.settings, self._codec(), vision.unavailable)
-        return event
+        return server_event(kind, session=session_in_effect(self._session, self._served, self._codec()))
+
+
+def session_in_effect(session: AssistantSession, served: Served, codec: str | None) -> Json:
+    """The settings of the session that are in effect, as in ``session.updated``."""
+    settings, voice, vision = session.conversation.settings, session.engines.voice, session.vision
+    models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
+    models["language"] = settings.language or served.language
+    event = session_event("session.updated", session.id, settings, voice.tts.voices[0], models)
+    shown: Json = event["session"]
+    shown["vision"] = vision_json(vision.settings, codec, vision.unavailable)
+    return shown
