@@ -109,6 +109,10 @@ class Registry:
         session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
 
+    def find(self, session_id: str) -> PeerConnection | None:
+        """The session of that id, while it lives."""
+        return self._sessions.get(session_id)
+
     def close(self, session_id: str, reason: str) -> bool:
         """End a session politely; ``False`` when there is none of that id."""
         peer = self._sessions.get(session_id)

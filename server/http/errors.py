@@ -14,6 +14,7 @@ from pipelines.errors import PipelineError
 from server.dialects.openai.settings import RefusedError
 from server.sessions import ServerFullError
 from server.transports.webrtc.offers import OfferError
+from server.transports.webrtc.trickle import TrickleError
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except HttpError as error:
         return error.response
-    except OfferError as error:
+    except (OfferError, TrickleError) as error:
         return error_response(error.status, error.code, str(error), error.param)
     except RefusedError as error:
         return error_response(400, error.code, str(error), error.param)

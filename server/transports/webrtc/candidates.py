@@ -71,5 +71,11 @@ def usable(values: Sequence[str], ranges: Collection[AddressRange]) -> list[str]
     return [text for _, text in best[:MOST_TRIED]]
 
 
+def address_of(value: str) -> tuple[str, int]:
+    """Address and port of a candidate that :func:`usable` has written."""
+    words = value.split()
+    return words[4], int(words[5])
+
+
 def _is_word(text: str) -> bool:
     return len(text) <= 32 and text.isascii() and text.isprintable()

@@ -99,11 +99,20 @@ class Negotiation:
     as inactive, for when it is refused Chromium refuses the answer."""
     sdp: str
     """The offer as aiortc is to see it."""
+    transports: tuple[tuple[str, Transport], ...]
+    """How the peer is reached, by the name of the section that has the transport; the bundle has one."""
 
     @property
     def media(self) -> tuple[Taken, ...]:
         """Those with audio or video."""
         return tuple(one for one in self.taken if one.kind != "application")
+
+    def owner(self, section: Section) -> str | None:
+        """Which of :attr:`transports` a section of the offer uses; ``None`` when it was refused."""
+        mid = next((one.mid for one in self.taken if one.section is section), None)
+        if section is self.carrier or mid in self.bundle:
+            return self.bundle[0]
+        return mid
 
 
 def negotiate(description: Description, ranges: Collection[AddressRange]) -> Negotiation:
@@ -120,6 +129,7 @@ def negotiate(description: Description, ranges: Collection[AddressRange]) -> Neg
     lines = ["v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=-", "t=0 0"]
     if "ice-lite" in description.attributes:
         lines.append("a=ice-lite")
+    transports: dict[str, Transport] = {}
     if bundle:
         lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
     for one in taken:
@@ -127,9 +137,11 @@ def negotiate(description: Description, ranges: Collection[AddressRange]) -> Neg
         _check_rtcp_mux(one.section, tagged if is_shared else None)
         transport = shared if is_shared else _transport(description, one.section, None, ranges)
         assert transport is not None
+        transports.setdefault(bundle[0] if is_shared else one.mid, transport)
         lines += _section_lines(one, transport)
     carrier = tagged if tagged is not None and _carries(tagged, [mids[mid].section for mid in bundle]) else None
-    return Negotiation(description, tuple(taken), bundle, carrier, "".join(f"{line}\r\n" for line in lines))
+    sdp = "".join(f"{line}\r\n" for line in lines)
+    return Negotiation(description, tuple(taken), bundle, carrier, sdp, tuple(transports.items()))
 
 
 # ---------------------------------------------------------------------------------------------------- what is taken
