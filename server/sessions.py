@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
@@ -20,13 +23,19 @@ from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.models import SessionPatch
 from server.dialects.openai.settings import Served, merge
 from server.dialects.openai.vision import VisionPatch, merge_vision
+from server.dialects.rtvi.dialect import LEFT, RtviDialect
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
+from server.resumption import KeptConversations, Remembered, remembered
 from server.settings import Settings
+from server.transports.interface import REPLACED, Dialect, Event
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.peer import Docked, PeerConnection
 
 log = logging.getLogger(__name__)
+
+RTVI_CHANNEL = "chat"
+"""The label of the data channel that Pipecat's clients open; on those of any other label OpenAI Realtime is spoken."""
 
 
 class ServerFullError(Exception):
@@ -43,6 +52,7 @@ class Registry:
         self._clock = clock
         self._sessions: dict[str, PeerConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept = KeptConversations()
         self._closing = False
         self._descriptors = own_descriptors()
 
@@ -54,24 +64,36 @@ class Registry:
         """Whether another offer would be accepted."""
         return self._why_full() is None
 
-    def _why_full(self) -> str | None:
+    def goes_on(self, session_id: str) -> bool:
+        """Whether a session lives, or another could go on with its conversation."""
+        return session_id in self._sessions or session_id in self._kept
+
+    def _why_full(self, previous: str | None = None) -> str | None:
+        """``previous`` would make room."""
         if self._closing:
             return "the server is shutting down"
-        if len(self._sessions) >= self._settings.max_sessions:
+        if len(self._sessions.keys() - {previous}) >= self._settings.max_sessions:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, wishes: SessionPatch) -> tuple[str, str]:
+    async def open(
+        self, offer: Offer, wishes: SessionPatch, *, resumable: bool = False, previous: str | None = None
+    ) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
+
+        ``resumable``: another one may go on with its conversation later; ``previous``: the one whose conversation it
+        goes on with, if that is known, and which it ends.
 
         Raises :class:`ServerFullError`, and
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
         :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
         defect of ours.
         """
-        if (what := self._why_full()) is not None:
+        if (what := self._why_full(previous)) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, wishes), self._settings, self._clock)
+        before = self._leave(previous) if previous is not None else None
+        docked = self._docked(offer, wishes, before, resumable=resumable)
+        peer = PeerConnection(offer, docked, self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -88,8 +110,17 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
-        """A session with its voice, its dialect and its observers."""
+    def _leave(self, session_id: str) -> Remembered | None:
+        """End a session whose conversation goes on in another; what that begins with."""
+        peer = self._sessions.get(session_id)
+        if peer is None or peer.ended_because:
+            return self._kept.take(session_id)
+        what = remembered(peer.session)
+        peer.close(REPLACED)
+        return what
+
+    def _docked(self, offer: Offer, wishes: SessionPatch, before: Remembered | None, *, resumable: bool) -> Docked:
+        """A session with its voice, its dialects and its observers."""
         engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
         voice = AudioOut(self._clock) if offer.wants_audio else None
         served = Served(
@@ -105,9 +136,24 @@ class Registry:
             merge_vision(engines.vision_settings(), vision),
             (lambda: time_words(local_time())) if settings.tell_time else str,
         )
+        if before is not None:
+            first = replace(first, conversation=before.conversation, vision=before.vision)
         session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
+        if before is not None:
+            before.tell(session)
         session.events.attach("metrics", self._metrics.observer())
-        return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)
+
+        def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
+            return RealtimeDialect(session, served, send, codec)
+
+        def rtvi(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
+            return RtviDialect(session, served, send, codec, self._clock, partial(self.close, session.id))
+
+        def ending(reason: str) -> None:
+            if resumable and reason not in (REPLACED, LEFT) and not self._closing:
+                self._kept.keep(session.id, remembered(session))
+
+        return Docked(session, voice, realtime, vision.codec, {RTVI_CHANNEL: rtvi}, ending)
 
     def find(self, session_id: str) -> PeerConnection | None:
         """The session of that id, while it lives."""
@@ -128,6 +174,7 @@ class Registry:
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""
         self._closing = True
+        self._kept.clear()
         for peer in list(self._sessions.values()):
             peer.close("the server is shutting down")
         if self._tasks:

@@ -24,6 +24,7 @@ from server.http.page_files import PageFiles
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
 from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
+from server.http.signaling.small_webrtc import add_small_webrtc
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.sessions import Registry
@@ -58,6 +59,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
     add_calls(app)
+    add_small_webrtc(app)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)

@@ -101,7 +101,7 @@ async def granted(request: web.Request, response: web.StreamResponse) -> None:
             {
                 hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: grant,
                 hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _headers_for(request),
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE, OPTIONS",
+                hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PATCH, DELETE, OPTIONS",
                 hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Location, Retry-After",
                 hdrs.VARY: hdrs.ORIGIN,
             }

@@ -85,7 +85,7 @@ class RtviClient:
         self._realtime = RealtimeClient(conversation, video, served, self._answers.append, updated)
         self._told: set[str] = set()
         """Kinds of messages of which it has been told that they are not served."""
-        self._handlers: dict[str, Callable[[Any], None]] = {
+        self._handlers: dict[str, Callable[[Any], object]] = {
             "client-ready": self._ready,
             "client-message": self._request,
             "send-text": self._text,

@@ -12,7 +12,7 @@ from server.http.bodies import json_body
 from server.sessions import Registry
 from server.settings import Settings
 from server.transports.webrtc.answers import announce, ask_for_fec
-from server.transports.webrtc.offers import read_offer
+from server.transports.webrtc.offers import Offer, read_offer
 
 REGISTRY = web.AppKey("registry", Registry)
 SETTINGS = web.AppKey("settings", Settings)
@@ -25,11 +25,29 @@ async def post_offer(request: web.Request) -> web.Response:
     return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})
 
 
-async def answered(request: web.Request, offer: object, wishes: SessionPatch) -> tuple[str, str]:
+async def answered(
+    request: web.Request,
+    offer: object,
+    wishes: SessionPatch,
+    *,
+    resumable: bool = False,
+    previous: str | None = None,
+) -> tuple[str, str]:
     """A session for ``{"sdp", "type"}``: its id, and the SDP for its peer. Raises as
-    :func:`~server.transports.webrtc.offers.read_offer` and :meth:`~server.sessions.Registry.open` do."""
-    settings = request.app[SETTINGS]
-    read = read_offer(offer, settings.peer_ranges)
+    :func:`~server.transports.webrtc.offers.read_offer` and :meth:`~server.sessions.Registry.open` do; there it is told
+    what the other parameters mean."""
+    read = readable(request, offer)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    session_id, answer = await request.app[REGISTRY].open(read, wishes)
-    return session_id, ask_for_fec(announce(answer, settings.external_address))
+    registry = request.app[REGISTRY]
+    session_id, answer = await registry.open(read, wishes, resumable=resumable, previous=previous)
+    return session_id, for_peer(request, answer)
+
+
+def readable(request: web.Request, offer: object) -> Offer:
+    """``{"sdp", "type"}`` as it is to be answered. Raises as :func:`~server.transports.webrtc.offers.read_offer`."""
+    return read_offer(offer, request.app[SETTINGS].peer_ranges)
+
+
+def for_peer(request: web.Request, answer: str) -> str:
+    """An answer as the peer is to see it."""
+    return ask_for_fec(announce(answer, request.app[SETTINGS].external_address))
