@@ -1,0 +1,99 @@
+"""``@pipecat-ai/client-js`` with its SmallWebRTC transport, unchanged, in Chromium, from another origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.speech import say, traffic
+from tests.browser.waiting import in_browsers
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.peer import loud
+
+pytestmark = in_browsers
+
+TURN = loud(1.0).astype("<i2").tobytes()
+KEY = "a-key-of-mine"
+
+
+async def test_a_conversation(serve_pages, stock):
+    engines = fake_engines(stt=FakeRecognizer("what is the time"), llm=FakeModel("It is noon.", "Once more: noon."))
+    url, _ = await serve_pages(engines, api_key=KEY)
+    client = await stock()
+    ready = await client.run("stock.start(url, {}, key)", url=url, key=KEY)
+    assert ready["about"]["library"] == "visavis"
+    states = await client.run("stock.states")
+    assert states[-3:] == ["connecting", "connected", "ready"]
+    await say(client.page, TURN)
+    await client.until("stock.named('botStoppedSpeaking').length")
+    user = await client.run("stock.named('userTranscript')")
+    assert [data["text"] for data in user if data["final"]] == ["what is the time"]
+    assert any(not data["final"] for data in user)
+    output = await client.run("stock.named('botOutput')")
+    assert output[0]["spoken_status"] == "new" and output[-1]["spoken_status"] == "completed"
+    assert output[-1]["text"] == "It is noon."
+    assert (await client.run("stock.named('metrics')"))[0]["ttfb"]
+    kinds = list(dict.fromkeys(await client.run("stock.events.map(([kind]) => kind)")))
+    order = [
+        "userStartedSpeaking",
+        "userStoppedSpeaking",
+        "userLlmText",
+        "botLlmStarted",
+        "botLlmText",
+        "botLlmStopped",
+    ]
+    assert [kind for kind in kinds if kind in order] == order
+    await client.run("stock.client.sendText('And again?')")
+    await client.until("stock.named('botStoppedSpeaking').length > 1")
+    assert (await client.run("stock.named('botOutput')"))[-1]["text"] == "Once more: noon."
+    await traffic(client.page, "audio sent", "audio received", "energy heard")
+    assert await client.run("stock.named('error').length + stock.named('messageError').length") == 0
+
+
+async def test_requests_are_answered(serve_pages, stock):
+    url, _ = await serve_pages(fake_engines(llm=FakeModel("Aye.")))
+    client = await stock()
+    await client.run("stock.start(url, { session: { instructions: 'Be a sailor.' } })", url=url)
+    answer = await client.run("stock.client.sendClientRequest('session.get', {})")
+    assert answer["session"]["instructions"] == "Be a sailor."
+    wish = {"session": {"instructions": "Sing.", "audio": {"output": {"voice": "other"}}}}
+    answer = await client.run("stock.client.sendClientRequest('session.update', wish)", wish=wish)
+    assert answer["session"]["audio"]["output"]["voice"] == "other"
+    refused = await client.run("stock.client.sendClientRequest('fly', {}).catch((answer) => answer.data)")
+    assert "session.get" in refused["error"]
+    assert [data["data"]["error"] for data in await client.run("stock.named('messageError')")] == [refused["error"]]
+    await client.run("stock.client.appendToContext({ role: 'user', content: 'Ahoy', run_immediately: true })")
+    await client.until("stock.named('botStoppedSpeaking').length")
+
+
+async def test_a_barge_in(serve_pages, stock):
+    many = FakeModel("One two three four five six seven eight nine ten eleven twelve thirteen.", "Yes?")
+    url, _ = await serve_pages(fake_engines(stt=FakeRecognizer("stop it now"), llm=many))
+    client = await stock()
+    await client.run("stock.start(url)", url=url)
+    await client.run("stock.client.sendText('Count.')")
+    await client.until("stock.named('botTtsText').length > 1")
+    await say(client.page, TURN)
+    await client.until("stock.named('botStoppedSpeaking').length > 1")
+    kinds = await client.run("stock.events.map(([kind]) => kind)")
+    assert kinds.index("userStartedSpeaking") < kinds.index("botStoppedSpeaking")
+    assert (await client.run("stock.named('botOutput')"))[-1]["text"] == "Yes?"
+
+
+async def test_the_bot_may_be_sent_away(serve_pages, stock):
+    url, _ = await serve_pages()
+    client = await stock()
+    await client.run("stock.start(url)", url=url)
+    await client.run("stock.client.disconnectBot()")
+    await client.until("stock.named('botDisconnected').length")
+    assert await client.run("stock.named('error').length") == 0
+    await client.run("stock.client.disconnect()")
+    assert await client.run("stock.states.at(-1)") == "disconnected"
+
+
+@pytest.mark.parametrize("key", [None, "wrong-key-wrong"])
+async def test_a_client_without_the_key_is_told(serve_pages, stock, key):
+    url, _ = await serve_pages(api_key=KEY)
+    client = await stock(allow=(r"401", r"Error fetching|error", r"rejected"))
+    status = await client.run("stock.start(url, {}, key).catch((error) => error.status)", url=url, key=key)
+    assert status == 401
