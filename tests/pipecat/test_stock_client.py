@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from server.http.signaling.offer import REGISTRY
 from tests.browser.speech import say, traffic
 from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
@@ -14,6 +17,12 @@ pytestmark = in_browsers
 
 TURN = loud(1.0).astype("<i2").tobytes()
 KEY = "a-key-of-mine"
+
+
+def lose_sockets(peer: Any) -> None:
+    for transceiver in peer._pc.getTransceivers():
+        for protocol in transceiver.sender.transport.transport.iceGatherer._connection._protocols:
+            protocol.transport.abort()
 
 
 async def test_a_conversation(serve_pages, stock):
@@ -97,3 +106,26 @@ async def test_a_client_without_the_key_is_told(serve_pages, stock, key):
     client = await stock(allow=(r"401", r"Error fetching|error", r"rejected"))
     status = await client.run("stock.start(url, {}, key).catch((error) => error.status)", url=url, key=key)
     assert status == 401
+
+
+async def test_a_new_connection_keeps_the_session(serve_pages, stock):
+    """The server's sockets are gone without a word, and the client does what it does when ICE has failed."""
+    model = FakeModel("Nice to meet you.", "Anna.")
+    url, app = await serve_pages(fake_engines(llm=model))
+    client = await stock()
+    await client.run("stock.start(url, { session: { instructions: 'Remember.' } })", url=url)
+    await client.run("stock.client.sendText('I am Anna.')")
+    await client.until("stock.named('botStoppedSpeaking').length")
+    before = await client.run("stock.transport.pc_id")
+    lose_sockets(app[REGISTRY].find(before))
+    await client.run("stock.transport.attemptReconnection(true)")
+    await client.until("stock.transport.dc.readyState === 'open'")
+    after = await client.run("stock.transport.pc_id")
+    assert after != before and app[REGISTRY].find(after) is not None
+    assert await client.run("stock.states.at(-1)") == "ready"
+    await client.run("stock.client.sendText('Who am I?')")
+    await client.until("stock.named('botStoppedSpeaking').length > 1")
+    assert (await client.run("stock.named('botOutput')"))[-1]["text"] == "Anna."
+    said = [message.content for message in model.requests[1].messages]
+    assert said == ["Remember.", "I am Anna.", "Nice to meet you.", "Who am I?"]
+    assert await client.run("stock.named('error').length + stock.named('botDisconnected').length") == 0
