@@ -20,7 +20,7 @@ from pipelines.interfaces.stt import languages_of
 from pipelines.runtime import worker
 from server.descriptors import own_descriptors
 from server.dialects.openai.dialect import RealtimeDialect
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import Served, merge
 from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.dialects.rtvi.dialect import LEFT, RtviDialect

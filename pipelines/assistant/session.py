@@ -24,7 +24,8 @@ from pipelines.vision.camera import VisionEngines
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import Problem
-from pipelines.voice.responses import Surroundings, new_id
+from pipelines.voice.history import new_id
+from pipelines.voice.responses import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceOut
 

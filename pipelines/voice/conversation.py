@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 
 from media.channel import Channel
 from media.frames import AudioChunk, AudioRing, Rechunker, rms
 from pipelines.errors import PipelineError, STTError, foreign_errors
-from pipelines.interfaces.llm import takes_images
+from pipelines.interfaces.llm import LanguageModel
 from pipelines.interfaces.stt import Transcript, streams_partials
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.voice.endpointing import Evidence, words
 from pipelines.voice.events import (
+    FunctionAdded,
+    IdleTimedOut,
+    ItemTruncated,
     MessageAdded,
     MessageRemoved,
     PartialTranscript,
@@ -27,14 +29,15 @@ from pipelines.voice.events import (
     SpeechStopped,
     UserTurn,
 )
-from pipelines.voice.history import History, Item
-from pipelines.voice.responses import Responses, Surroundings, new_id
+from pipelines.voice.history import History, HistoryItem, Item, new_id
+from pipelines.voice.responses import Responses, Surroundings, Wish
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.speculation import Pause, SpokenTurn
 from pipelines.voice.stt import Utterance
 from pipelines.voice.turn import (
     Decision,
     DuckResponse,
+    IdleEnded,
     RestoreResponse,
     TurnBegan,
     TurnConfirmed,
@@ -121,7 +124,7 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------ decisions
 
-    def _carry_out(self, decisions: list[Decision]) -> None:
+    def _carry_out(self, decisions: list[Decision]) -> None:  # noqa: C901 - a flat table of cases
         for decision in decisions:
             match decision:
                 case TurnBegan(time):
@@ -144,6 +147,8 @@ class Conversation:
                     self.responses.duck(DUCK_DECIBELS)
                 case RestoreResponse():
                     self.responses.duck(0.0)
+                case IdleEnded():
+                    self._speak_up(decision)
 
     def _begin(self, time: float) -> None:
         item_id = new_id("item")
@@ -184,6 +189,12 @@ class Conversation:
         turn.discard_pause()
         for utterance in turn.utterances:
             self._group.create_task(utterance.cancel(), name="forget")
+
+    def _speak_up(self, idle: IdleEnded) -> None:
+        """The user's silence counts as an empty turn, which the assistant answers."""
+        item_id = new_id("item")
+        self._emit(IdleTimedOut(item_id, idle.start, idle.end))
+        self._turn_queue.respond(Wish(note=f"[The user has been silent for {idle.end - idle.start:.0f} seconds.]"))
 
     def _recognise(self, item_id: str, time: float) -> Utterance:
         """Recognise what is said from media time ``time`` on."""
@@ -309,35 +320,68 @@ class Conversation:
     # ------------------------------------------------------------------------------------------------ the client
 
     @property
-    def thinker(self) -> str:
-        """Name of the language model."""
-        return self._engines.llm.name
+    def llm(self) -> LanguageModel:
+        """The language model."""
+        return self._engines.llm
 
-    @property
-    def sees(self) -> bool:
-        """Whether it takes pictures."""
-        return takes_images(self._engines.llm)
-
-    def add(self, item: Item, after: str | None = None) -> None:
-        """A message that the client puts into the conversation; ``after`` as in :meth:`History.add`."""
+    def add(self, item: HistoryItem, after: str | None = None) -> None:
+        """An item that the client puts into the conversation; ``after`` as in :meth:`History.add`."""
         self.history.add(item, after)
-        if item.role == "user":
+        if not isinstance(item, Item):
+            self._emit(FunctionAdded(item, after))
+        elif item.role == "user":
             self._emit(UserTurn(item.id, item.text, False, images=len(item.images), after=after))
         else:
             self._emit(MessageAdded(item.id, item.role, item.text, after))
 
     def remove(self, item_id: str) -> None:
-        """Take a message out of the conversation; an answer that is being given is cut off first."""
-        current = self.responses.current
-        if current is not None and current.item_id == item_id:
+        """Take an item out of the conversation; an answer that is being given is cut off first."""
+        if self.responses.gives(item_id):
             self.responses.interrupt("client_cancelled")
         self.history.remove(item_id)
         items = self.history.items
         self._emit(MessageRemoved(item_id, items[-1].id if items else None))
 
-    def respond(self, settings: ConversationSettings | None = None, metadata: Mapping[str, str] | None = None) -> None:
-        """Answer, for the client asks for it; ``settings`` hold for this answer only, ``metadata`` is told back."""
-        self._turn_queue.respond(settings, metadata or {})
+    def truncate(self, item_id: str, seconds: float | None) -> bool:
+        """The user has heard only ``seconds`` of this spoken answer: stop it, and remember no more than that.
+
+        Clients that play the sound themselves know it (more than there is counts as all of it); ``None``: it is known
+        here. ``False``: there is no such answer.
+        """
+        item = self.history.find(item_id)
+        script = item.script if isinstance(item, Item) else None
+        if script is None:
+            return False
+        if self.responses.gives(item_id):
+            self.responses.interrupt("client_cancelled")
+        if seconds is not None:
+            seconds = min(seconds, script.seconds)
+            heard = script.heard(seconds)
+            self.history.truncate(item_id, heard)
+            self._emit(ItemTruncated(item_id, heard, seconds))
+        return True
+
+    @property
+    def answering(self) -> bool:
+        """Whether a response of the conversation is being generated, or has been asked for."""
+        return self.responses.generating or self._turn_queue.asked
+
+    def respond(self, wish: Wish | None = None) -> None:
+        """Answer, for the client asks for it.
+
+        Raises :class:`~pipelines.errors.EngineBusyError` as :meth:`Responses.respond` does.
+        """
+        if wish is not None and wish.aside:
+            self.responses.respond(wish=wish)
+        else:
+            self._turn_queue.respond(wish or Wish())
+
+    def cancel(self, response_id: str | None) -> bool:
+        """Cut off a response that is being given, or the one with this id; ``False``: there is none."""
+        if response_id is not None:
+            return self.responses.cancel(response_id)
+        withdrawn = self._turn_queue.withdraw()
+        return self.responses.interrupt("client_cancelled") or withdrawn
 
     def commit(self) -> bool:
         """End the running turn of the user now; ``False`` when nobody was speaking."""

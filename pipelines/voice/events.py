@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.errors import PipelineError
+from pipelines.interfaces.llm import Usage
+from pipelines.voice.history import FunctionCall, FunctionResult
 
-FIRST = "root"
-"""The place before the first item, where the id of an item stands for the place behind it."""
 Role = Literal["user", "assistant", "system"]
 Reason = Literal["turn_detected", "client_cancelled"]
 
@@ -57,7 +57,7 @@ class UserTurn:
     images: int = 0
     """Pictures that came with it."""
     after: str | None = None
-    """The item it follows where that is not the last one; :data:`FIRST`: none."""
+    """The item it follows where that is not the last one; :data:`~pipelines.voice.history.FIRST`: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,15 @@ class MessageAdded:
     item_id: str
     role: Role
     text: str
+    after: str | None = None
+    """As in :class:`UserTurn`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAdded:
+    """The client has put a function's result, or a call of earlier times, into the conversation."""
+
+    item: FunctionCall | FunctionResult
     after: str | None = None
     """As in :class:`UserTurn`."""
 
@@ -98,6 +107,12 @@ class ResponseStarted:
     """Whether there is a voice to hear; otherwise the reply is text only."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the client wants to be told back with this answer."""
+    kept: bool = True
+    """Whether it becomes part of the conversation."""
+    max_tokens: int | None = None
+    """Its limit, if it has one."""
+    voice: str | None = None
+    """The voice asked for; ``None``: the engine's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,10 @@ class ResponseGenerated:
     text: str
     cut: bool = False
     """Whether it ends there because it reached the limit of tokens."""
+    calls: tuple[FunctionCall, ...] = ()
+    """Functions that the client is asked to call."""
+    usage: Usage | None = None
+    """What it cost, where the engine knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +168,25 @@ class ResponseInterrupted:
     reason: Reason
     heard: str
     heard_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTruncated:
+    """The client, which plays the sound itself, has told how much of an answer was heard; only that is remembered."""
+
+    item_id: str
+    heard: str
+    heard_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimedOut:
+    """The user has said nothing for so long that the assistant speaks up; stands for an empty turn of the user."""
+
+    item_id: str
+    start: float
+    """Media time since when there was silence."""
+    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +224,7 @@ VoiceEvent = (
     | PartialTranscript
     | UserTurn
     | MessageAdded
+    | FunctionAdded
     | MessageRemoved
     | TranscriptFailed
     | ResponseHeld
@@ -196,6 +235,8 @@ VoiceEvent = (
     | ResponseAudioStopped
     | ResponseInterrupted
     | ResponseFailed
+    | ItemTruncated
+    | IdleTimedOut
     | TurnLatency
     | Problem
 )

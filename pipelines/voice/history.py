@@ -1,19 +1,28 @@
-"""What is remembered of a conversation: what the user said, and of the answers what was heard. Pure."""
+"""The items of a conversation: messages, of answers what was heard, and function calls with their results. Pure."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
-from pipelines.interfaces.llm import Image, Message
+from pipelines.interfaces.llm import Image, Message, ToolCall
 from pipelines.voice.context import fit
-from pipelines.voice.events import FIRST
+from pipelines.voice.tts import Script
 
+FIRST = "root"
+"""The place before the first item, where the id of an item stands for the place behind it."""
 LONGEST_HISTORY = 400
 """Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
 a language model read everything again each time."""
 KEPT_IMAGES = 4
 """Pictures kept; of older messages only the words are."""
+LONGEST_RESULT = 4_000
+"""Characters of a function's result that a language model is shown; a longer one loses its middle."""
+NO_RESULT = "No result has come back."
+"""What a language model is told of a call that nobody has answered: servers insist on a result for every call."""
 
 
 @dataclass(slots=True)
@@ -29,21 +38,43 @@ class Item:
     """What the user showed with the words."""
     spoken: bool = False
     """Whether the words were heard and not written."""
+    script: Script | None = None
+    """Of a spoken answer: when each of its words sounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """The assistant asks for one of its tools."""
+
+    id: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionResult:
+    """What a call has brought."""
+
+    id: str
+    call_id: str
+    output: str
+
+
+HistoryItem = Item | FunctionCall | FunctionResult
 
 
 class History:
     """The items of one conversation, in order."""
 
     def __init__(self, *, context_tokens: int = 3_000) -> None:
-        self._items: list[Item] = []
+        self._items: list[HistoryItem] = []
         self._context_tokens = context_tokens
 
     @property
-    def items(self) -> tuple[Item, ...]:
+    def items(self) -> tuple[HistoryItem, ...]:
         """All items, oldest first."""
         return tuple(self._items)
 
-    def find(self, item_id: str) -> Item | None:
+    def find(self, item_id: str) -> HistoryItem | None:
         """The item with this id, if it is remembered."""
         return next((item for item in self._items if item.id == item_id), None)
 
@@ -51,35 +82,32 @@ class History:
         """Forget the item with this id."""
         self._items = [item for item in self._items if item.id != item_id]
 
-    def add(self, item: Item, after: str | None = None) -> Item:
-        """Add an item and return it: at the end, or behind the one with the id ``after`` (:data:`FIRST`: in front)."""
+    def add(self, item: HistoryItem, after: str | None = None) -> None:
+        """Add an item: at the end, or behind the one with the id ``after`` (:data:`FIRST`: in front)."""
         places = {before.id: n + 1 for n, before in enumerate(self._items)} if after is not None else {}
         self._items.insert(0 if after == FIRST else places.get(after or "", len(self._items)), item)
         if len(self._items) > LONGEST_HISTORY:
             del self._items[: -LONGEST_HISTORY // 2]
         left = KEPT_IMAGES
-        for shown in reversed(self._items) if item.images else ():
-            shown.images = shown.images[-left:] if left > 0 else ()
-            left -= len(shown.images)
-        return item
+        for shown in reversed(self._items) if isinstance(item, Item) and item.images else ():
+            if isinstance(shown, Item):
+                shown.images = shown.images[-left:] if left > 0 else ()
+                left -= len(shown.images)
 
     def truncate(self, item_id: str, heard: str) -> None:
         """Keep only what was heard of an answer; an answer of which nothing was heard is forgotten."""
-        for item in self._items:
-            if item.id == item_id:
-                item.text, item.interrupted = heard, True
-                if not heard:
-                    self._items.remove(item)
-                return
+        self._write(item_id, heard, interrupted=True)
 
     def complete(self, item_id: str, text: str, *, cut: bool = False) -> None:
         """An answer has been given in full, or up to its limit of tokens (``cut``); an empty one is forgotten."""
-        for item in self._items:
-            if item.id == item_id:
-                item.text, item.interrupted = text, cut
-                if not text:
-                    self._items.remove(item)
-                return
+        self._write(item_id, text, interrupted=cut)
+
+    def _write(self, item_id: str, text: str, *, interrupted: bool) -> None:
+        item = self.find(item_id)
+        if isinstance(item, Item):
+            item.text, item.interrupted = text, interrupted
+            if not text:
+                self.remove(item_id)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -92,26 +120,59 @@ class History:
         :mod:`pipelines.voice.context`). A model with less room cuts further by itself.
         """
         items = [*self._items, tentative] if tentative is not None else self._items
-        shown = [item for item in items if (item.text or item.images) and item.role != "system"]
-        while shown and shown[0].role == "assistant":
-            shown = shown[1:]
-        rules = "\n".join(filter(None, [instructions, *(item.text for item in items if item.role == "system")]))
-        system = [Message("system", rules)] if rules else []  # one, in front: templates insist on that, too
-        merged = _merge([*system, *(Message(item.role, _shown(item), images=item.images) for item in shown)])
-        return tuple(fit(merged, self._context_tokens))
+        return messages_of(items, instructions, self._context_tokens)
 
 
-def _shown(item: Item) -> str:
-    return f"{item.text} —" if item.interrupted else item.text
+def messages_of(items: Iterable[HistoryItem], instructions: str, context_tokens: int = 3_000) -> tuple[Message, ...]:
+    """Any ``items`` as a language model wants them, as :meth:`History.messages` does for its own."""
+    items = list(items)
+    systems = [item.text for item in items if isinstance(item, Item) and item.role == "system"]
+    rules = "\n".join(filter(None, [instructions, *systems]))
+    shown = _merge(_shown(items))
+    while shown and shown[0].role != "user":
+        shown = shown[1:]
+    system = [Message("system", rules)] if rules else []  # one, in front: templates insist on that, too
+    return tuple(fit([*system, *shown], context_tokens))
+
+
+def _shown(items: list[HistoryItem]) -> list[Message]:
+    """Calls made at a time as one message with their results behind it, wherever these stand; results of nothing are
+    left out."""
+    results = {item.call_id: item.output for item in items if isinstance(item, FunctionResult)}
+    messages: list[Message] = []
+    for _, group in groupby(items, type):
+        neighbours = list(group)
+        calls = tuple(item.call for item in neighbours if isinstance(item, FunctionCall))
+        if calls:
+            messages.append(Message("assistant", "", calls))
+        messages += [Message("tool", _within(results.get(call.id, NO_RESULT)), tool_call_id=call.id) for call in calls]
+        for item in neighbours:
+            if isinstance(item, Item) and item.role != "system" and (item.text or item.images):
+                text = f"{item.text} —" if item.interrupted else item.text
+                messages.append(Message(item.role, text, images=item.images))
+    return messages
+
+
+def _within(output: str) -> str:
+    if len(output) <= LONGEST_RESULT:
+        return output
+    half = LONGEST_RESULT // 2
+    return f"{output[:half]} […] {output[-half:]}"
 
 
 def _merge(messages: list[Message]) -> list[Message]:
     """Neighbours of the same role become one message: chat templates insist on alternating roles."""
     merged: list[Message] = []
     for message in messages:
-        if merged and merged[-1].role == message.role:
-            before = merged.pop()
+        before = merged[-1] if merged else None
+        if before is not None and before.role == message.role != "tool" and not before.tool_calls:
             text = f"{before.content}\n{message.content}".strip()
-            message = replace(message, content=text, images=before.images + message.images)
-        merged.append(message)
+            merged[-1] = replace(message, content=text, images=before.images + message.images)
+        else:
+            merged.append(message)
     return merged
+
+
+def new_id(kind: str) -> str:
+    """An id such as ``item_4f1c…``, unique for all practical purposes."""
+    return f"{kind}_{secrets.token_hex(8)}"

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from media.clock import Clock
 from pipelines.errors import LLMError, guarded
-from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel
+from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, ToolCall
 from pipelines.voice.clauses import ClauseSplitter
 
 STALL_SECONDS = 0.7
@@ -43,6 +43,8 @@ class Clauses:
         self._splitter = ClauseSplitter()
         self.cut = False
         """Whether the answer ended because it reached the limit of tokens; known once all has been taken."""
+        self.calls: list[ToolCall] = []
+        """What the model asks the client to call; complete once all has been taken."""
         self._latest: float | None = None
         """When the last piece came."""
         self._clauses: asyncio.Queue[str | Exception | None] = asyncio.Queue(CLAUSES_AHEAD)
@@ -55,8 +57,11 @@ class Clauses:
             answer = guarded(lambda: self._model.stream(self._request), LLMError, "llm_failed", self._model.name)
             async with aclosing(answer) as pieces:
                 async for piece in pieces:
-                    self.cut = self.cut or isinstance(piece, Cut)
-                    if isinstance(piece, str):  # nobody here can carry out a call, and it must not be read aloud
+                    if isinstance(piece, ToolCall):
+                        self.calls.append(piece)
+                    elif isinstance(piece, Cut):
+                        self.cut = True
+                    else:
                         await self._said(piece)
         except Exception as error:  # noqa: BLE001 - raised again by take(), once all that was said has been taken
             failure = error

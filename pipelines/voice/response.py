@@ -1,4 +1,4 @@
-"""One reply, from the question to the last sample: think, speak, and know what was heard."""
+"""One response, from the question to the last sample: think, speak, and know what was heard."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from media.clock import Clock
 from pipelines.errors import PipelineError
-from pipelines.interfaces.llm import ChatRequest, LanguageModel
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Usage
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.voice.events import (
     ResponseAudioStarted,
@@ -21,6 +21,7 @@ from pipelines.voice.events import (
     TurnLatency,
     VoiceEvent,
 )
+from pipelines.voice.history import FunctionCall, new_id
 from pipelines.voice.llm import Clauses
 from pipelines.voice.tts import Playout, Script, VoiceSettings, speak
 
@@ -66,7 +67,7 @@ class TurnTimes:
 
 @dataclass(slots=True)
 class Response:
-    """Runs one reply. The owner cancels :meth:`run` to interrupt it and then calls :meth:`heard`."""
+    """Runs one response. The owner cancels :meth:`run` to interrupt it and then calls :meth:`heard`."""
 
     id: str
     item_id: str
@@ -74,7 +75,7 @@ class Response:
     voice: TextToSpeech
     settings: VoiceSettings
     playout: Playout | None
-    """``None`` for a reply that is only text."""
+    """``None`` for a response that is only text."""
     emit: Callable[[VoiceEvent], None]
     clock: Clock
     times: TurnTimes = field(default_factory=TurnTimes)
@@ -83,27 +84,34 @@ class Response:
     """What has been generated (and, with a voice, queued) so far."""
     cut: bool = False
     """Whether the model stopped because of the limit of tokens."""
+    calls: tuple[FunctionCall, ...] = ()
+    """Functions that the client is asked to call, once all has been generated."""
+    usage: Usage | None = None
+    """What it has cost, where the engine knows."""
     told: bool = False
     """Whether the outcome has been told: :class:`ResponseGenerated` or :class:`ResponseFailed`, exactly once."""
 
-    async def run(self, request: ChatRequest) -> None:
-        """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told."""
+    async def run(self, request: ChatRequest, generated: Callable[[], None]) -> None:
+        """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told.
+
+        ``generated`` is called right before that: from then on text and calls stay as they are.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 watcher = group.create_task(self._watch_start())
-                self._tell(await self._say(request, group))
+                self._tell(await self._say(request, group), generated)
                 await self._sound_out()
                 watcher.cancel()
         except Exception:
-            # A defect in one reply must not end the session, nor leave the client waiting for its end.
-            log.exception("the reply %s failed", self.id)
-            self._tell(_defect())
+            # A defect in one response must not end the session, nor leave the client waiting for its end.
+            log.exception("the response %s failed", self.id)
+            self._tell(_defect(), generated)
             if self.playout is not None and not self.playout.ended.is_set():
                 self.playout.flush()
                 self.emit(ResponseAudioStopped(self.id))
 
     def heard(self) -> tuple[str, float]:
-        """Silence the reply; the words and the seconds that were heard."""
+        """Silence the response; the words and the seconds that were heard."""
         if self.playout is None:
             return self.text, 0.0
         seconds = self.playout.flush()
@@ -111,6 +119,7 @@ class Response:
 
     async def _say(self, request: ChatRequest, group: asyncio.TaskGroup) -> PipelineError | None:
         """Think and speak at the same time until all has been generated and synthesised, or something fails."""
+        request = replace(request, on_usage=self._cost)
         clauses = Clauses(self.model, request, self.clock, self._first_token, self._hungry)
         tasks = [group.create_task(clauses.read()), group.create_task(clauses.watch())]
         try:
@@ -119,11 +128,12 @@ class Response:
                     self.text = f"{self.text} {clause}".strip()
                     self.emit(ResponseText(self.id, clause))
             self.cut = clauses.cut
+            self.calls = tuple(FunctionCall(new_id("item"), call) for call in clauses.calls)
         except PipelineError as failure:
             return failure
         except Exception:
             # A barrier: what has been said so far is heard to its end, and told like any other failure.
-            log.exception("the reply %s failed", self.id)
+            log.exception("the response %s failed", self.id)
             return _defect()
         finally:
             for task in tasks:
@@ -137,11 +147,21 @@ class Response:
             await self.playout.ended.wait()
             self.emit(ResponseAudioStopped(self.id))
 
-    def _tell(self, error: PipelineError | None) -> None:
-        if not self.told:
-            self.told = True
-            generated = ResponseGenerated(self.id, self.text, self.cut)
-            self.emit(generated if error is None else ResponseFailed(self.id, error, self.text))
+    def _tell(self, error: PipelineError | None, generated: Callable[[], None]) -> None:
+        if self.told:
+            return
+        self.told = True
+        generated()
+        if error is None:
+            self.emit(ResponseGenerated(self.id, self.text, self.cut, self.calls, self.usage))
+        else:
+            self.emit(ResponseFailed(self.id, error, self.text))
+
+    def _cost(self, usage: Usage) -> None:
+        """Of one round with the model: one that looks, or calls what the server runs itself, has several."""
+        before = self.usage or Usage(0, 0, 0)
+        rounds = (before.prompt + usage.prompt, before.cached + usage.cached, before.answer + usage.answer)
+        self.usage = Usage(*rounds)
 
     async def _timed(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         async with aclosing(source):
@@ -174,4 +194,4 @@ class Response:
 
 
 def _defect() -> PipelineError:
-    return PipelineError("internal_error", "the reply failed for an unexpected reason")
+    return PipelineError("internal_error", "the response failed for an unexpected reason")

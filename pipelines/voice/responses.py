@@ -1,21 +1,24 @@
-"""The answers of one conversation: at most one is heard at a time, and only what was heard is remembered."""
+"""The responses of one conversation: one is heard at a time, and only what was heard is remembered."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from media.clock import Clock
+from pipelines.errors import EngineBusyError
 from pipelines.interfaces.llm import ChatRequest
 from pipelines.voice.events import Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
-from pipelines.voice.history import History, Item
+from pipelines.voice.history import History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
-from pipelines.voice.tts import VoiceOut
+from pipelines.voice.tts import Playout, VoiceOut
 from pipelines.voice.visual_context import LookingModel, Sight
+
+MOST_ASIDE = 4
+"""Responses that do not belong to the conversation and are generated at a time."""
 
 
 class Gate:
@@ -61,6 +64,32 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A response that the client asks for. What is not given is as in the conversation."""
+
+    settings: ConversationSettings | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Told back with it."""
+    input: Sequence[HistoryItem] | None = None
+    """What it answers instead of the conversation."""
+    aside: bool = False
+    """Whether it stays out of the conversation, which it neither waits for nor changes."""
+    note: str = ""
+    """What the model is told for this time, as if the user had said it."""
+
+
+@dataclass(slots=True)
+class _Given:
+    """A response that the client knows of, and that is being generated or is still to be heard."""
+
+    response: Response
+    task: asyncio.Task[None]
+    kept: bool
+    written: bool = False
+    """Whether the history has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a conversation is connected to."""
 
@@ -79,7 +108,9 @@ class Surroundings:
 
 
 class Responses:
-    """Makes answers and knows the one that is being given. Tasks belong to the group given to :meth:`start`."""
+    """Makes responses and knows those that are being given: one is generated at a time, and those whose sound is still
+    to be heard wait for each other. Tasks belong to the group given to :meth:`start`.
+    """
 
     def __init__(self, around: Surroundings, settings: ConversationSettings) -> None:
         self.settings = settings
@@ -87,44 +118,70 @@ class Responses:
         self.language: str | None = None
         """Code of what the user spoke last, if that is known."""
         self.given = 0
-        """How many answers have been begun to be given."""
+        """How many responses have been begun to be given."""
         self._around = around
-        self._current: Response | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._queue: list[_Given] = []
+        """In the order in which they are heard."""
+        self._aside: list[_Given] = []
+        """Those in text that stay out of the conversation."""
+        self._sounding: Playout | None = None
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Run answers as tasks of ``group`` from now on."""
+        """Run responses as tasks of ``group`` from now on."""
         self._group = group
 
     @property
     def active(self) -> bool:
-        """Whether an answer is being generated or played."""
-        return self._current is not None
+        """Whether a response is being generated or played."""
+        return bool(self._queue)
 
     @property
     def current(self) -> Response | None:
-        """The answer that is being generated or played."""
-        return self._current
+        """The newest response of the conversation that is being generated or played."""
+        return next((given.response for given in reversed(self._queue) if given.kept), None)
+
+    def gives(self, item_id: str) -> bool:
+        """Whether the response with this item is being generated or played."""
+        return any(given.response.item_id == item_id for given in self._queue)
+
+    @property
+    def generating(self) -> bool:
+        """Whether a response of the conversation is being generated: another one has to wait for it."""
+        return self.current is not None and not self.current.told
+
+    @property
+    def heard(self) -> str:
+        """The words of the response that is being heard, as far as they have been; empty without one."""
+        response = next((given.response for given in self._queue if given.response.playout is not None), None)
+        if response is None or response.playout is None:
+            return ""
+        return response.script.heard(response.playout.heard_seconds)
 
     async def finished(self) -> None:
-        """Wait for the end of the answer that is being given, if any."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        """Wait for the end of the responses that are being given, if any."""
+        if self._queue:
+            await asyncio.wait([given.task for given in self._queue])
 
-    def respond(
-        self,
-        times: TurnTimes | None = None,
-        settings: ConversationSettings | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> str:
-        """Answer the conversation as it stands, after cutting off a running answer; returns the response's id.
+    # ------------------------------------------------------------------------------------------------ giving
 
-        ``settings`` hold for this answer only; ``metadata`` is told back with it.
+    def respond(self, times: TurnTimes | None = None, wish: Wish | None = None) -> str:
+        """Answer the conversation as it stands; returns the response's id.
+
+        One that is being generated is cut off, one that is being heard is heard to its end before. Raises
+        :class:`~pipelines.errors.EngineBusyError` for one aside when too many are on their way.
         """
-        settings = settings or self.settings
+        wish = wish or Wish()
+        if wish.aside and sum(not given.kept for given in (*self._queue, *self._aside)) >= MOST_ASIDE:
+            message = f"{MOST_ASIDE} responses outside of the conversation are being generated already"
+            raise EngineBusyError("too_many_responses", message)
+        if not wish.aside and self.generating:
+            self.interrupt("client_cancelled")
+        settings = wish.settings or self.settings
         response = self._new(times or TurnTimes(), self._around.emit, settings, self.language)
-        self._give(response, self._spawn(response, self._request(settings)), metadata)
+        tentative = Item(new_id("item"), "user", wish.note) if wish.note else None
+        task = self._spawn(response, self._request(settings, tentative, wish.input))
+        self._give(_Given(response, task, kept=not wish.aside), settings, wish.metadata)
         return response.id
 
     def prepare(self, times: TurnTimes, message: Item, language: str | None = None) -> Prepared:
@@ -134,34 +191,36 @@ class Responses:
         return Prepared(response, self._spawn(response, self._request(self.settings, message)), gate)
 
     def give(self, prepared: Prepared) -> None:
-        """Let a prepared answer be heard."""
-        self._give(prepared.response, prepared.task)
+        """Let a prepared response be heard."""
+        if self.generating:
+            self.interrupt("client_cancelled")
+        self._give(_Given(prepared.response, prepared.task, kept=True), self.settings)
         prepared.gate.open()
 
     def interrupt(self, reason: Reason) -> bool:
-        """Cut off the running answer and remember only what was heard; ``False`` when there was none."""
-        response, task = self._current, self._task
-        if response is None or task is None:
-            return False
-        self._current = self._task = None
-        heard, seconds = response.heard()
-        task.cancel()
-        self.history.truncate(response.item_id, heard)
-        self._around.emit(ResponseInterrupted(response.id, reason, heard, seconds))
-        return True
+        """Cut off all that is being given and remember only what was heard; ``False`` when there was nothing."""
+        cut, self._queue = self._queue, []
+        for given in cut:
+            self._cut(given, reason)
+        return bool(cut)
 
-    @property
-    def heard(self) -> str:
-        """The words of the running answer that have been heard so far; empty without one."""
-        response = self._current
-        if response is None or response.playout is None:
-            return ""
-        return response.script.heard(response.playout.heard_seconds)
+    def cancel(self, response_id: str) -> bool:
+        """Cut off this one response; ``False`` when it is not being given."""
+        for responses in (self._queue, self._aside):
+            for given in responses:
+                if given.response.id == response_id:
+                    responses.remove(given)
+                    self._cut(given, "client_cancelled")
+                    self._play_next()
+                    return True
+        return False
 
     def duck(self, decibels: float) -> None:
         """Lower the voice; 0 restores it."""
         if self._around.out is not None:
             self._around.out.duck(decibels)
+
+    # ------------------------------------------------------------------------------------------------ inside
 
     def _new(
         self,
@@ -177,23 +236,61 @@ class Responses:
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
 
-    def _give(self, response: Response, task: asyncio.Task[None], metadata: Mapping[str, str] | None = None) -> None:
-        self.interrupt("client_cancelled")
-        self._current, self._task = response, task
-        self.given += 1
-        self.history.add(Item(response.item_id, "assistant", "", spoken=response.playout is not None))
-        self._around.emit(ResponseStarted(response.id, response.item_id, response.playout is not None, metadata or {}))
-        if self._around.out is not None and response.playout is not None:
-            self._around.out.play(response.playout)
-        if task.done():
+    def _give(self, given: _Given, settings: ConversationSettings, metadata: Mapping[str, str] | None = None) -> None:
+        response = given.response
+        spoken = response.playout is not None
+        (self._queue if given.kept or spoken else self._aside).append(given)
+        self.given += given.kept
+        if given.kept:
+            script = response.script if spoken else None
+            self.history.add(Item(response.item_id, "assistant", "", spoken=spoken, script=script))
+        about = (metadata or {}, given.kept, settings.max_tokens, settings.voice.voice)
+        self._around.emit(ResponseStarted(response.id, response.item_id, spoken, *about))
+        self._play_next()
+        if response.told:
+            self._write_down(given)
+        if given.task.done():
             self._ended(response)
 
-    def _request(self, settings: ConversationSettings, tentative: Item | None = None) -> ChatRequest:
-        messages = self.history.messages(settings.instructions, tentative)
+    def _play_next(self) -> None:
+        """Let the first response be heard, unless it is already."""
+        playout = next((given.response.playout for given in self._queue if given.response.playout is not None), None)
+        if self._around.out is not None and playout is not None and playout is not self._sounding:
+            self._sounding = playout
+            self._around.out.play(playout)
+
+    def _cut(self, given: _Given, reason: Reason) -> None:
+        """Silence a response that is in no list any more."""
+        response = given.response
+        heard, seconds = response.heard()
+        given.task.cancel()
+        if given.kept:
+            self.history.truncate(response.item_id, heard)
+        self._around.emit(ResponseInterrupted(response.id, reason, heard, seconds))
+
+    def _request(
+        self,
+        settings: ConversationSettings,
+        tentative: Item | None = None,
+        items: Sequence[HistoryItem] | None = None,
+    ) -> ChatRequest:
+        if items is None:
+            messages = self.history.messages(settings.instructions, tentative)
+        else:
+            messages = messages_of(items, settings.instructions)
         if not settings.preserve_context:
-            messages = tuple(m for m in messages if m.role == "system") + messages[-1:]
+            last = max((n for n, message in enumerate(messages) if message.role == "user"), default=0)
+            messages = tuple(m for m in messages[:last] if m.role == "system") + messages[last:]
         around = self._around
-        return ChatRequest(messages, around.scene(), settings.max_tokens or LONGEST_RESPONSE_TOKENS, time=around.time())
+        choice = settings.tool_choice
+        return ChatRequest(
+            messages,
+            around.scene(),
+            settings.max_tokens or LONGEST_RESPONSE_TOKENS,
+            tools=settings.tools if choice != "none" else (),
+            tool_choice=choice if choice != "none" else "auto",
+            time=around.time(),
+        )
 
     def _spawn(self, response: Response, request: ChatRequest) -> asyncio.Task[None]:
         assert self._group is not None, "start() first"
@@ -201,17 +298,33 @@ class Responses:
 
     async def _run(self, response: Response, request: ChatRequest) -> None:
         try:
-            await response.run(request)
+            await response.run(request, lambda: self._generated(response))
         finally:
             self._ended(response)
 
+    def _generated(self, response: Response) -> None:
+        for given in self._queue:
+            if given.response is response:
+                self._write_down(given)
+
+    def _write_down(self, given: _Given) -> None:
+        """Remember a response once all of it has been generated; what is not heard of it is taken back later."""
+        if not given.kept or given.written:
+            return
+        given.written = True
+        response = given.response
+        for call in reversed(response.calls):
+            self.history.add(call, response.item_id)
+        self.history.complete(response.item_id, response.text, cut=response.cut)
+
     def _ended(self, response: Response) -> None:
-        if self._current is response:
-            self._current = self._task = None
-            self.history.complete(response.item_id, response.text, cut=response.cut)
+        """Its task is over; ``response`` may have been cut off, or never been given."""
+        self._aside = [given for given in self._aside if given.response is not response]
+        for given in self._queue:
+            if given.response is response:
+                self._queue.remove(given)
+                self._write_down(given)
+                self._play_next()
+                break
+        if not self._queue:
             self.duck(0.0)
-
-
-def new_id(kind: str) -> str:
-    """An id such as ``item_4f1c…``, unique for all practical purposes."""
-    return f"{kind}_{secrets.token_hex(8)}"

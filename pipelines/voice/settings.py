@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from pipelines.interfaces.llm import LanguageModel
+from pipelines.interfaces.llm import LanguageModel, Tool, ToolChoice
 from pipelines.interfaces.stt import SpeechToText
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
@@ -45,6 +46,10 @@ class ConversationSettings:
     """Code of what the user speaks; ``None``: it is detected, or is the server's."""
     max_tokens: int | None = 256
     """Of an answer; ``None``: as many as it takes, up to ``LONGEST_RESPONSE_TOKENS``."""
+    tools: tuple[Tool, ...] = ()
+    """Functions of the client's that the assistant may ask it to call."""
+    tool_choice: ToolChoice | Literal["none"] = "auto"
+    """Whether it may, or must."""
     preserve_context: bool = True
     """Whether earlier turns are shown to the language model."""
     speculate: bool = True

@@ -79,6 +79,8 @@ class TurnSettings:
     goes on, but what was said so far is put aside (:class:`TurnShelved`)."""
     shelve_seconds: float = 1.0
     """With ``MANUAL``, a pause after which the same is done: who is silent needs no recogniser."""
+    idle_seconds: float | None = None
+    """With ``SERVER_VAD``, silence after an answer has been heard at which the assistant speaks up; ``None``: never."""
     create_response: bool = True
     """Answer by itself when a turn ends."""
     interrupt_response: bool = True
@@ -162,6 +164,14 @@ class RestoreResponse:
     """It was none: bring the reply back."""
 
 
+@dataclass(frozen=True, slots=True)
+class IdleEnded:
+    """The user has not spoken since ``start``, when the last answer had been heard, and that is long enough."""
+
+    start: float
+    end: float
+
+
 Decision = (
     TurnBegan
     | TurnConfirmed
@@ -173,6 +183,7 @@ Decision = (
     | TurnDropped
     | DuckResponse
     | RestoreResponse
+    | IdleEnded
 )
 
 
@@ -199,6 +210,9 @@ class TurnMachine:
         self._speech_end = 0.0
         self._confirmed = False
         self._evidence = Evidence()
+        self._responded = False
+        """Whether there was a reply at the last window."""
+        self._idle_since: float | None = None
 
     @property
     def hearing(self) -> bool:
@@ -238,7 +252,8 @@ class TurnMachine:
     def tick(self, now: float) -> list[Decision]:
         """Audio time has come to ``now``."""
         if self._began is None:
-            return []
+            return self._idle(now)
+        self._idle_since = None
         decisions: list[Decision] = []
         self._lips_moved = self._lips_moved or self.lips is True
         manual = self.settings.mode is TurnMode.MANUAL
@@ -277,6 +292,21 @@ class TurnMachine:
         if self._voice_since is None or self.settings.mode is not TurnMode.MANUAL:
             return dropped
         return [*dropped, *self._begin(now + self.settings.prefix_padding_seconds)]
+
+    def _idle(self, now: float) -> list[Decision]:
+        """Nobody speaks: has that lasted too long since the last answer?"""
+        responded, self._responded = self._responded, self.responding
+        if self.responding:
+            self._idle_since = None
+        elif responded:
+            self._idle_since = now
+        longest, since = self.settings.idle_seconds, self._idle_since
+        if since is None or longest is None or self.settings.mode is not TurnMode.SERVER_VAD:
+            return []
+        if now - since < longest - 1e-6:
+            return []
+        self._idle_since = None
+        return [IdleEnded(since, now)]
 
     def _begin(self, time: float) -> list[Decision]:
         self._began = self._unshelved_since = max(0.0, time - self.settings.prefix_padding_seconds)
@@ -365,6 +395,7 @@ class TurnMachine:
         confirmed = [] if self._confirmed else self._confirm()
         ended = TurnEnded(now if still_speaking else self._speech_end, now)
         self._began = None
+        self._responded = False
         if not still_speaking:
             return [*confirmed, ended]
         return [*confirmed, ended, *self._begin(now + self.settings.prefix_padding_seconds)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Event
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from media.channel import Channel
 from pipelines.errors import EngineBusyError, PipelineError
@@ -11,8 +11,7 @@ from pipelines.interfaces.vad import VAD_RATE
 from pipelines.voice.events import ResponseHeld, TranscriptFailed, UserTurn
 from pipelines.voice.history import Item
 from pipelines.voice.response import TurnTimes
-from pipelines.voice.responses import Responses, Surroundings
-from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.responses import Responses, Surroundings, Wish
 from pipelines.voice.speculation import SpokenTurn
 from pipelines.voice.visual_context import look_back
 
@@ -37,8 +36,8 @@ class TurnQueue:
         self._awaits_response = False
         self._times: TurnTimes | None = None
         """Of the newest turn that was understood."""
-        self._wish: tuple[ConversationSettings | None, Mapping[str, str]] | None = None
-        """An answer that the client has asked for: with what settings and metadata."""
+        self._wish: Wish | None = None
+        """A response that the client has asked for."""
 
     @property
     def waiting(self) -> bool:
@@ -56,10 +55,20 @@ class TurnQueue:
         self._history.add(Item(turn.item_id, "user", "", spoken=True))  # what comes later stands behind it
         return True
 
-    def respond(self, settings: ConversationSettings | None, metadata: Mapping[str, str]) -> None:
+    @property
+    def asked(self) -> bool:
+        """Whether a response that the client has asked for waits for the words of the turns before it."""
+        return self._wish is not None
+
+    def respond(self, wish: Wish) -> None:
         """Answer because the client asks for it, once all that has been said by now is written down."""
-        self._wish = (settings, metadata)
+        self._wish = wish
         self._fulfil()
+
+    def withdraw(self) -> bool:
+        """Forget what the client has asked for, if it has not begun; ``False`` when nothing waits."""
+        withdrawn, self._wish = self._wish is not None, None
+        return withdrawn
 
     async def run(self) -> None:
         """Transcripts are taken in the order of the turns, and only the newest turn is answered."""
@@ -93,10 +102,10 @@ class TurnQueue:
     def _fulfil(self) -> None:
         if self._wish is None or self._unwritten:
             return
-        (settings, metadata), self._wish = self._wish, None
+        wish, self._wish = self._wish, None
         times = self._times if self._awaits_response else None
         self._awaits_response = False
-        self._responses.respond(times, settings, metadata)
+        self._responses.respond(times, wish)
 
     async def _respond_to(self, turn: SpokenTurn) -> None:
         """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""

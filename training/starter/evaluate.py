@@ -130,7 +130,7 @@ class Examiner:
         session.set(f"examination-{self._conversation}")
         for turn in said:
             messages.append(Message("user", turn.said))
-            answer = await self._ask(ChatRequest(tuple(messages), turn.scene, _MOST_TOKENS, tools, time))
+            answer = await self._ask(ChatRequest(tuple(messages), turn.scene, _MOST_TOKENS, tools, time=time))
             answers.append(answer)
             messages.append(Message("assistant", answer))
         return answers

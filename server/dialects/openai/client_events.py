@@ -1,4 +1,4 @@
-"""What a client may say on the data channel: OpenAI Realtime client events, the part served today.
+"""What a client may say: OpenAI Realtime client events.
 
 An event that is not understood is answered by one ``error`` event and changes nothing.
 """
@@ -11,13 +11,23 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from pipelines.errors import EngineBusyError
+from pipelines.interfaces.llm import ToolCall, takes_images, takes_tools
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
-from pipelines.voice.events import FIRST
-from pipelines.voice.history import Item
-from pipelines.voice.responses import new_id
+from pipelines.voice.history import FIRST, FunctionCall, FunctionResult, HistoryItem, Item, new_id
+from pipelines.voice.responses import Wish
+from server.dialects.openai.fields import LONGEST_EVENT_ID
+from server.dialects.openai.items import (
+    FunctionCallItem,
+    FunctionCallOutput,
+    InputSpeech,
+    ItemReference,
+    Message,
+    OutputSpeech,
+    Picture,
+)
 from server.dialects.openai.models import (
-    LONGEST_EVENT_ID,
     ClientEvent,
     InputClear,
     InputCommit,
@@ -26,9 +36,9 @@ from server.dialects.openai.models import (
     ItemRetrieve,
     ItemTruncate,
     OutputClear,
-    Picture,
     ResponseCancel,
     ResponseCreate,
+    ResponseOptions,
     SessionUpdate,
     events,
 )
@@ -128,20 +138,18 @@ class RealtimeClient:
         self._conversation.remove(self._find(event.item_id, "item_delete_invalid_item_id").id)
 
     def _truncate(self, event: ItemTruncate) -> None:
-        current = self._conversation.responses.current
-        if current is None or current.item_id != event.item_id:
-            message = "item_id: only the answer that is being given can be cut off"
+        item = self._find(event.item_id, "item_truncate_invalid_item_id")
+        heard = None if event.audio_end_ms is None else event.audio_end_ms / 1000
+        if not self._conversation.truncate(item.id, heard):
+            message = "item_id: only what the assistant has spoken can be truncated"
             raise RefusedError("item_id", message, "item_truncate_invalid_item_id")
-        self._hush(event)
 
     def _cancel(self, event: ResponseCancel) -> None:
-        current = self._conversation.responses.current
-        if current is None or event.response_id not in (None, current.id):
+        if not self._conversation.cancel(event.response_id):
             message = "there is no such response to cancel"
             raise RefusedError("response_id", message, "response_cancel_not_active")
-        self._hush(event)
 
-    def _hush(self, event: OutputClear | ResponseCancel | ItemTruncate) -> None:
+    def _hush(self, event: OutputClear) -> None:
         self._conversation.responses.interrupt("client_cancelled")
 
     def _commit(self, event: InputCommit) -> None:
@@ -152,44 +160,87 @@ class RealtimeClient:
         self._conversation.clear()
         self._send(server_event("input_audio_buffer.cleared"))
 
-    def _find(self, item_id: str, code: str) -> Item:
+    def _find(self, item_id: str, code: str) -> HistoryItem:
         item = self._conversation.history.find(item_id)
         if item is None:
             raise RefusedError("item_id", f"item_id: there is no item {item_id!r}", code)
         return item
 
     def _respond(self, event: ResponseCreate) -> None:
-        if event.response is None:
-            self._conversation.respond()
-            return
-        settings = merge_response(self._conversation.settings, self._defaults, event.response, self._served)
-        self._conversation.respond(settings, event.response.metadata)
+        conversation, options = self._conversation, event.response or ResponseOptions()
+        aside = options.conversation == "none"
+        if conversation.answering and not aside:
+            message = "a response is being generated; wait for response.done, or cancel it"
+            raise RefusedError("response", message, "conversation_already_has_active_response")
+        settings = None
+        if event.response is not None:
+            settings = merge_response(conversation.settings, self._defaults, options, self._served)
+        items = None
+        if options.input is not None:
+            items = [self._item_of(item, f"response.input.{n}") for n, item in enumerate(options.input)]
+        try:
+            conversation.respond(Wish(settings, options.metadata or {}, items, aside))
+        except EngineBusyError as error:
+            raise RefusedError("response.conversation", error.message, error.code) from error
+
+    def _item_of(
+        self, given: Message | FunctionCallItem | FunctionCallOutput | ItemReference, path: str
+    ) -> HistoryItem:
+        """What stands at ``path``, as the conversation knows items."""
+        match given:
+            case ItemReference():
+                item = self._conversation.history.find(given.id)
+                if item is None:
+                    raise RefusedError(f"{path}.id", f"{path}.id: there is no item {given.id!r}")
+                return item
+            case Message():
+                return self._message(given, path)
+            case FunctionCallItem():
+                call = ToolCall(given.call_id, given.name, given.arguments)
+                return FunctionCall(given.id or new_id("item"), call)
+            case FunctionCallOutput():
+                return FunctionResult(given.id or new_id("item"), given.call_id, given.output)
+
+    def _message(self, given: Message, path: str) -> Item:
+        """A picture for a model that takes none is told, and only the words are kept."""
+        parts = given.content
+        text = "\n".join(part.words for part in parts if not isinstance(part, Picture))
+        images = tuple(part.image_url for part in parts if isinstance(part, Picture))
+        llm = self._conversation.llm
+        if images and not takes_images(llm):
+            message = (
+                f"{llm.name} takes no pictures (chat_images: true says that a model server's does); "
+                f"{'the words are kept' if text else 'nothing was added'}"
+            )
+            self._refuse("images_not_taken", message, f"{path}.content")
+            images = ()
+        spoken = any(isinstance(part, InputSpeech | OutputSpeech) for part in parts)
+        return Item(given.id or new_id("item"), given.role, text, images=images, spoken=spoken)
 
     def _add(self, event: ItemCreate) -> None:
-        """A picture for a model that takes none is told, and only the words are kept."""
-        item, after = event.item, event.previous_item_id
+        given, after = event.item, event.previous_item_id
         history = self._conversation.history
-        if item.id is not None and (history.find(item.id) or item.id == FIRST):
-            raise RefusedError("item.id", f"item.id: there is an item {item.id!r} already")
+        if given.id is not None and (history.find(given.id) or given.id == FIRST):
+            raise RefusedError("item.id", f"item.id: there is an item {given.id!r} already")
         if after not in (None, FIRST) and history.find(after or "") is None:
             message = f'previous_item_id: there is no item {after!r}; "{FIRST}" is the place before the first'
             raise RefusedError("previous_item_id", message)
-        parts = item.content
-        text = "\n".join(part.words for part in parts if not isinstance(part, Picture))
-        images = tuple(part.image_url for part in parts if isinstance(part, Picture))
-        if images and not self._conversation.sees:
-            message = (
-                f"{self._conversation.thinker} takes no pictures (chat_images: true says that a model server's does); "
-                f"{'the words are kept' if text else 'nothing was added'}"
-            )
-            self._refuse("images_not_taken", message, "item.content")
-            images = ()
-        if text or images:
-            self._conversation.add(Item(item.id or new_id("item"), item.role, text, images=images), after)
+        if isinstance(given, FunctionCallOutput) and not self._has_call(given.call_id):
+            raise RefusedError("item.call_id", f"item.call_id: nothing was called as {given.call_id!r}")
+        item = self._item_of(given, "item")
+        if not isinstance(item, Item) or item.text or item.images:
+            self._conversation.add(item, after)
+
+    def _has_call(self, call_id: str) -> bool:
+        items = self._conversation.history.items
+        return any(isinstance(item, FunctionCall) and item.call.id == call_id for item in items)
 
     def _update(self, event: SessionUpdate) -> None:
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)
         self._conversation.configure(settings)
+        if event.session.tools and not takes_tools(self._conversation.llm):
+            message = f"{self._conversation.llm.name} calls no functions: it answers without them"
+            self._refuse("tools_not_taken", message, "session.tools")
         if event.session.vision is not None:
             self._update_vision(event.session.vision, event.event_id)
         self._updated()

@@ -7,29 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from pipelines.errors import listed
+from pipelines.interfaces.llm import Tool, ToolChoice
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import Eagerness, TurnMode, TurnSettings, eager
 from pipelines.voice.vad import SegmenterSettings
-from server.dialects.openai.models import (
-    SERVED,
+from server.dialects.openai.fields import (
     Audio,
     AudioOutput,
-    ResponseOptions,
+    FunctionTool,
+    NamedChoice,
     SessionPatch,
-    SessionUpdate,
     Transcription,
     TurnDetection,
 )
+from server.dialects.openai.models import SERVED, ResponseOptions, SessionUpdate
 from server.dialects.openai.vision import VisionPatch
 
-SERVICE_VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
-"""What the service calls its voices. Stock clients ask for one by default: the server's own default voice answers."""
 VAD_SILENCE_SECONDS = 0.5
 """Silence that ends a turn with ``server_vad``, unless the client says otherwise: the service's default."""
 LONGEST_REASON = 1_000
@@ -142,7 +141,37 @@ def _answering(
     if "max_output_tokens" in given.model_fields_set:
         tokens = given.max_output_tokens
         changes["max_tokens"] = defaults.max_tokens if tokens is None else None if tokens == "inf" else tokens
-    return replace(settings, **changes)
+    if "tools" in given.model_fields_set:
+        changes["tools"] = defaults.tools if given.tools is None else tuple(map(_tool, given.tools))
+    settings = replace(settings, **changes)
+    if "tool_choice" in given.model_fields_set:
+        return replace(settings, tool_choice=_choice(given.tool_choice, settings))
+    if isinstance(settings.tool_choice, Tool) and settings.tool_choice not in settings.tools:
+        return replace(settings, tool_choice="auto")  # the one that was to be called is gone
+    return settings
+
+
+def _tool(tool: FunctionTool) -> Tool:
+    if tool.parameters is None:
+        return Tool(tool.name, tool.description or "")
+    return Tool(tool.name, tool.description or "", tool.parameters)
+
+
+def _choice(
+    choice: Literal["auto", "none", "required"] | NamedChoice | None, settings: ConversationSettings
+) -> ToolChoice | Literal["none"]:
+    if choice is None:
+        return "auto"
+    if not isinstance(choice, NamedChoice):
+        if choice == "required" and not settings.tools:
+            raise RefusedError("session.tool_choice", "there are no tools of which one could be required")
+        return choice
+    tool = next((tool for tool in settings.tools if tool.name == choice.name), None)
+    if tool is None:
+        names = listed([tool.name for tool in settings.tools]) if settings.tools else "none"
+        message = f"there is no tool {choice.name[:LONGEST_SHOWN]!r}; the tools are: {names}"
+        raise RefusedError("session.tool_choice.name", message)
+    return tool
 
 
 def _voice(
@@ -150,16 +179,9 @@ def _voice(
 ) -> VoiceSettings:
     if output is None:
         return settings
-    if "voice" in output.model_fields_set:
+    if "voice" in output.model_fields_set:  # of a name that is not known, such as the service's own, the usual one
         wanted = output.voice
-        voices = served.voices()
-        if wanted is None or (wanted in SERVICE_VOICES and wanted not in voices):
-            settings = replace(settings, voice=defaults.voice)
-        elif wanted in voices:
-            settings = replace(settings, voice=wanted)
-        else:
-            message = f"there is no voice {wanted[:LONGEST_SHOWN]!r}; the voices are {listed(voices)}"
-            raise RefusedError("session.audio.output.voice", message)
+        settings = replace(settings, voice=wanted if wanted in served.voices() else defaults.voice)
     if "speed" in output.model_fields_set:
         settings = replace(settings, speed=defaults.speed if output.speed is None else output.speed)
     return settings
@@ -198,21 +220,34 @@ def _turn(
     usual = _usual(mode, turn, defaults)
     if mode is not turn.mode:
         turn, segmenter = usual, defaults.segmenter
+    if patch.idle_timeout_ms is not None and mode is not TurnMode.SERVER_VAD:
+        message = 'only "server_vad" has an idle timeout; legal here is null'
+        raise RefusedError("session.audio.input.turn_detection.idle_timeout_ms", message)
     given = patch.model_fields_set
     if "eagerness" in given:
         turn = eager(turn, Eagerness(patch.eagerness or "auto"))
     if "threshold" in given:
         segmenter = _with_threshold(segmenter, defaults.segmenter, patch.threshold)
-    seconds = {"prefix_padding_ms": "prefix_padding_seconds", "silence_duration_ms": "silence_seconds"}
-    for name, ours in seconds.items():
-        if name in given:
-            value = getattr(patch, name)
-            turn = replace(turn, **{ours: getattr(usual, ours) if value is None else value / 1000})
-    for name in ("create_response", "interrupt_response"):
-        if name in given:
-            value = getattr(patch, name)
-            turn = replace(turn, **{name: getattr(usual, name) if value is None else value})
-    return turn, segmenter
+    return _with_times(turn, usual, patch), segmenter
+
+
+_SECONDS = {
+    "prefix_padding_ms": "prefix_padding_seconds",
+    "silence_duration_ms": "silence_seconds",
+    "idle_timeout_ms": "idle_seconds",
+}
+
+
+def _with_times(turn: TurnSettings, usual: TurnSettings, patch: TurnDetection) -> TurnSettings:
+    """The given fields that are ours by another name, or by the same."""
+    changes: dict[str, Any] = {}
+    for name in patch.model_fields_set & {*_SECONDS, "create_response", "interrupt_response"}:
+        value, ours = getattr(patch, name), _SECONDS.get(name, name)
+        if value is None:
+            changes[ours] = getattr(usual, ours)
+        else:
+            changes[ours] = value / 1000 if name in _SECONDS else value
+    return replace(turn, **changes)
 
 
 def _usual(mode: TurnMode, turn: TurnSettings, defaults: ConversationSettings) -> TurnSettings:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import PipelineError
+from pipelines.interfaces.llm import Tool, ToolChoice, Usage
 from pipelines.interfaces.vision import Detection
-from pipelines.voice.history import Item
-from pipelines.voice.responses import new_id
+from pipelines.voice.history import FunctionCall, FunctionResult, HistoryItem, new_id
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode
 
@@ -33,8 +33,8 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
             "instructions": settings.instructions,
             "output_modalities": ["audio"] if settings.spoken else ["text"],
             "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,
-            "tools": [],
-            "tool_choice": "auto",
+            "tools": [tool_object(tool) for tool in settings.tools],
+            "tool_choice": choice_object(settings.tool_choice),
             "tracing": None,
             "truncation": "auto",
             "audio": {
@@ -66,7 +66,19 @@ def _turn_detection(settings: ConversationSettings) -> Json | None:
         "silence_duration_ms": milliseconds(turn.silence_seconds),
         "create_response": turn.create_response,
         "interrupt_response": turn.interrupt_response,
+        **({"idle_timeout_ms": milliseconds(turn.idle_seconds)} if turn.idle_seconds is not None else {}),
     }
+
+
+def tool_object(tool: Tool) -> Json:
+    """A function of the client's, as it gave it."""
+    shown: Json = {"type": "function", "name": tool.name, "parameters": dict(tool.parameters)}
+    return {**shown, "description": tool.description} if tool.description else shown
+
+
+def choice_object(choice: ToolChoice | Literal["none"]) -> Json | str:
+    """Whether one has to be called."""
+    return {"type": "function", "name": choice.name} if isinstance(choice, Tool) else choice
 
 
 def error_event(
@@ -101,20 +113,66 @@ def server_event(kind: str, **fields: object) -> Json:
     return {"type": kind, "event_id": new_id("event"), **fields}
 
 
-def item_object(item: Item) -> Json:
-    """A message as it is remembered: of an answer that was cut off, what was heard."""
+def item_object(item: HistoryItem) -> Json:
+    """An item as it is remembered: of an answer that was cut off, what was heard. Pictures are told back without their
+    bytes: events are small."""
+    if isinstance(item, FunctionCall):
+        return function_call(item)
+    if isinstance(item, FunctionResult):
+        return function_result(item)
     parts: list[Json] = [{"type": "input_image"} for _ in item.images]
     if item.spoken:
         parts.append({"type": "output_audio" if item.role == "assistant" else "input_audio", "transcript": item.text})
     elif item.text or not parts:
         parts.insert(0, {"type": "output_text" if item.role == "assistant" else "input_text", "text": item.text})
+    return message_object(item.id, item.role, parts, "incomplete" if item.interrupted else "completed")
+
+
+def message_object(item_id: str, role: str, content: list[Json], status: str = "completed") -> Json:
+    """What somebody has said."""
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": status,
+        "role": role,
+        "content": content,
+    }
+
+
+def function_call(item: FunctionCall, *, begun: bool = False) -> Json:
+    """A call; ``begun``: its arguments are still to be told."""
     return {
         "id": item.id,
         "object": "realtime.item",
-        "type": "message",
-        "status": "incomplete" if item.interrupted else "completed",
-        "role": item.role,
-        "content": parts,
+        "type": "function_call",
+        "status": "in_progress" if begun else "completed",
+        "call_id": item.call.id,
+        "name": item.call.name,
+        "arguments": "" if begun else item.call.arguments,
+    }
+
+
+def function_result(item: FunctionResult) -> Json:
+    """What a call has brought."""
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "function_call_output",
+        "status": "completed",
+        "call_id": item.call_id,
+        "output": item.output,
+    }
+
+
+def usage_object(usage: Usage) -> Json:
+    """What a response has cost, in tokens of the language model; speech is not counted in tokens."""
+    return {
+        "total_tokens": usage.prompt + usage.answer,
+        "input_tokens": usage.prompt,
+        "output_tokens": usage.answer,
+        "input_token_details": {"text_tokens": usage.prompt, "audio_tokens": 0, "cached_tokens": usage.cached},
+        "output_token_details": {"text_tokens": usage.answer, "audio_tokens": 0},
     }
 
 

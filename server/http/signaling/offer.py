@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_vision
 from server.http.bodies import json_body
 from server.sessions import Registry

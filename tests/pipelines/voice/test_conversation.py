@@ -358,6 +358,9 @@ async def test_what_the_client_has_had_answered_meanwhile_is_not_answered_again(
             await s.hush(1.5)
         s.conversation.responses.respond()
         await settle()
+        assert len(s.out.playouts) == 1, "what is being heard is heard to its end"
+        s.out.playouts[0].play(60)
+        await settle()
         s.out.playouts[1].play(60)
         await s.hush(1.0)
         assert s.kinds().count(ResponseStarted) == 2

@@ -8,7 +8,6 @@ import pytest
 
 from pipelines.voice import speculation
 from pipelines.voice.events import (
-    FIRST,
     MessageAdded,
     PartialTranscript,
     Problem,
@@ -19,7 +18,8 @@ from pipelines.voice.events import (
     TranscriptFailed,
     UserTurn,
 )
-from pipelines.voice.history import Item
+from pipelines.voice.history import FIRST, Item
+from pipelines.voice.responses import Wish
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
 from tests.fakes.engines import crashed
@@ -176,7 +176,7 @@ async def test_one_answer_can_have_settings_of_its_own():
     async with scene(answers=("Yes.", "No."), settings=MANUAL) as s:
         s.conversation.add(Item("item_1", "user", "really?"))
         short = replace(MANUAL, instructions="One word.", max_tokens=None, spoken=False)
-        s.conversation.respond(short, {"mine": "1"})
+        s.conversation.respond(Wish(short, {"mine": "1"}))
         await settle()
         assert asked(s)[0] == ("system", "One word.")
         assert s.llm.requests[-1].max_tokens == LONGEST_RESPONSE_TOKENS

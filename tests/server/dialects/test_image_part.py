@@ -16,7 +16,7 @@ from pipelines.voice.conversation import Conversation
 from pipelines.voice.responses import Surroundings
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from server.dialects.openai.client_events import RealtimeClient
-from server.dialects.openai.models import LONGEST_SIDE, read_image
+from server.dialects.openai.items import LONGEST_SIDE, read_image
 from server.dialects.openai.server_events import RealtimeEvents
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad

@@ -76,12 +76,12 @@ def types(sent: list[dict[str, Any]]) -> list[str]:
 async def test_an_update_that_is_refused_changes_nothing_of_it():
     async with scene() as s:
         client, before = Client(s), s.conversation.settings
-        audio = {"output": {"voice": "nobody"}}
+        audio = {"output": {"speed": 9}}
         sent = await client.say(
             {"type": "session.update", "event_id": "e1", "session": {"instructions": "Sing.", "audio": audio}}
         )
         assert types(sent) == ["error"]
-        assert (sent[0]["error"]["param"], sent[0]["error"]["event_id"]) == ("session.audio.output.voice", "e1")
+        assert (sent[0]["error"]["param"], sent[0]["error"]["event_id"]) == ("session.audio.output.speed", "e1")
         assert s.conversation.settings == before
 
 
