@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from pipelines.assistant.session import AssistantSession
 from pipelines.vision.settings import VisionSettings
-from pipelines.voice.history import Item
+from pipelines.voice.history import HistoryItem, Item
+from pipelines.voice.responses import Responses
 from pipelines.voice.settings import ConversationSettings
 
 KEPT_SECONDS = 60.0
@@ -26,26 +27,32 @@ class Remembered:
 
     conversation: ConversationSettings
     vision: VisionSettings
-    items: tuple[Item, ...]
+    items: tuple[HistoryItem, ...]
 
     def tell(self, session: AssistantSession) -> None:
         """Let a new session remember it."""
         for item in self.items:
-            session.conversation.history.add(item)
+            session.conversation.history.add(replace(item) if isinstance(item, Item) else item)
 
 
 def remembered(session: AssistantSession) -> Remembered:
     """What a session would go on with now: of a response that is being given, what has been heard."""
-    responses = session.conversation.responses
-    items = [replace(item) for item in responses.history.items]
+    conversation = session.conversation
+    responses, items = conversation.responses, list(conversation.history.items)
+    heard = [responses.heard]  # of the first that is being given; those behind it wait for its end
+    for n, item in enumerate(items):
+        if isinstance(item, Item) and responses.gives(item.id):
+            items[n] = _so_far(item, responses, heard)
+    told = tuple(item for item in items if not isinstance(item, Item) or item.text or item.images)
+    return Remembered(conversation.settings, session.vision.settings, told)
+
+
+def _so_far(item: Item, responses: Responses, heard: list[str]) -> Item:
+    """A response as it would be remembered if it was cut off now."""
+    if item.spoken:
+        return replace(item, text=heard.pop() if heard else "", interrupted=True)
     current = responses.current
-    if current is not None:
-        heard = current.text if current.playout is None else responses.heard
-        cut = (item for item in items if item.id == current.item_id)
-        for item in cut:
-            item.text, item.interrupted = heard, True
-    told = tuple(item for item in items if item.text or item.images)
-    return Remembered(session.conversation.settings, session.vision.settings, told)
+    return replace(item, text=current.text, interrupted=True) if current and current.item_id == item.id else item
 
 
 class KeptConversations:

@@ -14,18 +14,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipelines.assistant.events import Event
 from pipelines.errors import listed
-from pipelines.interfaces.llm import Image
+from pipelines.interfaces.llm import Image, takes_images
 from pipelines.voice.conversation import Conversation
-from pipelines.voice.history import Item
-from pipelines.voice.responses import new_id
+from pipelines.voice.history import Item, new_id
+from pipelines.voice.responses import Wish
 from server.dialects.openai.client_events import LARGEST_EVENT, RealtimeClient, Video
-from server.dialects.openai.models import SERVED, read_image
+from server.dialects.openai.items import read_image
+from server.dialects.openai.models import SERVED
 from server.dialects.openai.settings import Served
+from server.dialects.rtvi.function_calls import FunctionCalls
 from server.dialects.rtvi.models import (
     AppendToContext,
     ClientMessage,
     ClientReady,
+    FunctionCallResult,
     Message,
     Options,
     SendFile,
@@ -83,6 +87,7 @@ class RtviClient:
         self._answers: list[Json] = []
         """What the realtime event that is being carried out was answered."""
         self._realtime = RealtimeClient(conversation, video, served, self._answers.append, updated)
+        self._functions = FunctionCalls(conversation)
         self._told: set[str] = set()
         """Kinds of messages of which it has been told that they are not served."""
         self._handlers: dict[str, Callable[[Any], object]] = {
@@ -91,6 +96,7 @@ class RtviClient:
             "send-text": self._text,
             "send-file": self._file,
             "append-to-context": self._append,
+            "llm-function-call-result": self._result,
             "disconnect-bot": lambda data: self._leave(),
         }
 
@@ -134,6 +140,10 @@ class RtviClient:
             self._told.add(kind)
             self._refuse(f"type: {kind} is not served: {_UNSERVED[kind]}")
 
+    def observe(self, event: Event) -> None:
+        """What has happened in the session."""
+        self._functions.observe(event)
+
     def _refuse(self, text: str) -> None:
         self._send(error(text) if self.message_id is None else error_response(self.message_id, text))
 
@@ -153,8 +163,9 @@ class RtviClient:
 
     def _file(self, data: Any) -> None:
         given = SendFile.model_validate(data)
-        if not self._conversation.sees:
-            self._refuse(f"data.file: {self._conversation.thinker} takes no pictures")
+        llm = self._conversation.llm
+        if not takes_images(llm):
+            self._refuse(f"data.file: {llm.name} takes no pictures")
             return
         try:
             image = read_image(given.uri)
@@ -173,8 +184,13 @@ class RtviClient:
             conversation.responses.interrupt("client_cancelled")
         conversation.add(Item(new_id("item"), role, text, images=images))
         if options.run_immediately:
-            settings = conversation.settings
-            conversation.respond(None if options.audio_response else replace(settings, spoken=False))
+            silent = replace(conversation.settings, spoken=False)
+            conversation.respond(Wish(None if options.audio_response else silent))
+
+    def _result(self, data: Any) -> None:
+        given = FunctionCallResult.model_validate(data)
+        if wrong := self._functions.result(given.tool_call_id, given.output):
+            self._refuse(f"data.tool_call_id: {wrong}")
 
     # ------------------------------------------------------------------------------------------------ requests
 

@@ -107,10 +107,8 @@ class RtviDialect:
         """Tell how far the response has been heard, while one is: the bus tells only its beginning and its end."""
         while True:
             await self._sounding.wait()
-            current = self._session.conversation.responses.current
-            if current is not None:
-                words = self._session.conversation.responses.heard
-                self._send_all(self._messages.heard(current.id, words))
+            self._send_all(self._rest())  # so that what is heard is of the response that is known to sound
+            self._send_all(self._messages.heard(self._session.conversation.responses.heard))
             await self._clock.sleep(PROGRESS_SECONDS)
 
     def _rest(self) -> list[Json]:
@@ -123,6 +121,7 @@ class RtviDialect:
     def _told(self, event: Event) -> list[Json]:
         """The messages for one event; none for one that the translation fails at, which is told once."""
         told = self._session.optional.call(PART, self._translate, event) or []
+        self._session.optional.call(PART, self._client.observe, event)
         if self._messages.sounding is None:
             self._sounding.clear()
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from server.dialects.openai.models import LONGEST_TEXT
+from server.dialects.openai.fields import LONGEST_TEXT
+from server.dialects.openai.items import LONGEST_OUTPUT
 
 LONGEST_ID = 64
 """Characters of a message's id; clients use 8."""
@@ -79,6 +81,24 @@ class SendFile(_Given):
         """The picture as a data URI; clients may send one."""
         sent = self.file.source.bytes
         return sent if sent.startswith("data:") else f"data:{self.file.format};base64,{sent}"
+
+
+class FunctionCallResult(_Given):
+    """``llm-function-call-result``; the name and the arguments are those of the call, which are known."""
+
+    tool_call_id: str = Field(max_length=LONGEST_ID)
+    result: Any = None
+
+    @property
+    def output(self) -> str:
+        """The result as text for the model to read: a string as it is, anything else as JSON."""
+        return self.result if isinstance(self.result, str) else json.dumps(self.result, ensure_ascii=False)
+
+    @model_validator(mode="after")
+    def _is_short(self) -> FunctionCallResult:
+        if len(self.output) > LONGEST_OUTPUT:
+            raise ValueError(f"result: may have {LONGEST_OUTPUT} characters")
+        return self
 
 
 class AppendToContext(_Given):

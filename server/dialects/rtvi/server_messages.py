@@ -23,6 +23,7 @@ from pipelines.vision.events import (
     SceneChanged,
 )
 from pipelines.voice.events import (
+    FunctionAdded,
     PartialTranscript,
     Problem,
     ResponseAudioStarted,
@@ -39,11 +40,17 @@ from pipelines.voice.events import (
     TurnLatency,
     UserTurn,
 )
+from pipelines.voice.history import FunctionResult
 from server.dialects.openai.shapes import server_event
 from server.dialects.openai.vision import video_event, vision_event
 from server.dialects.rtvi.bot_output import Segment, SpokenOutput
 from server.dialects.rtvi.shapes import Json, error, message, server_message
+from server.http.json_input import JsonInputError, read_json
 
+MOST_RESPONSES = 16
+"""Responses that are followed at a time."""
+MOST_CALLS = 64
+"""Calls whose results are waited for."""
 USER = "user"
 """The id of whom transcripts are from: a session has one."""
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*\s*$")
@@ -65,6 +72,11 @@ class _Response:
     sounding: bool = False
     sentence: str = ""
     """Words since the last end of a sentence."""
+    text: str = ""
+    """All words so far."""
+    aside: bool = False
+    """Whether it stays out of the conversation."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class RtviMessages:
@@ -82,16 +94,20 @@ class RtviMessages:
         self._asked: list[str] = []
         """What the user has said since the last response."""
         self._segments = 0
-        self._response: _Response | None = None
+        self._responses: dict[str, _Response] = {}
+        """Those that are being given, by id: one may be thought of while another is heard."""
+        self._called: dict[str, str] = {}
+        """Functions whose results are still to come, by the id of the call."""
 
     @property
     def sounding(self) -> str | None:
         """The id of the response that is being heard, if any is."""
-        return self._response.id if self._response is not None and self._response.sounding else None
+        return next((response.id for response in self._responses.values() if response.sounding), None)
 
-    def heard(self, response_id: str, words: str) -> list[Json]:
-        """How far the response has been heard by now: ``words`` are all of its that have sounded."""
-        return self._response.output.heard(words) if response_id == self.sounding and self._response else []
+    def heard(self, words: str) -> list[Json]:
+        """How far the response that is being heard has come: ``words`` are all of its that have sounded."""
+        sounding = self.sounding
+        return [] if sounding is None else self._responses[sounding].output.heard(words)
 
     def translate(self, event: Event) -> list[Json]:  # noqa: C901 - a flat table of cases
         """The messages for one of our events, in order; empty when the client has no use for it."""
@@ -113,7 +129,9 @@ class RtviMessages:
             case ResponseInterrupted():
                 return self._interrupted(event)
             case ResponseFailed():
-                return [error(event.error.message), *self._thought(event.response_id)]
+                return [error(event.error.message), *self._progress(event)]
+            case FunctionAdded(FunctionResult() as result):
+                return self._result(result)
             case TurnLatency():
                 return [self._metrics(event)]
             case SceneChanged() | AttentionChanged():
@@ -143,16 +161,22 @@ class RtviMessages:
     # ------------------------------------------------------------------------------------------------ the response
 
     def _started(self, event: ResponseStarted) -> list[Json]:
+        """A response that stays out of the conversation is told when it is there, for whoever has asked for it."""
+        response = _Response(event.response_id, event.spoken, aside=not event.kept, metadata=event.metadata)
+        self._responses[response.id] = response
+        while len(self._responses) > MOST_RESPONSES:
+            del self._responses[next(iter(self._responses))]
+        if response.aside:
+            return []
         asked, self._asked = " ".join(self._asked), []
-        self._response = _Response(event.response_id, event.spoken)
         told = [message("user-llm-text", text=asked)] if asked and self._transcribes() else []
         return [*told, message("bot-llm-started")]
 
     def _progress(
-        self, event: ResponseText | ResponseAudioStarted | ResponseGenerated | ResponseAudioStopped
+        self, event: ResponseText | ResponseAudioStarted | ResponseGenerated | ResponseAudioStopped | ResponseFailed
     ) -> list[Json]:
-        response = self._response
-        if response is None or response.id != event.response_id:
+        response = self._responses.get(event.response_id)
+        if response is None:
             return []
         match event:
             case ResponseText():
@@ -160,13 +184,22 @@ class RtviMessages:
             case ResponseAudioStarted():
                 response.sounding = True
                 return [message("bot-started-speaking")]
-            case ResponseGenerated():
-                return self._thought(response.id)
+            case ResponseGenerated() | ResponseFailed():
+                told = self._thought(response)
+                if isinstance(event, ResponseGenerated):
+                    told += self._calls(event)
+                if not response.spoken:
+                    del self._responses[response.id]
+                return told
             case ResponseAudioStopped():
                 rest = response.output.finish() if response.sounding else []
+                del self._responses[response.id]
                 return [*rest, *self._fell_silent(response)]
 
     def _text(self, response: _Response, text: str) -> list[Json]:
+        response.text = f"{response.text} {text}".strip()
+        if response.aside:
+            return []
         told: list[Json] = []
         if response.spoken and not response.begun:
             told.append(message("bot-tts-started"))
@@ -187,12 +220,14 @@ class RtviMessages:
         sentence, response.sentence = response.sentence, ""
         return [message("bot-transcription", text=sentence)] if sentence else []
 
-    def _thought(self, response_id: str) -> list[Json]:
+    def _thought(self, response: _Response) -> list[Json]:
         """The model has ended, one way or the other."""
-        response = self._response
-        if response is None or response.id != response_id or not response.thinking:
+        if not response.thinking:
             return []
         response.thinking = False
+        if response.aside:
+            about: Json = {"response_id": response.id, "text": response.text, "metadata": dict(response.metadata)}
+            return [server_message(server_event("visavis.response", **about))]
         return [*self._sentence(response), message("bot-llm-stopped")]
 
     @staticmethod
@@ -205,14 +240,41 @@ class RtviMessages:
         return told
 
     def _interrupted(self, event: ResponseInterrupted) -> list[Json]:
-        response = self._response
-        if response is None or response.id != event.response_id:
+        response = self._responses.pop(event.response_id, None)
+        if response is None:
             return []
         heard = response.output.heard(event.heard) if response.sounding else []
         response.sentence = ""  # nobody has heard the rest of it
-        told = [*heard, message("bot-interrupted"), *self._thought(response.id), *self._fell_silent(response)]
-        self._response = None
+        interrupted = [] if response.aside else [message("bot-interrupted")]
+        return [*heard, *interrupted, *self._thought(response), *self._fell_silent(response)]
+
+    # ------------------------------------------------------------------------------------------------ functions
+
+    def _calls(self, event: ResponseGenerated) -> list[Json]:
+        """The client runs the functions that it has handlers for, upon ``llm-function-call-in-progress``."""
+        told: list[Json] = []
+        for call in (item.call for item in event.calls):
+            self._called[call.id] = call.name
+            told.append(message("llm-function-call-started", function_name=call.name))
+            about: Json = {"function_name": call.name, "tool_call_id": call.id, "arguments": _object(call.arguments)}
+            told.append(message("llm-function-call-in-progress", **about))
+        while len(self._called) > MOST_CALLS:
+            del self._called[next(iter(self._called))]
         return told
+
+    def _result(self, result: FunctionResult) -> list[Json]:
+        name = self._called.pop(result.call_id, None)
+        if name is None:
+            return []
+        about: Json = {
+            "function_name": name,
+            "tool_call_id": result.call_id,
+            "cancelled": False,
+            "result": result.output,
+        }
+        return [message("llm-function-call-stopped", **about)]
+
+    # ------------------------------------------------------------------------------------------------ metrics
 
     def _metrics(self, event: TurnLatency) -> Json:
         """Seconds, as Pipecat's are: a stage's until its first byte, and the other parts of the turn."""
@@ -226,3 +288,12 @@ class RtviMessages:
         rest["voice_to_voice"] = event.voice_to_voice
         others = [{"processor": name, "value": round(seconds, 4)} for name, seconds in rest.items()]
         return message("metrics", ttfb=first, processing=others)
+
+
+def _object(text: str) -> Json:
+    """The arguments of a call; empty where the model has not written an object."""
+    try:
+        value = read_json(text)
+    except JsonInputError:
+        return {}
+    return value if isinstance(value, dict) else {}

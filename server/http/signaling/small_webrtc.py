@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from media.clock import MonotonicClock
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_session
 from server.http.bodies import json_body
 from server.http.errors import HttpError

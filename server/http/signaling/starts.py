@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from media.clock import Clock
-from pipelines.voice.responses import new_id
-from server.dialects.openai.models import SessionPatch
+from pipelines.voice.history import new_id
+from server.dialects.openai.fields import SessionPatch
 
 START_SECONDS = 300.0
 """How long a client may take from the start to its offer, and from there on to a new one after the last has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.http.signaling.starts import MOST_STARTS, START_SECONDS, Start, Starts
 from tests.fakes.clock import FakeClock
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
+from pipelines.interfaces.llm import ChatRequest, Piece, ToolCall
 from pipelines.voice.events import ResponseAudioStopped, ResponseGenerated, SpeechStarted, UserTurn
+from pipelines.voice.history import FunctionCall, FunctionResult
 from server.dialects.openai.settings import Served
 from server.dialects.rtvi.dialect import LEFT, PROGRESS_SECONDS, RtviDialect
 from tests.fakes.engines import FakeModel, FakeRecognizer
@@ -234,6 +236,86 @@ async def test_requests_are_the_realtime_events():
         assert [data["text"] for data in made.named("bot-output")][-1:] == ["Yes."]
 
 
+WEATHER = {"type": "function", "name": "weather", "description": "Tells it.", "parameters": {"type": "object"}}
+PARIS = ToolCall("call_1", "weather", '{"city": "Paris"}')
+ROME = ToolCall("call_2", "weather", '{"city": "Rome"}')
+
+
+class Caller(FakeModel):
+    """Answers with what it is given: words, and calls."""
+
+    def __init__(self, *answers: tuple[Piece, ...]) -> None:
+        super().__init__()
+        self.pieces = list(answers)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        self.requests.append(request)
+        for piece in self.pieces.pop(0):
+            await self.gate.wait()
+            yield piece
+
+
+async def test_functions_run_at_the_client_and_their_results_are_answered():
+    model = Caller(("Let me look.", PARIS, ROME), ("It is ", "fine."))
+    async with client(llm=model) as (line, made):
+        made.ask("session.update", session={"tools": [WEATHER]})
+        made.say("send-text", content="And the weather?")
+        await line.hush(4.0, until=ResponseAudioStopped)
+        await settle()
+        asked = made.named("llm-function-call-in-progress")
+        assert [(call["function_name"], call["arguments"]) for call in asked] == [
+            ("weather", {"city": "Paris"}),
+            ("weather", {"city": "Rome"}),
+        ]
+        made.say(
+            "llm-function-call-result", function_name="weather", tool_call_id="call_1", arguments={}, result="rain"
+        )
+        await line.hush(0.5)
+        assert len(model.requests) == 1, "the other result is still to come"
+        made.say("llm-function-call-result", tool_call_id="call_2", result={"sky": "clear"})
+        await line.hush(4.0, until=ResponseAudioStopped)
+        await settle()
+        results = [message.content for message in model.requests[1].messages if message.role == "tool"]
+        assert results == ["rain", '{"sky": "clear"}']
+        assert [call["result"] for call in made.named("llm-function-call-stopped")] == results
+        assert made.named("bot-output")[-1]["text"] == "It is fine."
+
+
+async def test_a_result_that_comes_while_something_else_is_answered_is_answered_after_it():
+    model = Caller((PARIS,), ("Another thing.",), ("Sunny.",))
+    async with client(llm=model) as (line, made):
+        made.ask("session.update", session={"tools": [WEATHER]})
+        made.say("send-text", content="And the weather?")
+        await line.hush(0.5)
+        model.gate.clear()
+        made.say("send-text", content="Something else?")
+        await line.hush(0.2)
+        made.say("llm-function-call-result", tool_call_id="call_1", result="sun")
+        await line.hush(0.2)
+        assert len(model.requests) == 2
+        model.gate.set()
+        await line.hush(4.0)
+        assert [data["text"] for data in made.named("bot-llm-text")] == ["Another thing.", "Sunny."]
+        assert len(model.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"tool_call_id": "call_9", "result": "x"}, "nothing was called"),
+        ({"tool_call_id": "call_1", "result": "again"}, "its result already"),
+        ({"result": "x"}, "data.tool_call_id"),
+        ({"tool_call_id": "call_1", "result": "x" * 200_001}, "characters"),
+    ],
+)
+async def test_results_of_nothing_are_refused(data, named):
+    async with client() as (line, made):
+        line.session.conversation.add(FunctionCall("item", PARIS))
+        line.session.conversation.add(FunctionResult("other", "call_1", "first"))
+        made.say("llm-function-call-result", **data)
+        assert named in made.named("error-response")[0]["error"]
+
+
 async def test_push_to_talk_is_a_request():
     async with client(stt=FakeRecognizer("over"), llm=FakeModel("Roger.")) as (line, made):
         made.ask("session.update", session={"audio": {"input": {"turn_detection": None}}})
@@ -254,7 +336,6 @@ async def test_push_to_talk_is_a_request():
     [
         ("fly", {}, "data.t"),
         ("session.update", {"session": {"instructions": 5}}, "session.instructions"),
-        ("session.update", {"session": {"audio": {"output": {"voice": "nobody"}}}}, "square"),
         ("conversation.item.retrieve", {"item_id": "no"}, "item_id"),
         ("response.cancel", {}, "no such response"),
     ],

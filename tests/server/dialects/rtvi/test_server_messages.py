@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.errors import LLMError, STTError
+from pipelines.interfaces.llm import ToolCall
 from pipelines.vision.detect import CameraStopped
 from pipelines.vision.events import SceneChanged
 from pipelines.voice.events import (
+    FunctionAdded,
     MessageRemoved,
     PartialTranscript,
     Problem,
@@ -24,7 +26,8 @@ from pipelines.voice.events import (
     TurnLatency,
     UserTurn,
 )
-from server.dialects.rtvi.server_messages import RtviMessages
+from pipelines.voice.history import FunctionCall, FunctionResult
+from server.dialects.rtvi.server_messages import MOST_CALLS, MOST_RESPONSES, RtviMessages
 from tests.fakes.rtvi_shapes import check
 
 NAMES = {"stt": "ears", "llm": "brain", "tts": "voice"}
@@ -84,12 +87,11 @@ def test_a_spoken_turn_and_its_response():
         "bot-started-speaking",
     ]
     assert messages.sounding == "resp"
-    assert lines(messages.heard("resp", "It is")) == [
+    assert lines(messages.heard("It is")) == [
         "bot-tts-text It",
         "bot-tts-text is",
         "bot-output It is noon. #1 in-progress [It is]",
     ]
-    assert messages.heard("another", "It is noon.") == []
     assert lines(told(messages, ResponseGenerated("resp", "…"), ResponseAudioStopped("resp"))) == [
         "bot-transcription Time to eat,",
         "bot-llm-stopped",
@@ -103,6 +105,7 @@ def test_a_spoken_turn_and_its_response():
         "bot-stopped-speaking",
     ]
     assert messages.sounding is None
+    assert messages.heard("It is noon.") == []
 
 
 def test_a_barge_in_tells_what_was_heard_and_nothing_after_it():
@@ -123,6 +126,80 @@ def test_a_barge_in_tells_what_was_heard_and_nothing_after_it():
         "bot-stopped-speaking",
     ]
     assert told(messages, ResponseText("resp", "four"), ResponseAudioStopped("resp")) == []
+
+
+def test_one_response_may_be_thought_of_while_another_is_heard():
+    messages = speaker()
+    told(
+        messages,
+        ResponseStarted("one", "first", True),
+        ResponseText("one", "Let me look."),
+        ResponseAudioStarted("one"),
+        ResponseGenerated("one", "Let me look."),
+    )
+    assert lines(told(messages, ResponseStarted("two", "second", True), ResponseText("two", "Here it is."))) == [
+        "bot-llm-started",
+        "bot-tts-started",
+        "bot-llm-text Here it is.",
+        "bot-transcription Here it is.",
+        "bot-output Here it is. #2 new []",
+    ]
+    assert messages.sounding == "one"
+    assert lines(messages.heard("Let me"))[-1] == "bot-output Let me look. #1 in-progress [Let me]"
+    assert lines(told(messages, ResponseAudioStopped("one"), ResponseAudioStarted("two")))[-3:] == [
+        "bot-tts-stopped",
+        "bot-stopped-speaking",
+        "bot-started-speaking",
+    ]
+    assert messages.sounding == "two"
+    assert lines(messages.heard("Here"))[-1] == "bot-output Here it is. #2 in-progress [Here]"
+
+
+def test_a_response_outside_of_the_conversation_is_told_when_it_is_there():
+    messages = speaker()
+    begun = ResponseStarted("resp", "item", False, {"for": "title"}, kept=False)
+    assert told(messages, begun, ResponseText("resp", "On"), ResponseText("resp", "time.")) == []
+    (made,) = told(messages, ResponseGenerated("resp", "On time."))
+    assert made["data"]["type"] == "visavis.response"
+    assert (made["data"]["text"], made["data"]["metadata"]) == ("On time.", {"for": "title"})
+
+
+def test_functions_are_called_and_their_results_told():
+    messages = speaker()
+    calls = (
+        FunctionCall("item1", ToolCall("call1", "weather", '{"city": "Paris"}')),
+        FunctionCall("item2", ToolCall("call2", "clock", "none")),
+    )
+    made = told(messages, ResponseStarted("resp", "item", True), ResponseGenerated("resp", "", calls=calls))
+    assert lines(made) == [
+        "bot-llm-started",
+        "bot-llm-stopped",
+        "llm-function-call-started",
+        "llm-function-call-in-progress",
+        "llm-function-call-started",
+        "llm-function-call-in-progress",
+    ]
+    assert made[3]["data"] == {"function_name": "weather", "tool_call_id": "call1", "arguments": {"city": "Paris"}}
+    assert made[5]["data"]["arguments"] == {}, "what the model wrote is no object"
+    (stopped,) = told(messages, FunctionAdded(FunctionResult("item3", "call1", "sunny")))
+    assert stopped["data"] == {
+        "function_name": "weather",
+        "tool_call_id": "call1",
+        "cancelled": False,
+        "result": "sunny",
+    }
+    assert told(messages, FunctionAdded(FunctionResult("item4", "call1", "sunny"))) == []
+    assert told(messages, FunctionAdded(calls[0])) == []
+
+
+def test_what_is_followed_is_bounded():
+    messages = speaker()
+    for n in range(MOST_RESPONSES + 5):
+        told(messages, ResponseStarted(f"resp{n}", "item", True))
+    assert len(messages._responses) == MOST_RESPONSES
+    calls = tuple(FunctionCall(f"i{n}", ToolCall(f"c{n}", "f", "{}")) for n in range(MOST_CALLS + 5))
+    told(messages, ResponseGenerated(f"resp{MOST_RESPONSES}", "", calls=calls))
+    assert len(messages._called) == MOST_CALLS
 
 
 def test_a_response_that_is_cut_off_before_it_sounds_has_not_begun_to_speak():
