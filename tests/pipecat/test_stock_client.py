@@ -12,6 +12,7 @@ from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
+from tests.pipecat.knowing import Knowing
 
 pytestmark = in_browsers
 
@@ -26,7 +27,8 @@ def lose_sockets(peer: Any) -> None:
 
 
 async def test_a_conversation(serve_pages, stock):
-    engines = fake_engines(stt=FakeRecognizer("what is the time"), llm=FakeModel("It is noon.", "Once more: noon."))
+    model = Knowing(what_is_the_time="It is noon.", and_again="Once more: noon.")
+    engines = fake_engines(stt=FakeRecognizer(*["what is the time"] * 9), llm=model)
     url, _ = await serve_pages(engines, api_key=KEY)
     client = await stock()
     ready = await client.run("stock.start(url, {}, key)", url=url, key=KEY)
@@ -52,7 +54,7 @@ async def test_a_conversation(serve_pages, stock):
         "botLlmStopped",
     ]
     assert [kind for kind in kinds if kind in order] == order
-    await client.run("stock.client.sendText('And again?')")
+    await client.run("stock.client.sendText('and again')")
     await client.until("stock.named('botStoppedSpeaking').length > 1")
     assert (await client.run("stock.named('botOutput')"))[-1]["text"] == "Once more: noon."
     await traffic(client.page, "audio sent", "audio received", "energy heard")
@@ -76,11 +78,12 @@ async def test_requests_are_answered(serve_pages, stock):
 
 
 async def test_a_barge_in(serve_pages, stock):
-    many = FakeModel("One two three four five six seven eight nine ten eleven twelve thirteen.", "Yes?")
-    url, _ = await serve_pages(fake_engines(stt=FakeRecognizer("stop it now"), llm=many))
+    many = "One two three four five six seven eight nine ten eleven twelve thirteen."
+    model = Knowing(count=many, stop_it_now="Yes?")
+    url, _ = await serve_pages(fake_engines(stt=FakeRecognizer(*["stop it now"] * 9), llm=model))
     client = await stock()
     await client.run("stock.start(url)", url=url)
-    await client.run("stock.client.sendText('Count.')")
+    await client.run("stock.client.sendText('count')")
     await client.until("stock.named('botTtsText').length > 1")
     await say(client.page, TURN)
     await client.until("stock.named('botStoppedSpeaking').length > 1")
