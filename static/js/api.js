@@ -58,7 +58,7 @@ function storedKey() {
   return key;
 }
 
-async function request(path, { headers, ...options } = {}) {
+async function request(path, { headers, read = (response) => response.json(), ...options } = {}) {
   const bearer = storedKey();
   let response;
   try {
@@ -70,7 +70,7 @@ async function request(path, { headers, ...options } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Unreachable(error);
   }
-  const body = await response.json().catch(() => null);
+  const body = await (response.ok ? read(response) : response.json()).catch(() => null);
   if (response.ok && body) return body;
   const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
@@ -79,8 +79,9 @@ async function request(path, { headers, ...options } = {}) {
 /** @returns rows {stage, engine, device, reason, ok, wanted}; what is `wanted` is what a stand-in stands in for */
 export const fetchEngines = async () => (await request("v1/engines", { cache: "no-store" })).data ?? [];
 
-/** @returns {sdp, type, session_id} */
-export const postOffer = ({ sdp, type }, signal) =>
-  request("offer", {
-    method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ sdp, type }),
+/** Make a call as any client of OpenAI Realtime does. @returns the SDP of the answer */
+export const openCall = (sdp, signal) =>
+  request("v1/realtime/calls", {
+    method: "POST", signal, headers: { "Content-Type": "application/sdp" }, body: sdp,
+    read: (response) => response.text(),
   });

@@ -1,6 +1,6 @@
 // One peer connection: microphone and camera out, voice and annotated picture back, events on the data channel.
 
-import { postOffer } from "./api.js";
+import { openCall } from "./api.js";
 import { stopTracks } from "./devices.js";
 
 /** A path that breaks may come back by itself within this time. */
@@ -48,10 +48,10 @@ export class Connection {
     pc.onconnectionstatechange = () => this.#watch(pc.connectionState);
     this.#openChannel();
     await pc.setLocalDescription(await pc.createOffer());
-    const answer = await postOffer(pc.localDescription, this.#abort.signal);
+    const answer = await openCall(pc.localDescription.sdp, this.#abort.signal);
     if (this.#closed) return;
     this.#connectTimer = setTimeout(() => this.#lose("no-path"), CONNECT_LIMIT_MS);
-    await pc.setRemoteDescription({ type: answer.type, sdp: separateStreams(answer.sdp) });
+    await pc.setRemoteDescription({ type: "answer", sdp: separateStreams(answer) });
   }
 
   /** Send one client event; silently nothing when the channel is not open. */

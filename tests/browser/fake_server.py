@@ -129,7 +129,7 @@ class FakeServer:
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
         app.router.add_get("/v1/engines", self._engines)
-        app.router.add_post("/offer", self._offer)
+        app.router.add_post("/v1/realtime/calls", self._call)
         return app
 
     async def connected(self) -> None:
@@ -173,27 +173,29 @@ class FakeServer:
     async def _engines(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": self.engines})
 
-    async def _offer(self, request: web.Request) -> web.Response:
-        offer = await request.json()
+    async def _call(self, request: web.Request) -> web.Response:
+        offer = await request.text()
         await self.answering.wait()
         if self.refusal is not None:
             refusal, self.refusal = self.refusal, None
             return refusal
-        self.offers.append(offer["sdp"])
+        self.offers.append(offer)
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         sink = MediaBlackhole()
         self._peers.append(peer)
         self._sinks.append(sink)
         peer.on("track", sink.addTrack)
         peer.on("datachannel", self._on_channel)
-        await peer.setRemoteDescription(RTCSessionDescription(offer["sdp"], offer["type"]))
+        await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         peer.addTrack(Tone())
-        if "m=video" in offer["sdp"]:
+        if "m=video" in offer:
             peer.addTrack(Card(self.picture))
         await peer.setLocalDescription(await peer.createAnswer())
         await sink.start()
-        answer = peer.localDescription
-        return web.json_response({"sdp": answer.sdp, "type": answer.type, "session_id": "session_1"})
+        headers = {"Location": "/v1/realtime/calls/rtc_1"}
+        return web.Response(
+            status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers=headers
+        )
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))
