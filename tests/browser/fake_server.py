@@ -193,9 +193,7 @@ class FakeServer:
         await peer.setLocalDescription(await peer.createAnswer())
         await sink.start()
         headers = {"Location": "/v1/realtime/calls/rtc_1"}
-        return web.Response(
-            status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers=headers
-        )
+        return web.Response(status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers=headers)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))

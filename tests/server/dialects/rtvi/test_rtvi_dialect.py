@@ -17,6 +17,8 @@ from pipelines.voice.history import FunctionCall, FunctionResult
 from server.dialects.openai.settings import Served
 from server.dialects.rtvi.dialect import LEFT, PROGRESS_SECONDS, RtviDialect
 from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.hostile_events import GOOD as REALTIME
+from tests.fakes.hostile_events import hostile_messages
 from tests.fakes.memory_transport import MemoryTransport, call, settle
 from tests.fakes.rtvi_shapes import check
 
@@ -392,6 +394,43 @@ async def test_what_is_not_served_is_told_once():
             made.say("dtmf", buttons=["1"])
         assert made.types() == ["error-response"] * 2
         assert "audio track" in made.sent[0]["data"]["error"]
+
+
+GOOD: tuple[dict[str, Any], ...] = tuple(
+    {"label": "rtvi-ai", "id": "m1", "type": kind, "data": data}
+    for kind, data in (
+        ("client-ready", {"version": "2.1.0", "about": {"library": "x"}}),
+        ("send-text", {"content": "hello", "options": {"run_immediately": True, "audio_response": False}}),
+        ("send-file", {"content": "", "file": {"format": "image/png", "source": {"type": "bytes", "bytes": PNG}}}),
+        ("append-to-context", {"role": "user", "content": "hello", "run_immediately": True}),
+        ("llm-function-call-result", {"tool_call_id": "call_1", "result": {"a": [1]}}),
+        ("client-message", {"t": "session.get", "d": {}}),
+        ("dtmf", {"buttons": ["1"]}),
+        *(("client-message", {"t": event.pop("type"), "d": event}) for event in map(dict, REALTIME)),
+    )
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_a_client_says_does_harm(seed):
+    """Every answer is well-formed, and the session converses as before."""
+    async with client(llm=Seeing()) as (line, made):
+        line.session.conversation.add(FunctionCall("item", PARIS))
+        for n, message in enumerate(hostile_messages(seed, 200, GOOD)):
+            made.raw(message)
+            if n % 20 == 0:
+                await line.hush(0.1)
+        for sent in made.sent:
+            (text,) = made.dialect.messages(sent, 65_536)
+            assert len(text.encode()) <= 65_536
+        made.sent.clear()
+        made.ask("session.update", session={"output_modalities": ["text"]})
+        line.session.conversation.cancel(None)
+        made.say("send-text", content="still there?")
+        await line.hush(3.0, until=ResponseGenerated)
+        await settle()
+        assert made.named("user-llm-text")[-1]["text"].endswith("still there?")
+        assert made.named("bot-output")
 
 
 async def test_a_client_may_send_the_assistant_away():
