@@ -16,25 +16,25 @@ from media.opus import RATE
 from media.resample import Resampler
 
 BUFFER_SECONDS = 20.0
-"""A reply is synthesised at most this far ahead of what is heard; then :meth:`Playout.write` waits."""
+"""A response is synthesised at most this far ahead of what is heard; then :meth:`Playout.write` waits."""
 SLICE_SECONDS = 0.04
-"""How much of a reply is resampled at a time."""
+"""How much of a response is resampled at a time."""
 FADE_SAMPLES = 240
 """5 ms: what is cut off fades out over this length instead of clicking."""
 
 
 class Playout:
-    """One reply on its way out. Created by :meth:`Mixer.prepare`."""
+    """One response on its way out. Created by :meth:`Mixer.prepare`."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
         """Set when the first sample has been sent."""
         self.ended = asyncio.Event()
-        """Set when the last sample has been sent after :meth:`finish`, or when the reply was flushed."""
+        """Set when the last sample has been sent after :meth:`finish`, or when the response was flushed."""
         self.flushed = False
         self._resampler = Resampler(RATE)
         self._written: deque[tuple[Samples, int]] = deque()
-        """As it was written, with its rate: resampled when it is due, so that a reply that is written in an instant
+        """As it was written, with its rate: resampled when it is due, so that a response that is written in an instant
         does not hold up everybody else's audio."""
         self._waiting = 0.0
         """Samples of it, once resampled."""
@@ -48,7 +48,7 @@ class Playout:
 
     @property
     def heard_seconds(self) -> float:
-        """How much of the reply has been sent."""
+        """How much of the response has been sent."""
         return self._sent / RATE
 
     async def write(self, samples: Samples, rate: int) -> None:
@@ -85,7 +85,7 @@ class Playout:
     def take(self, count: int) -> Samples:
         """The next ``count`` samples; they count as sent.
 
-        Of a finished reply as many as there are. Of one that is still being written nothing when there are fewer:
+        Of a finished response as many as there are. Of one that is still being written nothing when there are fewer:
         otherwise a stream that is written as it comes would have silence in the middle of a frame.
         """
         self._resample(count)
@@ -150,18 +150,18 @@ class Mixer:
         return self._playout is not None and not self._playout.ended.is_set()
 
     def prepare(self) -> Playout:
-        """A reply that can be written to but does not sound before :meth:`play`."""
+        """A response that can be written to but does not sound before :meth:`play`."""
         return Playout()
 
     def play(self, playout: Playout) -> None:
-        """Let a reply sound from its beginning; what is left of the last one is flushed."""
+        """Let a response sound from its beginning; what is left of the last one is flushed."""
         if self._playout is not None:
             self._playout.flush()
             self._fading = self._playout
         self._playout = playout
 
     def open(self) -> Playout:
-        """A reply that sounds as soon as it is written."""
+        """A response that sounds as soon as it is written."""
         playout = self.prepare()
         self.play(playout)
         return playout

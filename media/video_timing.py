@@ -16,24 +16,20 @@ class Backlog:
     A frame in the middle cannot be left out: those after it are built upon it.
     """
 
-    def __init__(self, most: int = MOST) -> None:
-        self.skipped = 0
-        """Frames that were not decoded."""
-        self._most = most
+    def __init__(self) -> None:
         self._skipping = False
 
     def admits(self, waiting: int, *, key: bool) -> bool:
         """Whether the next frame is to be decoded while ``waiting`` others are."""
         if self._skipping:
             self._skipping = not key or not self.has_caught_up(waiting)
-        elif waiting >= self._most:
+        elif waiting >= MOST:
             self._skipping = True
-        self.skipped += self._skipping
         return not self._skipping
 
     def has_caught_up(self, waiting: int) -> bool:
         """Whether a key frame would be let through while ``waiting`` others wait."""
-        return not self._skipping or waiting <= self._most // 6
+        return not self._skipping or waiting <= MOST // 6
 
 
 def is_key_frame(codec: str, data: bytes) -> bool:

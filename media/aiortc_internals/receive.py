@@ -21,8 +21,8 @@ from aiortc.rtp import RtpPacket
 
 from media.aiortc_internals.guard import guard_receiver
 from media.clock import Clock
+from media.jitter import KeyFrameRequests, MarkerBuffer, Missing
 from media.video_decoder import VideoDecoder
-from media.video_jitter import KeyFrameRequests, MarkerBuffer, Missing
 from media.video_timing import is_key_frame
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ aiortc trusts the other end of an association. What breaks an assumption raises 
 packets and ends it, so that a text that is no UTF-8, a channel that is opened twice or a chunk of random bytes makes
 all channels mute for the rest of the call. A parameter of length zero is read for ever, and a message that never ends
 is kept whole. So chunks and messages pass through here first: what is wrong goes no further and is told, and the
-association lives. The names used here are private: they are checked at import against the one release line they were
-read in, and a test pins them.
+association lives. The names used are private to the release line that :mod:`media.aiortc_internals.version` insists
+on; a test pins them.
 
 References: RFC 9260 (SCTP), RFC 3758 (partial reliability), RFC 8831 and RFC 8832 (data channels and their opening).
 """
@@ -17,7 +17,6 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from struct import pack, unpack_from
 from typing import Any, cast
 
@@ -38,10 +37,10 @@ from aiortc.rtcsctptransport import (
     SackChunk,
 )
 
+import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
+
 log = logging.getLogger(__name__)
 
-SUPPORTED = "1.16."
-"""The release line of aiortc whose insides this file knows."""
 LARGEST_MESSAGE = LOCAL_MAX_MESSAGE_SIZE
 """Bytes of a message that are kept; our session description says so, too."""
 MOST_FRAGMENTS = 1024
@@ -61,18 +60,6 @@ _HALF = 1 << 31
 
 Report = Callable[[str, str], None]
 """Gets a code and a message for the peer, on the event loop."""
-
-
-def check_version(installed: str) -> None:
-    """Raise :class:`ImportError` unless this file was written for that aiortc."""
-    if not installed.startswith(SUPPORTED):
-        raise ImportError(
-            f"aiortc {installed} is installed, but media/aiortc_internals/sctp.py knows the insides of {SUPPORTED}x "
-            "only: install that release, or check the names in this file against the new one"
-        )
-
-
-check_version(version("aiortc"))
 
 
 class SctpGuard:

@@ -1,7 +1,7 @@
 """Engines of the benchmark profile: they cost nothing, so that what is measured is the server around them.
 
-The voice is a tone that changes between 440 and 880 Hz from one reply of a session to the next: that is how a
-measuring client tells two replies apart that touch. Engines know no session, so the text carries the tone.
+The voice is a tone that changes between 440 and 880 Hz from one response of a session to the next: that is how a
+measuring client tells two responses apart that touch. Engines know no session, so the text carries the tone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pipelines.interfaces.tts import Speech, WordTiming
 HEARD = "what can you do for me"
 """What every utterance is recognised as."""
 RESPONSES = ("I can do a great many things for you.", "We can do a great many things for you!")
-"""The two replies that alternate. Their first word tells them apart, for that is what an interruption leaves."""
+"""The two responses that alternate. Their first word tells them apart, for that is what an interruption leaves."""
 TONES = (440.0, 880.0)
-"""Hertz of the reply with the same index."""
+"""Hertz of the response with the same index."""
 RATE = 24_000
 """Hertz."""
 CHUNK_SECONDS = 0.1
@@ -67,12 +67,12 @@ class BenchRecognition:
 
 
 class BenchModel:
-    """A language model that needs no time and says one short sentence, so that a reply is one clause."""
+    """A language model that needs no time and says one short sentence, so that a response is one clause."""
 
     name = "bench"
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        """Yield the reply whose turn it is, in one piece."""
+        """Yield the response whose turn it is, in one piece."""
         yield RESPONSES[_turn(request.messages)]
 
     async def close(self) -> None:
@@ -80,10 +80,10 @@ class BenchModel:
 
 
 def _turn(messages: tuple[Message, ...]) -> int:
-    """Which of the two replies comes next.
+    """Which of the two responses comes next.
 
-    It is reckoned from the last reply that is remembered, because old turns may have been forgotten; each line the
-    user said since then has been given a reply, or is now. (Unanswered lines are joined into one message.)
+    It is reckoned from the last response that is remembered, because old turns may have been forgotten; each line the
+    user said since then has been given a response, or is now. (Unanswered lines are joined into one message.)
     """
     said = 0
     for message in reversed(messages):
@@ -95,7 +95,7 @@ def _turn(messages: tuple[Message, ...]) -> int:
 
 
 def _tone(text: str) -> bool:
-    """Which reply ``text`` is the beginning of."""
+    """Which response ``text`` is the beginning of."""
     return text.startswith(RESPONSES[1].split()[0])
 
 

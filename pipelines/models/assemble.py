@@ -61,28 +61,37 @@ def check_bundle(recipe: Recipe, bundle: Path) -> None:
 
 def with_normalisation(model: bytes, normalisation: Normalisation) -> bytes:
     """The tflite ``model`` with the input metadata that MediaPipe Tasks insists on; it must have none yet."""
-    try:
-        import flatbuffers
-        from mediapipe.tasks.metadata import schema_py_generated as schema
-    except ImportError as error:
-        raise ModelError("assemble_failed", f"mediapipe cannot be imported: {error}") from error
-    if model[4:8] != b"TFL3":
-        raise ModelError("assemble_failed", "a part is not a tflite model")
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    schema, tree = _unpacked(model)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_normalisation_metadata(normalisation), np.uint8)
     entry = schema.MetadataT()
     entry.name, entry.buffer = "TFLITE_METADATA", len(tree.buffers)
     tree.buffers.append(buffer)
     tree.metadata = [*(tree.metadata or []), entry]
-    builder = flatbuffers.Builder(len(model) + 4096)
-    builder.Finish(tree.Pack(builder), b"TFL3")
+    return _packed(tree, b"TFL3")
+
+
+def _unpacked(model: bytes) -> tuple[Any, Any]:
+    """The schema of tflite models, and ``model`` by it. Raises :class:`ModelError` (``assemble_failed``)."""
+    try:
+        from mediapipe.tasks.metadata import schema_py_generated as schema
+    except ImportError as error:
+        raise ModelError("assemble_failed", f"mediapipe cannot be imported: {error}") from error
+    if model[4:8] != b"TFL3":
+        raise ModelError("assemble_failed", "a part is not a tflite model")
+    return schema, schema.ModelT.InitFromPackedBuf(model, 0)
+
+
+def _packed(tree: Any, identifier: bytes) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(tree.Pack(builder), identifier)
     return bytes(builder.Output())
 
 
 def _normalisation_metadata(normalisation: Normalisation) -> bytes:
     """The metadata of a model with one RGB input (metadata_schema.fbs)."""
-    import flatbuffers
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
     options = schema.NormalizationOptionsT()
@@ -99,9 +108,7 @@ def _normalisation_metadata(normalisation: Normalisation) -> bytes:
     graph.inputTensorMetadata = [tensor]
     model = schema.ModelMetadataT()
     model.subgraphMetadata = [graph]
-    builder = flatbuffers.Builder(256)
-    builder.Finish(model.Pack(builder), b"M001")
-    return bytes(builder.Output())
+    return _packed(model, b"M001")
 
 
 # ---------------------------------------------------------------------------------------------------- the face mesh
@@ -156,14 +163,7 @@ def gathered() -> NDArray[np.int32]:
 
 def with_one_mesh(model: bytes) -> bytes:
     """The network with its outputs put together. Raises :class:`ModelError` (``assemble_failed``) for any other."""
-    try:
-        import flatbuffers
-        from mediapipe.tasks.metadata import schema_py_generated as schema
-    except ImportError as error:
-        raise ModelError("assemble_failed", f"mediapipe cannot be imported: {error}") from error
-    if model[4:8] != b"TFL3":
-        raise ModelError("assemble_failed", "a part is not a tflite model")
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    schema, tree = _unpacked(model)
     graph = tree.subgraphs[0]
     if tuple(int(np.prod(graph.tensors[output].shape)) for output in graph.outputs) != _SIZES:
         raise ModelError("assemble_failed", "a part is not the face mesh network with lips, eyes and irises")
@@ -181,9 +181,7 @@ def with_one_mesh(model: bytes) -> bytes:
     _operator(schema, tree, code.CONCATENATION, (parts, together), (options.ConcatenationOptions, joining))
     _operator(schema, tree, code.GATHER, ([together, places], mesh), (options.GatherOptions, picking))
     graph.outputs = [mesh, chance]
-    builder = flatbuffers.Builder(len(model) + 16384)
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return _packed(tree, b"TFL3")
 
 
 def _tensor(

@@ -28,23 +28,6 @@ from pipelines.models.catalogue_sources import (
 )
 from pipelines.text import unknown
 
-__all__ = [
-    "FACE_MESH",
-    "Catalogue",
-    "ChatSpec",
-    "DirSource",
-    "FileName",
-    "FileSpec",
-    "HttpsSource",
-    "HubSource",
-    "Model",
-    "PackageFile",
-    "WheelSource",
-    "WheelsSource",
-    "hub_gguf",
-    "load",
-]
-
 
 class FileSpec(Frozen):
     """A file as its author publishes it."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Picture, Samples
+from pipelines.engines.onnx_session import open_session
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.interfaces.vad import VAD_RATE
@@ -172,7 +173,7 @@ def _ocr(files: ModelFiles) -> str:
     line = np.full((48, 320, 3), 255, np.uint8)
     cv2.putText(line, "visavis 42", (12, 36), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2, cv2.LINE_AA)
     page = cv2.copyMakeBorder(line, 56, 56, 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    detect, read, turn = (_session(files.files[name]) for name in _by_kind(files.files, "det", "rec", "cls"))
+    detect, read, turn = (open_session(files.files[name]) for name in _by_kind(files.files, "det", "rec", "cls"))
     lit = _run(detect, x=_planes(page))[0, 0]
     _require(lit.shape == page.shape[:2], f"the text detector gives {lit.shape} for {page.shape[:2]}")
     _require(lit[56:104].max() > 0.5 > lit[:40].max(), "the text detector does not see a written line")
@@ -211,7 +212,7 @@ def _minilm(files: ModelFiles) -> str:
 
 
 def _minilm_onnx(files: ModelFiles) -> str:
-    session = _session(files.files["model.onnx"])
+    session = open_session(files.files["model.onnx"])
 
     def embed(ids: NDArray[np.int64]) -> NDArray[np.float32]:
         return _run(session, input_ids=ids, attention_mask=np.ones_like(ids), token_type_ids=np.zeros_like(ids))
@@ -239,15 +240,6 @@ def _alike(tokenizer: Path, embed: Callable[[NDArray[np.int64]], NDArray[np.floa
 
 def _folder(files: ModelFiles) -> Path:
     return next(iter(files.files.values())).parent
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _run(session: Any, **feed: NDArray[Any]) -> NDArray[np.float32]:

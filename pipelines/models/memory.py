@@ -6,12 +6,11 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 MIB = 1 << 20
-_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "int4": 4}
 _WORDS = (
     "out of memory",  # torch, CTranslate2 and CUDA itself
     "can't allocate memory",  # torch's allocator for the processor
@@ -98,18 +97,6 @@ class MachineMemory:
             limit, usage = _number(folder / names[0]), _number(folder / names[1])
             if limit is not None and usage is not None:
                 yield limit - usage + (_field(folder / "memory.stat", names[2]) or 0)
-
-
-def parameter_bytes(parameters: int, precision: str) -> int:
-    """What the weights take. Raises :class:`ValueError` for an unknown precision."""
-    if precision not in _BITS:
-        raise ValueError(f"precision {precision} is unknown; known are {', '.join(_BITS)}")
-    return parameters * _BITS[precision] // 8
-
-
-def file_bytes(paths: Iterable[Path]) -> int:
-    """What the files take on the disk; of those that store their weights as they are used, a fair estimate."""
-    return sum(path.stat().st_size for path in paths)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,10 +43,9 @@ class Offer:
 class Mirror:
     """``fetches``: whether what is not here may be got from the hub. Methods block; any thread may call."""
 
-    def __init__(self, store: ModelStore, *, fetches: bool, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ModelStore, *, fetches: bool) -> None:
         self._store = store
         self._fetches = fetches
-        self._now = now
         self._known: dict[tuple[str, str], tuple[float, Offer]] = {}
         self._compared: dict[Path, tuple[int, int]] = {}
         self._resumed: set[Path] = set()
@@ -64,9 +63,9 @@ class Mirror:
         if name.startswith(f"{OURS}/"):
             return self._of_catalogue(name, revision)
         until, offer = self._known.get((name, revision), (0.0, None))
-        if offer is None or self._now() > until:
+        if offer is None or time.monotonic() > until:
             offer = self._of_hub(name, revision)
-            self._known[name, revision] = self._now() + _REMEMBERED_SECONDS, offer
+            self._known[name, revision] = time.monotonic() + _REMEMBERED_SECONDS, offer
         return offer
 
     def path(self, offer: Offer, file: HubFile) -> Path:

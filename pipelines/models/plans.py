@@ -1,14 +1,15 @@
-"""What the residency of models is told, and what it tells."""
+"""What the residency of models is told and tells, and which models it unloads. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar, get_args
 
 from pipelines.models.memory import MIB
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 Key = tuple[str, str, str]
 """Name, precision and device."""
@@ -56,7 +57,7 @@ class ModelEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A model as the listing shows it."""
+    """A model as it is now."""
 
     name: str
     state: State
@@ -65,18 +66,9 @@ class ModelStatus:
     size: int
     """Bytes that it takes, or would take (measured once it has been loaded, before that the estimate)."""
     leases: int
-    unused_seconds: float | None
-    """Since its last use; ``None`` if it has not been used yet."""
     loads: int
     load_seconds: float
     """All loads together."""
-    problem: str
-    """Why the last attempt to load it failed; empty if it did not."""
-
-    @property
-    def mib(self) -> int:
-        """``size`` for people, rounded up."""
-        return -(-self.size // MIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +81,51 @@ class Limits:
     """A model that nobody has used for so long is unloaded; ``None``: never."""
     headroom: int = 128 * MIB
     """Bytes of the machine's memory to leave free: a process that takes the last of it is killed, not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Generic[K]):
+    """A model in memory."""
+
+    key: K
+    size: int
+    """Bytes."""
+    last_used: float
+    """Monotonic seconds."""
+    leases: int = 0
+    """Computations that use it now; while there are any it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is on one device. Bytes; ``None`` means unknown or unlimited."""
+
+    budget: int | None = None
+    """For all models together."""
+    free: int | None = None
+    """Of the machine's memory, beside what the models have."""
+
+
+def idle(models: Iterable[Usage[K]], now: float, seconds: float) -> list[K]:
+    """Those that nobody has used for so long."""
+    return [model.key for model in models if not model.leases and now - model.last_used >= seconds]
+
+
+def victims(models: Iterable[Usage[K]], need: int, room: Room) -> list[K] | None:
+    """Whom to unload so that ``need`` more bytes fit: the least recently used, no more than it takes.
+
+    ``None`` when it would not do to unload all that is not in use.
+    """
+    models = list(models)
+    missing = 0
+    if room.budget is not None:
+        missing = sum(model.size for model in models) + need - room.budget
+    if room.free is not None:
+        missing = max(missing, need - room.free)
+    chosen = []
+    for model in sorted((m for m in models if not m.leases), key=lambda m: m.last_used):
+        if missing <= 0:
+            break
+        chosen.append(model.key)
+        missing -= model.size
+    return chosen if missing <= 0 else None

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import PackageFile, WheelSource
+from pipelines.models.catalogue_sources import PackageFile, WheelSource
 from pipelines.models.sources_http import Downloader, Remote
 from pipelines.models.store_sums import Checksum
 from pipelines.runtime.child_process import CHILDREN

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipelines.errors import ModelError
 from pipelines.models.assemble import check_bundle
-from pipelines.models.catalogue import DirSource, Model
+from pipelines.models.catalogue import Model
+from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.store_layout import MANIFEST, Shelf
 from pipelines.models.store_sums import is_pointer, mismatch
 

@@ -14,11 +14,12 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -36,6 +37,7 @@ _REMEMBERED_SECONDS = 30.0
 """How long a host that could not be reached is not tried again: several models are often looked for in a row."""
 _HINTS = {401: "(a key is needed, or the one given is wrong)", 403: "(not allowed with this key)"}
 
+T = TypeVar("T")
 Count = Callable[[int, int | None], object]
 """Gets bytes that are here and bytes that there will be (if known)."""
 
@@ -237,23 +239,29 @@ def _resolve(url: str, seconds: float, *, connect: bool = False) -> None:
     if parts.scheme in (proxies := getproxies()) or "all" in proxies:
         return
     address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    failure: list[OSError] = []
 
-    def look() -> None:
+    def resolve() -> None:
+        socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        if connect:
+            socket.create_connection(address, seconds).close()
+
+    within(seconds, resolve)
+
+
+def within(seconds: float, resolve: Callable[[], T]) -> T:
+    """What ``resolve`` returns or raises; :class:`TimeoutError` after so long, for the system itself never gives up."""
+    done: Future[T] = Future()
+
+    def run() -> None:
         try:
-            socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-            if connect:
-                socket.create_connection(address, seconds).close()
+            done.set_result(resolve())
+        except UnicodeError:  # a part of the name is empty, or too long
+            done.set_exception(socket.gaierror(socket.EAI_NONAME, "it is no name of a host"))
         except OSError as error:
-            failure.append(error)
+            done.set_exception(error)
 
-    thread = threading.Thread(target=look, name="resolve", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError
-    if failure:
-        raise failure[0]
+    threading.Thread(target=run, name="resolve", daemon=True).start()
+    return done.result(seconds)
 
 
 def _keep_scheme(before: Any, request: httpx2.Request) -> None:

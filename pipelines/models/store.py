@@ -18,7 +18,8 @@ from pathlib import Path
 from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.assemble import assemble, check_bundle
-from pipelines.models.catalogue import Catalogue, DirSource, HubSource, Model
+from pipelines.models.catalogue import Catalogue, Model
+from pipelines.models.catalogue_sources import DirSource, HubSource
 from pipelines.models.sources import Pip
 from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub, ModelServer, home_of
@@ -126,10 +127,7 @@ class ModelStore:
             return False
         if (changed := version.changed()) is not None:
             logger.info("model %s: %s; taking it again", model.id, changed)
-        unknown = not version.manifest.taken and version.manifest.origin == str(
-            DirSource(dir=".")
-        )  # an older release's
-        return changed is not None or unknown
+        return changed is not None
 
     def verify(self, model_id: str) -> str | None:
         """What is wrong with the stored model, every byte of which is read, or ``None``.

@@ -9,15 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import (
-    Catalogue,
-    DirSource,
-    HttpsSource,
-    HubSource,
-    Model,
-    WheelSource,
-    WheelsSource,
-)
+from pipelines.models.catalogue import Catalogue, Model
+from pipelines.models.catalogue_sources import DirSource, HttpsSource, HubSource, WheelSource, WheelsSource
 from pipelines.models.sources import Pip, Wheels
 from pipelines.models.sources_folder import from_folder
 from pipelines.models.sources_http import Count, Progress, Remote

@@ -22,9 +22,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import FileName
+from pipelines.models.catalogue_sources import FileName
 from pipelines.models.sources_hub import drop
-from pipelines.models.store_sums import is_pointer, mismatch, move
+from pipelines.models.store_sums import mismatch, move
 
 MANIFEST = "manifest.json"
 _POINTER = "current.json"
@@ -154,8 +154,6 @@ class Version:
             path = self.folder / name
             found = None
             with suppress(OSError):  # the comparison says why
-                if is_pointer(path):
-                    problem = problem or f"{path} is a Git LFS pointer and not the file itself"
                 found = stamp(path)
             known = found is not None and found == self.manifest.stamps.get(name) and not thorough
             if not known and (wrong := mismatch(path, sha256)):
@@ -204,9 +202,6 @@ class Shelf:
     def put(self, ready: Path, manifest: Manifest, bin_folder: Path) -> None:
         """Take in the files of the folder ``ready`` as the current version; what it replaces goes to ``bin_folder``."""
         self.home.mkdir(parents=True, exist_ok=True)
-        for path in self.home.iterdir():  # left of an older release
-            if path.is_file() and path.name != _POINTER:
-                path.unlink()
         version = manifest.commit[:12]
         manifest.write(ready)
         if (self.home / version).exists():

@@ -1,8 +1,8 @@
 """Failover: the engines of a stage in order of preference, each behind a circuit breaker.
 
 For every stage it is decided here who is asked next, who serves, what a failure means for both, and what is counted and
-told of it. How work that has begun is handed on is the stage's own: :mod:`pipelines.routing.failover_stt` replays the
-utterance, :mod:`pipelines.routing.failover_llm` and :mod:`pipelines.routing.failover_tts` continue or give up.
+told of it. How work that has begun is handed on is the stage's own: :mod:`pipelines.routing.failover_llm` and
+:mod:`pipelines.routing.failover_speech`.
 """
 
 from __future__ import annotations

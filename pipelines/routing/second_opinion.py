@@ -73,28 +73,16 @@ class Doubt:
         return other.confidence >= self.least and other.confidence + self.modesty > confidence
 
 
-@dataclass(slots=True)
-class Opinions:
-    """What has been asked and found since the start."""
-
-    asked: int = 0
-    taken: int = 0
-    late: int = 0
-
-
 class SecondOpinion:
     """A speech-to-text engine on ``first``, which knows ``language``, and ``second``."""
 
     streams_partials = True
+    language = "en"
 
-    def __init__(
-        self, first: SpeechToText, second: SpeechToText, *, language: str = "en", doubt: Doubt | None = None
-    ) -> None:
+    def __init__(self, first: SpeechToText, second: SpeechToText, *, doubt: Doubt | None = None) -> None:
         self.first = first
         self.second = second
-        self.language = language
         self.doubt = doubt or Doubt()
-        self.opinions = Opinions()
         self._spoken: OrderedDict[str, str] = OrderedDict()
 
     @property
@@ -113,23 +101,23 @@ class SecondOpinion:
 
     async def open(self) -> Recognition:
         """Start an utterance of the running session."""
-        who = session.get()
+        session_id = session.get()
         alone = hearing.get() != PLAIN and not can_hear(self.first, hearing.get())
-        if alone or (spoken_language.get() or self._spoken.get(who, self.language)) != self.language:
-            return _Noted(self, who, await self.second.open())
-        return _Doubted(self, who, await self.first.open())
+        if alone or (spoken_language.get() or self._spoken.get(session_id, self.language)) != self.language:
+            return _Noted(self, session_id, await self.second.open())
+        return _Doubted(self, session_id, await self.first.open())
 
     async def close(self) -> None:
         """End both."""
         await self.first.close()
         await self.second.close()
 
-    def heard(self, who: str, transcript: Transcript, seconds: float) -> None:
+    def heard(self, session_id: str, transcript: Transcript, seconds: float) -> None:
         """Remember what language a session speaks, if the transcript tells it for certain."""
         sure = transcript.confidence is None or transcript.confidence >= self.doubt.switch_confidence
-        if who and transcript.language and transcript.text and sure and seconds >= self.doubt.switch:
-            self._spoken[who] = transcript.language
-            self._spoken.move_to_end(who)
+        if session_id and transcript.language and transcript.text and sure and seconds >= self.doubt.switch:
+            self._spoken[session_id] = transcript.language
+            self._spoken.move_to_end(session_id)
             if len(self._spoken) > _SESSIONS_REMEMBERED:
                 self._spoken.popitem(last=False)
 
@@ -137,9 +125,9 @@ class SecondOpinion:
 class _Noted:
     """An utterance that the second one hears alone."""
 
-    def __init__(self, ears: SecondOpinion, who: str, recognition: Recognition) -> None:
-        self._ears = ears
-        self._who = who
+    def __init__(self, engine: SecondOpinion, session_id: str, recognition: Recognition) -> None:
+        self._engine = engine
+        self._session = session_id
         self._recognition = recognition
         self._samples = 0
 
@@ -149,7 +137,7 @@ class _Noted:
 
     async def transcript(self) -> Transcript:
         transcript = await self._recognition.transcript()
-        self._ears.heard(self._who, transcript, self._samples / VAD_RATE)
+        self._engine.heard(self._session, transcript, self._samples / VAD_RATE)
         return transcript
 
     async def close(self) -> None:
@@ -159,9 +147,9 @@ class _Noted:
 class _Doubted:
     """An utterance that the first one hears, kept for the second one."""
 
-    def __init__(self, ears: SecondOpinion, who: str, recognition: Recognition) -> None:
-        self._ears = ears
-        self._who = who
+    def __init__(self, engine: SecondOpinion, session_id: str, recognition: Recognition) -> None:
+        self._engine = engine
+        self._session = session_id
         self._recognition = recognition
         self._kept: list[Samples] = []
         self._samples = 0
@@ -170,7 +158,7 @@ class _Doubted:
     async def feed(self, samples: Samples) -> str:
         await self._forget()
         self._samples += len(samples)
-        if self._samples <= self._ears.doubt.longest * VAD_RATE:
+        if self._samples <= self._engine.doubt.longest * VAD_RATE:
             self._kept.append(samples)
         else:
             self._kept.clear()
@@ -179,12 +167,11 @@ class _Doubted:
     async def transcript(self) -> Transcript:
         await self._forget()
         transcript = await self._recognition.transcript()
-        doubt = self._ears.doubt
+        doubt = self._engine.doubt
         confidence = 0.0 if transcript.confidence is None or not transcript.text else transcript.confidence
         if not self._kept or confidence >= doubt.sure:
             return transcript
         lost = confidence < doubt.lost
-        self._ears.opinions.asked += 1
         self._asked = asyncio.create_task(self._opinion(confidence), name="second-opinion")
         return replace(transcript, better=self._asked, lost=lost)
 
@@ -204,26 +191,24 @@ class _Doubted:
 
         It is no more than an opinion.
         """
-        doubt = self._ears.doubt
+        doubt = self._engine.doubt
         lost = confidence < doubt.lost
         await asyncio.sleep(0.0 if lost else doubt.defer)
         try:
             async with asyncio.timeout(doubt.patience_lost if lost else doubt.patience):
                 other = await self._hear_again(np.concatenate(self._kept))
         except TimeoutError:
-            self._ears.opinions.late += 1
             return None
         except PipelineError as error:
             log.warning("no second opinion: %s", error)
             return None
         if not doubt.prefers(other, confidence):
             return None
-        self._ears.opinions.taken += 1
-        self._ears.heard(self._who, other, self._samples / VAD_RATE)
+        self._engine.heard(self._session, other, self._samples / VAD_RATE)
         return other
 
     async def _hear_again(self, samples: Samples) -> Transcript:
-        recognition = await self._ears.second.open()
+        recognition = await self._engine.second.open()
         try:
             await recognition.feed(samples)
             return await recognition.transcript()

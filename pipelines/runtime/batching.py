@@ -6,8 +6,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -78,8 +78,6 @@ log = logging.getLogger(__name__)
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-_END = object()
-
 
 class Job(Generic[Q]):
     """One request, as the function that runs the batch sees it. Made on the event loop of its caller."""
@@ -93,8 +91,6 @@ class Job(Generic[Q]):
         self.arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Any] = self._loop.create_future()
-        self._items: asyncio.Queue[Any] = asyncio.Queue()
-        self._pushed = False
 
     # ---- for the worker's thread
 
@@ -102,16 +98,6 @@ class Job(Generic[Q]):
     def cancelled(self) -> bool:
         """Whether the caller has gone away. Cheap, and true at once: look at it between steps."""
         return self._future.cancelled()
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it can be run again: somebody waits, and has been given nothing yet."""
-        return not self._pushed and not self.cancelled
-
-    def push(self, item: object) -> None:
-        """Hand an item to the reader of :meth:`BatchWorker.stream` now; never blocks."""
-        self._pushed = True
-        post(self._loop, self._items.put_nowait, item)
 
     def settle(self, result: object) -> None:
         """Give the caller its result, or raise it there if it is an exception."""
@@ -122,13 +108,6 @@ class Job(Generic[Q]):
     async def result(self) -> Any:
         """Wait for the result; cancelling that cancels the job."""
         return await self._future
-
-    async def items(self) -> AsyncGenerator[Any, None]:
-        """What is pushed, until there is a result; raises it if it is an exception."""
-        self._future.add_done_callback(lambda _: self._items.put_nowait(_END))
-        while (item := await self._items.get()) is not _END:
-            yield item
-        self._future.result()
 
     def abandon(self) -> None:
         """Nobody waits any more."""
@@ -203,18 +182,6 @@ class BatchWorker(Generic[Q, R]):
         with self._lined_up(request, group, deadline) as job:
             result: R = await job.result()
             return result
-
-    async def stream(
-        self, request: Q, *, group: Hashable = None, deadline: float | None = None
-    ) -> AsyncGenerator[Any, None]:
-        """Have the request run and yield what ``run`` pushes for it; raises what :meth:`submit` would.
-
-        Only the request itself bounds what may wait to be read: a slow reader must not hold up the rest of its batch.
-        """
-        with self._lined_up(request, group, deadline) as job:
-            async with aclosing(job.items()) as items:
-                async for item in items:
-                    yield item
 
     @property
     def waiting(self) -> int:
@@ -331,7 +298,7 @@ class BatchWorker(Generic[Q, R]):
         if hand.abandoned:
             return
         for job, result in zip(batch, results, strict=True):
-            if crashed and len(batch) > 1 and job.repeatable and not self._closed:
+            if crashed and len(batch) > 1 and not job.cancelled and not self._closed:
                 result = self._attempt([job])[0][0]
             job.settle(result)
 

@@ -73,12 +73,10 @@ class Crew:
     ``limit`` is how many seconds a job may take (see :func:`allow`); ``None``: as long as it likes.
     """
 
-    def __init__(
-        self, name: str, serve: Callable[[Hand], None], threads: int, limit: float | None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, name: str, serve: Callable[[Hand], None], threads: int, limit: float | None) -> None:
         self.name = name
         self.limit = limit
-        self.clock = clock or MonotonicClock()
+        self.clock: Clock = MonotonicClock()
         self.lock = threading.Lock()
         self._serve = serve
         self._size = threads

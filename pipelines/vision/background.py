@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Pixels
+from media.frames import Pixels, reduced
 from pipelines.interfaces.vision import Detection
 from pipelines.vision.images import still
 from pipelines.vision.settings import Background
@@ -92,8 +92,7 @@ class Backdrop:
 def _blurred(pixels: Pixels, person: _Weights) -> Pixels:
     """The background alone, blurred: the person is left out of it, or a halo of them would glow around them."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, _SMALL / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = reduced(width, height, _SMALL)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     share = 1.0 - cv2.resize(person, size, interpolation=cv2.INTER_AREA) + 1e-3
     total = cv2.GaussianBlur(small * share[..., None], (0, 0), _BLUR)

@@ -1,4 +1,4 @@
-"""The camera of one session: the newest frame is looked at, and offered to be sent back with what was found."""
+"""The camera of one session: detectors see the newest frame, and it is offered to be sent back with what they found."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pipelines.runtime.supervision import Supervisor
 from pipelines.runtime.worker import Worker
 from pipelines.vision.detect import CameraStarted, CameraStopped, LagWatch, VideoEvent, VisionStage
 from pipelines.vision.events import SceneChanged, VisionEvent
-from pipelines.vision.scene_events import SceneEvents
+from pipelines.vision.scene import SceneEvents
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 
-LOOK_SIDE = 640
+DETECTION_SIDE = 640
 """Pixels of a picture's longer side as detectors get it; their networks see 128 to 256."""
 STALE_SECONDS = 1.0
 """Detections older than this are not drawn: the overlay would hang in the air."""
@@ -30,7 +30,7 @@ STOPPED_SECONDS = 3.0
 STANDING_BACK_SECONDS = 0.09
 """Between two pictures that go back while an answer is being made: every third of thirty frames a second."""
 STUCK_SECONDS = 2.0
-"""A look that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
+"""A detection that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
 
 
 class VisionEngines(Protocol):
@@ -43,7 +43,7 @@ class VisionEngines(Protocol):
 
     @property
     def vision_worker(self) -> Worker:
-        """Threads that look at pictures."""
+        """Threads that run detectors."""
         ...
 
     @property
@@ -93,9 +93,9 @@ class Watchers:
 class Camera:
     """Joins the camera to the vision stage and to the picture that goes back.
 
-    In ``live`` mode every frame is offered for sending and, apart from that, for looking at; in ``exact`` mode a frame
-    is offered for sending when it has been looked at. Both offers are slots that hold the newest: nothing queues.
-    Without a vision engine the camera passes through untouched.
+    In ``live`` mode every frame is offered for sending and, apart from that, to the detectors; in ``exact`` mode it is
+    offered for sending when they have seen it. Both offers are slots that hold the newest: nothing queues. Without a
+    vision engine the camera passes through untouched.
     """
 
     def __init__(
@@ -123,9 +123,9 @@ class Camera:
         self._settings = settings
         self._scene_events = SceneEvents()
         self._watch = LagWatch()
-        self._to_look: Channel[VideoFrame] = Channel(1)
-        self._looking_at: VideoFrame | None = None
-        self._looking_since = 0.0
+        self._to_detect: Channel[VideoFrame] = Channel(1)
+        self._detecting_in: VideoFrame | None = None
+        self._detecting_since = 0.0
         self._seen: float | None = None
         """Media time of the picture that the latest detections belong to."""
         self._camera: tuple[int, int] | None = None
@@ -155,8 +155,8 @@ class Camera:
     def stand_back(self, seconds: float) -> None:
         """Leave it to them altogether for so long from now, or until called again: an answer is being made.
 
-        No look begins, unless the video waits for it (``exact``) or looks take part in the conversation; and fewer
-        pictures go back.
+        No detection begins, unless the video waits for it (``exact``) or visual cues take part in the conversation; and
+        fewer pictures go back.
         """
         self._stands_back_until = self._clock.now() + seconds
         if self._stage is not None:
@@ -174,7 +174,7 @@ class Camera:
 
     @property
     def looked(self) -> tuple[int, float]:
-        """Pictures looked at so far, and the seconds it took."""
+        """Pictures that detectors have seen so far, and the seconds it took."""
         return (self._stage.looked, self._stage.seconds) if self._stage is not None else (0, 0.0)
 
     # ------------------------------------------------------------------------------------------------ frames in
@@ -184,7 +184,7 @@ class Camera:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._optional.keep("noticing a camera that stops", self._notice_stops))]
             if (stage := self._stage) is not None:
-                tasks.append(group.create_task(self._optional.keep("vision", lambda: self._look(stage))))
+                tasks.append(group.create_task(self._optional.keep("vision", lambda: self._detect(stage))))
             async for frame in frames:
                 self._optional.call("the camera", self._take, frame)
             self.returns.close()
@@ -202,7 +202,7 @@ class Camera:
             self._put_back = self._arrived
         if self._stage is None:
             return
-        self._to_look.put(frame)
+        self._to_detect.put(frame)
         if self._stage.looking and self._seen is not None:
             self.lag.frames += 1
             self.lag.seconds += max(0.0, time - self._seen)
@@ -218,7 +218,7 @@ class Camera:
         """Whether frames wait for what is found in them. They do not for detectors that are closed, broken or stuck."""
         if self._settings.mode != "exact" or self._stage is None or not self._stage.looking:
             return False
-        return self._looking_at is None or self._clock.now() - self._looking_since < STUCK_SECONDS
+        return self._detecting_in is None or self._clock.now() - self._detecting_since < STUCK_SECONDS
 
     async def _notice_stops(self) -> None:
         while True:
@@ -235,20 +235,20 @@ class Camera:
             self._tell(event)
         self._scene_events = SceneEvents()
 
-    # ------------------------------------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------------------------------------ detection
 
-    async def _look(self, stage: VisionStage) -> None:
+    async def _detect(self, stage: VisionStage) -> None:
         with suppress(ChannelClosedError):
             await stage.run(self._next_picture, self._result, self._watchers.failed)
 
     async def _next_picture(self) -> Picture:
-        frame = self._looking_at = await self._to_look.get()
-        self._looking_since = self._clock.now()
+        frame = self._detecting_in = await self._to_detect.get()
+        self._detecting_since = self._clock.now()
         exact = self._settings.mode == "exact"  # then the same pixels are drawn upon
-        return await self._worker.run(self._converter.picture, frame, None if exact else LOOK_SIDE)
+        return await self._worker.run(self._converter.picture, frame, None if exact else DETECTION_SIDE)
 
     def _result(self, found: tuple[Detection, ...], picture: Picture) -> None:
-        frame, self._looking_at = self._looking_at, None
+        frame, self._detecting_in = self._detecting_in, None
         if self._camera is None:  # it stopped meanwhile
             return
         self.found, self._seen = found, picture.time
@@ -258,12 +258,12 @@ class Camera:
             self._tell(event)
         self._optional.call("gestures and looks", self._watchers.looked, found, picture)
         if self._settings.mode == "exact" and frame is not None:
-            self.returns.put(Shot(frame, self._looking_since, found, picture))
+            self.returns.put(Shot(frame, self._detecting_since, found, picture))
 
     # ------------------------------------------------------------------------------------------------ drawing
 
     def age(self, frame: VideoFrame) -> float | None:
-        """How much older than ``frame`` the picture is that was looked at last, in seconds; ``None`` without one."""
+        """How much older than ``frame`` the picture is that detectors saw last, in seconds; ``None`` without one."""
         return None if self._seen is None else (frame.time or 0.0) - self._seen
 
     def is_fresh(self, frame: VideoFrame) -> bool:

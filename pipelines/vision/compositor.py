@@ -27,27 +27,22 @@ _LONGEST_STEP = 0.25
 """Seconds that one step of the spring may take; after a longer pause it goes on from where it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameOptions:
-    """How the crop is chosen and how it moves."""
-
-    zoom: float = 2.5
-    """The crop is at most this many times smaller than the picture, for its pixels' sake."""
-    room: float = 3.0
-    """Height of the crop in heights of a single face."""
-    settle_seconds: float = 0.35
-    """Time constant of the movement: nine tenths of the way take about four of these."""
-    start_error: float = 0.06
-    """How far off, in sizes of the crop, the crop has to be to start moving; it then moves until it is there."""
-    hold_seconds: float = 2.0
-    """After the last sight of anybody the crop waits this long before it widens to the whole picture."""
+_ZOOM = 2.5
+"""The crop is at most this many times smaller than the picture, for its pixels' sake."""
+_ROOM = 3.0
+"""Height of the crop in heights of a single face."""
+_SETTLE_SECONDS = 0.35
+"""Time constant of the movement: nine tenths of the way take about four of these."""
+_START_ERROR = 0.06
+"""How far off, in sizes of the crop, the crop has to be to start moving; it then moves until it is there."""
+_HOLD_SECONDS = 2.0
+"""After the last sight of anybody the crop waits this long before it widens to the whole picture."""
 
 
 class AutoFrame:
     """The crop of one session."""
 
-    def __init__(self, options: FrameOptions | None = None) -> None:
-        self._options = options or FrameOptions()
+    def __init__(self) -> None:
         self._now = np.array([0.5, 0.5, 1.0])
         """Centre and size: width and height are the same fraction of the picture's."""
         self._speed = np.zeros(3)
@@ -61,10 +56,10 @@ class AutoFrame:
 
         x, y, width and height as fractions of the picture; always inside it and of its shape.
         """
-        wanted = _wanted(detections, self._options)
+        wanted = _wanted(detections)
         if wanted is not None:
             self._seen = time
-        elif self._seen is not None and 0 <= time - self._seen < self._options.hold_seconds:
+        elif self._seen is not None and 0 <= time - self._seen < _HOLD_SECONDS:
             wanted = self._goal
         self._goal = np.array([0.5, 0.5, 1.0]) if wanted is None else wanted
         passed = 0.0 if self._time is None else min(max(0.0, time - self._time), _LONGEST_STEP)
@@ -81,54 +76,52 @@ class AutoFrame:
 
     def _move(self, passed: float) -> None:
         error = float(np.abs(self._goal - self._now).max()) / float(self._goal[2])
-        if not self._moving and error > self._options.start_error:
+        if not self._moving and error > _START_ERROR:
             self._moving = True
         if not self._moving:
             return
-        rate = 1.0 / self._options.settle_seconds  # critically damped: exact over any step, so it cannot overshoot
+        rate = 1.0 / _SETTLE_SECONDS  # critically damped: exact over any step, so it cannot overshoot
         offset = self._now - self._goal
         pull = self._speed + rate * offset
         fade = math.exp(-rate * passed)
         self._now = self._goal + (offset + pull * passed) * fade
         self._speed = (self._speed - rate * pull * passed) * fade
-        if error < self._options.start_error / 10 and float(np.abs(self._speed).max()) < self._options.start_error / 10:
+        if error < _START_ERROR / 10 and float(np.abs(self._speed).max()) < _START_ERROR / 10:
             self._moving, self._speed = False, np.zeros(3)
 
 
-def _wanted(detections: Sequence[Detection], options: FrameOptions) -> NDArray[np.float64] | None:
+def _wanted(detections: Sequence[Detection]) -> NDArray[np.float64] | None:
     """Centre and size that show everybody; ``None`` where nobody is."""
-    boxes = [_room(found.box, options) for found in detections if found.kind == "face"]
+    boxes = [_room(found.box) for found in detections if found.kind == "face"]
     for kind in ("pose", "person", "hand"):
         boxes = boxes or [found.box for found in detections if found.kind == kind]
     if not boxes:
         return None
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
-    size = min(1.0, max(1.0 / options.zoom, right - left, bottom - top))
+    size = min(1.0, max(1.0 / _ZOOM, right - left, bottom - top))
     x, y = ((low + high) / 2 for low, high in ((left, right), (top, bottom)))
     inside = [min(max(middle, size / 2), 1.0 - size / 2) for middle in (x, y)]
     return np.array([*inside, size])
 
 
-def _room(face: Box, options: FrameOptions) -> Box:
+def _room(face: Box) -> Box:
     """A face with its surroundings: the eyes end up in the upper third."""
     x, y, width, height = face
-    tall = options.room * height
+    tall = _ROOM * height
     across = x + width / 2
     return across - tall / 2, y + height / 2 - 0.42 * tall, tall, tall
 
 
-def cropped(pixels: Pixels, crop: Box, size: tuple[int, int] | None = None) -> Pixels:
-    """The part of ``pixels`` (RGB) in ``crop``, scaled to ``size`` (width, height) if it is given."""
+def cropped(pixels: Pixels, crop: Box, size: tuple[int, int]) -> Pixels:
+    """The part of ``pixels`` (RGB) in ``crop``, scaled to ``size`` (width, height)."""
     height, width = pixels.shape[:2]
-    if crop == _WHOLE and size in (None, (width, height)):
+    if crop == _WHOLE and size == (width, height):
         return pixels
     left, top = min(round(crop[0] * width), width - 1), min(round(crop[1] * height), height - 1)
     right = max(left + 1, min(width, round((crop[0] + crop[2]) * width)))
     bottom = max(top + 1, min(height, round((crop[1] + crop[3]) * height)))
     part = pixels[top:bottom, left:right]
-    if size is None:
-        return np.ascontiguousarray(part)
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

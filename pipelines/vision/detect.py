@@ -1,4 +1,4 @@
-"""Looks at the newest picture of one session, as often as the machine can afford."""
+"""Runs the detectors on the newest picture of one session, as often as the machine can afford."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATE_SECONDS = 0.04
 """A task that wakes this late shares the processor with too much else: audio would suffer next."""
 EXACT_DUTY = 0.9
 GIVING_WAY = 2.5
-"""By how much looks are rarer while somebody speaks or waits for an answer, but"""
+"""By how much detections are rarer while somebody speaks or waits for an answer, but"""
 GIVEN_WAY_SECONDS = 0.2
 """are no further apart than this for that."""
 _BACK_OFF, _RECOVER = 1.2, 0.95
@@ -28,22 +28,22 @@ _MOST_STRAIN = 3.0
 
 
 class Pace:
-    """The time between two looks of one session.
+    """The time between two detections of one session.
 
-    ``duty`` (0–1) is the largest share of the time that may be spent looking; time spent waiting for the worker counts,
-    so that all sessions together keep to it. When the machine is overloaded, looks become rarer at once and slowly more
+    ``duty`` (0–1) is the largest share of the time that detection may take; time spent waiting for the worker counts,
+    so that all sessions together keep to it. When the machine is overloaded, they become rarer at once and slowly more
     frequent again afterwards (multiplicative both ways, like congestion control).
     """
 
     def __init__(self, duty: float = 0.5) -> None:
         self.strain = 1.0
-        """By how much looks are rarer than they would be on an idle machine."""
+        """By how much detections are rarer than they would be on an idle machine."""
         self._duty = duty
 
     def interval(self, spent: float, max_fps: float, *, exact: bool = False, gives_way: bool = False) -> float:
-        """Seconds from the begin of one look, which took ``spent``, to the next.
+        """Seconds from the begin of one detection, which took ``spent``, to the next.
 
-        With ``exact`` the video itself waits for looks: they get nearly all of the time. ``gives_way``: to a voice.
+        With ``exact`` the video itself waits for detections: they get nearly all the time. ``gives_way``: to a voice.
         """
         usual = max(1 / max_fps, spent / (EXACT_DUTY if exact else self._duty)) * self.strain
         return max(usual, min(usual * GIVING_WAY, GIVEN_WAY_SECONDS)) if gives_way else usual
@@ -105,11 +105,10 @@ class LagWatch:
     The limit grows with the time between two pictures (``1 / max_fps``), which is lag that was asked for.
     """
 
-    def __init__(self, limit: float = LIMIT_SECONDS, hold: float = HOLD_SECONDS) -> None:
+    def __init__(self, limit: float = LIMIT_SECONDS) -> None:
         self.behind = False
         """Whether vision trails now."""
         self._limit = limit
-        self._hold = hold
         self._since: float | None = None
         """Since when it has been otherwise than ``behind`` says."""
 
@@ -122,14 +121,14 @@ class LagWatch:
             return None
         if self._since is None or time < self._since:
             self._since = time
-        if time - self._since < self._hold:
+        if time - self._since < HOLD_SECONDS:
             return None
         self._since, self.behind = None, not self.behind
         return VisionFellBehind(lag, time) if self.behind else VisionCaughtUp(lag, time)
 
 
 REST_SECONDS = 0.05
-"""How soon looks begin again once they may."""
+"""How soon detections begin again once they may."""
 
 NextPicture = Callable[[], Awaitable[Picture]]
 """Waits for a picture newer than the last one."""
@@ -155,7 +154,7 @@ class VisionStage:
         patience: int = 5,
     ) -> None:
         self.looked = 0
-        """Pictures looked at so far."""
+        """Pictures seen so far."""
         self.seconds = 0.0
         """Spent with that, waiting for the worker included."""
         self._gives_way_until = self._rests_until = 0.0
@@ -179,11 +178,11 @@ class VisionStage:
         self._changed.set()
 
     def give_way(self, until: float) -> None:
-        """Look more rarely up to that time of the clock: somebody speaks or waits for an answer."""
+        """Detect more rarely up to that time of the clock: somebody speaks or waits for an answer."""
         self._gives_way_until = until
 
     def rest(self, until: float) -> None:
-        """Begin no new look up to that time of the clock, or to that of a later call: an answer is being made."""
+        """Begin no new detection up to that time of the clock, or to that of a later call: an answer is being made."""
         self._rests_until = until
 
     def reselect(self) -> None:
@@ -201,7 +200,7 @@ class VisionStage:
         return settings.enabled and bool(settings.needed or settings.templates) and self._failures < self._patience
 
     async def run(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
-        """Look at pictures until cancelled, or until the worker has closed; then give the tracker back.
+        """Detect in pictures until cancelled, or until the worker has closed; then give the tracker back.
 
         Each error of a detector is told to ``on_error`` once, the first time it occurs. A tracker leaves out what
         failed, and what works goes on. What ``next_picture`` raises ends the stage and is raised here.
@@ -209,7 +208,7 @@ class VisionStage:
         try:
             while True:
                 if self._wanted:
-                    await self._look(next_picture, on_result, on_error)
+                    await self._detect(next_picture, on_result, on_error)
                 else:
                     self._changed.clear()
                     await self._worker.run(self._session.suspend)
@@ -219,10 +218,10 @@ class VisionStage:
         finally:
             await self._close()
 
-    async def _look(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
+    async def _detect(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
         began = self._clock.now()
         try:
-            if not self._session.is_set(self._settings):  # takes long, and does not count as looking
+            if not self._session.is_set(self._settings):  # takes long, and does not count as detecting
                 await self._worker.run(self._session.set, self._settings)
             picture = await next_picture()
             began = self._clock.now()
@@ -256,7 +255,7 @@ class VisionStage:
 
     @property
     def _may_wait(self) -> bool:
-        """Whether looks may come late: not where the video waits for them, nor where turns take them into account."""
+        """Whether detections may come late: not where the video waits for them, nor where turn-taking uses them."""
         looks = self._settings.looks
         return self._settings.mode != "exact" and not (looks.lips or looks.look_to_talk or looks.gestures)
 

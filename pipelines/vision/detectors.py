@@ -49,7 +49,7 @@ class DetectorSpec:
     brings: tuple[str, ...] = ()
     """Detectors whose results its own include: they rest while it runs."""
     default: bool = False
-    """Whether a new session looks with it."""
+    """Whether a new session uses it."""
     basic: bool = False
     """Whether its model is fetched for the profile ``embedded``, too: all of those lie in one package."""
     alike: bool = False

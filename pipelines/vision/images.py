@@ -8,7 +8,7 @@ import struct
 import cv2
 import numpy as np
 
-from media.frames import Pixels
+from media.frames import Pixels, reduced
 from pipelines.errors import VisionError
 from pipelines.interfaces.llm import Image
 
@@ -17,13 +17,18 @@ LONGEST_SIDE = 768
 QUALITY = 85
 
 
-def snapshot(pixels: Pixels, longest_side: int = LONGEST_SIDE) -> Image:
-    """The RGB picture as JPEG, not larger than ``longest_side`` pixels."""
+def smaller(pixels: Pixels, longest_side: int) -> Pixels:
+    """The picture, contiguous and not larger than ``longest_side`` pixels."""
     height, width = pixels.shape[:2]
-    scale = longest_side / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    size = reduced(width, height, longest_side)
+    if size == (width, height):
+        return np.ascontiguousarray(pixels)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def snapshot(pixels: Pixels) -> Image:
+    """The RGB picture as JPEG, not larger than :data:`LONGEST_SIDE`."""
+    pixels = smaller(pixels, LONGEST_SIDE)
     done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done, "OpenCV can encode any RGB picture"
     return Image(data.tobytes())

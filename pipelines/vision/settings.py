@@ -48,19 +48,19 @@ class TemplateImage:
 
 @dataclass(frozen=True, slots=True)
 class VisualCueSettings:
-    """How looks take part in turn-taking. All off by default."""
+    """How visual cues take part in turn-taking. All off by default."""
 
     lips: bool = False
     """With a camera on, a voice without lip movement does not interrupt."""
     look_to_talk: bool = False
-    """A face that is turned away holds the reply back."""
+    """A face that is turned away holds the response back."""
     gestures: tuple[tuple[str, Action], ...] = ()
     """Gesture in words (``open palm``) → what it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisionSettings:
-    """How one session is looked at and what it gets back."""
+    """How one session is seen and what it gets back."""
 
     enabled: bool = True
     mode: Literal["live", "exact"] = "live"
@@ -72,7 +72,7 @@ class VisionSettings:
     templates: tuple[TemplateImage, ...] = ()
     """Pictures of things that are looked for besides, four at most (:mod:`pipelines.vision.templates`)."""
     max_fps: float = 12.0
-    """Most pictures looked at per second."""
+    """Most pictures that detectors see per second."""
     width: int | None = None
     """Of the returned picture; ``None`` keeps the camera's. The height follows unless it is given."""
     height: int | None = None
@@ -93,7 +93,7 @@ class VisionSettings:
 
     @property
     def needed(self) -> tuple[DetectorName, ...]:
-        """The detectors to run: those asked for, and what the background and the looks need."""
+        """The detectors to run: those asked for, and what the background and the visual cues need."""
         looks = self.looks
         faces = finding("face").isdisjoint(self.detectors)
         wanted: tuple[tuple[bool, DetectorName], ...] = (

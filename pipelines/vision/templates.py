@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from media.frames import Pixels
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection
-from pipelines.vision.images import still
+from pipelines.vision.images import smaller, still
 from pipelines.vision.settings import TemplateImage
 
 MOST_TEMPLATES = 4
@@ -61,11 +61,8 @@ class Templates:
         """Those that are in the RGB picture, of kind ``object`` with their names as labels. About 5 ms per template."""
         if not self._templates or min(pixels.shape[:2]) < 1:
             return []
-        height, width = pixels.shape[:2]
-        scale = min(1.0, _SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        grey = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        found = (_search(template, np.asarray(grey, np.uint8)) for template in self._templates)
+        grey = _grey(pixels)
+        found = (_search(template, grey) for template in self._templates)
         return [detection for detection in found if detection is not None]
 
 
@@ -75,12 +72,14 @@ def _usable(image: TemplateImage) -> _Grey:
     if min(height, width) < _LEAST_SIDE:
         message = f"template {image.name!r} has {width}x{height} pixels; it needs {_LEAST_SIDE} a side"
         raise VisionError("template_unusable", message)
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    grey = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    grey = _grey(pixels)
     if float(grey.std()) < _LEAST_DETAIL:
         raise VisionError("template_unusable", f"template {image.name!r} is a plain surface, which is found anywhere")
-    return np.asarray(grey, np.uint8)
+    return grey
+
+
+def _grey(pixels: Pixels) -> _Grey:
+    return np.asarray(cv2.cvtColor(smaller(pixels, _SIDE), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _search(template: _Template, grey: _Grey) -> Detection | None:

@@ -78,7 +78,7 @@ class TrackedTracker:
         self._templates = Templates()
 
     def select(self, detectors: Collection[DetectorName]) -> None:
-        """Look with ``detectors`` from now on, as far as they are available."""
+        """Use ``detectors`` from now on, as far as they are available."""
         self._tracker.select(detectors)
 
     def look_for(self, templates: Sequence[TemplateImage]) -> None:

@@ -19,7 +19,7 @@ from pipelines.vision.settings import Action, VisualCueSettings
 STALE_SECONDS = 0.6
 """Without a picture for this long nothing is known any more."""
 WINDOW_SECONDS = 0.6
-"""How far back lips are looked at: two or three syllables."""
+"""How far back lips are taken into account: two or three syllables."""
 _SHORTEST_SECONDS = 0.25
 """Of lips that have been seen for less, nothing is said."""
 _MOVING, _STILL = 0.035, 0.018
@@ -87,9 +87,9 @@ class Looks:
             self.forget()
         self._time, self._seen_at = time, now
         faces = [found for found in detections if found.kind == "face"]
-        self._look_at_mouths(faces, time)
-        self._look_at_heads(detections, time)
-        return self._look_at_hands(detections, time)
+        self._follow_mouths(faces, time)
+        self._follow_heads(detections, time)
+        return self._follow_hands(detections, time)
 
     def forget(self) -> None:
         """The camera was switched off, or shows something else from now on."""
@@ -115,7 +115,7 @@ class Looks:
     def _is_stale(self, now: float) -> bool:
         return self._seen_at is None or now - self._seen_at > STALE_SECONDS
 
-    def _look_at_mouths(self, faces: Sequence[Detection], time: float) -> None:
+    def _follow_mouths(self, faces: Sequence[Detection], time: float) -> None:
         for face in faces:
             if face.expression is not None:
                 self._mouths.setdefault(face.id, _Mouth()).update(time, face.expression.mouth_open)
@@ -123,7 +123,7 @@ class Looks:
         for id_ in lost:
             del self._mouths[id_]
 
-    def _look_at_heads(self, detections: Sequence[Detection], time: float) -> None:
+    def _follow_heads(self, detections: Sequence[Detection], time: float) -> None:
         facing = self._facing
         known = [turned for found in detections if (turned := self._is_facing(found)) is not None]
         if known:
@@ -145,7 +145,7 @@ class Looks:
             return False
         return None
 
-    def _look_at_hands(self, detections: Sequence[Detection], time: float) -> list[Action]:
+    def _follow_hands(self, detections: Sequence[Detection], time: float) -> list[Action]:
         shown = {found.gesture for found in detections if found.kind == "hand" and found.gesture}
         acting: list[Action] = []
         for name, action in self.settings.gestures:

@@ -301,9 +301,8 @@ class TurnMachine:
         elif responded:
             self._idle_since = now
         longest, since = self.settings.idle_seconds, self._idle_since
-        if since is None or longest is None or self.settings.mode is not TurnMode.SERVER_VAD:
-            return []
-        if now - since < longest - 1e-6:
+        armed = longest is not None and self.settings.mode is TurnMode.SERVER_VAD
+        if not armed or since is None or now - since < (longest or 0.0) - 1e-6:
             return []
         self._idle_since = None
         return [IdleEnded(since, now)]

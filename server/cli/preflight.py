@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import threading
 from pathlib import Path
 
+from pipelines.models.sources_http import within
 from pipelines.routing.definition import load
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
@@ -61,24 +61,8 @@ def bind_error(host: str, port: int, kind: socket.SocketKind) -> OSError | None:
 
 def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
     """Raises :class:`OSError`, of which :class:`TimeoutError` is one."""
-    found: list[tuple[socket.AddressFamily, tuple[object, ...]]] = []
-    failed: list[OSError] = []
-
-    def look() -> None:
-        try:
-            answers = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)
-            found.extend((family, address) for family, _, _, _, address in answers)
-        except OSError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=look, name="resolve", daemon=True)
-    thread.start()
-    thread.join(RESOLVE_SECONDS)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError
-    return found
+    found = within(RESOLVE_SECONDS, lambda: socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE))
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _folders(settings: Settings) -> list[str]:

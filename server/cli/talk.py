@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import wave
 from collections.abc import AsyncIterator
@@ -13,22 +14,56 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import av
+import aiohttp
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from rich.console import Console
 
 from media.aiortc_internals.receive import receiver_of
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
+from media.files import UnreadableFileError, decode
 from media.frames import Samples
 from media.opus import RATE, OpusSettings
-from server.cli.client import CONNECT_SECONDS, check_address
-from server.cli.client import exchange as offer_to
+from pipelines.text import base_url, header_value
 from server.cli.terminal import foreign, tell, waiting
 from server.settings import SettingsError
 from server.transports.webrtc import ice
+
+CONNECT_SECONDS = 15.0
+
+
+def check_address(url: str, api_key: str | None) -> None:
+    """Raise :class:`SettingsError` for what no server can be reached by."""
+    for name, check, value in (("--url", base_url, url), ("--api-key", header_value, api_key)):
+        try:
+            if value is not None:
+                check(value)
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from None
+
+
+async def offer_to(offer: RTCSessionDescription, url: str, api_key: str | None) -> RTCSessionDescription:
+    """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
+            http.post(f"{url.rstrip('/')}/offer", json={"sdp": offer.sdp, "type": offer.type}, headers=headers) as got,
+        ):
+            answer = await got.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise SettingsError(f"no visavis at {url}: {error or 'no answer'}") from error
+    except ValueError as error:
+        raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and no JSON") from error
+    match answer:
+        case {"sdp": str(sdp), "type": "answer"} if got.status == 200:
+            return RTCSessionDescription(sdp, "answer")
+        case {"error": {"message": str(message)}}:
+            raise SettingsError(f"{url} refused: {message}")
+    raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
+
 
 CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
 """A file deserves better than a microphone on a lossy network."""
@@ -161,18 +196,14 @@ async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, S
 
 def read_sound(path: Path) -> Samples:
     """Any sound file as 48 kHz mono, shape ``(n,)``."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     try:
-        with av.open(str(path)) as container:
-            frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    except IndexError as error:
-        raise SettingsError(f"{path} cannot be read as sound: it has no audio in it") from error
-    except (av.FFmpegError, OSError) as error:
-        raise SettingsError(f"{path} cannot be read as sound: {error.strerror or error}") from error
-    frames += resampler.resample(None) if frames else []
-    if not frames:
+        samples = np.concatenate([np.zeros(0, np.int16), *decode(path.read_bytes(), RATE, math.inf)])
+    except (UnreadableFileError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise SettingsError(f"{path} cannot be read as sound: {why or error}") from error
+    if not len(samples):
         raise SettingsError(f"{path} holds no sound: it is empty")
-    return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16)
+    return samples
 
 
 def check_place(path: Path | None) -> None:

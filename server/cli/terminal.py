@@ -39,9 +39,9 @@ def foreign(text: object) -> str:
     return escape(_one_line(text))
 
 
-def cell(text: object, style: str = "") -> Text:
+def cell(text: object) -> Text:
     """``text`` for a table."""
-    return Text(_one_line(text), style)
+    return Text(_one_line(text))
 
 
 def tell(console: Console, markup: str) -> None:

@@ -22,9 +22,8 @@ from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from server.engines.choices import Choices
-from server.engines.llm import llm
 from server.engines.parts import Parts, Upkeep
-from server.engines.stages import stt, tts, turn, vad
+from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings

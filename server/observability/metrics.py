@@ -17,7 +17,7 @@ from media.opus import RATE
 from pipelines.assistant.events import Event
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.failover import Failover
-from pipelines.routing.failover_tts import FallbackVoice
+from pipelines.routing.failover_speech import FallbackVoice
 from pipelines.voice.events import (
     ResponseAudioStopped,
     ResponseFailed,
@@ -96,7 +96,7 @@ class Metrics:
         return _Turns(self).observe
 
     def latency(self, turn: TurnLatency) -> None:
-        """A reply has begun to sound."""
+        """A response has begun to sound."""
         for stage, seconds in turn.parts.items():
             self._stage.labels(stage, self._backends.get(stage, "")).observe(seconds * 1000)
         self._total.labels(self._pipeline).observe(turn.voice_to_voice * 1000)
@@ -113,7 +113,7 @@ class _Turns:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._open: dict[str, bool] = {}
-        """Whether the reply with this id is spoken, until its outcome is known."""
+        """Whether the response with this id is spoken, until its outcome is known."""
 
     def observe(self, event: Event) -> None:
         """The next event of the session."""

@@ -26,10 +26,9 @@ from rich.table import Table
 from media.frames import Picture, Pixels
 from pipelines.engines.mediapipe.tasks import MediaPipeVision
 from pipelines.models.store import ModelStore
-from pipelines.vision.background import Backdrop
-from pipelines.vision.compositor import AutoFrame, cropped
+from pipelines.vision.compositor import AutoFrame, Backdrop, cropped
 from pipelines.vision.detectors import DETECTORS, DetectorName
-from pipelines.vision.scene_events import SceneEvents
+from pipelines.vision.scene import SceneEvents
 from pipelines.vision.settings import Background, TemplateImage
 from pipelines.vision.templates import Templates
 from pipelines.vision.tracking import Tracking

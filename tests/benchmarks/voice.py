@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from media.clock import MonotonicClock
-from server.cli.arguments import number, whole
-from server.cli.client import check_address
+from server.cli.commands import number, whole
+from server.cli.talk import check_address
 from server.cli.terminal import Steps, foreign, tell
 from server.settings import SettingsError
 from server.transports.webrtc import ice

@@ -11,7 +11,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import Clock
-from server.cli.client import CONNECT_SECONDS, exchange
+from server.cli.talk import CONNECT_SECONDS, offer_to
 from server.settings import SettingsError
 from server.transports.webrtc import ice
 from tests.benchmarks.voice_ear import Ear, Reply
@@ -75,7 +75,7 @@ class BenchSession:
 
         self._pc.on("connectionstatechange", note)
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        answer = await exchange(self._pc.localDescription, self._url, self._api_key)
+        answer = await offer_to(self._pc.localDescription, self._url, self._api_key)
         await self._pc.setRemoteDescription(answer)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

@@ -168,7 +168,8 @@ async def batches(whisper: TimedWhisper, rounds: int) -> Table:
                 all_of_it = await milliseconds(work)
                 figures[name].append((1000 * whisper.decoding, all_of_it))
         one, other = ([statistics.median(column) for column in zip(*rows, strict=True)] for rows in figures.values())
-        batch = f"{other[0]:.0f} ({other[1]:.0f}), batch of {together.decoder.largest_batch}"
+        counts = together.worker.counts()
+        batch = f"{other[0]:.0f} ({other[1]:.0f}), {counts.jobs / counts.batches:.1f} a batch"
         table.add_row(f"4 × {seconds} s", f"{one[0]:.0f} ({one[1]:.0f})", batch, f"{one[0] / other[0]:.1f}")
         await singly.close()
         await together.close()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.concealment import Concealer
+from media.audio_in import Concealer
 
 RATE = 48_000
 FRAME = 960

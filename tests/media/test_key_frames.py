@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from media.video_jitter import FIRST_SECONDS, LONGEST_SECONDS, KeyFrameRequests
+from media.jitter import FIRST_SECONDS, LONGEST_SECONDS, KeyFrameRequests
 
 
 def test_a_stream_that_begins_with_its_key_frame_is_not_asked():

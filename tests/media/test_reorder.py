@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from media.jitter import ReorderBuffer, ReorderSettings, signed
+from media.jitter import LONGEST_WAIT, MOST_HELD, SHORTEST_WAIT, ReorderBuffer, signed
 
 PTIME = 0.02
-SHORTEST, LONGEST = ReorderSettings().shortest_wait, ReorderSettings().longest_wait
+SHORTEST, LONGEST = SHORTEST_WAIT, LONGEST_WAIT
 
 
 class Line:
@@ -47,7 +47,7 @@ def test_in_order_packets_leave_at_once(line, first):
     for n in range(first, first + 100):
         assert line.arrive(n, n * PTIME) == [n]
         assert line.buffer.deadline is None
-    assert (line.buffer.received, line.buffer.lost, line.buffer.duplicates) == (100, 0, 0)
+    assert (line.buffer.received, line.buffer.lost) == (100, 0)
 
 
 def test_duplicates_are_dropped_whether_played_or_waiting(line):
@@ -56,7 +56,7 @@ def test_duplicates_are_dropped_whether_played_or_waiting(line):
     assert line.arrive(3, 0.01) == []
     assert line.arrive(3, 0.01) == []
     assert line.arrive(2, 0.02) == [2, 3]
-    assert (line.buffer.duplicates, line.buffer.late, line.buffer.lost) == (2, 0, 0)
+    assert (line.buffer.received, line.buffer.late, line.buffer.lost) == (5, 0, 0)
 
 
 @pytest.mark.parametrize("first", [10, 65_533])
@@ -99,10 +99,10 @@ def test_a_burst_of_five_lost_leaves_no_delay(line):
 
 def test_packets_behind_a_gap_are_bounded_whatever_the_clock_says(line):
     line.arrive(0, 0.0)
-    for n in range(2, 2 + ReorderSettings().most_held):
+    for n in range(2, 2 + MOST_HELD):
         assert line.buffer.lost == 0
         line.arrive(n, 0.0)
-    assert line.played == [0, *range(2, 2 + ReorderSettings().most_held)]
+    assert line.played == [0, *range(2, 2 + MOST_HELD)]
     assert line.buffer.lost == 1
 
 
@@ -169,7 +169,7 @@ def test_terrible_network(seed, line):
     buffer = line.buffer
     assert line.played == sorted(set(line.played))
     assert len(line.played) + buffer.lost == len(sent)
-    assert buffer.received == len(line.played) + buffer.late + buffer.duplicates
+    assert buffer.received >= len(line.played) + buffer.late
     assert all(line.at[n] - arrived[n] <= LONGEST + 1e-6 for n in line.played)
     assert all(line.at[n] == arrived[n] for n in range(good + 20, sent[-1] + 1))
     assert buffer.wait == SHORTEST

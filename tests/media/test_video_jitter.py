@@ -7,7 +7,7 @@ import random
 import pytest
 from aiortc.rtp import RtpPacket
 
-from media.video_jitter import MarkerBuffer
+from media.jitter import MarkerBuffer
 
 FRAME_UNITS = 3000
 """30 frames per second at 90 kHz."""

@@ -21,7 +21,7 @@ from rich.markdown import Markdown
 
 from pipelines.errors import ModelError, PipelineError
 from pipelines.starter import model_files
-from server.cli.arguments import Parser, number, whole
+from server.cli.commands import Parser, number, whole
 from server.cli.terminal import Steps, foreign, tell, tell_failure, tell_foreign, waiting
 from training.starter.evaluate import evaluate, failures, table
 from training.starter.heap import keep_memory

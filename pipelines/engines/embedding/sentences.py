@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.onnx_session import open_session
 from pipelines.errors import ModelError
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
@@ -103,15 +104,10 @@ def sentence_plan(files: ModelFiles) -> Loadable[SentenceModel]:
 
 def load_sentence_model(network: Path, tokenizer: Path) -> SentenceModel:
     """Load both files. Blocking. Raises :class:`~pipelines.errors.ModelError` (``model_broken``)."""
-    import onnxruntime
     from tokenizers import Tokenizer
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+        session = open_session(network)
         words = Tokenizer.from_file(str(tokenizer))
     except Exception as error:  # neither library has a base of its errors
         raise ModelError("model_broken", f"{network.parent.name} cannot be loaded: {error}") from error

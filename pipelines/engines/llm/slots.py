@@ -101,10 +101,6 @@ class Slots(Generic[C]):
         """Forget all that is not busy, to free memory."""
         self._slots = [slot for slot in self._slots if slot.busy]
 
-    def caches(self) -> list[C]:
-        """All that is remembered."""
-        return [slot.cache for slot in self._slots]
-
     def __len__(self) -> int:
         return len(self._slots)
 

@@ -7,69 +7,23 @@ heard costs no more than those words. Code that comes with a model is never run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.engines.llm.local import LocalChat
-from pipelines.engines.llm.model import ChatModel, Sampling, recommended, stop_tokens
-from pipelines.engines.llm.slots import Slots
-from pipelines.engines.llm.template import ChatTemplate, Prompt, import_transformers, load_tokenizer
+from pipelines.engines.llm.model import ChatModel
+from pipelines.engines.llm.template import ChatTemplate, import_transformers, load_tokenizer
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import LLMError, ModelError, PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.runtime.hardware import threads_for
 
+if TYPE_CHECKING:
+    from pipelines.engines.llm.transformers_decode import LoadedChat
+
 Quantization = Literal["8bit", "4bit"]
-
-CPU_CHUNK, GPU_CHUNK = 64, 512
-"""Tokens of a prompt read in one step: how long others wait for their turn, and a cancelled request for its end."""
-GPU_BATCH = 16
-"""Answers decoded side by side."""
-_CONTEXT = 4096
-"""Tokens, for a model that does not say."""
-
-
-class LoadedChat:
-    """A model in memory with the conversations it remembers (implements ``chat_model.ChatModel``)."""
-
-    def __init__(
-        self, model: Any, template: ChatTemplate, *, slots: int = 8, tokens: int = 16_384, batch: int | None = None
-    ) -> None:
-        from pipelines.engines.llm.transformers_cache import ModelCaches
-        from pipelines.engines.llm.transformers_decode import Decoder
-
-        on_gpu = model.device.type != "cpu"
-        caches = ModelCaches(model.config)
-        self.model = model
-        self.template = template
-        self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT)
-        self.stops = stop_tokens(model.generation_config, template)
-        self.sampling = recommended(model.generation_config)
-        self.slots: Slots[Any] = Slots(caches, most=slots, tokens=tokens)
-        self.max_batch = batch or (GPU_BATCH if on_gpu else 1)
-        self._decoder = Decoder(model, self.slots, caches, chunk=GPU_CHUNK if on_gpu else CPU_CHUNK)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the weights and of what is remembered, in bytes."""
-        from pipelines.engines.llm.transformers_cache import nbytes
-
-        return nbytes(self.model) + sum(map(nbytes, self.slots.caches()))
-
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Any:
-        """Start an answer; its caller counts to ``limit``."""
-        return self._decoder.begin(prompt.ids, sampling, owner)
-
-    def step(self, batch: Sequence[Any]) -> Sequence[int | Exception | None]:
-        """Take each answer one step further."""
-        return self._decoder.step(batch)
-
-    def end(self, answer: Any) -> None:
-        """No more of ``answer`` is wanted."""
-        self._decoder.end(answer)
 
 
 def load_chat(
@@ -90,6 +44,8 @@ def load_chat(
     import_transformers()
     import torch
     import transformers.utils.logging
+
+    from pipelines.engines.llm.transformers_decode import LoadedChat
 
     library: Any = transformers
     library.utils.logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Reading prompts and choosing tokens with a transformers model, one step at a time, alone or side by side.
+"""A transformers model in memory: reading prompts and choosing tokens, one step at a time, alone or side by side.
 
 Imports torch: import this inside functions.
 """
@@ -11,12 +11,128 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
-from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.model import Sampling, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slot, Slots
-from pipelines.engines.llm.transformers_cache import CacheBatch, ModelCaches, is_plain
+from pipelines.engines.llm.template import ChatTemplate, Prompt
+
+_ROOM = 256
+"""Tokens by which a cache grows."""
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A layer that appends in place; the one it replaces copies all it holds for every token."""
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Append, shape ``(batch, heads, new, size)``; return all."""
+        held = self.get_seq_length()
+        length = held + key_states.shape[-2]
+        if not self.is_initialized or self._keys.shape[-2] < length:
+            self._grow(key_states, value_states, held, length + _ROOM)
+        self._keys[..., held:length, :] = key_states
+        self._values[..., held:length, :] = value_states
+        self.keys, self.values = self._keys[..., :length, :], self._values[..., :length, :]
+        return self.keys, self.values
+
+    def _grow(self, key_states: Any, value_states: Any, held: int, size: int) -> None:
+        old: Any = (self.keys, self.values) if held else None
+        self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+        self._keys, self._values = (
+            torch.empty(*states.shape[:-2], size, states.shape[-1], dtype=states.dtype, device=states.device)
+            for states in (key_states, value_states)
+        )
+        if old is not None:
+            self._keys[..., :held, :], self._values[..., :held, :] = old
+
+
+class ModelCaches:
+    """Makes and changes the caches of one model, one conversation each (implements ``slots.Caches``)."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+
+    def new(self) -> Any:
+        """An empty cache. Layers that remember a window or a state only are left as transformers makes them."""
+        cache = DynamicCache(config=self._config)
+        roomy: Any = RoomyLayer
+        cache.layers = [roomy() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        return cache
+
+    def crop(self, cache: Any, length: int) -> bool:
+        """Keep the first ``length`` tokens; ``False`` for a model that remembers more than keys and values."""
+        if not is_plain(cache):
+            return False
+        cache.crop(length - cache.get_seq_length())  # negative: how many to remove
+        return True
+
+    def copy(self, cache: Any, length: int) -> Any:
+        """A cache of the first ``length`` tokens, or ``None`` as for :meth:`crop`."""
+        if not is_plain(cache):
+            return None
+        copy = self.new()
+        for n, layer in enumerate(cache.layers):
+            copy.update(layer.keys[..., :length, :], layer.values[..., :length, :], n)
+        return copy
+
+
+def is_plain(cache: Any) -> bool:
+    """Whether every layer keeps the keys and values of all tokens."""
+    return all(type(layer) is RoomyLayer for layer in cache.layers)
+
+
+class CacheBatch:
+    """Several conversations' caches as one, each moved to the right so that all end together."""
+
+    def __init__(self, caches: ModelCaches, members: Sequence[Any]) -> None:
+        self.lengths = [cache.get_seq_length() for cache in members]
+        """Tokens of each."""
+        self.cache = caches.new()
+        longest = max(self.lengths)
+        for n, layer in enumerate(members[0].layers):
+            shape = (len(members), layer.keys.shape[1], longest, layer.keys.shape[-1])
+            keys, values = layer.keys.new_zeros(shape), layer.values.new_zeros((*shape[:-1], layer.values.shape[-1]))
+            for row, (member, length) in enumerate(zip(members, self.lengths, strict=True)):
+                keys[row, :, longest - length :] = member.layers[n].keys[0]
+                values[row, :, longest - length :] = member.layers[n].values[0]
+            self.cache.update(keys, values, n)
+
+    def inputs(self, tokens: Sequence[int], device: Any) -> dict[str, Any]:
+        """What the model is called with to read one more token of each."""
+        longest = self.cache.get_seq_length()
+        lengths = torch.tensor(self.lengths, device=device)
+        mask = torch.arange(longest + 1, device=device)[None, :] >= (longest - lengths)[:, None]
+        return {
+            "input_ids": torch.tensor(tokens, device=device)[:, None],
+            "position_ids": lengths[:, None],
+            "attention_mask": mask.long(),
+            "past_key_values": self.cache,
+        }
+
+    def advanced(self) -> None:
+        """One more token of each has been read."""
+        self.lengths = [length + 1 for length in self.lengths]
+
+    def split(self, caches: ModelCaches) -> list[Any]:
+        """The members' caches again."""
+        longest = self.cache.get_seq_length()
+        members = [caches.new() for _ in self.lengths]
+        for n, layer in enumerate(self.cache.layers):
+            for row, (member, length) in enumerate(zip(members, self.lengths, strict=True)):
+                first = longest - length
+                member.update(layer.keys[row : row + 1, :, first:], layer.values[row : row + 1, :, first:], n)
+        return members
+
 
 log = logging.getLogger(__name__)
+
+CPU_CHUNK, GPU_CHUNK = 64, 512
+"""Tokens of a prompt read in one step: how long others wait for their turn, and a cancelled request for its end."""
+GPU_BATCH = 16
+"""Answers decoded side by side."""
+_CONTEXT = 4096
+"""Tokens, for a model that does not say."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,36 +155,42 @@ class Answer:
         return len(self.ids) - len(self.slot.tokens)
 
 
-class Decoder:
-    """Answers in the making on one model, and the caches kept between turns. One thread at a time.
+class LoadedChat:
+    """A :class:`~pipelines.engines.llm.model.ChatModel` with the conversations it remembers. One thread at a time.
 
-    ``chunk`` is how many tokens of a prompt are read in one step. Of the answers given to one step, those that are past
-    their prompt are decoded side by side, which pays on a GPU; on a CPU it hardly does.
+    Of the answers given to one step, those that are past their prompt are decoded side by side, which pays on a GPU; on
+    a CPU it hardly does.
     """
 
-    def __init__(self, model: Any, slots: Slots[Any], caches: ModelCaches, *, chunk: int) -> None:
-        self._model = model
+    def __init__(self, model: Any, template: ChatTemplate) -> None:
+        on_gpu = model.device.type != "cpu"
+        self.model = model
+        self.template = template
+        self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT)
+        self.stops = stop_tokens(model.generation_config, template)
+        self.sampling = recommended(model.generation_config)
+        self.max_batch = GPU_BATCH if on_gpu else 1
         self._device = model.device
-        self._slots = slots
-        self._caches = caches
-        self._chunk = chunk
+        self._caches = ModelCaches(model.config)
+        self._slots: Slots[Any] = Slots(self._caches)
+        self._chunk = GPU_CHUNK if on_gpu else CPU_CHUNK
         self._members: list[Answer] = []
         self._together: CacheBatch | None = None
         head = model.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(_packed)
 
-    def begin(self, prompt: list[int], sampling: Sampling, owner: str) -> Answer:
-        """Start an answer to ``prompt`` (token ids)."""
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+        """Start an answer; its caller counts to ``limit``."""
         self._part()
         with torch.inference_mode():
-            slot = self._slots.take(prompt, owner)
+            slot = self._slots.take(prompt.ids, owner)
         random = torch.Generator("cpu")
         if sampling.seed is None:
             random.seed()
         else:
             random.manual_seed(sampling.seed)
-        return Answer(list(prompt), slot, owner, sampling, random, len(slot.tokens))
+        return Answer(list(prompt.ids), slot, owner, sampling, random, len(slot.tokens))
 
     def end(self, sequence: Answer) -> None:
         """No more of this answer is wanted; what was read is kept for the next turn."""
@@ -149,11 +271,11 @@ class Decoder:
 
     def _forward(self, **inputs: Any) -> Any:
         """Logits of the token that comes next, shape ``(batch, vocabulary)``."""
-        return self._model(**inputs, use_cache=True, logits_to_keep=1).logits[:, -1]
+        return self.model(**inputs, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def _read(self, **inputs: Any) -> None:
         """Only fill the cache: what would come next is not asked."""
-        self._model.base_model(**inputs, use_cache=True)
+        self.model.base_model(**inputs, use_cache=True)
 
     def _choose(self, sequence: Answer, logits: Any) -> int:
         token = choose(logits, sequence.sampling, sequence.random)

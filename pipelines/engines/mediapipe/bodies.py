@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pipelines.engines.mediapipe.faces import express, in_space, mesh_face
 from pipelines.engines.mediapipe.mesh_expression import turn_of_mesh
-from pipelines.engines.mediapipe.parts import Points, Task, View, VisionOptions, around, base_options, points_of
+from pipelines.engines.mediapipe.parts import Points, Task, View, VisionOptions, around, open_task, points_of
 from pipelines.interfaces.vision import Detection
+from pipelines.vision.images import smaller
 
 _TRUNK = (0, 11, 12)
 """Nose and shoulders: the part of a body that a camera on a desk shows."""
@@ -24,44 +24,28 @@ _SMALLEST_PERSON = 0.02
 
 def open_pose(model: Path, options: VisionOptions) -> Task:
     """33 points of one body."""
-    from mediapipe.tasks.python import vision
+    task = open_task("PoseLandmarker", model, options, num_poses=1)
 
-    task = vision.PoseLandmarker.create_from_options(
-        vision.PoseLandmarkerOptions(
-            base_options=base_options(model, options), running_mode=vision.RunningMode.VIDEO, num_poses=1
-        )
-    )
-
-    def look(view: View) -> list[Detection]:
+    def detect(view: View) -> list[Detection]:
         return [_pose(marks) for marks in task.detect_for_video(view.image, view.timestamp).pose_landmarks]
 
-    return Task(look, task.close)
+    return Task(detect, task.close)
 
 
 def open_segmentation(model: Path, options: VisionOptions) -> Task:
     """Where people are: one detection of kind ``person`` with its mask, or none."""
     import mediapipe
-    from mediapipe.tasks.python import vision
 
-    task = vision.ImageSegmenter.create_from_options(
-        vision.ImageSegmenterOptions(
-            base_options=base_options(model, options),
-            running_mode=vision.RunningMode.VIDEO,
-            output_confidence_masks=True,
-        )
-    )
+    task = open_task("ImageSegmenter", model, options, output_confidence_masks=True)
 
-    def look(view: View) -> list[Detection]:
-        height, width = view.pixels.shape[:2]
-        scale = min(1.0, _MASK_SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = np.ascontiguousarray(cv2.resize(view.pixels, size, interpolation=cv2.INTER_AREA))
+    def detect(view: View) -> list[Detection]:
+        small = smaller(view.pixels, _MASK_SIDE)
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=small)
         masks = task.segment_for_video(image, view.timestamp).confidence_masks
         chance = masks[-1].numpy_view().reshape(small.shape[:2])  # of several classes the person is the last
         return person((chance * 255).astype(np.uint8))
 
-    return Task(look, task.close)
+    return Task(detect, task.close)
 
 
 def person(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Detection]:
@@ -78,21 +62,13 @@ def person(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Detection]:
 
 def open_holistic(model: Path, options: VisionOptions) -> Task:
     """Face with expression, hands and pose of one person, by one chain of networks."""
-    from mediapipe.tasks.python import vision
+    task = open_task("HolisticLandmarker", model, options, output_face_blendshapes=True)
 
-    task = vision.HolisticLandmarker.create_from_options(
-        vision.HolisticLandmarkerOptions(
-            base_options=base_options(model, options),
-            running_mode=vision.RunningMode.VIDEO,
-            output_face_blendshapes=True,
-        )
-    )
-
-    def look(view: View) -> list[Detection]:
+    def detect(view: View) -> list[Detection]:
         height, width = view.pixels.shape[:2]
         return holistic(task.detect_for_video(view.image, view.timestamp), width, height)
 
-    return Task(look, task.close)
+    return Task(detect, task.close)
 
 
 def holistic(result: Any, width: int, height: int) -> list[Detection]:

@@ -19,9 +19,9 @@ from pipelines.engines.mediapipe.parts import (
     View,
     VisionOptions,
     around,
-    base_options,
-    inside,
+    box_in,
     members_of,
+    open_task,
     points_of,
 )
 from pipelines.interfaces.vision import Detection, Expression, overlap
@@ -46,15 +46,15 @@ def open_faces(model: Path, options: VisionOptions) -> Task:
     with zipfile.ZipFile(model) as bundle:
         detectors = [_open_face_detector(bundle.read(name), options) for name in names]
 
-    def look(view: View) -> list[Detection]:
-        return same_faces([detector.look(view) for detector in detectors])
+    def detect(view: View) -> list[Detection]:
+        return same_faces([detector.detect(view) for detector in detectors])
 
     def close() -> None:
         with ExitStack() as each:
             for detector in detectors:
                 each.callback(detector.close)
 
-    return Task(look, close)
+    return Task(detect, close)
 
 
 def same_faces(found: Sequence[Sequence[Detection]]) -> list[Detection]:
@@ -71,27 +71,16 @@ def same_faces(found: Sequence[Sequence[Detection]]) -> list[Detection]:
 
 
 def _open_face_detector(model: Path | bytes, options: VisionOptions) -> Task:
-    from mediapipe.tasks.python import vision
+    task = open_task("FaceDetector", model, options, min_detection_confidence=options.min_face_score)
 
-    task = vision.FaceDetector.create_from_options(
-        vision.FaceDetectorOptions(
-            base_options=base_options(model, options),
-            running_mode=vision.RunningMode.VIDEO,
-            min_detection_confidence=options.min_face_score,
-        )
-    )
-
-    def look(view: View) -> list[Detection]:
-        height, width = view.pixels.shape[:2]
+    def detect(view: View) -> list[Detection]:
         found = []
         for face in task.detect_for_video(view.image, view.timestamp).detections:
-            box = face.bounding_box
-            left, top = box.origin_x / width, box.origin_y / height
-            edges = inside(left, top, left + box.width / width, top + box.height / height)
-            found.append(Detection("face", 0, edges, float(face.categories[0].score), "", points_of(face.keypoints)))
+            box, score = box_in(view, face.bounding_box), float(face.categories[0].score)
+            found.append(Detection("face", 0, box, score, "", points_of(face.keypoints)))
         return found
 
-    return Task(look, task.close)
+    return Task(detect, task.close)
 
 
 def open_face_landmarks(model: Path, options: VisionOptions) -> Task:
@@ -99,21 +88,18 @@ def open_face_landmarks(model: Path, options: VisionOptions) -> Task:
 
     A bundle with a network of expressions (blendshapes) is asked for them; of others the mesh itself tells them.
     """
-    from mediapipe.tasks.python import vision
-
     expressive = _EXPRESSIONS in members_of(model)
-    task = vision.FaceLandmarker.create_from_options(
-        vision.FaceLandmarkerOptions(
-            base_options=base_options(model, options),
-            running_mode=vision.RunningMode.VIDEO,
-            num_faces=options.max_faces,
-            min_face_presence_confidence=_ACCEPTED,
-            output_face_blendshapes=expressive,
-            output_facial_transformation_matrixes=expressive,
-        )
+    task = open_task(
+        "FaceLandmarker",
+        model,
+        options,
+        num_faces=options.max_faces,
+        min_face_presence_confidence=_ACCEPTED,
+        output_face_blendshapes=expressive,
+        output_facial_transformation_matrixes=expressive,
     )
 
-    def look(view: View) -> list[Detection]:
+    def detect(view: View) -> list[Detection]:
         result = task.detect_for_video(view.image, view.timestamp)
         height, width = view.pixels.shape[:2]
         if not expressive:
@@ -123,7 +109,7 @@ def open_face_landmarks(model: Path, options: VisionOptions) -> Task:
         faces = zip(result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True)
         return [mesh_face(marks, express(shapes, *turn_of_matrix(matrix))) for marks, shapes, matrix in faces]
 
-    return Task(look, task.close)
+    return Task(detect, task.close)
 
 
 def mesh_face(landmarks: Sequence[Any], expression: Expression) -> Detection:

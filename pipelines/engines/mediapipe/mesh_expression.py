@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.mediapipe.parts import apart, ramp
 from pipelines.interfaces.vision import Expression
 
 Mesh = NDArray[np.floating[Any]]
@@ -36,8 +37,8 @@ def expression_of_mesh(mesh: Mesh) -> Expression:
     tall = _apart(mesh, _FOREHEAD, _CHIN)
     wide = _apart(mesh, _RIGHT_CHEEK, _LEFT_CHEEK)
     return Expression(
-        _ramp(_apart(mesh, _UPPER_LIP, _LOWER_LIP) / tall, _SHUT_MOUTH, _OPEN_MOUTH),
-        _ramp(_apart(mesh, _RIGHT_CORNER, _LEFT_CORNER) / wide, _PLAIN_MOUTH, _SMILING_MOUTH),
+        ramp(_apart(mesh, _UPPER_LIP, _LOWER_LIP) / tall, _SHUT_MOUTH, _OPEN_MOUTH),
+        ramp(_apart(mesh, _RIGHT_CORNER, _LEFT_CORNER) / wide, _PLAIN_MOUTH, _SMILING_MOUTH),
         min(_closed(mesh, *_RIGHT_EYE), _closed(mesh, *_LEFT_EYE)),
         *turn_of_mesh(mesh),
     )
@@ -54,12 +55,8 @@ def turn_of_mesh(mesh: Mesh) -> tuple[float, float]:
 def _closed(mesh: Mesh, outer: int, inner: int, upper: tuple[int, int], lower: tuple[int, int]) -> float:
     """How far an eye is closed."""
     gap = sum(_apart(mesh, above, below) for above, below in zip(upper, lower, strict=True)) / 2
-    return _ramp(gap / max(_apart(mesh, outer, inner), 1e-9), _OPEN_EYE, _CLOSED_EYE)
+    return ramp(gap / max(_apart(mesh, outer, inner), 1e-9), _OPEN_EYE, _CLOSED_EYE)
 
 
 def _apart(mesh: Mesh, one: int, other: int) -> float:
-    return max(float(np.linalg.norm(mesh[one] - mesh[other])), 1e-9)
-
-
-def _ramp(value: float, none: float, full: float) -> float:
-    return min(1.0, max(0.0, (value - none) / (full - none)))
+    return max(apart(mesh[one], mesh[other]), 1e-9)

@@ -58,7 +58,7 @@ class View:
 class Task:
     """A detector at work."""
 
-    look: Callable[[View], list[Detection]]
+    detect: Callable[[View], list[Detection]]
     close: Callable[[], None]
 
 
@@ -73,6 +73,16 @@ def base_options(model: Path | bytes, options: VisionOptions) -> Any:
     if isinstance(model, bytes):
         return BaseOptions(model_asset_buffer=model, delegate=delegate)
     return BaseOptions(model_asset_path=str(model), delegate=delegate)
+
+
+def open_task(kind: str, model: Path | bytes, options: VisionOptions, **more: Any) -> Any:
+    """MediaPipe's task ``kind``, such as ``FaceDetector``, for the pictures of a video."""
+    from mediapipe.tasks.python import vision
+
+    wanted = getattr(vision, f"{kind}Options")(
+        base_options=base_options(model, options), running_mode=vision.RunningMode.VIDEO, **more
+    )
+    return getattr(vision, kind).create_from_options(wanted)
 
 
 def members_of(model: Path) -> list[str]:
@@ -98,3 +108,20 @@ def inside(left: float, top: float, right: float, bottom: float) -> Box:
     """Edges → box of what lies in the picture."""
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (left, top, right, bottom))
     return left, top, right - left, bottom - top
+
+
+def box_in(view: View, box: Any) -> Box:
+    """MediaPipe's bounding box in pixels → what of it lies in the picture."""
+    height, width = view.pixels.shape[:2]
+    left, top = box.origin_x / width, box.origin_y / height
+    return inside(left, top, left + box.width / width, top + box.height / height)
+
+
+def apart(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+    """The distance of two points in space."""
+    return float(np.linalg.norm(one - other))
+
+
+def ramp(value: float, none: float, full: float) -> float:
+    """0 at ``none`` and beyond it, 1 at ``full`` and beyond that, straight between them."""
+    return min(1.0, max(0.0, (value - none) / (full - none)))

@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 
-import cv2
 import numpy as np
 
 from media.frames import Picture, Pixels
@@ -29,6 +28,7 @@ from pipelines.engines.mediapipe.parts import Device, Opener, Task, View, Vision
 from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection, DetectionKind, overlap
 from pipelines.vision.detectors import DETECTORS, KINDS, DetectorName, without_replaced
+from pipelines.vision.images import smaller
 from pipelines.vision.settings import VisionSettings
 
 
@@ -219,7 +219,7 @@ class MediaPipeTracker:
         return tuple(self._tasks)
 
     def select(self, detectors: Collection[DetectorName]) -> None:
-        """Look with ``detectors`` from now on: opens and closes only what changes (10–60 ms each).
+        """Use ``detectors`` from now on: opens and closes only what changes (10–60 ms each).
 
         What is unavailable is left out. One that cannot be opened is told by the next :meth:`detect`.
         """
@@ -244,7 +244,7 @@ class MediaPipeTracker:
         if not picture.pixels.size or not self._tasks:
             return ()
         self._timestamp = max(self._timestamp + 1, round(picture.time * 1000))
-        found = self._look(_reduced(picture.pixels), self.running)
+        found = self._detect_with(smaller(picture.pixels, _LONGEST_SIDE), self.running)
         if self._errors:
             with _hush(self._options):
                 self._arrange()  # what was replaced by the one that failed may be wanted again
@@ -270,7 +270,7 @@ class MediaPipeTracker:
                 self._open(name)
             self._tasks = {name: self._tasks[name] for name in plan if name in self._tasks}
             # the first picture is slow, and noisy in the log
-            self._look(np.full((64, 64, 3), 128, np.uint8), [name for name in new if name in self._tasks])
+            self._detect_with(np.full((64, 64, 3), 128, np.uint8), [name for name in new if name in self._tasks])
             if not any(name in self._failed for name in plan):
                 return
 
@@ -290,7 +290,7 @@ class MediaPipeTracker:
         # networks compute on threads of MediaPipe's own: voice goes first
         return giving_way(lambda: open_task(model, replace(self._options, device="cpu")))
 
-    def _look(self, pixels: Pixels, names: Collection[DetectorName]) -> dict[DetectorName, list[Detection]]:
+    def _detect_with(self, pixels: Pixels, names: Collection[DetectorName]) -> dict[DetectorName, list[Detection]]:
         import mediapipe
 
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
@@ -298,7 +298,7 @@ class MediaPipeTracker:
         found: dict[DetectorName, list[Detection]] = {}
         for name in names:
             try:
-                found[name] = self._tasks[name].look(view)
+                found[name] = self._tasks[name].detect(view)
             except _MEDIAPIPE_ERRORS as error:
                 self._fail(name, error)
                 _close(self._tasks.pop(name))
@@ -340,13 +340,3 @@ def _close(task: Task) -> None:
         task.close()
     except _MEDIAPIPE_ERRORS:  # a graph that failed says so again when it is closed
         return
-
-
-def _reduced(pixels: Pixels) -> Pixels:
-    """Contiguous, and not larger than is of use."""
-    height, width = pixels.shape[:2]
-    scale = _LONGEST_SIDE / max(height, width)
-    if scale >= 1:
-        return np.ascontiguousarray(pixels)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

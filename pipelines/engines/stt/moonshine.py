@@ -83,14 +83,14 @@ class MoonshineDecoder:
 class MoonshineRecognizer(WindowRecognizer):
     """Moonshine as a speech-to-text engine; see :class:`WindowRecognizer` for the parameters."""
 
-    def __init__(self, model: Resident[Moonshine], *, partial_seconds: float = 0.4, inbox: int = 64) -> None:
+    def __init__(self, model: Resident[Moonshine], *, partial_seconds: float = 0.4) -> None:
         settings = WhisperSettings(
             language=LANGUAGE,
             partial_seconds=partial_seconds,
             context_seconds=LONGEST_SECONDS,
             guard=MoonshineGuard(),
         )
-        super().__init__(model.name, MoonshineDecoder(model), settings, inbox=inbox)
+        super().__init__(model.name, MoonshineDecoder(model), settings)
 
     def second_attempt(self, request: Request, first: Decoded) -> Request | None:
         """The same without repetition, where it went round in circles."""

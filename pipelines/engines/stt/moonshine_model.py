@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Samples
+from pipelines.engines.onnx_session import open_session
 from pipelines.engines.stt.whisper_windows import Said, compression
 from pipelines.errors import ModelError
 from pipelines.interfaces.vad import VAD_RATE
@@ -129,20 +130,9 @@ def load_moonshine(folder: Path, threads: int = 1) -> Moonshine:
     """
     if missing := [name for name in (ENCODER, DECODER, TOKENS) if not (folder / name).is_file()]:
         raise ModelError("moonshine_incomplete", f"{folder} is no Moonshine: {', '.join(missing)} not found")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
         tokens = read_tokens((folder / TOKENS).read_bytes())
-        networks = [
-            onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for name in (ENCODER, DECODER)
-        ]
-        return Moonshine(networks[0], networks[1], tokens)
+        return Moonshine(open_session(folder / ENCODER, threads), open_session(folder / DECODER, threads), tokens)
     except ModelError:
         raise
     except Exception as error:

@@ -36,12 +36,11 @@ class WhisperRecognizer(WindowRecognizer):
         *,
         max_batch: int = 8,
         max_wait: float = 0.0,
-        inbox: int = 64,
     ) -> None:
         settings = settings or WhisperSettings()
         check(model.name, settings)
         decoder = WhisperDecoder(model, settings.task, settings.word_timestamps)
-        super().__init__(model.name, decoder, settings, max_batch=max_batch, max_wait=max_wait, inbox=inbox)
+        super().__init__(model.name, decoder, settings, max_batch=max_batch, max_wait=max_wait)
 
     def can_hear(self, asked: Hearing) -> bool:
         """It tells the times of words, and translates if it was trained to and knows more than English."""

@@ -87,8 +87,6 @@ class WhisperDecoder:
         """Final requests that have not begun: partial ones make way for them. Filled by the event loop."""
         self._clock: Clock = MonotonicClock()
         self._pace: float | None = None  # seconds for a frame, at best
-        self.largest_batch = 0
-        """Windows decoded together, at most."""
 
     def run(self, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | Exception | None]:
         """One result for each job: ``None`` for those dropped, an error for all if the model cannot serve them.
@@ -126,7 +124,6 @@ class WhisperDecoder:
     def _decode(self, whisper: Whisper, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | None]:
         requests = [job.request for job in jobs]
         frames, may_repeat = requests[0].frames, requests[0].may_repeat
-        self.largest_batch = max(self.largest_batch, len(jobs))
         encoded = whisper.encode(np.stack([whisper.spectrogram(request.samples, frames) for request in requests]))
         if self._is_pointless(jobs):
             return [None] * len(jobs)

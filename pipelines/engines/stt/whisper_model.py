@@ -15,7 +15,6 @@ from pipelines.errors import ModelError, STTError
 from pipelines.interfaces.tts import WordTiming
 from pipelines.interfaces.vad import VAD_RATE
 
-DEVICES = ("auto", "cpu", "cuda")
 COMPUTE_TYPES = {
     "cpu": ("int8_float32", "int8", "float32"),
     "cuda": ("float16", "int8_float16", "bfloat16", "float32"),
@@ -168,24 +167,23 @@ def _timings(words: Sequence[Any], longest: float, begins: float) -> tuple[WordT
     return tuple(WordTiming(text, min(longest, start), min(longest, end)) for text, start, end in spoken if text)
 
 
-def load_whisper(folder: Path, device: str = "auto", compute_type: str = "auto", threads: int = 1) -> Whisper:
+def load_whisper(folder: Path, device: str = "cpu", threads: int = 1) -> Whisper:
     """Load ``folder``. Blocking: seconds for a large one.
 
-    ``threads`` are CTranslate2's, for one computation on the CPU. ``compute_type`` is one of CTranslate2's, or ``auto``
-    for the best that the device has. Raises :class:`~pipelines.errors.ModelError`: ``unknown_device``,
-    ``device_unavailable``, ``unknown_compute_type``, ``whisper_incomplete``, ``whisper_broken``.
+    ``device`` is ``cpu`` or ``cuda``; ``threads`` are for one computation on the CPU. Raises
+    :class:`~pipelines.errors.ModelError`: ``whisper_incomplete``, ``whisper_broken``.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:  # faster-whisper would ask the hub for a tokenizer
         raise ModelError(
             "whisper_incomplete", f"{folder} is no Whisper for CTranslate2: {', '.join(missing)} not found"
         )
+    import ctranslate2
     from faster_whisper import WhisperModel
     from faster_whisper.feature_extractor import FeatureExtractor
 
-    device = choose_device(device)
-    compute_type = choose_compute_type(device, compute_type)
     try:
+        compute_type = choose_compute_type(device, ctranslate2.get_supported_compute_types(device))
         model = WhisperModel(str(folder), device, compute_type=compute_type, cpu_threads=threads, local_files_only=True)
         if model.feature_extractor.mel_filters.shape[0] != model.model.n_mels:  # no preprocessor_config.json
             model.feature_extractor = FeatureExtractor(feature_size=model.model.n_mels)
@@ -194,33 +192,6 @@ def load_whisper(folder: Path, device: str = "auto", compute_type: str = "auto",
     return Whisper(model)
 
 
-def choose_device(device: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` is the graphics card if CTranslate2 finds one.
-
-    Raises :class:`~pipelines.errors.ModelError`: ``unknown_device``, ``device_unavailable``.
-    """
-    import ctranslate2
-
-    if device not in DEVICES:
-        raise ModelError("unknown_device", f"unknown device {device!r} for Whisper; known: {', '.join(DEVICES)}")
-    cards: int = ctranslate2.get_cuda_device_count()
-    if device == "cuda" and not cards:
-        raise ModelError("device_unavailable", "CTranslate2 finds no CUDA device; use auto or cpu")
-    return device if device != "auto" else "cuda" if cards else "cpu"
-
-
-def choose_compute_type(device: str, wanted: str, supported: Collection[str] | None = None) -> str:
-    """The numbers to compute with; ``supported`` is what the device can do (asked if not given).
-
-    Raises :class:`~pipelines.errors.ModelError`: ``unknown_compute_type``.
-    """
-    if supported is None:
-        import ctranslate2
-
-        supported = ctranslate2.get_supported_compute_types(device)
-    if wanted == "auto":
-        return next((kind for kind in COMPUTE_TYPES[device] if kind in supported), "default")
-    if wanted not in supported:
-        known = ", ".join(["auto", *sorted(supported)])
-        raise ModelError("unknown_compute_type", f"Whisper cannot compute with {wanted!r} on {device}; known: {known}")
-    return wanted
+def choose_compute_type(device: str, supported: Collection[str]) -> str:
+    """The best of the numbers to compute with that the device has."""
+    return next((kind for kind in COMPUTE_TYPES[device] if kind in supported), "default")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -26,19 +25,6 @@ from pipelines.runtime.crew import LOAD_SECONDS
 from pipelines.runtime.worker import session, spoken_language
 
 _SESSIONS_REMEMBERED = 256
-
-
-@dataclass(slots=True)
-class WindowCounts:
-    """What an engine has done since it was made."""
-
-    partials: int = 0
-    dropped: int = 0
-    """Partials given up for somebody's final transcript."""
-    again: int = 0
-    """Finals decoded a second time, because the first text was not to be believed."""
-    reused: int = 0
-    """Finals for which a partial of the same audio served."""
 
 
 class WindowDecoder(Protocol):
@@ -66,16 +52,14 @@ class WindowRecognizer:
         *,
         max_batch: int = 8,
         max_wait: float = 0.0,
-        inbox: int = 64,
     ) -> None:
         self.name = name
         self.settings = settings
-        self.counts = WindowCounts()
         self.streams_partials = settings.partial_seconds > 0
         self.decoder = decoder
         self._spoken: OrderedDict[str, str] = OrderedDict()  # session → language
         self.worker: BatchWorker[Request, Decoded | None] = BatchWorker(
-            name, decoder.run, max_batch=max_batch, max_wait=max_wait, inbox=inbox, limit=LOAD_SECONDS
+            name, decoder.run, max_batch=max_batch, max_wait=max_wait, limit=LOAD_SECONDS
         )
 
     async def warm(self) -> None:
@@ -109,10 +93,10 @@ class WindowRecognizer:
         if request.final:
             self.decoder.finals_waiting.add(request)
         try:
-            decoded = await self.worker.submit(request, group=request.group)
+            return await self.worker.submit(request, group=request.group)
         except EngineBusyError as error:
             if error.code == "engine_busy" and not request.final:
-                return self._count(request, None)
+                return None
             code = "stt_closed" if error.code == "engine_closed" else "stt_busy"
             raise STTError(code, error.message) from error
         except STTError:
@@ -123,7 +107,6 @@ class WindowRecognizer:
             raise STTError("stt_failed", f"{self.name} failed: {error}") from error
         finally:
             self.decoder.finals_waiting.discard(request)
-        return self._count(request, decoded)
 
     async def decode_well(self, request: Request, decoded: Decoded | None = None) -> Decoded:
         """Decode a final window, and once more if the result is not to be believed; returns the better one.
@@ -131,14 +114,12 @@ class WindowRecognizer:
         ``decoded`` is the result of the first attempt if there is one already. Errors as for :meth:`decode`.
         """
         guard = self.settings.guard
-        self.counts.reused += decoded is not None
         first = decoded or await self.decode(request)
         if first is None:
             raise STTError("stt_failed", f"{self.name} gave no transcript")
         if not guard.suspects(first.said) or (again := self.second_attempt(request, first)) is None:
             return first
         second = await self.decode(again)
-        self.counts.again += 1
         return second if second is not None and not guard.prefers(first.said, second.said) else first
 
     def second_attempt(self, request: Request, first: Decoded) -> Request | None:
@@ -161,13 +142,6 @@ class WindowRecognizer:
             self._spoken.move_to_end(session_id)
             if len(self._spoken) > _SESSIONS_REMEMBERED:
                 self._spoken.popitem(last=False)
-
-    def _count(self, request: Request, decoded: Decoded | None) -> Decoded | None:
-        if decoded is None:
-            self.counts.dropped += 1
-        elif not request.final:
-            self.counts.partials += 1
-        return decoded
 
 
 async def warmed(engine: WindowRecognizer, device: str, reason: str) -> Built[WindowRecognizer]:

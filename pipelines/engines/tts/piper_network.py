@@ -12,12 +12,14 @@ The first half also tells how many latents each phoneme takes, so the words' tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.engines.onnx_session import open_session
 
 CONTEXT = 10
 """Latents on either side of a piece that its sound depends on."""
@@ -108,13 +110,12 @@ def pieces(count: int) -> Iterator[tuple[int, int]]:
         begin, size = end, min(LARGEST, 2 * size)
 
 
-def split(model: Path, options: Any, providers: list[Any]) -> SplitNetwork | None:
+def split(model: Path, threads: int, providers: Sequence[Any]) -> SplitNetwork | None:
     """The network of ``model`` in two halves; ``None`` when it is not built as Piper's exporter builds them.
 
     Blocking: two seconds. Raises whatever onnx and onnxruntime raise for a file that is no network.
     """
     import onnx
-    import onnxruntime
     from onnx.utils import Extractor
 
     network = onnx.load(str(model))
@@ -130,9 +131,7 @@ def split(model: Path, options: Any, providers: list[Any]) -> SplitNetwork | Non
         extractor.extract_model(given, [*inputs, durations]),
         extractor.extract_model(inputs, [network.graph.output[0].name]),
     )
-    head, tail = (
-        onnxruntime.InferenceSession(half.SerializeToString(), options, providers=providers) for half in halves
-    )
+    head, tail = (open_session(half.SerializeToString(), threads, providers) for half in halves)
     return SplitNetwork(head, tail, varying)
 
 

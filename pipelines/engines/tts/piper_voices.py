@@ -3,9 +3,8 @@
 A voice is a pair of files, ``NAME.onnx`` and ``NAME.onnx.json``. The network is run here and not through piper's own
 ``synthesize``, so that a run can be ended from outside: closing the generator stops it at the network's next node.
 
-A clause is spoken in steps, a sentence or a part of a long one each (see
-:func:`pipelines.engines.tts.piper_text.steps`), and a step in pieces (see :mod:`pipelines.engines.tts.piper_network`).
-Between pieces other sessions have their turn.
+A clause is spoken in steps, a sentence or a part of a long one each (:mod:`pipelines.engines.tts.piper_clause`), and a
+step in pieces (:mod:`pipelines.engines.tts.piper_network`). Between pieces other sessions have their turn.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipelines.engines.onnx_session import open_session
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.engines.tts.piper_clause import Clause, Manner, Stop, Voice, specimen
+from pipelines.engines.tts.piper_clause import Clause, Manner, Stop, Voice, specimen, steps
 from pipelines.engines.tts.piper_network import Network, WholeNetwork, split
-from pipelines.engines.tts.piper_text import steps
 from pipelines.engines.tts.spoken import SPEEDS, cleaned
 from pipelines.errors import ModelError, PipelineError, TTSError, listed
 from pipelines.interfaces.tts import Speech
@@ -98,9 +97,9 @@ class PiperVoices:
         finally:
             stop.set()
 
-    async def warm(self, voice: str | None = None) -> None:
-        """Load ``voice`` (the default one if ``None``) and speak a specimen to nobody. Raises as synthesis does."""
-        await self._worker.run(self._warm, self._legal(voice))
+    async def warm(self) -> None:
+        """Load the default voice and speak a specimen to nobody. Raises as synthesis does."""
+        await self._worker.run(self._warm, self.voices[0])
 
     async def close(self) -> None:
         """End the worker. Idempotent."""
@@ -165,17 +164,9 @@ def load_piper(model: Path, config: Path, threads: int = 1, device: Literal["cpu
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's libraries from torch or from the nvidia packages
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
         facts = PiperConfig.from_dict(json.loads(config.read_text("utf-8")))
-        network: Network | None = split(model, options, providers)
-        if network is None:
-            network = WholeNetwork(onnxruntime.InferenceSession(str(model), options, providers=providers))
+        network: Network = split(model, threads, providers) or WholeNetwork(open_session(model, threads, providers))
     except Exception as error:
         raise ModelError(
             "voice_broken", f"{model.name} with {config.name} is no usable Piper voice: {error}"

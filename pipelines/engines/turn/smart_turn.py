@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frames import Samples
+from pipelines.engines.onnx_session import open_session
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import STTError
 from pipelines.interfaces.turn import TurnDetector
@@ -41,15 +42,10 @@ class SmartTurn:
     name = "smart-turn-v3.2"
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        import onnxruntime
         from faster_whisper.feature_extractor import FeatureExtractor
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path)
         except Exception as error:
             raise STTError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
         self._features: Any = FeatureExtractor(feature_size=_MEL_BANDS, chunk_length=_SECONDS)

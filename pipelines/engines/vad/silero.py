@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from media.frames import Samples
+from pipelines.engines.onnx_session import open_session
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import STTError
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
@@ -45,19 +46,11 @@ class SileroVad:
     name = "silero-vad"
 
     def __init__(self, path: Path | None = None) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise STTError("vad_missing", "voice activity needs the package onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         file = model_path() if path is None else path
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(file)
+        except ImportError as error:
+            raise STTError("vad_missing", "voice activity needs the package onnxruntime") from error
         except Exception as error:  # onnxruntime's errors have no common base
             raise STTError("vad_broken", f"{file.name} cannot be loaded as a Silero model: {error}") from error
 

@@ -23,32 +23,19 @@ _VULGAR = {
 _NO_FRACTIONS = ((24, 7), (9, 11), (7, 11))
 """What looks like a fraction and is a name."""
 SIGNS = {
-    "$": ("dollar", "dollars", "cents"),
-    "€": ("euro", "euros", "cents"),
-    "£": ("pound", "pounds", "pence"),
-    "¥": ("yen", "yen", "sen"),
-    "₹": ("rupee", "rupees", "paise"),
-    "₩": ("won", "won", "jeon"),
-    "₽": ("ruble", "rubles", "kopecks"),
-    "₿": ("bitcoin", "bitcoins", "satoshis"),
-}
+    "$": ("dollar", "dollars", "cents"), "€": ("euro", "euros", "cents"), "£": ("pound", "pounds", "pence"),
+    "¥": ("yen", "yen", "sen"), "₹": ("rupee", "rupees", "paise"), "₩": ("won", "won", "jeon"),
+    "₽": ("ruble", "rubles", "kopecks"), "₿": ("bitcoin", "bitcoins", "satoshis"),
+}  # fmt: skip
 """Signs of currencies: one, many, hundredths."""
 _CODES = {
-    "USD": ("US dollar", "US dollars", "cents"),
-    "EUR": SIGNS["€"],
-    "GBP": ("British pound", "British pounds", "pence"),
-    "JPY": SIGNS["¥"],
-    "CHF": ("Swiss franc", "Swiss francs", "centimes"),
+    "USD": ("US dollar", "US dollars", "cents"), "EUR": SIGNS["€"], "JPY": SIGNS["¥"],
+    "GBP": ("British pound", "British pounds", "pence"), "CHF": ("Swiss franc", "Swiss francs", "centimes"),
     "CNY": ("yuan", "yuan", "fen"),
-}
+}  # fmt: skip
 _COUNTRIES = {
-    "US": "US ",
-    "A": "Australian ",
-    "AU": "Australian ",
-    "C": "Canadian ",
-    "CA": "Canadian ",
-    "NZ": "New Zealand ",
-}
+    "US": "US ", "A": "Australian ", "AU": "Australian ", "C": "Canadian ", "CA": "Canadian ", "NZ": "New Zealand ",
+}  # fmt: skip
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"}
 _WHOLE = r"[0-9]+(?:,[0-9]{3})*"
 _NUMBER = rf"{_WHOLE}(?:\.[0-9]+)?"

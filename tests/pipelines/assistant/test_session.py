@@ -110,7 +110,7 @@ async def test_frames_come_back_drawn_upon_and_the_scene_reaches_the_model():
             shown += 1
             line.clock.advance(0.1)
             line.show(shown / 10)
-            while line.session.vision.camera.looked[0] <= shown - 1:
+            while line.session.vision.camera.looked[0] <= shown - 1:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(0.001)  # the detector is on a thread
             line.told += line.events.take()
         frame = line.show((shown + 1) / 10)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.models.moving import Room, Usage, idle, victims
+from pipelines.models.plans import Room, Usage, idle, victims
 
 
 def usage(key: str, size: int, last_used: float, leases: int = 0) -> Usage[str]:

@@ -11,10 +11,8 @@ from pipelines.errors import STTError
 from pipelines.models.memory import (
     MIB,
     MachineMemory,
-    file_bytes,
     is_out_of_memory,
     mebibytes,
-    parameter_bytes,
 )
 
 
@@ -115,12 +113,5 @@ def test_this_process_sees_what_it_takes_and_gives_back():
     assert memory.used("cpu") < taken - 180 * MIB
 
 
-def test_estimates(tmp_path):
-    assert parameter_bytes(1000, "float32") == 4000
-    assert parameter_bytes(1000, "int4") == 500
-    with pytest.raises(ValueError, match=r"known are float32.*int4"):
-        parameter_bytes(1, "float8")
-    (tmp_path / "a").write_bytes(b"12345")
-    (tmp_path / "b").write_bytes(b"123")
-    assert file_bytes(tmp_path.iterdir()) == 8
+def test_sizes_for_people_are_rounded_up():
     assert mebibytes(MIB + 1) == "2 MiB"

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import ModelError
-from pipelines.models.catalogue import Catalogue, HttpsSource
+from pipelines.models.catalogue import Catalogue
+from pipelines.models.catalogue_sources import HttpsSource
 from pipelines.models.sources_http import Downloader, Progress, Remote
 from pipelines.models.sources_hub import Hub, ModelServer
 from pipelines.models.store import ModelStore

@@ -64,21 +64,6 @@ def test_a_pointer_is_no_model_and_its_repair_is_one(store: ModelStore, folder: 
     assert content(store.here(model_id)) == b"weights"
 
 
-def test_a_pointer_that_an_older_release_took_is_replaced(store: ModelStore, folder: Path, monkeypatch) -> None:
-    write(folder / "ear" / "model.bin", POINTER, at=1)
-    with monkeypatch.context() as older:
-        older.setattr("pipelines.models.sources_folder.is_pointer", lambda path: False)
-        older.setattr("pipelines.models.store_layout.is_pointer", lambda path: False)
-        copied = store.here("ear")
-        assert copied is not None
-    assert f"{copied.files['model.bin']} is a Git LFS pointer" in str(store.verify("ear"))
-    with pytest.raises(ModelError, match=f"{folder / 'ear' / 'model.bin'} is a Git LFS pointer"):
-        store.here("ear")
-    write(folder / "ear" / "model.bin", b"weights", at=1)
-    assert content(store.here("ear")) == b"weights"
-    assert store.verify("ear") is None
-
-
 @pytest.mark.parametrize("ask", ["here", "ensure"])
 def test_a_file_that_was_replaced_is_taken_again(store: ModelStore, folder: Path, ask: str) -> None:
     """Half a file is a model like any other to the store: only its engine can tell, and only its owner mend it."""
@@ -87,17 +72,6 @@ def test_a_file_that_was_replaced_is_taken_again(store: ModelStore, folder: Path
     assert store.taken_from("ear") == str(folder / "ear" / "model.bin")
     write(folder / "ear" / "model.bin", b"weights", at=2)
     assert content(getattr(store, ask)("ear")) == b"weights"
-
-
-def test_a_copy_of_an_older_release_is_compared_with_its_original(store: ModelStore, folder: Path) -> None:
-    """Its manifest does not say what it was taken from."""
-    write(folder / "ear" / "model.bin", b"weig", at=1)
-    copied = store.here("ear")
-    assert copied is not None
-    manifest = copied.path / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"taken"', '"forgotten"'))
-    write(folder / "ear" / "model.bin", b"weights", at=1)
-    assert content(store.here("ear")) == b"weights"
 
 
 def test_a_sound_copy_outlives_its_original(store: ModelStore, folder: Path, caplog) -> None:

@@ -18,7 +18,8 @@ from filelock import FileLock
 from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.assemble import with_normalisation, write_bundle
-from pipelines.models.catalogue import Catalogue, DirSource, Model, Normalisation
+from pipelines.models.catalogue import Catalogue, Model, Normalisation
+from pipelines.models.catalogue_sources import DirSource
 from pipelines.models.sources import Pip, condense
 from pipelines.models.store import ModelStore
 

@@ -92,7 +92,6 @@ async def test_in_doubt_the_surer_one_is_believed() -> None:
     assert (await heard(ears)).text == "hello there"
     assert second.samples == 2 * VAD_RATE
     assert (await heard(ears)).text == "yellow bear"
-    assert (ears.opinions.asked, ears.opinions.taken) == (2, 1)
     assert second.closed == second.opened == 2
 
 
@@ -149,7 +148,6 @@ async def test_a_late_opinion_is_not_waited_for() -> None:
     second.gate.clear()
     ears = SecondOpinion(first, second, doubt=Doubt(patience=0.0))
     assert (await heard(ears)).text == "yellow bear"
-    assert ears.opinions.late == 1
     assert second.closed == second.opened
 
 

@@ -320,62 +320,6 @@ async def test_an_iterator_that_ends_too_early_does_not_hang_its_caller():
     worker.close()
 
 
-async def test_streams_what_is_pushed_then_the_error():
-    def count(jobs: Sequence[Job[int]]) -> list[Exception | None]:
-        for job in jobs:
-            for n in range(job.request):
-                job.push(n)
-        return [ValueError("no more") if job.request == 2 else None for job in jobs]
-
-    worker: BatchWorker[int, None] = BatchWorker("count", count)
-    assert [item async for item in worker.stream(4)] == [0, 1, 2, 3]
-    items = []
-    with pytest.raises(ValueError, match="no more"):
-        async for item in worker.stream(2):
-            items.append(item)  # noqa: PERF401 - the error must come after the items
-    assert items == [0, 1]
-    worker.close()
-
-
-async def test_closing_a_stream_stops_its_job():
-    stopped = threading.Event()
-
-    def endless(jobs: Sequence[Job[int]]) -> list[None]:
-        while not jobs[0].cancelled:
-            jobs[0].push(1)
-            threading.Event().wait(0.001)
-        stopped.set()
-        return [None]
-
-    worker: BatchWorker[int, None] = BatchWorker("endless", endless)
-    stream = worker.stream(0)
-    assert await anext(stream) == 1
-    await stream.aclose()
-    assert await asyncio.to_thread(stopped.wait, 5.0)
-    worker.close()
-
-
-async def test_a_stream_that_has_begun_is_not_begun_again():
-    runs: list[list[str]] = []
-
-    def run(jobs: Sequence[Job[str]]) -> list[str]:
-        runs.append([job.request for job in jobs])
-        if len(jobs) == 2:
-            jobs[0].push("half")
-            raise ValueError("broken")
-        return [job.request for job in jobs]
-
-    async def read() -> list[str]:
-        return [item async for item in worker.stream("stream")]
-
-    worker: BatchWorker[str, str] = BatchWorker("halves", run, max_batch=2, max_wait=60.0)
-    stream, whole = await asyncio.gather(read(), worker.submit("whole"), return_exceptions=True)
-    assert isinstance(stream, ValueError)
-    assert whole == "whole"
-    assert runs == [["stream", "whole"], ["whole"]]
-    worker.close()
-
-
 async def test_closing_refuses_those_that_wait_and_finishes_the_batch_in_hand(engine, make):
     worker = make()
     busy = await occupy(engine, worker)

@@ -112,11 +112,11 @@ def test_clocks_may_jump() -> None:
 def test_pixels_are_cut_out_and_detections_follow() -> None:
     pixels = np.arange(40 * 60 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 60, 3)
     crop = (0.5, 0.25, 0.5, 0.5)
-    part = cropped(pixels, crop)
+    part = cropped(pixels, crop, (30, 20))
     assert (part == pixels[10:30, 30:60]).all()
     assert cropped(pixels, crop, (60, 40)).shape == (40, 60, 3)
-    assert cropped(pixels, (0.0, 0.0, 1.0, 1.0)) is pixels
-    assert cropped(pixels[:1, :1], (0.9, 0.9, 0.1, 0.1)).shape == (1, 1, 3)
+    assert cropped(pixels, (0.0, 0.0, 1.0, 1.0), (60, 40)) is pixels
+    assert cropped(pixels[:1, :1], (0.9, 0.9, 0.1, 0.1), (1, 1)).shape == (1, 1, 3)
     points = np.array([[0.75, 0.5]], np.float32)
     (seen,) = in_crop([Detection("hand", 0, (0.5, 0.25, 0.25, 0.5), 0.9, "left", points)], crop)
     assert seen.box == (0, 0, 0.5, 1)

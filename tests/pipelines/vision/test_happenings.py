@@ -18,7 +18,7 @@ from pipelines.vision.events import (
     PersonLeft,
     SceneChanged,
 )
-from pipelines.vision.scene_events import SceneEvents
+from pipelines.vision.scene import SceneEvents
 from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines.stt.pocketsphinx_decoder import Decoder
+from pipelines.engines.stt.pocketsphinx_recognizer import Decoder
 from pipelines.runtime.child_process import Children
 from server.cli.at_once import ended_at_once
 from server.cli.stopping import unless_stopped
@@ -304,7 +304,7 @@ def test_children_that_run_are_ended_and_none_begin_afterwards() -> None:
 async def test_a_recogniser_that_still_loads_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads its pipe, whose end would end it, only once its model is loaded."""
     children = Children()
-    monkeypatch.setattr("pipelines.engines.stt.pocketsphinx_decoder.CHILDREN", children)
+    monkeypatch.setattr("pipelines.engines.stt.pocketsphinx_recognizer.CHILDREN", children)
     decoder = await Decoder.spawn()
     children.end()
     await decoder.gone()

@@ -20,16 +20,14 @@ from pipelines.models.catalogue_sources import DirSource, WheelSource
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.failover_stt import FallbackRecognizer
-from pipelines.routing.failover_tts import FallbackVoice
+from pipelines.routing.failover_speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
 from pipelines.vision.detectors import DETECTORS
 from server.cli.diagnosis import diagnose
 from server.cli.doctor_facts import ModelState
 from server.engines.choices import Choices
-from server.engines.llm import llm
 from server.engines.parts import Parts
-from server.engines.stages import stt, tts
+from server.engines.stages import llm, stt, tts
 from server.engines.vision import first_fetched, vision
 from server.settings import load_settings
 from tests.assets import asset

@@ -23,8 +23,8 @@ from pipelines.routing.definition import load
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst
 from pipelines.starter import model_files
-from server.engines.llm import llm
 from server.engines.parts import Parts
+from server.engines.stages import llm
 from server.settings import load_settings
 from tests.fakes import llama_process as stand_in
 from tests.fakes.clock import FakeClock

@@ -18,9 +18,9 @@ from pipelines.routing.definition import load
 from pipelines.routing.failover import PROBE_SECONDS
 from pipelines.routing.failover_llm import FallbackModel
 from server.engines.choices import Choice
-from server.engines.llm import llm
 from server.engines.model_servers import LOOK_SECONDS
 from server.engines.parts import Parts
+from server.engines.stages import llm
 from server.settings import load_settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.openai_server import DONE, delta, saying, serving

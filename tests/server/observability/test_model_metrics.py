@@ -30,7 +30,7 @@ class Scrape:
 
 def test_models_before_during_and_after_their_use():
     clock, heap = FakeClock(), Heap()
-    residency = Residency(Limits(headroom=0), memory=heap, clock=clock)
+    residency = Residency(Limits(headroom=0, idle_seconds=0.0), memory=heap, clock=clock)
     plan = Loadable("stt", heap.loader(120), lambda model: clock.advance(2.5), precision="int8", estimate=50 * MIB)
     resident = residency.add(plan)
     registry = CollectorRegistry()
@@ -44,7 +44,7 @@ def test_models_before_during_and_after_their_use():
         get = Scrape(registry)
         assert get("visavis_model_loaded_bytes", **labels) == 120 * MIB
         assert get("visavis_model_leases", **labels) == 1
-    residency.unload_idle()
+    residency.sweep(clock.now())
     get = Scrape(registry)
     assert get("visavis_model_loaded_bytes", **labels) == get("visavis_model_leases", **labels) == 0
     assert get("visavis_model_load_seconds_sum", **labels) == 2.5

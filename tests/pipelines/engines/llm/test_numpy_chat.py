@@ -11,9 +11,15 @@ import pytest
 
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import Sampling
-from pipelines.engines.llm.numpy_chat import CHUNK, choose, load_numpy_chat
-from pipelines.engines.llm.numpy_llama import Cache, NumpyCaches, load
-from pipelines.engines.llm.plain_tokenizer import load_plain_tokenizer
+from pipelines.engines.llm.numpy_chat import (
+    CHUNK,
+    Cache,
+    NumpyCaches,
+    choose,
+    load_llama,
+    load_numpy_chat,
+    load_plain_tokenizer,
+)
 from pipelines.engines.llm.template import load_tokenizer
 from pipelines.errors import ModelError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Usage
@@ -38,7 +44,7 @@ def test_its_numbers_are_those_of_transformers(folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         wanted = model(input_ids=torch.tensor([TOKENS])).logits[0].numpy()
-    ours, cache = load(folder), Cache()
+    ours, cache = load_llama(folder), Cache()
     np.testing.assert_allclose(ours.read(TOKENS[:5], cache), wanted[4], rtol=1e-3, atol=1e-3)
     for n, token in enumerate(TOKENS[5:], 5):
         np.testing.assert_allclose(ours.read([token], cache), wanted[n], rtol=1e-3, atol=1e-3)
@@ -50,7 +56,7 @@ def test_its_numbers_are_those_of_transformers(folder: Path) -> None:
 
 def test_what_does_not_fit_into_the_context_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="513 tokens do not fit into a context of 512"):
-        load(folder).read([1] * 513, Cache())
+        load_llama(folder).read([1] * 513, Cache())
 
 
 def test_the_tokenizer_reads_and_writes_as_that_of_transformers() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,12 +15,15 @@ from pipelines.engines.llm import transformers_chat
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import Sampling, recommended
 from pipelines.engines.llm.template import ChatTemplate
-from pipelines.engines.llm.transformers_chat import CPU_CHUNK, LoadedChat, choose_dtype, load_chat
+from pipelines.engines.llm.transformers_chat import choose_dtype, load_chat
 from pipelines.errors import LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
 from pipelines.runtime.worker import session
 from tests.fakes.tiny_llama import TEMPLATE, CountedModel, save_tiny_llama, tiny_tokenizer
+
+if TYPE_CHECKING:
+    from pipelines.engines.llm.transformers_decode import LoadedChat
 
 SYSTEM = Message("system", "You are a friendly assistant who answers in one short sentence.")
 
@@ -115,6 +118,8 @@ async def test_only_what_is_new_is_read(loaded: LoadedChat) -> None:
 
 
 async def test_a_long_prompt_is_read_in_chunks(loaded: LoadedChat) -> None:
+    from pipelines.engines.llm.transformers_decode import CPU_CHUNK
+
     counted = CountedModel(loaded.model)
     request = talk("word " * CPU_CHUNK, max_tokens=1)
     async with serving(loaded) as chat:
@@ -384,13 +389,3 @@ def test_what_the_makers_recommend() -> None:
     config = SimpleNamespace(do_sample=True, temperature=0.7, top_p=0.8, top_k=20)
     assert recommended(config) == Sampling(0.7, 0.8, 20)
     assert recommended(SimpleNamespace(do_sample=True, temperature=None)) == Sampling(1.0)
-
-
-def test_memory_is_told(loaded: LoadedChat) -> None:
-    before = loaded.nbytes
-    assert before == sum(weight.nbytes for weight in loaded.model.parameters()) + sum(
-        buffer.nbytes for buffer in loaded.model.buffers()
-    )
-    slot = loaded.begin(loaded.template.encode(SHORT, 512), Sampling(), 1, "")
-    loaded.step([slot])
-    assert loaded.nbytes > before

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.engines.mediapipe.hand_signs import NONE, sign_of, signs
-from pipelines.engines.mediapipe.hands import GESTURES, word
+from pipelines.engines.mediapipe.hands import GESTURES, NONE, sign_of, signs, word
 from pipelines.engines.mediapipe.parts import VisionOptions
 from tests.fakes.hands import OTHERS, SIGNS, Pose, hand, varied
 

@@ -227,7 +227,7 @@ def test_what_a_failed_detector_replaced_comes_back(everything: MediaPipeVision)
     def crash(*_: object) -> list[Detection]:
         raise RuntimeError("CalculatorGraph::Run() failed:")
 
-    tracker._tasks["gestures"] = replace(tracker._tasks["gestures"], look=crash)
+    tracker._tasks["gestures"] = replace(tracker._tasks["gestures"], detect=crash)
     with pytest.raises(VisionError, match="gestures"):
         tracker.detect(picture)
     assert tracker.running == ("hands",)
@@ -308,7 +308,7 @@ def test_a_detector_that_fails_on_the_way_is_told_and_left_out(
     def crash(*_: object) -> None:
         raise RuntimeError("CalculatorGraph::Run() failed:\nand a long trace")
 
-    monkeypatch.setitem(tracker._tasks, "hands", replace(tracker._tasks["hands"], look=crash))
+    monkeypatch.setitem(tracker._tasks, "hands", replace(tracker._tasks["hands"], detect=crash))
     with pytest.raises(VisionError) as caught:
         tracker.detect(picture)
     assert caught.value.code == "hands_failed"

@@ -15,7 +15,7 @@ from pipelines.errors import ModelError
 from pipelines.interfaces.vision import Detection
 from pipelines.models.assemble import POINTS, gathered, with_one_mesh
 from pipelines.vision.events import GestureStarted
-from pipelines.vision.scene_events import SceneEvents
+from pipelines.vision.scene import SceneEvents
 from pipelines.vision.settings import DetectorName
 from pipelines.vision.tracking import TrackedVision
 from tests.vision_models import all_models, camera, drawn_teddy, photo, stored_models

@@ -67,7 +67,6 @@ async def test_what_is_not_believed_is_decoded_once_more_in_thirty_seconds(make,
     await recognition.transcript()
     assert watched.encoded == [(1, 400), (1, 3000)]
     assert watched.limits == [{"most": 48, "may_repeat": True}, {"most": 48, "may_repeat": True}]
-    assert engine.counts.again == 1
 
 
 async def test_what_went_round_in_circles_may_not_repeat_itself_the_second_time(make, watched):
@@ -114,7 +113,6 @@ async def test_a_partial_of_the_very_same_audio_becomes_the_final_transcript(mak
     await idle(recognition)
     await recognition.transcript()
     assert watched.encoded == [(1, 200), (1, 300)]
-    assert engine.counts.reused == 2
 
 
 async def test_a_partial_that_came_too_early_is_given_up_for_the_final_transcript(make, watched):
@@ -144,10 +142,9 @@ async def test_partials_make_way_for_the_final_transcript_of_another(make, watch
     await transcript
     await idle(speaking)
     assert len(watched.generated) == 1
-    assert engine.counts.dropped == 1
     await speaking.feed(noise(0.1))
     await idle(speaking)
-    assert engine.counts.partials == 1  # it is tried again
+    assert len(watched.generated) == 2  # it is tried again
     await speaking.close()
     await done.close()
 
@@ -179,7 +176,6 @@ async def test_the_finals_of_four_sessions_are_decoded_together_and_say_the_same
     await first
     assert watched.encoded[-1] == (4, 400)
     assert watched.generated[-1] == ["en"] * 4
-    assert engine.decoder.largest_batch == 4
 
 
 # ---------------------------------------------------------------------------------------------------- language

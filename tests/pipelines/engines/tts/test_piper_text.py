@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.tts.piper_text import LONGEST, aligned, estimated, joined, phoneme_ids, steps, word_marks
+from pipelines.engines.tts.piper_clause import LONGEST, aligned, estimated, joined, phoneme_ids, steps, word_marks
 
 IDS = {"^": [1], "_": [0], "$": [2], " ": [3], "a": [4], "b": [5, 6]}
 
