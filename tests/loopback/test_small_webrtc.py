@@ -17,6 +17,7 @@ from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud
 from tests.fakes.rtvi_shapes import check
+from tests.patience import PATIENCE
 
 CANDIDATES = re.compile(r"(?m)^a=(?:candidate:(.*)|end-of-candidates)\r\n")
 
@@ -174,9 +175,9 @@ async def test_the_conversation_survives_the_end_of_its_connection_for_a_while(s
 
 
 async def _gone(app: Any, session_id: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while app[REGISTRY].find(session_id) is not None:
-            await asyncio.gather(*app[REGISTRY]._tasks)
+            await asyncio.wait(app[REGISTRY]._tasks)
 
 
 async def test_a_client_that_sends_the_assistant_away_is_not_remembered(serve):

@@ -1,10 +1,11 @@
-"""A model that answers by what it is asked: a turn that is thought over twice gets the same answer."""
+"""Models that answer by what they are asked: a turn that is thought over twice gets the same answer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 
-from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.llm import ChatRequest, Piece, ToolCall
 from tests.fakes.engines import FakeModel
 
 
@@ -20,3 +21,15 @@ class Knowing(FakeModel):
         self.answers = [self.known[asked]]
         async for word in super().stream(request):
             yield word
+
+
+class Calling(FakeModel):
+    """Asks for the weather of Paris, and says what it was told."""
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        self.requests.append(request)
+        last = request.messages[-1]
+        if last.role == "tool":
+            yield f"I hear: {json.loads(last.content)['sky']}."
+        else:
+            yield ToolCall("call_1", "weather", '{"city": "Paris"}')

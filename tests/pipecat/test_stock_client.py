@@ -12,7 +12,7 @@ from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
-from tests.pipecat.knowing import Knowing
+from tests.pipecat.knowing import Calling, Knowing
 
 pytestmark = in_browsers
 
@@ -75,6 +75,22 @@ async def test_requests_are_answered(serve_pages, stock):
     assert [data["data"]["error"] for data in await client.run("stock.named('messageError')")] == [refused["error"]]
     await client.run("stock.client.appendToContext({ role: 'user', content: 'Ahoy', run_immediately: true })")
     await client.until("stock.named('botStoppedSpeaking').length")
+
+
+async def test_a_function_runs_in_the_page(serve_pages, stock):
+    url, _ = await serve_pages(fake_engines(llm=Calling()))
+    client = await stock()
+    handler = "async ({ arguments: { city } }) => ({ city, sky: 'clear' })"
+    await client.run(f"stock.client.registerFunctionCallHandler('weather', {handler})")
+    tool = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+    await client.run("stock.start(url, { session: { tools: [tool] } })", url=url, tool=tool)
+    await client.run("stock.client.sendText('What is the weather?')")
+    await client.until("stock.named('botStoppedSpeaking').length")
+    assert (await client.run("stock.named('botOutput')"))[-1]["text"] == "I hear: clear."
+    (asked,) = await client.run("stock.named('llmFunctionCallInProgress')")
+    (stopped,) = await client.run("stock.named('llmFunctionCallStopped')")
+    assert asked["arguments"] == {"city": "Paris"}
+    assert asked["tool_call_id"] == stopped["tool_call_id"] and not stopped["cancelled"]
 
 
 async def test_a_barge_in(serve_pages, stock):
