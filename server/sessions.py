@@ -1,40 +1,30 @@
-"""Who is connected: admission, look-up, and the end of all sessions. Owns the task of every session.
-
-The one place where a session, its transport and its dialect are put together: none of them knows the others' kind.
-"""
+"""Who is connected: admission, look-up, and the end of all sessions. Owns the task of every session."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import WSCloseCode
 from aiohttp.web import WebSocketResponse
 
-from media.audio_out import AudioOut
-from media.clock import Clock, local_time
-from media.video_convert import Converter
-from pipelines.assistant.session import AssistantSession, FirstSettings
-from pipelines.engines.llm.messages import time_words
-from pipelines.interfaces.stt import languages_of
+from media.clock import Clock
+from pipelines.assistant.session import AssistantSession
 from pipelines.runtime import worker
-from pipelines.voice.tts import VoiceOut
+from server.composition import Composer
 from server.descriptors import own_descriptors
-from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.settings import Served, merge
-from server.dialects.openai.vision import VisionPatch, merge_vision
-from server.engines.build import Engines
+from server.dialects.rtvi.dialect import LEFT
 from server.observability.metrics import Metrics
+from server.resumption import KeptConversations, Remembered, remembered
 from server.settings import Settings
+from server.transports.interface import REPLACED
 from server.transports.webrtc.offers import Offer
-from server.transports.webrtc.peer import Docked, PeerConnection
-from server.transports.websocket.microphone import Microphone
-from server.transports.websocket.session import Sideband, SocketDocked, SocketSession
-from server.transports.websocket.voice import SocketVoice
+from server.transports.webrtc.peer import PeerConnection
+from server.transports.websocket.session import Sideband, SocketSession
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +32,18 @@ MOST_SIDEBANDS = 4
 """Clients that may look on at one session, and control it, besides its own."""
 Connect = Callable[[], Awaitable[WebSocketResponse]]
 """Completes the handshake of a WebSocket, once it is known that it is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallKind:
+    """What is special about a call."""
+
+    published: bool = False
+    """Its peer need not take the voice itself, there may be viewers who do."""
+    resumable: bool = False
+    """Another one may go on with its conversation later."""
+    previous: str | None = None
+    """The session whose conversation it goes on with, if that is known, and which it ends."""
 
 
 class ServerFullError(Exception):
@@ -69,8 +71,8 @@ def session_id_of(name: str) -> str:
 class Registry:
     """The sessions of this process."""
 
-    def __init__(self, engines: Engines, settings: Settings, clock: Clock, metrics: Metrics) -> None:
-        self._engines = engines
+    def __init__(self, composer: Composer, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+        self._composer = composer
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
@@ -78,6 +80,7 @@ class Registry:
         self._sockets: dict[str, SocketSession] = {}
         self._sidebands: dict[str, set[Sideband]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept = KeptConversations()
         self._closing = False
         self._descriptors = own_descriptors()
 
@@ -89,26 +92,34 @@ class Registry:
         """Whether another offer would be accepted."""
         return self._why_full() is None
 
-    def _why_full(self) -> str | None:
+    def goes_on(self, session_id: str) -> bool:
+        """Whether a session lives, or another could go on with its conversation."""
+        return session_id in self._sessions or session_id in self._kept
+
+    def _why_full(self, previous: str | None = None) -> str | None:
+        """``previous`` would make room."""
         if self._closing:
             return "the server is shutting down"
-        if len(self) >= self._settings.max_sessions:
+        if len(self) - (previous in self._sessions) >= self._settings.max_sessions:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, wishes: SessionPatch, *, published: bool = False) -> tuple[str, str]:
+    async def open(self, offer: Offer, wishes: SessionPatch, kind: CallKind | None = None) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
-
-        ``published``: its peer need not take the voice itself, there may be viewers who do.
 
         Raises :class:`ServerFullError`, and
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
         :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
         defect of ours.
         """
-        if (what := self._why_full()) is not None:
+        kind = kind or CallKind()
+        if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, wishes, published), self._settings, self._clock)
+        before = self._take_over(kind.previous) if kind.previous is not None else None
+        docked = self._composer.call(offer, wishes, self.close, published=kind.published, before=before)
+        if kind.resumable:
+            docked = replace(docked, ending=partial(self._keep, docked.session))
+        peer = PeerConnection(offer, docked, self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -125,54 +136,19 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, wishes: SessionPatch, published: bool) -> Docked:
-        """A session with its voice, its dialect and its observers."""
-        is_heard = offer.wants_audio
-        voice = AudioOut(self._clock) if is_heard or published else None
-        followers = voice.followers if voice is not None and not is_heard else None
-        audible = None if followers is None else (lambda: len(followers) > 0)
-        session, served = self._composed(None if voice is None else voice.mixer, wishes, audible=audible)
-        codec = (wishes.vision or VisionPatch()).codec
+    def _keep(self, session: AssistantSession, reason: str) -> None:
+        """A session ends; another may go on with its conversation, unless that was not to be."""
+        if reason not in (REPLACED, LEFT) and not self._closing:
+            self._kept.keep(session.id, remembered(session))
 
-        def speaks(send: Callable[[Any], None], codec: Callable[[], str | None]) -> RealtimeDialect:
-            return RealtimeDialect(session, served, send, codec, begins=wishes)
-
-        return Docked(session, voice, speaks, codec)
-
-    def _composed(
-        self,
-        out: VoiceOut[Any] | None,
-        wishes: SessionPatch,
-        *,
-        plays: bool = True,
-        audible: Callable[[], bool] | None = None,
-    ) -> tuple[AssistantSession, Served]:
-        """A session whose voice sounds in ``out``, observed, and what its clients can be offered."""
-        engines, settings = self._engines, self._settings
-        served = self._offers(out is not None, plays=plays)
-        usual = engines.conversation_settings()
-        first = FirstSettings(
-            merge(usual, usual, wishes, served),
-            merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
-            (lambda: time_words(local_time())) if settings.tell_time else str,
-        )
-        if audible is not None:
-            first = replace(first, audible=audible)
-        session = AssistantSession(engines, self._clock, out, Converter, first)
-        session.events.attach("metrics", self._metrics.observer())
-        return session, served
-
-    def _offers(self, sounds: bool, *, plays: bool) -> Served:
-        """What clients can be offered; the arguments are those of :class:`Served`."""
-        engines = self._engines
-        return Served(
-            lambda: engines.voice.tts.voices,
-            lambda: languages_of(engines.voice.stt),
-            sounds,
-            engines.status,
-            self._settings.language,
-            plays,
-        )
+    def _take_over(self, session_id: str) -> Remembered | None:
+        """End a session whose conversation goes on in another; what that begins with."""
+        peer = self._sessions.get(session_id)
+        if peer is None or peer.ended_because:
+            return self._kept.take(session_id)
+        what = remembered(peer.session)
+        peer.close(REPLACED)
+        return what
 
     # ------------------------------------------------------------------------------------------------ WebSockets
 
@@ -183,13 +159,7 @@ class Registry:
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        voice = SocketVoice(self._clock)
-        session, served = self._composed(voice, wishes, plays=False)
-
-        def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
-            return RealtimeDialect(session, served, send, lambda: None, microphone, wishes)
-
-        peer = SocketSession(SocketDocked(session, voice, speaks), self._clock)
+        peer = self._composer.socket(wishes)
         self._sockets[peer.id] = peer
         self._metrics.join(peer)
         await self._serve(connect, peer, lambda: self._leave(peer))
@@ -206,14 +176,7 @@ class Registry:
         others = self._sidebands.setdefault(session_id, set())
         if len(others) >= MOST_SIDEBANDS:
             raise TooManySidebandsError(f"{MOST_SIDEBANDS} clients look on at this call already")
-        session = peer.session
-        served = self._offers(session.sounds, plays=isinstance(peer, PeerConnection))
-        tracks = peer.tracks if isinstance(peer, PeerConnection) else None
-
-        def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
-            return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
-
-        sideband = Sideband(session, speaks)
+        sideband = self._composer.sideband(peer)
 
         def left() -> None:
             sideband.leave()
@@ -280,6 +243,7 @@ class Registry:
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""
         self._closing = True
+        self._kept.clear()
         for peer in list(self._sessions.values()):
             peer.close("the server is shutting down")
         sidebands = (sideband for others in self._sidebands.values() for sideband in others)

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from media.clock import MonotonicClock
 from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
+from server.composition import Composer
 from server.engines.build import Engines
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
@@ -31,10 +32,10 @@ from server.http.signaling.calls import add_calls
 from server.http.signaling.ice_servers import get_ice_servers
 from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
+from server.http.signaling.small_webrtc import add_small_webrtc
 from server.http.signaling.whip import add_whip
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
-from server.session_settings import effective_session
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
@@ -65,7 +66,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
-    app[REGISTRY] = Registry(engines, settings, MonotonicClock(), metrics)
+    composer = Composer(engines, settings, MonotonicClock(), metrics)
+    app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
@@ -73,7 +75,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
     viewers = add_whip(app)
     metrics.viewers.set_function(lambda: len(viewers))
-    add_client_secrets(app, secrets, partial(effective_session, engines, settings))
+    add_client_secrets(app, secrets, composer.effective_session)
+    add_small_webrtc(app)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)

@@ -76,6 +76,9 @@ class SoundingDialect(Dialect, Listener, Protocol):
     """A dialect whose events carry the sound, too."""
 
 
+REPLACED = "its conversation goes on in a new connection"
+"""Why a session ends that has been followed by another: there is nothing to say farewell to."""
+
 Speaks = Callable[[Callable[[Event], None], Callable[[], str | None]], Dialect]
 """Makes the dialect of one session: given where its events go, and the codec of the video that is sent, if any is."""
 

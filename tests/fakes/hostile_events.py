@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 GOOD: tuple[dict[str, Any], ...] = (
@@ -83,8 +83,8 @@ TEXTS: tuple[str | bytes, ...] = (
 )  # fmt: skip
 
 
-def hostile_messages(seed: int, count: int) -> Iterator[str | bytes]:
-    """``count`` messages; one in ten is an event that is right."""
+def hostile_messages(seed: int, count: int, good: Sequence[dict[str, Any]] = GOOD) -> Iterator[str | bytes]:
+    """``count`` messages; one in ten is one of the ``good`` as it is."""
     dice = random.Random(seed)
     for _ in range(count):
         kind = dice.random()
@@ -93,7 +93,7 @@ def hostile_messages(seed: int, count: int) -> Iterator[str | bytes]:
         elif kind < 0.2:
             yield dice.randbytes(dice.randrange(200))
         else:
-            event = copy.deepcopy(dice.choice(GOOD))
+            event = copy.deepcopy(dice.choice(good))
             if kind > 0.3:
                 for _ in range(dice.choice((1, 1, 2, 5))):
                     _damage(event, dice)

@@ -83,8 +83,8 @@ async def test_what_the_client_says_before_the_conversation_runs_waits(serve, mo
         await begin.wait()
         await run(self, audio)
 
-    def watched(self, message):
-        take(self, message)
+    def watched(self, spoken, message):
+        take(self, spoken, message)
         if "response.create" in message:
             asked.set()
 

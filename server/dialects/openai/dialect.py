@@ -17,6 +17,7 @@ from server.dialects.openai.shapes import (
     Json,
     ended_event,
     error_event,
+    server_event,
     session_event,
     status_event,
     transcription_event,
@@ -142,14 +143,19 @@ class RealtimeDialect:
                 return self._events.translate(event)
 
     def _session_event(self, kind: str) -> Json:
-        session, settings = self._session, self._session.conversation.settings
-        voice, vision = session.engines.voice, session.vision
-        models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
-        models["language"] = settings.language or self._served.language
-        event = session_event(kind, session.id, settings, voice.tts.voices[0], models)
-        event["session"]["audio"]["input"]["format"] = format_json(self._audio.formats.input)
-        if settings.listens_only:
-            return transcription_event(event)
-        event["session"]["audio"]["output"]["format"] = format_json(self._audio.formats.output)
-        event["session"]["vision"] = vision_json(vision.settings, self._codec(), vision.unavailable)
-        return event
+        shown = session_in_effect(self._session, self._served, self._codec())
+        shown["audio"]["input"]["format"] = format_json(self._audio.formats.input)
+        shown["audio"]["output"]["format"] = format_json(self._audio.formats.output)
+        event = server_event(kind, session=shown)
+        return transcription_event(event) if self._session.conversation.settings.listens_only else event
+
+
+def session_in_effect(session: AssistantSession, served: Served, codec: str | None) -> Json:
+    """The settings of the session that are in effect, as in ``session.updated``."""
+    settings, voice, vision = session.conversation.settings, session.engines.voice, session.vision
+    models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
+    models["language"] = settings.language or served.language
+    event = session_event("session.updated", session.id, settings, voice.tts.voices[0], models)
+    shown: Json = event["session"]
+    shown["vision"] = vision_json(vision.settings, codec, vision.unavailable)
+    return shown

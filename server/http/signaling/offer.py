@@ -10,7 +10,7 @@ from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_vision
 from server.http.access.granted import GRANTED
 from server.http.bodies import json_body
-from server.sessions import Registry
+from server.sessions import CallKind, Registry
 from server.settings import Settings
 from server.transports.webrtc.answers import announce, ask_for_fec
 from server.transports.webrtc.offers import Offer, read_offer
@@ -26,24 +26,31 @@ async def post_offer(request: web.Request) -> web.Response:
     return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})
 
 
-async def answered(request: web.Request, offer: object, wishes: SessionPatch) -> tuple[str, str]:
+async def answered(
+    request: web.Request, offer: object, wishes: SessionPatch, kind: CallKind | None = None
+) -> tuple[str, str]:
     """A session for ``{"sdp", "type"}``: its id, and the SDP for its peer. Raises as
     :func:`~server.transports.webrtc.offers.read_offer` and :meth:`~server.sessions.Registry.open` do."""
-    read = read_offer(offer, request.app[SETTINGS].peer_ranges)
+    read = readable(request, offer)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    return await opened(request, read, wishes)
+    return await opened(request, read, wishes, kind)
 
 
 async def opened(
-    request: web.Request, offer: Offer, wishes: SessionPatch, *, published: bool = False
+    request: web.Request, offer: Offer, wishes: SessionPatch, kind: CallKind | None = None
 ) -> tuple[str, str]:
     """The same for an offer that was read."""
     granted = request[GRANTED]
-    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(wishes), published=published)
+    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(wishes), kind)
     granted.made(session_id)
-    return session_id, for_peer(answer, request.app[SETTINGS])
+    return session_id, for_peer(request, answer)
 
 
-def for_peer(answer: str, settings: Settings) -> str:
+def readable(request: web.Request, offer: object) -> Offer:
+    """``{"sdp", "type"}`` as it is to be answered. Raises as :func:`~server.transports.webrtc.offers.read_offer`."""
+    return read_offer(offer, request.app[SETTINGS].peer_ranges)
+
+
+def for_peer(request: web.Request, answer: str) -> str:
     """The answer as a peer gets it: with the address under which this machine is reached."""
-    return ask_for_fec(announce(answer, settings.external_address))
+    return ask_for_fec(announce(answer, request.app[SETTINGS].external_address))

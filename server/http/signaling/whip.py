@@ -21,6 +21,7 @@ from server.http.errors import HttpError
 from server.http.signaling.calls import SDP
 from server.http.signaling.ice_servers import ice_servers_for
 from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer, opened
+from server.sessions import CallKind
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 from server.transports.webrtc.peer import PeerConnection
 from server.transports.webrtc.trickle import TRICKLE, Trickled, parse_fragment
@@ -66,7 +67,7 @@ async def _publish(request: web.Request) -> web.Response:
     offer = await _offered(request)
     if not any(one.direction in ("sendonly", "sendrecv") for one in offer.negotiation.media):
         raise HttpError(406, "nothing_sent", "the offer sends neither audio nor video (a=sendonly)", "sdp")
-    session_id, answer = await opened(request, offer, SessionPatch(), published=True)
+    session_id, answer = await opened(request, offer, SessionPatch(), CallKind(published=True))
     return _created(request, f"{WHIP}/{session_id}", session_id, answer)
 
 
@@ -99,7 +100,7 @@ async def _watch(request: web.Request) -> web.Response:
         message = f"nothing of the session is asked for: it has {' and '.join(has) or 'neither voice nor video'}"
         raise HttpError(406, "nothing_to_watch", f"{message} (a=recvonly)", "sdp")
     viewer_id, answer = await request.app[VIEWERS].open(offer, watched)
-    answer = for_peer(answer, request.app[SETTINGS])
+    answer = for_peer(request, answer)
     return _created(request, f"{WHEP}/{session.id}/{viewer_id}", viewer_id, answer)
 
 

@@ -47,6 +47,7 @@ class Connection:
         self._settings = settings
         self._clock = clock
         self._owner = owner
+        self._answer: str | None = None
         self._connected = asyncio.Event()
         self._trickling = Trickling(offer.negotiation, settings.peer_ranges)
         self.pc.on("connectionstatechange", self.barrier.around(self._on_state, "a change of the connection"))
@@ -71,7 +72,20 @@ class Connection:
         description = await self.pc.createAnswer()
         await asyncio.sleep(0)
         await self.pc.setLocalDescription(description)
-        return complete(negotiation, self.pc.localDescription.sdp)
+        self._answer = complete(negotiation, self.pc.localDescription.sdp)
+        return self._answer
+
+    async def answer_again(self, offer: Offer) -> str | None:
+        """The same answer for an offer that differs in its candidates only, which are tried; ``None`` for any other.
+
+        Nothing else of a connection can be negotiated anew: aiortc has no ICE restart.
+        """
+        again, first = offer.negotiation, self._offer.negotiation
+        if self._answer is None or again.without_candidates != first.without_candidates:
+            return None
+        more = [Trickled(value, mid) for mid, transport in again.transports for value in transport.candidates]
+        await self.add_candidates(more)
+        return self._answer
 
     async def add_candidates(self, candidates: Sequence[Trickled]) -> None:
         """Try candidates of the peer that came after its offer, as far as they may be tried.

@@ -107,6 +107,15 @@ class Negotiation:
         """Those with audio or video."""
         return tuple(one for one in self.taken if one.kind != "application")
 
+    @property
+    def without_candidates(self) -> tuple[object, ...]:
+        """All that is agreed on but the candidates, for comparing offers."""
+        taken = [
+            (one.section.index, one.kind, one.section.value("mid"), one.direction, one.formats) for one in self.taken
+        ]
+        reached = [(mid, one.ufrag, one.password, one.fingerprints) for mid, one in self.transports]
+        return (len(self.description.sections), taken, self.bundle, reached)
+
     def owner(self, section: Section) -> str | None:
         """Which of :attr:`transports` a section of the offer uses; ``None`` when it was refused."""
         mid = next((one.mid for one in self.taken if one.section is section), None)

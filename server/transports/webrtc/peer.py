@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc import RTCPeerConnection
@@ -20,7 +20,7 @@ from pipelines.runtime.supervision import end
 from server.settings import Settings
 from server.transports.interface import SessionCounts, Speaks
 from server.transports.webrtc.connection import Connection, Owner
-from server.transports.webrtc.data_channels import MESSAGE, EventChannels
+from server.transports.webrtc.data_channels import EventChannels, MakeDialect
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.tracks import Tracks, echo
 from server.transports.webrtc.trickle import Trickled
@@ -37,9 +37,13 @@ class Docked:
     voice: AudioOut | None
     """Where the session's voice sounds."""
     speaks: Speaks
-    """Makes the dialect that is spoken on the data channels."""
+    """Makes the dialect that is spoken on the data channels …"""
     codec: str | None = None
     """The video's, if there is a choice."""
+    labelled: Mapping[str, Speaks] = field(default_factory=dict)
+    """… but on those with these labels, which have dialects of their own."""
+    ending: Callable[[str], None] = lambda reason: None
+    """Is told the reason when the end of the session is decided, while its conversation still runs."""
 
 
 class PeerConnection:
@@ -49,12 +53,14 @@ class PeerConnection:
         self.session = session = docked.session
         self._settings = settings
         self._voice = docked.voice
-        owner = Owner(session.id, self._tell_failure, lambda: self._channels.hear_no_more())
+        self._ending = docked.ending
+        owner = Owner(session.id, lambda what: self._channels.tell_failure(what), self._on_end)
         self._connection = Connection(offer, settings, clock, owner)
         rate = RATE if settings.bench_echo else VAD_RATE
         self.tracks = Tracks(self._pc, offer, session, docked.voice, rate, docked.codec, clock)
         barrier = self._connection.barrier
-        self._channels = EventChannels(lambda send: docked.speaks(send, lambda: self.tracks.codec), barrier)
+        labelled = {label: self._maker(speaks) for label, speaks in docked.labelled.items()}
+        self._channels = EventChannels(self._maker(docked.speaks), barrier, labelled)
         self._pc.on("track", barrier.around(self.tracks.receive, "a track"))
         self._pc.on("datachannel", barrier.around(self._channels.add, "a data channel"))
 
@@ -84,6 +90,13 @@ class PeerConnection:
         Raises :class:`~server.transports.webrtc.trickle.TrickleError`; then none is tried.
         """
         await self._connection.add_candidates(candidates)
+
+    async def answer_again(self, offer: Offer) -> str | None:
+        """The same answer, if this is the same offer with other candidates, which are tried; ``None`` if it is not."""
+        return await self._connection.answer_again(offer)
+
+    def _maker(self, speaks: Speaks) -> MakeDialect:
+        return lambda send: speaks(send, lambda: self.tracks.codec)
 
     def _guard_channels(self) -> None:
         if self._pc.sctp is not None:
@@ -160,11 +173,12 @@ class PeerConnection:
         session, microphone = self.session, self.tracks.microphone
         work = {"watchdog": self._connection.watch(), **self.tracks.work()}
         work["messages"] = self._channels.serve_after(session.running)
-        work["telling"] = session.optional.keep("the client's events", self._channels.dialect.run)
+        work["telling"] = self._channels.tell("the client's events", session.optional)
         work["session"] = session.run(None if self._settings.bench_echo else microphone)
         if self._settings.bench_echo and microphone is not None and self._voice is not None:
             work["echo"] = echo(microphone, self._voice)
         return work
 
-    def _tell_failure(self, what: str) -> None:
-        self._channels.send(self._channels.dialect.failure(what, answers=what == MESSAGE))
+    def _on_end(self) -> None:
+        self._channels.hear_no_more()
+        self._ending(self.ended_because)

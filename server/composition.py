@@ -1,0 +1,158 @@
+"""Sessions put together with transports and dialects: the one place that knows the kinds of all three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from media.audio_out import AudioOut
+from media.clock import Clock, local_time
+from media.video_convert import Converter
+from pipelines.assistant.session import AssistantSession, FirstSettings
+from pipelines.engines.llm.messages import time_words
+from pipelines.interfaces.stt import languages_of
+from pipelines.voice.history import new_id
+from pipelines.voice.tts import VoiceOut
+from server.dialects.openai.dialect import RealtimeDialect
+from server.dialects.openai.fields import SessionPatch
+from server.dialects.openai.settings import Served, merge
+from server.dialects.openai.shapes import Json, session_event
+from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
+from server.dialects.rtvi.dialect import RtviDialect
+from server.engines.build import Engines
+from server.observability.metrics import Metrics
+from server.resumption import Remembered
+from server.settings import Settings
+from server.transports.interface import Dialect, Event
+from server.transports.webrtc.offers import Offer
+from server.transports.webrtc.peer import Docked, PeerConnection
+from server.transports.websocket.microphone import Microphone
+from server.transports.websocket.session import Sideband, SocketDocked, SocketSession
+from server.transports.websocket.voice import SocketVoice
+
+RTVI_CHANNEL = "chat"
+"""The label of the data channel that Pipecat's clients open; on those of any other label OpenAI Realtime is spoken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A session, and what its clients can be offered."""
+
+    session: AssistantSession
+    served: Served
+
+
+class Composer:
+    """Makes what the registry keeps."""
+
+    def __init__(self, engines: Engines, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+        self._engines = engines
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+
+    def call(
+        self,
+        offer: Offer,
+        wishes: SessionPatch,
+        close: Callable[[str, str], object],
+        *,
+        published: bool,
+        before: Remembered | None,
+    ) -> Docked:
+        """A session for a peer connection. ``published``: there may be viewers who hear it, if its peer does not;
+        ``before``: what it goes on with; ``close`` ends the session of an id for a reason."""
+        is_heard = offer.wants_audio
+        voice = AudioOut(self._clock) if is_heard or published else None
+        followers = voice.followers if voice is not None and not is_heard else None
+        audible = None if followers is None else (lambda: len(followers) > 0)
+        composed = self._session(None if voice is None else voice.mixer, wishes, audible=audible, before=before)
+        session, served = composed.session, composed.served
+
+        def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
+            return RealtimeDialect(session, served, send, codec, begins=wishes)
+
+        def rtvi(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
+            return RtviDialect(session, served, send, codec, self._clock, lambda reason: close(session.id, reason))
+
+        return Docked(session, voice, realtime, (wishes.vision or VisionPatch()).codec, {RTVI_CHANNEL: rtvi})
+
+    def socket(self, wishes: SessionPatch) -> SocketSession:
+        """A session for a WebSocket. Raises :class:`~server.dialects.openai.settings.RefusedError`."""
+        voice = SocketVoice(self._clock)
+        composed = self._session(voice, wishes, plays=False)
+
+        def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
+            return RealtimeDialect(composed.session, composed.served, send, lambda: None, microphone, wishes)
+
+        return SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
+
+    def sideband(self, peer: PeerConnection | SocketSession) -> Sideband:
+        """Another client for a running session."""
+        session = peer.session
+        tracks = peer.tracks if isinstance(peer, PeerConnection) else None
+        served = self._served(session.sounds, plays=tracks is not None)
+
+        def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
+
+        return Sideband(session, speaks)
+
+    def effective_session(self, wishes: SessionPatch) -> Json:
+        """The session object that ``wishes`` lead to for a peer with sound, before there is a session.
+
+        Raises :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
+        """
+        voice, served = self._engines.voice, self._served(True, plays=True)
+        first = self._first(wishes, served)
+        models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
+        models["language"] = first.conversation.language or self._settings.language
+        event = session_event("session.created", new_id("sess"), first.conversation, voice.tts.voices[0], models)
+        session: Json = event["session"]
+        session["vision"] = vision_json(first.vision, None if wishes.vision is None else wishes.vision.codec, {})
+        return session
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    def _session(
+        self,
+        out: VoiceOut[Any] | None,
+        wishes: SessionPatch,
+        *,
+        plays: bool = True,
+        audible: Callable[[], bool] | None = None,
+        before: Remembered | None = None,
+    ) -> Composed:
+        """A session whose voice sounds in ``out``, and is observed."""
+        served = self._served(out is not None, plays=plays)
+        first = self._first(wishes, served)
+        if audible is not None:
+            first = replace(first, audible=audible)
+        if before is not None:
+            first = replace(first, conversation=before.conversation, vision=before.vision)
+        session = AssistantSession(self._engines, self._clock, out, Converter, first)
+        if before is not None:
+            before.tell(session)
+        session.events.attach("metrics", self._metrics.observer())
+        return Composed(session, served)
+
+    def _first(self, wishes: SessionPatch, served: Served) -> FirstSettings:
+        usual = self._engines.conversation_settings()
+        return FirstSettings(
+            merge(usual, usual, wishes, served),
+            merge_vision(self._engines.vision_settings(), wishes.vision or VisionPatch()),
+            (lambda: time_words(local_time())) if self._settings.tell_time else str,
+        )
+
+    def _served(self, sounds: bool, *, plays: bool) -> Served:
+        """What clients can be offered; the arguments are those of :class:`Served`."""
+        engines = self._engines
+        return Served(
+            lambda: engines.voice.tts.voices,
+            lambda: languages_of(engines.voice.stt),
+            sounds,
+            engines.status,
+            self._settings.language,
+            plays,
+        )
