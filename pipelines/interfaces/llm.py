@@ -111,6 +111,10 @@ class ChatRequest:
     """For answers that can be repeated, where the engine can."""
     on_usage: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
     """Is told before the end what the answer cost, where the engine knows."""
+    top_logprobs: int | None = None
+    """How many alternatives are told of each token, with its logarithmic probability; ``None``: nothing is told."""
+    on_logprobs: Callable[[list[dict[str, Any]]], None] | None = field(default=None, compare=False, repr=False)
+    """Is told of the next tokens, in the form of OpenAI's ``logprobs.content``, before their text comes."""
 
     @property
     def must_call(self) -> bool:
@@ -180,15 +184,23 @@ def takes_format(model: LanguageModel) -> bool:
     return bool(getattr(model, "takes_format", False))
 
 
+def takes_logprobs(model: LanguageModel) -> bool:
+    """Whether ``model`` tells how likely its tokens were: its attribute of that name."""
+    return bool(getattr(model, "takes_logprobs", False))
+
+
 def lacking(model: LanguageModel, request: ChatRequest) -> str:
-    """The field of ``request`` that ``model`` cannot keep to: ``tool_choice`` or ``response_format``; else empty."""
+    """The field of ``request`` that ``model`` cannot keep to, one of :data:`UNABLE`; else empty."""
     if request.must_call and not takes_choice(model):
         return "tool_choice"
+    if request.top_logprobs is not None and not takes_logprobs(model):
+        return "logprobs"
     return "response_format" if request.response_format is not None and not takes_format(model) else ""
 
 
 def insist(model: LanguageModel, request: ChatRequest) -> None:
-    """Raise :class:`LLMError` (``tool_choice_unsupported``, ``response_format_unsupported``) where it cannot."""
+    """Raise :class:`LLMError` (``tool_choice_unsupported``, ``response_format_unsupported``, ``logprobs_unsupported``)
+    where it cannot."""
     if field_name := lacking(model, request):
         raise LLMError(f"{field_name}_unsupported", f"{field_name}: {model.name} {UNABLE[field_name]}")
 
@@ -196,5 +208,6 @@ def insist(model: LanguageModel, request: ChatRequest) -> None:
 UNABLE = {
     "tool_choice": "cannot be made to call a tool; legal are auto and none",
     "response_format": "cannot be held to JSON; legal is text",
+    "logprobs": "does not tell how likely its tokens were; legal is false",
 }
 """Fields that not every model keeps to → what is said of one that does not."""

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from pipelines.errors import LLMError, guarded
 from pipelines.interfaces.llm import (
+    UNABLE,
     ChatRequest,
     LanguageModel,
     Piece,
@@ -16,6 +17,7 @@ from pipelines.interfaces.llm import (
     takes_choice,
     takes_format,
     takes_images,
+    takes_logprobs,
     takes_tools,
 )
 from pipelines.routing.failover import Failover
@@ -40,7 +42,7 @@ class FallbackModel(Failover[LanguageModel]):
     """
 
     errors = (LLMError, "llm_failed")
-    callers_fault = frozenset({"tool_choice_unsupported", "response_format_unsupported"})
+    callers_fault = frozenset(f"{field}_unsupported" for field in UNABLE)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of the first model that gives one as it is asked for. Raises what the last one raised."""
@@ -74,6 +76,11 @@ class FallbackModel(Failover[LanguageModel]):
     def takes_format(self) -> bool:
         """Whether the answers of any of the models can be held to JSON, as before."""
         return any(map(takes_format, self.engines))
+
+    @property
+    def takes_logprobs(self) -> bool:
+        """Whether any of the models tells how likely its tokens were, as before."""
+        return any(map(takes_logprobs, self.engines))
 
     def _answer(self, model: LanguageModel, request: ChatRequest, stands_in: bool) -> AsyncGenerator[Piece, None]:
         stream = model.stand_in if stands_in and isinstance(model, StandsIn) else model.stream

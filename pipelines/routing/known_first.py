@@ -26,6 +26,7 @@ from pipelines.interfaces.llm import (
     takes_choice,
     takes_format,
     takes_images,
+    takes_logprobs,
     takes_tools,
 )
 from pipelines.routing.failover import Probed
@@ -111,6 +112,7 @@ class KnownFirst:
         self.name = f"{large.name}, {small.name} first"
         self.takes_choice = takes_choice(large)
         self.takes_format = takes_format(large)
+        self.takes_logprobs = takes_logprobs(large)
         self.passed = 0
         """Questions that were passed on."""
         self._passes = Passes(passes, keeps)

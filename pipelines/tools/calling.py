@@ -17,6 +17,7 @@ from pipelines.interfaces.llm import (
     takes_choice,
     takes_format,
     takes_images,
+    takes_logprobs,
     takes_tools,
 )
 from pipelines.tools.server_tool import ServerTool, ToolResult
@@ -81,6 +82,11 @@ class CallingModel:
     def takes_format(self) -> bool:
         """As the model."""
         return takes_format(self._model)
+
+    @property
+    def takes_logprobs(self) -> bool:
+        """As the model."""
+        return takes_logprobs(self._model)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and calls of the client's tools. Closing it ends calls that are being run.

@@ -166,7 +166,7 @@ class LlamaChat:
     """
 
     takes_images = False
-    takes_format = True
+    takes_format = takes_logprobs = True
 
     def __init__(
         self,

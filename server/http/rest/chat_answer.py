@@ -49,7 +49,8 @@ class ChatAnswer:
     ) -> None:
         self.finish: Finish = "stop"
         self._model = model
-        self._request = replace(request, on_usage=self._take_usage)
+        self._request = replace(request, on_usage=self._take_usage, on_logprobs=self._take_logprobs)
+        self._logprobs = list[dict[str, Any]]()  # that have not been told yet
         self._stop = StopText(stop)
         self._parallel = parallel
         self._told: Usage | None = None
@@ -83,6 +84,16 @@ class ChatAnswer:
         before = self._told or Usage(0, 0, 0)
         self._told = Usage(before.prompt + usage.prompt, before.cached + usage.cached, before.answer + usage.answer)
 
+    def _take_logprobs(self, tokens: list[dict[str, Any]]) -> None:
+        self._logprobs += tokens
+
+    def _told_logprobs(self) -> dict[str, Any] | None:
+        """Of the tokens since the last time; ``None`` where nobody asks."""
+        if self._request.top_logprobs is None:
+            return None
+        told, self._logprobs = self._logprobs, []
+        return {"content": told, "refusal": None}
+
     def usage(self) -> dict[str, Any]:
         """What it cost: as the engine tells; where it does not, estimated from the length of the texts."""
         prompt = sum(approximate_tokens(message.content) for message in self._request.messages)
@@ -99,12 +110,13 @@ class ChatAnswer:
         message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
         if calls:
             message["tool_calls"] = [call_json(call) for call in calls]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
+        choice = {"index": 0, "message": message, "logprobs": self._told_logprobs(), "finish_reason": self.finish}
         return {**self._head("chat.completion"), "choices": [choice], "usage": self.usage()}
 
     def chunk(self, delta: dict[str, Any], finish: Finish | None = None) -> dict[str, Any]:
         """A piece of the answer as one event."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        logprobs = None if "role" in delta else self._told_logprobs()  # the first event has no tokens yet
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return {**self._head("chat.completion.chunk"), "choices": [choice]}
 
     def last_chunk(self) -> dict[str, Any]:

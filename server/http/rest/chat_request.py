@@ -160,8 +160,8 @@ class ChatBody(Body):
     presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0
     logit_bias: dict[str, float] = Field({}, max_length=0)
-    logprobs: Literal[False] = False
-    top_logprobs: Literal[0] = 0
+    logprobs: bool = False
+    top_logprobs: int = Field(0, ge=0, le=20)
     response_format: _ResponseFormat | None = None
     modalities: tuple[Literal["text"], ...] = ("text",)
     store: Literal[False] = False
@@ -196,6 +196,8 @@ def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ())
             raise refuse(param, f"{model.name} takes none; leave them out")
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise refuse("max_tokens", "is the old name of max_completion_tokens: give one of them")
+    if body.top_logprobs and not body.logprobs:
+        raise refuse("top_logprobs", "is for logprobs: true alone", "invalid_value")
     request = ChatRequest(
         _messages(body.messages, sees=takes_images(model), name=model.name),
         max_tokens=body.max_completion_tokens or body.max_tokens or DEFAULT_TOKENS,
@@ -205,6 +207,7 @@ def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ())
         response_format=_format(body.response_format),
         temperature=body.temperature,
         top_p=body.top_p,
+        top_logprobs=body.top_logprobs if body.logprobs else None,
         seed=None if body.seed is None else body.seed % 2**32,
     )
     if param := lacking(model, replace(request, tools=(*tools, *own))):

@@ -79,7 +79,8 @@ class Answer:
     def __init__(self, request: ChatRequest, begins: Begins) -> None:
         self.finish = ""
         """Why it ended."""
-        self.said = False
+        self.said = self.likely = False
+        """Whether there was anything to read, or a call; whether it was told how likely its tokens were."""
         self._text_came = self._else_came = False
         """Whether the model has made text, or anything else: mostly thoughts in a place of their own."""
         self.text = AnswerText([tool.name for tool in request.tools], begins)
@@ -110,6 +111,7 @@ class Answer:
         if self._room < 0:
             raise LLMError("llm_bad_stream", "the language model did not end its answer where it was told to")
         self.finish = chunk.finish or self.finish
+        self.likely = self.likely or bool(chunk.logprobs)
         self._text_came = self._text_came or bool(chunk.text)
         self._else_came = self._else_came or (chunk.alive and not chunk.text)
         if self._calls is not None:

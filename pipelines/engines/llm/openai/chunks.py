@@ -35,6 +35,8 @@ class Chunk:
     usage: Usage | None = None
     finish: str = ""
     """Why the answer ends, in the server's word (``stop``, ``length``, …); empty as long as it goes on."""
+    logprobs: tuple[dict[str, Any], ...] = ()
+    """How likely its tokens were, as the server tells it."""
     alive: bool = False
     """Whether the model has made something, be it a thought."""
 
@@ -73,6 +75,7 @@ def read_chunk(value: dict[str, Any], *, begun: bool = False) -> Chunk:
         calls=delta.get("tool_calls"),
         usage=_usage(value.get("usage")),
         finish=reason if isinstance(reason, str) and reason.lower() not in _NO_REASONS else "",
+        logprobs=_logprobs(choice.get("logprobs")),
         alive=_made(delta),
     )
 
@@ -141,6 +144,11 @@ def _usage(value: Any) -> Usage | None:
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
     counts = (value.get("prompt_tokens"), cached, value.get("completion_tokens"))
     return Usage(*(count if isinstance(count, int) else 0 for count in counts))
+
+
+def _logprobs(value: Any) -> tuple[dict[str, Any], ...]:
+    content = value.get("content") if isinstance(value, dict) else None
+    return tuple(one for one in content if isinstance(one, dict)) if isinstance(content, list) else ()
 
 
 def _first(choices: Any) -> dict[str, Any]:

@@ -45,6 +45,7 @@ _MOST_TRIES = 8
 """How often one request may be mended."""
 _OF_CHOICE = re.compile(r"tool|function", re.IGNORECASE)
 _OF_FORMAT = re.compile(r"response_?format|json|schema|structured|grammar", re.IGNORECASE)
+_OF_LOGPROBS = re.compile(r"log_?prob", re.IGNORECASE)
 _JSON = re.compile(r'\s*($|[{\["0-9-]|true|false|null)')
 """How a JSON value begins."""
 _NOT_CHAT = ("embed", "minilm", "rerank", "bge-")
@@ -104,6 +105,11 @@ class OpenAIChat:
         """Whether answers can be held to JSON; a server that cannot refuses the request."""
         return True
 
+    @property
+    def takes_logprobs(self) -> bool:
+        """Whether it tells how likely its tokens were; one that does not shows in its answer."""
+        return True
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
@@ -133,6 +139,9 @@ class OpenAIChat:
             if trial is not None and calls:
                 self._learned(replace(self._abilities, choice=trial.choice), "calls are asked for as JSON")
             if answer.said or answer.cut_before_a_word:
+                if request.top_logprobs is not None and not answer.likely:
+                    message = f"logprobs: {self.name} does not tell how likely its tokens were"
+                    raise LLMError("logprobs_unsupported", message)
                 if answer.cut:
                     yield Cut()
                 return
@@ -251,7 +260,7 @@ class OpenAIChat:
                 yield Chunk()
             else:
                 for chunk in reading.take(events.push(data) if data else events.flush()):
-                    self._tell_usage(chunk, request)
+                    self._tell(chunk, request)
                     yield chunk
                     deadline = loop.time() + self._options.between_tokens_seconds
             if data == b"":
@@ -268,10 +277,12 @@ class OpenAIChat:
         self._says_done = True
         await _drain(response)
 
-    def _tell_usage(self, chunk: Chunk, request: ChatRequest) -> None:
+    def _tell(self, chunk: Chunk, request: ChatRequest) -> None:
         for tell in filter(None, (self._on_usage, request.on_usage)):
             if chunk.usage is not None:
                 tell(chunk.usage)
+        if chunk.logprobs and request.on_logprobs is not None:
+            request.on_logprobs(list(chunk.logprobs))
 
     def _wants_usage(self, request: ChatRequest) -> bool:
         return self._on_usage is not None or request.on_usage is not None
@@ -303,6 +314,7 @@ def _of_field(error: LLMError, status: int, request: ChatRequest) -> LLMError:
     for wanted, name, words in (
         (request.must_call, "tool_choice", _OF_CHOICE),
         (request.response_format is not None, "response_format", _OF_FORMAT),
+        (request.top_logprobs is not None, "logprobs", _OF_LOGPROBS),
     ):
         if wanted and 400 <= status < 500 and words.search(error.message):
             return LLMError(f"{name}_unsupported", f"{name}: {error.message}")

@@ -165,6 +165,8 @@ class Abilities:
         sampling = {"temperature": self.temperature if request.temperature is None else request.temperature}
         sampling |= {"top_p": request.top_p, "seed": request.seed}
         payload |= {name: value for name, value in sampling.items() if value is not None}
+        if request.top_logprobs is not None:
+            payload |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         if usage and self.tells_usage and self.streams:
             payload["stream_options"] = {"include_usage": True}
         return payload

@@ -22,7 +22,7 @@ from pipelines.models.residency import Kept
 from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst, Passes, StandIn
 from tests.fakes.engines import FakeModel
-from tests.fakes.openai_server import DONE, asking, delta, saying
+from tests.fakes.openai_server import DONE, asking, delta, event, saying
 from tests.fakes.tiny_llama import save_tiny_llama
 
 Body = dict[str, Any]
@@ -178,6 +178,21 @@ async def test_words_where_json_was_asked_for_are_not_passed_on() -> None:
         assert json.loads("".join(map(str, await pieces(model, wanted)))) == {"a": 1}
 
 
+async def test_how_likely_tokens_were_is_told_or_that_it_cannot_be() -> None:
+    token = {"token": "Yes.", "logprob": -0.1, "top_logprobs": []}
+    said = event({"choices": [{"delta": {"content": "Yes."}, "logprobs": {"content": [token]}}]})
+    answers = iter([said, delta(content="Yes.")])
+    server, told = Server(lambda body: next(answers)), list[Any]()
+    asked = replace(ASKED, tools=(), top_logprobs=3, on_logprobs=told.extend)
+    async with asking(server.handle) as model:
+        assert await pieces(model, asked) == ["Yes."]
+        assert told == [token]
+        assert (server.asked[0]["logprobs"], server.asked[0]["top_logprobs"]) == (True, 3)
+        with pytest.raises(LLMError, match="does not tell how likely") as refused:
+            await pieces(model, asked)
+        assert refused.value.code == "logprobs_unsupported"
+
+
 async def test_that_one_tool_shall_be_called_need_not_be_understood() -> None:
     server = Server(
         lambda body: "unknown field parallel_tool_calls" if "parallel_tool_calls" in body else called("light", "light")
@@ -274,7 +289,7 @@ class Able(FakeModel):
     """One that can all that may be asked for."""
 
     name = "able"
-    takes_choice = takes_format = True
+    takes_choice = takes_format = takes_logprobs = True
 
     async def probe(self) -> None:
         pass
@@ -284,7 +299,12 @@ def starter() -> StandIn:
     return StandIn(FakeModel("I cannot."), Passes(("I",)), away="I", never="I")
 
 
-INSISTING = [chosen("required"), chosen(LIGHT), replace(ASKED, response_format=JsonFormat())]
+INSISTING = [
+    chosen("required"),
+    chosen(LIGHT),
+    replace(ASKED, response_format=JsonFormat()),
+    replace(ASKED, top_logprobs=0),
+]
 
 
 @pytest.mark.parametrize("request_", INSISTING)

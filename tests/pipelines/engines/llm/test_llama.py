@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -353,6 +354,14 @@ async def test_an_answer_is_held_to_json(chat: LlamaChat, tools: tuple[Tool, ...
         text = "".join(map(str, pieces))
         assert Cut() in pieces or isinstance(json.loads(text), dict)
         assert wanted.schema is None or json.loads(text)["city"] in ("Paris", "Rome")
+
+
+async def test_it_tells_how_likely_its_tokens_were(chat: LlamaChat) -> None:
+    told: list[dict[str, Any]] = []
+    request = replace(asked("What is the capital of France?"), top_logprobs=2, on_logprobs=told.extend)
+    text = "".join([str(piece) async for piece in chat.stream(request)])
+    assert "".join(one["token"] for one in told).strip().startswith(text.strip())
+    assert all(one["logprob"] <= 0 and len(one["top_logprobs"]) == 2 for one in told)
 
 
 async def test_a_format_that_cannot_be_kept_to_is_told(chat: LlamaChat) -> None:

@@ -31,7 +31,7 @@ class ScriptedModel:
 
     def __init__(self, *pieces: Piece | Exception, images: bool = False, tools: bool = True, held: bool = True) -> None:
         self.pieces = pieces
-        self.takes_choice = self.takes_format = held
+        self.takes_choice = self.takes_format = self.takes_logprobs = held
         self.takes_images = images
         self.takes_tools = tools
         self.requests: list[ChatRequest] = []
@@ -44,6 +44,8 @@ class ScriptedModel:
                 raise piece
             if isinstance(piece, Cut) and request.on_usage is not None and self.usage is not None:
                 request.on_usage(self.usage)
+            if isinstance(piece, str) and request.top_logprobs is not None and request.on_logprobs is not None:
+                request.on_logprobs([{"token": piece, "logprob": -0.5, "bytes": None, "top_logprobs": []}])
             yield piece
         if request.on_usage is not None and self.usage is not None:
             request.on_usage(self.usage)

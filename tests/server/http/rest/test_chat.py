@@ -177,13 +177,30 @@ async def test_what_the_model_cannot_be_held_to_is_refused(rest):
     for param, fields in {
         "tool_choice": {"tools": TOOLS, "tool_choice": "required"},
         "response_format": {"response_format": {"type": "json_object"}},
+        "logprobs": {"logprobs": True},
     }.items():
-        with pytest.raises(openai.BadRequestError, match=f"{param}: scripted cannot be") as caught:
+        with pytest.raises(openai.BadRequestError, match=f"{param}: scripted ") as caught:
             await client.chat.completions.create(model="gpt-4o", messages=HELLO, **fields)
         assert caught.value.param == param
     client = await rest(llm=ScriptedModel(LLMError("response_format_unsupported", "response_format: odd schema")))
     with pytest.raises(openai.BadRequestError, match="odd schema"):
         await client.chat.completions.create(model="gpt-4o", messages=HELLO, response_format={"type": "json_object"})
+
+
+async def test_how_likely_the_tokens_were_is_told_where_the_engine_tells_it(rest):
+    client = await rest(llm=ScriptedModel("Hel", "lo"))
+    asked = {"model": "gpt-4o", "messages": HELLO, "logprobs": True, "top_logprobs": 1}
+    answer = await client.chat.completions.create(**asked)
+    assert answer.choices[0].logprobs is not None and answer.choices[0].logprobs.content is not None
+    assert [(one.token, one.logprob) for one in answer.choices[0].logprobs.content] == [("Hel", -0.5), ("lo", -0.5)]
+    stream = await client.chat.completions.create(**asked, stream=True)
+    chunks = [chunk.choices[0] async for chunk in stream]
+    told = [
+        (chunk.delta.content, [one.token for one in chunk.logprobs.content or ()]) for chunk in chunks if chunk.logprobs
+    ]
+    assert [one for one in told if one[1]] == [("Hel", ["Hel"]), ("lo", ["lo"])]
+    plain = await client.chat.completions.create(model="gpt-4o", messages=HELLO)
+    assert plain.choices[0].logprobs is None
 
 
 async def test_tools_of_the_server_are_offered_only_to_those_who_ask(rest):
@@ -240,7 +257,8 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"temperature": 2.5}, "temperature"),
     ({"top_p": -1}, "top_p"),
     ({"n": 2}, "n"),
-    ({"logprobs": True}, "logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"top_logprobs": 2}, "top_logprobs"),
     ({"logit_bias": {"5": 1}}, "logit_bias"),
     ({"presence_penalty": 1}, "presence_penalty"),
     ({"response_format": {"type": "xml"}}, "response_format.type"),
