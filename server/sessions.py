@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
@@ -62,10 +61,8 @@ class Registry:
             return f"all {self._settings.max_sessions} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    async def open(self, offer: Offer, wishes: SessionPatch, *, published: bool = False) -> tuple[str, str]:
+    async def open(self, offer: Offer, wishes: SessionPatch) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
-
-        ``published``: its peer need not take the voice itself, there may be viewers who do.
 
         Raises :class:`ServerFullError`, and
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
@@ -74,7 +71,7 @@ class Registry:
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        peer = PeerConnection(offer, self._docked(offer, wishes, published), self._settings, self._clock)
+        peer = PeerConnection(offer, self._docked(offer, wishes), self._settings, self._clock)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -91,11 +88,11 @@ class Registry:
         self._start(peer)
         return peer.id, answer
 
-    def _docked(self, offer: Offer, wishes: SessionPatch, published: bool) -> Docked:
+    def _docked(self, offer: Offer, wishes: SessionPatch) -> Docked:
         """A session with its voice, its dialect and its observers."""
         engines, settings, vision = self._engines, self._settings, wishes.vision or VisionPatch()
-        is_heard = offer.wants_audio
-        voice = AudioOut(self._clock) if is_heard or published else None
+        sounds = offer.wants_audio or offer.published
+        voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
         served = Served(
             lambda: engines.voice.tts.voices,
             lambda: languages_of(engines.voice.stt),
@@ -109,9 +106,6 @@ class Registry:
             merge_vision(engines.vision_settings(), vision),
             (lambda: time_words(local_time())) if settings.tell_time else str,
         )
-        if voice is not None and not is_heard:
-            followers = voice.followers
-            first = replace(first, audible=lambda: len(followers) > 0)
         session = AssistantSession(engines, self._clock, None if voice is None else voice.mixer, Converter, first)
         session.events.attach("metrics", self._metrics.observer())
         return Docked(session, voice, lambda send, codec: RealtimeDialect(session, served, send, codec), vision.codec)

@@ -12,7 +12,7 @@ from server.http.bodies import json_body
 from server.sessions import Registry
 from server.settings import Settings
 from server.transports.webrtc.answers import announce, ask_for_fec
-from server.transports.webrtc.offers import Offer, read_offer
+from server.transports.webrtc.offers import read_offer
 
 REGISTRY = web.AppKey("registry", Registry)
 SETTINGS = web.AppKey("settings", Settings)
@@ -28,19 +28,8 @@ async def post_offer(request: web.Request) -> web.Response:
 async def answered(request: web.Request, offer: object, wishes: SessionPatch) -> tuple[str, str]:
     """A session for ``{"sdp", "type"}``: its id, and the SDP for its peer. Raises as
     :func:`~server.transports.webrtc.offers.read_offer` and :meth:`~server.sessions.Registry.open` do."""
-    read = read_offer(offer, request.app[SETTINGS].peer_ranges)
+    settings = request.app[SETTINGS]
+    read = read_offer(offer, settings.peer_ranges)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
-    return await opened(request, read, wishes)
-
-
-async def opened(
-    request: web.Request, offer: Offer, wishes: SessionPatch, *, published: bool = False
-) -> tuple[str, str]:
-    """The same for an offer that was read."""
-    session_id, answer = await request.app[REGISTRY].open(offer, wishes, published=published)
-    return session_id, for_peer(answer, request.app[SETTINGS])
-
-
-def for_peer(answer: str, settings: Settings) -> str:
-    """The answer as a peer gets it: with the address under which this machine is reached."""
-    return ask_for_fec(announce(answer, settings.external_address))
+    session_id, answer = await request.app[REGISTRY].open(read, wishes)
+    return session_id, ask_for_fec(announce(answer, settings.external_address))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from aiohttp import hdrs, web
 
@@ -19,8 +20,9 @@ from server.dialects.openai.fields import SessionPatch
 from server.http.bodies import text_body
 from server.http.errors import HttpError
 from server.http.signaling.calls import SDP
-from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer, opened
+from server.http.signaling.offer import REGISTRY, SETTINGS
 from server.settings import IceServer
+from server.transports.webrtc.answers import announce, ask_for_fec
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 from server.transports.webrtc.peer import PeerConnection
 from server.transports.webrtc.trickle import TRICKLE, Trickled, parse_fragment
@@ -66,7 +68,7 @@ async def _publish(request: web.Request) -> web.Response:
     offer = await _offered(request)
     if not any(one.direction in ("sendonly", "sendrecv") for one in offer.negotiation.media):
         raise HttpError(406, "nothing_sent", "the offer sends neither audio nor video (a=sendonly)", "sdp")
-    session_id, answer = await opened(request, offer, SessionPatch(), published=True)
+    session_id, answer = await request.app[REGISTRY].open(replace(offer, published=True), SessionPatch())
     return _created(request, f"{WHIP}/{session_id}", session_id, answer)
 
 
@@ -99,7 +101,6 @@ async def _watch(request: web.Request) -> web.Response:
         message = f"nothing of the session is asked for: it has {' and '.join(has) or 'neither voice nor video'}"
         raise HttpError(406, "nothing_to_watch", f"{message} (a=recvonly)", "sdp")
     viewer_id, answer = await request.app[VIEWERS].open(offer, watched)
-    answer = for_peer(answer, request.app[SETTINGS])
     return _created(request, f"{WHEP}/{session.id}/{viewer_id}", viewer_id, answer)
 
 
@@ -157,9 +158,11 @@ async def _offered(request: web.Request) -> Offer:
 
 
 def _created(request: web.Request, location: str, tag: str, answer: str) -> web.Response:
+    settings = request.app[SETTINGS]
     headers = {hdrs.LOCATION: location, hdrs.ETAG: f'"{tag}"', "Accept-Patch": TRICKLE}
-    response = web.Response(status=201, text=answer, content_type=SDP, headers=headers)
-    for link in ice_links(request.app[SETTINGS].ice_servers):
+    text = ask_for_fec(announce(answer, settings.external_address))
+    response = web.Response(status=201, text=text, content_type=SDP, headers=headers)
+    for link in ice_links(settings.ice_servers):
         response.headers.add(hdrs.LINK, link)
     return response
 
