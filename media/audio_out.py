@@ -25,15 +25,18 @@ FOLLOWED_PACKETS = 25
 
 
 class AudioOut(MediaStreamTrack):
-    """20 ms Opus packets on a monotonic clock; silence when there is nothing to say, timestamps without a gap."""
+    """20 ms Opus packets on a monotonic clock; silence when there is nothing to say, timestamps without a gap.
+
+    ``for_followers``: no sender takes it, only :attr:`followers` may; while there are none, nothing is said.
+    """
 
     kind = "audio"
 
-    def __init__(self, clock: Clock, opus: OpusSettings | None = None) -> None:
+    def __init__(self, clock: Clock, opus: OpusSettings | None = None, *, for_followers: bool = False) -> None:
         super().__init__()
         self.followers: FanOut[av.Packet[Any]] = FanOut(FOLLOWED_PACKETS)
         """Who gets the same packets."""
-        self.mixer = Mixer(self.followers.wanted.set)
+        self.mixer = Mixer(self.followers.wanted.set, lambda: not for_followers or len(self.followers) > 0)
         """What is sent."""
         self._clock = clock
         self._encoder = OpusEncoder(opus)

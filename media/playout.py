@@ -140,11 +140,13 @@ class Playout:
 class Mixer:
     """Which response sounds, how loud, and the end of the one before, which fades.
 
-    ``begun`` is called when a response is to sound, for whoever takes the voice only then.
+    ``begun`` is called when a response is to sound, for whoever takes the voice only then; ``audible`` tells whether
+    anybody would hear one.
     """
 
-    def __init__(self, begun: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, begun: Callable[[], object] = lambda: None, audible: Callable[[], bool] = lambda: True) -> None:
         self._begun = begun
+        self._audible = audible
         self._playout: Playout | None = None
         self._fading: Playout | None = None
         self._gain = self._target_gain = 1.0
@@ -154,9 +156,9 @@ class Mixer:
         """Whether a response is on its way out."""
         return self._playout is not None and not self._playout.ended.is_set()
 
-    def prepare(self) -> Playout:
-        """A response that can be written to but does not sound before :meth:`play`."""
-        return Playout()
+    def prepare(self) -> Playout | None:
+        """A response that can be written to but does not sound before :meth:`play`; ``None``: nobody would hear it."""
+        return Playout() if self._audible() else None
 
     def play(self, playout: Playout) -> None:
         """Let a response sound from its beginning; what is left of the last one is flushed."""
@@ -168,7 +170,7 @@ class Mixer:
 
     def open(self) -> Playout:
         """A response that sounds as soon as it is written."""
-        playout = self.prepare()
+        playout = Playout()
         self.play(playout)
         return playout
 

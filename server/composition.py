@@ -57,17 +57,12 @@ class Composer:
         offer: Offer,
         wishes: SessionPatch,
         close: Callable[[str, str], object],
-        *,
-        published: bool,
-        before: Remembered | None,
+        before: Remembered | None = None,
     ) -> Docked:
-        """A session for a peer connection. ``published``: there may be viewers who hear it, if its peer does not;
-        ``before``: what it goes on with; ``close`` ends the session of an id for a reason."""
-        is_heard = offer.wants_audio
-        voice = AudioOut(self._clock) if is_heard or published else None
-        followers = voice.followers if voice is not None and not is_heard else None
-        audible = None if followers is None else (lambda: len(followers) > 0)
-        composed = self._session(None if voice is None else voice.mixer, wishes, audible=audible, before=before)
+        """A session for a peer connection, which goes on with ``before``; ``close`` ends that of an id for a reason."""
+        sounds = offer.wants_audio or offer.published
+        voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
+        composed = self._session(None if voice is None else voice.mixer, wishes, before=before)
         session, served = composed.session, composed.served
 
         def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
@@ -121,14 +116,11 @@ class Composer:
         wishes: SessionPatch,
         *,
         plays: bool = True,
-        audible: Callable[[], bool] | None = None,
         before: Remembered | None = None,
     ) -> Composed:
         """A session whose voice sounds in ``out``, and is observed."""
         served = self._served(out is not None, plays=plays)
         first = self._first(wishes, served)
-        if audible is not None:
-            first = replace(first, audible=audible)
         if before is not None:
             first = replace(first, conversation=before.conversation, vision=before.vision)
         session = AssistantSession(self._engines, self._clock, out, Converter, first)

@@ -38,8 +38,6 @@ Connect = Callable[[], Awaitable[WebSocketResponse]]
 class CallKind:
     """What is special about a call."""
 
-    published: bool = False
-    """Its peer need not take the voice itself, there may be viewers who do."""
     resumable: bool = False
     """Another one may go on with its conversation later."""
     previous: str | None = None
@@ -116,7 +114,7 @@ class Registry:
         if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
         before = self._take_over(kind.previous) if kind.previous is not None else None
-        docked = self._composer.call(offer, wishes, self.close, published=kind.published, before=before)
+        docked = self._composer.call(offer, wishes, self.close, before)
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
         peer = PeerConnection(offer, docked, self._settings, self._clock)

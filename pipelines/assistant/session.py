@@ -50,8 +50,6 @@ class FirstSettings:
     vision: VisionSettings = field(default_factory=VisionSettings)
     time: Callable[[], str] = str
     """Time and date in words, for the model; empty where it is not to know."""
-    audible: Callable[[], bool] = lambda: True
-    """Whether anybody would hear the voice now; while nobody would, answers are given in text."""
 
 
 class AssistantSession:
@@ -94,7 +92,6 @@ class AssistantSession:
             scene=lambda: self.vision.camera.scene,
             time=settings.time,
             sight=self.vision.offered,
-            audible=settings.audible,
         )
         self.conversation = Conversation(
             around, replace(settings.conversation, spoken=out is not None and settings.conversation.spoken)

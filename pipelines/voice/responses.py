@@ -112,8 +112,6 @@ class Surroundings:
     """What else it offers."""
     time: Callable[[], str] = str
     """Time and date, in words; empty where the model is not to know."""
-    audible: Callable[[], bool] = lambda: True
-    """Whether anybody would hear the voice now; otherwise the answer is text."""
 
 
 class Responses:
@@ -239,8 +237,7 @@ class Responses:
         language: str | None,
     ) -> Response:
         around = self._around
-        is_spoken = settings.spoken and around.audible()
-        playout = around.out.prepare() if around.out is not None and is_spoken else None
+        playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
         watch = CallWatch(emit.opened) if isinstance(emit, Gate) else CallWatch()  # nothing is run speculatively
         tools = engines.tools if settings.tool_choice != "none" else tuple

@@ -52,8 +52,8 @@ P = TypeVar("P", bound=Playout)
 class VoiceOut(Protocol[P]):
     """Where replies are played; what the conversation needs of :class:`media.playout.Mixer`."""
 
-    def prepare(self) -> P:
-        """A reply that can be written to but does not sound yet."""
+    def prepare(self) -> P | None:
+        """A response that can be written to but does not sound yet; ``None`` while nobody would hear it."""
         ...
 
     def play(self, playout: P) -> None:

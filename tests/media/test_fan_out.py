@@ -197,3 +197,14 @@ async def test_what_is_said_without_followers_is_played_at_its_pace(voice):
     await pass_time(clock, 2)
     assert 0.02 <= again.heard_seconds <= 0.061
     assert out._number >= number + 20
+
+
+@pytest.mark.parametrize("for_followers", [False, True])
+async def test_nothing_is_said_to_nobody(for_followers):
+    out = AudioOut(FakeClock(), for_followers=for_followers)
+    assert (out.mixer.prepare() is None) is for_followers
+    follower = out.followers.follow()
+    assert out.mixer.prepare() is not None
+    out.followers.leave(follower)
+    assert (out.mixer.prepare() is None) is for_followers
+    out.stop()

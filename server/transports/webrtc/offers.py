@@ -26,6 +26,8 @@ class Offer:
     """A valid offer."""
 
     negotiation: Negotiation
+    published: bool = False
+    """Whether its peer need not take the voice itself, for viewers may (WHIP)."""
 
     @property
     def wants_audio(self) -> bool:
