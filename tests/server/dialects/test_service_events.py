@@ -1,0 +1,55 @@
+"""The comparison that every test's events go through finds what it is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.vision.detect import CameraStopped
+from server.dialects.openai import vision
+from server.dialects.openai.server_events import RealtimeEvents
+from server.dialects.openai.shapes import error_event, server_event
+from tests.fakes.service_events import violations
+
+CLEARED = "input_audio_buffer.cleared"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        server_event(CLEARED),
+        error_event("a", "b", param="c", event_id="d"),
+        server_event("vision.camera", state="stopped"),
+        server_event("vision.camera", state="live", width=640, height=480),
+        server_event("conversation.item.truncated", item_id="i", content_index=0, audio_end_ms=5, transcript="Yes"),
+        {**server_event(CLEARED), "shortened": True},
+    ],
+)
+def test_what_is_known_passes(event):
+    assert violations(event) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [
+        ({"type": CLEARED}, "event_id"),
+        (server_event(CLEARED, item_id="i"), "item_id: no field"),
+        (server_event("conversation.item.deleted"), "item_id: Field required"),
+        (server_event("conversation.item.deleted", item_id=5), "item_id: Input should be a valid string"),
+        (server_event("error", error={"type": "a", "message": "b", "hint": "c"}), "error.hint: no field"),
+        (server_event("input_audio_buffer.speech_started", item_id="i", audio_start_ms=1.5), "audio_start_ms"),
+        (server_event("vision.camera", state="live", colour="red"), "colour: not in docs"),
+        (server_event("vision.camera"), "state: is missing"),
+        (server_event("vision.unheard_of"), "neither"),
+        (server_event("response.audio.delta", delta=""), "neither"),
+    ],
+)
+def test_what_is_not_known_is_found(event, what):
+    (told,) = violations(event)
+    assert what in told
+
+
+def test_the_fixture_sees_what_the_dialect_says(events_keep_to_the_protocol, monkeypatch):
+    monkeypatch.setattr(vision, "server_event", lambda kind, **fields: server_event("vision.unheard_of", **fields))
+    RealtimeEvents().translate(CameraStopped(1.0))
+    assert [what.partition(":")[0] for what in events_keep_to_the_protocol] == ["vision.unheard_of"]
+    events_keep_to_the_protocol.clear()
