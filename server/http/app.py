@@ -20,6 +20,7 @@ from server.http.auth import granted, guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
+from server.http.openapi.document import add_openapi
 from server.http.page_files import PageFiles
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
@@ -65,6 +66,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     add_rest(app, engines, store)
+    add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(granted)
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
