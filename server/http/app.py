@@ -31,6 +31,7 @@ from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
 from server.transports.webrtc import ice
+from server.wyoming.listener import listening
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ CONTENT_SECURITY_POLICY = (
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
+WYOMING_PORT = web.AppKey("wyoming_port", int)
 
 
 def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
@@ -72,6 +74,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
+    if settings.wyoming_port is not None:
+        app.cleanup_ctx.append(_speak_wyoming)
     return app
 
 
@@ -121,6 +125,12 @@ async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     worker.close()
+
+
+async def _speak_wyoming(app: web.Application) -> AsyncIterator[None]:
+    engines = app[ENGINES]
+    async with listening(app[SETTINGS], engines.voice, engines.conversation_settings) as app[WYOMING_PORT]:
+        yield
 
 
 def _tell_defect(task: asyncio.Task[None]) -> None:
