@@ -1,16 +1,13 @@
-"""The table of routes → the OpenAPI document. Pure, but for the route that serves it."""
+"""The table of routes → the OpenAPI document. Pure."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -19,7 +16,6 @@ from server.http.openapi.rows import Answer, Operation, Schema
 from server.http.openapi.shapes import Error
 from server.http.openapi.table import OPERATIONS, PARAMETERS
 
-PATH = "/openapi.json"
 Json = dict[str, Any]
 _MODE: JsonSchemaMode = "validation"
 _ERRORS = {
@@ -68,20 +64,6 @@ def document(operations: Iterable[Operation] = OPERATIONS, *, keyed: bool) -> Js
         "paths": paths,
         "components": components,
     }
-
-
-def add_openapi(app: web.Application, *, keyed: bool) -> None:
-    """Serve the document, which is made when it is first asked for."""
-
-    async def send(request: web.Request) -> web.Response:
-        return web.Response(body=_written(keyed), content_type="application/json")
-
-    app.router.add_get(PATH, send)
-
-
-@cache
-def _written(keyed: bool) -> bytes:
-    return json.dumps(document(keyed=keyed), ensure_ascii=False).encode()
 
 
 def _version() -> str:
