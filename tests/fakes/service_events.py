@@ -27,7 +27,7 @@ def table(heading: str) -> dict[str, dict[str, bool]]:
 
 
 @cache
-def _known() -> dict[str, Any]:
+def known_types() -> dict[str, Any]:
     """Type of event → its pydantic model."""
     from openai.types.realtime import RealtimeServerEvent
 
@@ -42,7 +42,7 @@ def violations(event: dict[str, Any]) -> list[str]:
     kind = str(event.get("type"))
     if "event_id" not in event:
         return [f"{kind}: has no event_id"]
-    model = _known().get(kind)
+    model = known_types().get(kind)
     if model is None:
         return _vendor(kind, event)
     try:

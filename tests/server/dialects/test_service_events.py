@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
+
 import pytest
 
 from pipelines.vision.detect import CameraStopped
 from server.dialects.openai import vision
+from server.dialects.openai.models import SERVED
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.shapes import error_event, server_event
-from tests.fakes.service_events import violations
+from tests.fakes.service_events import DOCUMENT, known_types, table, violations
+from tests.pipelines.voice.test_conversation import scene
+from tests.server.dialects.test_realtime_client import HELLO, Client
 
 CLEARED = "input_audio_buffer.cleared"
 
@@ -24,7 +30,7 @@ CLEARED = "input_audio_buffer.cleared"
         {**server_event(CLEARED), "shortened": True},
     ],
 )
-def test_what_is_known_passes(event):
+def test_what_isknown_types_passes(event):
     assert violations(event) == []
 
 
@@ -43,7 +49,7 @@ def test_what_is_known_passes(event):
         (server_event("response.audio.delta", delta=""), "neither"),
     ],
 )
-def test_what_is_not_known_is_found(event, what):
+def test_what_is_notknown_types_is_found(event, what):
     (told,) = violations(event)
     assert what in told
 
@@ -53,3 +59,34 @@ def test_the_fixture_sees_what_the_dialect_says(events_keep_to_the_protocol, mon
     RealtimeEvents().translate(CameraStopped(1.0))
     assert [what.partition(":")[0] for what in events_keep_to_the_protocol] == ["vision.unheard_of"]
     events_keep_to_the_protocol.clear()
+
+
+def flow(heading: str) -> list[tuple[str, str]]:
+    """What docs/protocol.md draws under a heading: the arrow and the type of each event, in order."""
+    section = DOCUMENT.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for fence in section.split("```")[1::2] for line in fence.splitlines() if line[:1] in ("→", "←")]
+    return [
+        (line[0], kind) for line in lines for kind in re.findall(r"(?<![\w.…/])[a-z]+(?:_[a-z]+)*(?:\.[a-z_]+)+", line)
+    ]
+
+
+FLOWS = ("A call", "A spoken turn", "A typed turn", "An interruption", "Push-to-talk", "A function call", "A picture")
+
+
+@pytest.mark.parametrize("heading", FLOWS)
+def test_the_documentation_draws_events_that_there_are(heading):
+    drawn = flow(heading)
+    assert len(drawn) >= 4
+    assert {kind for arrow, kind in drawn if arrow == "→"} <= set(SERVED)
+    known = set(known_types()) | table("Vendor events").keys()
+    assert {kind for arrow, kind in drawn if arrow == "←"} <= known
+
+
+async def test_a_typed_turn_goes_as_the_documentation_draws_it():
+    async with scene() as s:
+        client = Client(s)
+        text = {"output_modalities": ["text"]}
+        sent = await client.say({"type": "conversation.item.create", "item": HELLO})
+        sent += await client.say({"type": "response.create", "response": text})
+    told = [kind for kind, _ in groupby(event["type"] for event in sent)]
+    assert told == [kind for arrow, kind in flow("A typed turn") if arrow == "←"]

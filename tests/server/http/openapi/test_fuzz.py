@@ -12,7 +12,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ from server.http.openapi.table import OPERATIONS
 from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines, serving
 from tests.fakes.engines import FakeRecognizer
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.server.http.rest.clients import bursts, sound_file
 from tests.server.transports.test_offer_mutations import damaged
 
@@ -88,7 +88,7 @@ class Server:
         sessions = [*registry._sessions]
         for session in sessions:
             registry.close(session, "the test has seen enough of it")
-        await _until(lambda: not len(registry))
+        await until(lambda: not len(registry))
         return len(sessions)
 
     def _run(self) -> None:
@@ -105,17 +105,9 @@ class Server:
             peers = [one for one in gc.get_objects() if type(one) is RTCPeerConnection]
             self.peers = sum(peer.connectionState != "closed" for peer in peers)
             try:
-                await _until(lambda: not _names() - before)
+                await until(lambda: not _names() - before)
             except TimeoutError:
                 self.left = dict(_names() - before)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what tasks that end bring about."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.wait(others, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _names() -> Counter[str]:
@@ -134,6 +126,12 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def sent() -> Counter[int]:
     """Status → how many requests were answered with it."""
     return Counter()
+
+
+@pytest.fixture(scope="module")
+def done() -> set[str]:
+    """Operations that have been asked."""
+    return set()
 
 
 OPERATION_NAMES = [f"{row.method} {row.path}" for row in OPERATIONS]
@@ -213,7 +211,10 @@ def conform(schema: dict[str, Any], value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATION_NAMES)
-def test_an_operation_answers_as_the_document_says(server: Server, sent: Counter[int], name: str) -> None:
+def test_an_operation_answers_as_the_document_says(
+    server: Server, sent: Counter[int], done: set[str], name: str
+) -> None:
+    done.add(name)
     method, _, path = name.partition(" ")
     operation = SCHEMA[path][method]
     size = "body" if operation.body else "parameters" if operation.path_parameters or operation.query else "nothing"
@@ -272,8 +273,10 @@ def test_damaged_offers_are_answered_or_refused(server: Server, sent: Counter[in
     assert begun > OFFERS // 10, "the damage is deadly"
 
 
-def test_that_was_enough(sent: Counter[int]) -> None:
+def test_that_was_enough(sent: Counter[int], done: set[str]) -> None:
     """Of all kinds of answers, too: a document that is never met would prove nothing."""
+    if done != set(OPERATION_NAMES):
+        pytest.skip("only some of the operations were asked in this run")
     assert sum(sent.values()) >= LEAST, sent
     assert sent.keys() >= {200, 201, 400, 404, 501}
     assert sent[200] >= LEAST // 10, sent
