@@ -10,7 +10,7 @@ are path parameters, ``HEAD`` and who needs the key. A new word in a path goes i
 from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
-from server.dialects.openai.models import SessionPatch
+from server.dialects.openai.fields import SessionPatch
 from server.http.openapi import shapes
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.rest.chat_request import ChatBody
