@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from server.dialects.openai.vision import VisionPatch
 from server.http.rest.engine_names import Stage
 from server.http.rest.transcriptions import TranscriptionForm, TranslationForm
 
@@ -86,31 +85,6 @@ class EngineList(Shape):
 
     object: Literal["list"]
     data: list[EngineRow]
-
-
-# ---------------------------------------------------------------------------------------------------- calls
-
-
-class OfferedSession(BaseModel):
-    """How the session wants to be seen."""
-
-    vision: VisionPatch | None = None
-
-
-class OfferBody(BaseModel):
-    """An SDP offer, as in the examples of aiortc; other fields are ignored."""
-
-    sdp: str
-    type: Literal["offer"]
-    session: OfferedSession | None = None
-
-
-class OfferAnswer(Shape):
-    """The SDP answer."""
-
-    sdp: str
-    type: Literal["answer"]
-    session_id: str
 
 
 # ---------------------------------------------------------------------------------------------------- models

@@ -1,17 +1,18 @@
 """Every route, once. A test fails for a route that is missing here, and for one that does not exist.
 
-To add a route: one :class:`~server.http.openapi.rows.Operation` in the list of its family below, with the path as it
-was given to the router (``{name:.+}`` is written ``{name}``). Bodies and responses are pydantic models: what a handler
-validates with, or a new one in :mod:`server.http.openapi.shapes`; for text and bytes there are ``TEXT`` and ``BYTES``.
-``refuses`` names the error statuses of that route; those that every route can answer with are added by themselves, as
-are path parameters, ``HEAD`` and who needs the key. A new word in a path goes into ``PARAMETERS``, at the end.
+To add a route: one :class:`~server.http.openapi.rows.Operation` in the list of its family (below; those of calls are in
+:mod:`server.http.openapi.calls`), with the path as it was given to the router (``{name:.+}`` is written ``{name}``).
+Bodies and responses are pydantic models: what a handler validates with, or a new one in
+:mod:`server.http.openapi.shapes`; for text and bytes there are ``TEXT`` and ``BYTES``. ``refuses`` names the error
+statuses of that route; those that every route can answer with are added by themselves, as are path parameters, ``HEAD``
+and who needs the key. A new word in a path goes into ``PARAMETERS``, at the end.
 """
 
 from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
-from server.dialects.openai.fields import SessionPatch
 from server.http.openapi import shapes
+from server.http.openapi.calls import CALLS
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.embeddings import EmbeddingBody
@@ -19,8 +20,6 @@ from server.http.rest.speech import SpeechBody
 from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
 
 ANY_JSON = {"type": "object"}
-NEW_CALL = {"Location": "the call's own address: DELETE it, or POST to /hangup below it, to end the call"}
-
 PAGE = (
     Operation(
         "GET", "/", "page", "The web client", {200: Answer("its HTML", {"text/html": TEXT}), 304: Answer("you have it")}
@@ -60,40 +59,6 @@ STATE = (
         "GET", "/metrics", "state", "Metrics for Prometheus", {200: Answer("the text format", {"text/plain": TEXT})}
     ),
     Operation("GET", "/openapi.json", "state", "This document", {200: json_answer("OpenAPI 3.1", ANY_JSON)}),
-)
-
-CALLS = (
-    Operation(
-        "POST",
-        "/offer",
-        "calls",
-        "Begin a call with an SDP offer, as in the examples of aiortc",
-        {200: json_answer("the SDP answer, and the id of the session", shapes.OfferAnswer)},
-        {"application/json": shapes.OfferBody},
-        refuses=(415,),
-    ),
-    Operation(
-        "POST",
-        "/v1/realtime/calls",
-        "calls",
-        "Begin a call as clients of OpenAI Realtime do",
-        {201: Answer("the SDP answer", {"application/sdp": TEXT}, NEW_CALL)},
-        {
-            "application/sdp": TEXT,
-            "multipart/form-data": {
-                "type": "object",
-                "required": ["sdp"],
-                "properties": {"sdp": TEXT, "session": SessionPatch},
-                "additionalProperties": True,
-            },
-        },
-        refuses=(415,),
-        words="The body is the offer, or a form with the offer and, as JSON, the settings to begin with.",
-    ),
-    Operation(
-        "POST", "/v1/realtime/calls/{id}/hangup", "calls", "End a call", {200: Answer("it ends")}, refuses=(404,)
-    ),
-    Operation("DELETE", "/v1/realtime/calls/{id}", "calls", "End a call", {200: Answer("it ends")}, refuses=(404,)),
 )
 
 TRANSCRIPT = any_of(shapes.PlainTranscript, shapes.VerboseTranscript)
