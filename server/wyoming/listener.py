@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from pipelines.runtime.worker import Worker, session
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 32
 """At a time; one more is told so and closed."""
 _INBOX = 2 * MOST_CONNECTIONS
+_LOOK_SECONDS = 0.2
+"""How often it is looked whether the client of a request is still there."""
 
 
 @asynccontextmanager
@@ -79,7 +82,7 @@ class _Listener:
             session.set(f"wyoming-{uuid.uuid4().hex}")
             requests = Requests(self._shared, send)
             while (event := await read_event(reader, self._idle, self._seconds)) is not None:
-                await requests.receive(event)
+                await _unless_left(requests.receive(event), reader)
         except BrokenWireError as error:
             with suppress(OSError, TimeoutError):
                 await send(Event("error", {"text": str(error), "code": error.code}))
@@ -89,3 +92,17 @@ class _Listener:
             log.exception("a Wyoming connection failed")
         finally:
             writer.close()
+
+
+async def _unless_left(work: Coroutine[Any, Any, None], reader: asyncio.StreamReader) -> None:
+    """Carry out a request; when its client leaves, stop it: nobody wants the rest of an answer."""
+    task = asyncio.create_task(work, name="wyoming-request")
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_LOOK_SECONDS)
+            if not task.done() and reader.at_eof():
+                raise ConnectionResetError("the client has left")
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

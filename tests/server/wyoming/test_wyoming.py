@@ -18,7 +18,7 @@ from server.wyoming.requests import LONGEST_TEXT
 from server.wyoming.wire import LARGEST_LINE
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.server.http.rest.clients import RATE, bursts
 
 pytest.importorskip("wyoming", reason="the test extra is not installed")
@@ -232,7 +232,7 @@ async def test_a_client_that_leaves_in_the_middle_stops_the_model(wyoming):
     client = await wyoming(llm=llm)
     async with client:
         await ask(client, Transcript("Count!"), until="handled-start")
-    llm.gate.set()
+    await until(lambda: llm.cancelled == 1)
     async with client:  # served all the same
         await ask(client, Ping(), until="pong")
 
