@@ -160,7 +160,12 @@ def test_whatever_one_field_holds_it_is_taken_or_refused(event: dict[str, Any], 
 def test_every_field_of_every_event_is_known(event: dict[str, Any]) -> None:
     """Each event that the fuzzer begins with is right, but for what depends on the moment."""
     depends = {"invalid_value", "unknown_event", "item_retrieve_invalid_item_id", "item_delete_invalid_item_id"}
-    depends |= {"item_truncate_invalid_item_id", "response_cancel_not_active", "input_audio_buffer_commit_empty"}
+    depends |= {
+        "item_truncate_invalid_item_id",
+        "response_cancel_not_active",
+        "input_audio_buffer_commit_empty",
+        "unsupported_event",
+    }
 
     async def say() -> None:
         async with scene() as s:
