@@ -13,7 +13,11 @@ from __future__ import annotations
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
 from server.http.openapi.calls import CALLS
+from server.http.openapi.client_secrets import SECRETS
+from server.http.openapi.realtime import REALTIME
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
+from server.http.openapi.small_webrtc import SMALL_WEBRTC
+from server.http.openapi.whip import WHIP
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.embeddings import EmbeddingBody
 from server.http.rest.speech import SpeechBody
@@ -195,13 +199,16 @@ HUB = (
     ),
 )
 
-OPERATIONS = (*PAGE, *STATE, *CALLS, *REST, *HUB)
+OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
 PARAMETERS = {
     "id": "Its name or id.",
     "name": "Its path, which may have slashes.",
     "repo": "`OWNER/NAME`, with a plain slash, or `NAME`.",
     "revision": "A branch, a tag or a commit.",
     "folder": "Its path, which may have slashes.",
+    "session": "The id of a session.",
+    "viewer": "The id of a viewer.",
+    "start": "The `sessionId` of a start.",
     "path": "Its path, which may have slashes.",
 }
 """What stands in a path."""
