@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     tool_secrets: dict[str, SecretStr] = {}
     """What stands for ``${NAME}`` in the headers and variables of tools."""
 
+    wyoming_port: int | None = Field(None, ge=0, le=65535)
+    """TCP port on which the engines speak Wyoming, for Home Assistant; 0 takes a free one. Default: none."""
+    wyoming_host: str = Field("127.0.0.1", min_length=1)
+    """Address to listen on for it. The protocol knows no key: whoever reaches the port may use the engines."""
+
     ice_address: Annotated[tuple[str, ...], NoDecode] = ()
     """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
     external_address: str | None = None
@@ -260,6 +265,8 @@ class Settings(BaseSettings):
         named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
         if named and self.profile == "bench":
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
+        if "wyoming_host" in self.model_fields_set and self.wyoming_port is None:
+            raise ValueError("wyoming_host: needs wyoming_port, such as 10300")
         if self.model_server_key is not None and self.model_server is None:
             raise ValueError("model_server_key: needs model_server, the server that it is for")
         return self

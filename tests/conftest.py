@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,9 @@ import pytest
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.runtime.worker import Worker
 from pipelines.voice.settings import VoiceEngines
+from server.dialects.openai.client_events import RealtimeClient
+from server.dialects.openai.dialect import RealtimeDialect
+from server.dialects.openai.server_events import RealtimeEvents
 from server.engines.build import Engines
 from server.engines.choices import Choices
 from server.http.app import create_app
@@ -23,6 +26,7 @@ from server.http.web_server import WebServer
 from server.settings import load_settings
 from server.transports.webrtc import ice
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
+from tests.fakes.service_events import violations
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
@@ -74,6 +78,43 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 def gathers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which local addresses are offered is a setting of the whole process: no test leaves its own behind."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+
+
+@pytest.fixture(autouse=True)
+def events_keep_to_the_protocol(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, None]]:
+    """Whatever the OpenAI dialect says in a test, stock clients know it or it is documented."""
+    wrong: dict[str, None] = {}
+
+    def checked(event: dict[str, Any]) -> dict[str, Any]:
+        wrong.update(dict.fromkeys(violations(event)))
+        return event
+
+    def watch(kind: type, name: str) -> None:
+        method = getattr(kind, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            told = method(*args, **kwargs)
+            for event in told if isinstance(told, list) else [told]:
+                checked(event)
+            return told
+
+        monkeypatch.setattr(kind, name, functools.wraps(method)(watched))
+
+    watch(RealtimeEvents, "translate")
+    for name in ("greeting", "refusal", "failure", "farewell"):
+        watch(RealtimeDialect, name)
+    for kind in (RealtimeClient, RealtimeDialect):
+        begin = kind.__init__
+
+        def began(self: Any, *args: Any, _begin: Any = begin, **kwargs: Any) -> None:
+            given = inspect.signature(_begin).bind(self, *args, **kwargs)
+            send = given.arguments["send"]
+            given.arguments["send"] = lambda event: send(checked(event))
+            _begin(*given.args, **given.kwargs)
+
+        monkeypatch.setattr(kind, "__init__", began)
+    yield wrong
+    assert not wrong, "events that no client expects:\n" + "\n".join(wrong)
 
 
 @pytest.fixture

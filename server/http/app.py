@@ -25,6 +25,7 @@ from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
+from server.http.openapi.route import add_openapi
 from server.http.page_files import PageFiles
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
@@ -40,6 +41,7 @@ from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
 from server.transports.webrtc import ice
+from server.wyoming.listener import listening
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ CONTENT_SECURITY_POLICY = (
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
+WYOMING_PORT = web.AppKey("wyoming_port", int)
 
 
 def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
@@ -84,12 +87,15 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     add_rest(app, engines, store)
+    add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
+    if settings.wyoming_port is not None:
+        app.cleanup_ctx.append(_speak_wyoming)
     return app
 
 
@@ -139,6 +145,12 @@ async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     worker.close()
+
+
+async def _speak_wyoming(app: web.Application) -> AsyncIterator[None]:
+    engines = app[ENGINES]
+    async with listening(app[SETTINGS], engines.voice, engines.conversation_settings) as app[WYOMING_PORT]:
+        yield
 
 
 def _tell_defect(task: asyncio.Task[None]) -> None:

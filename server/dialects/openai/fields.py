@@ -117,7 +117,7 @@ def _voice(value: object) -> object:
 
 class AudioOutput(Given):
     format: AudioFormat | None = None
-    voice: Annotated[str | None, BeforeValidator(_voice), Field(max_length=200)] = None
+    voice: Annotated[Annotated[str, Field(max_length=200)] | None, BeforeValidator(_voice)] = None
     speed: float | None = Field(None, ge=0.25, le=4)
 
 

@@ -58,7 +58,12 @@ class _Text(Body):
 
 class _Picture(Body):
     type: Literal["image_url"]
-    image_url: Annotated[_Url, BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value)]
+    image_url: Annotated[
+        _Url,
+        BeforeValidator(
+            lambda value: {"url": value} if isinstance(value, str) else value, json_schema_input_type=_Url | str
+        ),
+    ]
 
 
 Part = Annotated[_Text | _Picture, Field(discriminator="type")]
@@ -81,7 +86,10 @@ class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[
         tuple[Part, ...],
-        BeforeValidator(lambda value: [{"type": "text", "text": value}] if isinstance(value, str) else value or ()),
+        BeforeValidator(
+            lambda value: [{"type": "text", "text": value}] if isinstance(value, str) else value or (),
+            json_schema_input_type=str | tuple[Part, ...],
+        ),
     ] = ()
     tool_calls: tuple[_Call, ...] | None = None
     tool_call_id: str | None = None
@@ -130,6 +138,9 @@ class _Choice(Body):
     function: _Named | None = None
 
 
+_Stop = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class ChatBody(Body):
     """The body. What is typed with the one legal value cannot be anything else here."""
 
@@ -143,8 +154,11 @@ class ChatBody(Body):
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        tuple[_Stop, ...],
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value,
+            json_schema_input_type=_Stop | Annotated[tuple[_Stop, ...], Field(max_length=4)],
+        ),
         Field(max_length=4),
     ] = ()
     tools: tuple[_Tool, ...] = Field((), max_length=128)

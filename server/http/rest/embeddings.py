@@ -33,14 +33,17 @@ def _as_texts(value: Any) -> Any:
 
 
 Token = Annotated[int, Field(ge=0, strict=True)]
+Texts = tuple[str | tuple[Token, ...], ...]
 
 
 class EmbeddingBody(Body):
     """The body."""
 
     input: Annotated[
-        tuple[str | tuple[Token, ...], ...],
-        BeforeValidator(_as_texts),
+        Texts,
+        BeforeValidator(
+            _as_texts, json_schema_input_type=str | tuple[Token, ...] | Annotated[Texts, Field(max_length=MOST_TEXTS)]
+        ),
         Field(min_length=1, max_length=MOST_TEXTS),
     ]
     model: str

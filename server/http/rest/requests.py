@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from pipelines.text import unknown
 from server.http.errors import HttpError
@@ -27,6 +29,17 @@ class Body(BaseModel):
         if isinstance(value, Mapping):
             return {name: given for name, given in value.items() if given is not None}
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Says of ``None`` what :meth:`_without_nulls` does."""
+        made = handler(core)
+        schema = handler.resolve_ref_schema(made)
+        properties = schema.get("properties", {})
+        for name in properties.keys() - set(schema.get("required", ())):
+            if properties[name].get("type") != "null" and {"type": "null"} not in properties[name].get("anyOf", ()):
+                properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
+        return made
 
 
 B = TypeVar("B", bound=Body)

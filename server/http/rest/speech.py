@@ -34,7 +34,11 @@ class SpeechBody(Body):
     input: str = Field(min_length=1, max_length=LONGEST_TEXT)
     model: str | None = None
     voice: Annotated[
-        str, BeforeValidator(lambda value: value["id"] if isinstance(value, dict) and set(value) == {"id"} else value)
+        str,
+        BeforeValidator(
+            lambda value: value["id"] if isinstance(value, dict) and set(value) == {"id"} else value,
+            json_schema_input_type=str | dict[Literal["id"], str],
+        ),
     ] = "alloy"
     response_format: AudioFormat = "mp3"
     speed: float = Field(1.0, ge=0.25, le=4.0)

@@ -1,0 +1,214 @@
+"""Every route, once. A test fails for a route that is missing here, and for one that does not exist.
+
+To add a route: one :class:`~server.http.openapi.rows.Operation` in the list of its family (below; those of calls are in
+:mod:`server.http.openapi.calls`), with the path as it was given to the router (``{name:.+}`` is written ``{name}``).
+Bodies and responses are pydantic models: what a handler validates with, or a new one in
+:mod:`server.http.openapi.shapes`; for text and bytes there are ``TEXT`` and ``BYTES``. ``refuses`` names the error
+statuses of that route; those that every route can answer with are added by themselves, as are path parameters, ``HEAD``
+and who needs the key. A new word in a path goes into ``PARAMETERS``, at the end.
+"""
+
+from __future__ import annotations
+
+from media.files import CONTENT_TYPES as SOUNDS
+from server.http.openapi import shapes
+from server.http.openapi.calls import CALLS
+from server.http.openapi.client_secrets import SECRETS
+from server.http.openapi.realtime import REALTIME
+from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
+from server.http.openapi.small_webrtc import SMALL_WEBRTC
+from server.http.openapi.whip import WHIP
+from server.http.rest.chat_request import ChatBody
+from server.http.rest.embeddings import EmbeddingBody
+from server.http.rest.speech import SpeechBody
+from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
+
+ANY_JSON = {"type": "object"}
+PAGE = (
+    Operation(
+        "GET", "/", "page", "The web client", {200: Answer("its HTML", {"text/html": TEXT}), 304: Answer("you have it")}
+    ),
+    Operation(
+        "GET",
+        "/static/{name}",
+        "page",
+        "A file of the web client",
+        {
+            200: Answer(
+                "the file", {"text/javascript": TEXT, "text/css": TEXT, "text/html": TEXT, "image/svg+xml": TEXT}
+            ),
+            304: Answer("you have it"),
+        },
+        refuses=(404,),
+    ),
+)
+
+STATE = (
+    Operation("GET", "/healthz", "state", "Whether the process is alive", {200: json_answer("it is", shapes.Alive)}),
+    Operation(
+        "GET",
+        "/readyz",
+        "state",
+        "Whether another session would be accepted",
+        {200: json_answer("there is room", shapes.Ready), 503: json_answer("there is none", shapes.Ready)},
+    ),
+    Operation(
+        "GET",
+        "/v1/engines",
+        "state",
+        "What runs where, and why",
+        {200: json_answer("a row for each stage", shapes.EngineList)},
+    ),
+    Operation(
+        "GET", "/metrics", "state", "Metrics for Prometheus", {200: Answer("the text format", {"text/plain": TEXT})}
+    ),
+    Operation("GET", "/openapi.json", "state", "This document", {200: json_answer("OpenAPI 3.1", ANY_JSON)}),
+)
+
+TRANSCRIPT = any_of(shapes.PlainTranscript, shapes.VerboseTranscript)
+WRITTEN = {kind: TRANSCRIPT if kind == "application/json" else TEXT for kind in TRANSCRIPTS.values()}
+
+REST = (
+    Operation("GET", "/v1/models", "REST", "The engines that serve", {200: json_answer("the list", shapes.ModelList)}),
+    Operation(
+        "GET",
+        "/v1/models/{id}",
+        "REST",
+        "One of them, by its name or an alias",
+        {200: json_answer("the engine", shapes.ModelRow)},
+        refuses=(404,),
+    ),
+    Operation(
+        "POST",
+        "/v1/chat/completions",
+        "REST",
+        "The language model's answer",
+        {
+            200: event_answer(
+                "whole, or with `stream` as events, the last of which is `[DONE]`",
+                {"application/json": shapes.ChatCompletion},
+                shapes.ChatChunk,
+            )
+        },
+        {"application/json": ChatBody},
+        refuses=(404, 415),
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/transcriptions",
+        "REST",
+        "What is said in a sound file",
+        {
+            200: event_answer(
+                "in the `response_format`, or with `stream` as events",
+                WRITTEN,
+                shapes.TranscriptDelta,
+                shapes.TranscriptDone,
+            )
+        },
+        {"multipart/form-data": shapes.TranscriptionUpload},
+        refuses=(404,),
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/translations",
+        "REST",
+        "What is said in a sound file, in English",
+        {200: Answer("in the `response_format`", WRITTEN)},
+        {"multipart/form-data": shapes.TranslationUpload},
+        refuses=(404, 501),
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/speech",
+        "REST",
+        "A text as it is spoken",
+        {
+            200: event_answer(
+                "the file as it is made, or with `stream_format` `sse` as events",
+                dict.fromkeys(SOUNDS.values(), BYTES),
+                shapes.SpeechDelta,
+                shapes.SpeechDone,
+            )
+        },
+        {"application/json": SpeechBody},
+        refuses=(404, 415),
+    ),
+    Operation(
+        "POST",
+        "/v1/embeddings",
+        "REST",
+        "Texts as vectors",
+        {200: json_answer("a vector for each", shapes.EmbeddingList)},
+        {"application/json": EmbeddingBody},
+        refuses=(404, 415, 501),
+    ),
+)
+
+RECURSIVE = {
+    "recursive": ({"type": "string", "enum": ["true", "false"]}, "`true`: with the files of folders inside it")
+}
+HUB_FILE = {"ETag": "its checksum", "X-Repo-Commit": "the version of the repository"}
+
+HUB = (
+    Operation(
+        "GET",
+        "/api/models/{repo}",
+        "hub",
+        "What a repository is, and its files",
+        {200: json_answer("the repository", shapes.HubModel)},
+        refuses=(404, 502),
+    ),
+    Operation(
+        "GET",
+        "/api/models/{repo}/revision/{revision}",
+        "hub",
+        "The same of one version",
+        {200: json_answer("the repository", shapes.HubModel)},
+        refuses=(404, 502),
+    ),
+    Operation(
+        "GET",
+        "/api/models/{repo}/tree/{revision}",
+        "hub",
+        "The files of a repository",
+        {200: json_answer("files and folders", {"type": "array", "items": shapes.HubEntry})},
+        query=RECURSIVE,
+        refuses=(404, 502),
+    ),
+    Operation(
+        "GET",
+        "/api/models/{repo}/tree/{revision}/{folder}",
+        "hub",
+        "The files in a folder",
+        {200: json_answer("files and folders", {"type": "array", "items": shapes.HubEntry})},
+        query=RECURSIVE,
+        refuses=(404, 502),
+    ),
+    Operation(
+        "GET",
+        "/{repo}/resolve/{revision}/{path}",
+        "hub",
+        "A file, or a range of it",
+        {
+            200: Answer("the file", {"application/octet-stream": BYTES}, HUB_FILE),
+            206: Answer("the range", {"application/octet-stream": BYTES}, HUB_FILE),
+            304: Answer("you have it"),
+        },
+        refuses=(404, 416, 502),
+    ),
+)
+
+OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
+PARAMETERS = {
+    "id": "Its name or id.",
+    "name": "Its path, which may have slashes.",
+    "repo": "`OWNER/NAME`, with a plain slash, or `NAME`.",
+    "revision": "A branch, a tag or a commit.",
+    "folder": "Its path, which may have slashes.",
+    "session": "The id of a session.",
+    "viewer": "The id of a viewer.",
+    "start": "The `sessionId` of a start.",
+    "path": "Its path, which may have slashes.",
+}
+"""What stands in a path."""

@@ -1,0 +1,108 @@
+"""The port: connections, how many and for how long. Owns the task of every one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from pipelines.runtime.worker import Worker, session
+from pipelines.voice.settings import ConversationSettings, VoiceEngines
+from server.settings import Settings, SettingsError
+from server.wyoming.requests import Requests, Shared
+from server.wyoming.wire import LARGEST_LINE, BrokenWireError, Event, read_event, written
+
+log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 32
+"""At a time; one more is told so and closed."""
+_INBOX = 2 * MOST_CONNECTIONS
+_LOOK_SECONDS = 0.2
+"""How often it is looked whether the client of a request is still there."""
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, voice: VoiceEngines, first: Callable[[], ConversationSettings]
+) -> AsyncIterator[int]:
+    """Serve ``voice`` on the port that ``settings`` name; yields the port. ``first``: what new sessions start with.
+
+    Raises :class:`SettingsError` when it cannot be had.
+    """
+    sound = Worker("wyoming-sound", inbox=_INBOX)
+    listener = _Listener(Shared(voice, first, sound), settings)
+    host, port = settings.wyoming_host, settings.wyoming_port
+    try:
+        server = await asyncio.start_server(listener.connected, host, port, limit=LARGEST_LINE)
+    except OSError as error:
+        sound.close()
+        raise SettingsError(f"wyoming_port: cannot listen on {host}:{port}: {error.strerror}") from error
+    found: int = server.sockets[0].getsockname()[1]
+    log.info("Wyoming is spoken on %s:%d", host, found)
+    try:
+        yield found
+    finally:
+        server.close()
+        await listener.close()
+        sound.close()
+
+
+class _Listener:
+    def __init__(self, shared: Shared, settings: Settings) -> None:
+        self._shared = shared
+        self._idle, self._seconds = settings.idle_timeout, settings.request_timeout
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A client has come."""
+        task = asyncio.create_task(self._serve(reader, writer, full=len(self._tasks) >= MOST_CONNECTIONS))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cut every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, full: bool) -> None:
+        async def send(event: Event) -> None:
+            writer.write(written(event))
+            async with asyncio.timeout(self._seconds):  # for a client that takes nothing
+                await writer.drain()
+
+        try:
+            if full:
+                text = f"all {MOST_CONNECTIONS} connections are taken"
+                await send(Event("error", {"text": text, "code": "server_busy"}))
+                return
+            session.set(f"wyoming-{uuid.uuid4().hex}")
+            requests = Requests(self._shared, send)
+            while (event := await read_event(reader, self._idle, self._seconds)) is not None:
+                await _unless_left(requests.receive(event), reader)
+        except BrokenWireError as error:
+            with suppress(OSError, TimeoutError):
+                await send(Event("error", {"text": str(error), "code": error.code}))
+        except (OSError, TimeoutError):
+            pass  # the client has left, or does nothing
+        except Exception:
+            log.exception("a Wyoming connection failed")
+        finally:
+            writer.close()
+
+
+async def _unless_left(work: Coroutine[Any, Any, None], reader: asyncio.StreamReader) -> None:
+    """Carry out a request; when its client leaves, stop it: nobody wants the rest of an answer."""
+    task = asyncio.create_task(work, name="wyoming-request")
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_LOOK_SECONDS)
+            if not task.done() and reader.at_eof():
+                raise ConnectionResetError("the client has left")
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
