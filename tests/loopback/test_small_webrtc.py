@@ -25,10 +25,19 @@ CANDIDATES = re.compile(r"(?m)^a=(?:candidate:(.*)|end-of-candidates)\r\n")
 class PipecatPeer(Peer):
     """A peer that signals as Pipecat's transport does; ``path`` is where it offers."""
 
-    def __init__(self, url: str, *, path: str = "/api/offer", pc_id: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        path: str = "/api/offer",
+        pc_id: str | None = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(url, **{"channel": "chat", **options})
         self.path = path
         self.pc_id = pc_id
+        self.headers = headers or {}
         self.restart = pc_id is not None
         self.extra: dict[str, Any] = {}
 
@@ -45,7 +54,7 @@ class PipecatPeer(Peer):
         return answer
 
     async def request(self, method: str, body: Any) -> tuple[int, dict[str, Any]]:
-        return await asked(self.url, method, self.path, body)
+        return await asked(self.url, method, self.path, body, **self.headers)
 
     def say_message(self, kind: str, message_id: str = "m1", **data: Any) -> None:
         self.send({"label": "rtvi-ai", "type": kind, "id": message_id, "data": data})
@@ -337,4 +346,31 @@ async def test_the_key_is_asked_for_and_other_pages_may_ask_first(serve, path):
         assert answer.status == 204
         assert answer.headers["Access-Control-Allow-Origin"] == origin
         assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
-        assert "authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+
+
+async def test_a_client_secret_reaches_what_it_has_started(serve):
+    key = "a-key-of-mine"
+    model = FakeModel("Aye.")
+    url, app = await serve(fake_engines(llm=model), api_key=key)
+
+    async def secret() -> dict[str, str]:
+        wish = {"session": {"instructions": "Be a sailor."}}
+        status, made = await asked(url, "POST", "/v1/realtime/client_secrets", wish, Authorization=f"Bearer {key}")
+        assert status == 200
+        return {"Authorization": f"Bearer {made['value']}"}
+
+    mine, other = await secret(), await secret()
+    status, start = await asked(url, "POST", "/start", {}, **mine)
+    assert status == 200
+    path = f"/sessions/{start['sessionId']}/api/offer"
+    async with PipecatPeer(url, path=path, headers=mine) as peer:
+        assert (await peer.response("Ahoy?"))["text"] == "Aye."
+        assert model.requests[0].messages[0].content == "Be a sailor."
+        nothing = {"pc_id": peer.pc_id, "candidates": []}
+        assert (await asked(url, "PATCH", path, nothing, **mine))[0] == 200
+        assert (await asked(url, "PATCH", path, nothing, **other))[0] == 403
+        assert (await asked(url, "PATCH", "/api/offer", nothing, **other))[0] == 404
+        async with PipecatPeer(url, pc_id=peer.pc_id, headers=other) as stranger:
+            await stranger.ready()
+            assert app[REGISTRY].find(peer.pc_id) is not None, "it goes on undisturbed"

@@ -15,7 +15,7 @@ from aiohttp import web
 from media.clock import MonotonicClock
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_session
-from server.http.access.granted import GRANTED
+from server.http.access.granted import GRANTED, Granted
 from server.http.bodies import json_body
 from server.http.errors import HttpError
 from server.http.signaling.ice_servers import ice_servers_for
@@ -67,13 +67,11 @@ async def _offer(request: web.Request) -> web.Response:
     """
     start = _started(request)
     body = _object(await json_body(request), "the body")
-    previous, restart = _identity(body, start), body.get("restart_pc")
+    previous, restart = _identity(body, start, request[GRANTED]), body.get("restart_pc")
     if not isinstance(restart, bool | None):
         raise _wrong("restart_pc", "legal are true, false and null")
     given = body.get("requestData") if body.get("requestData") is not None else body.get("request_data")
     wishes = _wishes(given, "requestData") if given is not None or start is None else start.wishes
-    if previous is not None:
-        request[GRANTED].check_reach(previous)
     peer = request.app[REGISTRY].find(previous) if previous is not None else None
     if peer is not None and not peer.ended_because and not restart:
         again = await peer.answer_again(readable(request, body))
@@ -92,11 +90,10 @@ async def _candidates(request: web.Request) -> web.Response:
     """``{"pc_id", "candidates": [{"candidate", "sdp_mid", "sdp_mline_index"}]}`` → ``{"status": "success"}``."""
     start = _started(request)
     body = _object(await json_body(request), "the body")
-    pc_id = _identity(body, start)
+    pc_id = _identity(body, start, request[GRANTED])
     peer = request.app[REGISTRY].find(pc_id) if pc_id is not None else None
     if peer is None:
         raise HttpError(404, "connection_not_found", f"pc_id: there is no connection {pc_id!a}", "pc_id")
-    request[GRANTED].check_reach(peer.id)
     candidates = body.get("candidates", [])
     if not isinstance(candidates, list):
         raise _wrong("candidates", "must be a list")
@@ -119,11 +116,13 @@ def _started(request: web.Request) -> Start | None:
     return start
 
 
-def _identity(body: Mapping[str, Any], start: Start | None) -> str | None:
-    """The connection meant; ``None`` for one that did not begin with this start."""
+def _identity(body: Mapping[str, Any], start: Start | None, granted: Granted) -> str | None:
+    """The connection meant; ``None`` for one that did not begin with this start, or is out of the key's reach."""
     pc_id = body.get("pc_id")
     if not isinstance(pc_id, str | None) or len(pc_id or "") > LONGEST_ID:
         raise _wrong("pc_id", "must be the pc_id of an answer, or null")
+    if pc_id is None or not granted.may_reach(pc_id):
+        return None
     return pc_id if start is None or pc_id in start.sessions else None
 
 
