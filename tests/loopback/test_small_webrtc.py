@@ -313,6 +313,8 @@ async def test_a_server_that_is_full_takes_a_new_connection_for_an_old_one(serve
     async with PipecatPeer(url) as old:
         status, answer = await asked(url, "POST", "/api/offer", {"sdp": old.pc.localDescription.sdp, "type": "offer"})
         assert (status, answer["error"]["code"]) == (503, "server_full")
+        status, answer = await asked(url, "POST", "/start")
+        assert (status, answer["error"]["code"]) == (503, "server_full")
         async with PipecatPeer(url, pc_id=old.pc_id) as new:
             await new.ready()
             assert app[REGISTRY].find(new.pc_id) is not None

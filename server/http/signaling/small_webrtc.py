@@ -53,7 +53,10 @@ async def _start(request: web.Request) -> web.Response:
     if transport not in TRANSPORTS:
         legal = " and ".join(f'"{name}"' for name in TRANSPORTS)
         raise _wrong("transport", f"legal are {legal}: this server has no other")
-    start = request.app[STARTS].add(_wishes(body.get("body"), "body"))
+    wishes = _wishes(body.get("body"), "body")
+    if not request.app[REGISTRY].has_room:
+        raise HttpError(503, "server_full", "all places are taken")  # sooner told than with the offer
+    start = request.app[STARTS].add(wishes)
     request[GRANTED].made(start.id)
     servers = [server.json() for server in ice_servers_for(request)]
     return web.json_response({"sessionId": start.id, **({"iceConfig": {"iceServers": servers}} if servers else {})})
