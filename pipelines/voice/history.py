@@ -78,6 +78,11 @@ class History:
         """The item with this id, if it is remembered."""
         return next((item for item in self._items if item.id == item_id), None)
 
+    def before(self, item_id: str) -> str:
+        """The place in front of the item with this id, as :meth:`add` takes it."""
+        places = [item.id for item in self._items]
+        return places[places.index(item_id) - 1] if item_id in places[1:] else FIRST
+
     def remove(self, item_id: str) -> None:
         """Forget the item with this id."""
         self._items = [item for item in self._items if item.id != item_id]

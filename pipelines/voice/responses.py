@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from media.clock import Clock
 from pipelines.errors import EngineBusyError
-from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.llm import ChatRequest, ToolCall
 from pipelines.tools.calling import CallingModel, CallWatch
-from pipelines.voice.events import Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
-from pipelines.voice.history import History, HistoryItem, Item, messages_of, new_id
+from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
+from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
 from pipelines.voice.tts import Playout, VoiceOut
@@ -239,11 +240,27 @@ class Responses:
         around = self._around
         playout = around.out.prepare() if around.out is not None and settings.spoken else None
         engines, ids = around.engines, (new_id("resp"), new_id("item"))
-        watch = CallWatch(emit.opened) if isinstance(emit, Gate) else CallWatch()  # nothing is run speculatively
+        watch = CallWatch(on_call=partial(self._called, ids[1]), on_result=partial(self._returned, ids[1]))
+        if isinstance(emit, Gate):
+            watch = replace(watch, allowed=emit.opened)  # nothing is run speculatively
         tools = engines.tools if settings.tool_choice != "none" else tuple
         model = CallingModel(LookingModel(engines.llm, around.sight), tools, watch)
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
+
+    def _called(self, item_id: str, name: str, call_id: str, arguments: str) -> None:
+        """The server runs one of its own tools for the response with this item."""
+        self._remember_before(item_id, FunctionCall(new_id("item"), ToolCall(call_id, name, arguments)))
+
+    def _returned(self, item_id: str, call_id: str, result: str, failed: bool) -> None:
+        self._remember_before(item_id, FunctionResult(new_id("item"), call_id, result))
+
+    def _remember_before(self, item_id: str, item: FunctionCall | FunctionResult) -> None:
+        """What a response of the conversation is based on stands in front of it."""
+        if any(given.kept and given.response.item_id == item_id for given in self._queue):
+            place = self.history.before(item_id)
+            self.history.add(item, place)
+            self._around.emit(FunctionAdded(item, place))
 
     def _give(self, given: _Given, settings: ConversationSettings, metadata: Mapping[str, str] | None = None) -> None:
         response = given.response

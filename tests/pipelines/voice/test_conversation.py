@@ -13,6 +13,7 @@ from media.channel import Channel
 from media.frames import AudioChunk
 from pipelines.errors import LLMError
 from pipelines.interfaces.stt import Transcript
+from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
     PartialTranscript,
@@ -53,6 +54,7 @@ class Scene:
         settings: ConversationSettings,
         sight: Sight | None = None,
         vad: LoudnessVad | None = None,
+        tools: tuple[ServerTool, ...] = (),
     ) -> None:
         self.stt, self.llm, self.tts = stt, llm, tts
         self.out = FakeOut()
@@ -64,7 +66,7 @@ class Scene:
         self.lips: bool | None = None
         self.attentive: bool | None = None
         self.sight = Sight(lambda: self.lips, lambda: self.attentive)
-        engines = VoiceEngines(vad or LoudnessVad(), stt, llm, tts)
+        engines = VoiceEngines(vad or LoudnessVad(), stt, llm, tts, tools=lambda: tools)
         around = Surroundings(engines, self.out, self.events.append, self.clock, lambda: self.seen, sight or self.sight)
         self.conversation = Conversation(around, settings)
 
@@ -102,7 +104,7 @@ async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: objec
     settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
     llm = parts.pop("llm", None) or FakeModel(*answers)
     tts, sight, vad = parts.pop("tts", FakeVoice()), parts.pop("sight", None), parts.pop("vad", None)
-    stage = Scene(FakeRecognizer(*texts), llm, tts, settings, sight, vad)
+    stage = Scene(FakeRecognizer(*texts), llm, tts, settings, sight, vad, parts.pop("tools", ()))
     task = asyncio.create_task(stage.conversation.run(stage.audio))
     await settle()
     try:

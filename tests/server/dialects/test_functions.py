@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, ToolCall, Usage
+from pipelines.tools.server_tool import ServerTool, ToolResult
 from pipelines.voice.history import NO_RESULT
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
@@ -294,3 +295,26 @@ async def test_an_idle_user_is_spoken_to_once_after_each_answer():
         assert timeout["audio_end_ms"] - timeout["audio_start_ms"] == pytest.approx(5000, abs=40)
         assert "silent for 5 seconds" in s.llm.requests[1].messages[-1].content
         assert all("silent" not in text for _, text in s.remembered)
+
+
+async def test_what_the_server_runs_itself_is_told_and_remembered_in_front_of_the_answer():
+    async def call(arguments: dict[str, Any]) -> ToolResult:
+        return ToolResult(f"{arguments['city']}: 21 degrees")
+
+    tool = ServerTool(Tool("weather", "Tells the weather.", WEATHER["parameters"]), call, "a test")
+    llm = Caller((PARIS,), ("It is 21 degrees.",), ("You are welcome.",))
+    async with scene(llm=llm, settings=MANUAL, tools=(tool,)) as s:
+        client = Client(s)
+        sent = await client.say(*create(HELLO), {"type": "response.create"})
+        items = [event["item"]["type"] for event in of(sent, "conversation.item.done")]
+        assert items == ["message", "function_call", "function_call_output", "message"]
+        output = of(sent, "response.done")[0]["response"]["output"]
+        assert [item["type"] for item in output] == ["message"], "a client must not run it again"
+        await client.say(*create({**HELLO, "id": "thanks"}), {"type": "response.create"})
+        assert [m for m in llm.requests[-1].messages if m.role != "system"] == [
+            Message("user", "hello"),
+            Message("assistant", "", (PARIS,)),
+            Message("tool", "Paris: 21 degrees", tool_call_id="call_1"),
+            Message("assistant", "It is 21 degrees."),
+            Message("user", "hello"),
+        ]
