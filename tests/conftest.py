@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aioice.ice
+import hypothesis
 import pytest
 
 from pipelines.routing.definition import SHIPPED, load
@@ -27,6 +28,11 @@ from server.settings import load_settings
 from server.transports.webrtc import ice
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 from tests.fakes.service_events import violations
+
+hypothesis.settings.register_profile(  # how long an example takes says something of the machine alone
+    "visavis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("visavis")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:

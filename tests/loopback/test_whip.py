@@ -192,7 +192,8 @@ async def test_nothing_is_left_of_watchers(serve):
 def alive(*kinds: type) -> list[object]:
     """Objects of these kinds that somebody still refers to."""
     gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+    # by their type: some of torch's answer isinstance with a warning
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]
 
 
 async def test_a_session_without_a_camera_has_no_video_to_watch(serve):
