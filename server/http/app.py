@@ -25,7 +25,7 @@ from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
-from server.http.openapi.route import add_openapi
+from server.http.openapi.document import add_openapi
 from server.http.page_files import PageFiles
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest

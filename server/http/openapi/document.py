@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from pipelines.runtime.worker import Worker
 from server.http.auth import OPEN
 from server.http.openapi.rows import Answer, Operation, Schema
 from server.http.openapi.shapes import Error
 from server.http.openapi.table import OPERATIONS, PARAMETERS
+
+PATH = "/openapi.json"
+
+
+def add_openapi(app: web.Application, *, keyed: bool) -> None:
+    """Serve the document. ``keyed``: whether this server has an API key."""
+    app.router.add_get(PATH, _Document(keyed).send)
+
+
+class _Document:
+    def __init__(self, keyed: bool) -> None:
+        self._keyed = keyed
+        self._making = asyncio.Lock()
+        self._text: bytes | None = None
+
+    async def send(self, request: web.Request) -> web.Response:
+        """The document."""
+        async with self._making:
+            if self._text is None:
+                worker = Worker("openapi")
+                try:
+                    self._text = await worker.run(_written, self._keyed)
+                finally:
+                    worker.close()
+        return web.Response(body=self._text, content_type="application/json")
+
+
+def _written(keyed: bool) -> bytes:
+    from server.http.openapi.document import document  # its models take 0.1 s, and most servers are never asked
+
+    return json.dumps(document(keyed=keyed), ensure_ascii=False).encode()
+
 
 Json = dict[str, Any]
 _MODE: JsonSchemaMode = "validation"

@@ -1,7 +1,7 @@
 """Every route, once. A test fails for a route that is missing here, and for one that does not exist.
 
 To add a route: one :class:`~server.http.openapi.rows.Operation` in the list of its family (below; those of calls are in
-:mod:`server.http.openapi.calls`), with the path as it was given to the router (``{name:.+}`` is written ``{name}``).
+:mod:`server.http.openapi.signaling`), with the path as the router has it (``{name:.+}`` is written ``{name}``).
 Bodies and responses are pydantic models: what a handler validates with, or a new one in
 :mod:`server.http.openapi.shapes`; for text and bytes there are ``TEXT`` and ``BYTES``. ``refuses`` names the error
 statuses of that route; those that every route can answer with are added by themselves, as are path parameters, ``HEAD``
@@ -12,12 +12,8 @@ from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
-from server.http.openapi.calls import CALLS
-from server.http.openapi.client_secrets import SECRETS
-from server.http.openapi.realtime import REALTIME
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
-from server.http.openapi.small_webrtc import SMALL_WEBRTC
-from server.http.openapi.whip import WHIP
+from server.http.openapi.signaling import CALLS, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.embeddings import EmbeddingBody
 from server.http.rest.speech import SpeechBody

@@ -8,8 +8,7 @@ import pytest
 from pipelines.errors import PipelineError
 from server.http.auth import OPEN
 from server.http.errors import error_body
-from server.http.openapi.document import document
-from server.http.openapi.route import PATH
+from server.http.openapi.document import PATH, document
 from server.http.openapi.shapes import Error
 from server.http.openapi.table import OPERATIONS
 from tests.conftest import fake_engines
