@@ -1,0 +1,180 @@
+"""``@openai/agents-realtime`` over WebRTC in Chromium, as it is published: connect, speak, interrupt, show a picture.
+
+The pages fail their test when the client throws (``ZodError`` for an event that it cannot read) or logs an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.interfaces.llm import ChatRequest
+from tests.browser.speech import say, traffic
+from tests.browser.waiting import in_browsers
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.peer import loud
+
+pytestmark = in_browsers
+
+TURN = loud(0.8).astype("<i2").tobytes()
+
+
+async def test_a_typed_message_is_answered_aloud(stock):
+    model = FakeModel("Good day to you.")
+    client = await stock(fake_engines(llm=model))
+    call = await client.connect(instructions="Speak like a sailor.")
+    assert call
+    await client.run("client.session.sendMessage('Hello?')")
+    await client.event("output_audio_buffer.stopped")
+    assert await client.run("client.history") == [
+        ["user", "input_text", "Hello?", "completed"],
+        ["assistant", "output_audio", "Good day to you.", "completed"],
+    ]
+    assert (await traffic(client.page, "energy heard"))["energy heard"] > 0
+    assert model.requests[0].messages[0].content == "Speak like a sailor."
+    assert await client.run("client.errors") == []
+
+
+async def test_a_server_with_a_key(stock):
+    client = await stock(fake_engines(), allow=("401",), api_key="a-long-secret")
+    with pytest.raises(Exception, match=r"status 401: this is not the server's key"):
+        await client.connect(key="ek_wrong", insecure=False)
+    assert await client.connect(key="a-long-secret")
+
+
+TOLD = (
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
+    "input_audio_buffer.committed",
+    "conversation.item.added",
+    "conversation.item.done",
+    "response.created",
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.content_part.added",
+    "response.output_audio_transcript.delta",
+    "response.output_audio.done",
+    "response.output_audio_transcript.done",
+    "response.content_part.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.done",
+    "output_audio_buffer.stopped",
+)
+"""A spoken turn and its response in one clause, as the service orders it; what may come anywhere is left out."""
+
+
+async def test_a_spoken_turn_comes_in_the_order_of_the_service(stock):
+    engines = fake_engines(stt=FakeRecognizer("what is the weather"), llm=FakeModel("It is sunny."))
+    client = await stock(engines)
+    await client.connect()
+    await say(client.page, TURN)
+    await client.event("output_audio_buffer.stopped")
+    assert [kind for kind in await client.types() if kind in TOLD] == list(TOLD)
+    await client.holds("client.history[0]", ["user", "input_audio", "what is the weather", "completed"])
+    assert (await client.run("client.history"))[1][1:] == ["output_audio", "It is sunny.", "completed"]
+
+
+COUNTING = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+
+
+class UnendingModel(FakeModel):
+    """Never comes to the end of its first answer."""
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        async for word in super().stream(request):
+            yield word
+        if len(self.requests) == 1:
+            yield "And "
+            await asyncio.Event().wait()
+
+
+SILENCE = """async () => {
+    let energy = -1, since = 0;
+    for (;;) {
+        for (const entry of (await window.calls.at(-1).getStats()).values()) {
+            if (entry.type !== "inbound-rtp" || entry.kind !== "audio") continue;
+            const { totalAudioEnergy, totalSamplesDuration } = entry;
+            if (totalAudioEnergy > energy + 1e-4) [energy, since] = [totalAudioEnergy, totalSamplesDuration];
+            if (totalSamplesDuration > since + 0.2) return;
+        }
+        await new Promise((next) => setTimeout(next, 20));
+    }
+}"""
+"""Resolves when the page has heard nothing for a fifth of a second of what it receives."""
+
+
+async def test_speaking_over_the_response_cuts_it_off(stock):
+    model = UnendingModel(f"{COUNTING}.", "Okay.")
+    client = await stock(fake_engines(stt=FakeRecognizer("count please", "stop it now"), llm=model))
+    await client.connect()
+    await say(client.page, TURN)
+    await client.event("output_audio_buffer.started")
+    await traffic(client.page, "energy heard")
+    model.gate.clear()
+    await say(client.page, TURN)
+    await client.event("output_audio_buffer.cleared")
+    await client.page.evaluate(SILENCE)
+    response = (await client.event("response.done"))["response"]
+    assert (response["status"], response["status_details"]["reason"]) == ("cancelled", "turn_detected")
+    truncated = await client.event("conversation.item.truncated")
+    assert 0 < truncated["audio_end_ms"] < len(COUNTING.split()) * 250
+    model.gate.set()
+    await client.event("output_audio_buffer.stopped")
+    heard = (await client.run("client.history"))[1]
+    assert heard[3] == "incomplete"
+    assert COUNTING.startswith(heard[2]) and len(heard[2]) < len(COUNTING)
+    assert model.requests[1].messages[-2].content == f"{heard[2]} —"
+    cut = (await client.types()).index("output_audio_buffer.cleared")
+    assert [kind for kind in (await client.types())[cut:] if kind in CUT][: len(CUT)] == list(CUT)
+
+
+CUT = (
+    "output_audio_buffer.cleared",
+    "response.output_audio.done",
+    "response.output_audio_transcript.done",
+    "response.content_part.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.done",
+    "conversation.item.truncated",
+)
+
+
+async def test_a_button_that_stops_the_voice(stock):
+    client = await stock(fake_engines(llm=UnendingModel(f"{COUNTING}.")))
+    await client.connect()
+    await client.run("client.session.interrupt()")  # nothing is said yet
+    await client.run("client.session.sendMessage('Count, please.')")
+    await client.event("output_audio_buffer.started")
+    await client.run("client.session.interrupt()")
+    response = (await client.event("response.done"))["response"]
+    assert (response["status"], response["status_details"]["reason"]) == ("cancelled", "client_cancelled")
+    await client.page.evaluate(SILENCE)
+    await client.until("client.history[1][3] === 'incomplete'")
+    await client.run("client.session.sendMessage('Go on.')")
+    await client.event("output_audio_buffer.stopped")
+    assert await client.run("client.errors") == []
+
+
+class SeeingModel(FakeModel):
+    takes_images = True
+
+
+@pytest.mark.parametrize("side", [8, 200], ids=["a small one", "more than 64 KiB"])
+async def test_a_picture_is_shown(stock, side):
+    picture = cv2.imencode(".png", np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8))[1].tobytes()
+    model = SeeingModel("A grey cat.")
+    client = await stock(fake_engines(llm=model))
+    await client.connect()
+    uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    await client.page.evaluate("(uri) => window.client.session.addImage(uri)", uri)
+    await client.event("output_audio_buffer.stopped")
+    assert [image.data for image in model.requests[0].messages[-1].images] == [picture]
+    assert await client.run("client.errors") == []
