@@ -5,23 +5,27 @@ The pages fail their test when the client throws (``ZodError`` for an event that
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncGenerator
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.llm import ToolCall
 from tests.browser.speech import say, traffic
 from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
+from tests.interop.models import CallingModel, SeeingModel, UnendingModel
+from tests.server.http.rest.clients import client_of
 
 pytestmark = in_browsers
 
+KEY = "a-long-secret"
 TURN = loud(0.8).astype("<i2").tobytes()
 
 
@@ -41,11 +45,43 @@ async def test_a_typed_message_is_answered_aloud(stock):
     assert await client.run("client.errors") == []
 
 
-async def test_a_server_with_a_key(stock):
-    client = await stock(fake_engines(), allow=("401",), api_key="a-long-secret")
-    with pytest.raises(Exception, match=r"status 401: this is not the server's key"):
+async def test_a_client_secret_is_the_key_of_a_page_of_another_site(stock, monkeypatch):
+    later = 0
+    monkeypatch.setattr("server.http.app.time", SimpleNamespace(time=lambda: time.time() + later))
+    model = FakeModel("Ahoy.")
+    client = await stock(fake_engines(llm=model), allow=("401",), api_key=KEY)
+    async with client_of(client.url, KEY) as owner:
+        wishes: Any = {"type": "realtime", "audio": {"output": {"speed": 1.5}}}
+        secret = await owner.realtime.client_secrets.create(session=wishes)
+    with pytest.raises(Exception, match=r"status 401: this server knows no such client secret"):
         await client.connect(key="ek_wrong", insecure=False)
-    assert await client.connect(key="a-long-secret")
+    assert await client.connect(key=secret.value, insecure=False)
+    await client.run("client.session.sendMessage('Hello?')")
+    await client.event("output_audio_buffer.stopped")
+    assert (await client.event("session.created"))["session"]["audio"]["output"]["speed"] == 1.5
+    await client.run("client.session.close()")
+    later = 3600
+    with pytest.raises(Exception, match=r"status 401: this client secret expired at"):
+        await client.connect(key=secret.value, insecure=False)
+
+
+@pytest.mark.parametrize("before", [(), ("Let me look. ",)], ids=["at once", "after some words"])
+async def test_a_tool_of_the_page_is_called_once_and_its_result_is_spoken(stock, before):
+    call = ToolCall("call_1", "weather", '{"city": "Paris"}')
+    model = CallingModel((*before, call), ("It is ", "22 degrees."))
+    client = await stock(fake_engines(llm=model))
+    await client.connect(tools=[{"name": "weather", "result": "22 degrees"}])
+    await client.run("client.session.sendMessage('How warm is it in Paris?')")
+    await client.until(f"client.named('output_audio_buffer.stopped').length === {1 + len(before)}")
+    assert await client.run("client.called") == [{"city": "Paris"}]
+    (called,) = await client.run("client.tools")
+    assert (called["name"], called["status"], called["output"]) == ("weather", "completed", "22 degrees")
+    said = [line[2] for line in await client.run("client.history") if line[0] == "assistant"]
+    assert said == [*(words.strip() for words in before), "It is 22 degrees."]
+    assert [tool.name for tool in model.requests[0].tools] == ["weather"]
+    assert "22 degrees" in [message.content for message in model.requests[1].messages]
+    assert not await client.run("client.named('output_audio_buffer.cleared').length")
+    assert await client.run("client.errors") == []
 
 
 TOLD = (
@@ -82,17 +118,6 @@ async def test_a_spoken_turn_comes_in_the_order_of_the_service(stock):
 
 
 COUNTING = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-
-
-class UnendingModel(FakeModel):
-    """Never comes to the end of its first answer."""
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        async for word in super().stream(request):
-            yield word
-        if len(self.requests) == 1:
-            yield "And "
-            await asyncio.Event().wait()
 
 
 SILENCE = """async () => {
@@ -161,10 +186,6 @@ async def test_a_button_that_stops_the_voice(stock):
     await client.run("client.session.sendMessage('Go on.')")
     await client.event("output_audio_buffer.stopped")
     assert await client.run("client.errors") == []
-
-
-class SeeingModel(FakeModel):
-    takes_images = True
 
 
 @pytest.mark.parametrize("side", [8, 200], ids=["a small one", "more than 64 KiB"])

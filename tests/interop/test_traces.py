@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
@@ -19,11 +19,12 @@ from pydantic import ValidationError
 
 from media.opus import RATE
 from pipelines.errors import LLMError
-from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.llm import ToolCall
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud
 from tests.interop import packages
+from tests.interop.models import CallingModel, UnendingModel
 from tests.interop.stock_page import HERE
 
 TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
@@ -105,17 +106,6 @@ async def check(events: list[dict[str, Any]], *generic: str) -> None:
         assert told == ("generic" if ours else "known"), event
 
 
-class UnendingModel(FakeModel):
-    """Never comes to the end of its first answer."""
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        async for word in super().stream(request):
-            yield word
-        if len(self.requests) == 1:
-            yield "And "
-            await asyncio.Event().wait()
-
-
 async def test_a_spoken_turn(serve):
     url, _ = await serve(fake_engines(stt=FakeRecognizer("what is the weather"), llm=FakeModel("It is sunny.")))
     async with calling(url) as peer:
@@ -194,6 +184,38 @@ async def test_a_response_that_fails(serve):
         response = (await peer.event("response.done"))["response"]
     assert (response["status"], response["status_details"]["type"]) == ("failed", "failed")
     assert order(peer.events) == [*ADDED, "response.created", "response.output_item.added", *OPENED[2:], *VOICE_DONE]
+    await check(peer.events)
+
+
+async def test_a_function_that_is_called(serve):
+    call = ToolCall("call_1", "weather", '{"city": "Paris"}')
+    url, _ = await serve(fake_engines(llm=CallingModel((call,), ("It is ", "sunny."))))
+    weather = {"type": "function", "name": "weather", "description": "Tells the weather.", "parameters": {}}
+    async with calling(url) as peer:
+        wishes = {"type": "realtime", "output_modalities": ["text"], "tools": [weather]}
+        peer.send({"type": "session.update", "session": wishes})
+        peer.send(typed("How is the weather?"))
+        peer.send({"type": "response.create"})
+        done = await peer.event("response.output_item.done")
+        output = {"type": "function_call_output", "call_id": done["item"]["call_id"], "output": "Sunny."}
+        peer.send({"type": "conversation.item.create", "item": output})
+        peer.send({"type": "response.create"})
+        await peer.event("response.done", 2)
+    assert done["item"] == {**done["item"], "type": "function_call", "status": "completed", "name": "weather"}
+    assert json.loads(done["item"]["arguments"]) == {"city": "Paris"}
+    assert order(peer.events) == [
+        *ADDED,
+        *OPENED[:3],
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+        *ADDED,
+        *OPENED,
+        "response.output_text.delta",
+        *TEXT_DONE,
+    ]
     await check(peer.events)
 
 
