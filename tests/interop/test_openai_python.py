@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 
@@ -61,6 +62,21 @@ async def test_a_typed_conversation(serve):
         assert (await event(connection, "response.output_text.done")).text == "Good day."
         assert (await event(connection, "response.done")).response.status == "completed"
     assert model.requests[0].messages[0].content == "Speak like a sailor."
+
+
+async def test_events_that_the_service_has_not_are_told_to_who_asks(serve):
+    url, _ = await serve(fake_engines(llm=FakeModel("Good day.")))
+    async with client_of(url) as client:
+        for asked in ({}, {"events": "all"}):
+            async with client.realtime.connect(model="gpt-realtime", extra_query=asked) as connection:
+                await connection.response.cancel()
+                told = [await connection.recv() for _ in range(2)]
+                kinds = ["session.created", "engine.status" if asked else "error"]
+                assert [found.type for found in told] == kinds
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{url}/v1/realtime?model=any&events=none")
+    assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("wishes", [openai.omit, {"type": "realtime", "instructions": "Speak like a sailor."}])
