@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from pipelines.interfaces.llm import ToolCall
+from server.http.signaling.offer import REGISTRY
 from tests.browser.speech import say, traffic
-from tests.browser.waiting import in_browsers
+from tests.browser.waiting import in_browsers, until_true
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
@@ -33,7 +34,7 @@ async def test_a_typed_message_is_answered_aloud(stock):
     model = FakeModel("Good day to you.")
     client = await stock(fake_engines(llm=model))
     call = await client.connect(instructions="Speak like a sailor.")
-    assert call
+    assert call.startswith("rtc_")
     await client.run("client.session.sendMessage('Hello?')")
     await client.event("output_audio_buffer.stopped")
     assert await client.run("client.history") == [
@@ -186,6 +187,16 @@ async def test_a_button_that_stops_the_voice(stock):
     await client.run("client.session.sendMessage('Go on.')")
     await client.event("output_audio_buffer.stopped")
     assert await client.run("client.errors") == []
+
+
+async def test_a_tab_that_is_closed_in_mid_sentence_frees_its_place(stock):
+    client = await stock(fake_engines(llm=UnendingModel(f"{COUNTING}.")))
+    await client.connect()
+    await client.run("client.session.sendMessage('Count, please.')")
+    await client.event("output_audio_buffer.started")
+    assert len(client.app[REGISTRY]) == 1
+    await client.page.close()
+    await until_true(lambda: len(client.app[REGISTRY]) == 0)
 
 
 @pytest.mark.parametrize("side", [8, 200], ids=["a small one", "more than 64 KiB"])
