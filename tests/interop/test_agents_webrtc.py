@@ -46,6 +46,58 @@ async def test_a_typed_message_is_answered_aloud(stock):
     assert await client.run("client.errors") == []
 
 
+SETTINGS: list[dict[str, Any]] = [
+    {
+        "audio": {
+            "input": {
+                "noiseReduction": {"type": "near_field"},
+                "transcription": {"model": "gpt-4o-transcribe", "language": "en", "prompt": "Names: Ada."},
+                "turnDetection": {
+                    "type": "server_vad",
+                    "threshold": 0.6,
+                    "silenceDurationMs": 400,
+                    "idleTimeoutMs": 6000,
+                },
+            },
+            "output": {"voice": "marin", "speed": 1.25},
+        },
+        "toolChoice": "auto",
+        "parallelToolCalls": True,
+        "reasoning": {"effort": "low"},
+        "providerData": {"max_output_tokens": 4096, "truncation": {"type": "retention_ratio", "retention_ratio": 0.8}},
+    },
+    {
+        "modalities": ["audio"],
+        "voice": "sage",
+        "speed": 1.25,
+        "inputAudioFormat": "pcm16",
+        "outputAudioFormat": "pcm16",
+        "inputAudioTranscription": {"model": "whisper-1"},
+        "inputAudioNoiseReduction": {"type": "far_field"},
+        "turnDetection": {"type": "semantic_vad", "eagerness": "low", "interruptResponse": True},
+    },
+    {"outputModalities": ["text"], "audio": {"input": {"turnDetection": None, "transcription": None}}, "tracing": None},
+]
+"""As people write them for the service: of today, of before its first release, and for push-to-talk."""
+
+
+@pytest.mark.parametrize("config", SETTINGS, ids=["of today", "deprecated", "push-to-talk"])
+async def test_settings_as_people_write_them_are_taken(stock, config):
+    client = await stock(fake_engines())
+    await client.connect(config=config)
+    await client.run("client.session.sendMessage('Hello?')")
+    response = (await client.event("response.done"))["response"]
+    assert response["status"] == "completed"
+    assert await client.run("client.errors") == []
+    session = (await client.event("session.updated"))["session"]
+    detection = session["audio"]["input"]["turn_detection"]
+    if "outputModalities" in config:
+        assert (session["output_modalities"], detection) == (["text"], None)
+    else:
+        assert session["audio"]["output"]["speed"] == 1.25
+        assert detection["type"] in ("server_vad", "semantic_vad")
+
+
 async def test_a_client_secret_is_the_key_of_a_page_of_another_site(stock, monkeypatch):
     later = 0
     monkeypatch.setattr("server.http.app.time", SimpleNamespace(time=lambda: time.time() + later))
@@ -186,6 +238,20 @@ async def test_a_button_that_stops_the_voice(stock):
     await client.until("client.history[1][3] === 'incomplete'")
     await client.run("client.session.sendMessage('Go on.')")
     await client.event("output_audio_buffer.stopped")
+    assert await client.run("client.errors") == []
+
+
+async def test_two_tools_at_a_time(stock):
+    calls = [ToolCall(f"call_{name}", name, '{"city": "Paris"}') for name in ("weather", "time")]
+    answers = [("It is noon. ",), ("It is noon and sunny.",)]
+    model = CallingModel(tuple(calls), *answers)
+    client = await stock(fake_engines(llm=model))
+    await client.connect(tools=[{"name": "weather", "result": "Sunny."}, {"name": "time", "result": "Noon."}])
+    await client.run("client.session.sendMessage('What time is it, and how is the weather?')")
+    await client.until("client.tools.length === 2 && client.tools.every((tool) => tool.output)")
+    assert sorted([tool["output"] for tool in await client.run("client.tools")]) == ["Noon.", "Sunny."]
+    await client.until("client.history.some((line) => line[0] === 'assistant' && line[3] === 'completed')")
+    assert len(await client.run("client.called")) == 2
     assert await client.run("client.errors") == []
 
 

@@ -7,13 +7,13 @@ window.client = {
     called: [], // arguments that the tools were called with
     session: null,
 
-    async connect({ url, key = "none", insecure = true, tools = [], instructions = "Be brief.", websocket = false }) {
+    async connect({ url, key = "none", insecure = true, tools = [], instructions = "Be brief.", websocket = false, config }) {
         const Transport = websocket ? OpenAIRealtimeWebSocket : OpenAIRealtimeWebRTC;
         const transport = new Transport(
             websocket ? { url, useInsecureApiKey: insecure } : { baseUrl: url, useInsecureApiKey: insecure },
         );
         const agent = new RealtimeAgent({ name: "assistant", instructions, tools: tools.map(playing) });
-        const session = new RealtimeSession(agent, { transport });
+        const session = new RealtimeSession(agent, { transport, config });
         transport.on("*", (event) => this.events.push(event));
         session.on("error", (error) => this.errors.push(JSON.stringify(error.error ?? error)));
         this.session = session;
