@@ -42,6 +42,8 @@ class CallKind:
     """Another one may go on with its conversation later."""
     previous: str | None = None
     """The session whose conversation it goes on with, if that is known, and which it ends."""
+    labelled: bool = False
+    """The label of a data channel chooses its dialect. aiortc's own examples call theirs as Pipecat's clients do."""
 
 
 class ServerFullError(Exception):
@@ -115,6 +117,8 @@ class Registry:
             raise ServerFullError(what)
         before = self._take_over(kind.previous) if kind.previous is not None else None
         docked = self._composer.call(offer, wishes, self.close, before)
+        if not kind.labelled:
+            docked = replace(docked, labelled={})
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
         peer = PeerConnection(offer, docked, self._settings, self._clock)
