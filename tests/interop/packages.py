@@ -67,7 +67,15 @@ def _installed() -> Path | str:
     """The modules, or why there are none."""
     wanted = json.dumps({"private": True, "dependencies": NPM}, sort_keys=True)
     folder = cache_folder() / f"npm-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+    install = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--no-package-lock",
+        "--fetch-retries=1",
+    ]
 
     def fetch() -> None:
         (folder / "package.json").write_text(wanted, "utf-8")
@@ -105,7 +113,8 @@ def _once(folder: Path, fetch: Callable[[], None]) -> str:
     except subprocess.TimeoutExpired:
         return f"the registry did not answer within {FETCH_SECONDS:g} s"
     except subprocess.CalledProcessError as error:
-        return str(error.stderr).strip()[-500:]
+        lines = str(error.stderr).strip().splitlines() or ["it did not say why"]
+        return next((line for line in lines if "error" in line.lower()), lines[-1])[:300]
     return ""
 
 
