@@ -73,21 +73,25 @@ class Composer:
 
         return Docked(session, voice, realtime, (wishes.vision or VisionPatch()).codec, {RTVI_CHANNEL: rtvi})
 
-    def socket(self, wishes: SessionPatch) -> SocketSession:
-        """A session for a WebSocket. Raises :class:`~server.dialects.openai.settings.RefusedError`."""
+    def socket(self, wishes: SessionPatch, *, own_events: bool = False) -> SocketSession:
+        """A session for a WebSocket; ``own_events`` as in :class:`~server.dialects.openai.settings.Served`.
+
+        Raises :class:`~server.dialects.openai.settings.RefusedError`.
+        """
         voice = SocketVoice(self._clock)
         composed = self._session(voice, wishes, plays=False)
+        served = replace(composed.served, own_events=own_events)
 
         def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
-            return RealtimeDialect(composed.session, composed.served, send, lambda: None, microphone, wishes)
+            return RealtimeDialect(composed.session, served, send, lambda: None, microphone, wishes)
 
         return SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
 
-    def sideband(self, peer: PeerConnection | SocketSession) -> Sideband:
-        """Another client for a running session."""
+    def sideband(self, peer: PeerConnection | SocketSession, *, own_events: bool = False) -> Sideband:
+        """Another client for a running session; ``own_events`` as for :meth:`socket`."""
         session = peer.session
         tracks = peer.tracks if isinstance(peer, PeerConnection) else None
-        served = self._served(session.sounds, plays=tracks is not None)
+        served = replace(self._served(session.sounds, plays=tracks is not None), own_events=own_events)
 
         def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
             return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)

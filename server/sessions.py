@@ -42,6 +42,8 @@ class CallKind:
     """Another one may go on with its conversation later."""
     previous: str | None = None
     """The session whose conversation it goes on with, if that is known, and which it ends."""
+    labelled: bool = False
+    """The label of a data channel chooses its dialect. aiortc's own examples call theirs as Pipecat's clients do."""
 
 
 class ServerFullError(Exception):
@@ -115,6 +117,8 @@ class Registry:
             raise ServerFullError(what)
         before = self._take_over(kind.previous) if kind.previous is not None else None
         docked = self._composer.call(offer, wishes, self.close, before)
+        if not kind.labelled:
+            docked = replace(docked, labelled={})
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
         peer = PeerConnection(offer, docked, self._settings, self._clock)
@@ -150,19 +154,20 @@ class Registry:
 
     # ------------------------------------------------------------------------------------------------ WebSockets
 
-    async def converse(self, connect: Connect, wishes: SessionPatch) -> None:
-        """A session over a WebSocket, until it ends. ``wishes`` are settings that it begins with.
+    async def converse(self, connect: Connect, wishes: SessionPatch, *, own_events: bool = False) -> None:
+        """A session over a WebSocket, until it ends. ``wishes`` are settings that it begins with; ``own_events`` as in
+        :class:`~server.dialects.openai.settings.Served`.
 
         Raises as :meth:`open` does, before ``connect`` is called.
         """
         if (what := self._why_full()) is not None:
             raise ServerFullError(what)
-        peer = self._composer.socket(wishes)
+        peer = self._composer.socket(wishes, own_events=own_events)
         self._sockets[peer.id] = peer
         self._metrics.join(peer)
         await self._serve(connect, peer, lambda: self._leave(peer))
 
-    async def attend(self, name: str, connect: Connect) -> None:
+    async def attend(self, name: str, connect: Connect, *, own_events: bool = False) -> None:
         """Another client of a running session (its id, or its call's), until one of them ends.
 
         Raises :class:`UnknownCallError` and :class:`TooManySidebandsError`, before ``connect`` is called.
@@ -174,7 +179,7 @@ class Registry:
         others = self._sidebands.setdefault(session_id, set())
         if len(others) >= MOST_SIDEBANDS:
             raise TooManySidebandsError(f"{MOST_SIDEBANDS} clients look on at this call already")
-        sideband = self._composer.sideband(peer)
+        sideband = self._composer.sideband(peer, own_events=own_events)
 
         def left() -> None:
             sideband.leave()

@@ -12,13 +12,13 @@ from playwright.async_api import expect
 
 from server.http.signaling.offer import REGISTRY
 from server.http.signaling.whip import VIEWERS
-from tests.browser.npm import package
 from tests.browser.speech import SPEAKER, say, traffic
 from tests.browser.waiting import in_browsers, until_true
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
 from tests.fakes.vision import FakeVision
+from tests.packages import node_modules
 
 pytestmark = in_browsers
 
@@ -115,7 +115,7 @@ async def test_the_pages_of_the_guide(serve, browser_page, site):
 
 
 async def test_the_package_whip_whep(serve, browser_page, site):
-    folder = package("whip-whep", "1.2.0")
+    folder = node_modules({"whip-whep": "1.2.0"}) / "whip-whep"
     site.files = {name: (folder / name).read_text("utf-8") for name in ("whip.js", "whep.js")} | {"page": LIBRARY}
     url, app = await serve(engines(), allowed_origins=site.origin, api_key=KEY)
     gone = r"status of 404"  # its stop() closes the connection before it asks for that: then it may have ended already

@@ -17,6 +17,7 @@ from server.dialects.openai.shapes import (
     Json,
     ended_event,
     error_event,
+    is_own,
     server_event,
     session_event,
     status_event,
@@ -68,7 +69,7 @@ class RealtimeDialect:
 
     def greeting(self) -> list[Json]:
         """What a new channel gets first."""
-        return [self._session_event("session.created"), status_event(self._served.status())]
+        return self._wanted([self._session_event("session.created"), status_event(self._served.status())])
 
     def refusal(self, code: str, message: str) -> Json:
         """Something of the client was not let through to here."""
@@ -131,7 +132,10 @@ class RealtimeDialect:
 
     def _told(self, event: Event) -> list[Json]:
         """The wire events for one of the session; none for one that the translation fails at, which is told once."""
-        return self._session.optional.call(PART, self._translate, event) or []
+        return self._wanted(self._session.optional.call(PART, self._translate, event) or [])
+
+    def _wanted(self, events: list[Json]) -> list[Json]:
+        return events if self._served.own_events else [event for event in events if not is_own(event)]
 
     def _translate(self, event: Event) -> list[Json]:
         match event:

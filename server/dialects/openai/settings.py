@@ -62,6 +62,8 @@ class Served:
     """In which is listened unless the client says otherwise; ``None``: it is detected."""
     plays: bool = True
     """Whether the voice is played by us, as on a peer connection; else the client is sent it and plays it itself."""
+    own_events: bool = True
+    """Whether the client is told events that the service has not, too."""
 
 
 def offered_vision(body: object) -> VisionPatch:

@@ -13,6 +13,8 @@ from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode
 
 Json = dict[str, Any]
+OWN_EVENTS = ("vision.", "visavis.", "turn.", "engine.")
+"""How the types of events of ours begin."""
 
 
 def session_event(kind: str, session_id: str, settings: ConversationSettings, voice: str, models: Json) -> Json:
@@ -114,6 +116,11 @@ def ended_event(reason: str) -> Json:
 def status_event(rows: list[Json]) -> Json:
     """``engine.status``: what runs where, and why."""
     return server_event("engine.status", data=rows)
+
+
+def is_own(event: Json) -> bool:
+    """Whether the service has no such event: some of its clients take one for an error."""
+    return str(event["type"]).startswith(OWN_EVENTS)
 
 
 def server_event(kind: str, **fields: object) -> Json:

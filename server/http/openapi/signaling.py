@@ -25,6 +25,7 @@ REALTIME = (
                 "`transcription`: only write down",
             ),
             "call_id": ({"type": "string"}, "another client of the call of this id"),
+            "events": ({"type": "string", "enum": ["all"]}, "`all`: those that OpenAI's service has not, too"),
         },
         refuses=(404, 426),
         words="Browsers offer the subprotocol `realtime`, and beside it their key as `openai-insecure-api-key.KEY`.",

@@ -2,6 +2,7 @@
 
 ``?model=…`` begins a conversation, ``?intent=transcription`` a session that writes down what it hears, and
 ``?call_id=rtc_…`` joins a call that runs already (https://developers.openai.com/api/docs/guides/realtime-websocket).
+Events that are ours and not the service's are told with ``events=all``: some of its clients take one for an error.
 What cannot be served is answered with an HTTP status, before the handshake.
 """
 
@@ -25,6 +26,7 @@ SUBPROTOCOL = "realtime"
 async def get_realtime(request: web.Request) -> WebSocketResponse:
     """A conversation, or another client of one, until it ends."""
     socket, registry = _socket(request), request.app[REGISTRY]
+    own = _own_events(request)
     wishes = request[GRANTED].begins(_wishes(request))
 
     async def connect() -> WebSocketResponse:
@@ -32,10 +34,10 @@ async def get_realtime(request: web.Request) -> WebSocketResponse:
         return socket
 
     if (call := request.query.get("call_id")) is None:
-        await registry.converse(connect, wishes)
+        await registry.converse(connect, wishes, own_events=own)
         return socket
     try:
-        await registry.attend(call, connect)
+        await registry.attend(call, connect, own_events=own)
     except UnknownCallError as error:
         raise HttpError(404, "call_not_found", str(error), "call_id") from error
     except TooManySidebandsError as error:
@@ -70,3 +72,11 @@ def _wishes(request: web.Request) -> SessionPatch:
         message = f'intent: must be "transcription", or left out for a conversation, not {intent[:40]!a}'
         raise HttpError(400, "invalid_value", message, "intent")
     return SessionPatch(type="transcription") if intent == "transcription" else SessionPatch()
+
+
+def _own_events(request: web.Request) -> bool:
+    events = request.query.get("events")
+    if events not in (None, "all"):
+        message = f'events: must be "all", or left out for those of the service alone, not {events[:40]!a}'
+        raise HttpError(400, "invalid_value", message, "events")
+    return events == "all"

@@ -83,7 +83,9 @@ async def _offer(request: web.Request) -> web.Response:
             raise HttpError(501, "renegotiation_unsupported", message, "sdp")
         pc_id, answer = peer.id, for_peer(request, again)
     else:
-        pc_id, answer = await answered(request, body, wishes, CallKind(resumable=True, previous=previous))
+        pc_id, answer = await answered(
+            request, body, wishes, CallKind(resumable=True, previous=previous, labelled=True)
+        )
         if start is not None:
             request.app[STARTS].begun(start, pc_id)
     return web.json_response({"sdp": answer, "type": "answer", "pc_id": pc_id})
