@@ -16,6 +16,7 @@ from pipelines.assistant.session import AssistantSession
 from pipelines.runtime import worker
 from server.composition import Composer
 from server.descriptors import own_descriptors
+from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.rtvi.dialect import LEFT
 from server.observability.metrics import Metrics
@@ -42,6 +43,8 @@ class CallKind:
     """Another one may go on with its conversation later."""
     previous: str | None = None
     """The session whose conversation it goes on with, if that is known, and which it ends."""
+    live: LiveSession | None = None
+    """What it begins with, if OpenAI's Live is spoken in it."""
 
 
 class ServerFullError(Exception):
@@ -114,7 +117,7 @@ class Registry:
         if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
         before = self._take_over(kind.previous) if kind.previous is not None else None
-        docked = self._composer.call(offer, wishes, self.close, before)
+        docked = self._composer.call(offer, wishes, self.close, before, kind.live)
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
         peer = PeerConnection(offer, docked, self._settings, self._clock)

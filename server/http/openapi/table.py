@@ -14,6 +14,7 @@ from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
 from server.http.openapi.calls import CALLS
 from server.http.openapi.client_secrets import SECRETS
+from server.http.openapi.live import LIVE
 from server.http.openapi.realtime import REALTIME
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.small_webrtc import SMALL_WEBRTC
@@ -199,7 +200,7 @@ HUB = (
     ),
 )
 
-OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
+OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
 PARAMETERS = {
     "id": "Its name or id.",
     "name": "Its path, which may have slashes.",
