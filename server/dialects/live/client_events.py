@@ -22,6 +22,7 @@ from server.dialects.openai.client_events import LARGEST_EVENT, RealtimeClient
 from server.dialects.openai.fields import LONGEST_EVENT_ID
 from server.dialects.openai.settings import LONGEST_SHOWN, RefusedError, refusal
 from server.dialects.openai.shapes import Json, server_event
+from server.dialects.openai.shapes import error_event as realtime_error
 from server.http.json_input import JsonInputError, read_json_object
 
 CLOSE_REQUESTED = "the client has closed the session"
@@ -93,7 +94,7 @@ class LiveClient:
         handle(event)
 
     def _refuse(self, wrong: RefusedError) -> None:
-        self._send(error_event(wrong.code, str(wrong), param=wrong.param, client_event_id=self.event_id))
+        self._send(error_event(wrong.code, str(wrong), wrong.param, self.event_id))
 
     # ------------------------------------------------------------------------------------------------ the session
 
@@ -139,21 +140,13 @@ class LiveClient:
             self._refuse(RefusedError(wrong.get("param", ""), wrong["message"], wrong["code"]))
 
 
-def error_event(
-    code: str,
-    message: str,
-    *,
-    param: str = "",
-    client_event_id: str | None = None,
-    kind: str = "invalid_request_error",
-) -> Json:
-    """An ``error``; ``client_event_id`` is the client's event that it answers."""
-    error: Json = {"type": kind, "code": code, "message": message}
-    if param:
-        error["param"] = param
-    if client_event_id is not None:
-        error["client_event_id"] = client_event_id
-    return server_event("error", error=error)
+def error_event(code: str, message: str, param: str = "", event_id: str | None = None, *, ours: bool = False) -> Json:
+    """An ``error``, of ours or of the client's event with the id ``event_id``."""
+    kind = "server_error" if ours else "invalid_request_error"
+    event = realtime_error(code, message, param=param or None, kind=kind)
+    if event_id is not None:
+        event["error"]["client_event_id"] = event_id
+    return event
 
 
 def _realtime_item(item: Mapping[str, Any]) -> Json:

@@ -64,8 +64,8 @@ class LiveDialect:
         self._client = LiveClient(settings, self._answer, self._now_ms, leave)
         self._stopped: dict[str, float] = {}
         """When turns of the user were over, by item."""
-        self._spoken: dict[str, SpokenOutput] = {}
-        """Responses with a voice, by id."""
+        self._outputs: dict[str, SpokenOutput | None] = {}
+        """Responses by id; ``None`` for one without a voice."""
         self._delegated: dict[str, Delegated] = {}
         self._sounding = asyncio.Event()
         """Set while a response is being heard."""
@@ -98,14 +98,13 @@ class LiveDialect:
     def failure(self, what: str, *, answers: bool) -> Json:
         """The server has failed at ``what``; ``answers``: at the message that is being received."""
         message = f"the server failed at {what}; its log has the details"
-        event_id = self._client.event_id if answers else None
-        return error_event("internal_error", message, client_event_id=event_id, kind="server_error")
+        return error_event("internal_error", message, "", self._client.event_id if answers else None, ours=True)
 
     def farewell(self, reason: str) -> list[Json]:
         """What has not been told yet, and that the session has ended; of an end that nobody wanted, why."""
         told = self._rest()
         if reason not in _REASONS:
-            told.append(error_event("session_ended", f"the session has ended: {reason}", kind="server_error"))
+            told.append(error_event("session_ended", f"the session has ended: {reason}", ours=True))
         closed = self._session_event("session.closed")
         closed |= {"reason": _REASONS.get(reason, "connection_lost"), "usage": self._usage()}
         return [*told, closed]
@@ -133,7 +132,7 @@ class LiveDialect:
         while True:
             await self._sounding.wait()
             self._send_all(self._rest())  # so that what is heard is of the response that is known to sound
-            if (output := self._spoken.get(self._sounds or "")) is not None:
+            if (output := self._outputs.get(self._sounds or "")) is not None:
                 self._send_all(self._words(output.heard(self._session.conversation.responses.heard)))
             await self._clock.sleep(PROGRESS_SECONDS)
 
@@ -170,7 +169,7 @@ class LiveDialect:
                 times = milliseconds(max(0.0, end - event.seconds)), milliseconds(end)
                 return self._transcript("input", event.text, *times)
             case TranscriptFailed() | Problem():
-                return [_failed(event.error.code, event.error.message)]
+                return [error_event(event.error.code, event.error.message, ours=True)]
             case ResponseStarted(kept=True):
                 return self._started(event)
             case ResponseText() | ResponseAudioStarted() | ResponseAudioStopped():
@@ -182,8 +181,7 @@ class LiveDialect:
     # ------------------------------------------------------------------------------------------------ responses
 
     def _started(self, event: ResponseStarted) -> list[Json]:
-        if event.spoken:
-            _keep(self._spoken, event.response_id, SpokenOutput())
+        _keep(self._outputs, event.response_id, SpokenOutput() if event.spoken else None)
         if not self._settings.delegates:
             return []
         model, now = self._session.engines.voice.llm.name, round(local_time().timestamp())
@@ -192,12 +190,12 @@ class LiveDialect:
         return delegated.started(self._now_ms())
 
     def _progress(self, event: ResponseText | ResponseAudioStarted | ResponseAudioStopped) -> list[Json]:
-        output = self._spoken.get(event.response_id)
+        output = self._outputs.get(event.response_id)
         match event:
-            case ResponseText():
-                if output is None:
-                    return self._transcript("output", event.text, self._now_ms(), self._now_ms())
+            case ResponseText() if output is not None:
                 output.add(Segment(0, event.text))
+            case ResponseText() if event.response_id in self._outputs:
+                return self._transcript("output", event.text, self._now_ms(), self._now_ms())
             case ResponseAudioStarted():
                 self._sounds, self._until = event.response_id, self._now_ms()
             case ResponseAudioStopped() if output is not None:
@@ -206,17 +204,17 @@ class LiveDialect:
 
     def _ended(self, event: ResponseGenerated | ResponseInterrupted | ResponseFailed) -> list[Json]:
         told: list[Json] = []
-        if isinstance(event, ResponseInterrupted) and (output := self._spoken.get(event.response_id)) is not None:
+        if isinstance(event, ResponseInterrupted) and (output := self._outputs.get(event.response_id)) is not None:
             told += self._silent(event.response_id, output.heard(event.heard))
         if isinstance(event, ResponseFailed):
-            told.append(_failed(event.error.code, event.error.message))
+            told.append(error_event(event.error.code, event.error.message, ours=True))
         if (delegated := self._delegated.pop(event.response_id, None)) is not None:
             told += delegated.ended(event)
         return [*told, server_event("session.usage.updated", usage=self._usage())]
 
     def _silent(self, response_id: str, rest: list[Json]) -> list[Json]:
         """Nothing more of it will be heard than the rest."""
-        del self._spoken[response_id]
+        del self._outputs[response_id]
         if self._sounds != response_id:
             return []
         self._sounds = None
@@ -253,10 +251,6 @@ class LiveDialect:
     def _tools_missing(self) -> list[Json]:
         text = f"{self._session.engines.voice.llm.name} calls no functions"
         return [_info("tools_not_taken", text)] if self._settings.misses_tools else []
-
-
-def _failed(code: str, message: str) -> Json:
-    return error_event(code, message, kind="server_error")
 
 
 def _info(code: str, message: str) -> Json:
