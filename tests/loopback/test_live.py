@@ -170,3 +170,18 @@ async def test_a_delegation_that_cannot_be_makes_no_session(serve, delegation, p
         await peer.close()
     assert refused.value.param == param
     assert len(app[REGISTRY]) == 0
+
+
+async def test_a_sideband_speaks_realtime_and_what_it_asks_aside_is_no_transcript(serve):
+    url, _ = await serve(fake_engines(llm=FakeModel("Nobody hears this.", "Ahoy.")))
+    async with LivePeer(url) as peer, aiohttp.ClientSession() as http:
+        await peer.event("session.started")
+        async with http.ws_connect(f"{url}/v1/realtime?call_id={peer.id}") as sideband:
+            response = {"conversation": "none", "output_modalities": ["text"]}
+            await sideband.send_json({"type": "response.create", "response": response})
+            async for message in sideband:
+                if message.json()["type"] == "response.done":
+                    break
+        peer.send({"type": "session.commentary.append", "content": "A ship.", "delegation_id": None})
+        await peer.until(lambda: peer.transcript("output").endswith("Ahoy."))
+        assert peer.transcript("output") == "Ahoy."
