@@ -36,6 +36,8 @@ class LiveSettings:
         if wishes.delegation is not None:
             self._check(wishes.delegation, begins=True)
             self._apply(wishes.delegation)
+        if not self.delegates:  # functions of a client secret's session, say: nobody could be told to call them
+            session.conversation.configure(replace(session.conversation.settings, tools=(), tool_choice="auto"))
         for given in wishes.input or ():
             role = "system" if given.role == "developer" else given.role
             session.conversation.history.add(Item(given.id or new_id("item"), role, given.content[0].text))

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.interfaces.llm import ChatRequest, Piece, ToolCall
+from pipelines.interfaces.llm import ChatRequest, Piece, Tool, ToolCall
 from pipelines.voice.events import ResponseAudioStarted, ResponseAudioStopped, ResponseGenerated, ResponseInterrupted
 from server.dialects.live.client_events import CLOSE_REQUESTED, COMMENT
 from server.dialects.live.dialect import EXPIRED, LiveDialect
@@ -230,6 +231,17 @@ async def test_the_delegation_is_updated_and_its_type_stays():
         assert (error["param"], error["client_event_id"]) == ("session.delegation.type", "mine")
         made.say("session.update", session={"delegation": {**RESPONSES, "responses": {"tool_choice": "required"}}})
         assert made.error()["param"] == "session.delegation.responses.tool_choice"
+
+
+async def test_without_a_delegation_there_are_no_functions():
+    """Such as those of a client secret's session: nothing in Live could tell the client to call them."""
+    async with call() as line:
+        conversation = line.session.conversation
+        conversation.configure(
+            replace(conversation.settings, tools=(Tool("light", "On or off."),), tool_choice="required")
+        )
+        LiveSettings(line.session, Served(lambda: ("square",)), LiveSession(model="gpt-live-1"))
+        assert (conversation.settings.tools, conversation.settings.tool_choice) == ((), "auto")
 
 
 async def test_functions_that_the_model_cannot_call_are_told():
