@@ -83,6 +83,11 @@ class AudioChunk:
         """Media time just after the last sample, in seconds."""
         return self.time + self.seconds
 
+    @property
+    def silenced(self) -> AudioChunk:
+        """The same time without a sound."""
+        return AudioChunk(np.zeros_like(self.samples), self.rate, self.time)
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:

@@ -14,6 +14,9 @@ from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.stt import languages_of
 from pipelines.voice.history import new_id
 from pipelines.voice.tts import VoiceOut
+from server.dialects.live.dialect import LiveDialect
+from server.dialects.live.models import LiveSession
+from server.dialects.live.settings import LiveSettings
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import Served, merge
@@ -58,12 +61,24 @@ class Composer:
         wishes: SessionPatch,
         close: Callable[[str, str], object],
         before: Remembered | None = None,
+        live: LiveSession | None = None,
     ) -> Docked:
-        """A session for a peer connection, which goes on with ``before``; ``close`` ends that of an id for a reason."""
+        """A session for a peer connection, which goes on with ``before``; ``close`` ends that of an id for a reason.
+
+        With ``live`` it speaks OpenAI's Live, whatever the label of a data channel: what a channel may carry is settled
+        there. Raises :class:`~server.dialects.openai.settings.RefusedError`.
+        """
         sounds = offer.wants_audio or offer.published
         voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before)
         session, served = composed.session, composed.served
+        if live is not None:
+            settings = LiveSettings(session, served, live)
+
+            def lives(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
+                return LiveDialect(settings, send, self._clock, lambda reason: close(session.id, reason))
+
+            return Docked(session, voice, lives)
 
         def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
             return RealtimeDialect(session, served, send, codec, begins=wishes)

@@ -16,6 +16,7 @@ from pipelines.assistant.session import AssistantSession
 from pipelines.runtime import worker
 from server.composition import Composer
 from server.descriptors import own_descriptors
+from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.rtvi.dialect import LEFT
 from server.observability.metrics import Metrics
@@ -44,6 +45,8 @@ class CallKind:
     """The session whose conversation it goes on with, if that is known, and which it ends."""
     labelled: bool = False
     """The label of a data channel chooses its dialect. aiortc's own examples call theirs as Pipecat's clients do."""
+    live: LiveSession | None = None
+    """What it begins with, if OpenAI's Live is spoken in it."""
 
 
 class ServerFullError(Exception):
@@ -116,7 +119,7 @@ class Registry:
         if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
         before = self._take_over(kind.previous) if kind.previous is not None else None
-        docked = self._composer.call(offer, wishes, self.close, before)
+        docked = self._composer.call(offer, wishes, self.close, before, kind.live)
         if not kind.labelled:
             docked = replace(docked, labelled={})
         if kind.resumable:

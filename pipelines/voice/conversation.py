@@ -109,7 +109,7 @@ class Conversation:
         async for chunk in audio:
             if chunk.rate != VAD_RATE:
                 raise ValueError(f"audio comes at {chunk.rate} Hz, not at {VAD_RATE}: media.resample changes that")
-            for window in rechunker.push(chunk):
+            for window in rechunker.push(chunk.silenced if self.settings.muted else chunk):
                 self._now = window.end
                 self._ring.push(window)
                 self._machine.responding = self.responses.active

@@ -46,6 +46,8 @@ class ConversationSettings:
     """Whether answers have a voice, where there is a way for it; else they are text only."""
     listens_only: bool = False
     """Whether what is said is only written down, and nothing is answered."""
+    muted: bool = False
+    """Whether silence is heard instead of the user."""
     transcripts: bool = True
     """Whether the client is told in words what the user says."""
     language: str | None = None

@@ -31,6 +31,7 @@ from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
 from server.http.signaling.ice_servers import get_ice_servers
+from server.http.signaling.live import add_live
 from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.small_webrtc import add_small_webrtc
@@ -75,6 +76,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
     add_calls(app)
+    add_live(app)
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
     viewers = add_whip(app)
     metrics.viewers.set_function(lambda: len(viewers))

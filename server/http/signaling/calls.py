@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from server.dialects.live.models import HUNG_UP
 from server.dialects.openai.settings import offered_session
 from server.http.bodies import text_body
 from server.http.errors import HttpError
@@ -56,6 +57,6 @@ async def _offered(request: web.Request) -> tuple[str, Any]:
 
 async def _hang_up(request: web.Request) -> web.Response:
     call = request.match_info["id"]
-    if not request.app[REGISTRY].close(call, "the call was hung up over HTTP"):
+    if not request.app[REGISTRY].close(call, HUNG_UP):
         raise HttpError(404, "call_not_found", f"there is no call {call!a}", "id")
     return web.Response(status=200)

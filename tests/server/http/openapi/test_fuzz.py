@@ -253,6 +253,8 @@ def offers(operation: Any, sdp: str) -> Iterator[dict[str, Any]]:
             schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         if kind == "application/sdp":
             yield {"data": sdp.encode(errors="replace"), "headers": {"Content-Type": kind}}
+        elif "transport" in schema.get("properties", ()):
+            yield {"json": {"session": {"model": "gpt-live-1"}, "transport": {"type": "webrtc", "sdp": sdp}}}
         elif "sdp" in schema.get("properties", ()):
             yield (
                 {"json": {"type": "offer", "sdp": sdp}}
