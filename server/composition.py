@@ -147,4 +147,5 @@ class Composer:
             engines.status,
             self._settings.language,
             plays,
+            lambda: tuple(tool.tool for tool in engines.voice.tools()),
         )
