@@ -166,4 +166,5 @@ class Composer:
             engines.status,
             self._settings.language,
             plays,
+            tools=lambda: tuple(tool.tool for tool in engines.voice.tools()),
         )

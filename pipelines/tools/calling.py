@@ -96,6 +96,7 @@ class CallingModel:
         own = self._offered(request)
         rounds = MOST_ROUNDS if own else 0
         spoken = ""  # of the rounds before, at its end
+        run: dict[tuple[str, str], asyncio.Task[ToolResult]] = {}
         while True:
             offered = (
                 replace(request, tools=(*request.tools, *(tool.tool for tool in own.values()))) if rounds else request
@@ -114,7 +115,7 @@ class CallingModel:
                         others = True
                         yield piece
             spoken = said or spoken
-            results = await self._carried_out(own, calls)
+            results = await self._carried_out(own, calls, run)
             if not calls or others:
                 for end in cut:  # of the last round: the others are followed by another
                     yield end
@@ -131,27 +132,37 @@ class CallingModel:
         theirs = {tool.name for tool in request.tools}
         return {tool.name: tool for tool in self._tools() if tool.name not in theirs}
 
-    async def _carried_out(self, own: dict[str, ServerTool], calls: Sequence[ToolCall]) -> list[ToolResult]:
-        """The results of ``calls``, in their order; they are run side by side."""
+    async def _carried_out(
+        self,
+        own: dict[str, ServerTool],
+        calls: Sequence[ToolCall],
+        run: dict[tuple[str, str], asyncio.Task[ToolResult]],
+    ) -> list[ToolResult]:
+        """The results of ``calls``, in their order; they are run side by side.
+
+        ``run`` are those of this answer by name and arguments: the same call again has the same result, and does not
+        add the milk to the list twice. Small models like to repeat themselves.
+        """
         if not calls:
             return []
         await self._watch.allowed()
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._result(own[call.name], call, late=n >= MOST_CALLS))
-                for n, call in enumerate(calls)
-            ]
-        return [task.result() for task in tasks]
+            for n, call in enumerate(calls):
+                if (call.name, call.arguments) not in run:
+                    work = self._result(own[call.name], call, late=n >= MOST_CALLS)
+                    run[call.name, call.arguments] = group.create_task(work)
+                    continue
+                self._watch.on_call(call.name, call.id, call.arguments)
+        results = [run[call.name, call.arguments].result() for call in calls]
+        for call, result in zip(calls, results, strict=True):
+            self._watch.on_result(call.id, result.text, result.failed)
+        return results
 
     async def _result(self, tool: ServerTool, call: ToolCall, *, late: bool) -> ToolResult:
         self._watch.on_call(call.name, call.id, call.arguments)
-        result = (
-            ToolResult(f"not run: {MOST_CALLS} calls at a time are", failed=True)
-            if late
-            else await tool.run(call.arguments)
-        )
-        self._watch.on_result(call.id, result.text, result.failed)
-        return result
+        if late:
+            return ToolResult(f"not run: {MOST_CALLS} calls at a time are", failed=True)
+        return await tool.run(call.arguments)
 
 
 def _apart(spoken: str, said: str, piece: str) -> str:

@@ -76,7 +76,7 @@ async def _serve(settings: Settings, console: Console) -> None:
         news = EngineNews(engines.choices, console)
         try:
             await web_server.start()
-            console.print(table(engines.choices.status()))
+            console.print(table(engines.rows()))
             engines.choices.on_change(news.tell)
             if not settings.download:
                 tell_missing(engines, console)

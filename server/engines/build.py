@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.errors import PipelineError
+from pipelines.interfaces.llm import takes_choice
 from pipelines.interfaces.stt import languages_of
 from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
@@ -22,9 +23,10 @@ from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
-from server.engines.choices import Choices
+from server.engines.choices import Choice, Choices
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
+from server.engines.tools import STAGE as TOOLS
 from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
@@ -98,9 +100,17 @@ class Engines:
             speculate=self.pipeline.options.latency_critical,
         )
 
+    def rows(self) -> list[Choice]:
+        """The choices as they are now; that of tools says when nobody can be expected to call them."""
+        rows, llm = self.choices.status(), self.voice.llm
+        if takes_choice(llm):
+            return rows
+        why = f"{llm.name} is not known to call any (docs/tools.md: which models do)"
+        return [replace(row, reason=f"{why}: {row.reason}", ok=False) if row.stage == TOOLS else row for row in rows]
+
     def status(self) -> list[dict[str, Any]]:
-        """The choices as JSON rows, as they are now; who listens tells its languages, who sees its detectors."""
-        rows = [asdict(choice) for choice in self.choices.status()]
+        """The rows as JSON; who listens tells its languages, who sees its detectors."""
+        rows = [asdict(choice) for choice in self.rows()]
         for row in rows:
             if row["stage"] == "stt":
                 row["languages"] = list(languages_of(self.voice.stt))

@@ -56,6 +56,8 @@ async def test_the_user_says_which_language_they_speak(server: FakeServer, brows
     server.send(status(row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
     await page.locator("#engines summary").click()
     choice = page.get_by_label("I speak")
+    line = await page.locator("#language-choice").bounding_box()
+    assert line["height"] < 60  # one line, however long the table below it is
     assert await choice.locator("option").all_inner_texts() == ["Any language", "English", "German", "Portuguese"]
     await choice.select_option("de")
     assert await spoken(server) == "de"

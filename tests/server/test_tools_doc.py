@@ -53,6 +53,20 @@ async def boxed(tmp_path: Path) -> AsyncIterator[Boxed]:
         yield make
 
 
+@pytest.mark.parametrize("calls", [True, False])
+def test_the_status_says_when_no_model_can_be_expected_to_call_them(calls: bool) -> None:
+    model = Caller()
+    model.takes_choice = calls
+    engines = fake_engines(llm=model)
+    engines.choices.note("stt", "ears", "they are here")
+    engines.choices.note("tools", "1 tool", "light: function house.py:light", device="-")
+    listening, told = engines.status()
+    assert listening["ok"]
+    assert told["ok"] == calls
+    assert told["reason"].endswith("light: function house.py:light")
+    assert ("is not known to call any" in told["reason"]) != calls
+
+
 async def run(box: Toolbox, name: str, arguments: str) -> tuple[str, bool]:
     result = await next(tool for tool in box() if tool.name == name).run(arguments)
     return result.text, result.failed

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from pipelines.errors import EngineBusyError
-from pipelines.interfaces.llm import ToolCall, takes_images, takes_tools
+from pipelines.interfaces.llm import ToolCall, takes_choice, takes_images, takes_tools
 from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.history import FIRST, FunctionCall, FunctionResult, HistoryItem, Item, new_id
@@ -269,6 +269,9 @@ class RealtimeClient:
         given = event.session.audio or Audio()
         formats = self._audio.formats_with(given.input, given.output, "session")
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)
+        if settings.tool_choice not in ("auto", "none") and not takes_choice(self._conversation.llm):
+            message = f"{self._conversation.llm.name} cannot be made to call a function; legal are auto and none"
+            raise RefusedError("session.tool_choice", message, "tool_choice_unsupported")
         self._audio.formats = formats
         self._conversation.configure(settings)
         if event.session.tools and not takes_tools(self._conversation.llm):

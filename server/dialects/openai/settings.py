@@ -64,6 +64,8 @@ class Served:
     """Whether the voice is played by us, as on a peer connection; else the client is sent it and plays it itself."""
     own_events: bool = True
     """Whether the client is told events that the service has not, too."""
+    tools: Callable[[], tuple[Tool, ...]] = tuple
+    """Those that the server runs itself, beside the session's own; of one name the session's counts."""
 
 
 def offered_vision(body: object) -> VisionPatch:
@@ -173,8 +175,8 @@ def _answering(
         changes["tools"] = defaults.tools if given.tools is None else tuple(map(_tool, given.tools))
     settings = replace(settings, **changes)
     if "tool_choice" in given.model_fields_set:
-        return replace(settings, tool_choice=_choice(given.tool_choice, settings))
-    if isinstance(settings.tool_choice, Tool) and settings.tool_choice not in settings.tools:
+        return replace(settings, tool_choice=_choice(given.tool_choice, _callable(settings, served)))
+    if isinstance(settings.tool_choice, Tool) and settings.tool_choice not in _callable(settings, served):
         return replace(settings, tool_choice="auto")  # the one that was to be called is gone
     return settings
 
@@ -185,18 +187,24 @@ def _tool(tool: FunctionTool) -> Tool:
     return Tool(tool.name, tool.description or "", tool.parameters)
 
 
+def _callable(settings: ConversationSettings, served: Served) -> tuple[Tool, ...]:
+    """What the model may call: the session's tools, and those of the server that have no name of theirs."""
+    names = {tool.name for tool in settings.tools}
+    return (*settings.tools, *(tool for tool in served.tools() if tool.name not in names))
+
+
 def _choice(
-    choice: Literal["auto", "none", "required"] | NamedChoice | None, settings: ConversationSettings
+    choice: Literal["auto", "none", "required"] | NamedChoice | None, tools: tuple[Tool, ...]
 ) -> ToolChoice | Literal["none"]:
     if choice is None:
         return "auto"
     if not isinstance(choice, NamedChoice):
-        if choice == "required" and not settings.tools:
+        if choice == "required" and not tools:
             raise RefusedError("session.tool_choice", "there are no tools of which one could be required")
         return choice
-    tool = next((tool for tool in settings.tools if tool.name == choice.name), None)
+    tool = next((tool for tool in tools if tool.name == choice.name), None)
     if tool is None:
-        names = listed([tool.name for tool in settings.tools]) if settings.tools else "none"
+        names = listed([tool.name for tool in tools]) if tools else "none"
         message = f"there is no tool {choice.name[:LONGEST_SHOWN]!r}; the tools are: {names}"
         raise RefusedError("session.tool_choice.name", message)
     return tool

@@ -67,9 +67,9 @@ async def test_a_response_that_is_only_prepared_runs_nothing(function: Callable[
     assert len(house.calls) == 1
 
 
-@pytest.mark.parametrize("choice", ["auto", "none"])
+@pytest.mark.parametrize("choice", ["auto", "required", "none"])
 async def test_a_response_that_is_asked_for_runs_them_at_once(function: Callable[..., ServerTool], choice: str) -> None:
-    model = Asked(["So.", call("light", {"room": "hall"})] if choice == "auto" else ["So."], ["It is on."])
+    model = Asked(["So."] if choice == "none" else ["So.", call("light", {"room": "hall"})], ["It is on."])
     responses = made(model, function("light"), [])
     responses.settings = replace(responses.settings, tool_choice=choice)
     responses.history.add(ITEM)
@@ -77,5 +77,6 @@ async def test_a_response_that_is_asked_for_runs_them_at_once(function: Callable
         responses.start(group)
         responses.respond()
         await responses.finished()
-    assert len(house.calls) == (choice == "auto")
-    assert [tool.name for tool in model.requests[0].tools] == (["light"] if choice == "auto" else [])
+    assert len(house.calls) == (choice != "none")
+    assert [tool.name for tool in model.requests[0].tools] == (["light"] if choice != "none" else [])
+    assert model.requests[0].must_call == (choice == "required")

@@ -163,6 +163,7 @@ def test_every_field_of_every_event_is_known(event: dict[str, Any]) -> None:
     depends |= {
         "item_truncate_invalid_item_id",
         "response_cancel_not_active",
+        "tool_choice_unsupported",
         "input_audio_buffer_commit_empty",
         "unsupported_event",
     }

@@ -32,6 +32,8 @@ ROME = ToolCall("call_2", "weather", '{"city": "Rome"}')
 class Caller(FakeModel):
     """Answers with what it is given: words, and calls."""
 
+    takes_choice = True
+
     def __init__(self, *answers: tuple[Piece, ...]) -> None:
         super().__init__()
         self.pieces = list(answers)
@@ -318,3 +320,31 @@ async def test_what_the_server_runs_itself_is_told_and_remembered_in_front_of_th
             Message("assistant", "It is 21 degrees."),
             Message("user", "hello"),
         ]
+
+
+async def test_the_same_call_again_is_not_run_again():
+    ran: list[str] = []
+
+    async def call(arguments: dict[str, Any]) -> ToolResult:
+        ran.append(arguments["city"])
+        return ToolResult("mild")
+
+    tool = ServerTool(Tool("weather", "Tells the weather.", WEATHER["parameters"]), call, "a test")
+    again = [ToolCall(f"again_{n}", PARIS.name, PARIS.arguments) for n in range(2)]
+    llm = Caller((PARIS, again[0]), (ROME, again[1]), ("Mild in both.",))
+    async with scene(llm=llm, settings=MANUAL, tools=(tool,)) as s:
+        sent = await Client(s).say(*create(HELLO), {"type": "response.create"})
+        assert ran == ["Paris", "Rome"]
+        results = [e["item"]["output"] for e in of(sent, "conversation.item.done") if "output" in e["item"]]
+        assert results == ["mild"] * 4, "every call has its result"
+
+
+async def test_a_model_that_cannot_be_made_to_call_refuses_that_and_keeps_what_was():
+    class Free(Caller):
+        takes_choice = False
+
+    async with scene(llm=Free(("Hi.",)), settings=MANUAL) as s:
+        client = Client(s)
+        sent = await client.say({"type": "session.update", "session": {"tools": [WEATHER], "tool_choice": "required"}})
+        assert codes(sent) == ["tool_choice_unsupported"]
+        assert s.conversation.settings.tools == ()

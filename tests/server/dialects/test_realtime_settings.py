@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipelines.interfaces.llm import Tool
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import Eagerness, TurnMode
@@ -281,6 +282,19 @@ def test_everything_else_is_refused_with_what_is_legal(session, param, legal):
     assert error.param == f"session.{param}"
     assert legal in str(error)
     assert len(str(error)) < 1_200
+
+
+def test_a_call_of_a_tool_of_the_server_can_be_required():
+    lamp, same = Tool("lamp", "of the server"), {"type": "function", "name": "lamp"}
+    served = here(tools=lambda: (lamp,))
+    assert updated({"tool_choice": "required"}, served=served).tool_choice == "required"
+    named = updated({"tool_choice": same}, served=served)
+    assert named.tool_choice == lamp
+    assert updated({"instructions": "x"}, named, served).tool_choice == lamp
+    assert updated({"instructions": "x"}, named, here()).tool_choice == "auto"  # it is gone
+    assert updated({"tools": [same], "tool_choice": same}, served=served).tool_choice == Tool("lamp", "")
+    with pytest.raises(RefusedError, match="the tools are: lamp"):
+        updated({"tool_choice": {"type": "function", "name": "oven"}}, served=served)
 
 
 @pytest.mark.parametrize(
