@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import Image, Tool
 from pipelines.text import mended
@@ -91,7 +93,8 @@ def read_arguments(text: str) -> dict[str, Any]:
     if len(text) > LONGEST_ARGUMENTS:
         raise ToolFailedError(f"the arguments have more than {LONGEST_ARGUMENTS} characters")
     try:
-        value = json.loads(text) if text.strip() else {}
+        value = from_json(text, allow_inf_nan=False) if text.strip() else {}
+        json.dumps(value, allow_nan=False)  # 1e999 is read as infinity, which nobody can be sent
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -117,7 +120,7 @@ class ArgumentCheck:
         except SchemaError as error:
             raise ValueError(f"is no JSON schema: {error.message[:_SHOWN]}") from None
         self._validator = kind(schema, registry=Registry())
-        self._unreadable = (Unresolvable, RecursionError)
+        self._unreadable = (Unresolvable, RecursionError, OverflowError)  # the last: numbers too large to be divided
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise :class:`ToolFailedError` naming what is wrong with ``arguments``."""

@@ -19,7 +19,12 @@ from tests.fakes.openai_server import Handler, serving
 
 SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "on": {"type": "boolean"}},
+    "properties": {
+        "city": {"type": "string"},
+        "days": {"type": "integer"},
+        "on": {"type": "boolean"},
+        "step": {"multipleOf": 0.5},
+    },
     "required": ["city"],
 }
 ARGUMENTS = '{"city": "Köln / Süd", "days": 2, "on": true}'
@@ -68,13 +73,24 @@ async def test_arguments_travel_in_the_body_the_query_and_the_path(tool: Any) ->
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [("{}", "'city' is a required property"), ('{"city": ".."}', "city must not be '..'"), ("[]", "one JSON object")],
+    [
+        ("{}", "'city' is a required property"),
+        ('{"city": ".."}', "city must not be '..'"),
+        ("[]", "one JSON object"),
+        ('{"city": "Rome", "high": NaN}', "one JSON object"),
+        ('{"city": "Rome", "high": 1e999}', "one JSON object"),
+        ('{"city": "\\ud800"}', "one JSON object"),
+        ('{"city": "%s"}' % ("é" * 20_000), "too long for an address"),
+        ('{"city": "Rome", "step": 1' + "0" * 400 + "}", "OverflowError"),
+    ],
+    ids=range(8),
 )
-async def test_wrong_arguments_are_not_sent(tool: Any, arguments: str, told: str) -> None:
+async def test_wrong_arguments_are_not_sent(tool: Any, arguments: str, told: str, caplog: Any) -> None:
     server = Noting()
     result = await (await tool(server, "{city}")).run(arguments)
     assert result.failed and told in result.text
     assert not server.asked
+    assert "Traceback" not in caplog.text  # what a model writes is no defect of the tool
 
 
 async def test_redirects_stay_at_the_host(tool: Any) -> None:
