@@ -19,7 +19,7 @@ run: $(VENV)/.installed
 setup: $(VENV)/.installed
 
 test: $(VENV)/.installed-for-tests lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python tools/run_tests.py -q)
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

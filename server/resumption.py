@@ -72,6 +72,11 @@ class KeptConversations:
         forgetting = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.take, session_id)
         self._kept[session_id] = what, forgetting
 
+    def find(self, session_id: str) -> Remembered | None:
+        """What is kept of this session."""
+        kept = self._kept.get(session_id)
+        return None if kept is None else kept[0]
+
     def take(self, session_id: str) -> Remembered | None:
         """What is kept of this session, once."""
         kept = self._kept.pop(session_id, None)

@@ -118,13 +118,15 @@ class Registry:
         kind = kind or CallKind()
         if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
-        before = self._take_over(kind.previous) if kind.previous is not None else None
+        before = self._so_far(kind.previous) if kind.previous is not None else None
         docked = self._composer.call(offer, wishes, self.close, before, kind.live)
         if not kind.labelled:
             docked = replace(docked, labelled={})
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
         peer = PeerConnection(offer, docked, self._settings, self._clock)
+        if kind.previous is not None:  # not before it is known that there is another to go on in
+            self._replace(kind.previous)
         self._sessions[peer.id] = peer
         self._metrics.join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
@@ -146,14 +148,17 @@ class Registry:
         if reason not in (REPLACED, LEFT) and not self._closing:
             self._kept.keep(session.id, remembered(session))
 
-    def _take_over(self, session_id: str) -> Remembered | None:
-        """End a session whose conversation goes on in another; what that begins with."""
+    def _so_far(self, session_id: str) -> Remembered | None:
+        """What a session begins with that goes on with the conversation of this one."""
         peer = self._sessions.get(session_id)
-        if peer is None or peer.ended_because:
-            return self._kept.take(session_id)
-        what = remembered(peer.session)
-        peer.close(REPLACED)
-        return what
+        return self._kept.find(session_id) if peer is None or peer.ended_because else remembered(peer.session)
+
+    def _replace(self, session_id: str) -> None:
+        """Its conversation goes on in another."""
+        peer = self._sessions.get(session_id)
+        if peer is not None:
+            peer.close(REPLACED)
+        self._kept.take(session_id)
 
     # ------------------------------------------------------------------------------------------------ WebSockets
 
@@ -231,7 +236,8 @@ class Registry:
 
     def find(self, session_id: str) -> PeerConnection | None:
         """The session of that id, while it lives."""
-        return self._sessions.get(session_id)
+        peer = self._sessions.get(session_id)
+        return peer if peer is not None and not peer.ended_because else None
 
     def close(self, session_id: str, reason: str) -> bool:
         """End a session (its id, or its call's) politely; ``False`` when there is none of that name."""

@@ -50,7 +50,7 @@ class Viewers:
     def find(self, session_id: str, viewer_id: str) -> Viewer | None:
         """The viewer of that id, while it watches that session."""
         viewer = self._viewers.get(viewer_id)
-        return viewer if viewer is not None and viewer.session_id == session_id else None
+        return viewer if viewer is not None and viewer.session_id == session_id and not viewer.has_ended else None
 
     async def close_all(self, timeout: float) -> None:
         """End them all; those not gone after ``timeout`` seconds are cut off."""

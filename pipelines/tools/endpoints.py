@@ -71,6 +71,13 @@ def _request(client: httpx2.AsyncClient, endpoint: Endpoint, arguments: Mapping[
     if missing := sorted(names - given.keys()):
         raise ToolFailedError(f"wrong arguments: {', '.join(missing)} must be given")
     url = PLACEHOLDER.sub(lambda found: _in_address(found[1], given[found[1]]), endpoint.url)
+    try:
+        return _built(client, endpoint, url, left)
+    except httpx2.InvalidURL as error:
+        raise ToolFailedError("wrong arguments: they are too long for an address") from error
+
+
+def _built(client: httpx2.AsyncClient, endpoint: Endpoint, url: str, left: Mapping[str, Any]) -> httpx2.Request:
     if endpoint.method in ("GET", "DELETE"):
         query = {name: _plain(value) for name, value in left.items() if value is not None}
         return client.build_request(endpoint.method, httpx2.URL(url).copy_merge_params(query), headers=endpoint.headers)

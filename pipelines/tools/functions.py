@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -54,8 +55,13 @@ def function_tool(
         except ValidationError as error:
             raise ToolFailedError(f"wrong arguments: {_told(error)}") from None
         if inspect.iscoroutinefunction(function):
-            return ToolResult(_as_text(await function(**checked)))
-        return ToolResult(await worker.run(lambda: _as_text(function(**checked))))
+            with _no_exit():
+                return ToolResult(_as_text(await function(**checked)))
+        return ToolResult(await worker.run(run, checked))
+
+    def run(checked: dict[str, Any]) -> str:
+        with _no_exit():
+            return _as_text(function(**checked))
 
     return ServerTool(Tool(name, described, schema), call, f"function {place}", limits)
 
@@ -114,6 +120,15 @@ def _adapter(function: Callable[..., Any], name: str) -> TypeAdapter[dict[str, A
         return TypeAdapter(shape)
     except PydanticUserError as error:
         raise ValueError(f"{name}: an annotation has no schema: {error.message}") from None
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """``sys.exit()`` is for programs: in a tool it must not end the server."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ToolFailedError(f"it gave up: {error}") from error
 
 
 def _told(error: ValidationError) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import mcp_types
 from mcp import Client, MCPError
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from pydantic import ValidationError
 
 from media.clock import Clock, MonotonicClock
 from pipelines.interfaces.llm import Image, Tool
@@ -179,6 +180,9 @@ class McpServer:
         except MCPError as error:
             self._stale.set()  # it may be gone
             raise ToolFailedError(f"{self.name}: {error.message}") from error
+        except ValidationError as error:
+            log.warning("mcp %s: what %s brought is no result: %s", self.name, name, _words(error))
+            raise ToolFailedError(f"{self.name} answered with what is no result") from error
 
 
 def _result(result: Any) -> ToolResult:

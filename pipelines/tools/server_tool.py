@@ -12,14 +12,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import Image, Tool
+from pipelines.runtime.supervision import end
 from pipelines.text import mended
 
 log = logging.getLogger(__name__)
 
 LONGEST_ARGUMENTS = 1 << 16
 """Characters of the arguments of one call."""
+MOST_RUNNING = 64
+"""Calls of one tool at a time."""
+END_SECONDS = 1.0
+"""What a call may take to end before it is let go."""
 _MOST_PROBLEMS = 3
 """Of wrong arguments that are told at a time."""
 _SHOWN = 200
@@ -61,6 +68,8 @@ class ServerTool:
         self.about = about
         self.limits = limits or ToolLimits()
         self._call = call
+        self._running: set[asyncio.Task[ToolResult]] = set()
+        """Those among them that could not be ended stay here until they end."""
 
     @property
     def name(self) -> str:
@@ -70,20 +79,42 @@ class ServerTool:
     async def run(self, arguments: str) -> ToolResult:
         """The result of a call with ``arguments``, a JSON object as text. Raises nothing but a cancellation."""
         try:
-            async with asyncio.timeout(self.limits.seconds) as bound:
-                result = await self._call(read_arguments(arguments))
+            result = await self._bounded(read_arguments(arguments))
         except ToolFailedError as error:
             result = ToolResult(str(error), failed=True)
         except PipelineError as error:
             result = ToolResult(error.message, failed=True)
         except Exception as error:
-            if isinstance(error, TimeoutError) and bound.expired():
-                log.warning("the tool %s did not answer within %g s", self.name, self.limits.seconds)
-                result = ToolResult(f"{self.name} did not answer within {self.limits.seconds:g} seconds", failed=True)
-            else:
-                log.exception("the tool %s failed", self.name)
-                result = ToolResult(f"{self.name} failed unexpectedly ({type(error).__name__})", failed=True)
+            log.exception("the tool %s failed", self.name)
+            result = ToolResult(f"{self.name} failed unexpectedly ({type(error).__name__})", failed=True)
         return replace(result, text=_within(mended(result.text), self.limits.characters))
+
+    async def _bounded(self, arguments: dict[str, Any]) -> ToolResult:
+        """The result of the call, which is waited for no longer than it may take, even if it cannot be ended."""
+        if len(self._running) >= MOST_RUNNING:
+            raise ToolFailedError(f"{MOST_RUNNING} calls of {self.name} are being carried out already")
+        call = asyncio.create_task(self._called(arguments), name=f"tool-{self.name}")
+        self._running.add(call)
+        call.add_done_callback(self._ended)
+        try:
+            await asyncio.wait([call], timeout=self.limits.seconds)
+            in_time = call.done()
+        finally:
+            await end([call], END_SECONDS)
+        if not in_time:
+            log.warning("the tool %s did not answer within %g s", self.name, self.limits.seconds)
+            raise ToolFailedError(f"{self.name} did not answer within {self.limits.seconds:g} seconds")
+        if call.cancelled():  # by itself
+            raise ToolFailedError(f"{self.name} ended without a result")
+        return call.result()
+
+    def _ended(self, call: asyncio.Task[ToolResult]) -> None:
+        self._running.discard(call)
+        if not call.cancelled():
+            call.exception()  # of one that nobody waits for it has been seen herewith
+
+    async def _called(self, arguments: dict[str, Any]) -> ToolResult:
+        return await self._call(arguments)
 
 
 def read_arguments(text: str) -> dict[str, Any]:
@@ -91,7 +122,8 @@ def read_arguments(text: str) -> dict[str, Any]:
     if len(text) > LONGEST_ARGUMENTS:
         raise ToolFailedError(f"the arguments have more than {LONGEST_ARGUMENTS} characters")
     try:
-        value = json.loads(text) if text.strip() else {}
+        value = from_json(text, allow_inf_nan=False) if text.strip() else {}
+        json.dumps(value, allow_nan=False)  # 1e999 is read as infinity, which nobody can be sent
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -117,7 +149,7 @@ class ArgumentCheck:
         except SchemaError as error:
             raise ValueError(f"is no JSON schema: {error.message[:_SHOWN]}") from None
         self._validator = kind(schema, registry=Registry())
-        self._unreadable = (Unresolvable, RecursionError)
+        self._unreadable = (Unresolvable, RecursionError, OverflowError)  # the last: numbers too large to be divided
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise :class:`ToolFailedError` naming what is wrong with ``arguments``."""

@@ -102,7 +102,7 @@ def summary(dropped: Sequence[Message]) -> str:
 
 def _gist(text: str) -> str:
     """The first sentence of ``text``, and names and numbers of the others."""
-    text = " ".join(re.sub(r"\[Camera:[^\]]*\]", "", text).split())
+    text = " ".join(re.sub(r"\[Camera:[^\[\]]*\]", "", text).split())
     first, *others = re.split(r"(?<=[.!?…。！？])\s+", text)
     first = first.rstrip(".!?…。！？ ")
     if len(first) > _LONGEST_SENTENCE:

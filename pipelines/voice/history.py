@@ -17,6 +17,9 @@ FIRST = "root"
 LONGEST_HISTORY = 400
 """Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
 a language model read everything again each time."""
+MOST_CHARACTERS = 2_000_000
+"""Of all items that are kept: with more the older half is forgotten, too. No model is told as much, but all of it is
+gone through for each response."""
 KEPT_IMAGES = 4
 """Pictures kept; of older messages only the words are."""
 LONGEST_RESULT = 4_000
@@ -93,6 +96,11 @@ class History:
         self._items.insert(0 if after == FIRST else places.get(after or "", len(self._items)), item)
         if len(self._items) > LONGEST_HISTORY:
             del self._items[: -LONGEST_HISTORY // 2]
+        sizes = list(map(_size, self._items))
+        if (size := sum(sizes)) > MOST_CHARACTERS:
+            while len(self._items) > 1 and size > MOST_CHARACTERS // 2:
+                size -= sizes.pop(0)
+                del self._items[0]
         left = KEPT_IMAGES
         for shown in reversed(self._items) if isinstance(item, Item) and item.images else ():
             if isinstance(shown, Item):
@@ -163,6 +171,17 @@ def _shown(items: list[HistoryItem]) -> list[Message]:
     return messages
 
 
+def _size(item: HistoryItem) -> int:
+    """Characters."""
+    match item:
+        case Item():
+            return len(item.text)
+        case FunctionCall():
+            return len(item.call.arguments)
+        case FunctionResult():
+            return len(item.output)
+
+
 def _within(output: str) -> str:
     if len(output) <= LONGEST_RESULT:
         return output
@@ -172,15 +191,19 @@ def _within(output: str) -> str:
 
 def _merge(messages: list[Message]) -> list[Message]:
     """Neighbours of the same role become one message: chat templates insist on alternating roles."""
-    merged: list[Message] = []
+    runs: list[list[Message]] = []
     for message in messages:
-        before = merged[-1] if merged else None
+        before = runs[-1][-1] if runs else None
         if before is not None and before.role == message.role != "tool" and not before.tool_calls:
-            text = f"{before.content}\n{message.content}".strip()
-            merged[-1] = replace(message, content=text, images=before.images + message.images)
+            runs[-1].append(message)
         else:
-            merged.append(message)
-    return merged
+            runs.append([message])
+    return [_joined(run) if len(run) > 1 else run[0] for run in runs]
+
+
+def _joined(run: list[Message]) -> Message:
+    text = "\n".join(message.content for message in run if message.content).strip()
+    return replace(run[-1], content=text, images=tuple(image for message in run for image in message.images))
 
 
 def new_id(kind: str) -> str:

@@ -21,6 +21,8 @@ from pipelines.voice.visual_context import LookingModel, Sight
 
 MOST_ASIDE = 4
 """Responses that do not belong to the conversation and are generated at a time."""
+MOST_TO_BE_HEARD = 16
+"""Responses of which the sound waits for its turn; a client that asks for more is told to wait."""
 
 
 class Gate:
@@ -157,6 +159,11 @@ class Responses:
     def generating(self) -> bool:
         """Whether a response of the conversation is being generated: another one has to wait for it."""
         return self.current is not None and not self.current.told
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait to be heard that no other should be asked for."""
+        return len(self._queue) >= MOST_TO_BE_HEARD
 
     @property
     def heard(self) -> str:

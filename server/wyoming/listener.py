@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 32
 """At a time; one more is told so and closed."""
 _INBOX = 2 * MOST_CONNECTIONS
+_PARTING_SECONDS = 1.0
+"""For the client to take the end of what it was sent."""
 _LOOK_SECONDS = 0.2
 """How often it is looked whether the client of a request is still there."""
 
@@ -91,7 +93,18 @@ class _Listener:
         except Exception:
             log.exception("a Wyoming connection failed")
         finally:
-            writer.close()
+            await _hang_up(writer)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close; a client that does not take the rest of what it was sent in time is cut off."""
+    writer.close()
+    try:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PARTING_SECONDS):
+                await writer.wait_closed()
+    finally:
+        writer.transport.abort()
 
 
 async def _unless_left(work: Coroutine[Any, Any, None], reader: asyncio.StreamReader) -> None:

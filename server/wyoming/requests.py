@@ -37,6 +37,8 @@ from server.wyoming.wire import Event, WyomingError
 
 LONGEST_SECONDS = 600.0
 """Of one utterance."""
+_AT_A_TIME = 500
+"""Characters that are cut into clauses at a time: all of a long text would hold everybody's sound up."""
 AT_ONCE = 2
 """Requests of a kind that are served at a time."""
 
@@ -228,7 +230,9 @@ class Requests:
         speaking.text_size += len(text)
         if speaking.text_size > LONGEST_TEXT:
             raise WyomingError("too_long", f"a text may have {LONGEST_TEXT} characters")
-        await self._speak(speaking, speaking.clauses.push(text))
+        for begin in range(0, len(text), _AT_A_TIME):
+            await self._speak(speaking, speaking.clauses.push(text[begin : begin + _AT_A_TIME]))
+            await asyncio.sleep(0)
 
     async def _speak(self, speaking: _Speaking, clauses: list[str]) -> None:
         for clause in clauses:

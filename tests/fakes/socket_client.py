@@ -20,12 +20,17 @@ RATE = 24_000
 class SocketClient:
     """``async with SocketClient(url) as client``; ``query`` and further options go into the handshake."""
 
-    def __init__(self, url: str, query: str = "model=gpt-realtime", **options: Any) -> None:
+    def __init__(
+        self, url: str, query: str = "model=gpt-realtime", *, answers_pings: bool = True, **options: Any
+    ) -> None:
         self.url = f"{url}/v1/realtime?{query}"
         self.events: list[dict[str, Any]] = []
         self.close_code: int | None = None
         self.close_reason = ""
         self.socket: Any = None
+        self.pings = 0
+        """Seen with ``autoping=False``."""
+        self._answers_pings = answers_pings
         self._options = options
         self._http: aiohttp.ClientSession | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -95,6 +100,12 @@ class SocketClient:
     async def _read(self) -> None:
         while True:
             message = await self.socket.receive()
+            if message.type is aiohttp.WSMsgType.PING:
+                self.pings += 1
+                self._changed.set()
+                if self._answers_pings:
+                    await self.socket.pong(message.data)
+                continue
             if message.type is not aiohttp.WSMsgType.TEXT:
                 self.close_code = self.socket.close_code
                 self.close_reason = message.extra or ""

@@ -376,3 +376,33 @@ async def test_a_client_secret_reaches_what_it_has_started(serve):
         async with PipecatPeer(url, pc_id=peer.pc_id, headers=other) as stranger:
             await stranger.ready()
             assert app[REGISTRY].find(peer.pc_id) is not None, "it goes on undisturbed"
+
+
+async def test_an_expired_secret_goes_on_with_its_conversation_and_begins_no_other(serve, monkeypatch):
+    key = "a-key-of-mine"
+    url, _ = await serve(api_key=key)
+    wish = {"expires_after": {"seconds": 10}}
+    _, made = await asked(url, "POST", "/v1/realtime/client_secrets", wish, Authorization=f"Bearer {key}")
+    mine = {"Authorization": f"Bearer {made['value']}"}
+    _, start = await asked(url, "POST", "/start", {}, **mine)
+    path = f"/sessions/{start['sessionId']}/api/offer"
+    async with PipecatPeer(url, path=path, headers=mine) as peer:
+        monkeypatch.setattr("server.http.access.client_secrets.ClientSecret.state", lambda self, now: "expired")
+        async with PipecatPeer(url, path=path, pc_id=peer.pc_id, headers=mine) as again:
+            await again.ready()
+            offer = {"sdp": peer.pc.localDescription.sdp, "type": "offer"}
+            for more in ({}, {"pc_id": None}, {"pc_id": "sess_0123456789abcdef", "restart_pc": True}):
+                status, answer = await asked(url, "POST", path, {**offer, **more}, **mine)
+                assert (status, answer["error"]["code"]) == (401, "client_secret_expired")
+
+
+async def test_a_new_connection_that_is_refused_leaves_the_old_one_alone(serve):
+    url, app = await serve()
+    async with PipecatPeer(url) as peer:
+        await peer.response("Hello?")
+        body = {"sdp": peer.pc.localDescription.sdp, "type": "offer", "pc_id": peer.pc_id, "restart_pc": True}
+        wish = {"session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}}
+        status, _ = await asked(url, "POST", "/api/offer", {**body, "requestData": wish})
+        assert status == 400
+        assert app[REGISTRY].find(peer.pc_id) is not None
+        await peer.response("Still there?", 2)

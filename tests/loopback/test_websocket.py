@@ -14,6 +14,7 @@ import pytest
 
 from server.dialects.openai.g711 import compress, expand
 from server.http.signaling.offer import REGISTRY
+from server.transports.websocket import event_socket, microphone
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
@@ -341,3 +342,30 @@ async def test_the_server_says_why_it_ends(serve):
         assert other.close_code == 1001
         assert "shutting down" in other.close_reason
     await ended(app)
+
+
+async def test_a_client_that_must_wait_is_not_taken_for_dead(serve, monkeypatch):
+    """While a session has more sound than it can take its client is not read, and its pongs are not seen."""
+    monkeypatch.setattr(event_socket, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(microphone, "FULL_SECONDS", 0.5)
+    stt = FakeRecognizer(*["hello"] * 8)
+    stt.gate.clear()
+    url, _ = await serve(fake_engines(stt=stt))
+    async with SocketClient(url, autoping=False) as client:
+        await client.send(audio_input(turn_detection={"type": "server_vad", "create_response": False}))
+        for _ in range(6):
+            await client.say()
+        await client.event("input_audio_buffer.committed", 4)
+        before = client.pings
+        await client.until(lambda: client.pings >= before + 3, "pings")
+        assert client.close_code is None
+        stt.gate.set()
+        await client.event("conversation.item.input_audio_transcription.completed", 6)
+
+
+async def test_a_client_that_does_not_even_answer_pings_is_gone(serve, monkeypatch):
+    monkeypatch.setattr(event_socket, "PING_SECONDS", 0.05)
+    url, _ = await serve()
+    async with SocketClient(url, autoping=False, answers_pings=False) as client:
+        await client.closed()
+        assert client.close_reason == "the client does not answer"

@@ -139,6 +139,17 @@ async def test_the_end_of_the_session_ends_its_watchers(serve):
         assert await publisher.patch("a=ice-ufrag:x\r\n") == 404
 
 
+async def test_what_has_ended_is_not_found_though_its_end_takes_a_moment(serve):
+    async with published(serve) as (publisher, _, app, url), Watcher(url) as watcher:
+        app[VIEWERS].find(publisher.session_id, watcher.headers["ETag"].strip('"')).close("over")
+        assert await watcher.patch("a=ice-ufrag:x\r\n") == 404
+        assert await watcher.delete() == 404
+        app[REGISTRY].find(publisher.session_id).close("over")
+        assert await publisher.patch("a=ice-ufrag:x\r\n") == 404
+        status, _, _ = await request("POST", f"{url}/whep/{publisher.session_id}", "v=0", Content_Type=SDP)
+        assert status == 404
+
+
 async def test_watchers_end_with_the_server(serve):
     async with published(serve) as (_, session, app, url), Watcher(url) as watcher:
         await app[VIEWERS].close_all(5.0)

@@ -202,6 +202,9 @@ class RealtimeClient:
         if conversation.answering and not aside:
             message = "a response is being generated; wait for response.done, or cancel it"
             raise RefusedError("response", message, "conversation_already_has_active_response")
+        if conversation.responses.is_full:
+            message = "too many responses wait to be heard already: wait for output_audio_buffer.stopped, or cancel"
+            raise RefusedError("response", message, "too_many_responses")
         settings = None
         if event.response is not None:
             settings = merge_response(conversation.settings, self._defaults, options, self._served)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import struct
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -15,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.interfaces.llm import Image
 from pipelines.vision.images import jpeg_size
 from server.dialects.openai.fields import LONGEST_ID, LONGEST_TEXT, Given
+from server.http.json_input import JsonInputError, read_json_object
 
 LONGEST_OUTPUT = 200_000
 """Characters of a function's result; of a long one a language model is shown beginning and end."""
@@ -140,11 +140,10 @@ class Message(_Item):
 
 def _arguments(text: str) -> str:
     try:
-        legal = isinstance(json.loads(text), dict)
-    except ValueError:
-        legal = False
-    if not legal:
-        raise PydanticCustomError("arguments", "must be the text of a JSON object")
+        read_json_object(text, "they")
+    except JsonInputError as error:
+        message = "must be the text of a JSON object: {why}"
+        raise PydanticCustomError("arguments", message, {"why": str(error)}) from None
     return text
 
 

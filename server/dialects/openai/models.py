@@ -11,6 +11,8 @@ from server.dialects.openai.items import CreatedItem, InputItem
 
 LONGEST_AUDIO = 15 << 20
 """Characters of base64 in one event."""
+LATEST_MS = 10**9
+"""Eleven days: a number that is none of this can be too large for any arithmetic."""
 
 
 class Event(Given):
@@ -57,7 +59,7 @@ class ItemTruncate(Event):
     type: Literal["conversation.item.truncate"]
     item_id: str = Field(max_length=LONGEST_ID)
     content_index: Literal[0] | None = None
-    audio_end_ms: int | None = Field(None, ge=0)
+    audio_end_ms: int | None = Field(None, ge=0, le=LATEST_MS)
 
 
 # ---------------------------------------------------------------------------------------------------- the answer

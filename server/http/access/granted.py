@@ -22,6 +22,8 @@ class Granted:
 
     secret: ClientSecret | None = None
     """The client secret that was given; ``None``: the server's own key, or none where none is needed."""
+    has_expired: bool = False
+    """Whether that secret opens nothing any more but what was made with it."""
 
     def begins(self, wishes: SessionPatch) -> SessionPatch:
         """The settings that a session begins with: those bound to the secret, and over them what the client wants."""

@@ -72,10 +72,8 @@ class Keys:
                 message = f"this client secret was revoked; {CREATE} gives a new one"
                 return Denied(401, "client_secret_revoked", message, "invalid_token")
             if state == "expired" and not _ends_own(secret, asking):
-                since = datetime.fromtimestamp(secret.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                message = f"this client secret expired at {since}; {CREATE} gives a new one"
-                return Denied(401, "client_secret_expired", message, "invalid_token")
-            return _within(secret, asking)
+                return Denied(401, "client_secret_expired", expired(secret), "invalid_token")
+            return _within(Granted(secret, has_expired=state == "expired"), asking)
         if self._own is None:
             return Granted()  # clients send some key whether one is needed or not
         if given is None:
@@ -87,8 +85,13 @@ class Keys:
         return Denied(401, "invalid_api_key", message, "invalid_token")
 
 
-def _within(secret: ClientSecret, asking: Asking) -> Granted | Denied:
-    granted = Granted(secret)
+def expired(secret: ClientSecret) -> str:
+    """What its holder is told."""
+    since = datetime.fromtimestamp(secret.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"this client secret expired at {since}; {CREATE} gives a new one"
+
+
+def _within(granted: Granted, asking: Asking) -> Granted | Denied:
     if _OPENED.fullmatch(asking.route) is None:
         message = "a client secret opens calls alone; this needs the server's key"
         return Denied(403, "client_secret_not_allowed", message, "insufficient_scope")

@@ -16,7 +16,7 @@ from server.http.access.granted import GRANTED
 from server.http.errors import HttpError
 from server.http.signaling.offer import REGISTRY
 from server.sessions import TooManySidebandsError, UnknownCallError
-from server.transports.websocket.event_socket import CLOSE_SECONDS, LARGEST_RECEIVED, PING_SECONDS
+from server.transports.websocket.event_socket import CLOSE_SECONDS, LARGEST_RECEIVED
 
 REALTIME = "/v1/realtime"
 SUBPROTOCOL = "realtime"
@@ -53,7 +53,7 @@ def _socket(request: web.Request) -> WebSocketResponse:
         raise HttpError(400, "invalid_subprotocol", message, hdrs.SEC_WEBSOCKET_PROTOCOL)
     socket = WebSocketResponse(
         timeout=CLOSE_SECONDS,
-        heartbeat=PING_SECONDS,
+        autoping=False,
         protocols=(SUBPROTOCOL,),
         compress=False,
         max_msg_size=LARGEST_RECEIVED,

@@ -16,6 +16,7 @@ from media.clock import MonotonicClock
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_session
 from server.http.access.granted import GRANTED, Granted
+from server.http.access.keys import expired
 from server.http.bodies import json_body
 from server.http.errors import HttpError
 from server.http.signaling.ice_servers import ice_servers_for
@@ -83,6 +84,7 @@ async def _offer(request: web.Request) -> web.Response:
             raise HttpError(501, "renegotiation_unsupported", message, "sdp")
         pc_id, answer = peer.id, for_peer(request, again)
     else:
+        _check_expiry(request[GRANTED], goes_on=previous is not None and request.app[REGISTRY].goes_on(previous))
         pc_id, answer = await answered(
             request, body, wishes, CallKind(resumable=True, previous=previous, labelled=True)
         )
@@ -129,6 +131,12 @@ def _identity(body: Mapping[str, Any], start: Start | None, granted: Granted) ->
     if pc_id is None or not granted.may_reach(pc_id):
         return None
     return pc_id if start is None or pc_id in start.sessions else None
+
+
+def _check_expiry(granted: Granted, *, goes_on: bool) -> None:
+    """A conversation may outlast the secret that began it, but no start lends it the power to begin others."""
+    if granted.secret is not None and granted.has_expired and not goes_on:
+        raise HttpError(401, "client_secret_expired", expired(granted.secret))
 
 
 def _wishes(value: object, name: str) -> SessionPatch:

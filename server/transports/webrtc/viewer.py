@@ -57,6 +57,11 @@ class Viewer:
         owner = Owner(self.id, lambda what: None, lambda: None)
         self._connection = Connection(offer, settings, clock, owner)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over, though its end may still take a moment."""
+        return self._connection.ended.is_set()
+
     async def answer(self) -> str:
         """Apply the offer and return the answer, candidates included."""
         return await self._connection.answer(self._offer, lambda: None)

@@ -24,7 +24,7 @@ LARGEST_RECEIVED = 16 << 20
 LARGEST_SENT = 1 << 20
 """Bytes of a message of ours: more than that many clients do not take unless told to."""
 PING_SECONDS = 20.0
-"""A client that does not even answer pings for half as long is gone."""
+"""A client that does not even answer pings for half as long is gone, if it is listened to all the while."""
 CLOSE_SECONDS = 1.0
 """What a client may take to confirm the end."""
 FAREWELL_SECONDS = 0.5
@@ -51,6 +51,9 @@ class EventSocket(Generic[D]):
         self.outbox = Outbox()
         self.dialect = speaks(self.send)
         self._code = WSCloseCode.OK
+        self._is_listening = False
+        self._was_heard = False
+        """Since the last ping."""
         self._barrier = Barrier(name, self._tell_failure)
         self._receive = self._barrier.around(self.dialect.receive, MESSAGE)
 
@@ -87,7 +90,7 @@ class EventSocket(Generic[D]):
         for event in self.dialect.greeting():
             self.send(event)
         writer = self._task("writer", self._write(socket))
-        tasks = [self._task("reader", self._read(socket, running, room))]
+        tasks = [self._task("reader", self._read(socket, running, room)), self._task("pulse", self._feel_pulse(socket))]
         tasks += [self._task(name, part) for name, part in work.items()]
         try:
             await self.ended.wait()
@@ -132,18 +135,37 @@ class EventSocket(Generic[D]):
     ) -> None:
         await running.wait()
         while True:
+            self._is_listening = True
             message = await socket.receive()
+            self._is_listening, self._was_heard = False, True
+            await asyncio.sleep(0)  # what has come already is not waited for
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 self._receive(message.data)
-                await asyncio.sleep(0)  # what has come already is not waited for
                 if room is not None:
                     await room()
+            elif message.type is WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await socket.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                pass
             elif message.type is WSMsgType.ERROR:
                 self.end(f"the connection failed: {message.data!r}", WSCloseCode.PROTOCOL_ERROR)
                 return
             else:
                 self.end("the client closed the connection")
                 return
+
+    async def _feel_pulse(self, socket: WebSocketResponse) -> None:
+        """Notice that the client is gone without a word. aiohttp's own heartbeat ends clients that are not listened to:
+        their pongs wait behind the sound that there is no room for."""
+        with suppress(ConnectionError):  # the reader is told, too
+            while True:
+                await asyncio.sleep(PING_SECONDS)
+                self._was_heard = not self._is_listening
+                await socket.ping()
+                await asyncio.sleep(PING_SECONDS / 2)
+                if not self._was_heard and self._is_listening:
+                    self.end("the client does not answer", WSCloseCode.POLICY_VIOLATION)
 
     def _tell_failure(self, what: str) -> None:
         self.send(self.dialect.failure(what, answers=what == MESSAGE))

@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipelines.interfaces.llm import Tool
 from pipelines.runtime.worker import Worker
+from pipelines.tools import server_tool
 from pipelines.tools.functions import function_tool
-from pipelines.tools.server_tool import LONGEST_ARGUMENTS, ArgumentCheck, ServerTool, ToolFailedError, ToolResult
+from pipelines.tools.server_tool import (
+    LONGEST_ARGUMENTS,
+    ArgumentCheck,
+    ServerTool,
+    ToolFailedError,
+    ToolLimits,
+    ToolResult,
+)
+from tests.patience import until
 from tests.pipelines.tools import house
 
 Make = Callable[..., ServerTool]
@@ -130,3 +141,38 @@ def test_schemas_of_others_are_kept_to_and_fetch_nothing() -> None:
         ArgumentCheck({"type": "nonsense"})
     with pytest.raises(ToolFailedError, match="cannot be read"):
         ArgumentCheck({"$ref": "http://127.0.0.1:1/schema"}).check({})
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_a_function_that_exits_ends_its_call_and_not_the_server(
+    worker: Worker, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "exits.py").write_text(f"import sys\n{kind} leave() -> str:\n    'Leaves.'\n    sys.exit('no more')\n")
+    tool = function_tool("exits.py:leave", worker, folder=tmp_path)
+    assert await tool.run("{}") == ToolResult("it gave up: no more", failed=True)
+
+
+async def test_a_call_that_is_cancelled_by_nobody_has_failed() -> None:
+    async def call(arguments: dict[str, object]) -> ToolResult:
+        raise asyncio.CancelledError
+
+    tool = ServerTool(Tool("odd", "Odd.", {}), call, "a test")
+    assert await tool.run("{}") == ToolResult("odd ended without a result", failed=True)
+
+
+async def test_a_call_that_cannot_be_ended_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_tool, "END_SECONDS", 0.01)
+    monkeypatch.setattr(server_tool, "MOST_RUNNING", 1)
+    over = asyncio.Event()
+
+    async def call(arguments: dict[str, object]) -> ToolResult:
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+        return ToolResult("at last")
+
+    tool = ServerTool(Tool("stubborn", "Stays.", {}), call, "a test", ToolLimits(0.01))
+    assert (await tool.run("{}")).text == "stubborn did not answer within 0.01 seconds"
+    assert (await tool.run("{}")).text == "1 calls of stubborn are being carried out already"
+    over.set()
+    await until(lambda: not tool._running)

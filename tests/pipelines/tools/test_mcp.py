@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'visavis[mcp]'")
 import mcp_types
+from mcp import Client
 
 from pipelines.interfaces.llm import ChatRequest, Message, ToolCall
 from pipelines.routing.definition import load_tools
@@ -185,3 +186,14 @@ async def test_a_server_over_http(tmp_path: Path) -> None:
     finally:
         server.should_exit = True
         await serving
+
+
+async def test_a_result_that_is_none_is_told(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    async def call_tool(*_: object) -> object:
+        return mcp_types.CallToolResult.model_validate({"content": 5})
+
+    async with boxed(tmp_path, child(), DOOR="x") as (box, _):
+        monkeypatch.setattr(Client, "call_tool", call_tool)
+        result = await run(box, "fail")
+        assert result.failed and result.text == "house answered with what is no result"
+        assert "Traceback" not in caplog.text

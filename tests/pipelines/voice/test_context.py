@@ -114,3 +114,9 @@ def test_the_model_may_write_the_line_itself() -> None:
 def test_a_count_without_a_tokenizer() -> None:
     assert approximate_tokens("a" * 40) == 14
     assert approximate_tokens("日本") == 5
+
+
+def test_a_text_that_begins_a_scene_again_and_again_takes_no_longer_than_others() -> None:
+    """Looking for the end of each of these from each of their beginnings would take hours."""
+    said = [Message("user", "[Camera:" * 250_000), Message("assistant", "What?"), Message("user", "Never mind.")]
+    assert fit(said, 100)[-1] == said[-1]

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from pipelines.interfaces.llm import Message
+from pipelines.voice import history as limits
 from pipelines.voice.history import LONGEST_HISTORY, History, Item
 
 
@@ -77,3 +78,11 @@ def test_memory_is_bounded_and_forgets_in_blocks():
     history.add(Item("more", "user", "more"))
     assert len(history.items) == LONGEST_HISTORY // 2
     assert history.items[-1].text == "more"
+
+
+def test_of_long_items_only_so_much_is_kept(monkeypatch):
+    monkeypatch.setattr(limits, "MOST_CHARACTERS", 100)
+    history = filled(*(("user", "x" * 20) for _ in range(6)))
+    assert [item.id for item in history.items] == ["item_4", "item_5"]
+    history.add(Item("longer", "user", "x" * 500))
+    assert [item.id for item in history.items] == ["longer"]  # it is what the client wants answered

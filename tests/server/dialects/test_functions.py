@@ -11,11 +11,12 @@ import pytest
 
 from pipelines.interfaces.llm import ChatRequest, Message, Piece, Tool, ToolCall, Usage
 from pipelines.tools.server_tool import ServerTool, ToolResult
+from pipelines.voice import responses
 from pipelines.voice.history import NO_RESULT
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
 from tests.fakes.engines import FakeModel
-from tests.pipelines.voice.test_conversation import scene
+from tests.pipelines.voice.test_conversation import scene, settle
 from tests.server.dialects.test_realtime_client import HELLO, Client, codes, types
 
 WEATHER = {
@@ -348,3 +349,35 @@ async def test_a_model_that_cannot_be_made_to_call_refuses_that_and_keeps_what_w
         sent = await client.say({"type": "session.update", "session": {"tools": [WEATHER], "tool_choice": "required"}})
         assert codes(sent) == ["tool_choice_unsupported"]
         assert s.conversation.settings.tools == ()
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"a":' * 5_000 + "1" + "}" * 5_000, '{"a": NaN}', '{"a": "\\ud800"}', "[]", "{"], ids=len
+)
+async def test_arguments_that_are_no_json_are_refused(arguments: str):
+    async with scene(settings=MANUAL) as s:
+        call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
+        (told,) = await Client(s).say(*create(call))
+        assert (told["error"]["code"], told["error"]["param"]) == ("invalid_value", "item.arguments")
+        assert "must be the text of a JSON object" in told["error"]["message"]
+
+
+async def test_a_time_that_no_arithmetic_takes_is_refused():
+    async with scene(llm=FakeModel("One two.")) as s:
+        client = Client(s)
+        await client.say(*create(HELLO), {"type": "response.create"})
+        cut = {"type": "conversation.item.truncate", "item_id": s.conversation.history.items[-1].id}
+        (told,) = await client.say({**cut, "content_index": 0, "audio_end_ms": 10**400})
+        assert (told["error"]["code"], told["error"]["param"]) == ("invalid_value", "audio_end_ms")
+
+
+async def test_only_so_many_responses_wait_to_be_heard(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(responses, "MOST_TO_BE_HEARD", 3)
+    async with scene(llm=FakeModel(*["Yes."] * 9)) as s:
+        client = Client(s)
+        for _ in range(3):
+            assert codes(await client.say({"type": "response.create"})) == []
+        assert codes(await client.say({"type": "response.create"})) == ["too_many_responses"]
+        s.out.playouts[0].play(9.0)
+        await settle()
+        assert codes(await client.say({"type": "response.create"})) == []

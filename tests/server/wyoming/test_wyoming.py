@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from pipelines.errors import LLMError
 from server.http.app import WYOMING_PORT
 from server.settings import SettingsError, load_settings
+from server.wyoming import listener
 from server.wyoming.listener import MOST_CONNECTIONS
 from server.wyoming.requests import LONGEST_TEXT
 from server.wyoming.wire import LARGEST_LINE
@@ -262,3 +266,27 @@ async def test_the_example_of_the_documentation_works(serve, capsys):
     example = text.partition("```python\n")[2].partition("```")[0].replace("10300", str(app[WYOMING_PORT]))
     await asyncio.to_thread(exec, example, {})
     assert [line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()][-1] == "audio-stop"
+
+
+async def test_a_client_that_takes_nothing_leaves_no_connection_behind(serve, monkeypatch):
+    """What was closed with something left to send would stay open for as long as the client likes."""
+    monkeypatch.setattr(listener, "_PARTING_SECONDS", 0.05)
+    _, app = await serve(fake_engines(), wyoming_port=0, request_timeout=0.2)
+    with socket.create_connection(("127.0.0.1", app[WYOMING_PORT])) as client:
+        port = client.getsockname()[1]
+        said = Synthesize("one two three four five. " * 1000).event()
+        head = {"type": said.type, "data": said.data}
+        client.sendall(json.dumps(head).encode() + b"\n")
+        await until(lambda: _server_ends(port) == [True])
+        await until(lambda: _server_ends(port) == [])
+
+
+def _server_ends(port: int) -> list[bool]:
+    """Connections of this process whose other end has this port."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            end = socket.socket(fileno=os.dup(int(name)))
+            with end:
+                found += [True] if end.getpeername()[1:2] == (port,) else []
+    return found

@@ -144,7 +144,7 @@ def test_a_secret_reaches_its_own_calls_also_when_it_has_expired(held, clock):
         assert (denied.status, denied.code) == (403, "call_not_allowed")
     assert judged(held, value, "/v1/realtime", "yours").code == "call_not_allowed"
     clock.advance(60)
-    assert judged(held, value, hang_up, "mine") == Granted(secret)
+    assert judged(held, value, hang_up, "mine") == Granted(secret, has_expired=True)
     assert judged(held, value, hang_up, "yours").code == "client_secret_expired"
     held.revoke(secret.id)
     assert judged(held, value, hang_up, "mine").code == "client_secret_revoked"
