@@ -1,4 +1,4 @@
-"""Runs the whole suite as several pytest processes side by side, where there is more than one processor.
+"""Runs the whole suite as two pytest processes side by side, where there is more than one processor.
 
 Most tests wait for something (a browser, a peer, a process) and leave the processor idle meanwhile. Each process has
 folders of its own, so fixtures are made once and nobody shares a port or a file. What a process has to say is printed
@@ -16,8 +16,9 @@ from tempfile import TemporaryFile
 from typing import IO
 
 TESTS = Path(__file__).parents[1] / "tests"
-GROUPS = (("browser", "benchmarks", "interop", "pipecat"), ("pipelines", "training"))
-"""Folders that belong together; all the rest of ``tests`` is another group."""
+GROUPS = (("browser", "benchmarks", "interop", "loopback", "media", "pipecat"),)
+"""Folders that together take about as long as all the rest of ``tests``, which is another group. No more than two:
+tests in real time suffer where processes outnumber the processors."""
 
 
 def main(arguments: list[str]) -> int:

@@ -176,7 +176,13 @@ def takes_tools(model: LanguageModel) -> bool:
 
 def takes_choice(model: LanguageModel) -> bool:
     """Whether ``model`` can be made to call a tool: its attribute of that name."""
-    return takes_tools(model) and bool(getattr(model, "takes_choice", False))
+    return bool(getattr(model, "takes_choice", False))
+
+
+def calls_unasked(model: LanguageModel) -> bool:
+    """Whether ``model`` calls tools by itself where that is sensible: its attribute of that name. Small ones call only
+    what they are made to."""
+    return bool(getattr(model, "calls_unasked", takes_choice(model)))
 
 
 def takes_format(model: LanguageModel) -> bool:

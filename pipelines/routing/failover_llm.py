@@ -12,6 +12,7 @@ from pipelines.interfaces.llm import (
     ChatRequest,
     LanguageModel,
     Piece,
+    calls_unasked,
     insist,
     lacking,
     takes_choice,
@@ -66,6 +67,11 @@ class FallbackModel(Failover[LanguageModel]):
     def takes_tools(self) -> bool:
         """Whether the model that is asked next can be offered tools."""
         return takes_tools(self._next)
+
+    @property
+    def calls_unasked(self) -> bool:
+        """Whether any of them calls tools by itself."""
+        return any(map(calls_unasked, self.engines))
 
     @property
     def takes_choice(self) -> bool:

@@ -22,6 +22,7 @@ from pipelines.interfaces.llm import (
     Cut,
     LanguageModel,
     Piece,
+    calls_unasked,
     lacking,
     takes_choice,
     takes_format,
@@ -111,6 +112,7 @@ class KnownFirst:
         self.large = large
         self.name = f"{large.name}, {small.name} first"
         self.takes_choice = takes_choice(large)
+        self.calls_unasked = calls_unasked(large)
         self.takes_format = takes_format(large)
         self.takes_logprobs = takes_logprobs(large)
         self.passed = 0

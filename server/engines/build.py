@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.errors import PipelineError
-from pipelines.interfaces.llm import takes_choice
+from pipelines.interfaces.llm import calls_unasked
 from pipelines.interfaces.stt import languages_of
 from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
@@ -103,9 +103,9 @@ class Engines:
     def rows(self) -> list[Choice]:
         """The choices as they are now; that of tools says when nobody can be expected to call them."""
         rows, llm = self.choices.status(), self.voice.llm
-        if takes_choice(llm):
+        if calls_unasked(llm):
             return rows
-        why = f"{llm.name} is not known to call any (docs/tools.md: which models do)"
+        why = f"{llm.name} is not known to call any by itself (docs/tools.md: which models do)"
         return [replace(row, reason=f"{why}: {row.reason}", ok=False) if row.stage == TOOLS else row for row in rows]
 
     def status(self) -> list[dict[str, Any]]:

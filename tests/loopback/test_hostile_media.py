@@ -142,4 +142,4 @@ async def test_a_senders_clock_that_leaps_inside_a_word_is_no_pause(serve):
         stopped = peer.named("input_audio_buffer.speech_stopped")
         assert len(started) == len(stopped) == 1
         spoken = stopped[0]["audio_end_ms"] - started[0]["audio_start_ms"]
-        assert spoken == pytest.approx(2400, abs=400)
+        assert spoken == pytest.approx(2400, abs=1000)  # 3,900 with the leap; a busy machine's own gaps count, too

@@ -64,7 +64,7 @@ def test_the_status_says_when_no_model_can_be_expected_to_call_them(calls: bool)
     assert listening["ok"]
     assert told["ok"] == calls
     assert told["reason"].endswith("light: function house.py:light")
-    assert ("is not known to call any" in told["reason"]) != calls
+    assert ("is not known to call any by itself" in told["reason"]) != calls
 
 
 async def run(box: Toolbox, name: str, arguments: str) -> tuple[str, bool]:

@@ -59,11 +59,11 @@ class Manner:
     surroundings: bool = True
     """Whether it is told what the camera shows and what time it is; a small model talks of nothing else then."""
     tools: bool = True
-    """Whether it can be offered tools at all."""
+    """Whether it is offered tools that it does not have to call: a small model calls them senselessly."""
 
     def of(self, request: ChatRequest) -> ChatRequest:
         """The request as this model gets it."""
-        if not self.tools:
+        if not self.tools and not request.must_call:
             request = replace(request, tools=())
         messages = request.messages
         rules = messages[0].content if messages and messages[0].role == "system" else ""
@@ -209,9 +209,14 @@ class LlamaChat:
         return self.manner.tools
 
     @property
+    def calls_unasked(self) -> bool:
+        """As :attr:`takes_tools`."""
+        return self.manner.tools
+
+    @property
     def takes_choice(self) -> bool:
         """Whether it can be made to call one: the grammar sees to that."""
-        return self.manner.tools
+        return True
 
     async def warm(self) -> None:
         """Start the process, and read the beginning that all prompts share.

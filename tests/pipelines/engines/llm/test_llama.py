@@ -24,7 +24,19 @@ from pipelines.engines.llm.llama_process import SAMPLING, Config
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
 from pipelines.errors import LLMError
-from pipelines.interfaces.llm import ChatRequest, Cut, JsonFormat, Message, Tool, ToolCall, ToolChoice, Usage
+from pipelines.interfaces.llm import (
+    ChatRequest,
+    Cut,
+    JsonFormat,
+    Message,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Usage,
+    calls_unasked,
+    takes_choice,
+    takes_tools,
+)
 from pipelines.models import catalogue
 from tests.fakes import llama_process as stand_in
 from tests.patience import PATIENCE
@@ -371,11 +383,14 @@ async def test_a_format_that_cannot_be_kept_to_is_told(chat: LlamaChat) -> None:
     assert told.value.code == "response_format_unsupported"
 
 
-async def test_a_model_that_is_offered_no_tools_cannot_be_made_to_call_one() -> None:
+async def test_a_model_that_is_offered_no_tools_by_itself_can_be_made_to_call_one() -> None:
+    light = Tool("light", "Switches a lamp.")
+    asks = ChatRequest((Message("user", "Hello"),), tools=(light,))
+    assert SHORT.of(asks).tools == ()
+    for choice in ("required", light):
+        assert SHORT.of(replace(asks, tool_choice=choice)).tools == (light,)
     engine = LlamaChat("small", Config("none.gguf"), manner=SHORT)
-    with pytest.raises(LLMError, match=r"tool_choice: llama\.cpp small cannot be made to call a tool") as told:
-        await anext(engine.stream(replace(YELLOW, tool_choice="required")))
-    assert told.value.code == "tool_choice_unsupported"
+    assert takes_choice(engine) and not takes_tools(engine) and not calls_unasked(engine)
 
 
 async def test_a_schema_that_cannot_be_kept_to_costs_the_tools_and_not_the_answer(chat: LlamaChat) -> None:
