@@ -195,6 +195,47 @@ def takes_logprobs(model: LanguageModel) -> bool:
     return bool(getattr(model, "takes_logprobs", False))
 
 
+class ModelAround:
+    """A language model that does something of its own around another one, and can do what that one can."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.name = model.name
+        self._model = model
+
+    @property
+    def takes_images(self) -> bool:
+        """As the model."""
+        return takes_images(self._model)
+
+    @property
+    def takes_tools(self) -> bool:
+        """As the model; one behind a failover may change."""
+        return takes_tools(self._model)
+
+    @property
+    def takes_choice(self) -> bool:
+        """As the model."""
+        return takes_choice(self._model)
+
+    @property
+    def calls_unasked(self) -> bool:
+        """As the model."""
+        return calls_unasked(self._model)
+
+    @property
+    def takes_format(self) -> bool:
+        """As the model."""
+        return takes_format(self._model)
+
+    @property
+    def takes_logprobs(self) -> bool:
+        """As the model."""
+        return takes_logprobs(self._model)
+
+    async def close(self) -> None:
+        """The model is its owner's to close."""
+
+
 def lacking(model: LanguageModel, request: ChatRequest) -> str:
     """The field of ``request`` that ``model`` cannot keep to, one of :data:`UNABLE`; else empty."""
     if request.must_call and not takes_choice(model):

@@ -12,12 +12,10 @@ from pipelines.interfaces.llm import (
     Cut,
     LanguageModel,
     Message,
+    ModelAround,
     Piece,
     ToolCall,
-    takes_choice,
-    takes_format,
     takes_images,
-    takes_logprobs,
     takes_tools,
 )
 from pipelines.tools.server_tool import ServerTool, ToolResult
@@ -48,7 +46,7 @@ class CallWatch:
     """Is told the id of the call, its result as the model reads it, and whether it has failed."""
 
 
-class CallingModel:
+class CallingModel(ModelAround):
     """``model`` with the server's ``tools``, which are asked for anew with each answer: those of MCP servers change.
 
     A tool of the client's hides one of the server's of the same name. An answer that calls tools of both kinds ends
@@ -58,35 +56,9 @@ class CallingModel:
     def __init__(
         self, model: LanguageModel, tools: Callable[[], Sequence[ServerTool]], watch: CallWatch | None = None
     ) -> None:
-        self.name = model.name
-        self._model = model
+        super().__init__(model)
         self._tools = tools
         self._watch = watch or CallWatch()
-
-    @property
-    def takes_images(self) -> bool:
-        """As the model."""
-        return takes_images(self._model)
-
-    @property
-    def takes_tools(self) -> bool:
-        """As the model."""
-        return takes_tools(self._model)
-
-    @property
-    def takes_choice(self) -> bool:
-        """As the model."""
-        return takes_choice(self._model)
-
-    @property
-    def takes_format(self) -> bool:
-        """As the model."""
-        return takes_format(self._model)
-
-    @property
-    def takes_logprobs(self) -> bool:
-        """As the model."""
-        return takes_logprobs(self._model)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and calls of the client's tools. Closing it ends calls that are being run.
@@ -123,9 +95,6 @@ class CallingModel:
             rounds -= 1
             request = _continued(request, said, calls, results, sees=takes_images(self._model))
 
-    async def close(self) -> None:
-        """The model is its owner's to close."""
-
     def _offered(self, request: ChatRequest) -> dict[str, ServerTool]:
         if not takes_tools(self._model):
             return {}
@@ -141,7 +110,7 @@ class CallingModel:
         """The results of ``calls``, in their order; they are run side by side.
 
         ``run`` are those of this answer by name and arguments: the same call again has the same result, and does not
-        add the milk to the list twice. Small models like to repeat themselves.
+        add the milk to the list twice. Small models like to repeat themselves. What has failed may be tried again.
         """
         if not calls:
             return []
@@ -156,6 +125,8 @@ class CallingModel:
         results = [run[call.name, call.arguments].result() for call in calls]
         for call, result in zip(calls, results, strict=True):
             self._watch.on_result(call.id, result.text, result.failed)
+            if result.failed:
+                run.pop((call.name, call.arguments), None)
         return results
 
     async def _result(self, tool: ServerTool, call: ToolCall, *, late: bool) -> ToolResult:

@@ -20,11 +20,10 @@ from pipelines.interfaces.llm import (
     Image,
     LanguageModel,
     Message,
+    ModelAround,
     Piece,
     Tool,
     ToolCall,
-    takes_choice,
-    takes_format,
     takes_images,
     takes_tools,
 )
@@ -99,7 +98,7 @@ def look_tool(sources: tuple[Source, ...]) -> Tool:
     )
 
 
-class LookingModel:
+class LookingModel(ModelAround):
     """``model`` with eyes: a language model that carries out its calls of ``look`` itself.
 
     A model that takes no pictures is asked as it is. One that takes pictures and no tools gets the newest picture when
@@ -107,29 +106,8 @@ class LookingModel:
     """
 
     def __init__(self, model: LanguageModel, sight: Sight) -> None:
-        self.name = model.name
-        self._model = model
+        super().__init__(model)
         self._sight = sight
-
-    @property
-    def takes_images(self) -> bool:
-        """As the model."""
-        return takes_images(self._model)
-
-    @property
-    def takes_tools(self) -> bool:
-        """As the model."""
-        return takes_tools(self._model)
-
-    @property
-    def takes_choice(self) -> bool:
-        """As the model."""
-        return takes_choice(self._model)
-
-    @property
-    def takes_format(self) -> bool:
-        """As the model."""
-        return takes_format(self._model)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and calls of other tools. Raises what the model raises."""
@@ -155,9 +133,6 @@ class LookingModel:
                 return
             looks -= 1
             request = await self._looked(request, said, calls)
-
-    async def close(self) -> None:
-        """The model is its owner's to close."""
 
     async def _with_picture(self, request: ChatRequest, source: Source) -> ChatRequest:
         """With the newest picture in the user's last message, if it shall be there."""

@@ -6,10 +6,48 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from server.dialects.live.models import LiveCreate
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.vision import VisionPatch
 from server.http.openapi.rows import TEXT, Answer, Operation, json_answer
 from server.http.openapi.shapes import Shape
+
+
+class LiveId(Shape):
+    """A session of Live."""
+
+    id: str
+
+
+class LiveAnswer(Shape):
+    """The SDP answer."""
+
+    type: Literal["webrtc"]
+    sdp: str
+
+
+class LiveCreated(Shape):
+    """The session that has begun."""
+
+    session: LiveId
+    transport: LiveAnswer
+
+
+LIVE = (
+    Operation(
+        "POST",
+        "/v1/live/sessions",
+        "calls",
+        "Begin a session of OpenAI's Live over WebRTC (experimental)",
+        {201: Answer("it begins", {"application/json": LiveCreated}, {"Location": "the session's own address"})},
+        {"application/json": LiveCreate},
+        refuses=(415,),
+    ),
+    Operation(
+        "POST", "/v1/live/sessions/{session}/hangup", "calls", "End it", {200: Answer("it ends")}, refuses=(404,)
+    ),
+)
+
 
 REALTIME = (
     Operation(

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
-from server.http.openapi.live import LIVE
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
-from server.http.openapi.signaling import CALLS, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
+from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.embeddings import EmbeddingBody
 from server.http.rest.speech import SpeechBody

@@ -340,6 +340,20 @@ async def test_the_same_call_again_is_not_run_again():
         assert results == ["mild"] * 4, "every call has its result"
 
 
+async def test_a_call_that_has_failed_can_be_tried_again():
+    results = [ToolResult("the line is busy", failed=True), ToolResult("mild")]
+
+    async def call(arguments: dict[str, Any]) -> ToolResult:
+        return results.pop(0)
+
+    tool = ServerTool(Tool("weather", "Tells the weather.", WEATHER["parameters"]), call, "a test")
+    again = ToolCall("again", PARIS.name, PARIS.arguments)
+    async with scene(llm=Caller((PARIS,), (again,), ("Mild.",)), settings=MANUAL, tools=(tool,)) as s:
+        sent = await Client(s).say(*create(HELLO), {"type": "response.create"})
+        outputs = [e["item"]["output"] for e in of(sent, "conversation.item.done") if "output" in e["item"]]
+        assert outputs == ["the line is busy", "mild"]
+
+
 async def test_a_model_that_cannot_be_made_to_call_refuses_that_and_keeps_what_was():
     class Free(Caller):
         takes_choice = False
