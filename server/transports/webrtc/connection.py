@@ -13,9 +13,9 @@ from media.aiortc_internals.closing import close_peer
 from media.aiortc_internals.guard import guard_peer
 from media.clock import Clock
 from server.settings import Settings
+from server.transports.barrier import Barrier
 from server.transports.webrtc import ice
 from server.transports.webrtc.answers import complete
-from server.transports.webrtc.barrier import Barrier
 from server.transports.webrtc.negotiation import Taken
 from server.transports.webrtc.offers import Offer
 from server.transports.webrtc.trickle import Trickled, Trickling

@@ -11,8 +11,8 @@ from aiortc import RTCDataChannel
 
 from media.aiortc_internals.sctp import SctpGuard
 from pipelines.runtime.supervision import Supervisor
+from server.transports.barrier import Barrier
 from server.transports.interface import REPLACED, Dialect, Event, Message
-from server.transports.webrtc.barrier import Barrier
 
 log = logging.getLogger(__name__)
 

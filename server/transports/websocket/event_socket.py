@@ -13,8 +13,8 @@ from aiohttp.web import WebSocketResponse
 
 from pipelines.assistant.session import END_SECONDS
 from pipelines.runtime.supervision import end
+from server.transports.barrier import Barrier
 from server.transports.interface import Dialect, Event
-from server.transports.webrtc.barrier import Barrier
 from server.transports.websocket.outbox import Outbox
 
 log = logging.getLogger(__name__)

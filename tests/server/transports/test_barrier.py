@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from server.transports.webrtc.barrier import MOST_TRACEBACKS, Barrier
+from server.transports.barrier import MOST_TRACEBACKS, Barrier
 
 
 def broken(*_: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.dialects.openai import wire
-from server.transports.webrtc.barrier import Barrier
+from server.transports.barrier import Barrier
 from server.transports.webrtc.data_channels import (
     BACKLOG_EVENTS,
     FULL_BYTES,
