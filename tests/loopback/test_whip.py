@@ -184,6 +184,8 @@ async def test_a_watcher_that_vanishes_is_noticed(serve):
 
 
 async def test_nothing_is_left_of_watchers(serve):
+    kinds = (RTCPeerConnection, Viewer, Relay, OwnFrames)
+    others = alive(*kinds)  # of tests before, which a page of a browser may still hold
     async with published(serve) as (publisher, session, app, url):
         camera = Camera()
         await shows(publisher, camera, lambda: session.counts().pictures_looked_at > 0)  # it is at work
@@ -195,9 +197,15 @@ async def test_nothing_is_left_of_watchers(serve):
         assert not len(session.tracks.shown.followers)
         del watcher
         async with asyncio.timeout(PATIENCE):  # aiortc's last tasks end some moments after the viewer's
-            while len(asyncio.all_tasks()) > tasks or alive(Viewer, Relay, OwnFrames):  # noqa: ASYNC110
+            while len(asyncio.all_tasks()) > tasks or len(left(others, *kinds)) > 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert len(alive(RTCPeerConnection)) == 2  # the publisher's two ends
+        assert [type(thing) for thing in left(others, *kinds)] == [RTCPeerConnection] * 2  # the publisher's two ends
+
+
+def left(others: list[object], *kinds: type) -> list[object]:
+    """Those that have come since ``others`` were found."""
+    known = {id(thing) for thing in others}
+    return [thing for thing in alive(*kinds) if id(thing) not in known]
 
 
 def alive(*kinds: type) -> list[object]:
