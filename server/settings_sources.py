@@ -11,7 +11,7 @@ import yaml
 from pydantic_core import ErrorDetails
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
-from pipelines.routing.parameters import explained
+from pipelines.routing.stage_types import explained
 from pipelines.text import nearest, unknown
 
 PREFIX = "VISAVIS_"

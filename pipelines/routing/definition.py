@@ -14,27 +14,14 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_core import ErrorDetails
 
 from pipelines.errors import DefinitionError
-from pipelines.routing.parameters import PARAMETERS, Strict, checked, explained
+from pipelines.routing.stage_types import StageType, Strict, checked, explained
 from pipelines.text import base_url
 from pipelines.tools.definition import ToolsFile, ToolSpec
 
-StageType = Literal[
-    "audio_to_text",
-    "text_to_audio",
-    "audio_enhance",
-    "audio_translate",
-    "text_generation",
-    "embedding",
-    "image_to_text",
-    "text_to_image",
-    "image_edit",
-    "image_enhance",
-    "video_to_text",
-    "text_to_video",
-    "video_analysis",
-    "video_summary",
-]
-Hardware = Literal["auto", "cpu", "gpu", "npu"]
+Hardware = Literal["cpu", "cuda", "igpu", "npu", "remote"]
+"""What a backend runs on."""
+Preferred = Literal["auto", "cpu", "gpu", "cuda", "igpu", "npu", "remote"]
+"""``gpu`` is either of ``cuda`` and ``igpu``."""
 
 F = TypeVar("F", bound=Strict)
 
@@ -62,14 +49,18 @@ class Stage(Strict):
 
     id: str
     type: StageType
-    preferred_hardware: Hardware = "auto"
+    name: str = ""
+    description: str = ""
+    inputs: tuple[str, ...] = ()
+    """Ids of earlier stages, or ``input`` for what the pipeline is given; empty: the stage before, or ``input``."""
+    preferred_hardware: Preferred = "auto"
     model: str = "auto"
     """An engine's name, or ``auto`` for the best that is present."""
     forwarding_policy: ForwardingPolicy = ForwardingPolicy()
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    """Handed to the stage; which there are depends on its type (:mod:`pipelines.routing.parameters`)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Handed to the stage; which there are depends on its type (:mod:`pipelines.routing.stage_types`)."""
 
-    @field_validator("parameters")
+    @field_validator("options")
     @classmethod
     def _are_known(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         return checked(info.data.get("type", ""), value)
@@ -90,6 +81,7 @@ class Pipeline(Strict):
 
     id: str
     name: str = ""
+    description: str = ""
     stages: tuple[Stage, ...] = Field(min_length=1)
     options: Options = Options()
 
@@ -109,15 +101,20 @@ class Backend(Strict):
     """Where stages can run."""
 
     id: str
-    hardware: Hardware = "auto"
-    kind: Literal["local", "openai"] = "local"
+    hardware: Hardware | None = None
+    """``None``: as found out, ``remote`` for one with an address."""
+    kind: Literal["local", "openai", "visavis"] = "local"
     base_url: str | None = None
     capabilities: dict[StageType, bool] = Field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    """What it can be asked for; empty: as found out."""
+    priority: int = 0
+    """Among backends that are equal otherwise the higher one is asked first."""
 
     @model_validator(mode="after")
     def _has_address(self) -> Backend:
-        if self.kind == "openai" and not self.base_url:
-            raise ValueError("base_url is required for a backend of kind openai")
+        if self.kind != "local" and not self.base_url:
+            raise ValueError(f"base_url is required for a backend of kind {self.kind}")
         return self
 
     @field_validator("base_url")
@@ -188,6 +185,10 @@ def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
     return len(inner["loc"]) > size and inner["loc"][:size] == outer["loc"]
 
 
+LIVE = frozenset(("audio_to_text", "text_generation", "text_to_audio", "video_analysis"))
+"""Types of stages that the live conversation runs."""
+
+
 def without_effect(definition: Definition) -> list[str]:
     """What a valid file asks for and the live conversation does not do yet, for people."""
     first, *others = definition.pipelines
@@ -195,8 +196,8 @@ def without_effect(definition: Definition) -> list[str]:
     for stage in first.stages:
         policy = stage.forwarding_policy
         words = {
-            f"type {stage.type}": stage.type not in PARAMETERS,
-            f"preferred_hardware {stage.preferred_hardware}": stage.preferred_hardware in ("gpu", "npu"),
+            f"type {stage.type}": stage.type not in LIVE,
+            f"preferred_hardware {stage.preferred_hardware}": stage.preferred_hardware not in ("auto", "cpu"),
             "enable_confidence_check": policy.enable_confidence_check,
             "enable_latency_check": policy.enable_latency_check,
             "enable_thermal_check": policy.enable_thermal_check,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.routing.parameters import Strict
+from pipelines.routing.stage_types import Strict
 from pipelines.text import header_value, unknown
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

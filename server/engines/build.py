@@ -76,7 +76,7 @@ class Engines:
     def vision_settings(self) -> VisionSettings:
         """How a new session is seen, from the pipeline's definition."""
         watch = self.pipeline.stage("video_analysis")
-        parameters = watch.parameters if watch is not None else {}
+        parameters = watch.options if watch is not None else {}
         return VisionSettings(enabled=self.vision is not None, max_fps=float(parameters.get("max_fps", 12)))
 
     @property
@@ -90,8 +90,8 @@ class Engines:
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""
         think, speak = self.pipeline.stage("text_generation"), self.pipeline.stage("text_to_audio")
-        thinking = think.parameters if think is not None else {}
-        speaking = speak.parameters if speak is not None else {}
+        thinking = think.options if think is not None else {}
+        speaking = speak.options if speak is not None else {}
         return ConversationSettings(
             instructions=str(thinking.get("instructions", "")),
             voice=VoiceSettings(self.default_voice or speaking.get("voice"), float(speaking.get("speed", 1.0))),

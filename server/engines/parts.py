@@ -21,7 +21,8 @@ from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.store import ModelFiles
-from pipelines.routing.definition import SHIPPED, Definition, Stage, StageType, load
+from pipelines.routing.definition import SHIPPED, Definition, Stage, load
+from pipelines.routing.stage_types import StageType
 from pipelines.runtime.hardware import Devices, choose_device, survey
 from pipelines.runtime.worker import Worker
 from server.engines.choices import Choices
@@ -132,7 +133,7 @@ class Parts:
             settings.chat_quantization,
             settings.stt_processes,
             settings.bench_tone_seconds,
-            str(ordinary.parameters.get("instructions", "")) if ordinary is not None else "",
+            str(ordinary.options.get("instructions", "")) if ordinary is not None else "",
         )
 
     @property

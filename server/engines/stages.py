@@ -273,7 +273,7 @@ async def tts(parts: Parts) -> TextToSpeech:
     for rung in local.rungs.values():
         if rung.warm is not None:
             parts.later.append(partial(_warmed, rung.engine.name, rung.warm))
-    voice = parts.settings.voice or parts.stage("text_to_audio").parameters.get("voice")
+    voice = parts.settings.voice or parts.stage("text_to_audio").options.get("voice")
     if voice is not None and voice not in ladder.voices:
         raise DefinitionError("unknown_voice", f"voice: {unknown('voice', voice, ladder.voices)}")
     return ladder

@@ -16,8 +16,9 @@ from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.errors import DefinitionError
 from pipelines.models.catalogue import Model, hub_gguf
 from pipelines.models.store import ModelStore
-from pipelines.routing.definition import Pipeline, StageType
+from pipelines.routing.definition import Pipeline
 from pipelines.routing.definition import Stage as PipelineStage
+from pipelines.routing.stage_types import StageType
 from pipelines.runtime.hardware import Devices, survey
 from pipelines.text import unknown
 from server.settings import Settings
@@ -122,7 +123,7 @@ class Wishes:
     def tts(self) -> Wish:
         """Who speaks: what is asked for, with the voice that is asked for."""
         wish = self._wish("tts", "tts_model", self._settings.tts_model, folders=False)
-        name = self._settings.voice or self.stage("text_to_audio").parameters.get("voice")
+        name = self._settings.voice or self.stage("text_to_audio").options.get("voice")
         if name is None or (name in ESPEAK_VOICES and wish.word in ("auto", ESPEAK)):
             return self._obtainable(wish)
         models = self._models("tts")

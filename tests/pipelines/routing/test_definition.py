@@ -17,16 +17,16 @@ backends:
 """
 
 
-def speaking(parameters: str) -> str:
+def speaking(options: str) -> str:
     """A file whose stage speaks with these."""
-    braced = parameters if parameters.startswith("[") else f"{{{parameters}}}"
-    return GOOD.replace("audio_to_text}", f"text_to_audio, parameters: {braced}}}")
+    braced = options if options.startswith("[") else f"{{{options}}}"
+    return GOOD.replace("audio_to_text}", f"text_to_audio, options: {braced}}}")
 
 
 def test_what_ships_is_valid():
     (pipeline,) = load(SHIPPED / "voice-assistant.yaml").pipelines
     assert [stage.id for stage in pipeline.stages] == ["listen", "think", "speak", "watch"]
-    assert pipeline.stage("text_generation").parameters["instructions"].startswith("You are visavis")
+    assert pipeline.stage("text_generation").options["instructions"].startswith("You are visavis")
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_what_ships_is_valid():
             GOOD.replace("hardware: cpu", "kind: openai, base_url: localhost"),
             "'localhost' is no address: it must be http",
         ),
-        (speaking("speed: fast"), r"parameters: speed: must be a valid number, not 'fast' \(definition_invalid\)$"),
+        (speaking("speed: fast"), r"options: speed: must be a valid number, not 'fast' \(definition_invalid\)$"),
         (speaking("speed: 9"), "speed: must be less than or equal to 4, not 9"),
         (speaking("sped: 1"), "there is no field 'sped'; did you mean speed\\? Legal are speed, voice"),
-        (speaking("[1]"), "parameters: must be a valid dictionary"),
+        (speaking("[1]"), "options: must be a valid dictionary"),
         (
-            GOOD.replace("audio_to_text}", "text_generation, parameters: {max_tokens: 0}}"),
+            GOOD.replace("audio_to_text}", "text_generation, options: {max_tokens: 0}}"),
             "max_tokens: must be greater",
         ),
         (
-            GOOD.replace("audio_to_text}", "video_analysis, parameters: {max_fps: x}}"),
+            GOOD.replace("audio_to_text}", "video_analysis, options: {max_fps: x}}"),
             "max_fps: must be a valid number",
         ),
-        (GOOD.replace("audio_to_text}", "audio_to_text, parameters: {a: 1}}"), "there is no field 'a': none is"),
+        (GOOD.replace("audio_to_text}", "audio_to_text, options: {a: 1}}"), "there is no field 'a': none is"),
         ("pipelines: [\n", "line 2"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 def test_parameters_are_what_was_given(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(speaking("speed: 2, voice: en-gb"))
-    assert load(path).pipelines[0].stages[0].parameters == {"speed": 2.0, "voice": "en-gb"}
+    assert load(path).pipelines[0].stages[0].options == {"speed": 2.0, "voice": "en-gb"}
 
 
 def test_what_has_no_effect_yet_is_listed(tmp_path):

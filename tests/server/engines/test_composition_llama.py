@@ -33,7 +33,7 @@ from tests.fakes.file_server import FileServer
 
 MODEL = "tiny-gguf"
 KNOWN, UNKNOWN = "what is two plus three", "what is the capital of france"
-RULES = str(load(load_settings({}).pipeline).pipelines[0].stage("text_generation").parameters["instructions"])  # type: ignore[union-attr]
+RULES = str(load(load_settings({}).pipeline).pipelines[0].stage("text_generation").options["instructions"])  # type: ignore[union-attr]
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_names_in_a_pipeline_are_checked_too(tmp_path: Path) -> None:
     ):
         wishes(tmp_path, pipeline=file).check()
     data["pipelines"][0]["stages"][0]["model"] = "auto"
-    data["pipelines"][0]["stages"][2]["parameters"]["voice"] = "nobody"
+    data["pipelines"][0]["stages"][2]["options"]["voice"] = "nobody"
     file.write_text(yaml.safe_dump(data))
     with pytest.raises(DefinitionError, match="voice: there is no voice 'nobody'"):
         wishes(tmp_path, pipeline=file).check()

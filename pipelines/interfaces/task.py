@@ -1,0 +1,80 @@
+"""Tasks: what a model does with one item of input, as data in and out. One file per task in :mod:`pipelines.tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from pipelines.errors import PipelineError
+
+M = TypeVar("M")
+I = TypeVar("I", bound=BaseModel)  # noqa: E741
+P = TypeVar("P", bound=BaseModel)
+
+
+class TaskError(PipelineError):
+    """A task failed, or cannot be done as asked. Codes of the caller's faults: :data:`CALLERS_FAULT`."""
+
+    stage = "task"
+
+
+CALLERS_FAULT = frozenset(("invalid_value", "input_too_long", "unsupported_value"))
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[I, P]):
+    """One item."""
+
+    inputs: I
+    parameters: P
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result of one item."""
+
+    output: Any
+    """As the task's ``output`` says."""
+    tokens: int = 0
+    """That were read, where the model has tokens."""
+    answer_tokens: int = 0
+    """That were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec(Generic[M, I, P]):
+    """One task: its data, and how a model is loaded and run for it. ``load``, ``run`` and ``stream`` block: they are
+    called on a worker's thread."""
+
+    name: str
+    """In ``/v1/tasks/{name}``: the name that the Hugging Face hub gives it, where it has one."""
+    about: str
+    """For people."""
+    inputs: type[I]
+    parameters: type[P]
+    output: Any
+    """A type that pydantic validates: what :attr:`Done.output` of one item is."""
+    load: Callable[[Path, str, str], M]
+    """(folder, device, dtype) → the model. Raises :class:`~pipelines.errors.ModelError` (``model_broken``,
+    ``model_needs_remote_code``)."""
+    run: Callable[[M, Sequence[Job[I, P]]], Sequence[Done | PipelineError]]
+    """One result per item, in order; a bad item gets an error and does not spoil the others."""
+    stream: Callable[[M, Job[I, P], Callable[[], bool]], Iterator[Any]] | None = None
+    """Pieces of one item's output; ends soon after the function that it is given turns true. Before the end it yields
+    :class:`Done` with the whole."""
+    cost: Callable[[Job[I, P]], int] = lambda job: 1
+    """Roughly, in tokens: what a batch is limited by, and what length buckets are made of."""
+    group: Callable[[Job[I, P]], Hashable] = lambda job: None
+    """Only items of the same group share a batch."""
+    packages: tuple[str, ...] = ("transformers", "torch")
+    """Without them it cannot run."""
+    library: str = "torch"
+    """What computes, for its devices (:data:`pipelines.runtime.hardware.LIBRARIES`)."""
+    catalogue_task: str = ""
+    """The task of the models of the catalogue that serve it; empty: ``name``."""
+    needs_model: bool = True
+    """False for what needs no model files, such as cropping: ``load`` is given an empty path."""
