@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -78,3 +78,37 @@ class TaskSpec(Generic[M, I, P]):
     """The task of the models of the catalogue that serve it; empty: ``name``."""
     needs_model: bool = True
     """False for what needs no model files, such as cropping: ``load`` is given an empty path."""
+
+
+class TaskRunner(Protocol):
+    """One task with one model."""
+
+    async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
+        """The result of one item. Cancelling it takes the item out of its batch, or ends it.
+
+        Raises :class:`TaskError` (with the field's name) for what is not legal, and any other
+        :class:`~pipelines.errors.PipelineError` when it failed.
+        """
+        ...
+
+    def stream(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Pieces of the result as they are made, then :class:`Done`. Closing it ends the work."""
+        ...
+
+
+class Tasks(Protocol):
+    """All tasks, as stages of pipelines, tools and routes ask for them."""
+
+    def models(self, task: str) -> Sequence[str]:
+        """Ids of the models that are here for ``task``, the preferred first; of a task without models, its name."""
+        ...
+
+    def why_not(self, task: str) -> str:
+        """Why ``task`` cannot be done here, and what to do about it; empty when it can."""
+        ...
+
+    def runner(self, task: str, model: str = "auto") -> TaskRunner:
+        """``task`` by ``model``. Raises :class:`TaskError` (``unknown_task``, ``model_not_here``, ``unknown_model``)."""
+        ...
