@@ -110,5 +110,6 @@ class Tasks(Protocol):
         ...
 
     def runner(self, task: str, model: str = "auto") -> TaskRunner:
-        """``task`` by ``model``. Raises :class:`TaskError` (``unknown_task``, ``model_not_here``, ``unknown_model``)."""
+        """``task`` by ``model``. Raises :class:`TaskError` (``unknown_task``,
+        ``model_not_here``, ``unknown_model``)."""
         ...
