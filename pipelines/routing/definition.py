@@ -6,15 +6,16 @@ where YAML itself is broken, the field, and the legal values.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
 from pipelines.errors import DefinitionError
-from pipelines.routing.stage_types import StageType, Strict, checked, explained
+from pipelines.routing.graph import Graph
+from pipelines.routing.stage_types import Medium, Problem, Problems, StageType, Strict, checked, explain
 from pipelines.text import base_url
 from pipelines.tools.definition import ToolsFile, ToolSpec
 
@@ -86,11 +87,43 @@ class Pipeline(Strict):
     options: Options = Options()
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> Pipeline:
-        ids = [stage.id for stage in self.stages]
-        if len(set(ids)) != len(ids):
-            raise ValueError(f"stage ids must be unique, got {', '.join(ids)}")
+    def _is_a_graph(self) -> Pipeline:
+        problems = [
+            Problem(("stages", place, "id"), f"stage ids must be unique; {stage.id} is there already")
+            for place, stage in enumerate(self.stages)
+            if stage.id in [other.id for other in self.stages[:place]]
+        ]
+        if problems:
+            raise Problems(problems)
+        try:
+            assert self.graph
+        except Problems as error:
+            raise Problems([Problem(("stages", *one.where), one.message) for one in error.problems]) from None
         return self
+
+    @cached_property
+    def graph(self) -> Graph[Stage]:
+        """Who takes whose output."""
+        return Graph.of(self.stages)
+
+    @property
+    def order(self) -> tuple[Stage, ...]:
+        """The stages, each after those whose output it takes."""
+        return self.graph.order
+
+    def sources(self, stage: Stage) -> tuple[str, ...]:
+        """Ids of the stages whose output ``stage`` takes, and ``input`` for what the pipeline is given."""
+        return self.graph.sources[stage.id]
+
+    @property
+    def takes(self) -> tuple[Medium, ...]:
+        """What of its input it uses; :meth:`Graph.lacking` tells whether some input is enough."""
+        return self.graph.takes
+
+    @property
+    def gives(self) -> tuple[Medium, ...]:
+        """What comes out."""
+        return self.graph.gives
 
     def stage(self, kind: StageType) -> Stage | None:
         """The first stage of this type."""
@@ -173,16 +206,8 @@ def _loaded(path: Path, kind: type[F]) -> F:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        # a list of which no item is sound counts as empty, too
-        told = [one for one in found if one["type"] != "too_short" or not any(_inside(one, other) for other in found)]
-        problems = "; ".join(explained(problem) for problem in told[:5])
+        problems = "; ".join(str(problem) for problem in explain(error)[:5])
         raise DefinitionError("definition_invalid", f"{path}: {problems}") from error
-
-
-def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
-    size = len(outer["loc"])
-    return len(inner["loc"]) > size and inner["loc"][:size] == outer["loc"]
 
 
 LIVE = frozenset(("audio_to_text", "text_generation", "text_to_audio", "video_analysis"))
