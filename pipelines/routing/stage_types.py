@@ -82,30 +82,64 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-class _Listening(Strict):
-    pass
+class Listening(Strict):
+    """Of ``audio_to_text``."""
+
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken, such as ``de``; without it the recogniser finds out, if it can."""
+    translate: bool = False
+    """English text, whatever is spoken."""
+    word_times: bool = False
+    """Give each word with its times."""
 
 
-class _Thinking(Strict):
-    instructions: str = ""
+class Thinking(Strict):
+    """Of ``text_generation``."""
+
+    instructions: str = Field("", max_length=20_000)
     """The system message."""
     max_tokens: int = Field(256, ge=1, le=32_768)
     """Of one response."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """Randomness; without it as the model's maker says."""
+    template: str = Field("", max_length=20_000)
+    """What the model is asked: ``{input}`` stands for the text of the pipeline's input, ``{listen}`` for what the stage
+    ``listen`` gave. Without it all text that comes is asked, one after the other."""
+    respond_to: Literal["auto", "each", "whole"] = "auto"
+    """``each``: every utterance gets its response as soon as it ends; ``whole``: there is one response to all that
+    comes. ``auto``: ``each`` to what people say or write, ``whole`` with a ``template`` or several sources, or when a
+    model wrote it."""
 
 
-class _Speaking(Strict):
+class Speaking(Strict):
+    """Of ``text_to_audio``."""
+
+    voice: str | None = None
+    speed: float = Field(1.0, ge=0.25, le=4.0)
+    """Times normal."""
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what the text is in; without it that of the text that comes, where somebody tells, else the voice's."""
+
+
+class Translating(Strict):
+    """Of ``audio_translate``: speech in any language to English speech."""
+
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken; without it the recogniser finds out."""
     voice: str | None = None
     speed: float = Field(1.0, ge=0.25, le=4.0)
     """Times normal."""
 
 
-class _Watching(Strict):
+class Watching(Strict):
+    """Of ``video_analysis``."""
+
     max_fps: float = Field(12.0, gt=0, le=120)
     """Pictures looked at per second, at most."""
 
 
-class _Nothing(Strict):
-    pass
+class Nothing(Strict):
+    """Of types that have none."""
 
 
 Medium = Literal["audio", "text", "image", "video", "data"]
@@ -138,7 +172,7 @@ class StageShape:
     gives: Medium
     also: tuple[Medium, ...] = ()
     """What it can be given besides."""
-    options: type[Strict] = _Nothing
+    options: type[Strict] = Nothing
 
     @property
     def all_taken(self) -> tuple[Medium, ...]:
@@ -147,11 +181,11 @@ class StageShape:
 
 
 STAGE_TYPES: Mapping[StageType, StageShape] = {
-    "audio_to_text": StageShape(("audio", "video"), "text", options=_Listening),
-    "text_to_audio": StageShape(("text",), "audio", options=_Speaking),
+    "audio_to_text": StageShape(("audio", "video"), "text", options=Listening),
+    "text_to_audio": StageShape(("text",), "audio", options=Speaking),
     "audio_enhance": StageShape(("audio",), "audio"),
-    "audio_translate": StageShape(("audio",), "audio"),
-    "text_generation": StageShape(("text",), "text", ("image", "video", "data"), _Thinking),
+    "audio_translate": StageShape(("audio",), "audio", options=Translating),
+    "text_generation": StageShape(("text",), "text", ("image", "video", "data"), Thinking),
     "embedding": StageShape(("text",), "data"),
     "image_to_text": StageShape(("image", "video"), "text", ("text",)),
     "text_to_image": StageShape(("text",), "image"),
@@ -159,7 +193,7 @@ STAGE_TYPES: Mapping[StageType, StageShape] = {
     "image_enhance": StageShape(("image",), "image"),
     "video_to_text": StageShape(("video",), "text"),
     "text_to_video": StageShape(("text",), "video", ("image",)),
-    "video_analysis": StageShape(("video", "image"), "data", options=_Watching),
+    "video_analysis": StageShape(("video", "image"), "data", options=Watching),
     "video_summary": StageShape(("video",), "text"),
 }
 assert set(STAGE_TYPES) == set(get_args(StageType))
