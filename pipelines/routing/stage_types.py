@@ -67,7 +67,7 @@ def _wrong_type(annotation: object, value: object) -> str:
     kinds = {annotation, *get_args(annotation)}
     given = shown(value)
     if bool in kinds:
-        legal = isinstance(value, bool) or len(kinds) > 1
+        legal = isinstance(value, bool) or bool(kinds - {annotation, bool})
         return "" if legal else f"must be true or false, not {given}"
     if kinds & {int, float} and str not in kinds and isinstance(value, bool | str):
         return f"must be {'a number' if float in kinds else 'a whole number'}, not {given}"
