@@ -21,7 +21,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = ".".join(map(str, self.where))
+        where = ".".join(str(part)[:_LONGEST] for part in self.where)
         return f"{where}: {self.message}" if where else self.message
 
 
@@ -247,7 +247,7 @@ def _inside(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, problem["loc"]))
+    name = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     message = _INSTANCE.sub("", message.partition(", unable to ")[0])
     if problem["type"] == "missing":
