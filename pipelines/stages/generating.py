@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -26,6 +26,10 @@ MOST_CHARACTERS = 200_000
 """That are asked at once."""
 MOST_FACTS = 20
 """Results of a source that are told, the newest, where they differ."""
+_MAY_END = re.compile(r"[.!?…。！？\n]")
+"""A sentence without any of these goes on: looking for its end costs time with every token."""
+_LOOKED_BACK = 400
+"""Characters of a long sentence that are looked at for its end."""
 _SLOT = re.compile(r"\{([^{}\s]+)\}")
 
 
@@ -35,17 +39,15 @@ async def generate(work: Work) -> Flow:
     chat = Chat(work.engines.model(work.pipeline, work.stage), options, work)
     material = Material()
     each = answers_each(work, options)
-    first = True
     async for source, item in work.inbox.tagged():
         await material.add(source, item, work)
         if each and isinstance(item, Text) and item.final and material.has_text:
-            async with aclosing(chat.respond(_asked(options, work, material), material, separate=not first)) as texts:
+            async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
                 async for text in texts:
                     yield text
             material.said.clear()
-            first = False
     if material.has_text if each else not material.is_empty:
-        async with aclosing(chat.respond(_asked(options, work, material), material, separate=not first)) as texts:
+        async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
             async for text in texts:
                 yield text
 
@@ -132,11 +134,12 @@ class Chat:
         self._stage = work.stage.id
         self._context = work.context
         self._remembers = work.pipeline.options.preserve_context
+        self._answered = False
         self._said: deque[Message] = deque(maxlen=40)
 
-    async def respond(self, question: str, material: Material, *, separate: bool) -> AsyncGenerator[Text]:
-        """The response, with a mark after each sentence; remembered when it is complete."""
-        asked = Message("user", question, images=tuple(material.images))
+    async def respond(self, question: str, images: Sequence[Image]) -> AsyncGenerator[Text]:
+        """The response, with a mark after each sentence, on a line of its own; remembered when it is complete."""
+        asked = Message("user", question, images=tuple(images))
         answer: list[str] = []
         stream = guarded(lambda: self._model.stream(self._request(asked)), LLMError, "llm_failed", self._model.name)
         sentences = Sentences()
@@ -146,12 +149,13 @@ class Chat:
                 if not delta or (not answer and not delta.strip()):
                     continue
                 answer.append(delta)
-                if len(answer) == 1 and separate:
+                if len(answer) == 1 and self._answered:
                     delta = "\n" + delta.lstrip()
                 for text in sentences.push(delta):
                     yield text
         if not answer:
             return
+        self._answered = True
         yield Text("", True)
         self._remember(replace(asked, images=()), Message("assistant", "".join(answer).strip()))
 
@@ -179,7 +183,7 @@ class Sentences:
         """The delta in one or more parts."""
         told = len(self._unit)
         self._unit += delta
-        for end, is_sentence, _ in cuts(self._unit):
+        for end, is_sentence, _ in cuts(self._unit) if _MAY_END.search(self._unit) else ():
             if is_sentence:
                 yield Text(self._unit[told:end] if end > told else "", True)
                 rest = self._unit[max(end, told) :]
@@ -188,3 +192,5 @@ class Sentences:
                     yield from self.push(rest)
                 return
         yield Text(delta)
+        if len(self._unit) > 2 * _LOOKED_BACK:
+            self._unit = self._unit[-_LOOKED_BACK:]
