@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from pipelines.definitions.mapping import LOCAL, Backend
-from pipelines.routing.definition import Definition, ForwardingPolicy, Options, Pipeline, Stage
+from pipelines.routing.definition import TELLS_CONFIDENCE, Definition, ForwardingPolicy, Options, Pipeline, Stage
 from pipelines.routing.library import Library
 from tests.pipelines.routing.test_library import MAPS, USERS
 from tools.doc_tables import DOCS
@@ -40,6 +40,10 @@ def test_every_word_of_the_schema_is_documented(title: str, kind: type[BaseModel
     }
     options = {f"options.{name}" for name in Options.model_fields} if kind is Pipeline else set()
     assert words == {*kind.model_fields, *options}
+
+
+def test_the_types_that_tell_their_confidence_are_as_they_are_told() -> None:
+    assert ", ".join(f"`{kind}`" for kind in TELLS_CONFIDENCE) in section("Handing on")
 
 
 def test_the_defaults_are_as_they_are_told() -> None:

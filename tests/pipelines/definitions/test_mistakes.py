@@ -155,6 +155,13 @@ MISTAKES = {
         policy("max_latency_ms: 300"),
         f"{POLICY0}.max_latency_ms: has no effect without enable_latency_check: true",
     ),
+    "a confidence that nobody tells": (
+        HEAD + "      - id: a\n        type: text_to_audio\n        forwarding_policy:\n"
+        "          min_confidence: 0.5\n          enable_confidence_check: true\n",
+        "line 8: pipelines.0.stages.0.forwarding_policy.enable_confidence_check: has no effect: nobody tells how sure "
+        "a result of text_to_audio is; legal with audio_to_text, audio_translate, text_generation, video_to_text, "
+        "video_summary",
+    ),
     "a path that comes back": (
         policy("escalation_path: [cpu, npu, cpu]"),
         f"{POLICY0}.escalation_path.2: cpu is named twice",
