@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import AsyncGenerator
 
 import cv2
 import numpy as np
@@ -70,6 +72,25 @@ async def test_a_picture_is_described_as_asked() -> None:
     async with executing(engines) as executor:
         found = await outputs(executor, stages, {"image": gives(picture())})
     assert text_of(found, "read") == "It is red. What is it?"
+
+
+async def test_a_picture_waits_for_the_question_that_comes_with_it() -> None:
+    task = FakeTask(lambda inputs, parameters: inputs.get("prompt", ""))
+    engines = FakeStageEngines(tasks={"image-to-text": task})
+    stages = pipeline({"id": "read", "type": "image_to_text", "options": {"mode": "caption"}})
+    asked = asyncio.Event()
+
+    async def question() -> AsyncGenerator[Text]:
+        await asked.wait()
+        yield Text("What is it?", True)
+
+    async def show() -> AsyncGenerator[Picture]:
+        yield picture()
+        asked.set()
+
+    async with executing(engines) as executor:
+        found = await outputs(executor, stages, {"image": show(), "text": question()})
+    assert text_of(found, "read") == "What is it?"
 
 
 @pytest.mark.parametrize("output", [png((9, 8, 7)), {"image": base64.b64encode(png((9, 8, 7))).decode()}])
@@ -166,6 +187,20 @@ async def test_a_video_is_summed_up_with_its_key_frames() -> None:
     assert "[0 s] we bake bread" in request.messages[-1].content
     assert "(one person)" in request.messages[-1].content
     assert len(request.messages[-1].images) == 3, "five scenes, of which every second one is kept"
+
+
+async def test_a_model_is_told_what_changes_in_a_video_and_shown_its_newest_picture() -> None:
+    engines = FakeStageEngines(vision=Changing(), llm=FakeModel("I see."))
+    stages = (
+        {"id": "watch", "type": "video_analysis", "inputs": ["input"]},
+        {"id": "think", "type": "text_generation", "inputs": ["input", "watch"]},
+    )
+    inputs = {"text": gives(Text("What is there?", True)), "video": gives(*(picture(float(n)) for n in range(5)))}
+    async with executing(engines) as executor:
+        await outputs(executor, pipeline(*stages, parallel_stages=True), inputs)
+    [message] = engines.llm.requests[0].messages
+    assert message.content == "At 0.0 s: one person\nAt 2.0 s: one hand visible\n\nWhat is there?"
+    assert len(message.images) == 1
 
 
 def test_a_rate_lets_through_what_is_its_turn() -> None:
