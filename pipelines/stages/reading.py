@@ -64,7 +64,8 @@ async def _said(work: Work, options: Reading, picture: Picture, asked: str) -> s
 
 async def read_text(work: Work, picture: Picture) -> str:
     """What is written in a picture, in reading order."""
-    runner = work.engines.task(work.pipeline, work.stage, READ)
+    reads = work.stage.type == "image_to_text"
+    runner = work.engines.task(work.pipeline, work.stage if reads else work.beside, READ)
     pixels = picture.pixels
     key = (READ, pixels.shape, hashlib.sha256(pixels.tobytes()).digest())
 

@@ -163,7 +163,7 @@ async def test_a_video_is_told_with_times() -> None:
     task = FakeTask(lambda inputs, parameters: {"text": "EXIT" if colour_of(inputs["image"])[0] else ""})
     engines = FakeStageEngines(stt=FakeRecognizer("hello there"), vision=Changing(), tasks={"ocr": task})
     video = [spoken(1.0), *(picture(float(n), (0 if n < 3 else 255, 0, 0)) for n in range(4))]
-    scan = {"id": "scan", "type": "video_to_text", "options": {"read_text": True}}
+    scan = {"id": "scan", "type": "video_to_text", "model": "mine", "options": {"read_text": True}}
     async with executing(engines) as executor:
         found = await outputs(executor, pipeline(scan), {"video": gives(*video)})
     assert sorted((item.start, item.text.strip()) for _, item in found) == [
@@ -173,16 +173,18 @@ async def test_a_video_is_told_with_times() -> None:
         (3.0, "“EXIT”"),
     ]
     assert len(text_of(found, "scan").splitlines()) == 4
+    assert engines.models == {"recognizer": "mine", "vision": "auto", "ocr": "auto"}
 
 
 async def test_a_video_is_summed_up_with_its_key_frames() -> None:
     engines = FakeStageEngines(stt=FakeRecognizer("we bake bread"), llm=FakeModel("Somebody bakes bread."))
     colours = [(250, 0, 0), (250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250)]
     video = [spoken(1.0), *(picture(float(n), colour) for n, colour in enumerate(colours))]
-    stage = {"id": "sum", "type": "video_summary", "options": {"key_frames": 3}}
+    stage = {"id": "sum", "type": "video_summary", "model": "mine", "options": {"key_frames": 3}}
     async with executing(engines) as executor:
         found = await outputs(executor, pipeline(stage), {"video": gives(*video)})
     assert text_of(found, "sum").strip() == "Somebody bakes bread."
+    assert engines.models == {"recognizer": "auto", "vision": "auto", "model": "mine"}
     [request] = engines.llm.requests
     assert "[0 s] we bake bread" in request.messages[-1].content
     assert "(one person)" in request.messages[-1].content
