@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import pytest
 
+from media.frames import Picture
 from pipelines.errors import LLMError, PipelineError, TTSError
 from pipelines.execution.inbox import size_of
 from pipelines.execution.pipe import MOST_BYTES, MOST_ITEMS, Pipe
@@ -18,7 +19,7 @@ from pipelines.routing.executor import CANCELLED, StageEnded, StageOutput
 from pipelines.routing.items import Sound, Text
 from pipelines.routing.run import Wishes, record, wishes
 from tests.fakes.clock import FakeClock
-from tests.fakes.engines import FakeModel, FakeVoice
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.stage_engines import (
     VOICE,
     FakeStageEngines,
@@ -28,6 +29,7 @@ from tests.fakes.stage_engines import (
     gives,
     outputs,
     pipeline,
+    quiet,
     spoken,
 )
 from tests.patience import until
@@ -236,6 +238,26 @@ async def test_a_source_waits_for_who_is_slow() -> None:
     assert max(waiting) <= MOST_ITEMS
 
 
+async def test_a_recording_may_go_on_for_ever() -> None:
+    """Nine minutes of talk with pauses: the sound that waits is bounded."""
+    kept = []
+
+    async def talk() -> AsyncGenerator[Sound]:
+        for n in range(300):
+            yield quiet(1.0) if n % 4 == 3 else spoken(2.0)
+            kept.append(max(work.inbox.pipe.bytes for work in run._works.values()))
+
+    engines = FakeStageEngines(stt=FakeRecognizer(*(["word"] * 100)))
+    async with executing(engines) as executor:
+        run = executor.start(pipeline(LISTEN), {"audio": talk()})
+        events = await all_events(run)
+    texts = [event.item for event in events if isinstance(event, StageOutput) and isinstance(event.item, Text)]
+    assert len(texts) == 75
+    assert texts[-1].start == pytest.approx(74 * 7.0, abs=0.5)
+    assert engines.stt.opened == engines.stt.closed
+    assert max(kept) <= MOST_BYTES
+
+
 async def test_a_source_waits_when_much_is_kept() -> None:
     size = MOST_BYTES // 4
     pipe: Pipe[Sound] = Pipe(size_of)
@@ -313,6 +335,31 @@ async def test_or_run_at_the_same_time() -> None:
         assert run.records["one"].ended is None
         one.gate.set()
         await found
+
+
+async def test_a_turn_comes_when_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that goes on for ever: the stage that waits would wait for ever, and all of it be kept."""
+    monkeypatch.setattr("pipelines.execution.pipe.MOST_WAITING", 1 << 20)
+    watched = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[Picture]:
+        time = 0.0
+        while not watched.is_set():
+            yield Picture(np.zeros((96, 128, 3), np.uint8), time)
+            time += 0.1
+
+    async def talk() -> AsyncGenerator[Sound]:
+        await watched.wait()
+        yield spoken(1.0)
+
+    stages = ({**LISTEN, "inputs": ["input"]}, {"id": "watch", "type": "video_analysis", "inputs": ["input"]})
+    async with executing(FakeStageEngines()) as executor:
+        run = executor.start(pipeline(*stages), {"audio": talk(), "image": endless()})
+        async with run:
+            async for event in run.events():
+                if isinstance(event, StageOutput) and event.stage == "watch":
+                    watched.set()
+    assert {event.error for event in run.records.values()} == {""}
 
 
 async def test_turns_cannot_wait_for_each_other() -> None:
