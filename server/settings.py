@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)
     """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
-    device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "igpu", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
     stt_model: str = "auto"
     """Who listens: ``auto``, an engine that needs no model, a speech-to-text model of the catalogue, or a folder."""

@@ -188,6 +188,10 @@ ENGINES: list[EngineSpec] = [
         reads=f"{_STT}.moonshine_model:is_moonshine",
     ),
     EngineSpec(
+        "openvino-whisper", "stt", "Whisper on OpenVINO: for Intel's NPUs and GPUs", f"{_STT}.openvino_whisper:build",
+        ("openvino", "openvino-genai"), "openvino", reads=f"{_STT}.openvino_whisper:is_openvino",
+    ),
+    EngineSpec(
         "whisper", "stt", "Whisper on CTranslate2: many languages", f"{_STT}.whisper:build",
         ("faster-whisper", "ctranslate2"), "ctranslate2", reads=ANYTHING,
     ),
@@ -199,6 +203,10 @@ ENGINES: list[EngineSpec] = [
     EngineSpec(
         "llama.cpp", "llm", "GGUF files", f"{_LLM}.llama:build", ("xllamacpp",),
         reads=f"{_LLM}.llama:gguf_in", runs="llama.cpp in a process of its own",
+    ),
+    EngineSpec(
+        "openvino", "llm", "models in OpenVINO's format, for Intel's NPUs and GPUs", f"{_LLM}.openvino_chat:build",
+        ("openvino", "openvino-genai"), "openvino", reads=f"{_LLM}.openvino_chat:is_openvino",
     ),
     EngineSpec(
         "transformers", "llm", "folders of the hub, on torch", f"{_LLM}.transformers_chat:build",

@@ -24,10 +24,11 @@ from pipelines.errors import ModelError
 from pipelines.runtime.child_process import CHILDREN
 from pipelines.runtime.processor import Processor, read_processor
 
-Device = Literal["cpu", "cuda", "npu"]
-Wanted = Literal["auto", "cpu", "cuda", "npu"]
+Device = Literal["cpu", "cuda", "igpu", "npu"]
+"""``igpu``: Intel's GPUs, built into a processor or on a card, through OpenVINO."""
+Wanted = Literal["auto", "cpu", "cuda", "igpu", "npu"]
 WANTED: tuple[str, ...] = get_args(Wanted)
-PREFERENCE: tuple[Device, ...] = ("cuda", "npu", "cpu")
+PREFERENCE: tuple[Device, ...] = ("cuda", "npu", "igpu", "cpu")
 """What ``auto`` takes first."""
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -100,6 +101,11 @@ def choose_device(wanted: str, found: Library) -> tuple[Device, str]:
     raise ModelError("device_unavailable", f"device: {found.name} has no {wanted} here, legal are {legal}{why_not}")
 
 
+def openvino_name(device: str) -> str:
+    """What OpenVINO calls ``device``."""
+    return {"cpu": "CPU", "igpu": "GPU", "npu": "NPU"}[device]
+
+
 def _why(device: Device, found: Library, why_not: str) -> str:
     if device == "cpu":
         return f"{found.name} finds no other device{why_not}"
@@ -145,7 +151,8 @@ def survey(*, deep: bool = False, root: Path = Path("/"), ask: Ask | None = None
     """
     nvidia = (root / "dev/nvidiactl").exists() or (root / "dev/dxg").exists()
     npu = (root / "dev/accel/accel0").exists()
-    may_use = {"torch": nvidia, "ctranslate2": nvidia, "onnxruntime": nvidia or npu, "openvino": npu}
+    renders = any((root / "dev/dri").glob("renderD*"))
+    may_use = {"torch": nvidia, "ctranslate2": nvidia, "onnxruntime": nvidia or npu, "openvino": npu or renders}
     found = {name: package_of(name) for name in LIBRARIES}
     asked = [name for name, package in found.items() if package is not None and (deep or may_use[name])]
     with ThreadPoolExecutor(max_workers=len(LIBRARIES)) as pool:  # each waits for a process
@@ -195,7 +202,7 @@ def _library(name: str, installed: str | None, answer: dict[str, Any] | None) ->
     if installed is None:
         return Library(name, reason=f"{name} is not installed")
     if answer is None:
-        reason = "there is no NPU" if name == "openvino" else "there is no NVIDIA driver"
+        reason = "there is no NPU and no GPU of Intel's" if name == "openvino" else "there is no NVIDIA driver"
         return Library(name, installed, ("cpu",), reason=reason)
     accelerators = tuple(Accelerator(**row) for row in answer.get("accelerators", ()))
     return Library(

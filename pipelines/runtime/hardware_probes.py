@@ -61,14 +61,21 @@ def probe_onnxruntime() -> Row:
 
 
 def probe_openvino() -> Row:
-    """The NPU, if OpenVINO sees one. Its GPUs are Intel's and not used."""
+    """The processor, and Intel's NPU and GPUs if OpenVINO sees them."""
     import openvino
 
     core = openvino.Core()
     present = {name: str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
     facts = [f"{name}: {full}" for name, full in present.items()]
-    npus = [{"device": "npu", "name": full} for name, full in present.items() if name.startswith("NPU")]
-    return _row(["cpu", *(["npu"] if npus else [])], npus, facts, "" if npus else "OpenVINO finds no NPU")
+    kinds = (("NPU", "npu"), ("GPU", "igpu"))
+    found = [
+        {"device": ours, "name": full}
+        for kind, ours in kinds
+        for name, full in present.items()
+        if name.startswith(kind)
+    ]
+    devices = list(dict.fromkeys(["cpu", *(str(one["device"]) for one in found)]))
+    return _row(devices, found, facts, "" if found else "OpenVINO finds no NPU and no GPU of Intel's")
 
 
 PROBES: dict[str, Callable[[], Row]] = {

@@ -217,7 +217,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--tools", type=Path, metavar="FILE", help="tools that the language model may have run here")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
-    serve.add_argument("--device", choices=["auto", "cpu", "cuda", "npu"], help="where models run (default auto)")
+    serve.add_argument(
+        "--device", choices=["auto", "cpu", "cuda", "igpu", "npu"], help="where models run (default auto)"
+    )
     for flag, does, stage, models in _MODELS:
         legal = ", ".join(("auto", *named(stage), models))
         serve.add_argument(flag, metavar="MODEL", help=f"who {does}: {legal}")

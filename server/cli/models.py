@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.engines.openvino_export import WEIGHTS, export
 from pipelines.errors import ModelError, PipelineError
 from pipelines.models.fetches import Fetches
 from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 1000
 """Columns that a table may take, if it must; a terminal breaks longer lines."""
-ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback")
+ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback", "convert")
 
 
 def add_models(commands: Any) -> None:
@@ -56,6 +57,11 @@ def add_models(commands: Any) -> None:
     remove.add_argument("--version", metavar="VERSION", help="as `models list` shows it (default: all)")
     rollback = actions.add_parser("rollback", parents=[common], help="use the version before the current one again")
     rollback.add_argument("id", metavar="ID")
+    convert = actions.add_parser("convert", parents=[common], help="write a model in another format")
+    convert.add_argument("source", type=Path, metavar="FOLDER", help="a Whisper or language model of transformers")
+    convert.add_argument("target", type=Path, metavar="NEW_FOLDER")
+    convert.add_argument("--to", choices=["openvino"], required=True, help="for Intel's NPUs and GPUs")
+    convert.add_argument("--weights", choices=list(WEIGHTS), default="int8", help="numbers to keep (default int8)")
 
 
 def run_models(options: argparse.Namespace, console: Console) -> int:
@@ -83,6 +89,10 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
             version = store.rollback(options.id)
             kept = f"stays there until `visavis models pull {options.id}`"
             tell_foreign(console, f"{options.id} is back at version {version.name} and {kept}")
+        case "convert":
+            say = partial(tell_foreign, console)
+            export(options.source.resolve(), options.target.resolve(), settings.model_cache, options.weights, say)
+            tell_foreign(console, f"{options.target} is ready: give its path as --stt-model or --chat-model")
     return 0
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.grammar import answer_grammar
 from pipelines.engines.llm.llama_process import Config
+from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.openai.client import OpenAIChat, discover
 from pipelines.engines.llm.openai.request import ChatOptions
 from pipelines.engines.registry import Built, Found, Site
@@ -349,8 +350,13 @@ def gguf_in(path: Path) -> Path | None:
     return found[0] if found else None
 
 
-async def build(site: Site, found: Found) -> Built[LlamaChat]:
-    """The file in ``found``, in a process that has started (see :data:`pipelines.engines.registry.Build`)."""
+async def build(site: Site, found: Found) -> Built[LlamaChat] | Built[LocalChat]:
+    """The file in ``found``, in a process that has started (see :data:`pipelines.engines.registry.Build`); on a device
+    that only OpenVINO knows, that reads it."""
+    if site.asked.device in ("igpu", "npu"):
+        from pipelines.engines.llm import openvino_chat
+
+        return await openvino_chat.build(site, found)
     file = gguf_in(found.place)
     assert file is not None
     await site.aside(refuse_pointers, [file])

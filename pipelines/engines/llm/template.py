@@ -151,8 +151,9 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return n
 
 
-def load_tokenizer(source: Path | str) -> Any:
-    """The tokenizer in the folder ``source``, or of the repository of that name in the hub's cache.
+def load_tokenizer(source: Path | str, gguf: str | None = None) -> Any:
+    """The tokenizer in the folder ``source``, or of the repository of that name in the hub's cache; ``gguf`` names the
+    file in the folder that holds it, where it is in such a one.
 
     Raises :class:`~pipelines.errors.ModelError` (``model_broken``).
     """
@@ -160,7 +161,8 @@ def load_tokenizer(source: Path | str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(source), local_files_only=True)
+        inside = {} if gguf is None else {"gguf_file": gguf}
+        return AutoTokenizer.from_pretrained(str(source), local_files_only=True, **inside)
     except Exception as error:
         raise ModelError("model_broken", f"no tokenizer could be loaded from {source}: {error}") from error
 

@@ -333,14 +333,15 @@ class WhisperRecognition:
         return " ".join(text for text in texts if text)
 
     def _joined(self, windows: list[tuple[float, Decoded]]) -> Transcript:
-        """One transcript of all windows; its confidence is the mean probability of a token."""
+        """One transcript of all windows; its confidence is the mean probability of a token, where that is known."""
         heard = [(at, one) for at, one in windows if not self._settings.guard.is_silence(one.said) and one.said.text]
         language = self._language or (windows[-1][1].language if windows else None)
         if not heard:
             return Transcript("", None, language)
         tokens = [len(one.said.tokens) + 1 for _, one in heard]
         total = sum(n * one.said.logprob for n, (_, one) in zip(tokens, heard, strict=True))
-        confidence = min(1.0, math.exp(total / sum(tokens)))
+        known = self._settings.guard.knows_probability
+        confidence = min(1.0, math.exp(total / sum(tokens))) if known else None
         words = tuple(
             WordTiming(word.text, at + word.start, at + word.end) for at, one in heard for word in one.words or ()
         )

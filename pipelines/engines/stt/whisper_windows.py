@@ -136,6 +136,8 @@ class Guard:
     least_logprob: float = -1.0
     most_no_speech: float = 0.6
     most_compression: float = 2.4
+    knows_probability: bool = True
+    """Whether the decoder tells how likely its words are."""
 
     def is_silence(self, said: Said) -> bool:
         """Nothing was said, and the text is made up."""

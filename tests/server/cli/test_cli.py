@@ -42,7 +42,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["serve", "fast"], "visavis serve: there is no fast here (see"),
         (
             ["serve", "--device", "gpu"],
-            "visavis serve: --device: there is no 'gpu'; legal are auto, cpu, cuda, npu (see",
+            "visavis serve: --device: there is no 'gpu'; did you mean igpu? Legal are auto, cpu, cuda, igpu, npu (see",
         ),
         (["serve", "--port", "x"], "visavis: port: must be a valid integer, not 'x'"),
         (["serve", "--bench-tone-seconds", "x"], "visavis: bench_tone_seconds: must be a valid number, not 'x'"),
@@ -57,7 +57,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["talk", "nowhere.wav"], "visavis: nowhere.wav cannot be read as sound: No such file or directory"),
         (
             ["models", "lst"],
-            "visavis models: list|pull|verify|check|rm|rollback: there is no 'lst'; did you mean list?",
+            "visavis models: list|pull|verify|check|rm|rollback|convert: there is no 'lst'; did you mean list?",
         ),
         (["models", "pull", "smart-tun"], "visavis: models: there is no model 'smart-tun'; did you mean smart-turn?"),
         (["models", "pull", "smart-turn", "--server", "x"], "visavis: models: 'x' is not an address"),
