@@ -75,9 +75,10 @@ async def main() -> None:
         runner = tasks.runner(task, given.model)
         item = given.inputs or {next(iter(tasks.spec(task).inputs.model_fields)): given.text}
         figures = await measured(runner, item, given)
-        size = max((status.size for status in residency.status() if status.state == "ready"), default=0)
+        name = runner.models[0].id
+        size = max((status.size for status in residency.status() if status.name.startswith(name)), default=0)
         told = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
-        console.print(f"{task} by {runner.models[0].id}: {told}, memory {size // MIB} MiB")
+        console.print(f"{task} by {name}: {told}, memory {size // MIB} MiB")
     tasks.close()
 
 

@@ -110,7 +110,9 @@ class Envelope:
             raise HttpError(415, "unsupported_media_type", message, "Content-Type")
         first = _first(spec)
         runner = await self._door.runner(spec.name, request.query.get("model", "auto"))
-        answer = await self._door.run(runner, [{first: await request.read()}], {}, {first: "inputs"})
+        if not (data := await request.read()):
+            raise HttpError(400, "invalid_value", "inputs: the body is empty; it has to be the file", "inputs")
+        answer = await self._door.run(runner, [{first: data}], {}, {first: "inputs"})
         return web.json_response(answer.done[0].output, headers=answer.headers)
 
     async def _streamed(

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import base64
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.utils import close_session
 
+from pipelines.errors import PipelineError
+from pipelines.interfaces.media_fields import FileBytes
+from pipelines.interfaces.task import Done, Job, TaskSpec
+from pipelines.models.residency import Residency
+from pipelines.routing.stage_types import Strict
+from pipelines.tasks.service import TaskService
 from server.http.openapi.task_shapes import TaskDetails, TaskEvent, TaskList
+from tests.conftest import fake_engines
 
 TEXT = "the cat sat on the mat"
 Ask = Callable[..., Any]
@@ -87,8 +99,6 @@ async def test_who_did_it_is_in_the_headers_and_lists_come_back_as_lists(ask: As
 
 
 async def test_events_have_their_documented_shape(ask: Ask, door: str) -> None:
-    import aiohttp
-
     body = {"inputs": "hello", "parameters": {"max_new_tokens": 3, "top_n_tokens": 2}, "stream": True}
     async with aiohttp.ClientSession() as http, http.post(f"{door}/v1/tasks/text-generation", json=body) as response:
         assert response.content_type == "text/event-stream"
@@ -140,8 +150,6 @@ async def test_the_deadline_must_be_a_number(ask: Ask) -> None:
 
 
 async def test_without_models_it_says_how_to_get_them(serve: Callable[..., Any], tmp_path: Any) -> None:
-    import aiohttp
-
     url, _ = await serve(cache=tmp_path)
     async with aiohttp.ClientSession() as http:
         async with http.post(f"{url}/v1/tasks/feature-extraction", json={"inputs": "a"}) as response:
@@ -151,3 +159,50 @@ async def test_without_models_it_says_how_to_get_them(serve: Callable[..., Any],
             rows = {row["id"]: row for row in (await response.json())["data"]}
     assert "visavis models pull" in rows["feature-extraction"]["why_not"]
     assert rows["language-detection"]["available"]
+
+
+class Picture(Strict):
+    image: FileBytes
+
+
+class Nothing(Strict):
+    pass
+
+
+def _sizes(model: Any, jobs: Sequence[Job[Picture, Nothing]]) -> list[Done | PipelineError]:
+    return [Done({"bytes": len(job.inputs.image)}) for job in jobs]
+
+
+SIZE = TaskSpec(
+    name="size",
+    about="How large a file is",
+    inputs=Picture,
+    parameters=Nothing,
+    output=dict[str, int],
+    load=lambda folder, device, dtype: None,
+    run=_sizes,
+    packages=(),
+    needs_model=False,
+)
+
+
+async def test_a_task_on_files_takes_them_as_they_are_or_in_base64(serve: Callable[..., Any], tmp_path: Path) -> None:
+    tasks = TaskService(None, Residency(), registry={"size": f"{__name__}:SIZE"})
+    url, _ = await serve(replace(fake_engines(), tasks=tasks), cache=tmp_path)
+    address, large = f"{url}/v1/tasks/size", bytes(3 << 20)
+    encoded = base64.b64encode(b"four").decode()
+    async with aiohttp.ClientSession() as http:
+
+        async def sent(**more: Any) -> tuple[int, Any]:
+            async with http.post(address, **more) as response:
+                return response.status, await response.json()
+
+        for kind in ("image/png", "audio/wav", "application/octet-stream"):
+            assert await sent(data=io.BytesIO(large), headers={"Content-Type": kind}) == (200, {"bytes": 3 << 20})
+        for given in (encoded, f"data:image/png;base64,{encoded}", {"image": encoded}):
+            assert await sent(json={"inputs": given}) == (200, {"bytes": 4})
+        assert await sent(json={"inputs": [encoded, encoded]}) == (200, [{"bytes": 4}] * 2)
+        status, body = await sent(json={"inputs": "https://example.org/cat.png"})
+        assert (status, body["error"]["param"]) == (400, "inputs") and "not fetched" in body["error"]["message"]
+        status, body = await sent(data=b"", headers={"Content-Type": "image/png"})
+        assert status == 400
