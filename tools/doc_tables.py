@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pipelines.engines.registry import ENGINES
 from pipelines.routing.stage_types import STAGE_TYPES
+from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -120,7 +121,20 @@ TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "detectors": detectors,
     "stage_types": stage_types,
     "stage_options": stage_options,
+    "tasks": tasks,
 }
+def tasks() -> list[tuple[str, ...]]:
+    """One row for each task."""
+    rows = []
+    for name in TASKS:
+        spec = spec_of(name)
+        page = DOCS / "tasks" / f"{name}.md"
+        shown = f"[`{name}`]({page.name})" if page.exists() else f"`{name}`"
+        takes, options = (", ".join(f"`{one}`" for one in kind.model_fields) for kind in (spec.inputs, spec.parameters))
+        rows.append((shown, spec.about, takes, options, "yes" if spec.stream is not None else ""))
+    return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
+
+
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -136,7 +150,7 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
 
 def main() -> None:
     """Fill in all tables."""
-    for file in sorted(DOCS.glob("*.md")):
+    for file in sorted(DOCS.rglob("*.md")):
         text = file.read_text("utf-8")
         if (new := filled(text)) != text:
             file.write_text(new, "utf-8")

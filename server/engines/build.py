@@ -19,6 +19,7 @@ from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline
 from pipelines.routing.library import Library
 from pipelines.runtime.worker import Worker
+from pipelines.tasks.service import TaskService
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.settings import VisionSettings
@@ -70,6 +71,8 @@ class Engines:
     """What the server does itself when the language model calls it."""
     library: Library | None = None
     """All pipelines that there are; ``None`` in tests."""
+    tasks: TaskService | None = None
+    """What models do with one item; ``None``: made for the application that is served. Ends with that."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
