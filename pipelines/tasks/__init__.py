@@ -1,0 +1,1 @@
+"""Tasks: one file per task, each a :class:`~pipelines.interfaces.task.TaskSpec`."""
