@@ -1,1 +1,1 @@
-"""Tasks: one file per task, each a :class:`~pipelines.interfaces.task.TaskSpec`."""
+"""What models do with one item of input, as data in and out: one file per task."""

@@ -54,4 +54,5 @@ SPEC: TaskSpec[Clap, SoundOrText, Nothing] = TaskSpec(
     output=list[float],
     load=load_clap,
     run=_run,
+    fits=lambda folder: folder.architecture == "ClapModel",
 )

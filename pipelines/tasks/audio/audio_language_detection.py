@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio.listeners import RATE, Listener, load_listener
+from pipelines.tasks.audio.listeners import RATE, Listener, is_whisper, load_listener
 from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
 
 LONGEST = 3600.0
@@ -56,7 +56,8 @@ SPEC: TaskSpec[Listener, SoundIn, Asked] = TaskSpec(
     output=list[LanguageScore],
     load=load_listener,
     run=_run,
-    packages=("faster-whisper",),
+    packages=("faster_whisper", "transformers"),
     library="ctranslate2",
     catalogue_task="speech-to-text",
+    fits=is_whisper,
 )

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
 from pipelines.tasks.audio import loudness
-from pipelines.tasks.audio.deep_filter import RATE, DeepFilterNet, load_deep_filter
+from pipelines.tasks.audio.deep_filter import FILE, RATE, DeepFilterNet, load_deep_filter
 from pipelines.tasks.audio.sounds import Fields, SoundIn, Wave, as_samples, as_wave, each, encoded, pieces, wav_file
 
 LONGEST = 300.0
@@ -112,4 +112,5 @@ SPEC: TaskSpec[DeepFilterNet, SoundIn, Treatment] = TaskSpec(
     cost=lambda job: max(1, len(job.inputs.inputs) // 1000),
     packages=("onnxruntime", "onnx"),
     library="onnxruntime",
+    fits=lambda folder: FILE in folder.names,
 )

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio.listeners import RATE, Heard, Listener, Times, Wish, load_listener
+from pipelines.tasks.audio.listeners import RATE, Heard, Listener, Times, Wish, is_whisper, load_listener
 from pipelines.tasks.audio.sounds import Fields, SoundIn, Wave, each, wave_of
 
 LONGEST = 3600.0
@@ -113,7 +113,8 @@ SPEC: TaskSpec[Listener, SoundIn, Asked] = TaskSpec(
     run=_run,
     stream=_stream,
     cost=lambda job: max(1, len(job.inputs.inputs) // 1000),
-    packages=("faster-whisper",),
+    packages=("faster_whisper", "transformers"),
     library="ctranslate2",
     catalogue_task="speech-to-text",
+    fits=lambda folder: is_whisper(folder) or folder.architecture.endswith("ForCTC"),
 )

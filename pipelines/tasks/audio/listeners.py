@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from media.frames import Samples
 from pipelines.engines.stt.whisper_model import NEEDED, NEVER_DETECTED, Whisper, load_whisper
 from pipelines.errors import STTError, listed
-from pipelines.interfaces.task import TaskError
+from pipelines.interfaces.task import ModelFolder, TaskError
 from pipelines.runtime.hardware import threads_for
 from pipelines.tasks.audio import transformers_models
 from pipelines.tasks.audio.sounds import Wave, as_samples
@@ -206,6 +206,11 @@ def unknown_language(language: str, known: list[str]) -> TaskError:
 def one_language() -> TaskError:
     """The answer of a model that cannot tell languages apart."""
     return TaskError("unsupported_value", "model: it knows one language and cannot tell others: name another model")
+
+
+def is_whisper(folder: ModelFolder) -> bool:
+    """Whether a folder holds a Whisper that can be loaded here."""
+    return folder.names.issuperset(NEEDED) or folder.config.get("model_type") == "whisper"
 
 
 def load_listener(folder: Path, device: str, dtype: str) -> Listener:

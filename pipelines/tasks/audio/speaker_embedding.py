@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
 from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
-from pipelines.tasks.audio.voice_encoder import RATE, VoiceEncoder, load_voice_encoder
+from pipelines.tasks.audio.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 
 LONGEST = 120.0
 """Seconds of one sound."""
@@ -34,4 +34,5 @@ SPEC: TaskSpec[VoiceEncoder, SoundIn, Nothing] = TaskSpec(
     load=load_voice_encoder,
     run=_run,
     packages=("torch",),
+    fits=lambda folder: FILE in folder.names,
 )

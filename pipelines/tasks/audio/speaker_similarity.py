@@ -12,7 +12,7 @@ from pipelines.errors import PipelineError
 from pipelines.interfaces.media_fields import FileBytes
 from pipelines.interfaces.task import Done, Job, TaskSpec
 from pipelines.tasks.audio.sounds import Fields, each, wave_of
-from pipelines.tasks.audio.voice_encoder import RATE, VoiceEncoder, load_voice_encoder
+from pipelines.tasks.audio.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 
 LONGEST = 120.0
 """Seconds of each sound."""
@@ -61,5 +61,6 @@ SPEC: TaskSpec[VoiceEncoder, TwoSounds, Asked] = TaskSpec(
     load=load_voice_encoder,
     run=_run,
     packages=("torch",),
+    fits=lambda folder: FILE in folder.names,
     catalogue_task="speaker-embedding",
 )

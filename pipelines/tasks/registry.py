@@ -1,0 +1,48 @@
+"""Every task, once: its name → where its :class:`~pipelines.interfaces.task.TaskSpec` is.
+
+To add a task: one file with a ``SPEC``, one row. The module is imported when the task is first asked for; it imports
+what computes (torch, transformers) inside its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from pipelines.interfaces.task import TaskError, TaskSpec
+from pipelines.text import unknown
+
+TASKS: dict[str, str] = {
+    # text
+    # pictures
+    # sound
+    "audio-classification": "pipelines.tasks.audio.audio_classification:SPEC",
+    "audio-feature-extraction": "pipelines.tasks.audio.audio_feature_extraction:SPEC",
+    "audio-language-detection": "pipelines.tasks.audio.audio_language_detection:SPEC",
+    "audio-normalization": "pipelines.tasks.audio.audio_normalization:SPEC",
+    "audio-to-audio": "pipelines.tasks.audio.audio_to_audio:SPEC",
+    "automatic-speech-recognition": "pipelines.tasks.audio.automatic_speech_recognition:SPEC",
+    "speaker-embedding": "pipelines.tasks.audio.speaker_embedding:SPEC",
+    "speaker-similarity": "pipelines.tasks.audio.speaker_similarity:SPEC",
+    "text-to-speech": "pipelines.tasks.audio.text_to_speech:SPEC",
+    "voice-cloning": "pipelines.tasks.audio.voice_cloning:SPEC",
+    "zero-shot-audio-classification": "pipelines.tasks.audio.zero_shot_audio_classification:SPEC",
+    # video
+}
+
+
+def spec_of(task: str, registry: Mapping[str, str] = TASKS) -> TaskSpec[Any, Any, Any]:
+    """The task called ``task``. Raises :class:`TaskError` (``unknown_task``) naming those there are."""
+    if task not in registry:
+        raise TaskError("unknown_task", unknown("task", task[:200], sorted(registry)))
+    return _imported(registry[task])
+
+
+@cache
+def _imported(place: str) -> TaskSpec[Any, Any, Any]:
+    module, _, name = place.partition(":")
+    found = getattr(import_module(module), name)
+    assert isinstance(found, TaskSpec), place
+    return found
