@@ -200,3 +200,66 @@ def speecht5(folder: Path) -> Path:
     SpeechT5HifiGan(hifi).save_pretrained(folder / "vocoder")
     save_file({"anna": torch.randn(16)}, str(folder / "speakers.safetensors"))
     return folder
+
+
+POCKET_TEMPLATE = """{%- for message in messages -%}{%- for part in message['content'] -%}
+{%- if part['type'] == 'audio' -%}<voice_bos><voice>{%- endif -%}
+{%- if part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}
+{%- endfor -%}{%- endfor -%}<audio_bos>"""
+
+
+def pocket(folder: Path) -> Path:
+    """A Pocket TTS with its codec, both at 24 kHz."""
+    import torch
+    from transformers import (
+        PocketTTSAudioTokenizerConfig,
+        PocketTTSAudioTokenizerModel,
+        PocketTTSConfig,
+        PocketTTSFeatureExtractor,
+        PocketTTSForConditionalGeneration,
+    )
+
+    names = {
+        "audio_prompt_token": "<voice>",
+        "audio_latent_token": "<latent>",
+        "audio_prompt_bos_token": "<voice_bos>",
+        "audio_bos_token": "<audio_bos>",
+    }
+    words = tokenizer()
+    words.add_special_tokens({"additional_special_tokens": list(names.values())})
+    words.save_pretrained(folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told["extra_special_tokens"] = names
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    (folder / "chat_template.jinja").write_text(POCKET_TEMPLATE)
+    ids = {f"{name}_id": words.convert_tokens_to_ids(token) for name, token in names.items()}
+    flow = {"hidden_size": 16, "num_hidden_layers": 1, "latent_dim": 8, "condition_dim": 32}
+    torch.manual_seed(10)
+    model = PocketTTSForConditionalGeneration(
+        PocketTTSConfig(
+            flow_head_config={**flow, "frequency_embedding_size": 16},
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            latent_dim=8,
+            pad_token_id=words.pad_token_id,
+            **ids,
+        )
+    )
+    model.generation_config.max_new_tokens = 3
+    model.save_pretrained(folder)
+    PocketTTSFeatureExtractor().save_pretrained(folder)
+    codec = PocketTTSAudioTokenizerConfig(
+        hidden_size=16,
+        num_filters=4,
+        upsample_groups=16,
+        num_hidden_layers=1,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        latent_dim=8,
+    )
+    PocketTTSAudioTokenizerModel(codec).save_pretrained(folder / "audio_tokenizer")
+    return folder
