@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio import transformers_models
+from pipelines.tasks.audio.models import transformers_models
 from pipelines.tasks.audio.sounds import Fields, SoundIn, Wave, each, wave_of
 
 LONGEST = 300.0

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pipelines.errors import PipelineError
 from pipelines.interfaces.media_fields import FileBytes
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio.clap import Clap, load_clap
+from pipelines.tasks.audio.models.clap import Clap, load_clap
 from pipelines.tasks.audio.sounds import Fields, each, wave_of
 
 LONGEST = 300.0

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio.listeners import RATE, Listener, is_whisper, load_listener
+from pipelines.tasks.audio.models.listeners import RATE, Listener, is_whisper, load_listener
 from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
 
 LONGEST = 3600.0

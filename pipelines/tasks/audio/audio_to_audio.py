@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
 from pipelines.tasks.audio import loudness
-from pipelines.tasks.audio.deep_filter import FILE, RATE, DeepFilterNet, load_deep_filter
+from pipelines.tasks.audio.models.deep_filter import FILE, RATE, DeepFilterNet, load_deep_filter
 from pipelines.tasks.audio.sounds import Fields, SoundIn, Wave, as_samples, as_wave, each, encoded, pieces, wav_file
 
 LONGEST = 300.0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
+from pipelines.tasks.audio.models.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
-from pipelines.tasks.audio.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 
 LONGEST = 120.0
 """Seconds of one sound."""

@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from pipelines.errors import PipelineError
 from pipelines.interfaces.media_fields import FileBytes
 from pipelines.interfaces.task import Done, Job, TaskSpec
+from pipelines.tasks.audio.models.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 from pipelines.tasks.audio.sounds import Fields, each, wave_of
-from pipelines.tasks.audio.voice_encoder import FILE, RATE, VoiceEncoder, load_voice_encoder
 
 LONGEST = 120.0
 """Seconds of each sound."""

@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, ModelFolder, TaskError, TaskSpec
+from pipelines.tasks.audio.models.speakers import Speaker, load_speaker
 from pipelines.tasks.audio.sounds import Fields, Wave, as_samples, each, encoded, wav_file
-from pipelines.tasks.audio.speakers import Speaker, load_speaker
 
 LONGEST = 5_000
 """Characters of a text."""

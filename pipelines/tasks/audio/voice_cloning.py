@@ -10,7 +10,7 @@ from pydantic import Field
 from pipelines.errors import PipelineError
 from pipelines.interfaces.media_fields import FileBytes
 from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
-from pipelines.tasks.audio.cloning import PocketSpeaker, load_pocket
+from pipelines.tasks.audio.models.cloning import PocketSpeaker, load_pocket
 from pipelines.tasks.audio.sounds import Fields, Wave, each, wave_of
 from pipelines.tasks.audio.text_to_speech import LONGEST, SpeechOut, spoken
 

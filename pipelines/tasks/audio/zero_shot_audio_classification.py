@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
-from pipelines.tasks.audio.clap import Clap, load_clap
+from pipelines.tasks.audio.models.clap import Clap, load_clap
 from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
 
 LONGEST = 300.0

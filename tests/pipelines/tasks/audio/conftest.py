@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.tasks.audio import automatic_speech_recognition as asr
-from pipelines.tasks.audio.clap import Clap, load_clap
+from pipelines.tasks.audio.models.clap import Clap, load_clap
 from tests.fakes import tiny_sound_models, tiny_whisper
 from tests.real_models import real_folder
 

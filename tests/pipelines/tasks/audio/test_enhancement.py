@@ -11,7 +11,7 @@ from huggingface_hub.inference._generated.types import AudioToAudioOutputElement
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.tasks.audio import audio_normalization, audio_to_audio, loudness
-from pipelines.tasks.audio.deep_filter import FILE, RATE, DeepFilterNet, load_deep_filter
+from pipelines.tasks.audio.models.deep_filter import FILE, RATE, DeepFilterNet, load_deep_filter
 from pipelines.tasks.audio.sounds import Wave, as_samples, as_wave, samples_of, wav_file, wave_of
 from tests.assets import asset
 from tests.fakes.sounds import job, output, tone_file

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, TaskError
-from pipelines.tasks.audio import audio_language_detection, listeners
+from pipelines.tasks.audio import audio_language_detection
 from pipelines.tasks.audio import automatic_speech_recognition as asr
+from pipelines.tasks.audio.models import listeners
 from pipelines.tasks.audio.sounds import wav_file
 from tests.assets import asset, word_recall
 from tests.fakes import tiny_sound_models, tiny_whisper

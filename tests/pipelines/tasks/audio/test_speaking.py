@@ -12,9 +12,9 @@ from huggingface_hub.inference._generated.types import TextToSpeechOutput
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.tasks.audio import text_to_speech, voice_cloning
-from pipelines.tasks.audio.cloning import CODEC
+from pipelines.tasks.audio.models.cloning import CODEC
+from pipelines.tasks.audio.models.speakers import VOICES
 from pipelines.tasks.audio.sounds import samples_of
-from pipelines.tasks.audio.speakers import VOICES
 from tests.fakes import piper_voice, tiny_sound_models
 from tests.fakes.sounds import job, noise_file, output, tone_file
 

@@ -18,9 +18,9 @@ from pipelines.tasks.audio import (
     speaker_similarity,
     zero_shot_audio_classification,
 )
-from pipelines.tasks.audio.clap import Clap
+from pipelines.tasks.audio.models.clap import Clap
+from pipelines.tasks.audio.models.voice_encoder import FILE, VoiceEncoder
 from pipelines.tasks.audio.sounds import wav_file
-from pipelines.tasks.audio.voice_encoder import FILE, VoiceEncoder
 from tests.assets import asset
 from tests.fakes import tiny_sound_models
 from tests.fakes.sounds import job, noise_file, output, tone_file

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tasks.audio import transformers_models
+from pipelines.tasks.audio.models import transformers_models
 from pipelines.tasks.audio.sounds import Wave
 
 Vectors = NDArray[np.float32]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import ModelError
-from pipelines.tasks.audio import transformers_models
+from pipelines.tasks.audio.models import transformers_models
 from pipelines.tasks.audio.sounds import Wave
 
 CODEC = "audio_tokenizer"

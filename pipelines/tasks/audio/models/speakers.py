@@ -17,7 +17,7 @@ from pipelines.engines.tts.piper_voices import load_piper
 from pipelines.errors import ModelError, TTSError, listed
 from pipelines.interfaces.task import TaskError
 from pipelines.runtime.hardware import threads_for
-from pipelines.tasks.audio import transformers_models
+from pipelines.tasks.audio.models import transformers_models
 from pipelines.tasks.audio.sounds import Wave, as_wave
 from pipelines.voice.clauses import ClauseSplitter
 

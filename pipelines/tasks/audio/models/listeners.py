@@ -17,7 +17,7 @@ from pipelines.engines.stt.whisper_model import NEEDED, NEVER_DETECTED, Whisper,
 from pipelines.errors import STTError, listed
 from pipelines.interfaces.task import ModelFolder, TaskError
 from pipelines.runtime.hardware import threads_for
-from pipelines.tasks.audio import transformers_models
+from pipelines.tasks.audio.models import transformers_models
 from pipelines.tasks.audio.sounds import Wave, as_samples
 
 RATE = 16_000
