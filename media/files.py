@@ -120,7 +120,7 @@ class _Coded:
 
     def __init__(self, kind: str) -> None:
         container, codec, bits = _CODECS[kind]
-        self._sink = _Sink()
+        self._sink = Sink()
         options = {"write_xing": "0"} if kind == "mp3" else {"page_duration": "200000"} if kind == "opus" else {}
         self._container = av.open(self._sink, "w", format=container, options=options)
         stream = self._container.add_stream(codec, rate=ENCODED_RATE)
@@ -145,7 +145,7 @@ class _Coded:
         return self._sink.take()
 
 
-class _Sink:
+class Sink:
     """Where FFmpeg writes: it cannot go back."""
 
     def __init__(self) -> None:
