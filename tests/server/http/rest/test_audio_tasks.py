@@ -16,6 +16,7 @@ from pipelines.models.store import ModelStore
 from pipelines.tasks.audio import audio_language_detection, voice_cloning
 from pipelines.tasks.audio.text_to_speech import spoken
 from server.http.errors import errors
+from server.http.openapi.audio_tasks import AUDIO_TASKS
 from server.http.rest.routes import add_rest
 from tests.conftest import fake_engines
 from tests.fakes.sounds import as_samples, noise_file, tone_file
@@ -191,3 +192,11 @@ async def test_a_language_that_cannot_be_told_is_refused(client: TestClient, tas
     tasks.why = "visavis models pull whisper-base"
     answer = await client.post("/detect-language", data=form(audio_file=tone_file()))
     assert await refusal(answer) == (501, "model_not_here", None)
+
+
+async def test_the_routes_are_those_of_the_document(client: TestClient) -> None:
+    told = {(row.method, row.path) for row in AUDIO_TASKS}
+    assert client.server is not None
+    routes = {(route.method, route.resource.canonical) for route in client.server.app.router.routes() if route.resource}
+    assert told <= routes
+    assert {path for _, path in routes if "voices" in path or "detect" in path} == {path for _, path in told}
