@@ -160,6 +160,8 @@ class Settings(BaseSettings):
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
+    task_models: Annotated[tuple[str, ...], NoDecode] = ("*",)
+    """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``."""
     voice: str | None = None
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)
@@ -180,7 +182,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
-        "ice_address", "ice_peer_ranges", "allowed_origins", "public_origins", "trusted_proxies", mode="before"
+        "ice_address",
+        "ice_peer_ranges",
+        "allowed_origins",
+        "public_origins",
+        "trusted_proxies",
+        "task_models",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

@@ -49,12 +49,19 @@ class ModelRunner:
         self.models = models
         self._service = service
         self._any_model = any_model
+        self._cached = True
+
+    def afresh(self) -> ModelRunner:
+        """The same, but what is kept will not do."""
+        runner = ModelRunner(self._service, self.spec, self.models, any_model=self._any_model)
+        runner._cached = False
+        return runner
 
     async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
         """The result of one item, with the model that did it."""
         parameters = parameters or {}
         job = await self._service.checked(self.spec, inputs, parameters)
-        if not self.spec.cached(job):
+        if not (self._cached and self.spec.cached(job)):
             return await self._computed(job)
         return await self._service.cache.get(self._key(job), lambda: self._computed(job))
 
@@ -109,7 +116,8 @@ class ModelRunner:
         return error.code in (USELESS if self._any_model else NO_ROOM)
 
     def _by(self, done: Done, model: TaskModel) -> Done:
-        return replace(done, model=done.model or model.id, revision=done.revision or model.revision)
+        name = f"{model.id} ({done.manner})" if done.manner else model.id
+        return replace(done, model=done.model or name, revision=done.revision or model.revision)
 
     def _key(self, job: Job[Any, Any]) -> str:
         """Changes with everything that the result depends on."""

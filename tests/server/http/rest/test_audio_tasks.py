@@ -12,7 +12,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from pipelines.interfaces.task import Done, Job, TaskError
-from pipelines.models.store import ModelStore
 from pipelines.tasks.audio import audio_language_detection, voice_cloning
 from pipelines.tasks.audio.text_to_speech import spoken
 from server.http.errors import errors
@@ -63,11 +62,15 @@ def tasks() -> Tasks:
     return Tasks()
 
 
+async def nobody() -> None:
+    """No embedding model is here."""
+
+
 @pytest.fixture
-async def client(tasks: Tasks, tmp_path) -> AsyncIterator[TestClient]:
+async def client(tasks: Tasks) -> AsyncIterator[TestClient]:
     app = web.Application(middlewares=[errors], client_max_size=32 << 20)
     engines = fake_engines()
-    add_rest(app, engines, ModelStore(tmp_path), tasks)
+    add_rest(app, engines, nobody, tasks)
     async with TestClient(TestServer(app, host="127.0.0.1")) as client:
         yield client
     await engines.close()
