@@ -48,10 +48,15 @@ class UnreadableFileError(ValueError):
     """No sound can be read from a file; the message tells why, in words for its sender."""
 
 
+class TooLongError(UnreadableFileError):
+    """A file lasts longer than it may."""
+
+
 def decode(data: bytes, rate: int, longest: float) -> Iterator[Samples]:
     """Yield the first audio track of a file as mono samples at ``rate`` hertz, in pieces of well under a second.
 
-    Raises :class:`UnreadableFileError` when there is none, it is broken, or it lasts longer than ``longest`` seconds.
+    Raises :class:`UnreadableFileError` when there is none or it is broken, and :class:`TooLongError` when it lasts
+    longer than ``longest`` seconds.
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     left = longest * rate
@@ -64,7 +69,7 @@ def decode(data: bytes, rate: int, longest: float) -> Iterator[Samples]:
                 for part in resampler.resample(frame):
                     left -= part.samples
                     if left < 0:
-                        raise UnreadableFileError(f"it is longer than {longest / 3600:g} hours: send it in parts")
+                        raise TooLongError(f"it is longer than {spoken(longest)}: send it in parts")
                     yield mono(part).copy()
         for part in resampler.resample(None):
             yield mono(part).copy()
@@ -73,6 +78,12 @@ def decode(data: bytes, rate: int, longest: float) -> Iterator[Samples]:
     except (av.FFmpegError, ValueError) as error:  # what PyAV itself finds in a broken file is a ValueError
         what = (error.strerror if isinstance(error, av.FFmpegError) else None) or "it is broken"
         raise UnreadableFileError(f"it is no sound file that can be decoded here: {what}") from error
+
+
+def spoken(seconds: float) -> str:
+    """A limit for people."""
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:g} hours" if hours > 1 else f"{minutes:g} minutes" if minutes > 1 else f"{seconds:g} seconds"
 
 
 def _opened(data: bytes) -> InputContainer:
@@ -109,7 +120,7 @@ class _Coded:
 
     def __init__(self, kind: str) -> None:
         container, codec, bits = _CODECS[kind]
-        self._sink = _Sink()
+        self._sink = Sink()
         options = {"write_xing": "0"} if kind == "mp3" else {"page_duration": "200000"} if kind == "opus" else {}
         self._container = av.open(self._sink, "w", format=container, options=options)
         stream = self._container.add_stream(codec, rate=ENCODED_RATE)
@@ -134,7 +145,7 @@ class _Coded:
         return self._sink.take()
 
 
-class _Sink:
+class Sink:
     """Where FFmpeg writes: it cannot go back."""
 
     def __init__(self) -> None:

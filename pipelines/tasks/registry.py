@@ -31,6 +31,17 @@ TASKS: dict[str, str] = {
     "detokenize": "pipelines.tasks.text.tokens:DETOKENIZE",
     # pictures
     # sound
+    "audio-classification": "pipelines.tasks.audio.audio_classification:SPEC",
+    "audio-feature-extraction": "pipelines.tasks.audio.audio_feature_extraction:SPEC",
+    "audio-language-detection": "pipelines.tasks.audio.audio_language_detection:SPEC",
+    "audio-normalization": "pipelines.tasks.audio.audio_normalization:SPEC",
+    "audio-to-audio": "pipelines.tasks.audio.audio_to_audio:SPEC",
+    "automatic-speech-recognition": "pipelines.tasks.audio.automatic_speech_recognition:SPEC",
+    "speaker-embedding": "pipelines.tasks.audio.speaker_embedding:SPEC",
+    "speaker-similarity": "pipelines.tasks.audio.speaker_similarity:SPEC",
+    "text-to-speech": "pipelines.tasks.audio.text_to_speech:SPEC",
+    "voice-cloning": "pipelines.tasks.audio.voice_cloning:SPEC",
+    "zero-shot-audio-classification": "pipelines.tasks.audio.zero_shot_audio_classification:SPEC",
     # video
 }
 

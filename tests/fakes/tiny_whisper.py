@@ -43,15 +43,20 @@ def build(folder: Path, size: Size = TINIEST, *, multilingual: bool = True, seed
     from ctranslate2.converters import TransformersConverter
 
     with TemporaryDirectory() as original:
-        source = Path(original)
-        ids = _save_tokenizer(source, multilingual)
-        _save_model(source, size, ids, multilingual, seed)
-        features = {"feature_size": size.mels, "sampling_rate": 16000, "hop_length": 160, "chunk_length": 30}
-        kind = {"feature_extractor_type": "WhisperFeatureExtractor", "n_fft": 400}
-        (source / "preprocessor_config.json").write_text(json.dumps(features | kind))
+        source = save_original(Path(original), size, multilingual=multilingual, seed=seed)
         converter = TransformersConverter(str(source), copy_files=["tokenizer.json", "preprocessor_config.json"])
         converter.convert(str(folder), quantization="int8", force=True)
     (folder / RANDOM).touch()
+    return folder
+
+
+def save_original(folder: Path, size: Size = TINIEST, *, multilingual: bool = True, seed: int = 7) -> Path:
+    """The same as transformers' own folder."""
+    ids = _save_tokenizer(folder, multilingual)
+    _save_model(folder, size, ids, multilingual, seed)
+    features = {"feature_size": size.mels, "sampling_rate": 16000, "hop_length": 160, "chunk_length": 30}
+    kind = {"feature_extractor_type": "WhisperFeatureExtractor", "n_fft": 400}
+    (folder / "preprocessor_config.json").write_text(json.dumps(features | kind))
     return folder
 
 

@@ -71,8 +71,18 @@ class Whisper:
         """The likeliest language of each window, as a code such as ``en``; never one of :data:`NEVER_DETECTED`."""
         if not self.multilingual:
             return ["en"] * int(encoded.shape[0])
-        rankings = [[code.strip("<|>") for code, _ in found] for found in self._model.model.detect_language(encoded)]
+        rankings = [[code for code, _ in found] for found in self.languages(encoded)]
         return [next((code for code in codes if code not in NEVER_DETECTED), codes[0]) for codes in rankings]
+
+    def languages(self, encoded: Any) -> list[list[tuple[str, float]]]:
+        """Code and probability of every language that each window may be in, the likeliest first."""
+        found = self._model.model.detect_language(encoded)
+        return [[(token.strip("<|>"), float(odds)) for token, odds in ranking] for ranking in found]
+
+    @property
+    def library(self) -> Any:
+        """The ``faster_whisper.WhisperModel``."""
+        return self._model
 
     def generate(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
+from server.http.openapi.audio_tasks import AUDIO_TASKS
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.openapi.tasks import TASKS
@@ -186,7 +187,20 @@ HUB = (
     ),
 )
 
-OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *TASKS, *HUB)
+OPERATIONS = (
+    *PAGE,
+    *STATE,
+    *CALLS,
+    *REALTIME,
+    *LIVE,
+    *SECRETS,
+    *WHIP,
+    *SMALL_WEBRTC,
+    *REST,
+    *AUDIO_TASKS,
+    *TASKS,
+    *HUB,
+)
 PARAMETERS = {
     "id": "Its name or id.",
     "name": "Its path, which may have slashes.",

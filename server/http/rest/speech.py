@@ -47,22 +47,37 @@ class SpeechBody(Body):
 
 
 class SpeechOut:
-    """The handler. Two texts are spoken at a time; ``voice`` is the default one (``None``: the engine's first)."""
+    """The handler. Two texts are spoken at a time; ``voice`` is the default one (``None``: the engine's first).
 
-    def __init__(self, engine: TextToSpeech, voice: str | None, codecs: Worker) -> None:
+    ``cloned`` speaks where ``voice`` of a request is one of its voices.
+    """
+
+    def __init__(
+        self, engine: TextToSpeech, voice: str | None, codecs: Worker, cloned: TextToSpeech | None = None
+    ) -> None:
         self._engine = engine
         self._voice = voice
         self._codecs = codecs
+        self._cloned = cloned
         self._places = Places(2, 32)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """The text of the body, spoken, from its first clause on."""
         body = validated(SpeechBody, await json_body(request))
+        if self._cloned is not None and body.voice in self._cloned.voices:
+            if body.speed != 1.0:
+                raise refuse("speed", "a cloned voice speaks at its own, leave it out")
+            return await self._post(request, body, self._cloned, body.voice)
         check_name("tts", self._engine.name, body.model)
         voice = self._voice if body.voice in VOICES and body.voice not in self._engine.voices else body.voice
         if voice is not None and voice not in self._engine.voices:
             raise refuse("voice", f"there is none called {body.voice[:60]!r}; legal are {listed(self._engine.voices)}")
-        async with self._places.place(), aclosing(self._encoded(body, voice)) as pieces:
+        return await self._post(request, body, self._engine, voice)
+
+    async def _post(
+        self, request: web.Request, body: SpeechBody, engine: TextToSpeech, voice: str | None
+    ) -> web.StreamResponse:
+        async with self._places.place(), aclosing(self._encoded(body, engine, voice)) as pieces:
             first = await anext(pieces, None)  # what fails before it has a status of its own
             if first is None:
                 raise refuse("input", "nothing in it makes a sound", "invalid_value")
@@ -70,10 +85,10 @@ class SpeechOut:
                 return await _as_events(request, body, first, pieces)
             return await _as_file(request, body, first, pieces)
 
-    async def _encoded(self, body: SpeechBody, voice: str | None) -> AsyncGenerator[bytes, None]:
+    async def _encoded(self, body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[bytes, None]:
         """The bytes of the file; none at all where nothing sounds."""
         encoder: Encoder | None = None
-        async with aclosing(self._spoken(body, voice)) as pieces:
+        async with aclosing(_spoken(body, engine, voice)) as pieces:
             async for piece in pieces:
                 if encoder is None:
                     encoder = await self._codecs.run(Encoder, body.response_format)
@@ -82,13 +97,14 @@ class SpeechOut:
         if encoder is not None and (data := await self._codecs.run(encoder.finish)):
             yield data
 
-    async def _spoken(self, body: SpeechBody, voice: str | None) -> AsyncGenerator[Speech, None]:
-        splitter = ClauseSplitter()
-        tongue = Tongue(None, voice, self._engine.voices)
-        for clause in (*splitter.push(body.input), *splitter.flush()):
-            async with aclosing(sound_of(clause, self._engine, tongue, body.speed)) as pieces:
-                async for piece in pieces:
-                    yield piece
+
+async def _spoken(body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[Speech, None]:
+    splitter = ClauseSplitter()
+    tongue = Tongue(None, voice, engine.voices)
+    for clause in (*splitter.push(body.input), *splitter.flush()):
+        async with aclosing(sound_of(clause, engine, tongue, body.speed)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 async def _as_file(
