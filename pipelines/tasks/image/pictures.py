@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Fields(BaseModel):
     """Fields of a task; others are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
 
 def _is_picture(data: bytes) -> bytes:
