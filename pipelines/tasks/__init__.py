@@ -1,1 +1,1 @@
-"""Tasks: what models do with one item of input. One file per task, against :mod:`pipelines.interfaces.task`."""
+"""What models do with one item of input, as data in and out: one file per task."""
