@@ -17,6 +17,20 @@ from pipelines.text import unknown
 TASKS: dict[str, str] = {
     # text
     # pictures
+    "image-background": "pipelines.tasks.image.background:SPEC",
+    "image-classification": "pipelines.tasks.image.classification:SPEC",
+    "image-edit": "pipelines.tasks.image.edit:SPEC",
+    "image-enhance": "pipelines.tasks.image.enhance:SPEC",
+    "image-feature-extraction": "pipelines.tasks.image.features:SPEC",
+    "image-text-to-text": "pipelines.tasks.image.chat:SPEC",
+    "image-to-text": "pipelines.tasks.image.captions:SPEC",
+    "object-detection": "pipelines.tasks.image.detection:SPEC",
+    "ocr": "pipelines.tasks.image.ocr:SPEC",
+    "florence": "pipelines.tasks.image.florence:SPEC",
+    "text-to-image": "pipelines.tasks.image.generation.drawing:SPEC",
+    "text-to-video": "pipelines.tasks.image.generation.filming:SPEC",
+    "visual-question-answering": "pipelines.tasks.image.questions:SPEC",
+    "zero-shot-image-classification": "pipelines.tasks.image.zero_shot:SPEC",
     # sound
     # video
 }

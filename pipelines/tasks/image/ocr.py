@@ -10,7 +10,7 @@ from pydantic import Field
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, Job, TaskSpec
 from pipelines.tasks.image.pictures import Box, Fields, OnePicture, box_around, each, unpacked
-from pipelines.tasks.image.text_reader import Line, TextReader
+from pipelines.tasks.image.printed_text.reader import Line, TextReader
 
 
 class OcrParameters(Fields):

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, Job, TaskError
 from pipelines.tasks.image import ocr
-from pipelines.tasks.image.text_reader import TextReader
-from pipelines.tasks.image.text_regions import Region, cut_out, regions, rows
+from pipelines.tasks.image.printed_text.reader import TextReader
+from pipelines.tasks.image.printed_text.regions import Region, cut_out, regions, rows
 from tests.fakes.printed import NOTE, PRINTED, Printed, page, png
 from tests.pipelines.tasks.image.bad_pictures import BROKEN, REFUSED
 from tests.real_models import real_folder

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from media.frames import Pixels
 from pipelines.engines.onnx_session import open_session
 from pipelines.errors import ModelError
-from pipelines.tasks.image.text_regions import Region, cut_out, regions, rows
+from pipelines.tasks.image.printed_text.regions import Region, cut_out, regions, rows
 
 DETECTOR, READER, TURNER = "*_det_*.onnx", "*_rec_*.onnx", "*_cls_*.onnx"
 """Names of the files in the folder of a model; the last may be absent."""
