@@ -13,6 +13,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "ForSequenceClassification": ("text-classification", "text-ranking", "zero-shot-classification"),
     "ForTokenClassification": ("token-classification",),
     "ForQuestionAnswering": ("question-answering",),
+    "MBartForConditionalGeneration": ("translation",),
     "MarianMTModel": ("translation",),
     "M2M100ForConditionalGeneration": ("translation",),
     "T5ForConditionalGeneration": ("translation", "summarization", "text2text-generation"),
@@ -37,9 +38,9 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
 """How the name of an architecture ends → the tasks of its models; tasks whose ``fits`` says more go by that."""
 
 
-def serves(spec: TaskSpec[Any, Any, Any], folder: ModelFolder) -> bool:
-    """Whether the model in ``folder`` may be taken for the task when nobody has named it."""
+def serves(spec: TaskSpec[Any, Any, Any], folder: ModelFolder) -> int:
+    """How well the model in ``folder`` would serve the task when nobody has named one; 0: not at all."""
     if spec.fits is not None:
-        return spec.fits(folder)
+        return int(spec.fits(folder))
     name = folder.architecture
-    return any(spec.name in tasks for ending, tasks in ENDINGS.items() if name.endswith(ending))
+    return int(any(spec.name in tasks for ending, tasks in ENDINGS.items() if name.endswith(ending)))

@@ -35,8 +35,8 @@ class TaskModel:
     revision: str = ""
     library: str = ""
     """What runs it, where that is not what the task says."""
-    fits: bool = True
-    """Whether it is taken when nobody has named it."""
+    fits: int = 1
+    """How well it would serve when nobody has named one; 0: not at all."""
 
     @property
     def estimate(self) -> int:
@@ -68,14 +68,14 @@ class TaskModels:
         for model in self.of_catalogue(spec):
             if (files := self._in_store(model.id, take=take)) is not None:
                 folder = files.path if files.path.is_dir() else files.path.parent
-                fits = spec.fits is None or spec.fits(folder_at(folder))
+                fits = 1 if spec.fits is None else int(spec.fits(folder_at(folder)))
                 found[model.id] = TaskModel(
                     model.id, folder, "catalogue", files.version, _library(model.requires), fits=fits
                 )
         for origin, name, revision, path in (*self._in_folders(), *self._in_caches()):
             if name not in found:
                 found[name] = TaskModel(name, path, origin, revision, fits=serves(spec, folder_at(path)))
-        return sorted(found.values(), key=lambda model: not model.fits)
+        return sorted(found.values(), key=lambda model: -model.fits)
 
     def _in_store(self, model_id: str, *, take: bool) -> ModelFiles | None:
         if self._store is None:

@@ -16,6 +16,19 @@ from pipelines.text import unknown
 
 TASKS: dict[str, str] = {
     # text
+    "text-generation": "pipelines.tasks.text.generation:SPEC",
+    "code-completion": "pipelines.tasks.text.code:SPEC",
+    "feature-extraction": "pipelines.tasks.text.embedding:SPEC",
+    "sentence-similarity": "pipelines.tasks.text.similarity:SPEC",
+    "text-ranking": "pipelines.tasks.text.ranking:SPEC",
+    "text-classification": "pipelines.tasks.text.classification:SPEC",
+    "zero-shot-classification": "pipelines.tasks.text.zero_shot:SPEC",
+    "translation": "pipelines.tasks.text.translation:SPEC",
+    "summarization": "pipelines.tasks.text.summarization:SUMMARIZATION",
+    "text2text-generation": "pipelines.tasks.text.summarization:TEXT_TO_TEXT",
+    "language-detection": "pipelines.tasks.text.language:SPEC",
+    "tokenize": "pipelines.tasks.text.tokens:TOKENIZE",
+    "detokenize": "pipelines.tasks.text.tokens:DETOKENIZE",
     # pictures
     "image-background": "pipelines.tasks.image.background:SPEC",
     "image-classification": "pipelines.tasks.image.classification:SPEC",

@@ -109,7 +109,8 @@ class ModelRunner:
         return error.code in (USELESS if self._any_model else NO_ROOM)
 
     def _by(self, done: Done, model: TaskModel) -> Done:
-        return replace(done, model=done.model or model.id, revision=done.revision or model.revision)
+        name = f"{model.id} ({done.manner})" if done.manner else model.id
+        return replace(done, model=done.model or name, revision=done.revision or model.revision)
 
     def _key(self, job: Job[Any, Any]) -> str:
         """Changes with everything that the result depends on."""

@@ -102,7 +102,7 @@ class AssistantTools:
     async def _detect(self, given: Mapping[str, Any]) -> ToolResult:
         output = await self._done("detect_language", {"text": _text(given, "text")})
         best = output[0] if isinstance(output, list | tuple) and output else output
-        return ToolResult(str(_field(best, "label")))
+        return ToolResult(str(_field(best, "language")))
 
     async def _done(
         self, name: AssistantToolName, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ModelError
+from pipelines.models.memory import is_out_of_memory
+from pipelines.tasks.loading import load_pretrained, quiet
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -26,18 +30,24 @@ def opened(kind: str, folder: Path, device: str, dtype: str = "float32") -> Any:
 
     Raises :class:`ModelError` (``model_broken``, ``model_needs_remote_code``).
     """
-    import torch
-    import transformers
-
-    model = from_folder(getattr(transformers, kind), folder, dtype=getattr(torch, dtype), use_safetensors=True)
-    return model.to(device).eval()
+    with _told(folder):
+        return load_pretrained(kind, folder, device, dtype, use_safetensors=True)
 
 
 def from_folder(kind: Any, folder: Path, **more: Any) -> Any:
     """``kind.from_pretrained``. Raises :class:`ModelError` (``model_broken``, ``model_needs_remote_code``)."""
-    try:
+    with _told(folder), quiet():
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **more)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What transformers raises in this block, as an error that names the model."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
+        if is_out_of_memory(error):
+            raise
         if "trust_remote_code" in str(error):
             told = f"{folder.name} brings code of its own, which is not run: use a conversion for transformers itself"
             raise ModelError("model_needs_remote_code", told) from error

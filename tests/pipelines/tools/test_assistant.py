@@ -25,7 +25,7 @@ def all_tasks() -> FakeTasks:
         ocr={"text": "EXIT\nonly"},
         image_text_to_text={"generated_text": "A red door."},
         translation=[{"translation_text": "Ausgang"}],
-        language_detection=[{"label": "en", "score": 0.9}],
+        language_detection=[{"language": "en", "confidence": 0.9}],
     )
 
 

@@ -26,9 +26,9 @@ def kind_of(folder: Path) -> str:
 
 
 def opened_pipeline(folder: Path, device: str, dtype: str) -> Any:
-    """The pipeline. Raises :class:`ModelError` (``model_broken``, ``package_missing``, ``model_needs_remote_code``)."""
+    """The pipeline. Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``)."""
     if find_spec("diffusers") is None:
-        raise ModelError("package_missing", f"{folder.name} needs the package diffusers: {REMEDY}")
+        raise ModelError("model_not_here", f"{folder.name} needs the package diffusers: {REMEDY}")
     import diffusers
     import torch
 

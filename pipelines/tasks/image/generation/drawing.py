@@ -82,7 +82,7 @@ class DiffusionDrawer:
 
 
 def load(folder: Path, device: str, dtype: str) -> Drawer:
-    """Raises :class:`ModelError` (``model_broken``, ``package_missing``, ``model_needs_remote_code``)."""
+    """Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``)."""
     if kind_of(folder):
         return DiffusionDrawer(opened_pipeline(folder, device, dtype))
     if config_of(folder).get("model_type") == "janus":

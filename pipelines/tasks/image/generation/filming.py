@@ -76,7 +76,7 @@ class Filmer:
 
 
 def load(folder: Path, device: str, dtype: str) -> Filmer:
-    """Raises :class:`ModelError` (``model_broken``, ``package_missing``)."""
+    """Raises :class:`ModelError` (``model_broken``, ``model_not_here``)."""
     if not kind_of(folder):
         raise ModelError("model_broken", f"{folder.name} holds no pipeline of diffusers")
     return Filmer(opened_pipeline(folder, device, dtype))

@@ -288,7 +288,7 @@ def test_without_the_package_it_is_told_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.tasks.image.generation.diffusion.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"needs the package diffusers: pip install 'visavis\[diffusion\]'") as refused:
         drawing.load(tmp_path, "cpu", "float32")
-    assert refused.value.code == "package_missing"
+    assert refused.value.code == "model_not_here"
 
 
 @pytest.mark.parametrize("spec", [drawing.SPEC, filming.SPEC], ids=lambda spec: spec.name)
