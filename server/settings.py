@@ -31,6 +31,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value
+from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     """The definition the live conversation runs."""
     tools: Path | None = None
     """A YAML file with tools that the server runs itself, beside those of the definition."""
+    assistant_tools: Annotated[tuple[AssistantToolName, ...], NoDecode] = ASSISTANT_TOOLS
+    """What the assistant may do by itself, where a model for it is here; empty: nothing."""
     tool_secrets: dict[str, SecretStr] = {}
     """What stands for ``${NAME}`` in the headers and variables of tools."""
 
@@ -186,6 +189,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         """In the environment a list is written with commas."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("assistant_tools", mode="before")
+    @classmethod
+    def _split_tools(cls, value: object) -> object:
+        return cls._split(value)
 
     @field_validator("api_key")
     @classmethod

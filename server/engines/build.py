@@ -17,15 +17,18 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.runtime.worker import Worker
+from pipelines.tasks.service import TaskService
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
+from server.engines.assistant import assistant_tools
 from server.engines.choices import Choice, Choices
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
+from server.engines.tasks import task_service
 from server.engines.tools import STAGE as TOOLS
 from server.engines.tools import tools
 from server.engines.vision import vision
@@ -65,6 +68,8 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
+    tasks: TaskService | None = None
+    """What models do with one item; ``None``: made for the application that is served. Ends with that."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -144,6 +149,8 @@ class Engines:
             await self.voice.turn.close()
         if self.tools is not None:
             await self.tools.close()
+        if self.tasks is not None:
+            self.tasks.close()
         if self.trackers is not None:
             await asyncio.to_thread(self.trackers.close)
         self.vision_worker.close()
@@ -164,12 +171,14 @@ async def build_engines(
         say(f"{settings.pipeline.name}: {word} has no effect yet")
     parts = Parts(settings, definition, say, report)
     await asyncio.to_thread(parts.check)
+    tasks = task_service(settings, parts.store, parts.residency)
     voice = VoiceEngines(
         await vad(parts),
         turn=await turn(parts),
         stt=await stt(parts),
         llm=await llm(parts),
         tts=await tts(parts),
+        assistant=await assistant_tools(parts, tasks),
         tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
     )
     return Engines(
@@ -188,4 +197,5 @@ async def build_engines(
         parts.missing,
         say,
         box,
+        tasks,
     )
