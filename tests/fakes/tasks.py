@@ -35,10 +35,14 @@ class FakeTasks:
     """``FakeTasks(ocr={"text": "EXIT"})``; of other tasks it says that their model is not here."""
 
     def __init__(self, **results: Result) -> None:
+        self.looked: list[str] = []
         self.runners = {name.replace("_", "-"): FakeRunner(result) for name, result in results.items()}
 
     def models(self, task: str) -> Sequence[str]:
         return (f"fake-{task}",) if task in self.runners else ()
+
+    async def look(self, task: str) -> None:
+        self.looked.append(task)
 
     def why_not(self, task: str) -> str:
         return "" if task in self.runners else f"no model for {task} is here"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pipelines.tools.assistant import ASSISTANT_TOOLS
-from server.engines.assistant import READER, assistant_tools
+from server.engines.assistant import LOOK_SECONDS, READER, assistant_tools
 from server.settings import SettingsError, load_settings
-from tests.fakes.tasks import FakeTasks
+from tests.fakes.clock import FakeClock
+from tests.fakes.tasks import FakeRunner, FakeTasks
 
 
 def parts(*, downloads: bool = True, bench: bool = False, **settings: Any) -> Any:
@@ -30,6 +31,8 @@ def parts(*, downloads: bool = True, bench: bool = False, **settings: Any) -> An
         may_download=downloads,
         settings=load_settings(settings),
         later=[],
+        upkeep=[],
+        clock=FakeClock(0.0),
         first=first,
         aside=aside,
         fetched=fetched,
@@ -59,6 +62,29 @@ async def test_the_model_that_reads_is_fetched_where_nothing_does() -> None:
 async def test_it_is_not_fetched_otherwise(made: Any, tasks: FakeTasks) -> None:
     await assistant_tools(made, tasks)
     assert made.later == []
+
+
+async def test_a_model_that_has_come_is_put_to_use() -> None:
+    made, tasks = parts(), FakeTasks()
+    tools = await assistant_tools(made, tasks)
+    (keep,) = made.upkeep
+    keeping = asyncio.create_task(keep())
+    tasks.runners["ocr"] = FakeRunner({"text": "EXIT"})
+    assert tools.reader is None  # nobody looks through folders while an answer is waited for
+    assert await made.clock.sleeper() == LOOK_SECONDS
+    made.clock.advance(LOOK_SECONDS)
+    await made.clock.sleeper()  # it has looked, and waits again
+    keeping.cancel()
+    assert tools.reader is not None
+    assert await tools.reader(b"picture") == "EXIT"
+    assert tasks.looked[-1] == "ocr"
+
+
+async def test_nothing_is_looked_for_where_nothing_is_wanted() -> None:
+    tasks = FakeTasks(ocr={"text": ""})
+    made = parts(assistant_tools="")
+    tools = await assistant_tools(made, tasks)
+    assert (tools.names, tools.reader, tasks.looked, made.upkeep) == ((), None, [], [])
 
 
 async def test_a_server_that_is_only_measured_has_none() -> None:
