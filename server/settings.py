@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
+    task_models: Annotated[tuple[str, ...], NoDecode] = ("*",)
+    """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``."""
     voice: str | None = None
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)
@@ -183,17 +185,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
-        "ice_address", "ice_peer_ranges", "allowed_origins", "public_origins", "trusted_proxies", mode="before"
+        "ice_address",
+        "ice_peer_ranges",
+        "allowed_origins",
+        "public_origins",
+        "trusted_proxies",
+        "task_models",
+        "assistant_tools",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
         """In the environment a list is written with commas."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("assistant_tools", mode="before")
-    @classmethod
-    def _split_tools(cls, value: object) -> object:
-        return cls._split(value)
 
     @field_validator("api_key")
     @classmethod

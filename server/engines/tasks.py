@@ -10,4 +10,4 @@ from server.settings import Settings
 
 def task_service(settings: Settings, store: ModelStore, residency: Residency) -> TaskService:
     """The tasks on the models of ``store`` and of the folder of the settings."""
-    return TaskService(store, residency, options=TaskOptions(settings.device))
+    return TaskService(store, residency, options=TaskOptions(settings.device, settings.task_models))

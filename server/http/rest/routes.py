@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
-from pipelines.models.store import ModelStore
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
 from server.http.rest.chat import Chat
-from server.http.rest.embeddings import Embeddings
 from server.http.rest.engine_names import EngineNames
 from server.http.rest.serving import served
 from server.http.rest.speech import SpeechOut
@@ -25,13 +25,15 @@ LARGER_BODIES = {
 """Routes → bytes of their bodies, where these may be larger than usual: pictures and sound files."""
 
 
-def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
-    """Serve ``engines`` over REST. What the handlers own ends with ``app``, the engines stay with their owner."""
+def add_rest(app: web.Application, engines: Engines, embedding: Callable[[], Awaitable[str | None]]) -> None:
+    """Serve ``engines`` over REST; ``embedding`` finds the id of the embedding model, if one is here.
+
+    What the handlers own ends with ``app``, the engines stay with their owner.
+    """
     voice = engines.voice
     files = Worker("sound-files", threads=2, inbox=32)  # each is kept for as long as a file is heard
     codecs, reader = Worker("speech-codecs", inbox=64), Worker("requests", inbox=64)
-    embeddings = Embeddings(store, engines.residency, reader)
-    names = EngineNames(voice, embeddings.find)
+    names = EngineNames(voice, embedding)
     hearing = Transcriptions(voice.stt, voice.vad, files, reader)
     speech = SpeechOut(voice.tts, engines.conversation_settings().voice.voice, codecs)
     app.router.add_get("/v1/models", served(names.list))
@@ -41,13 +43,11 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
         (TRANSCRIPTIONS, hearing.transcribe),
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),
-        ("/v1/embeddings", embeddings.post),
     ):
         app.router.add_post(path, served(handler))
 
     async def close(app: web.Application) -> None:
         for worker in (files, codecs, reader):
             worker.close()
-        embeddings.close()
 
     app.on_cleanup.append(close)
