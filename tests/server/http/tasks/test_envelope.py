@@ -101,32 +101,30 @@ BETWEEN = {"prefix": "a", "suffix": "b"}
 LONG = " ".join(["cat"] * 80)
 
 
-@pytest.mark.parametrize(
-    ("task", "body", "status", "code", "param"),
-    [
-        ("text-clasification", {"inputs": "a"}, 404, "unknown_task", None),
-        ("text-classification", {}, 400, "missing_parameter", "inputs"),
-        ("text-classification", {"inputs": ""}, 400, "invalid_value", "inputs"),
-        ("text-classification", {"inputs": 7}, 400, "invalid_value", "inputs"),
-        ("text-classification", {"inputs": ["a", 7]}, 400, "invalid_value", "inputs.1"),
-        ("text-classification", {"inputs": []}, 400, "invalid_value", "inputs"),
-        ("text-classification", {"inputs": {"txt": "a"}}, 400, "invalid_value", "inputs"),
-        ("text-classification", {"inputs": LONG}, 400, "input_too_long", "inputs"),
-        ("text-classification", {"inputs": "a", "parameters": {"top_k": 0}}, 400, "invalid_value", "parameters.top_k"),
-        ("text-classification", {"inputs": "a", "top_k": 0}, 400, "invalid_value", "parameters.top_k"),
-        ("text-classification", {"inputs": "a", "topk": 0}, 400, "unknown_parameter", "topk"),
-        ("text-classification", {"inputs": "a", "model": "moody"}, 404, "model_not_found", "model"),
-        ("text-classification", {"inputs": "a", "model": "https://x.org/m"}, 404, "model_not_found", "model"),
-        ("text-classification", {"inputs": "a", "model": "../../etc"}, 404, "model_not_found", "model"),
-        ("text-classification", {"inputs": "a", "stream": True}, 400, "unsupported_value", "stream"),
-        ("code-completion", {"inputs": BETWEEN, "model": "writer"}, 422, "model_cannot_infill", "suffix"),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_is_named(
-    ask: Ask, task: str, body: Any, status: int, code: str, param: str | None
-) -> None:
-    got, answer, _ = await ask(f"/v1/tasks/{task}", body)
-    assert (got, answer["error"]["code"], answer["error"]["param"]) == (status, code, param), answer
+WRONG: tuple[tuple[str, Any, int, str, str | None], ...] = (
+    ("text-clasification", {"inputs": "a"}, 404, "unknown_task", None),
+    ("text-classification", {}, 400, "missing_parameter", "inputs"),
+    ("text-classification", {"inputs": ""}, 400, "invalid_value", "inputs"),
+    ("text-classification", {"inputs": 7}, 400, "invalid_value", "inputs"),
+    ("text-classification", {"inputs": ["a", 7]}, 400, "invalid_value", "inputs.1"),
+    ("text-classification", {"inputs": []}, 400, "invalid_value", "inputs"),
+    ("text-classification", {"inputs": {"txt": "a"}}, 400, "invalid_value", "inputs"),
+    ("text-classification", {"inputs": LONG}, 400, "input_too_long", "inputs"),
+    ("text-classification", {"inputs": "a", "parameters": {"top_k": 0}}, 400, "invalid_value", "parameters.top_k"),
+    ("text-classification", {"inputs": "a", "top_k": 0}, 400, "invalid_value", "parameters.top_k"),
+    ("text-classification", {"inputs": "a", "topk": 0}, 400, "unknown_parameter", "topk"),
+    ("text-classification", {"inputs": "a", "model": "moody"}, 404, "model_not_found", "model"),
+    ("text-classification", {"inputs": "a", "model": "https://x.org/m"}, 404, "model_not_found", "model"),
+    ("text-classification", {"inputs": "a", "model": "../../etc"}, 404, "model_not_found", "model"),
+    ("text-classification", {"inputs": "a", "stream": True}, 400, "unsupported_value", "stream"),
+    ("code-completion", {"inputs": BETWEEN, "model": "writer"}, 422, "model_cannot_infill", "suffix"),
+)
+
+
+async def test_what_is_wrong_is_named(ask: Ask) -> None:
+    for task, body, status, code, param in WRONG:
+        got, answer, _ = await ask(f"/v1/tasks/{task}", body)
+        assert (got, answer["error"]["code"], answer["error"]["param"]) == (status, code, param), answer
 
 
 async def test_a_file_for_a_task_that_takes_text_is_refused(ask: Ask) -> None:
