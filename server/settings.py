@@ -31,6 +31,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value
+from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
@@ -94,6 +95,8 @@ class Settings(BaseSettings):
     """A folder with further definitions (``*.yaml``), which are read again when they change."""
     tools: Path | None = None
     """A YAML file with tools that the server runs itself, beside those of the definition."""
+    assistant_tools: Annotated[tuple[AssistantToolName, ...], NoDecode] = ASSISTANT_TOOLS
+    """What the assistant may do by itself, where a model for it is here; empty: nothing."""
     tool_secrets: dict[str, SecretStr] = {}
     """What stands for ``${NAME}`` in the headers and variables of tools."""
 
@@ -190,6 +193,7 @@ class Settings(BaseSettings):
         "public_origins",
         "trusted_proxies",
         "task_models",
+        "assistant_tools",
         mode="before",
     )
     @classmethod

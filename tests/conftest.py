@@ -17,6 +17,7 @@ import pytest
 
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.runtime.worker import Worker
+from pipelines.tools.assistant import AssistantTools
 from pipelines.voice.settings import VoiceEngines
 from server.dialects.openai.client_events import RealtimeClient
 from server.dialects.openai.dialect import RealtimeDialect
@@ -139,11 +140,23 @@ def loopback(gathers_as_before: None) -> None:
 
 
 def fake_engines(
-    *, stt: Any = None, llm: Any = None, tts: Any = None, vad: Any = None, vision: Any = None, tools: Any = tuple
+    *,
+    stt: Any = None,
+    llm: Any = None,
+    tts: Any = None,
+    vad: Any = None,
+    vision: Any = None,
+    tools: Any = tuple,
+    assistant: AssistantTools | None = None,
 ) -> Engines:
     """Engines that do as told; give real ones for the stages under test."""
     voice = VoiceEngines(
-        vad or LoudnessVad(), stt or FakeRecognizer(), llm or FakeModel(), tts or FakeVoice(), tools=tools
+        vad or LoudnessVad(),
+        stt or FakeRecognizer(),
+        llm or FakeModel(),
+        tts or FakeVoice(),
+        tools=tools,
+        assistant=assistant or AssistantTools(),
     )
     pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
     return Engines(voice, vision, Worker("vision"), Worker("drawing"), pipeline, Choices())

@@ -22,7 +22,7 @@ from pipelines.runtime.supervision import Supervisor
 from pipelines.vision.camera import Camera, Shot, VisionEngines, Watchers
 from pipelines.vision.captions import Caption, Captions
 from pipelines.vision.compositor import Compositor, Painter
-from pipelines.vision.images import LONGEST_SIDE, snapshot
+from pipelines.vision.images import FINE_QUALITY, LARGEST_SIDE, LONGEST_SIDE, snapshot
 from pipelines.vision.settings import Action, DetectorName, VisionSettings
 from pipelines.vision.visual_cues import Looks
 from pipelines.voice.conversation import Conversation
@@ -68,6 +68,7 @@ class SessionVision:
             lambda: optional.call("the camera", self._sources) or (),
             lambda: self.settings.attach == "always",
             self.image,
+            self.whole_image,
         )
         """What the conversation may ask; what fails is as if it were not there."""
         self._engines = engines
@@ -188,6 +189,17 @@ class SessionVision:
             return await self._engines.drawing_worker.run(self._snapshot, frame) if frame is not None else None
         except EngineBusyError:
             return None
+
+    async def whole_image(self, source: Source) -> Image | None:
+        """The same at its full size, as far as tasks take it."""
+        frame = self._newest(source)
+        try:
+            return await self._engines.drawing_worker.run(self._whole, frame) if frame is not None else None
+        except EngineBusyError:
+            return None
+
+    def _whole(self, frame: VideoFrame) -> Image:
+        return snapshot(self._converter().picture(frame, LARGEST_SIDE).pixels, LARGEST_SIDE, FINE_QUALITY)
 
     def _snapshot(self, frame: VideoFrame) -> Image:
         return snapshot(self._converter().picture(frame, LONGEST_SIDE).pixels)

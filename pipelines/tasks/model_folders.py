@@ -86,14 +86,14 @@ class TaskModels:
             return None
 
     def _in_folders(self) -> Iterator[tuple[str, str, str, Path]]:
-        """Folders with a ``config.json``, themselves or one level further down (``OWNER/NAME``)."""
+        """Folders with a model, themselves or one level further down (``OWNER/NAME``)."""
         for root in self._folders:
             for path in _folders_in(root):
-                if (path / "config.json").is_file():
+                if _is_model(path):
                     yield "folder", path.name, "", path
                 else:
                     for inner in _folders_in(path):
-                        if (inner / "config.json").is_file():
+                        if _is_model(inner):
                             yield "folder", f"{path.name}/{inner.name}", "", inner
 
     def _in_caches(self) -> Iterator[tuple[str, str, str, Path]]:
@@ -106,9 +106,14 @@ class TaskModels:
                 with suppress(OSError):
                     revision = (home / "refs/main").read_text("utf-8").strip()
                     path = home / "snapshots" / revision
-                    if "/" not in revision and (path / "config.json").is_file():
+                    if "/" not in revision and _is_model(path):
                         name = home.name.removeprefix("models--").replace("--", "/", 1)
                         yield "hub cache", name, revision[:12], path
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a folder holds a model of transformers, or a pipeline of diffusers."""
+    return any((path / name).is_file() for name in ("config.json", "model_index.json"))
 
 
 def folder_at(path: Path) -> ModelFolder:

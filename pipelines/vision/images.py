@@ -14,7 +14,8 @@ from pipelines.interfaces.llm import Image
 
 LONGEST_SIDE = 768
 """Pixels. Models cut larger pictures into more tokens, or make them this small themselves."""
-QUALITY = 85
+QUALITY, FINE_QUALITY = 85, 92
+"""Of JPEG: for models that look at the whole, and for those who read small print."""
 
 
 def smaller(pixels: Pixels, longest_side: int) -> Pixels:
@@ -26,10 +27,10 @@ def smaller(pixels: Pixels, longest_side: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def snapshot(pixels: Pixels) -> Image:
-    """The RGB picture as JPEG, not larger than :data:`LONGEST_SIDE`."""
-    pixels = smaller(pixels, LONGEST_SIDE)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+def snapshot(pixels: Pixels, longest_side: int = LONGEST_SIDE, quality: int = QUALITY) -> Image:
+    """The RGB picture as JPEG, not larger than ``longest_side`` pixels."""
+    pixels = smaller(pixels, longest_side)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done, "OpenCV can encode any RGB picture"
     return Image(data.tobytes())
 

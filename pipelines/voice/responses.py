@@ -11,9 +11,12 @@ from typing import Any
 from media.clock import Clock
 from pipelines.errors import EngineBusyError
 from pipelines.interfaces.llm import ChatRequest, ToolCall
+from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
+from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
 from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
+from pipelines.voice.reading import Eyes, ReadingModel
 from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
 from pipelines.voice.tts import Playout, VoiceOut
@@ -250,10 +253,16 @@ class Responses:
         watch = CallWatch(on_call=partial(self._called, ids[1]), on_result=partial(self._returned, ids[1]))
         if isinstance(emit, Gate):
             watch = replace(watch, allowed=emit.opened)  # nothing is run speculatively
-        tools = engines.tools if settings.tool_choice != "none" else tuple
-        model = CallingModel(LookingModel(engines.llm, around.sight), tools, watch)
+        tools = self._tools if settings.tool_choice != "none" else tuple
+        eyes = Eyes(around.sight, lambda: engines.assistant.reader)
+        model = CallingModel(ReadingModel(LookingModel(engines.llm, around.sight), eyes), tools, watch)
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
+
+    def _tools(self) -> tuple[ServerTool, ...]:
+        """The assistant's own and the operator's, which count where both have the same name."""
+        sight, engines = self._around.sight, self._around.engines
+        return (*engines.assistant.offered(Shown(sight.sources, sight.whole)), *engines.tools())
 
     def _called(self, item_id: str, name: str, call_id: str, arguments: str) -> None:
         """The server runs one of its own tools for the response with this item."""

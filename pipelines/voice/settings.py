@@ -11,6 +11,7 @@ from pipelines.interfaces.stt import SpeechToText
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import SpeechProbability
+from pipelines.tools.assistant import AssistantTools
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import TurnSettings
@@ -32,6 +33,8 @@ class VoiceEngines:
     """Judges from the sound whether a turn is finished; without one the words and the pause decide."""
     tools: Callable[[], Sequence[ServerTool]] = tuple
     """What the server does itself when the language model calls it, as it is now."""
+    assistant: AssistantTools = field(default_factory=AssistantTools)
+    """What it does for a session by tasks: reading what the camera shows, and the like."""
 
 
 @dataclass(slots=True)

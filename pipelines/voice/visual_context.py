@@ -59,6 +59,8 @@ class Sight:
     """Whether the newest camera picture goes with everything the user says."""
     picture: Callable[[Source], Awaitable[Image | None]] = _no_picture
     """What the camera or the screen shows now."""
+    whole: Callable[[Source], Awaitable[Image | None]] = _no_picture
+    """The same at its full size, for those who read small print."""
 
 
 async def look_back(sight: Sight, clock: Clock, given_up: Callable[[], bool]) -> bool:

@@ -26,9 +26,11 @@ from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
+from server.engines.assistant import assistant_tools
 from server.engines.choices import Choice, Choices
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
+from server.engines.tasks import task_service
 from server.engines.tools import STAGE as TOOLS
 from server.engines.tools import tools
 from server.engines.vision import vision
@@ -152,6 +154,8 @@ class Engines:
             await self.voice.turn.close()
         if self.tools is not None:
             await self.tools.close()
+        if self.tasks is not None:
+            self.tasks.close()
         if self.trackers is not None:
             await asyncio.to_thread(self.trackers.close)
         self.vision_worker.close()
@@ -174,12 +178,14 @@ async def build_engines(
     parts = Parts(settings, definition, say, report)
     parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
+    tasks = task_service(settings, parts.store, parts.residency)
     voice = VoiceEngines(
         await vad(parts),
         turn=await turn(parts),
         stt=await stt(parts),
         llm=await llm(parts),
         tts=await tts(parts),
+        assistant=await assistant_tools(parts, tasks),
         tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
     )
     return Engines(
@@ -199,4 +205,5 @@ async def build_engines(
         say,
         box,
         library,
+        tasks,
     )

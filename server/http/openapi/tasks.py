@@ -54,7 +54,12 @@ TASKS = (
         {
             200: Answer(
                 "the result, of a list of inputs a list; or with `stream` as events",
-                {"application/json": {}, "text/event-stream": {"type": "string"}},
+                {
+                    "application/json": {},
+                    "text/event-stream": {"type": "string"},
+                    "image/png": BYTES,
+                    "image/jpeg": BYTES,
+                },
                 WHO,
                 (task_shapes.TaskEvent, shapes.Error),
             )

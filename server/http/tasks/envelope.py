@@ -6,6 +6,8 @@ A body is ``{"inputs", "parameters", "model", "stream", "options"}``, or the byt
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -81,7 +83,7 @@ class Envelope:
             answer = await self._door.run(runner, items, body.parameters, names, numbered=several)
             outputs = [done.output for done in answer.done]
             whole = outputs if several or spec.name in IN_A_LIST else outputs[0]
-            return web.json_response(whole, headers=answer.headers)
+            return _answered(whole, answer.headers)
         if several:
             raise HttpError(400, "unsupported_value", "stream: takes one item, not a list", "stream")
         return await self._streamed(request, runner, items[0], body)
@@ -113,7 +115,7 @@ class Envelope:
         if not (data := await request.read()):
             raise HttpError(400, "invalid_value", "inputs: the body is empty; it has to be the file", "inputs")
         answer = await self._door.run(runner, [{first: data}], {}, {first: "inputs"})
-        return web.json_response(answer.done[0].output, headers=answer.headers)
+        return _answered(answer.done[0].output, answer.headers)
 
     async def _streamed(
         self, request: web.Request, runner: Any, item: Mapping[str, Any], body: TaskBody
@@ -139,10 +141,37 @@ class Envelope:
         return events.response
 
 
+_KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff\xe0": "image/jpeg", b"\xff\xd8\xff\xe1": "image/jpeg"}
+"""How files begin that tasks give → what they are."""
+
+
+def _answered(output: Any, headers: Mapping[str, str]) -> web.Response:
+    """The result: a file as such, all else as JSON, with the files in it in base64."""
+    if isinstance(output, bytes):
+        kind = _KINDS.get(output[:4], "application/octet-stream")
+        return web.Response(body=output, content_type=kind, headers=headers)
+    return web.json_response(output, dumps=_dumps, headers=headers)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=_in_base64)
+
+
+def _in_base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
 def _read(spec: Spec, data: Any) -> TaskBody:
-    """The body, where parameters may also stand beside ``inputs``: so the Hugging Face client sends some."""
+    """The body, where parameters and other inputs may also stand beside ``inputs``: so the Hugging Face client sends
+    some."""
     if isinstance(data, Mapping):
         ours, beside = TaskBody.model_fields.keys(), spec.parameters.model_fields.keys()
+        more = {name: data[name] for name in spec.inputs.model_fields if name in data and name not in (*ours, *beside)}
+        if more and "inputs" in data and not isinstance(data["inputs"], Mapping):
+            rest = {name: value for name, value in data.items() if name not in more}
+            data = {**rest, "inputs": {_first(spec): data["inputs"], **more}}
         loose = {name: value for name, value in data.items() if name in beside and name not in ours}
         if loose and isinstance(data.get("parameters", {}) or {}, Mapping):
             rest = {name: value for name, value in data.items() if name not in loose}

@@ -1,0 +1,1 @@
+"""Tasks whose input or output is a picture."""

@@ -1,0 +1,75 @@
+"""Opening pipelines of diffusers, which the extra ``diffusion`` installs."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ModelError
+from pipelines.interfaces.task import ModelFolder
+
+INDEX = "model_index.json"
+"""The file that makes a folder a pipeline of diffusers."""
+REMEDY = "pip install 'visavis[diffusion]'"
+
+
+def kind_of(folder: Path) -> str:
+    """The class of the pipeline in ``folder``; empty where there is none."""
+    file = folder / INDEX
+    try:
+        told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise ModelError("model_broken", f"{folder.name}: {INDEX} cannot be read") from error
+    return str(told.get("_class_name", ""))
+
+
+def opened_pipeline(folder: Path, device: str, dtype: str) -> Any:
+    """The pipeline. Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``)."""
+    if find_spec("diffusers") is None:
+        raise ModelError("model_not_here", f"{folder.name} needs the package diffusers: {REMEDY}")
+    import diffusers
+    import torch
+
+    kind = getattr(diffusers, kind_of(folder), None)
+    if kind is None:
+        raise ModelError(
+            "model_broken", f"{folder.name}: diffusers knows no {kind_of(folder) or 'pipeline'} of its own"
+        )
+    try:
+        pipeline = kind.from_pretrained(
+            folder, local_files_only=True, dtype=getattr(torch, dtype), use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
+        raise ModelError("model_broken", f"{folder.name} cannot be loaded: {str(error)[:200]}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def is_pipeline(folder: ModelFolder, *, video: bool) -> bool:
+    """Whether a folder holds a pipeline that makes videos, or pictures."""
+    return INDEX in folder.names and _makes_videos(kind_of(folder.path)) is video
+
+
+def _makes_videos(kind: str) -> bool:
+    return any(word in kind for word in ("Video", "LTX", "Wan", "CogVideo", "Mochi", "AnimateDiff", "TextToVideo"))
+
+
+def generator(seed: int | None) -> Any:
+    """Random numbers that come again with the same seed; ``None``: whichever."""
+    import torch
+
+    return None if seed is None else torch.Generator("cpu").manual_seed(seed)
+
+
+def takes(pipeline: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Of ``given`` what has a value. Raises :class:`ValueError` naming what the pipeline does not take."""
+    import inspect
+
+    known = inspect.signature(pipeline.__call__).parameters
+    wanted = {name: value for name, value in given.items() if value is not None}
+    for name in wanted:
+        if name not in known:
+            raise ValueError(name)
+    return wanted

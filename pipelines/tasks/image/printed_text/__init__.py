@@ -1,0 +1,1 @@
+"""Reading print in pictures: where lines are, and what they say."""
