@@ -12,7 +12,7 @@ from typing import Final
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import LLMError, PipelineError, listed
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.route_llm import FallbackModel
 from server.engines.parts import Parts
 
 log = logging.getLogger(__name__)

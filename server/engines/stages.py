@@ -25,9 +25,9 @@ from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.models.store import ModelFiles
-from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.failover_speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.known_first import KnownFirst
+from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.route_speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
 from pipelines.starter import model_files
 from pipelines.text import unknown
