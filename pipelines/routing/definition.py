@@ -259,31 +259,3 @@ def load_part(path: Path) -> tuple[Definition, Document]:
 def load_tools(path: Path) -> tuple[ToolSpec, ...]:
     """The same for a file that holds tools alone."""
     return read(path).validated(ToolsFile).tools
-
-
-LIVE = frozenset(("audio_to_text", "text_generation", "text_to_audio", "video_analysis"))
-"""Types of stages that the live conversation runs."""
-
-
-def without_effect(definition: Definition) -> list[str]:
-    """What a valid file asks for and the live conversation does not do yet, for people."""
-    first, *others = definition.pipelines
-    found = [f"pipeline {pipeline.id}: only the first of a file is run" for pipeline in others]
-    for stage in first.stages:
-        policy = stage.forwarding_policy
-        words = {
-            f"type {stage.type}": stage.type not in LIVE,
-            f"preferred_hardware {stage.preferred_hardware}": stage.preferred_hardware not in ("auto", "cpu"),
-            "enable_confidence_check": policy.enable_confidence_check,
-            "enable_latency_check": policy.enable_latency_check,
-            "enable_thermal_check": policy.enable_thermal_check,
-            "max_retries": policy.max_retries > 0,
-        }
-        found += [f"stage {stage.id}: {word}" for word, asked in words.items() if asked]
-    options = first.options
-    off = {
-        "enable_streaming: false": not options.enable_streaming,
-        "collect_metrics: false": not options.collect_metrics,
-    }
-    asked_of_all = off | {"parallel_stages": options.parallel_stages}
-    return found + [f"options: {word}" for word, asked in asked_of_all.items() if asked]

@@ -30,8 +30,8 @@ from pipelines.interfaces.llm import (
     takes_tools,
 )
 from pipelines.routing.refusals import PassedOnError, Passes, last_said
-from pipelines.routing.route import Probed
-from pipelines.routing.route_llm import StandsIn
+from pipelines.routing.routes.llm import StandsIn
+from pipelines.routing.routes.route import Probed
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.routing.definition import ForwardingPolicy, Hardware, Preferred, Stage
+from pipelines.definitions.mapping import Hardware
+from pipelines.routing.definition import ForwardingPolicy, Preferred, Stage
 from pipelines.routing.run import EfficiencyMode, Outcome, Wishes
 
 FASTEST: tuple[Hardware, ...] = ("cuda", "igpu", "npu", "cpu", "remote")
 """What ``Performance`` asks first. How fast another computer is nobody knows here."""
-THRIFTIEST: tuple[Hardware, ...] = ("npu", "igpu", "cpu", "cuda", "remote")
-"""What ``Efficiency`` asks first, by the power that each usually draws for the same work."""
+USUAL_WATTS: Mapping[Hardware, float] = {"npu": 5.0, "igpu": 15.0, "cpu": 30.0, "cuda": 150.0, "remote": 300.0}
+"""What each kind of hardware draws while it works, where a file does not say it: only their order matters."""
 COOLING = 5.0
 """Degrees Celsius below the limit at which a backend that was too hot is cool again."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 2.0
@@ -32,15 +33,16 @@ class Need:
     """What a stage asks for."""
 
     hardware: Preferred = "auto"
-    model: str = "auto"
+    models: tuple[str, ...] = ()
+    """Names of the model that it has to be; empty: any."""
     policy: ForwardingPolicy = NOTHING_SAID
     latency_critical: bool = False
     """What the pipeline says; the request may say otherwise."""
 
     @classmethod
-    def of(cls, stage: Stage, *, latency_critical: bool = False) -> Need:
-        """As ``stage`` says."""
-        return cls(stage.preferred_hardware, stage.model, stage.forwarding_policy, latency_critical)
+    def of(cls, stage: Stage, *, models: tuple[str, ...] = (), latency_critical: bool = False) -> Need:
+        """As ``stage`` says, whose model is called ``models`` here."""
+        return cls(stage.preferred_hardware, models, stage.forwarding_policy, latency_critical)
 
     def prefers(self, hardware: Hardware) -> bool:
         """Whether it is the stage's preferred hardware."""
@@ -48,11 +50,10 @@ class Need:
 
     def place(self, condition: Condition) -> int | None:
         """Where the escalation path names the backend, by its id or its hardware, counted from 0."""
-        path = self.policy.escalation_path
-        if condition.backend in path:
-            return path.index(condition.backend)
-        word = "gpu" if condition.hardware in _GPU and "gpu" in path else condition.hardware
-        return path.index(word) if word in path else None
+        path, names = self.policy.escalation_path, {condition.backend, *condition.aliases}
+        if condition.hardware != "remote":
+            names |= {condition.hardware, *(("gpu",) if condition.hardware in _GPU else ())}
+        return next((place for place, name in enumerate(path) if name in names), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,13 @@ class Condition:
     backend: str
     hardware: Hardware = "cpu"
     model: str = ""
+    aliases: tuple[str, ...] = ()
+    """Other names of the backend: those that files map to it."""
+    also: tuple[str, ...] = ()
+    """What else the model is asked for by: its engine, its voices."""
     priority: int = 0
+    energy: float | None = None
+    """Watts; ``None``: what is usual for its hardware."""
     size: float = 0.0
     """Of the model, in bytes; 0: not known."""
     load: float = 0.0
@@ -82,6 +89,10 @@ class Condition:
     unable: str = ""
     """Why it cannot do this at all; empty when it can."""
 
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` means this backend."""
+        return name in (self.backend, self.hardware, *self.aliases)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -91,6 +102,8 @@ class Choice:
     """Among the conditions."""
     reason: str
     """Why it is its turn, for people."""
+    sound: bool = True
+    """Whether nothing is wrong with it; else it is asked only when others have failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +135,7 @@ def order(need: Need, wishes: Wishes, conditions: Sequence[Condition]) -> Order:
     for index, one in enumerate(conditions):
         problem = _problem(need, wishes, one)
         if problem:
-            expected = one.backend == target or need.place(one) is not None or need.prefers(one.hardware)
+            expected = one.is_called(target) or need.place(one) is not None or need.prefers(one.hardware)
             passed.append(Passed(index, "unable", problem, expected))
         else:
             able.append(index)
@@ -144,7 +157,8 @@ def order(need: Need, wishes: Wishes, conditions: Sequence[Condition]) -> Order:
         if state:
             passed.append(Passed(index, state, why, expected=True))
             why = f"{why}; asked only if nobody else can" if not target else f"{why}; asked all the same: {_FORCED}"
-        choices.append(Choice(index, why or _reason(need, wishes, conditions[index], first=index == ranked[0])))
+        reason = why or _reason(need, wishes, conditions[index], first=index == ranked[0])
+        choices.append(Choice(index, reason, sound=state is None))
     first = min(able, key=lambda index: key(index, at_best=True), default=None)
     return Order(tuple(choices), tuple(passed), first)
 
@@ -202,12 +216,12 @@ _STATES: Mapping[Outcome | None, int] = {None: 0, "busy": 1, "hot": 2, "resting"
 def _problem(need: Need, wishes: Wishes, one: Condition) -> str:
     """Why the backend cannot be asked at all; empty when it can."""
     target = wishes.target_backend
-    if target and target not in (one.backend, one.hardware):
+    if target and not one.is_called(target):
         return f"X-Target-Backend forces {target}"
     if one.unable:
         return one.unable
-    if need.model not in ("auto", one.model):
-        return f"it has {one.model or 'another model'}, not {need.model}"
+    if need.models and not {one.model, *one.also} & {*need.models}:
+        return f"it has {one.model or 'another model'}, not {need.models[0]}"
     allowed = target or one.named or need.hardware == "remote" or need.place(one) is not None
     if one.hardware == "remote" and not allowed:
         return "it is another computer, and the escalation path does not name it"
@@ -233,7 +247,8 @@ def _preference(need: Need, wishes: Wishes, one: Condition) -> tuple[float, ...]
     if mode == "Performance":
         return (FASTEST.index(one.hardware), -one.size, path, -one.priority)
     if mode in ("Efficiency", "UltraEfficiency"):
-        return (THRIFTIEST.index(one.hardware), one.size, path, -one.priority)
+        watts = USUAL_WATTS[one.hardware] if one.energy is None else one.energy
+        return (watts, one.size, path, -one.priority)
     return (_is_late(need, one), not need.prefers(one.hardware), path, -one.priority)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pipelines.definitions.mapping import Backends
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import calls_unasked
 from pipelines.interfaces.stt import languages_of
@@ -15,7 +17,7 @@ from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
-from pipelines.routing.definition import Pipeline, load, without_effect
+from pipelines.routing.definition import Pipeline, load
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -23,7 +25,9 @@ from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
+from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tools import STAGE as TOOLS
@@ -65,11 +69,17 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
+    sources: Sources | None = None
+    """Where pipelines find backends beside the conversation's engines; ``None``: nowhere."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
 
+    routes: RoutedEngines = field(init=False)
+    """What the stages of any pipeline compute with."""
+
     def __post_init__(self) -> None:
+        self.routes = RoutedEngines(self.voice, self.vision, self.sources)
         if self.vision is not None:
             self.trackers = TrackerPool(self.vision)
 
@@ -137,6 +147,7 @@ class Engines:
 
     async def close(self) -> None:
         """End workers, processes and connections."""
+        await self.routes.close()
         await self.voice.stt.close()
         await self.voice.llm.close()
         await self.voice.tts.close()
@@ -160,9 +171,12 @@ async def build_engines(
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
     definition = load(settings.pipeline)
-    for word in without_effect(definition):
-        say(f"{settings.pipeline.name}: {word} has no effect yet")
     parts = Parts(settings, definition, say, report)
+    declared = Backends(
+        {**Backends().declared, **{backend.id: backend for backend in definition.backends}},
+        definition.backend_map,
+        definition.model_map,
+    )
     await asyncio.to_thread(parts.check)
     voice = VoiceEngines(
         await vad(parts),
@@ -188,4 +202,10 @@ async def build_engines(
         parts.missing,
         say,
         box,
+        Sources(
+            lambda: declared,
+            ModelsOnDemand(parts),
+            temperature=parts.temperature,
+            environment=os.environ.get,
+        ),
     )

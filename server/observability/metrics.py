@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from media.opus import RATE
 from pipelines.assistant.events import Event
 from pipelines.engines.tts.phrases import CachedVoice
-from pipelines.routing.route import Route
-from pipelines.routing.route_speech import FallbackVoice
+from pipelines.routing.routes.route import Route
+from pipelines.routing.routes.speech import FallbackVoice
 from pipelines.voice.events import (
     ResponseAudioStopped,
     ResponseFailed,

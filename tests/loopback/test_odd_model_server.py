@@ -13,8 +13,8 @@ from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
 from pipelines.errors import LLMError
-from pipelines.routing.breaker import RestPolicy
-from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.llm import FallbackModel
 from server.engines.parts import Choices
 from tests.conftest import fake_engines
 from tests.fakes import llama_process as stand_in

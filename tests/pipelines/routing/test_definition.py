@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import DefinitionError
-from pipelines.routing.definition import SHIPPED, load, without_effect
+from pipelines.routing.definition import SHIPPED, load
 
 GOOD = """\
 pipelines:
@@ -86,17 +86,3 @@ def test_parameters_are_what_was_given(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(speaking("speed: 2, voice: en-gb"))
     assert load(path).pipelines[0].stages[0].options == {"speed": 2.0, "voice": "en-gb"}
-
-
-def test_what_has_no_effect_yet_is_listed(tmp_path):
-    assert without_effect(load(SHIPPED / "voice-assistant.yaml")) == []
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        GOOD.replace("audio_to_text}", "embedding, preferred_hardware: npu, forwarding_policy: {max_retries: 2}}")
-        + "  - {id: q, hardware: cpu}\n"
-    )
-    assert without_effect(load(path)) == [
-        "stage listen: type embedding",
-        "stage listen: preferred_hardware npu",
-        "stage listen: max_retries",
-    ]

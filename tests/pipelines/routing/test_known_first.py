@@ -10,7 +10,7 @@ from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
 from pipelines.routing.known_first import KnownFirst, StandIn
 from pipelines.routing.refusals import Passes
-from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.starter import model_files
 from tests.fakes.clock import FakeClock
 from training.starter.grammar_beyond import FALLBACKS

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
-from pipelines.routing.attempts import Attempt
-from pipelines.routing.breaker import Breaker, RestPolicy
-from pipelines.routing.route import LONGEST_PROBE_REST, PROBE_SECONDS, Route
+from pipelines.routing.routes.attempts import Attempt
+from pipelines.routing.routes.breaker import Breaker, RestPolicy
+from pipelines.routing.routes.route import LONGEST_PROBE_REST, PROBE_SECONDS, Route
 from tests.fakes.clock import FakeClock
 from tests.fakes.failures import Failures
 

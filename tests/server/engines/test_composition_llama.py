@@ -21,7 +21,7 @@ from pipelines.models.sources_hub import Hub
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
 from pipelines.routing.known_first import KnownFirst
-from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.starter import model_files
 from server.engines.parts import Parts
 from server.engines.stages import llm

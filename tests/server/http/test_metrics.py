@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.errors import LLMError, PipelineError
-from pipelines.routing.breaker import RestPolicy
-from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.voice.events import (
     Problem,
     ResponseAudioStopped,

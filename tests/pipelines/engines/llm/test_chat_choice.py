@@ -21,7 +21,7 @@ from pipelines.interfaces.llm import ChatRequest, Cut, JsonFormat, Message, Piec
 from pipelines.models.residency import Kept
 from pipelines.routing.known_first import KnownFirst, StandIn
 from pipelines.routing.refusals import Passes
-from pipelines.routing.route_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from tests.fakes.engines import FakeModel
 from tests.fakes.openai_server import DONE, asking, delta, event, saying
 from tests.fakes.tiny_llama import save_tiny_llama

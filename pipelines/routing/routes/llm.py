@@ -23,11 +23,11 @@ from pipelines.interfaces.llm import (
     takes_tools,
 )
 from pipelines.routing import run
-from pipelines.routing.attempts import Attempt, UnsureError
 from pipelines.routing.policy import hedge_after, is_sure
-from pipelines.routing.racing import pumped
 from pipelines.routing.refusals import REFUSALS, Passes
-from pipelines.routing.route import Route
+from pipelines.routing.routes.attempts import Attempt, UnsureError
+from pipelines.routing.routes.racing import pumped
+from pipelines.routing.routes.route import Route
 
 _REFUSED = Passes(REFUSALS)
 

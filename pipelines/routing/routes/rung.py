@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from pipelines.routing import run
-from pipelines.routing.breaker import Breaker, RestPolicy
 from pipelines.routing.definition import ForwardingPolicy
 from pipelines.routing.policy import Condition, is_hot
+from pipelines.routing.routes.breaker import Breaker, RestPolicy
 
 REMEMBERED_SECONDS = 60.0
 """How long the latency of an engine is held against it: then it gets another chance."""
@@ -31,6 +32,18 @@ class Engine(Protocol):
 
 
 E = TypeVar("E", bound=Engine)
+
+
+@dataclass(slots=True)
+class _Fared:
+    """How an engine has fared."""
+
+    running: int = 0
+    was_hot: bool = False
+    latency: float = 0.0
+    """Seconds, the mean of late."""
+    measured: float | None = None
+    """When."""
 
 
 def _nobody_tells() -> None:
@@ -57,13 +70,22 @@ class Rung(Generic[E]):
         self._engine = engine
         self._facts = facts
         self.breaker = Breaker(rest or RestPolicy())
-        self.running = 0
-        """Pieces of work that it does at present for routes."""
         self._load = load
         self._temperature = temperature
-        self._was_hot = False
-        self._latency = 0.0
-        self._measured: float | None = None
+        self._fared = _Fared()
+
+    @property
+    def running(self) -> int:
+        """Pieces of work that it does at present for routes."""
+        return self._fared.running
+
+    def begins(self) -> None:
+        """It is given a piece of work."""
+        self._fared.running += 1
+
+    def ends(self) -> None:
+        """It has done one, or given it up."""
+        self._fared.running -= 1
 
     @property
     def is_here(self) -> bool:
@@ -83,13 +105,22 @@ class Rung(Generic[E]):
             return Condition(self.engine.name, model=self.engine.name)
         return self._facts
 
+    def named(self, aliases: tuple[str, ...]) -> Rung[E]:
+        """The same with other names of its backend: breaker and measurements are shared."""
+        if aliases == self.facts.aliases:
+            return self
+        other = copy(self)
+        other._facts = replace(self.facts, aliases=aliases)
+        return other
+
     def condition(self, now: float, policy: ForwardingPolicy, *, named: bool = False) -> Condition:
         """How it is ``now``, in seconds."""
         facts = self.facts
         if not self.is_here:
             return facts
         temperature = self._temperature() if policy.enable_thermal_check else None
-        was_hot, self._was_hot = self._was_hot, is_hot(policy, temperature, self._was_hot)
+        was_hot = self._fared.was_hot
+        self._fared.was_hot = is_hot(policy, temperature, was_hot)
         load = self._load()
         return replace(
             facts,
@@ -103,15 +134,16 @@ class Rung(Generic[E]):
 
     def latency_ms(self, now: float) -> float | None:
         """The mean of late; ``None`` when it was not asked of late."""
-        if self._measured is None or now - self._measured > REMEMBERED_SECONDS:
+        fared = self._fared
+        if fared.measured is None or now - fared.measured > REMEMBERED_SECONDS:
             return None
-        return self._latency * 1000
+        return fared.latency * 1000
 
     def took(self, seconds: float, now: float) -> None:
         """A first usable result came after ``seconds``."""
-        known = self.latency_ms(now) is not None
-        self._latency = seconds * _LATEST + self._latency * (1 - _LATEST) if known else seconds
-        self._measured = now
+        known, fared = self.latency_ms(now) is not None, self._fared
+        fared.latency = seconds * _LATEST + fared.latency * (1 - _LATEST) if known else seconds
+        fared.measured = now
 
     def note(self, reason: str, outcome: run.Outcome = "running") -> run.Attempt:
         """What is written down of it."""

@@ -2,8 +2,8 @@
 
 For every stage it is decided here who is asked next, who serves, what a failure, a doubt or a delay means, and what is
 counted, written down and told of it; the rules are those of :mod:`pipelines.routing.policy`. How work that has begun is
-handed on is the stage's own: :mod:`pipelines.routing.route_llm`, :mod:`pipelines.routing.route_speech` and
-:mod:`pipelines.routing.route_task`.
+handed on is the stage's own: :mod:`pipelines.routing.routes.llm`, :mod:`pipelines.routing.routes.speech` and
+:mod:`pipelines.routing.routes.task`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import PipelineError, foreign_errors
 from pipelines.routing import policy, run
-from pipelines.routing.attempts import Attempt, Notes
-from pipelines.routing.breaker import RestPolicy
 from pipelines.routing.policy import Need
-from pipelines.routing.racing import raced
-from pipelines.routing.rung import Engine, Rung
+from pipelines.routing.routes.attempts import Attempt, Followers, Notes
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.racing import raced
+from pipelines.routing.routes.rung import Engine, Rung
 from pipelines.text import unknown
 
 PROBE_SECONDS = 1.0
@@ -45,7 +45,7 @@ E = TypeVar("E", bound=Engine)
 T = TypeVar("T")
 Begin = Callable[[Attempt[E]], Awaitable[T]]
 """Asks the engine of an attempt and returns its first usable result. Raises :class:`PipelineError`, or
-:class:`~pipelines.routing.attempts.UnsureError` for a result that does only if nobody has a better one."""
+:class:`~pipelines.routing.routes.attempts.UnsureError` for a result that does only if nobody has a better one."""
 Discard = Callable[[T], Awaitable[object]]
 """Ends work whose result is not wanted."""
 
@@ -186,16 +186,19 @@ class Route(Generic[E]):
                 notes.passed(rungs[passed.index].note(passed.reason, passed.outcome))
         if found.first is not None and found.first != first:
             self.hand_on(rungs[found.first], rungs[first])
-        left = [(rungs[choice.index], choice.reason) for choice in found.choices]
+        left = list(found.choices)
         while left:
-            (rung, reason), *left = left
-            attempt = Attempt(self, rung, [other for other, _ in left], rung.note(reason), notes)
-            attempt.stands_in = found.first is not None and rung is not rungs[found.first]
+            choice, *left = left
+            rung = rungs[choice.index]
+            better = [one for one in left if one.sound and self._is_better(rungs[one.index], rung)]
+            followers = Followers([rungs[one.index] for one in left], [rungs[one.index] for one in better])
+            attempt = Attempt(self, rung, followers, rung.note(choice.reason), notes)
+            attempt.stands_in = choice.index != found.first
             yield attempt
             while attempt.again:
                 yield attempt
             if attempt.doubted:
-                left = [one for one in left if self.is_better(one[0], rung)]
+                left = better
 
     async def obtain(
         self, attempts: Iterator[Attempt[E]], begin: Begin[E, T], discard: Discard[T]
@@ -208,13 +211,6 @@ class Route(Generic[E]):
         wait = policy.hedge_after(self.need, run.wishes.get())
         return await raced(attempts, begin, discard, self.clock, wait)
 
-    def is_better(self, other: Rung[E], doubted: Rung[E]) -> bool:
-        """Whether ``other`` may know what ``doubted`` is not sure of."""
-        if other.facts.standby or (doubted.facts.hardware == "remote" and other.facts.hardware != "remote"):
-            return False
-        sizes = (other.facts.size, doubted.facts.size)
-        return not (self.larger_only and all(sizes) and sizes[0] <= sizes[1])
-
     def hand_on(self, origin: Rung[E], target: Rung[E]) -> None:
         """Count that work goes from one to the other: by their backends, or by their names within one backend."""
         backends = (origin.facts.backend, target.facts.backend)
@@ -225,7 +221,7 @@ class Route(Generic[E]):
         kind, target = self.errors[0], wishes.target_backend
         if target:
             could = list(dict.fromkeys(one.backend for one in conditions if not one.unable))
-            own = [one.unable for one in conditions if target in (one.backend, one.hardware) and one.unable]
+            own = [one.unable for one in conditions if one.is_called(target) and one.unable]
             why = f"{target}: {own[0]}" if own else unknown("backend", target, could)
             return kind("no_backend", f"X-Target-Backend: {why}; it could be done by {', '.join(could) or 'nobody'}")
         reasons = [f"{conditions[one.index].backend}: {one.reason}" for one in found.passed]
@@ -259,6 +255,13 @@ class Route(Generic[E]):
         rung.breaker.worked()
         if had_failed:
             self.on_failure(rung.engine.name, None)
+
+    def _is_better(self, other: Rung[E], doubted: Rung[E]) -> bool:
+        """Whether ``other`` may know what ``doubted`` is not sure of."""
+        if other.facts.standby or (doubted.facts.hardware == "remote" and other.facts.hardware != "remote"):
+            return False
+        sizes = (other.facts.size, doubted.facts.size)
+        return not (self.larger_only and all(sizes) and sizes[0] <= sizes[1])
 
     def _rung(self, engine: E | Rung[E]) -> Rung[E]:
         return engine if isinstance(engine, Rung) else Rung(engine, rest=self.rest)

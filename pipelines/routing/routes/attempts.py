@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from media.clock import Clock
 from pipelines.errors import EngineBusyError, PipelineError
 from pipelines.routing import policy, run
-from pipelines.routing.breaker import RestPolicy
-from pipelines.routing.rung import Engine, Rung
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.rung import Engine, Rung
 
 E = TypeVar("E", bound=Engine)
 MOST_NOTES = 64
@@ -85,10 +86,6 @@ class Desk(Protocol):
         """Count it."""
         ...
 
-    def is_better(self, other: Rung[Any], doubted: Rung[Any]) -> bool:
-        """Whether it may know more."""
-        ...
-
     def worked(self, rung: Rung[Any]) -> None:
         """It works."""
         ...
@@ -98,6 +95,16 @@ class Desk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Followers(Generic[E]):
+    """Who is asked next."""
+
+    all: Sequence[Rung[E]]
+    """After a failure."""
+    better: Sequence[Rung[E]]
+    """After a result that is not sure enough: those that may know better, and work."""
+
+
 class Attempt(Generic[E]):
     """One engine's attempt at a piece of work, and, where it is asked again, that as well.
 
@@ -105,9 +112,7 @@ class Attempt(Generic[E]):
     left to be made. Where the work is more than a block, call :meth:`worked`, :meth:`failed` or :meth:`released`.
     """
 
-    def __init__(
-        self, route: Desk, rung: Rung[E], followers: Sequence[Rung[E]], note: run.Attempt, notes: Notes
-    ) -> None:
+    def __init__(self, route: Desk, rung: Rung[E], followers: Followers[E], note: run.Attempt, notes: Notes) -> None:
         self.engine = rung.engine
         self.stands_in = False
         """Whether a better engine has failed or rests."""
@@ -133,19 +138,19 @@ class Attempt(Generic[E]):
         self._on_trial = self._failures > 0 and rung.breaker.admits(now)
         if self._on_trial:
             rung.breaker.trial(now)
-        rung.running += 1
+        rung.begins()
         note.started = notes.since(now)
         notes.add(note)
 
     @property
     def can_be_doubted(self) -> bool:
         """Whether somebody is left who may know better."""
-        return any(self._route.is_better(other, self._rung) for other in self._followers)
+        return bool(self._followers.better)
 
     @property
     def has_followers(self) -> bool:
         """Whether anybody is left to be asked."""
-        return bool(self._followers)
+        return bool(self._followers.all)
 
     async def ready(self) -> None:
         """Wait until it may be asked: at once but for a repetition that the stage's policy has delayed."""
@@ -187,7 +192,7 @@ class Attempt(Generic[E]):
         self._route.tell(doubt.confidence)
         self.note.confidence, self.note.message = doubt.confidence, doubt.message
         self._end("unsure")
-        better = next((other for other in self._followers if self._route.is_better(other, self._rung)), None)
+        better = next(iter(self._followers.better), None)
         if better is not None:
             self._route.hand_on(self._rung, better)
         return better is not None
@@ -208,7 +213,7 @@ class Attempt(Generic[E]):
         route.on_failure(name, error)
         if not self._final and error.code not in route.hopeless and self._repeats():
             return True
-        successor = None if self._final else next(iter(self._followers), None)
+        successor = None if self._final else next(iter(self._followers.all), None)
         if successor is not None:
             route.hand_on(self._rung, successor)
         if isinstance(error, EngineBusyError):
@@ -251,7 +256,7 @@ class Attempt(Generic[E]):
         if not self._busy:
             return
         self._busy = False
-        self._rung.running -= 1
+        self._rung.ends()
         self.note.outcome = outcome
         self.note.seconds = self._notes.since(self._route.clock.now()) - self.note.started
 

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from media.clock import Clock
 from pipelines.errors import PipelineError, only_logged
-from pipelines.routing.attempts import Attempt, UnsureError
-from pipelines.routing.rung import Engine
+from pipelines.routing.routes.attempts import Attempt, UnsureError
+from pipelines.routing.routes.rung import Engine
 
 E = TypeVar("E", bound=Engine)
 T = TypeVar("T")
@@ -62,7 +62,7 @@ async def raced(
     clock: Clock,
     wait: float | None,
 ) -> tuple[Attempt[E], T]:
-    """See :meth:`pipelines.routing.route.Route.obtain`: a next attempt begins ``wait`` seconds after the last one.
+    """See :meth:`~pipelines.routing.routes.route.Route.obtain`; a next attempt begins ``wait`` seconds after the last.
 
     The one whose result is returned has been told that it serves; what it does from then on is its caller's.
     """

@@ -30,11 +30,11 @@ from pipelines.interfaces.stt import (
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.routing import run
-from pipelines.routing.attempts import Attempt, UnsureError
-from pipelines.routing.breaker import RestPolicy
 from pipelines.routing.policy import hedge_after, is_sure
-from pipelines.routing.racing import pumped
-from pipelines.routing.route import Route
+from pipelines.routing.routes.attempts import Attempt, UnsureError
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.racing import pumped
+from pipelines.routing.routes.route import Route
 
 
 class FallbackVoice(Route[TextToSpeech]):
