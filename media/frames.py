@@ -147,6 +147,18 @@ class FrameConverter(Protocol):
         ...
 
 
+class StreamResampler(Protocol):
+    """A stream of mono samples of any rate → the same at one rate (:class:`media.resample.Resampler`)."""
+
+    def push(self, samples: Samples, rate: int) -> Samples:
+        """The next samples, at ``rate`` hertz; those that are ready at the output rate."""
+        ...
+
+    def flush(self) -> Samples:
+        """The rest."""
+        ...
+
+
 def reduced(width: int, height: int, longest_side: int | None) -> tuple[int, int]:
     """A size of the same shape whose longest side has no more than ``longest_side`` pixels."""
     scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0

@@ -111,7 +111,10 @@ class Backend(Place):
 
 
 OLLAMA = Backend(
-    id="ollama", kind="openai", base_url="http://127.0.0.1:11434/v1", capabilities={"text_generation": True}
+    id="ollama",
+    kind="openai",
+    base_url="http://127.0.0.1:11434/v1",
+    capabilities={"text_generation": True, "video_summary": True},
 )
 """Looked for on its usual port; a file that declares another ``ollama`` takes its place."""
 

@@ -85,8 +85,8 @@ class _File:
 
 
 class Library:
-    """``folder`` may be changed while this is used; ``conversation`` is the file of the live conversation, if that is
-    neither in the folder nor ships. ``here`` tells whether this machine may have a model of that name.
+    """``folder`` may be changed while this is used; so may the ``files`` beside it, such as that of the live
+    conversation, which may hold tools. ``here`` tells whether this machine may have a model of that name.
 
     Reading blocks: :meth:`reload` is for a worker's thread, or for a moment at which nobody waits.
     """
@@ -95,12 +95,12 @@ class Library:
         self,
         folder: Path | None = None,
         *,
-        conversation: Path | None = None,
+        files: Sequence[Path] = (),
         shipped: Path = SHIPPED,
         here: Callable[[str], bool] = lambda model: True,
     ) -> None:
         self.folder = folder
-        self._conversation = conversation
+        self._own = tuple(files)
         self._shipped = shipped
         self._here = here
         self._files: dict[Path, _File] = {}
@@ -167,7 +167,7 @@ class Library:
         folder_problem = self._folder_problem
         if files == self._files:
             return self._renewed(self.state, folder_problem)
-        combined = _combined(list(files.values()), self._here, self._conversation)
+        combined = _combined(list(files.values()), self._here, self._own)
         kept = {path: _kept(file, combined.rejected) for path, file in files.items()}
         self._files = kept
         return self._renewed(combined.state, folder_problem)
@@ -182,15 +182,16 @@ class Library:
     def _paths(self) -> dict[Path, bool]:
         """The files → whether they ship, in the order in which they count. A folder that is gone keeps its files."""
         found = dict.fromkeys(_yaml_in(self._shipped), True)
-        if self._conversation is not None and self._conversation.resolve() not in {path.resolve() for path in found}:
-            found[self._conversation] = False
+        for path in self._own:
+            if path.resolve() not in {other.resolve() for other in found}:
+                found[path] = False
         self._folder_problem = ""
         if self.folder is not None:
             try:
                 own = _yaml_in(self.folder)
             except OSError as error:
                 self._folder_problem = error.strerror or str(error)
-                own = [path for path, file in self._files.items() if not file.shipped and path != self._conversation]
+                own = [path for path, file in self._files.items() if not file.shipped and path not in self._own]
             if len(own) > MOST_FILES:
                 self._folder_problem = f"holds {len(own)} files of definitions; the first {MOST_FILES} are read"
             there = {path.resolve() for path in found}
@@ -232,7 +233,7 @@ class Library:
 def _yaml_in(folder: Path) -> list[Path]:
     """Raises :class:`OSError`."""
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    return sorted(found)
+    return sorted(found, key=lambda path: (path.stem, path.suffix))
 
 
 # ------------------------------------------------------------------------------------------------ putting together
@@ -254,7 +255,7 @@ def _kept(file: _File, rejected: Mapping[Path, str]) -> _File:
     return _File(file.path, file.shipped, file.signature, file.read, used, file.problem)
 
 
-def _combined(files: Sequence[_File], here: Callable[[str], bool], conversation: Path | None) -> _Combined:
+def _combined(files: Sequence[_File], here: Callable[[str], bool], may_hold_tools: Sequence[Path]) -> _Combined:
     problems = [FileProblem(str(file.path), _going_on(file.problem, file.used)) for file in files if file.problem]
     saying = [(file, file.read or file.used) for file in files]
     backends = _backends((file, said[0]) for file, said in saying if said is not None)
@@ -263,7 +264,7 @@ def _combined(files: Sequence[_File], here: Callable[[str], bool], conversation:
     for file, said in saying:
         if said is None:
             continue
-        found = list(_wrong(said[0], backends, here, tools=file.path == conversation or file.shipped))
+        found = list(_wrong(said[0], backends, here, tools=file.path in may_hold_tools or file.shipped))
         if found:
             message = said[1].error(found).message
             rejected[file.path] = message

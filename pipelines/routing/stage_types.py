@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from pipelines.text import nearest, unknown
+from pipelines.vision.detectors import DetectorName
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = ".".join(map(str, self.where))
+        where = ".".join(str(part)[:_LONGEST] for part in self.where)
         return f"{where}: {self.message}" if where else self.message
 
 
@@ -67,7 +68,7 @@ def _wrong_type(annotation: object, value: object) -> str:
     kinds = {annotation, *get_args(annotation)}
     given = shown(value)
     if bool in kinds:
-        legal = isinstance(value, bool) or len(kinds) > 1
+        legal = isinstance(value, bool) or bool(kinds - {annotation, bool})
         return "" if legal else f"must be true or false, not {given}"
     if kinds & {int, float} and str not in kinds and isinstance(value, bool | str):
         return f"must be {'a number' if float in kinds else 'a whole number'}, not {given}"
@@ -82,30 +83,191 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-class _Listening(Strict):
-    pass
+class Listening(Strict):
+    """Of ``audio_to_text``."""
+
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken, such as ``de``; without it the recogniser finds out, if it can."""
+    translate: bool = False
+    """English text, whatever is spoken."""
+    word_times: bool = False
+    """Give each word with its times."""
 
 
-class _Thinking(Strict):
-    instructions: str = ""
+class Thinking(Strict):
+    """Of ``text_generation``."""
+
+    instructions: str = Field("", max_length=20_000)
     """The system message."""
     max_tokens: int = Field(256, ge=1, le=32_768)
     """Of one response."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """Randomness; without it as the model's maker says."""
+    template: str = Field("", max_length=20_000)
+    """What the model is asked: ``{input}`` stands for the text of the pipeline's input, ``{listen}`` for what the stage
+    ``listen`` gave. Without it all text that comes is asked, one after the other."""
+    respond_to: Literal["auto", "each", "whole"] = "auto"
+    """``each``: every utterance gets its response as soon as it ends; ``whole``: there is one response to all that
+    comes. ``auto``: ``each`` to what people say or write, ``whole`` with a ``template`` or several sources, or when a
+    model wrote it."""
 
 
-class _Speaking(Strict):
+class Speaking(Strict):
+    """Of ``text_to_audio``."""
+
+    voice: str | None = None
+    speed: float = Field(1.0, ge=0.25, le=4.0)
+    """Times normal."""
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what the text is in; without it that of the text that comes, where somebody tells, else the voice's."""
+
+
+class Translating(Strict):
+    """Of ``audio_translate``: speech in any language to English speech."""
+
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken; without it the recogniser finds out."""
     voice: str | None = None
     speed: float = Field(1.0, ge=0.25, le=4.0)
     """Times normal."""
 
 
-class _Watching(Strict):
+class Enhancing(Strict):
+    """Of ``audio_enhance``."""
+
+    attenuation_limit_db: float = Field(100.0, ge=0, le=100)
+    """Noise is lowered by no more than this; 100: by all that can be."""
+    high_pass_hz: float | None = Field(None, ge=20, le=1000)
+    """What is lower is taken away first: hum, rumble."""
+    loudness_lufs: float | None = Field(None, ge=-60, le=-5)
+    """The loudness of the result (EBU R 128: -23); it is known at the end only, so nothing is given before that."""
+
+
+class Embedding(Strict):
+    """Of ``embedding``."""
+
+    dimensions: int | None = Field(None, ge=1, le=16_384)
+    """Of a vector; without it as many as the model has."""
+    normalize: bool = True
+    """Whether vectors have the length 1."""
+    prompt_name: str | None = Field(None, max_length=100)
+    """One of the model's prompts, such as ``query`` or ``document``."""
+    truncate: bool = False
+    """Whether a text that is too long for the model is cut, or else refused."""
+
+
+class Reading(Strict):
+    """Of ``image_to_text``."""
+
+    mode: Literal["ocr", "caption"] = "ocr"
+    """``ocr``: what is written in a picture; ``caption``: what it shows, or the answer to a question about it."""
+    prompt: str = Field("", max_length=4_000)
+    """The question, for ``caption``; text that comes is added to it."""
+    max_fps: float = Field(1.0, gt=0, le=30)
+    """Pictures of a video that are read per second, at most."""
+
+
+class Drawing(Strict):
+    """Of ``text_to_image``."""
+
+    width: int | None = Field(None, ge=64, le=2048, multiple_of=8)
+    height: int | None = Field(None, ge=64, le=2048, multiple_of=8)
+    """Pixels; without them as the model likes best, as for all others."""
+    num_inference_steps: int | None = Field(None, ge=1, le=200)
+    guidance_scale: float | None = Field(None, ge=0, le=50)
+    negative_prompt: str | None = Field(None, max_length=4_000)
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+
+class Filming(Strict):
+    """Of ``text_to_video``."""
+
+    width: int | None = Field(None, ge=32, le=1280, multiple_of=8)
+    height: int | None = Field(None, ge=32, le=1280, multiple_of=8)
+    num_frames: int | None = Field(None, ge=1, le=256)
+    fps: float = Field(8.0, gt=0, le=60)
+    """Pictures per second of the video."""
+    num_inference_steps: int | None = Field(None, ge=1, le=200)
+    guidance_scale: float | None = Field(None, ge=0, le=50)
+    negative_prompt: str | None = Field(None, max_length=4_000)
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+
+class Crop(Strict):
+    """A part of a picture, in pixels."""
+
+    left: int = Field(ge=0, lt=4096)
+    top: int = Field(ge=0, lt=4096)
+    width: int = Field(ge=1, le=4096)
+    height: int = Field(ge=1, le=4096)
+
+
+class Editing(Strict):
+    """Of ``image_edit``: cut out, mirror, turn, resize, in this order."""
+
+    crop: Crop | None = None
+    flip: Literal["horizontal", "vertical"] | None = None
+    rotate: float | None = Field(None, ge=-360, le=360)
+    """Degrees clockwise; the picture grows so that nothing is lost."""
+    width: int | None = Field(None, ge=1, le=4096)
+    height: int | None = Field(None, ge=1, le=4096)
+    """Pixels of the result; with one of them the other follows."""
+
+
+class ImageEnhancing(Strict):
+    """Of ``image_enhance``: how much of what, 0–1 each; without any of them a little of each."""
+
+    denoise: float | None = Field(None, ge=0, le=1)
+    contrast: float | None = Field(None, ge=0, le=1)
+    sharpen: float | None = Field(None, ge=0, le=1)
+    upscale: int | None = Field(None, ge=1, le=4)
+    """Times larger."""
+
+
+class Watching(Strict):
+    """Of ``video_analysis``."""
+
     max_fps: float = Field(12.0, gt=0, le=120)
+    """Pictures looked at per second, at most."""
+    detectors: tuple[DetectorName, ...] = ()
+    """Without them those that new sessions have."""
+    landmarks: bool = False
+    """Whether the points of faces, hands and bodies are told."""
+    trails: bool = True
+    """Whether is told where what is followed has been in the last second."""
+    annotate: bool = False
+    """Give every picture, too, with what was found drawn onto it."""
+
+
+class Scanning(Strict):
+    """Of ``video_to_text``."""
+
+    speech: bool = True
+    """Whether what is said is told."""
+    scene: bool = True
+    """Whether what is seen is told."""
+    read_text: bool = False
+    """Whether what is written in the pictures is told."""
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken; without it the recogniser finds out."""
+    translate: bool = False
+    """What is said in English, whatever is spoken."""
+    max_fps: float = Field(1.0, gt=0, le=30)
     """Pictures looked at per second, at most."""
 
 
-class _Nothing(Strict):
-    pass
+class Summing(Scanning):
+    """Of ``video_summary``."""
+
+    instructions: str = Field("", max_length=20_000)
+    """What the language model is told to do; without them: to say in a few sentences what the video is about."""
+    max_tokens: int = Field(256, ge=1, le=32_768)
+    key_frames: int = Field(4, ge=0, le=16)
+    """Pictures that a model that takes pictures is shown, at most: those that begin another scene."""
+
+
+class Nothing(Strict):
+    """Of types that have none."""
 
 
 Medium = Literal["audio", "text", "image", "video", "data"]
@@ -138,7 +300,7 @@ class StageShape:
     gives: Medium
     also: tuple[Medium, ...] = ()
     """What it can be given besides."""
-    options: type[Strict] = _Nothing
+    options: type[Strict] = Nothing
 
     @property
     def all_taken(self) -> tuple[Medium, ...]:
@@ -147,20 +309,20 @@ class StageShape:
 
 
 STAGE_TYPES: Mapping[StageType, StageShape] = {
-    "audio_to_text": StageShape(("audio", "video"), "text", options=_Listening),
-    "text_to_audio": StageShape(("text",), "audio", options=_Speaking),
-    "audio_enhance": StageShape(("audio",), "audio"),
-    "audio_translate": StageShape(("audio",), "audio"),
-    "text_generation": StageShape(("text",), "text", ("image", "video", "data"), _Thinking),
-    "embedding": StageShape(("text",), "data"),
-    "image_to_text": StageShape(("image", "video"), "text", ("text",)),
-    "text_to_image": StageShape(("text",), "image"),
-    "image_edit": StageShape(("image",), "image", ("text",)),
-    "image_enhance": StageShape(("image",), "image"),
-    "video_to_text": StageShape(("video",), "text"),
-    "text_to_video": StageShape(("text",), "video", ("image",)),
-    "video_analysis": StageShape(("video", "image"), "data", options=_Watching),
-    "video_summary": StageShape(("video",), "text"),
+    "audio_to_text": StageShape(("audio", "video"), "text", options=Listening),
+    "text_to_audio": StageShape(("text",), "audio", options=Speaking),
+    "audio_enhance": StageShape(("audio",), "audio", options=Enhancing),
+    "audio_translate": StageShape(("audio",), "audio", options=Translating),
+    "text_generation": StageShape(("text",), "text", ("image", "video", "data"), Thinking),
+    "embedding": StageShape(("text",), "data", options=Embedding),
+    "image_to_text": StageShape(("image", "video"), "text", ("text",), options=Reading),
+    "text_to_image": StageShape(("text",), "image", options=Drawing),
+    "image_edit": StageShape(("image",), "image", ("text",), options=Editing),
+    "image_enhance": StageShape(("image",), "image", options=ImageEnhancing),
+    "video_to_text": StageShape(("video",), "text", options=Scanning),
+    "text_to_video": StageShape(("text",), "video", ("image",), options=Filming),
+    "video_analysis": StageShape(("video", "image"), "data", options=Watching),
+    "video_summary": StageShape(("video",), "text", options=Summing),
 }
 assert set(STAGE_TYPES) == set(get_args(StageType))
 
@@ -213,7 +375,7 @@ def _inside(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, problem["loc"]))
+    name = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     message = _INSTANCE.sub("", message.partition(", unable to ")[0])
     if problem["type"] == "missing":

@@ -170,6 +170,13 @@ class ClauseSplitter:
         self._text, self._first, self._begins_line = "", True, True
         return [rest] if rest else []
 
+    def settle(self) -> list[str]:
+        """A sentence ends here, whatever may follow: return it (nothing or one clause). A block of code goes on."""
+        if self._is_fenced or not self._text.strip():
+            return []
+        settled, self._text, self._first, self._begins_line = self._text.rstrip(), "", False, True
+        return [settled]
+
     def _clauses(self) -> Iterator[str]:
         while self._text and (end := self._cut()) is not None:
             clause, rest = self._text[:end], self._text[end:]

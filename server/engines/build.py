@@ -7,9 +7,9 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from pipelines.definitions.mapping import Backends
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import calls_unasked
 from pipelines.interfaces.stt import languages_of
@@ -18,6 +18,7 @@ from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load
+from pipelines.routing.library import Library
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -35,6 +36,7 @@ from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
+from server.stores import definition_library
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
+    library: Library | None = None
+    """All pipelines that there are; ``None`` in tests."""
     sources: Sources | None = None
     """Where pipelines find backends beside the conversation's engines; ``None``: nowhere."""
 
@@ -171,12 +175,11 @@ async def build_engines(
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
     definition = load(settings.pipeline)
+    library = await asyncio.to_thread(definition_library, settings)
+    for problem in library.problems:
+        say(problem.message)
     parts = Parts(settings, definition, say, report)
-    declared = Backends(
-        {**Backends().declared, **{backend.id: backend for backend in definition.backends}},
-        definition.backend_map,
-        definition.model_map,
-    )
+    parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
     voice = VoiceEngines(
         await vad(parts),
@@ -202,8 +205,9 @@ async def build_engines(
         parts.missing,
         say,
         box,
+        library,
         Sources(
-            lambda: declared,
+            lambda: library.backends,
             ModelsOnDemand(parts),
             temperature=parts.temperature,
             environment=os.environ.get,

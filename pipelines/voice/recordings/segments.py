@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.errors import STTError, foreign_errors, only_logged
-from pipelines.interfaces.stt import SpeechToText, Transcript
+from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript
 from pipelines.interfaces.tts import WordTiming
 from pipelines.voice.recordings.spoken_parts import SpokenPart
 
@@ -36,19 +36,30 @@ async def recognised(part: SpokenPart, engine: SpeechToText) -> Segment:
         recognition = await engine.open()
         try:
             await recognition.feed(part.samples)
-            transcript = await recognition.transcript()
-            if transcript.better is not None:
-                transcript = await transcript.better or transcript
+            transcript = await settled(recognition)
         finally:
             with only_logged(f"closing {engine.name}"):
                 await recognition.close()
-    return _segment(part, transcript)
+    return segment_of(part, transcript)
 
 
-def _segment(part: SpokenPart, transcript: Transcript) -> Segment:
+async def settled(recognition: Recognition) -> Transcript:
+    """The transcript, or the better opinion of it."""
+    transcript = await recognition.transcript()
+    return transcript if transcript.better is None else await transcript.better or transcript
+
+
+def segment_of(part: SpokenPart, transcript: Transcript) -> Segment:
+    """What a recogniser understood of a part."""
     words = tuple(WordTiming(word.text, part.start + word.start, part.start + word.end) for word in transcript.words)
     text = " ".join(transcript.text.split())
     return Segment(part.start, part.end, text, transcript.confidence, transcript.language, words)
+
+
+def moved(segment: Segment, seconds: float) -> Segment:
+    """The same, said so much later."""
+    words = tuple(WordTiming(word.text, word.start + seconds, word.end + seconds) for word in segment.words)
+    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
 def joined(segments: list[Segment]) -> str:

@@ -65,6 +65,17 @@ class SpokenParts:
         for begin in range(0, whole, VAD_WINDOW):
             yield from self._take(samples[begin : begin + VAD_WINDOW])
 
+    def running(self, position: int) -> tuple[int, Samples]:
+        """What has been said so far of the part that is running, from sample ``position`` of the recording or its
+        beginning on, without the pause that may end it: the position of its first sample, and the samples."""
+        if not self._speaking:
+            return position, np.zeros(0, np.int16)
+        last = self._window if self._paused is None else min(self._window, self._paused + _windows(MARGIN_SECONDS))
+        begin = self._first * VAD_WINDOW
+        said = self._kept[: max(0, last - self._first)]
+        samples = np.concatenate(said) if said else np.zeros(0, np.int16)
+        return max(begin, position), samples[max(0, position - begin) :]
+
     def flush(self) -> Iterator[SpokenPart]:
         """The recording has ended: yield the part that was running."""
         if self._speaking:
