@@ -105,7 +105,7 @@ MISTAKES = {
     "missing stages": ("pipelines:\n  - id: p\n", "line 2: pipelines.0.stages: is missing"),
     "no stages": (
         "pipelines:\n  - id: p\n    stages: []\n",
-        "line 3: pipelines.0.stages: Tuple should have at least 1 item after validation, not 0",
+        "line 3: pipelines.0.stages: must have at least 1 item, not 0",
     ),
     "no pipelines": ("pipelines: []\n", "line 1: pipelines: must name at least one pipeline"),
     "text for a number": (policy("max_retries: many"), f"{POLICY0}.max_retries: must be a whole number, not 'many'"),
@@ -120,12 +120,12 @@ MISTAKES = {
         "line 5: pipelines.0.options.parallel_stages: must be true or false, not 1",
     ),
     "a number for a text": (stage("model: 3.5"), f"{S0}.model: must be a valid string, not 3.5"),
-    "a list for a mapping": (stage("options: [1]"), f"{S0}.options: must be a valid dictionary"),
+    "a list for a mapping": (stage("options: [1]"), f"{S0}.options: must be a mapping"),
     "a text for a list": (
         policy("escalation_path: cpu"),
-        f"{POLICY0}.escalation_path: must be a valid tuple, not 'cpu'",
+        f"{POLICY0}.escalation_path: must be a list, not 'cpu'",
     ),
-    "a stage that is a word": (HEAD + "      - listen\n", f"{S0}: must be a valid dictionary, not 'listen'"),
+    "a stage that is a word": (HEAD + "      - listen\n", f"{S0}: must be a mapping, not 'listen'"),
     "too small": (policy("max_retries: -1"), f"{POLICY0}.max_retries: must be greater than or equal to 0, not -1"),
     "too large": (
         policy("enable_confidence_check: true, min_confidence: 80"),
@@ -154,6 +154,13 @@ MISTAKES = {
     "a limit without its check": (
         policy("max_latency_ms: 300"),
         f"{POLICY0}.max_latency_ms: has no effect without enable_latency_check: true",
+    ),
+    "a confidence that nobody tells": (
+        HEAD + "      - id: a\n        type: text_to_audio\n        forwarding_policy:\n"
+        "          min_confidence: 0.5\n          enable_confidence_check: true\n",
+        "line 8: pipelines.0.stages.0.forwarding_policy.enable_confidence_check: has no effect: nobody tells how sure "
+        "a result of text_to_audio is; legal with audio_to_text, audio_translate, text_generation, video_to_text, "
+        "video_summary",
     ),
     "a path that comes back": (
         policy("escalation_path: [cpu, npu, cpu]"),
@@ -287,8 +294,8 @@ MISTAKES = {
     "no number": (stage("model: !!int x"), "line 4: 'x' is no int"),
     "a key that is a list": (HEAD + LISTEN + "? [a]\n: 1\n", "line 5: a key must be a word"),
     "a merge of no mapping": (stage("<<: 1"), "line 4: << takes a mapping, or a list of mappings"),
-    "a list": ("- pipelines\n", "line 1: must be a valid dictionary"),
-    "a word": ("pipelines\n", "line 1: must be a valid dictionary, not 'pipelines'"),
+    "a list": ("- pipelines\n", "line 1: must be a mapping"),
+    "a word": ("pipelines\n", "line 1: must be a mapping, not 'pipelines'"),
     "empty": ("# nothing\n", "is empty; legal are the fields backend_map, backends, model_map, pipelines, tools"),
     "itself": ("pipelines: &a [*a]\n", "line 1: refers to itself"),
     "billion laughs": (

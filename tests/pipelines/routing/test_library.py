@@ -343,7 +343,7 @@ async def test_changes_are_seen_while_the_server_runs(
         write("mine.yaml", "oops")
         await next_look()
         (problem,) = (await asyncio.wait_for(told.get(), PATIENCE)).problems
-        assert "must be a valid dictionary" in problem.message
+        assert "must be a mapping" in problem.message
         (tmp_path / "mine.yaml").unlink()
         await next_look()
         assert "p" not in (await asyncio.wait_for(told.get(), PATIENCE)).entries
