@@ -138,7 +138,7 @@ class RoutedEngines:
         return [both if rung is one else rung for rung in rungs]
 
     def _both(self, one: Rung[Any], other: Rung[Any], doubt: Doubt) -> Rung[Any]:
-        return Rung(SecondOpinion(one.engine, other.engine, doubt=doubt), one.facts)
+        return self._warm(SecondOpinion(one.engine, other.engine, doubt=doubt), one.facts)
 
     def plan(self, pipeline: Pipeline, stage: Stage, wishes: run.Wishes) -> Sequence[run.Attempt]:
         """See :class:`~pipelines.routing.stage_engines.StageEngines`."""
@@ -205,7 +205,7 @@ class RoutedEngines:
             elif id(inner.first) not in apart:  # the second one is a rung of its own
                 first = inner.first
                 facts = replace(rung.facts, model=first.name)
-                yield self._kept(kind, id(first), lambda first=first, facts=facts: Rung(first, facts))
+                yield self._kept(kind, id(first), lambda first=first, facts=facts: self._warm(first, facts))
 
     def _on_demand(self, kind: EngineStage, names: Sequence[str]) -> Iterator[Rung[Any]]:
         if self._sources.models is None:
