@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,7 +20,6 @@ from typing import Protocol
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import (
     ChatRequest,
-    Cut,
     LanguageModel,
     Piece,
     calls_unasked,
@@ -30,8 +30,10 @@ from pipelines.interfaces.llm import (
     takes_logprobs,
     takes_tools,
 )
-from pipelines.routing.failover import Probed
-from pipelines.routing.failover_llm import StandsIn
+from pipelines.routing import run
+from pipelines.routing.refusals import PassedOnError, Passes, last_said
+from pipelines.routing.routes.llm import StandsIn
+from pipelines.routing.routes.route import Probed
 
 log = logging.getLogger(__name__)
 
@@ -41,59 +43,6 @@ LONGEST = 1000
 
 class ProbedModel(LanguageModel, Probed, Protocol):
     """A model that can be asked whether it works."""
-
-
-class PassedOnError(Exception):
-    """The model does not know."""
-
-
-class Passes:
-    """``beginnings`` of answers with which a model passes a question on.
-
-    To questions that match ``keeps`` it is right to say that one does not know: no other model is to be asked.
-    """
-
-    def __init__(self, beginnings: Sequence[str], keeps: re.Pattern[str] | None = None) -> None:
-        if not beginnings:
-            raise ValueError("at least one sentence that passes a question on")
-        self._beginnings = tuple(beginnings)
-        self._keeps = keeps
-
-    def keeps(self, request: ChatRequest) -> bool:
-        """Whether no other model is to be asked what the user said last."""
-        return self._keeps is not None and self._keeps.search(last_said(request)) is not None
-
-    def begin(self, text: str) -> bool:
-        """Whether an answer that begins with ``text`` passes the question on."""
-        return any(text.lstrip().startswith(beginning) for beginning in self._beginnings)
-
-    async def known(self, model: LanguageModel, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """The answer of ``model``. Raises :class:`PassedOnError` before its first word when it passes."""
-        held: str | None = ""
-        async with aclosing(model.stream(request)) as pieces:
-            async for piece in pieces:
-                if held is not None and isinstance(piece, Cut):
-                    raise PassedOnError  # too early to tell what it would have said
-                if held is None or not isinstance(piece, str):
-                    yield piece
-                    held = None
-                    continue
-                held += piece
-                if self.begin(held):
-                    raise PassedOnError
-                if not self._may_pass(held):
-                    yield held
-                    held = None
-        if held:
-            yield held
-
-    def _may_pass(self, text: str) -> bool:
-        return any(beginning.startswith(text.lstrip()) for beginning in self._beginnings)
-
-
-def last_said(request: ChatRequest) -> str:
-    """What the user said last."""
-    return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
 
 
 class KnownFirst:
@@ -115,14 +64,15 @@ class KnownFirst:
         self.calls_unasked = calls_unasked(large)
         self.takes_format = takes_format(large)
         self.takes_logprobs = takes_logprobs(large)
-        self.passed = 0
-        """Questions that were passed on."""
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """Questions that were passed on, by the names of both."""
         self._passes = Passes(passes, keeps)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
-        begun = False
+        begun = asked = False
         if len(last_said(request)) <= LONGEST and not lacking(self.small, request):
+            asked = True
             kept = self._passes.keeps(request)
             stays = self.small.stand_in if isinstance(self.small, StandsIn) else self.small.stream
             known = stays(request) if kept else self._passes.known(self.small, request)
@@ -139,7 +89,8 @@ class KnownFirst:
                 pass
             else:
                 return
-        self.passed += 1
+        if asked:
+            self._note()
         async with aclosing(self.large.stream(self._for_large(request))) as pieces:
             async for piece in pieces:
                 yield piece
@@ -152,6 +103,15 @@ class KnownFirst:
         """Close both."""
         await self.small.close()
         await self.large.close()
+
+    def _note(self) -> None:
+        """Count and write down that the small one did not know."""
+        self.forwarded[self.small.name, self.large.name] += 1
+        record = run.record.get()
+        if record is not None:
+            note = run.Attempt("cpu", "cpu", self.small.name, "asked first, for it is quick", "unsure", confidence=0.0)
+            note.message = f"{self.small.name} does not know"
+            record.attempts.insert(max(0, len(record.attempts) - 1), note)
 
     def _for_large(self, request: ChatRequest) -> ChatRequest:
         """Without the answers that passed a question on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,11 +27,14 @@ from pipelines.interfaces.stt import (
     languages_of,
 )
 from pipelines.interfaces.vad import VAD_RATE
+from pipelines.routing.definition import ForwardingPolicy
 from pipelines.runtime.worker import session, spoken_language
 
 log = logging.getLogger(__name__)
 
 _SESSIONS_REMEMBERED = 256
+LOST = 0.6
+"""Confidence of the quick one below which what it hears is hardly ever of its language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Doubt:
 
     sure: float = 0.84
     """From here on the quick one is believed."""
-    lost: float = 0.6
+    lost: float = LOST
     """Below it is likely no speech of its language at all."""
     patience: float = 1.2
     """Seconds that the second opinion may take: by then the turn is over."""
@@ -63,6 +66,14 @@ class Doubt:
     """Seconds that an utterance in another language lasts at least before the session is taken to speak it …"""
     switch_confidence: float = 0.5
     """… and how sure the slower one must be of it."""
+
+    @classmethod
+    def of(cls, policy: ForwardingPolicy) -> Doubt:
+        """As a stage's policy says: below ``min_confidence`` the second one is asked; without the check it hears other
+        languages only."""
+        if not policy.enable_confidence_check:
+            return cls(sure=0.0, lost=0.0)
+        return cls(sure=policy.min_confidence, lost=min(LOST, policy.min_confidence))
 
     def prefers(self, other: Transcript, confidence: float) -> bool:
         """Whether ``other`` is to be believed rather than the quick one's transcript of so much ``confidence``."""
@@ -83,6 +94,8 @@ class SecondOpinion:
         self.first = first
         self.second = second
         self.doubt = doubt or Doubt()
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """Utterances that the second one was asked about because the first one doubted, by the names of both."""
         self._spoken: OrderedDict[str, str] = OrderedDict()
 
     @property
@@ -191,9 +204,10 @@ class _Doubted:
 
         It is no more than an opinion.
         """
-        doubt = self._engine.doubt
+        engine, doubt = self._engine, self._engine.doubt
         lost = confidence < doubt.lost
         await asyncio.sleep(0.0 if lost else doubt.defer)
+        engine.forwarded[engine.first.name, engine.second.name] += 1
         try:
             async with asyncio.timeout(doubt.patience_lost if lost else doubt.patience):
                 other = await self._hear_again(np.concatenate(self._kept))
@@ -204,7 +218,7 @@ class _Doubted:
             return None
         if not doubt.prefers(other, confidence):
             return None
-        self._engine.heard(self._session, other, self._samples / VAD_RATE)
+        engine.heard(self._session, other, self._samples / VAD_RATE)
         return other
 
     async def _hear_again(self, samples: Samples) -> Transcript:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -27,7 +28,9 @@ from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from server.engines.assistant import assistant_tools
+from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tasks import task_service
@@ -75,11 +78,17 @@ class Engines:
     """All pipelines that there are; ``None`` in tests."""
     tasks: TaskService | None = None
     """What models do with one item; ``None``: made for the application that is served. Ends with that."""
+    sources: Sources | None = None
+    """Where pipelines find backends beside the conversation's engines; ``None``: nowhere."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
 
+    routes: RoutedEngines = field(init=False)
+    """What the stages of any pipeline compute with."""
+
     def __post_init__(self) -> None:
+        self.routes = RoutedEngines(self.voice, self.vision, self.sources)
         if self.vision is not None:
             self.trackers = TrackerPool(self.vision)
 
@@ -147,6 +156,7 @@ class Engines:
 
     async def close(self) -> None:
         """End workers, processes and connections."""
+        await self.routes.close()
         await self.voice.stt.close()
         await self.voice.llm.close()
         await self.voice.tts.close()
@@ -206,4 +216,11 @@ async def build_engines(
         box,
         library,
         tasks,
+        Sources(
+            lambda: library.backends,
+            ModelsOnDemand(parts),
+            tasks=lambda: tasks,
+            temperature=parts.temperature,
+            environment=os.environ.get,
+        ),
     )
