@@ -83,9 +83,11 @@ def _opened(data: bytes) -> InputContainer:
 class Encoder:
     """Mono samples in, the bytes of one file out, a little later."""
 
-    def __init__(self, kind: AudioFormat) -> None:
-        self._resampler = Resampler(ENCODED_RATE)
-        self._begin = b"" if kind != "wav" else _wav_header()
+    def __init__(self, kind: AudioFormat, rate: int = ENCODED_RATE) -> None:
+        """``rate``: hertz of ``wav`` and ``pcm``; the others have :data:`ENCODED_RATE`."""
+        rate = rate if kind in ("wav", "pcm") else ENCODED_RATE
+        self._resampler = Resampler(rate)
+        self._begin = b"" if kind != "wav" else _wav_header(rate)
         self._coded = _Coded(kind) if kind in _CODECS else None
 
     def push(self, samples: Samples, rate: int) -> bytes:
@@ -109,7 +111,7 @@ class _Coded:
 
     def __init__(self, kind: str) -> None:
         container, codec, bits = _CODECS[kind]
-        self._sink = _Sink()
+        self._sink = Sink()
         options = {"write_xing": "0"} if kind == "mp3" else {"page_duration": "200000"} if kind == "opus" else {}
         self._container = av.open(self._sink, "w", format=container, options=options)
         stream = self._container.add_stream(codec, rate=ENCODED_RATE)
@@ -134,7 +136,7 @@ class _Coded:
         return self._sink.take()
 
 
-class _Sink:
+class Sink:
     """Where FFmpeg writes: it cannot go back."""
 
     def __init__(self) -> None:
@@ -142,17 +144,19 @@ class _Sink:
         self.seekable: Callable[[], bool] = lambda: False
 
     def write(self, data: Any) -> int:
+        """Called by FFmpeg."""
         self._written.append(bytes(data))
         return len(data)
 
     def take(self) -> bytes:
+        """What has been written since the last time."""
         written, self._written = b"".join(self._written), []
         return written
 
 
-def _wav_header() -> bytes:
+def _wav_header(rate: int) -> bytes:
     """RIFF of 16-bit mono whose length is not known yet (http://soundfile.sapp.org/doc/WaveFormat/)."""
     size = _UNKNOWN_SIZE.to_bytes(4, "little")
-    numbers = ((16, 4), (1, 2), (1, 2), (ENCODED_RATE, 4), (2 * ENCODED_RATE, 4), (2, 2), (16, 2))
+    numbers = ((16, 4), (1, 2), (1, 2), (rate, 4), (2 * rate, 4), (2, 2), (16, 2))
     form = b"".join(number.to_bytes(length, "little") for number, length in numbers)
     return b"RIFF" + size + b"WAVEfmt " + form + b"data" + size

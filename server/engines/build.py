@@ -16,6 +16,7 @@ from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load, without_effect
+from pipelines.routing.stage_engines import StageEngines
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -24,6 +25,7 @@ from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from server.engines.choices import Choice, Choices
+from server.engines.definitions import Definitions
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tools import STAGE as TOOLS
@@ -65,6 +67,11 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
+
+    stage_engines: StageEngines | None = None
+    """Who does the work of the stages of any pipeline; ``None``: the engines of the conversation."""
+    definitions: Definitions | None = None
+    """Of all pipelines; ``None``: those that are shipped."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""

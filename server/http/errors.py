@@ -45,6 +45,11 @@ def error_bytes(status: int, code: str, message: str) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
+def status_of(error: PipelineError) -> int:
+    """Of what went wrong in an engine."""
+    return _STATUS.get(error.code, 500)
+
+
 def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
     """The common shape itself."""
     kind = "invalid_request_error" if status < 500 else "server_error"
@@ -80,7 +85,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ServerFullError as error:
         return error_response(503, "server_full", str(error))
     except PipelineError as error:
-        return error_response(_STATUS.get(error.code, 500), error.code, error.message)
+        return error_response(status_of(error), error.code, error.message)
     except web.HTTPRequestEntityTooLarge as error:
         return error_response(413, "body_too_large", f"the body is too large: {error.text}")
     except web.HTTPException as error:

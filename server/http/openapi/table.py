@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
+from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.rest.chat_request import ChatBody
@@ -195,7 +196,7 @@ HUB = (
     ),
 )
 
-OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
+OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *PIPELINES, *HUB)
 PARAMETERS = {
     "id": "Its name or id.",
     "name": "Its path, which may have slashes.",
@@ -205,6 +206,8 @@ PARAMETERS = {
     "session": "The id of a session.",
     "viewer": "The id of a viewer.",
     "start": "The `sessionId` of a start.",
+    "pipeline": "The id of a pipeline.",
+    "run": "The id of a run (`X-Run-Id`).",
     "path": "Its path, which may have slashes.",
 }
 """What stands in a path."""

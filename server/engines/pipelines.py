@@ -1,0 +1,89 @@
+"""All pipelines of a server, put together: definitions, backends, who runs them, and what is remembered and counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from media.clock import Clock
+from media.resample import Resampler
+from pipelines.execution.context import Contexts
+from pipelines.routing.definition import SHIPPED, Pipeline, Stage, load
+from pipelines.routing.executor import Executor, Run
+from pipelines.routing.items import Item
+from pipelines.routing.run import Attempt, StageRecord, Wishes
+from pipelines.routing.stage_engines import StageEngines
+from pipelines.routing.stage_types import Medium
+from server.engines.build import Engines
+from server.engines.definitions import Definitions, FixedDefinitions
+from server.engines.live_stage_engines import LiveStageEngines
+
+Observe = Callable[[Pipeline, Mapping[str, StageRecord], float], object]
+"""Is told of every run that has ended, and of its seconds."""
+
+
+class PipelineHouse:
+    """:class:`server.http.pipelines.house.Pipelines` over definitions and engines."""
+
+    def __init__(
+        self, definitions: Definitions, engines: StageEngines, executor: Executor, clock: Clock, observe: Observe
+    ) -> None:
+        self.engines = engines
+        self._definitions = definitions
+        self._executor = executor
+        self._contexts = Contexts(clock.now)
+        self._observe = observe
+
+    @property
+    def all(self) -> Sequence[Pipeline]:
+        """Those that can be run, as they are defined now."""
+        return list(self._definitions.pipelines.values())
+
+    @property
+    def problems(self) -> Sequence[tuple[str, str]]:
+        """File and what is wrong with it."""
+        return self._definitions.problems
+
+    @property
+    def backends(self) -> Sequence[str]:
+        """Ids of the backends that some stage of some pipeline could have asked."""
+        return sorted(self._definitions.backends)
+
+    def origin(self, pipeline_id: str) -> str:
+        """The file that a pipeline comes from."""
+        return self._definitions.origin(pipeline_id)
+
+    def find(self, pipeline_id: str) -> Pipeline | None:
+        """The pipeline of that id."""
+        return self._definitions.pipelines.get(pipeline_id)
+
+    def start(
+        self,
+        pipeline: Pipeline,
+        inputs: Mapping[Medium, AsyncIterator[Item]],
+        wishes: Wishes,
+        context_id: str | None,
+    ) -> Run:
+        """One run. Raises :class:`~pipelines.errors.PipelineError` (``wrong_input``)."""
+        context = None if context_id is None else self._contexts.get(context_id)
+        return self._executor.start(pipeline, inputs, wishes, context=context)
+
+    def plan(self, pipeline: Pipeline, stage: Stage, wishes: Wishes) -> Sequence[Attempt]:
+        """Who would be asked now, in order, and who is passed over and why."""
+        return self.engines.plan(pipeline, stage, wishes)
+
+    def observe(self, pipeline: Pipeline, records: Mapping[str, StageRecord], seconds: float) -> None:
+        """A run has ended."""
+        if pipeline.options.collect_metrics:
+            self._observe(pipeline, records, seconds)
+
+    def close(self) -> None:
+        """End what runs pipelines; the engines stay with their owner."""
+        self._executor.close()
+
+
+def pipeline_house(engines: Engines, clock: Clock, observe: Observe) -> PipelineHouse:
+    """The pipelines that these engines can run."""
+    stages = engines.stage_engines or LiveStageEngines(engines)
+    executor = Executor(stages, engines.voice.vad, Resampler, clock)
+    shipped = {path.name: load(path) for path in sorted(SHIPPED.glob("*.yaml"))} if engines.definitions is None else {}
+    return PipelineHouse(engines.definitions or FixedDefinitions(shipped), stages, executor, clock, observe)
