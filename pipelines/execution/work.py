@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from media.clock import Clock
 from media.frames import StreamResampler
 from pipelines.execution.context import Context
 from pipelines.execution.inbox import Inbox
+from pipelines.execution.replay import Replay
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.routing.definition import Pipeline, Stage
 from pipelines.routing.items import Flow
-from pipelines.routing.run import StageRecord
+from pipelines.routing.run import Attempt, StageRecord, wishes
 from pipelines.routing.stage_engines import StageEngines
 from pipelines.routing.stage_types import STAGE_TYPES, StageType, Strict
 from pipelines.runtime.worker import Worker
 
+V = TypeVar("V")
 O = TypeVar("O", bound=Strict)  # noqa: E741
 
 
@@ -32,6 +35,10 @@ class Facilities:
     resampler: Callable[[int], StreamResampler]
     """Opens one to a rate in hertz."""
     clock: Clock
+    vision: Worker
+    """For detectors and drawing."""
+    replay: Replay[Any] | None
+    """Results that come out the same again; ``None``: all is computed each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,29 @@ class Work:
     def type_of(self, stage_id: str) -> StageType | None:
         """Of another stage of the pipeline; ``None`` where there is none of that id."""
         return next((stage.type for stage in self.pipeline.stages if stage.id == stage_id), None)
+
+    async def replayed(self, of: Hashable, make: Callable[[], AsyncGenerator[V, None]]) -> AsyncGenerator[V, None]:
+        """What ``make()`` yields, which depends on nothing but ``of``, the stage's words and the backend wished for: as
+        kept from before, where it is. The record tells of that."""
+        replay = self.facilities.replay
+        if replay is None:
+            stream = make()
+        else:
+            asked, stage = wishes.get(), self.stage
+            words = (stage.type, stage.model, stage.preferred_hardware, str(stage.options), stage.forwarding_policy)
+            key = (*words, asked.target_backend, asked.efficiency_mode, of)
+            before = len(self.record.attempts)
+
+            def by_the_first() -> bool:
+                return all(attempt.outcome == "served" for attempt in self.record.attempts[before:])
+
+            stream = replay.stream(key, make, self._replayed, by_the_first)
+        async with aclosing(stream) as items:
+            async for item in items:
+                yield item
+
+    def _replayed(self, how: str) -> None:
+        self.record.attempts.append(Attempt("cache", "cpu", self.stage.model, how, "served", seconds=0.0))
 
     def options(self, kind: type[O]) -> O:
         """The stage's options with their defaults."""

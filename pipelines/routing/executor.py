@@ -23,6 +23,7 @@ from pipelines.errors import PipelineError, foreign_errors, only_logged
 from pipelines.execution.context import Context
 from pipelines.execution.inbox import Inbox, input_of, size_of
 from pipelines.execution.pipe import Pipe
+from pipelines.execution.replay import MOST_BYTES, Replay, bytes_of
 from pipelines.execution.whole import whole
 from pipelines.execution.work import Facilities, Work
 from pipelines.interfaces.vad import SpeechProbability
@@ -71,8 +72,8 @@ CANCELLED = "cancelled"
 class Executor:
     """Starts runs.
 
-    ``vad`` cuts sound at pauses; ``resampler`` opens a :class:`media.resample.Resampler`. The executor owns a thread
-    for what blocks and is no engine; :meth:`close` ends it.
+    ``vad`` cuts sound at pauses; ``resampler`` opens a :class:`media.resample.Resampler`. The executor owns threads
+    for what blocks and is no engine; :meth:`close` ends them.
     """
 
     def __init__(
@@ -81,9 +82,19 @@ class Executor:
         vad: SpeechProbability,
         resampler: Callable[[int], StreamResampler],
         clock: Clock | None = None,
+        cache_bytes: int = MOST_BYTES,
     ) -> None:
-        worker = Worker("stages", inbox=1024)
-        self._facilities = Facilities(engines, vad, worker, resampler, clock or MonotonicClock())
+        """``cache_bytes`` are kept of results that come out the same again; 0: none."""
+        clock = clock or MonotonicClock()
+        self._facilities = Facilities(
+            engines=engines,
+            vad=vad,
+            worker=Worker("stages", inbox=1024),
+            resampler=resampler,
+            clock=clock,
+            vision=Worker("stage vision", inbox=256),
+            replay=Replay(clock, bytes_of, most=cache_bytes) if cache_bytes else None,
+        )
 
     def start(
         self,
@@ -109,8 +120,9 @@ class Executor:
         return Run(pipeline, inputs, wishes or Wishes(), self._facilities, kept)
 
     def close(self) -> None:
-        """End the thread. Idempotent."""
+        """End the threads. Idempotent."""
         self._facilities.worker.close()
+        self._facilities.vision.close()
 
 
 class Run:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from pipelines.text import unknown
+from pipelines.vision.detectors import DetectorName
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,109 @@ class Translating(Strict):
     """Times normal."""
 
 
+class Enhancing(Strict):
+    """Of ``audio_enhance``."""
+
+    attenuation_limit_db: float = Field(100.0, ge=0, le=100)
+    """Noise is lowered by no more than this; 100: by all that can be."""
+    high_pass_hz: float | None = Field(None, ge=20, le=1000)
+    """What is lower is taken away first: hum, rumble."""
+    loudness_lufs: float | None = Field(None, ge=-60, le=-5)
+    """The loudness of the result (EBU R 128: -23); it is known at the end only, so nothing is given before that."""
+
+
+class Embedding(Strict):
+    """Of ``embedding``."""
+
+    dimensions: int | None = Field(None, ge=1, le=16_384)
+    """Of a vector; without it as many as the model has."""
+    normalize: bool = True
+    """Whether vectors have the length 1."""
+
+
+class Reading(Strict):
+    """Of ``image_to_text``."""
+
+    mode: Literal["ocr", "caption"] = "ocr"
+    """``ocr``: what is written in a picture; ``caption``: what it shows, or the answer to a question about it."""
+    prompt: str = Field("", max_length=4_000)
+    """The question, for ``caption``; text that comes is added to it."""
+    max_fps: float = Field(1.0, gt=0, le=30)
+    """Pictures of a video that are read per second, at most."""
+
+
+class Drawing(Strict):
+    """Of ``text_to_image``."""
+
+    width: int | None = Field(None, ge=64, le=2048)
+    height: int | None = Field(None, ge=64, le=2048)
+    """Pixels; without them as the model likes best, as for all others."""
+    num_inference_steps: int | None = Field(None, ge=1, le=200)
+    guidance_scale: float | None = Field(None, ge=0, le=50)
+    negative_prompt: str | None = Field(None, max_length=4_000)
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+
+class Filming(Strict):
+    """Of ``text_to_video``."""
+
+    num_frames: int | None = Field(None, ge=1, le=256)
+    fps: float = Field(8.0, gt=0, le=60)
+    """Pictures per second of the video."""
+    num_inference_steps: int | None = Field(None, ge=1, le=200)
+    guidance_scale: float | None = Field(None, ge=0, le=50)
+    negative_prompt: str | None = Field(None, max_length=4_000)
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+
+class Editing(Strict):
+    """Of ``image_edit``."""
+
+
+class ImageEnhancing(Strict):
+    """Of ``image_enhance``."""
+
+
 class Watching(Strict):
     """Of ``video_analysis``."""
 
     max_fps: float = Field(12.0, gt=0, le=120)
     """Pictures looked at per second, at most."""
+    detectors: tuple[DetectorName, ...] = ()
+    """Without them those that new sessions have."""
+    landmarks: bool = False
+    """Whether the points of faces, hands and bodies are told."""
+    trails: bool = True
+    """Whether is told where what is followed has been in the last second."""
+    annotate: bool = False
+    """Give every picture, too, with what was found drawn onto it."""
+
+
+class Scanning(Strict):
+    """Of ``video_to_text``."""
+
+    speech: bool = True
+    """Whether what is said is told."""
+    scene: bool = True
+    """Whether what is seen is told."""
+    read_text: bool = False
+    """Whether what is written in the pictures is told."""
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$")
+    """Code of what is spoken; without it the recogniser finds out."""
+    translate: bool = False
+    """What is said in English, whatever is spoken."""
+    max_fps: float = Field(1.0, gt=0, le=30)
+    """Pictures looked at per second, at most."""
+
+
+class Summing(Scanning):
+    """Of ``video_summary``."""
+
+    instructions: str = Field("", max_length=20_000)
+    """What the language model is told to do; without them: to say in a few sentences what the video is about."""
+    max_tokens: int = Field(256, ge=1, le=32_768)
+    key_frames: int = Field(4, ge=0, le=16)
+    """Pictures that a model that takes pictures is shown, at most: those that begin another scene."""
 
 
 class Nothing(Strict):
@@ -155,18 +254,18 @@ class StageShape:
 STAGE_TYPES: Mapping[StageType, StageShape] = {
     "audio_to_text": StageShape(("audio", "video"), "text", options=Listening),
     "text_to_audio": StageShape(("text",), "audio", options=Speaking),
-    "audio_enhance": StageShape(("audio",), "audio"),
+    "audio_enhance": StageShape(("audio",), "audio", options=Enhancing),
     "audio_translate": StageShape(("audio",), "audio", options=Translating),
     "text_generation": StageShape(("text",), "text", ("image", "video", "data"), Thinking),
-    "embedding": StageShape(("text",), "data"),
-    "image_to_text": StageShape(("image", "video"), "text", ("text",)),
-    "text_to_image": StageShape(("text",), "image"),
-    "image_edit": StageShape(("image",), "image", ("text",)),
-    "image_enhance": StageShape(("image",), "image"),
-    "video_to_text": StageShape(("video",), "text"),
-    "text_to_video": StageShape(("text",), "video", ("image",)),
+    "embedding": StageShape(("text",), "data", options=Embedding),
+    "image_to_text": StageShape(("image", "video"), "text", ("text",), options=Reading),
+    "text_to_image": StageShape(("text",), "image", options=Drawing),
+    "image_edit": StageShape(("image",), "image", ("text",), options=Editing),
+    "image_enhance": StageShape(("image",), "image", options=ImageEnhancing),
+    "video_to_text": StageShape(("video",), "text", options=Scanning),
+    "text_to_video": StageShape(("text",), "video", ("image",), options=Filming),
     "video_analysis": StageShape(("video", "image"), "data", options=Watching),
-    "video_summary": StageShape(("video",), "text"),
+    "video_summary": StageShape(("video",), "text", options=Summing),
 }
 assert set(STAGE_TYPES) == set(get_args(StageType))
 

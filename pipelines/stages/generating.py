@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -35,17 +35,15 @@ async def generate(work: Work) -> Flow:
     chat = Chat(work.engines.model(work.pipeline, work.stage), options, work)
     material = Material()
     each = answers_each(work, options)
-    first = True
     async for source, item in work.inbox.tagged():
         await material.add(source, item, work)
         if each and isinstance(item, Text) and item.final and material.has_text:
-            async with aclosing(chat.respond(_asked(options, work, material), material, separate=not first)) as texts:
+            async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
                 async for text in texts:
                     yield text
             material.said.clear()
-            first = False
     if material.has_text if each else not material.is_empty:
-        async with aclosing(chat.respond(_asked(options, work, material), material, separate=not first)) as texts:
+        async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
             async for text in texts:
                 yield text
 
@@ -132,11 +130,12 @@ class Chat:
         self._stage = work.stage.id
         self._context = work.context
         self._remembers = work.pipeline.options.preserve_context
+        self._answered = False
         self._said: deque[Message] = deque(maxlen=40)
 
-    async def respond(self, question: str, material: Material, *, separate: bool) -> AsyncGenerator[Text]:
-        """The response, with a mark after each sentence; remembered when it is complete."""
-        asked = Message("user", question, images=tuple(material.images))
+    async def respond(self, question: str, images: Sequence[Image]) -> AsyncGenerator[Text]:
+        """The response, with a mark after each sentence, on a line of its own; remembered when it is complete."""
+        asked = Message("user", question, images=tuple(images))
         answer: list[str] = []
         stream = guarded(lambda: self._model.stream(self._request(asked)), LLMError, "llm_failed", self._model.name)
         sentences = Sentences()
@@ -146,12 +145,13 @@ class Chat:
                 if not delta or (not answer and not delta.strip()):
                     continue
                 answer.append(delta)
-                if len(answer) == 1 and separate:
+                if len(answer) == 1 and self._answered:
                     delta = "\n" + delta.lstrip()
                 for text in sentences.push(delta):
                     yield text
         if not answer:
             return
+        self._answered = True
         yield Text("", True)
         self._remember(replace(asked, images=()), Message("assistant", "".join(answer).strip()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from pipelines.execution.work import Work
 from pipelines.interfaces.tts import TextToSpeech
@@ -11,7 +12,7 @@ from pipelines.routing.items import Flow, Sound, Text
 from pipelines.routing.stage_types import Speaking
 from pipelines.voice.clauses import ClauseSplitter
 from pipelines.voice.spoken_text.languages import Tongue
-from pipelines.voice.tts import sound_of
+from pipelines.voice.tts import said
 
 
 async def speak(work: Work) -> Flow:
@@ -19,7 +20,7 @@ async def speak(work: Work) -> Flow:
     options = work.options(Speaking)
     engine = work.engines.voice(work.pipeline, work.stage)
     wanted = Wanted(options.voice, options.speed, options.language)
-    async with aclosing(spoken(work.inbox.texts(), engine, wanted)) as sounds:
+    async with aclosing(spoken(work.inbox.texts(), engine, wanted, work)) as sounds:
         async for sound in sounds:
             yield sound
 
@@ -33,13 +34,15 @@ class Wanted:
         self.language = language
 
 
-async def spoken(texts: AsyncIterator[Text], engine: TextToSpeech, wanted: Wanted) -> AsyncGenerator[Sound, None]:
+async def spoken(texts: AsyncIterator[Text], engine: TextToSpeech, wanted: Wanted, work: Work) -> AsyncGenerator[Sound]:
     """What ``engine`` says, from the first clause on, which is short; then sentences."""
     seconds, tongue = 0.0, None
     async with aclosing(_clauses(texts)) as clauses:
         async for clause, language in clauses:
             tongue = tongue or Tongue(wanted.language or language, wanted.voice, engine.voices)
-            async with aclosing(sound_of(clause, engine, tongue, wanted.speed)) as pieces:
+            voice = tongue.voice_of(clause)
+            say = partial(said, clause, engine, voice, wanted.speed)
+            async with aclosing(work.replayed((clause, engine.name, voice, wanted.speed), say)) as pieces:
                 async for piece in pieces:
                     yield Sound(piece.samples, piece.rate, seconds)
                     seconds += len(piece.samples) / piece.rate

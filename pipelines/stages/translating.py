@@ -20,7 +20,10 @@ async def translate(work: Work) -> Flow:
     options = work.options(Translating)
     voice = work.engines.voice(work.pipeline, work.stage)
     wanted = Wanted(options.voice, options.speed, ENGLISH)
-    async with aclosing(_english(work, options.language)) as texts, aclosing(spoken(texts, voice, wanted)) as sounds:
+    async with (
+        aclosing(_english(work, options.language)) as texts,
+        aclosing(spoken(texts, voice, wanted, work)) as sounds,
+    ):
         async for sound in sounds:
             yield sound
 

@@ -34,6 +34,16 @@ def snapshot(pixels: Pixels) -> Image:
     return Image(data.tobytes())
 
 
+def packed(pixels: Pixels) -> bytes:
+    """The RGB picture for another task to read: PNG, or JPEG of high quality where that would be too large a file."""
+    bgr = cv2.cvtColor(smaller(pixels, LARGEST_SIDE), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if data.nbytes > LARGEST_FILE:
+        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    assert done, "OpenCV can encode any RGB picture"
+    return data.tobytes()
+
+
 LARGEST_FILE = 4 << 20
 """Bytes."""
 LARGEST_SIDE = 4096

@@ -121,6 +121,13 @@ async def speak(
 
 def sound_of(clause: str, engine: TextToSpeech, tongue: Tongue, speed: float) -> AsyncGenerator[Speech, None]:
     """The next clause as it is said, in pieces: numbers and signs in words, by the voice of its language."""
-    voice, english = tongue.voice_of(clause)
+    return said(clause, engine, tongue.voice_of(clause), speed)
+
+
+def said(
+    clause: str, engine: TextToSpeech, voice: tuple[str | None, bool], speed: float
+) -> AsyncGenerator[Speech, None]:
+    """The same by a voice, as :meth:`Tongue.voice_of` tells it."""
+    name, english = voice
     text = speakable(clause, english=english)
-    return guarded(lambda: engine.synthesize(text, voice, speed), TTSError, "tts_failed", engine.name)
+    return guarded(lambda: engine.synthesize(text, name, speed), TTSError, "tts_failed", engine.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.errors import STTError, foreign_errors, only_logged
 from pipelines.interfaces.stt import Recognition, SpeechToText, Transcript
@@ -54,6 +54,12 @@ def segment_of(part: SpokenPart, transcript: Transcript) -> Segment:
     words = tuple(WordTiming(word.text, part.start + word.start, part.start + word.end) for word in transcript.words)
     text = " ".join(transcript.text.split())
     return Segment(part.start, part.end, text, transcript.confidence, transcript.language, words)
+
+
+def moved(segment: Segment, seconds: float) -> Segment:
+    """The same, said so much later."""
+    words = tuple(WordTiming(word.text, word.start + seconds, word.end + seconds) for word in segment.words)
+    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
 def joined(segments: list[Segment]) -> str:
