@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Serve HTTPS with a certificate made here, which browsers warn of; it is kept in ``cache``."""
     pipeline: Path = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
+    pipelines: Path | None = None
+    """A folder with further definitions (``*.yaml``), which are read again when they change."""
     tools: Path | None = None
     """A YAML file with tools that the server runs itself, beside those of the definition."""
     tool_secrets: dict[str, SecretStr] = {}
@@ -213,7 +215,7 @@ class Settings(BaseSettings):
             header_value(value.get_secret_value())
         return value
 
-    @field_validator("models", "pipeline", "tools", "tls_cert", "tls_key")
+    @field_validator("models", "pipeline", "pipelines", "tools", "tls_cert", "tls_key")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         """No shell expands ``~`` in the environment or in a file."""

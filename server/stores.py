@@ -1,9 +1,14 @@
-"""Settings → the store of model files."""
+"""Settings → the store of model files, and the library of pipelines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.engines.registry import ENGINES
 from pipelines.models.sources_hub import ModelServer
 from pipelines.models.store import ModelStore
+from pipelines.routing.library import Library
 from server.settings import Settings
 
 
@@ -16,3 +21,17 @@ def model_store(settings: Settings, server: str | None = None, key: str | None =
         server = settings.model_server
         key = settings.model_server_key.get_secret_value() if settings.model_server_key is not None else None
     return ModelStore(settings.model_cache, settings.models, server=ModelServer(server, key) if server else None)
+
+
+def definition_library(settings: Settings, files: Sequence[Path] = ()) -> Library:
+    """The pipelines that ship, that of the conversation, and those of the folder in the settings; ``files`` besides.
+
+    Blocking. Raises :class:`~pipelines.errors.ModelError` as :func:`model_store` does; files that are not valid are
+    told by the library.
+    """
+    names = {model.id for model in model_store(settings).catalogue.models} | {spec.name for spec in ENGINES}
+
+    def here(model: str) -> bool:
+        return model in names or "/" in model or Path(model).expanduser().exists()
+
+    return Library(settings.pipelines, files=(settings.pipeline, *files), here=here)

@@ -20,9 +20,9 @@ _CODECS: dict[VideoFormat, tuple[str, dict[str, str], dict[str, str]]] = {
     "mp4": (
         "libx264",
         {"preset": "veryfast", "tune": "zerolatency"},
-        {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"},
     ),
-    "webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}, {"live": "1"}),
+    "webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}, {"live": "1", "cluster_time_limit": "500"}),
 }
 """Format → FFmpeg's codec, its options and those of the container, which nothing is written to twice."""
 

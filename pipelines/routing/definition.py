@@ -1,33 +1,48 @@
 """The YAML pipelines: stages, backends, policy and options as validated data.
 
-A file that is not valid raises :class:`~pipelines.errors.DefinitionError` whose message names the file, the line
-where YAML itself is broken, the field, and the legal values.
+A file that is not valid raises :class:`~pipelines.errors.DefinitionError` whose message names the file, the line, the
+field, and the legal values. What goes beyond one file (backends of others, what stands for what) is checked by
+:mod:`pipelines.routing.library`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from pipelines.errors import DefinitionError
-from pipelines.routing.graph import Graph
-from pipelines.routing.stage_types import Medium, Problem, Problems, StageType, Strict, checked, explain
-from pipelines.text import base_url
+from pipelines.definitions.loading import Document, read
+from pipelines.definitions.mapping import OLLAMA, Backend, BackendMap, Backends, checked_map
+from pipelines.routing.graph import INPUT, Graph
+from pipelines.routing.stage_types import Medium, Problem, Problems, StageType, Strict, checked
 from pipelines.tools.definition import ToolsFile, ToolSpec
 
-Hardware = Literal["cpu", "cuda", "igpu", "npu", "remote"]
-"""What a backend runs on."""
 Preferred = Literal["auto", "cpu", "gpu", "cuda", "igpu", "npu", "remote"]
 """``gpu`` is either of ``cuda`` and ``igpu``."""
 
-F = TypeVar("F", bound=Strict)
-
 SHIPPED = Path(__file__).parent.parent / "definitions"
 """The folder of the definitions that come with the product."""
+
+
+def _identifier(value: str) -> str:
+    """Ids travel in addresses, headers and metrics."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(f"must be up to 64 letters, digits and . _ -, the first a letter or digit, not {value[:80]!r}")
+    return value
+
+
+def _stage_id(value: str) -> str:
+    if value == INPUT:
+        raise ValueError(f"{INPUT} is what the pipeline is given; call the stage something else")
+    return value
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+StageId = Annotated[Identifier, AfterValidator(_stage_id)]
 
 
 class ForwardingPolicy(Strict):
@@ -35,28 +50,52 @@ class ForwardingPolicy(Strict):
 
     enable_confidence_check: bool = False
     min_confidence: float = Field(0.0, ge=0, le=1)
+    """Below it the next backend is asked."""
     enable_latency_check: bool = False
     max_latency_ms: float | None = Field(None, gt=0)
+    """Without a usable first result for so long, the next backend is asked too."""
     enable_thermal_check: bool = False
-    max_temperature: float | None = None
-    """Degrees Celsius."""
+    max_temperature: float | None = Field(None, gt=0, le=150)
+    """Degrees Celsius from which on a backend is passed over."""
     max_retries: int = Field(0, ge=0, le=10)
-    escalation_path: tuple[str, ...] = ()
+    """How often the same backend is asked again before the next one is."""
+    escalation_path: tuple[str, ...] = Field((), max_length=32)
     """Backend ids, tried in order."""
+
+    @model_validator(mode="after")
+    def _words_agree(self) -> ForwardingPolicy:
+        limits: tuple[tuple[str, bool, str, float | None, str], ...] = (
+            ("enable_confidence_check", self.enable_confidence_check, "min_confidence", self.min_confidence, "0.6"),
+            ("enable_latency_check", self.enable_latency_check, "max_latency_ms", self.max_latency_ms, "300"),
+            ("enable_thermal_check", self.enable_thermal_check, "max_temperature", self.max_temperature, "85"),
+        )
+        problems = []
+        for switch, on, limit, value, example in limits:
+            if on and not value:
+                problems.append(Problem((switch,), f"needs {limit} above 0, such as {example}"))
+            elif value and switch not in self.model_fields_set:
+                problems.append(Problem((limit,), f"has no effect without {switch}: true"))
+        for place, name in enumerate(self.escalation_path):
+            if name in self.escalation_path[:place]:
+                problems.append(Problem(("escalation_path", place), f"{name} is named twice"))
+        if problems:
+            raise Problems(problems)
+        return self
 
 
 class Stage(Strict):
     """One step of a pipeline."""
 
-    id: str
+    id: StageId
     type: StageType
-    name: str = ""
-    description: str = ""
-    inputs: tuple[str, ...] = ()
-    """Ids of earlier stages, or ``input`` for what the pipeline is given; empty: the stage before, or ``input``."""
+    name: str = Field("", max_length=200)
+    description: str = Field("", max_length=2000)
+    """For people, as ``name``."""
+    inputs: tuple[str, ...] = Field((), max_length=16)
+    """Ids of stages, or ``input`` for what the pipeline is given; empty: the stage before, or ``input``."""
     preferred_hardware: Preferred = "auto"
-    model: str = "auto"
-    """An engine's name, or ``auto`` for the best that is present."""
+    model: str = Field("auto", min_length=1, max_length=500)
+    """An engine's or a model's name, or ``auto`` for the best that is present."""
     forwarding_policy: ForwardingPolicy = ForwardingPolicy()
     options: dict[str, Any] = Field(default_factory=dict)
     """Handed to the stage; which there are depends on its type (:mod:`pipelines.routing.stage_types`)."""
@@ -78,12 +117,12 @@ class Options(Strict):
 
 
 class Pipeline(Strict):
-    """A named sequence of stages."""
+    """Stages that hand on what they make."""
 
-    id: str
-    name: str = ""
-    description: str = ""
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    id: Identifier
+    name: str = Field("", max_length=200)
+    description: str = Field("", max_length=2000)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=64)
     options: Options = Options()
 
     @model_validator(mode="after")
@@ -130,109 +169,93 @@ class Pipeline(Strict):
         return next((stage for stage in self.stages if stage.type == kind), None)
 
 
-class Backend(Strict):
-    """Where stages can run."""
-
-    id: str
-    hardware: Hardware | None = None
-    """``None``: as found out, ``remote`` for one with an address."""
-    kind: Literal["local", "openai", "visavis"] = "local"
-    base_url: str | None = None
-    capabilities: dict[StageType, bool] = Field(default_factory=dict)
-    models: tuple[str, ...] = ()
-    """What it can be asked for; empty: as found out."""
-    priority: int = 0
-    """Among backends that are equal otherwise the higher one is asked first."""
-
-    @model_validator(mode="after")
-    def _has_address(self) -> Backend:
-        if self.kind != "local" and not self.base_url:
-            raise ValueError(f"base_url is required for a backend of kind {self.kind}")
-        return self
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        return value if value is None else base_url(value)
-
-
 class Definition(Strict):
-    """One file."""
+    """One file: pipelines, or what others name."""
 
-    pipelines: tuple[Pipeline, ...] = Field(min_length=1)
-    backends: tuple[Backend, ...] = ()
+    pipelines: tuple[Pipeline, ...] = Field((), max_length=200)
+    backends: tuple[Backend, ...] = Field((), max_length=200)
     tools: tuple[ToolSpec, ...] = ()
     """What the language model may have the server do."""
+    backend_map: BackendMap = Field(default_factory=dict)
+    """Backend ids of pipelines → the backend that does their work here, ``absent``, or where to find it."""
+    model_map: dict[str, str] = Field(default_factory=dict)
+    """Models that pipelines name → what takes their place on this machine."""
+
+    @field_validator("backend_map", mode="before")
+    @classmethod
+    def _is_map(cls, value: object) -> object:
+        return checked_map(value)
 
     @model_validator(mode="after")
-    def _paths_lead_somewhere(self) -> Definition:
-        known = {backend.id for backend in self.backends}
-        for pipeline in self.pipelines:
-            for stage in pipeline.stages:
-                unknown = [name for name in stage.forwarding_policy.escalation_path if name not in known]
-                if unknown:
-                    raise ValueError(
-                        f"stage {stage.id}: escalation_path names {', '.join(unknown)}; "
-                        f"the backends of this file are {', '.join(sorted(known)) or 'none'}"
-                    )
+    def _ids_are_unique(self) -> Definition:
+        problems = []
+        pipelines, backends = [one.id for one in self.pipelines], [one.id for one in self.backends]
+        for field, ids in (("pipelines", pipelines), ("backends", backends)):
+            problems += [
+                Problem((field, place, "id"), f"ids of {field} must be unique; {name} is there already")
+                for place, name in enumerate(ids)
+                if name in ids[:place]
+            ]
+        if problems:
+            raise Problems(problems)
         return self
 
+    @cached_property
+    def placed(self) -> Backends:
+        """What this file alone says of backends and models."""
+        declared = {OLLAMA.id: OLLAMA} | {backend.id: backend for backend in self.backends}
+        return Backends(declared, self.backend_map, self.model_map)
+
     def backend(self, backend_id: str) -> Backend:
-        """The backend with this id; ``KeyError`` when there is none."""
-        return {backend.id: backend for backend in self.backends}[backend_id]
+        """What does the work of the backend with this id; ``KeyError`` when there is none."""
+        if backend_id not in self.placed.known:
+            raise KeyError(backend_id)
+        resolved = self.placed.resolve(backend_id)
+        return resolved.backend or Backend.model_construct(id=resolved.id)
+
+
+def misfits(definition: Definition, placed: Backends, here: Callable[[str], bool]) -> Iterator[Problem]:
+    """What the stages ask of backends, of this file or others, that cannot be.
+
+    ``here`` tells whether a model of that name may be on this machine, which serves what no other backend does.
+    """
+    for n, pipeline in enumerate(definition.pipelines):
+        for k, stage in enumerate(pipeline.stages):
+            where = ("pipelines", n, "stages", k)
+            path = stage.forwarding_policy.escalation_path
+            unfit = [
+                Problem((*where, "forwarding_policy", "escalation_path", place), message)
+                for place, name in enumerate(path)
+                if (message := placed.misfit(name, stage.type))
+            ]
+            yield from unfit
+            own = stage.model == "auto" or here(placed.model(stage.model, None))
+            if not unfit and not own and (message := placed.lacking(stage.model, path)):
+                yield Problem((*where, "model"), message)
 
 
 def load(path: Path) -> Definition:
-    """Read and validate a file. Raises :class:`DefinitionError`."""
-    return _loaded(path, Definition)
+    """Read and validate a file that has pipelines and all that they name. Raises :class:`DefinitionError`."""
+    document = read(path)
+    definition = document.validated(Definition)
+    if not definition.pipelines:
+        raise document.error([Problem(("pipelines",), "must name at least one pipeline")])
+    placed = definition.placed
+    problems = [*placed.problems(definition.backend_map), *misfits(definition, placed, lambda model: True)]
+    if problems:
+        raise document.error(problems)
+    return definition
+
+
+def load_part(path: Path) -> tuple[Definition, Document]:
+    """Read and validate one file of several that belong together. Raises :class:`DefinitionError`."""
+    document = read(path)
+    definition = document.validated(Definition)
+    if not definition.model_fields_set & set(Definition.model_fields):
+        raise document.error([Problem((), "holds nothing")])
+    return definition, document
 
 
 def load_tools(path: Path) -> tuple[ToolSpec, ...]:
     """The same for a file that holds tools alone."""
-    return _loaded(path, ToolsFile).tools
-
-
-def _loaded(path: Path, kind: type[F]) -> F:
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise DefinitionError("definition_unreadable", f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DefinitionError("definition_not_yaml", f"{path}: is no text in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark is not None else ""
-        raise DefinitionError("definition_not_yaml", f"{path}:{line} {getattr(error, 'problem', error)}") from error
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        problems = "; ".join(str(problem) for problem in explain(error)[:5])
-        raise DefinitionError("definition_invalid", f"{path}: {problems}") from error
-
-
-LIVE = frozenset(("audio_to_text", "text_generation", "text_to_audio", "video_analysis"))
-"""Types of stages that the live conversation runs."""
-
-
-def without_effect(definition: Definition) -> list[str]:
-    """What a valid file asks for and the live conversation does not do yet, for people."""
-    first, *others = definition.pipelines
-    found = [f"pipeline {pipeline.id}: only the first of a file is run" for pipeline in others]
-    for stage in first.stages:
-        policy = stage.forwarding_policy
-        words = {
-            f"type {stage.type}": stage.type not in LIVE,
-            f"preferred_hardware {stage.preferred_hardware}": stage.preferred_hardware not in ("auto", "cpu"),
-            "enable_confidence_check": policy.enable_confidence_check,
-            "enable_latency_check": policy.enable_latency_check,
-            "enable_thermal_check": policy.enable_thermal_check,
-            "max_retries": policy.max_retries > 0,
-        }
-        found += [f"stage {stage.id}: {word}" for word, asked in words.items() if asked]
-    options = first.options
-    off = {
-        "enable_streaming: false": not options.enable_streaming,
-        "collect_metrics: false": not options.collect_metrics,
-    }
-    asked_of_all = off | {"parallel_stages": options.parallel_stages}
-    return found + [f"options: {word}" for word, asked in asked_of_all.items() if asked]
+    return read(path).validated(ToolsFile).tools

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from pipelines.text import unknown
+from pipelines.text import nearest, unknown
 from pipelines.vision.detectors import DetectorName
 
 
@@ -42,17 +42,45 @@ class Strict(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _nothing_else(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Name every word that is unknown, and what else is wrong beside it."""
-        if not isinstance(value, dict) or all(name in cls.model_fields for name in value):
+        """Name every word that is unknown or is no number, and what else is wrong beside it."""
+        if not isinstance(value, dict):
             return handler(value)
-        known = {name: item for name, item in value.items() if name in cls.model_fields}
         legal = sorted(cls.model_fields)
-        problems = [Problem((str(n),), unknown("field", str(n), legal)) for n in value if n not in known]
+        strange = [str(name) for name in value if name not in cls.model_fields]
+        problems = [Problem((name,), unknown("field", name[:_LONGEST], legal)) for name in strange[:_MOST]]
+        given = {name: item for name, item in value.items() if name in cls.model_fields}
+        for name in list(given):
+            if message := _wrong_type(cls.model_fields[name].annotation, given[name]):
+                problems.append(Problem((name,), message))
+                del given[name]
+        if not problems:
+            return handler(value)
         try:
-            handler(known)
+            handler(given)
         except ValidationError as error:
-            problems += explain(error)
+            wrong = {problem.where for problem in problems}
+            problems += [problem for problem in explain(error) if problem.where not in wrong]
         raise Problems(problems)
+
+
+def _wrong_type(annotation: object, value: object) -> str:
+    """What a field must be where pydantic would take something else for it: ``yes`` for true, true for 1."""
+    kinds = {annotation, *get_args(annotation)}
+    given = shown(value)
+    if bool in kinds:
+        legal = isinstance(value, bool) or bool(kinds - {annotation, bool})
+        return "" if legal else f"must be true or false, not {given}"
+    if kinds & {int, float} and str not in kinds and isinstance(value, bool | str):
+        return f"must be {'a number' if float in kinds else 'a whole number'}, not {given}"
+    return ""
+
+
+def shown(value: object) -> str:
+    """What was given, as YAML writes it, without its end if it is long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class Listening(Strict):
@@ -283,20 +311,28 @@ def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 _SECRET = re.compile("key|credential|secret|headers|env")
 """In the names of what must not be repeated."""
+_INSTANCE = re.compile(r" or instance of \w+")
+_LONGEST = 80
+"""Characters of what was given that are repeated."""
+_MOST = 20
+"""Mistakes of one object that are looked into; a file may hold thousands."""
 
 
 def explain(error: ValidationError) -> list[Problem]:
     """All that pydantic found, each with its own place; a list is not called empty where its items are wrong."""
     found = error.errors(include_url=False)
-    problems = []
+    problems: list[Problem] = []
     for one in found:
         if one["type"] == "too_short" and any(_inside(one["loc"], other["loc"]) for other in found):
             continue  # a list of which no item is sound counts as empty, too
+        where = tuple(part for part in one["loc"] if part != "[key]")
         raised = one.get("ctx", {}).get("error")
         if isinstance(raised, Problems):
-            problems += [Problem(one["loc"] + inner.where, inner.message) for inner in raised.problems]
+            problems += [Problem(where + inner.where, inner.message) for inner in raised.problems]
         else:
-            problems.append(Problem(one["loc"], _message(one)))
+            problems.append(Problem(where, _message(one)))
+        if len(problems) > _MOST:
+            break
     return problems
 
 
@@ -312,8 +348,13 @@ def _inside(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
 def _message(problem: Mapping[str, Any]) -> str:
     name = ".".join(map(str, problem["loc"]))
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    message = message.partition(", unable to ")[0]
+    message = _INSTANCE.sub("", message.partition(", unable to ")[0])
+    if problem["type"] == "missing":
+        return "is missing"
     given, ours = problem.get("input"), problem["type"] == "value_error"
     if not ours and not _SECRET.search(name) and isinstance(given, str | int | float):
-        message = f"{message}, not {given!r}"
+        message = f"{message}, not {shown(given)}"
+    if problem["type"] in ("literal_error", "enum") and isinstance(given, str):
+        meant = nearest(given[:_LONGEST], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+        message += f"; did you mean {meant}?" if meant else ""
     return message

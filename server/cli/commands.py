@@ -20,6 +20,7 @@ from pipelines.text import nearest
 from pipelines.vision.detectors import DETECTORS
 from server.cli.at_once import ended_at_once
 from server.cli.models import add_models, run_models
+from server.cli.pipelines import add_pipelines, run_pipelines
 from server.cli.stopping import end_on_signals, leave
 from server.cli.terminal import tell_failure
 from server.settings import Settings, SettingsError, load_settings
@@ -104,6 +105,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if options.command == "models":
             return _models(options)
+        if options.command == "pipelines":
+            return run_pipelines(options, Console())
         return _run(_COMMANDS[options.command](options, Console()))
     except (SettingsError, PipelineError) as error:
         tell_failure(Console(stderr=True), error)
@@ -171,6 +174,7 @@ def _parser() -> Parser:
     _add_talk(commands)
     _add_doctor(commands)
     add_models(commands)
+    add_pipelines(commands)
     return parser
 
 
@@ -209,6 +213,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
     _add_tls(serve)
     serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
+    serve.add_argument("--pipelines", type=Path, metavar="DIR", help="folder with further pipeline definitions")
     serve.add_argument("--tools", type=Path, metavar="FILE", help="tools that the language model may have run here")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")

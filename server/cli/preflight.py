@@ -81,11 +81,13 @@ def _certificate(settings: Settings) -> list[str]:
 
 def _folders(settings: Settings) -> list[str]:
     problems = []
-    if settings.models is not None:
+    for name, folder in (("models", settings.models), ("pipelines", settings.pipelines)):
+        if folder is None:
+            continue
         try:
-            os.listdir(settings.models)
+            os.listdir(folder)
         except OSError as error:
-            problems.append(f"models: {settings.models}: {error.strerror}; legal is a folder that can be read")
+            problems.append(f"{name}: {folder}: {error.strerror}; legal is a folder that can be read")
     cache = settings.cache.expanduser()
     if "cache" in settings.model_fields_set and (problem := _unusable(cache)):
         problems.append(f"cache: {settings.cache}: {problem}; legal is a folder that can be written to, or made")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pipelines.errors import PipelineError
@@ -15,7 +16,8 @@ from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
-from pipelines.routing.definition import Pipeline, load, without_effect
+from pipelines.routing.definition import Pipeline, load
+from pipelines.routing.library import Library
 from pipelines.routing.stage_engines import StageEngines
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
@@ -25,7 +27,6 @@ from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
 from server.engines.choices import Choice, Choices
-from server.engines.definitions import Definitions
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tools import STAGE as TOOLS
@@ -33,6 +34,7 @@ from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
+from server.stores import definition_library
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +69,10 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
-
+    library: Library | None = None
+    """All pipelines that there are; ``None`` in tests."""
     stage_engines: StageEngines | None = None
     """Who does the work of the stages of any pipeline; ``None``: the engines of the conversation."""
-    definitions: Definitions | None = None
-    """Of all pipelines; ``None``: those that are shipped."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -167,9 +168,11 @@ async def build_engines(
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
     definition = load(settings.pipeline)
-    for word in without_effect(definition):
-        say(f"{settings.pipeline.name}: {word} has no effect yet")
+    library = await asyncio.to_thread(definition_library, settings)
+    for problem in library.problems:
+        say(problem.message)
     parts = Parts(settings, definition, say, report)
+    parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
     voice = VoiceEngines(
         await vad(parts),
@@ -195,4 +198,5 @@ async def build_engines(
         parts.missing,
         say,
         box,
+        library,
     )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from media.clock import Clock
 from media.resample import Resampler
 from pipelines.execution.context import Contexts
-from pipelines.routing.definition import SHIPPED, Pipeline, Stage, load
+from pipelines.routing.definition import Pipeline, Stage
 from pipelines.routing.executor import Executor, Run
 from pipelines.routing.items import Item
+from pipelines.routing.library import Library
 from pipelines.routing.run import Attempt, StageRecord, Wishes
 from pipelines.routing.stage_engines import StageEngines
 from pipelines.routing.stage_types import Medium
 from server.engines.build import Engines
-from server.engines.definitions import Definitions, FixedDefinitions
 from server.engines.live_stage_engines import LiveStageEngines
 
 Observe = Callable[[Pipeline, Mapping[str, StageRecord], float], object]
@@ -25,10 +27,10 @@ class PipelineHouse:
     """:class:`server.http.pipelines.house.Pipelines` over definitions and engines."""
 
     def __init__(
-        self, definitions: Definitions, engines: StageEngines, executor: Executor, clock: Clock, observe: Observe
+        self, library: Library, engines: StageEngines, executor: Executor, clock: Clock, observe: Observe
     ) -> None:
         self.engines = engines
-        self._definitions = definitions
+        self._library = library
         self._executor = executor
         self._contexts = Contexts(clock.now)
         self._observe = observe
@@ -36,25 +38,26 @@ class PipelineHouse:
     @property
     def all(self) -> Sequence[Pipeline]:
         """Those that can be run, as they are defined now."""
-        return list(self._definitions.pipelines.values())
+        return list(self._library.pipelines.values())
 
     @property
     def problems(self) -> Sequence[tuple[str, str]]:
         """File and what is wrong with it."""
-        return self._definitions.problems
+        return [(Path(problem.file).name, problem.message) for problem in self._library.problems]
 
-    @property
-    def backends(self) -> Sequence[str]:
-        """Ids of the backends that some stage of some pipeline could have asked."""
-        return sorted(self._definitions.backends)
+    def backends(self, pipeline: Pipeline) -> Sequence[str]:
+        """Ids of the backends that its stages know of, and of those that files declare."""
+        planned = (one.backend for stage in pipeline.stages for one in self.plan(pipeline, stage, Wishes()))
+        return sorted({*self._library.backends.declared, *planned})
 
-    def origin(self, pipeline_id: str) -> str:
-        """The file that a pipeline comes from."""
-        return self._definitions.origin(pipeline_id)
+    def origin(self, pipeline_id: str) -> tuple[str, bool]:
+        """The file that a pipeline comes from, and whether it ships."""
+        entry = self._library.state.entries[pipeline_id]
+        return entry.file.name, entry.shipped
 
     def find(self, pipeline_id: str) -> Pipeline | None:
         """The pipeline of that id."""
-        return self._definitions.pipelines.get(pipeline_id)
+        return self._library.pipelines.get(pipeline_id)
 
     def start(
         self,
@@ -85,5 +88,9 @@ def pipeline_house(engines: Engines, clock: Clock, observe: Observe) -> Pipeline
     """The pipelines that these engines can run."""
     stages = engines.stage_engines or LiveStageEngines(engines)
     executor = Executor(stages, engines.voice.vad, Resampler, clock)
-    shipped = {path.name: load(path) for path in sorted(SHIPPED.glob("*.yaml"))} if engines.definitions is None else {}
-    return PipelineHouse(engines.definitions or FixedDefinitions(shipped), stages, executor, clock, observe)
+    return PipelineHouse(engines.library or _shipped(), stages, executor, clock, observe)
+
+
+@cache
+def _shipped() -> Library:
+    return Library()

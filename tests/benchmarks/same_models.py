@@ -117,8 +117,8 @@ def pipeline_of(folder: Path, tokens: int) -> Path:
     """The pipeline that ships, with answers of at most so many tokens."""
     definition = yaml.safe_load((SHIPPED / "voice-assistant.yaml").read_text())
     for stage in definition["pipelines"][0]["stages"]:
-        if "max_tokens" in stage.get("parameters", {}):
-            stage["parameters"]["max_tokens"] = tokens
+        if "max_tokens" in stage.get("options", {}):
+            stage["options"]["max_tokens"] = tokens
     path = folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump(definition, sort_keys=False))
     return path

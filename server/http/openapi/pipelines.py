@@ -25,6 +25,7 @@ class PipelineRow(BaseModel):
     gives: list[Medium]
     stages: list[str]
     file: str
+    shipped: bool
 
 
 class FileProblem(BaseModel):
@@ -82,6 +83,7 @@ class PipelinePlan(BaseModel):
     gives: list[Medium]
     stages: list[PlannedStage]
     file: str
+    shipped: bool
     options: dict[str, bool]
 
 

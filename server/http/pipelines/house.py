@@ -25,13 +25,12 @@ class Pipelines(Protocol):
         """File and what is wrong with it."""
         ...
 
-    @property
-    def backends(self) -> Sequence[str]:
-        """Ids of the backends that there are."""
+    def backends(self, pipeline: Pipeline) -> Sequence[str]:
+        """Ids of the backends that there are for its stages."""
         ...
 
-    def origin(self, pipeline_id: str) -> str:
-        """The file that a pipeline comes from."""
+    def origin(self, pipeline_id: str) -> tuple[str, bool]:
+        """The file that a pipeline comes from, and whether it ships."""
         ...
 
     def find(self, pipeline_id: str) -> Pipeline | None:

@@ -54,14 +54,14 @@ class PipelineHandlers:
 
     async def list(self, request: web.Request) -> web.Response:
         """All pipelines, and what is wrong with files that hold none."""
-        rows = [pipeline_json(one, self._house.origin(one.id)) for one in self._house.all]
+        rows = [pipeline_json(one, *self._house.origin(one.id)) for one in self._house.all]
         problems = [{"file": file, "message": message} for file, message in self._house.problems]
         return web.json_response({"object": "list", "data": rows, "problems": problems})
 
     async def get(self, request: web.Request) -> web.Response:
         """One of them, and who would do its work for a request with these headers."""
         pipeline = self._found(request)
-        wishes = asked(request.headers, self._house.backends).wishes
+        wishes = asked(request.headers, lambda: self._house.backends(pipeline)).wishes
         return web.json_response(plan_json(pipeline, self._house, wishes))
 
     async def run(self, request: web.Request) -> web.Response:

@@ -50,7 +50,7 @@ class Runs:
     async def answer(self, request: web.Request, pipeline: Pipeline) -> web.StreamResponse:
         """Run ``pipeline`` on the body, once there is a place; a client that leaves ends it."""
         began = time.monotonic()
-        wanted = asked(request.headers, self._house.backends)
+        wanted = asked(request.headers, lambda: self._house.backends(pipeline))
         try:
             sent = Sent.of(request)
             sent.check()

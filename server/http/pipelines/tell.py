@@ -18,7 +18,7 @@ from server.http.pipelines.house import Pipelines
 Json = dict[str, Any]
 
 
-def pipeline_json(pipeline: Pipeline, origin: str) -> Json:
+def pipeline_json(pipeline: Pipeline, file: str, shipped: bool) -> Json:
     """A row of the list."""
     return {
         "id": pipeline.id,
@@ -28,7 +28,8 @@ def pipeline_json(pipeline: Pipeline, origin: str) -> Json:
         "takes": list(pipeline.takes),
         "gives": list(pipeline.gives),
         "stages": [stage.id for stage in pipeline.stages],
-        "file": origin,
+        "file": file,
+        "shipped": shipped,
     }
 
 
@@ -58,7 +59,7 @@ def plan_json(pipeline: Pipeline, house: Pipelines, wishes: Wishes) -> Json:
                 "plan": plan,
             }
         )
-    row = pipeline_json(pipeline, house.origin(pipeline.id))
+    row = pipeline_json(pipeline, *house.origin(pipeline.id))
     return {**row, "stages": stages, "options": pipeline.options.model_dump(mode="json")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -28,8 +28,8 @@ class Asked:
     on_late: OnLate = "error"
 
 
-def asked(headers: Mapping[str, str], backends: Sequence[str]) -> Asked:
-    """What the headers ask for; ``backends`` are those that there are. Raises :class:`HttpError` (400)."""
+def asked(headers: Mapping[str, str], backends: Callable[[], Sequence[str]]) -> Asked:
+    """What the headers ask for; ``backends`` tells which there are. Raises :class:`HttpError` (400)."""
     given = _Headers(headers)
     wishes = Wishes()
     if (priority := given.one_of(PRIORITY, PRIORITIES)) is not None:
@@ -39,8 +39,8 @@ def asked(headers: Mapping[str, str], backends: Sequence[str]) -> Asked:
     if (latency := given.milliseconds(LATENCY)) is not None:
         wishes = replace(wishes, max_latency_ms=latency)
     if (target := given.value(TARGET)) is not None:
-        if target not in backends:
-            raise _refused(TARGET, f"there is no backend {_shown(target)}; there are {', '.join(backends) or 'none'}")
+        if target not in (known := backends()):
+            raise _refused(TARGET, f"there is no backend {_shown(target)}; there are {', '.join(known) or 'none'}")
         wishes = replace(wishes, target_backend=target)
     if (mode := given.one_of(EFFICIENCY, EFFICIENCY_MODES)) is not None:
         wishes = replace(wishes, efficiency_mode=mode)  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ PIPELINE = Path(__file__).parents[3] / "pipelines" / "definitions" / "voice-assi
 def instructions() -> str:
     """Of the language model."""
     stages = yaml.safe_load(PIPELINE.read_text())["pipelines"][0]["stages"]
-    return str(next(stage for stage in stages if stage["id"] == "think")["parameters"]["instructions"])
+    return str(next(stage for stage in stages if stage["id"] == "think")["options"]["instructions"])
 
 
 async def bot(connection: Any, options: argparse.Namespace) -> None:

@@ -80,7 +80,9 @@ async def test_sound_keeps_its_rate_and_counts_its_time():
 
 
 async def test_pictures_come_before_the_file_has_ended():
-    data, pipe = video("webm", 40), BytePipe()
+    noise, encoder = np.random.default_rng(3), VideoEncoder("webm")
+    pictures = [Picture(noise.integers(0, 255, (96, 128, 3), np.uint8), n / 10) for n in range(40)]
+    data, pipe = b"".join([*map(encoder.push, pictures), encoder.finish()]), BytePipe()
     first = threading.Event()
 
     def look() -> None:

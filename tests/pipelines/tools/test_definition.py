@@ -25,7 +25,7 @@ def written(tmp_path: Path, *tools: str) -> Path:
 @pytest.mark.parametrize(
     ("tool", "told"),
     [
-        ("{kind: function}", "tools.0.function.function: Field required"),
+        ("{kind: function}", "tools.0.function.function: is missing"),
         ("{kind: magic}", "tools.0: Input tag 'magic'"),
         ("{kind: function, function: nonsense}", "tools.0.function.function: String should match"),
         ("{kind: function, functoin: 'a:b'}", "there is no field 'functoin'; did you mean function?"),

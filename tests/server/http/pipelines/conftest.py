@@ -7,10 +7,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
-from pipelines.routing.definition import Definition
+from pipelines.routing.library import Library
 from pipelines.routing.run import Attempt
-from server.engines.definitions import FixedDefinitions
 from server.http.pipelines.routes import PLACES
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
@@ -56,15 +56,21 @@ def engines() -> PlannedEngines:
     )
 
 
+@pytest.fixture(scope="session")
+def library(tmp_path_factory) -> Library:
+    folder = tmp_path_factory.mktemp("definitions")
+    (folder / "test.yaml").write_text(yaml.safe_dump({"pipelines": PIPELINES, "backends": BACKENDS}))
+    return Library(shipped=folder)
+
+
 @pytest.fixture
-async def house(serve, engines, tmp_path) -> AsyncIterator[Callable[..., Any]]:
+async def house(serve, engines, library, tmp_path) -> AsyncIterator[Callable[..., Any]]:
     """``http = await house(**settings)``: a client of a server with :data:`PIPELINES`."""
     opened: list[aiohttp.ClientSession] = []
 
     async def start(**settings: Any) -> aiohttp.ClientSession:
-        definition = Definition.model_validate({"pipelines": PIPELINES, "backends": BACKENDS})
         served = fake_engines()
-        served.stage_engines, served.definitions = engines, FixedDefinitions({"test.yaml": definition})
+        served.stage_engines, served.library = engines, library
         url, app = await serve(served, cache=tmp_path, **settings)
         http = aiohttp.ClientSession(url)
         opened.append(http)

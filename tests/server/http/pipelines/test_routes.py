@@ -49,6 +49,7 @@ async def test_the_list_tells_what_each_takes_and_gives(house):
         "gives": ["audio"],
         "stages": ["listen", "think", "speak"],
         "file": "test.yaml",
+        "shipped": True,
     }
     assert told["problems"] == []
 
