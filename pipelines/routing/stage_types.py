@@ -150,6 +150,10 @@ class Embedding(Strict):
     """Of a vector; without it as many as the model has."""
     normalize: bool = True
     """Whether vectors have the length 1."""
+    prompt_name: str | None = Field(None, max_length=100)
+    """One of the model's prompts, such as ``query`` or ``document``."""
+    truncate: bool = False
+    """Whether a text that is too long for the model is cut, or else refused."""
 
 
 class Reading(Strict):
@@ -166,8 +170,8 @@ class Reading(Strict):
 class Drawing(Strict):
     """Of ``text_to_image``."""
 
-    width: int | None = Field(None, ge=64, le=2048)
-    height: int | None = Field(None, ge=64, le=2048)
+    width: int | None = Field(None, ge=64, le=2048, multiple_of=8)
+    height: int | None = Field(None, ge=64, le=2048, multiple_of=8)
     """Pixels; without them as the model likes best, as for all others."""
     num_inference_steps: int | None = Field(None, ge=1, le=200)
     guidance_scale: float | None = Field(None, ge=0, le=50)
@@ -178,6 +182,8 @@ class Drawing(Strict):
 class Filming(Strict):
     """Of ``text_to_video``."""
 
+    width: int | None = Field(None, ge=32, le=1280, multiple_of=8)
+    height: int | None = Field(None, ge=32, le=1280, multiple_of=8)
     num_frames: int | None = Field(None, ge=1, le=256)
     fps: float = Field(8.0, gt=0, le=60)
     """Pictures per second of the video."""
@@ -187,12 +193,35 @@ class Filming(Strict):
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
 
 
+class Crop(Strict):
+    """A part of a picture, in pixels."""
+
+    left: int = Field(ge=0, lt=4096)
+    top: int = Field(ge=0, lt=4096)
+    width: int = Field(ge=1, le=4096)
+    height: int = Field(ge=1, le=4096)
+
+
 class Editing(Strict):
-    """Of ``image_edit``."""
+    """Of ``image_edit``: cut out, mirror, turn, resize, in this order."""
+
+    crop: Crop | None = None
+    flip: Literal["horizontal", "vertical"] | None = None
+    rotate: float | None = Field(None, ge=-360, le=360)
+    """Degrees clockwise; the picture grows so that nothing is lost."""
+    width: int | None = Field(None, ge=1, le=4096)
+    height: int | None = Field(None, ge=1, le=4096)
+    """Pixels of the result; with one of them the other follows."""
 
 
 class ImageEnhancing(Strict):
-    """Of ``image_enhance``."""
+    """Of ``image_enhance``: how much of what, 0–1 each; without any of them a little of each."""
+
+    denoise: float | None = Field(None, ge=0, le=1)
+    contrast: float | None = Field(None, ge=0, le=1)
+    sharpen: float | None = Field(None, ge=0, le=1)
+    upscale: int | None = Field(None, ge=1, le=4)
+    """Times larger."""
 
 
 class Watching(Strict):

@@ -36,7 +36,7 @@ async def _first(work: Work, text: str, make: Any) -> list[float]:
 
 
 async def _vector(runner: TaskRunner, text: str, parameters: dict[str, Any]) -> AsyncGenerator[list[float]]:
-    done = await runner.run({"inputs": text}, parameters)
+    done = await runner.run({"text": text}, parameters)
     vector = done.output
     while len(vector) and isinstance(vector[0], list | tuple):  # of one text, in a list of texts
         vector = vector[0]

@@ -26,6 +26,10 @@ MOST_CHARACTERS = 200_000
 """That are asked at once."""
 MOST_FACTS = 20
 """Results of a source that are told, the newest, where they differ."""
+_MAY_END = re.compile(r"[.!?…。！？\n]")
+"""A sentence without any of these goes on: looking for its end costs time with every token."""
+_LOOKED_BACK = 400
+"""Characters of a long sentence that are looked at for its end."""
 _SLOT = re.compile(r"\{([^{}\s]+)\}")
 
 
@@ -179,7 +183,7 @@ class Sentences:
         """The delta in one or more parts."""
         told = len(self._unit)
         self._unit += delta
-        for end, is_sentence, _ in cuts(self._unit):
+        for end, is_sentence, _ in cuts(self._unit) if _MAY_END.search(self._unit) else ():
             if is_sentence:
                 yield Text(self._unit[told:end] if end > told else "", True)
                 rest = self._unit[max(end, told) :]
@@ -188,3 +192,5 @@ class Sentences:
                     yield from self.push(rest)
                 return
         yield Text(delta)
+        if len(self._unit) > 2 * _LOOKED_BACK:
+            self._unit = self._unit[-_LOOKED_BACK:]

@@ -249,7 +249,7 @@ async def test_sound_is_enhanced_in_parts_that_join() -> None:
 
 
 async def test_a_vector_for_each_unit_is_made_once() -> None:
-    task = FakeTask(lambda inputs, parameters: [[float(len(inputs["inputs"])), 0.5]])
+    task = FakeTask(lambda inputs, parameters: [[float(len(inputs["text"])), 0.5]])
     engines = FakeStageEngines(tasks={"feature-extraction": task})
     stages = pipeline({"id": "embed", "type": "embedding"})
     async with executing(engines) as executor:
