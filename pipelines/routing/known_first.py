@@ -19,7 +19,6 @@ from typing import Protocol
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import (
     ChatRequest,
-    Cut,
     LanguageModel,
     Piece,
     calls_unasked,
@@ -30,8 +29,9 @@ from pipelines.interfaces.llm import (
     takes_logprobs,
     takes_tools,
 )
-from pipelines.routing.failover import Probed
-from pipelines.routing.failover_llm import StandsIn
+from pipelines.routing.refusals import PassedOnError, Passes, last_said
+from pipelines.routing.routes.llm import StandsIn
+from pipelines.routing.routes.route import Probed
 
 log = logging.getLogger(__name__)
 
@@ -41,59 +41,6 @@ LONGEST = 1000
 
 class ProbedModel(LanguageModel, Probed, Protocol):
     """A model that can be asked whether it works."""
-
-
-class PassedOnError(Exception):
-    """The model does not know."""
-
-
-class Passes:
-    """``beginnings`` of answers with which a model passes a question on.
-
-    To questions that match ``keeps`` it is right to say that one does not know: no other model is to be asked.
-    """
-
-    def __init__(self, beginnings: Sequence[str], keeps: re.Pattern[str] | None = None) -> None:
-        if not beginnings:
-            raise ValueError("at least one sentence that passes a question on")
-        self._beginnings = tuple(beginnings)
-        self._keeps = keeps
-
-    def keeps(self, request: ChatRequest) -> bool:
-        """Whether no other model is to be asked what the user said last."""
-        return self._keeps is not None and self._keeps.search(last_said(request)) is not None
-
-    def begin(self, text: str) -> bool:
-        """Whether an answer that begins with ``text`` passes the question on."""
-        return any(text.lstrip().startswith(beginning) for beginning in self._beginnings)
-
-    async def known(self, model: LanguageModel, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """The answer of ``model``. Raises :class:`PassedOnError` before its first word when it passes."""
-        held: str | None = ""
-        async with aclosing(model.stream(request)) as pieces:
-            async for piece in pieces:
-                if held is not None and isinstance(piece, Cut):
-                    raise PassedOnError  # too early to tell what it would have said
-                if held is None or not isinstance(piece, str):
-                    yield piece
-                    held = None
-                    continue
-                held += piece
-                if self.begin(held):
-                    raise PassedOnError
-                if not self._may_pass(held):
-                    yield held
-                    held = None
-        if held:
-            yield held
-
-    def _may_pass(self, text: str) -> bool:
-        return any(beginning.startswith(text.lstrip()) for beginning in self._beginnings)
-
-
-def last_said(request: ChatRequest) -> str:
-    """What the user said last."""
-    return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
 
 
 class KnownFirst:

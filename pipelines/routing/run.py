@@ -62,6 +62,8 @@ class StageRecord:
     first_output: float | None = None
     ended: float | None = None
     error: str = ""
+    begun: float | None = None
+    """Seconds on the routes' clock that the times of the attempts count from; the first route sets it."""
 
     @property
     def served(self) -> Attempt | None:

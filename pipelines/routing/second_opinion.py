@@ -27,11 +27,14 @@ from pipelines.interfaces.stt import (
     languages_of,
 )
 from pipelines.interfaces.vad import VAD_RATE
+from pipelines.routing.definition import ForwardingPolicy
 from pipelines.runtime.worker import session, spoken_language
 
 log = logging.getLogger(__name__)
 
 _SESSIONS_REMEMBERED = 256
+LOST = 0.6
+"""Confidence of the quick one below which what it hears is hardly ever of its language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Doubt:
 
     sure: float = 0.84
     """From here on the quick one is believed."""
-    lost: float = 0.6
+    lost: float = LOST
     """Below it is likely no speech of its language at all."""
     patience: float = 1.2
     """Seconds that the second opinion may take: by then the turn is over."""
@@ -63,6 +66,14 @@ class Doubt:
     """Seconds that an utterance in another language lasts at least before the session is taken to speak it …"""
     switch_confidence: float = 0.5
     """… and how sure the slower one must be of it."""
+
+    @classmethod
+    def of(cls, policy: ForwardingPolicy) -> Doubt:
+        """As a stage's policy says: below ``min_confidence`` the second one is asked; without the check it hears other
+        languages only."""
+        if not policy.enable_confidence_check:
+            return cls(sure=0.0, lost=0.0)
+        return cls(sure=policy.min_confidence, lost=min(LOST, policy.min_confidence))
 
     def prefers(self, other: Transcript, confidence: float) -> bool:
         """Whether ``other`` is to be believed rather than the quick one's transcript of so much ``confidence``."""

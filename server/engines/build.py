@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,7 +19,6 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load
 from pipelines.routing.library import Library
-from pipelines.routing.stage_engines import StageEngines
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -26,7 +26,9 @@ from pipelines.vision.settings import VisionSettings
 from pipelines.vision.tracker_pool import TrackerPool
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from pipelines.voice.tts import VoiceSettings
+from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tools import STAGE as TOOLS
@@ -71,13 +73,17 @@ class Engines:
     """What the server does itself when the language model calls it."""
     library: Library | None = None
     """All pipelines that there are; ``None`` in tests."""
-    stage_engines: StageEngines | None = None
-    """Who does the work of the stages of any pipeline; ``None``: the engines of the conversation."""
+    sources: Sources | None = None
+    """Where pipelines find backends beside the conversation's engines; ``None``: nowhere."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
 
+    routes: RoutedEngines = field(init=False)
+    """What the stages of any pipeline compute with."""
+
     def __post_init__(self) -> None:
+        self.routes = RoutedEngines(self.voice, self.vision, self.sources)
         if self.vision is not None:
             self.trackers = TrackerPool(self.vision)
 
@@ -145,6 +151,7 @@ class Engines:
 
     async def close(self) -> None:
         """End workers, processes and connections."""
+        await self.routes.close()
         await self.voice.stt.close()
         await self.voice.llm.close()
         await self.voice.tts.close()
@@ -199,4 +206,10 @@ async def build_engines(
         say,
         box,
         library,
+        Sources(
+            lambda: library.backends,
+            ModelsOnDemand(parts),
+            temperature=parts.temperature,
+            environment=os.environ.get,
+        ),
     )

@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from pipelines.definitions.mapping import LOCAL
 from pipelines.engines.registry import Built, EngineSpec, Found, Stage, called, named, reader, standby, stub
 from pipelines.errors import PipelineError
 from pipelines.models.store import ModelFiles
+from pipelines.routing.policy import Condition
+from pipelines.routing.routes.rung import Rung as Candidate
 from server.engines.parts import BENCH_REASON, Parts
 from server.engines.wishes import Wish, why
 
@@ -26,7 +29,15 @@ class Rung(Generic[E]):
 
     engine: E
     device: str
+    """``-``: another computer."""
     reason: str
+    model: str = ""
+    """What it is asked for by, of what is here; empty: the engine's name."""
+    backend: str = ""
+    """Id of the server, of one that is elsewhere."""
+    named: bool = False
+    """Whether the settings name the server."""
+    standby: bool = False
     warm: Callable[[], Awaitable[object]] | None = None
 
 
@@ -93,7 +104,7 @@ class Local(Generic[E]):
         self.parts.workers += built.workers
         reason = built.reason if found.path is not None else why(self.wish, built.reason or spec.about)
         told = "; ".join(filter(None, (found.origin, reason)))
-        return Rung(self._finish(built), built.device, told, built.warm)
+        return Rung(self._finish(built), built.device, told, found.name, standby=spec.stands_by, warm=built.warm)
 
     async def _load(self, found: Found, *, warm: bool = False) -> None:
         """Build the engine that reads ``found``. Raises :class:`PipelineError`."""
@@ -116,6 +127,23 @@ class Local(Generic[E]):
             await self._load(found)
         except PipelineError as error:
             self.parts.refuse(self.wish, found.name, error)
+
+
+def candidate(parts: Parts, rung: Rung[Any]) -> Candidate[Any]:
+    """The engine of ``rung`` as a route asks it."""
+    engine: Any = rung.engine
+    model = rung.model or engine.name
+    hardware: Any = "remote" if rung.backend else rung.device if rung.device in LOCAL else "cpu"
+    facts = Condition(
+        rung.backend or hardware,
+        hardware,
+        model,
+        also=tuple(dict.fromkeys((engine.name, *(rung.backend and (engine.name.partition(" ")[2],))))),
+        size=float(parts.estimate(model, "")),
+        standby=rung.standby,
+        named=rung.named,
+    )
+    return Candidate(engine, facts, temperature=lambda: parts.temperature(hardware))
 
 
 async def stubbed(parts: Parts, stage: Stage) -> Any:

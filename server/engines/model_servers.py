@@ -12,7 +12,9 @@ from typing import Final
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import LLMError, PipelineError, listed
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.interfaces.llm import LanguageModel
+from pipelines.routing.routes.llm import FallbackModel
+from server.engines.local import Rung, candidate
 from server.engines.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,11 @@ class ModelServers:
         self.missing = list(self._servers)
         return None, "; ".join(tried) or "no model server is named"
 
+    def rung(self, model: OpenAIChat, reason: str) -> Rung[LanguageModel]:
+        """The model as the ladder has it; the settings' server goes before those of the escalation path."""
+        named = self._parts.settings.llm_url is not None
+        return Rung(model, "-", reason, model.name, backend=model.server, named=named)
+
     async def keep_looking(self, ladder: FallbackModel) -> None:
         """Look for the servers that were not there until one is; then its model answers first."""
         while True:
@@ -83,7 +90,7 @@ class ModelServers:
                     continue
                 if model is not None:
                     reason = f"{reason}; {ladder.name} stands by"
-                    ladder.prefer(model)
+                    ladder.prefer(candidate(self._parts, self.rung(model, reason)))
                     self._parts.choices.replace(STAGE, model.name, reason, device="-")
                     log.info("%s answers from now on: %s", model.name, reason)
                     return

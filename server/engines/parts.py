@@ -22,8 +22,10 @@ from pipelines.models.residency import Residency
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.store import ModelFiles
 from pipelines.routing.definition import SHIPPED, Definition, Stage, load
+from pipelines.routing.policy import Need
 from pipelines.routing.stage_types import StageType
 from pipelines.runtime.hardware import Devices, choose_device, survey
+from pipelines.runtime.temperature import Sensors, Temperatures
 from pipelines.runtime.worker import Worker
 from server.engines.choices import Choices
 from server.engines.wishes import Wish, Wishes, not_here
@@ -104,6 +106,7 @@ class Parts:
         self.choices = Choices(self.fetches, self._stage_of)
         self._places = Places(AT_ONCE)
         self.clock: Clock = MonotonicClock()
+        self.temperature: Temperatures = Sensors(clock=self.clock)
         self.store = model_store(settings)
         idle = settings.unload_minutes * 60.0 or None
         budgets = {} if settings.memory_mb is None else {"cpu": settings.memory_mb * MIB}
@@ -209,6 +212,10 @@ class Parts:
     def stage(self, kind: StageType) -> Stage:
         """The pipeline's stage. Raises :class:`DefinitionError` when there is none."""
         return self.wishes.stage(kind)
+
+    def need(self, kind: StageType) -> Need:
+        """What the pipeline's stage asks for; which model it is the settings may say, too."""
+        return Need.of(self.stage(kind), latency_critical=self.pipeline.options.latency_critical)
 
     def check(self) -> None:
         """Refuse what is asked for and cannot be done, as far as that shows before anything is loaded."""

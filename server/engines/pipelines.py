@@ -14,10 +14,9 @@ from pipelines.routing.executor import Executor, Run
 from pipelines.routing.items import Item
 from pipelines.routing.library import Library
 from pipelines.routing.run import Attempt, StageRecord, Wishes
-from pipelines.routing.stage_engines import StageEngines
 from pipelines.routing.stage_types import Medium
+from server.engines.backends import RoutedEngines
 from server.engines.build import Engines
-from server.engines.live_stage_engines import LiveStageEngines
 
 Observe = Callable[[Pipeline, Mapping[str, StageRecord], float], object]
 """Is told of every run that has ended, and of its seconds."""
@@ -27,7 +26,7 @@ class PipelineHouse:
     """:class:`server.http.pipelines.house.Pipelines` over definitions and engines."""
 
     def __init__(
-        self, library: Library, engines: StageEngines, executor: Executor, clock: Clock, observe: Observe
+        self, library: Library, engines: RoutedEngines, executor: Executor, clock: Clock, observe: Observe
     ) -> None:
         self.engines = engines
         self._library = library
@@ -45,15 +44,19 @@ class PipelineHouse:
         """File and what is wrong with it."""
         return [(Path(problem.file).name, problem.message) for problem in self._library.problems]
 
-    def backends(self, pipeline: Pipeline) -> Sequence[str]:
-        """Ids of the backends that its stages know of, and of those that files declare."""
-        planned = (one.backend for stage in pipeline.stages for one in self.plan(pipeline, stage, Wishes()))
-        return sorted({*self._library.backends.declared, *planned})
+    @property
+    def backends(self) -> Sequence[str]:
+        """Ids of the backends that a request may force."""
+        return self.engines.backends
 
     def origin(self, pipeline_id: str) -> tuple[str, bool]:
         """The file that a pipeline comes from, and whether it ships."""
         entry = self._library.state.entries[pipeline_id]
         return entry.file.name, entry.shipped
+
+    def get(self, pipeline_id: str) -> Pipeline:
+        """The pipeline. Raises :class:`~pipelines.errors.DefinitionError` naming those there are."""
+        return self._library.get(pipeline_id)
 
     def find(self, pipeline_id: str) -> Pipeline | None:
         """The pipeline of that id."""
@@ -86,9 +89,8 @@ class PipelineHouse:
 
 def pipeline_house(engines: Engines, clock: Clock, observe: Observe) -> PipelineHouse:
     """The pipelines that these engines can run."""
-    stages = engines.stage_engines or LiveStageEngines(engines)
-    executor = Executor(stages, engines.voice.vad, Resampler, clock)
-    return PipelineHouse(engines.library or _shipped(), stages, executor, clock, observe)
+    executor = Executor(engines.routes, engines.voice.vad, Resampler, clock)
+    return PipelineHouse(engines.library or _shipped(), engines.routes, executor, clock, observe)
 
 
 @cache

@@ -25,16 +25,16 @@ from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.models.store import ModelFiles
-from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.failover_speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.known_first import KnownFirst
-from pipelines.routing.second_opinion import SecondOpinion
+from pipelines.routing.routes.llm import FallbackModel
+from pipelines.routing.routes.speech import FallbackRecognizer, FallbackVoice
+from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.starter import model_files
 from pipelines.text import unknown
-from server.engines.local import Local, Rung, stubbed
+from server.engines.local import Local, Rung, candidate, stubbed
 from server.engines.model_servers import STAGE, ModelServers
 from server.engines.parts import Parts
-from server.engines.wishes import OPENAI, STARTER, Wish
+from server.engines.wishes import OPENAI, STARTER, TYPES, Wish
 
 _SMALL = "small talk, sums and the camera"
 
@@ -78,7 +78,7 @@ async def llm(parts: Parts) -> LanguageModel:
     else:
         if word in ("auto", OPENAI):
             model, reason = await servers.find()
-            served = Rung(model, "-", reason) if model is not None else None
+            served = servers.rung(model, reason) if model is not None else None
             reasons.append(reason)
         if word != OPENAI and (word != "auto" or not parts.embedded_only):
             reason, broken = await local.take_what_is_here("model", fetched)
@@ -91,7 +91,7 @@ async def llm(parts: Parts) -> LanguageModel:
 
     def take_over(model_id: str) -> None:
         rung = _with_starter(parts, wish, model_id, local.rungs[model_id], starter.engine)
-        ladder.prefer(rung.engine, before=starter.engine.name)
+        ladder.prefer(candidate(parts, rung), before=starter.engine.name)
         if ladder.name == rung.engine.name:
             reason = f"{rung.reason}; {starter.engine.name} stands by"
             parts.choices.replace(STAGE, rung.engine.name, reason, device=rung.device)
@@ -120,7 +120,10 @@ def _ladder(
     ``broken`` is a model that is here and cannot be used: if the first is the starter, it stands in for that.
     """
     models = [rung.engine for rung in rungs]
-    ladder = FallbackModel(models, parts.choices.failure_of(STAGE), parts.clock)
+    need = parts.need("text_generation")
+    ladder = FallbackModel(
+        [candidate(parts, rung) for rung in rungs], parts.choices.failure_of(STAGE), parts.clock, need=need
+    )
     reason = rungs[0].reason
     if len(models) > 1:
         reason = f"{reason}; {', then '.join(model.name for model in models[1:])} stands by"
@@ -140,8 +143,11 @@ def _ladder(
 
 
 def _goes_behind(parts: Parts, wish: Wish, name: str) -> bool:
-    """Whether the catalogue says that the starter is better asked before this model, and nobody has asked for it."""
+    """Whether the catalogue says that the starter is better asked before this model, nobody has asked for it, and the
+    pipeline hands on what is not known."""
     model = parts.model(name)
+    if not parts.need("text_generation").policy.enable_confidence_check:
+        return False
     return wish.word == "auto" and model is not None and model.chat.starter_first
 
 
@@ -164,7 +170,7 @@ async def _starter(local: Local[LanguageModel], now: bool, reasons: list[str]) -
         ids = [m.id for m in local.parts.store.catalogue.models if m.task == "chat" and _on_llama(m.requires)]
         remedy = f"visavis models pull {ids[0]}" if ids else "visavis models list"
         told = (*reasons, f"the starter model cannot be used: {error.message}", remedy)
-        return Rung(Nobody(remedy), "-", "; ".join(filter(None, told)))
+        return Rung(Nobody(remedy), "-", "; ".join(filter(None, told)), standby=True)
     return replace(starter, reason="; ".join(filter(None, (*reasons, local.standby.about))))
 
 
@@ -224,14 +230,16 @@ async def stt(parts: Parts) -> SpeechToText:
         return stub
     wish = parts.wishes.stt()
     local: Local[SpeechToText] = Local(parts, "stt", wish, _best(wish.models))
+    doubt = Doubt.of(parts.need("audio_to_text").policy)
 
-    def recognisers() -> tuple[list[SpeechToText], str, str]:
+    def recognisers() -> tuple[list[Rung[SpeechToText]], str]:
         best = [local.rungs[name] for name in local.best if name in local.rungs]
         first = next(iter((*best, *local.rungs.values())))
         if len(best) < 2:
-            return [first.engine], first.device, first.reason
-        both, second = SecondOpinion(first.engine, best[1].engine), best[1].engine
-        return [both, second], first.device, f"{first.reason}; {second.name} hears what it doubts, and other languages"
+            return [first], first.reason
+        both, second = SecondOpinion(first.engine, best[1].engine, doubt=doubt), best[1]
+        hears = f"{second.engine.name} hears {'what it doubts, and ' if doubt.sure else ''}other languages"
+        return [replace(first, engine=both), second], f"{first.reason}; {hears}"
 
     def missing() -> list[Sequence[str]]:
         if not local.rungs:  # of the first any other will do as well
@@ -256,11 +264,11 @@ async def tts(parts: Parts) -> TextToSpeech:
         stub: TextToSpeech = await stubbed(parts, "tts")
         return stub
     wish = parts.wishes.tts()
-    local: Local[TextToSpeech] = Local(parts, "tts", wish, finish=partial(_remembering, parts))
+    local: Local[TextToSpeech] = Local(parts, "tts", wish, finish=partial(remembering, parts))
 
-    def voices() -> tuple[list[TextToSpeech], str, str]:
+    def voices() -> tuple[list[Rung[TextToSpeech]], str]:
         rung = next(reversed(local.rungs.values()))
-        return [rung.engine], rung.device, rung.reason
+        return [rung], rung.reason
 
     def missing() -> list[Sequence[str]]:
         models = [model for model in parts.store.catalogue.models if model.task == TASKS["tts"]]
@@ -285,7 +293,7 @@ async def _warmed(name: str, warm: Callable[[], Awaitable[object]]) -> None:
         await warm()
 
 
-def _remembering(parts: Parts, built: Built[TextToSpeech]) -> TextToSpeech:
+def remembering(parts: Parts, built: Built[TextToSpeech]) -> TextToSpeech:
     """The voice with a cache of its phrases, if there is memory for one."""
     memory = parts.settings.phrase_cache_mb << 20
     return CachedVoice(built.engine, memory_bytes=memory) if memory else built.engine
@@ -295,13 +303,13 @@ async def _composed(
     local: Local[Any],
     what: str,
     ladder_of: Callable[..., L],
-    serving: Callable[[], tuple[list[Any], str, str]],
+    serving: Callable[[], tuple[list[Rung[Any]], str]],
     missing: Callable[[], list[Sequence[str]]],
 ) -> L:
     """What is here, or else what needs no download, and what comes later before it.
 
-    ``serving`` says who of what is here serves, the preferred one first, on which device and why; ``missing`` what is
-    to be fetched, each with what will do in its place.
+    ``serving`` says who of what is here serves, the preferred one first, and why; ``missing`` what is to be fetched,
+    each with what will do in its place.
     """
     parts, wish, stage, last = local.parts, local.wish, local.stage, local.standby.name
     lacks = broken = ""
@@ -311,25 +319,27 @@ async def _composed(
         lacks, broken = await local.take_what_is_here(what)
     embedded = await local.stand_by(now=not local.rungs)
 
-    def told() -> tuple[list[Any], str, str]:
-        engines, device, reason = serving()
+    def told() -> tuple[list[Rung[Any]], str]:
+        rungs, reason = serving()
         unusable = [f"{name} cannot be used: {why}" for name, why in parts.unusable.items() if name in local.best]
-        return engines, device, "; ".join((reason, f"{last} stands by", *unusable))
+        return rungs, "; ".join((reason, f"{last} stands by", *unusable))
 
+    rungs: list[Rung[Any]] = []
     if local.rungs:
-        engines, device, reason = told()
-        parts.choices.note(stage, engines[0].name, reason, device=device)
+        rungs, reason = told()
+        parts.choices.note(stage, rungs[0].engine.name, reason, device=rungs[0].device)
     else:
-        engines = []
         reason = "; ".join(filter(None, (embedded.reason, lacks)))
         parts.choices.note(stage, embedded.engine.name, reason, device=embedded.device, wanted=broken)
-    ladder: Any = ladder_of([*engines, embedded.engine], parts.choices.failure_of(stage), parts.clock)
+    candidates = [candidate(parts, rung) for rung in (*rungs, embedded)]
+    need = parts.need(TYPES[stage])
+    ladder: Any = ladder_of(candidates, parts.choices.failure_of(stage), parts.clock, need=need)
     parts.choices.watch(stage, ladder)
 
     def take_over(model_id: str) -> None:
-        engines, device, reason = told()
-        ladder.prefer(engines[0])
-        parts.choices.replace(stage, engines[0].name, reason, device=device)
+        (better, *_), reason = told()
+        ladder.prefer(candidate(parts, better))
+        parts.choices.replace(stage, better.engine.name, reason, device=better.device)
 
     if wish.word == "auto":
         plans = missing()

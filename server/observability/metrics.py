@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from media.opus import RATE
 from pipelines.assistant.events import Event
 from pipelines.engines.tts.phrases import CachedVoice
-from pipelines.routing.failover import Failover
-from pipelines.routing.failover_speech import FallbackVoice
+from pipelines.routing.routes.route import Route
+from pipelines.routing.routes.speech import FallbackVoice
 from pipelines.voice.events import (
     ResponseAudioStopped,
     ResponseFailed,
@@ -184,7 +184,7 @@ class _EngineCounts(Collector):
         # A CounterMetricFamily would be called …_total; this name is given by the pipelines' words.
         forwards = Metric("pipeline_forward_count", "Requests handed to the next backend", "unknown")
         for engine in (voice.stt, voice.llm, voice.tts):
-            counts = engine.forwarded if isinstance(engine, Failover) else {}
+            counts = engine.forwarded if isinstance(engine, Route) else {}
             for (origin, target), count in counts.items():
                 forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
         yield forwards

@@ -9,7 +9,7 @@ import numpy as np
 
 from media.opus import RATE
 from pipelines.interfaces.tts import Speech
-from pipelines.routing.failover_speech import FallbackVoice
+from pipelines.routing.routes.speech import FallbackVoice
 from pipelines.runtime.worker import Worker
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice

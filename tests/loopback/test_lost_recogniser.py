@@ -15,7 +15,7 @@ from media.opus import RATE
 from media.resample import Resampler
 from pipelines.engines.stt.pocketsphinx_recognizer import PocketSphinxRecognizer
 from pipelines.engines.tts.espeak import EspeakVoice
-from pipelines.routing.failover_speech import FallbackRecognizer
+from pipelines.routing.routes.speech import FallbackRecognizer
 from tests.assets import word_recall
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel

@@ -13,8 +13,8 @@ from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
 from pipelines.errors import LLMError
-from pipelines.routing.failover import Policy
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.llm import FallbackModel
 from server.engines.parts import Choices
 from tests.conftest import fake_engines
 from tests.fakes import llama_process as stand_in
@@ -34,6 +34,8 @@ CASES = [
     pytest.param([delta(content="So, the user wants tea.</think>Tea."), DONE], "completed", "Tea.", id="thought"),
     pytest.param([b'{"error": {"message": "out of memory"}}'], "failed", "", id="error"),
 ]
+
+AT_ONCE = RestPolicy(rest_seconds=0.0)
 
 
 async def ask(peer: Peer, text: str = "hello") -> dict[str, Any]:
@@ -81,7 +83,9 @@ async def test_what_llama_said_before_it_ended_stays_and_the_next_turn_is_answer
     choices = Choices()
     llama = LlamaChat("tiny", Config("tiny.gguf"))
     choices.note("llm", llama.name, "here")
-    llm = FallbackModel([llama, FakeModel("Standing in.")], choices.failure_of("llm"), policy=Policy(rest_seconds=0.0))
+    llm = FallbackModel(
+        [llama, FakeModel("Standing in.")], choices.failure_of("llm"), policy=RestPolicy(rest_seconds=0.0)
+    )
     choices.watch("llm", llm)
     await llama.warm()
     engines = fake_engines(llm=llm)
@@ -108,7 +112,9 @@ async def test_a_running_session_is_told_who_answers(serve):
     choices.note("llm", "served", "found")
     served = FakeModel(LLMError("llm_unreachable", "gone"), "I am back.")
     served.name = "served"
-    llm = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("llm"), policy=Policy(rest_seconds=0.0))
+    llm = FallbackModel(
+        [served, FakeModel("Standing in.")], choices.failure_of("llm"), policy=RestPolicy(rest_seconds=0.0)
+    )
     choices.watch("llm", llm)
     engines = fake_engines(llm=llm)
     engines.choices = choices

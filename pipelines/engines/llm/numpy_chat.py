@@ -1,9 +1,8 @@
 """The chat engine of the small model that visavis brings: a Llama computed by NumPy, and its tokenizer.
 
 A few million weights need neither torch nor transformers, whose import takes 260 MB and two seconds. The files are what
-transformers writes (``config.json``, ``model.safetensors``, ``tokenizer.json``, ``tokenizer_config.json``,
-``chat_template.jinja``); the architecture is Llama's as in https://github.com/huggingface/transformers
-(``modeling_llama.py``): RMS norm, rotary positions, grouped heads, SwiGLU, here in float32.
+transformers writes (``config.json``, ``model.safetensors``, tokenizer, chat template); the architecture is Llama's as
+in https://github.com/huggingface/transformers (``modeling_llama.py``): RMS norm, rotary positions, SwiGLU.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ModelError
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
-from pipelines.routing.known_first import Passes, StandIn
+from pipelines.routing.known_first import StandIn
+from pipelines.routing.refusals import Passes
 from pipelines.starter import model_files
 
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")

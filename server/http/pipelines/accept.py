@@ -55,12 +55,13 @@ class Shape:
     """Whose bytes it is; ``None`` for events and JSON, which carry everything."""
 
 
-def shape_of(accept: str, gives: Collection[Medium], sent: str = "") -> Shape:
-    """What to answer; ``sent`` is the content type of the request, which is liked best where all are equal.
+def shape_of(accept: str, gives: Collection[Medium], sent: str = "", also: Collection[Medium] = ()) -> Shape:
+    """What to answer; ``sent`` is the content type of the request, which is liked best where all are equal, ``also``
+    are media that the pipeline gives if they are asked for.
 
     Raises :class:`HttpError` (406), naming what the pipeline gives.
     """
-    offered = _offered(gives, sent)
+    offered = _offered(gives, sent) + [kind for medium in also for kind in _OF_MEDIUM[medium]]
     best: tuple[float, int, int] | None = None
     chosen = ""
     wanted = _ranges(accept)

@@ -20,7 +20,8 @@ from media.recordings.video_encoder import VideoEncoder, VideoFormat
 from pipelines.errors import PipelineError
 from pipelines.routing.items import Data, Item, Sound, Text
 from pipelines.runtime.worker import Worker
-from server.http.pipelines.accept import JPEG, LINES, PCM, TEXT, Shape
+from server.http.pipelines.accept import JPEG, JSON, LINES, PCM, TEXT, Shape
+from server.http.pipelines.store import KeptRun
 
 MOST_HELD = 64 << 20
 """Bytes of results that are kept for an answer that is sent at the end."""
@@ -178,17 +179,20 @@ class VideoAnswer:
         return await self._worker.run(self._encoder.finish)
 
 
-class Outputs:
-    """What every stage gave, for an answer as one JSON object; of sound and pictures only what the pipeline gives."""
+class JsonAnswer:
+    """What every stage gave, as one JSON object at the end; of sound and pictures only what the pipeline gives."""
 
-    def __init__(self, sinks: Collection[str], worker: Worker) -> None:
+    content_type = JSON
+
+    def __init__(self, kept: KeptRun, sinks: Collection[str], worker: Worker) -> None:
+        self._kept = kept
         self._sinks = sinks
         self._worker = worker
         self._items: dict[str, list[Item]] = defaultdict(list)
         self._held = 0
 
-    def push(self, stage: str, item: Item) -> None:
-        """What a stage gave. Raises :class:`PipelineError` when that is too much for an answer at the end."""
+    async def push(self, stage: str, item: Item) -> bytes:
+        """Nothing yet. Raises :class:`PipelineError` when what was given is too much for an answer at the end."""
         match item:
             case Sound() if stage in self._sinks:
                 self._held += item.samples.nbytes
@@ -199,15 +203,17 @@ class Outputs:
             case Data():
                 self._held += len(repr(item.value))
             case _:
-                return
+                return b""
         if self._held > MOST_HELD:
             message = f"the results have more than {MOST_HELD >> 20} MiB: ask for them as text/event-stream"
             raise PipelineError("output_too_large", message)
         self._items[stage].append(item)
+        return b""
 
-    async def json(self) -> dict[str, Any]:
-        """Stage id → what it gave."""
-        return {stage: await self._worker.run(_given, items) for stage, items in self._items.items()}
+    async def finish(self) -> bytes:
+        """The object: the run, and stage id → what it gave."""
+        outputs = {stage: await self._worker.run(_given, items) for stage, items in self._items.items()}
+        return json.dumps({**self._kept.json(), "outputs": outputs}).encode()
 
 
 def _given(items: Sequence[Item]) -> dict[str, Any]:

@@ -25,8 +25,9 @@ class Pipelines(Protocol):
         """File and what is wrong with it."""
         ...
 
-    def backends(self, pipeline: Pipeline) -> Sequence[str]:
-        """Ids of the backends that there are for its stages."""
+    @property
+    def backends(self) -> Sequence[str]:
+        """Ids of the backends that a request may force."""
         ...
 
     def origin(self, pipeline_id: str) -> tuple[str, bool]:

@@ -95,11 +95,15 @@ class Sent:
     @classmethod
     def of(cls, request: web.Request) -> Sent:
         """As the request has it; one without a content type may be anything."""
-        header = request.headers.get(hdrs.CONTENT_TYPE, "")
+        return cls.named(request.headers.get(hdrs.CONTENT_TYPE, ""), request.query)
+
+    @classmethod
+    def named(cls, header: str, query: Mapping[str, str]) -> Sent:
+        """As ``Content-Type`` and the query say."""
         kind, _, rest = header.partition(";")
         pairs = (part.partition("=") for part in rest.split(";"))
         found = {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs if value}
-        return cls(kind.strip().lower() or ANYTHING, found, request.query, header)
+        return cls(kind.strip().lower() or ANYTHING, found, query, header)
 
     def check(self) -> None:
         """Raises :class:`InputError` (415) for what is not read, and (400) for parameters that are wrong."""

@@ -61,7 +61,7 @@ class PipelineHandlers:
     async def get(self, request: web.Request) -> web.Response:
         """One of them, and who would do its work for a request with these headers."""
         pipeline = self._found(request)
-        wishes = asked(request.headers, lambda: self._house.backends(pipeline)).wishes
+        wishes = asked(request.headers, lambda: self._house.backends).wishes
         return web.json_response(plan_json(pipeline, self._house, wishes))
 
     async def run(self, request: web.Request) -> web.Response:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import Pipeline
-from pipelines.routing.stage_types import STAGE_TYPES, Medium, checked
 from pipelines.runtime.worker import session
-from pipelines.text import unknown
 from pipelines.voice.history import new_id
 from server.http.errors import HttpError
-from server.http.pipelines.accept import shape_of
 from server.http.pipelines.arriving import InputError
 from server.http.pipelines.house import Pipelines
-from server.http.pipelines.inputs import Input, Sent, Workers, body_of, input_of
+from server.http.pipelines.inputs import Sent, Workers, body_of, input_of
 from server.http.pipelines.places import Places
-from server.http.pipelines.sending import LATE, Ready, Sending, refused
+from server.http.pipelines.ready import Ready, check_hope, ready_for
+from server.http.pipelines.sending import LATE, Sending, refused
 from server.http.pipelines.store import KeptRun, RunStore
 from server.http.pipelines.wishes import Asked, asked
 from server.settings import Settings
@@ -50,12 +48,11 @@ class Runs:
     async def answer(self, request: web.Request, pipeline: Pipeline) -> web.StreamResponse:
         """Run ``pipeline`` on the body, once there is a place; a client that leaves ends it."""
         began = time.monotonic()
-        wanted = asked(request.headers, lambda: self._house.backends(pipeline))
+        wanted = asked(request.headers, lambda: self._house.backends)
         try:
             sent = Sent.of(request)
             sent.check()
-            accept = ",".join(request.headers.getall("Accept", ()))
-            shape_of(accept, pipeline.gives, sent.content_type)  # what is hopeless need not wait
+            check_hope(pipeline, sent, accepted(request))
             return await _while_there(request, lambda: self._in_turn(request, pipeline, sent, wanted, began))
         except InputError as error:
             return refused(error, None)
@@ -69,7 +66,7 @@ class Runs:
             async with aclosing(body):
                 given = await input_of(sent, body, pipeline.takes, self._workers)
                 try:
-                    return await self._run(request, self._ready(request, pipeline, sent, given, wanted))
+                    return await self._run(request, ready_for(pipeline, sent, given, wanted, accepted(request)))
                 finally:
                     await given.close()
 
@@ -89,22 +86,6 @@ class Runs:
         finally:
             await held.__aexit__(None, None, None)
 
-    def _ready(self, request: web.Request, pipeline: Pipeline, sent: Sent, given: Input, wanted: Asked) -> Ready:
-        """Everything that can be said before a run begins. Raises :class:`HttpError` and :class:`InputError`."""
-        pipeline = _with_options(pipeline, given.options)
-        media = tuple(given.media)
-        if lacking := _lacking(pipeline, media):
-            raise InputError(400, "wrong_input", f"pipeline {pipeline.id}: {lacking}")
-        fed = pipeline.graph.fed(media)
-        sinks = tuple(stage for stage in pipeline.graph.sinks if stage.id in fed)
-        accept = ",".join(request.headers.getall("Accept", ()))
-        shape = shape_of(accept, {STAGE_TYPES[stage.type].gives for stage in sinks}, sent.content_type)
-        of_medium = [
-            stage.id for stage in sinks if shape.medium is None or STAGE_TYPES[stage.type].gives == shape.medium
-        ]
-        rate = sent.answer_rate()
-        return Ready(pipeline, given, wanted, shape, tuple(of_medium), rate)
-
     async def _run(self, request: web.Request, ready: Ready) -> web.StreamResponse:
         pipeline, given = ready.pipeline, ready.given
         kept = KeptRun(new_id("run"), pipeline.id)
@@ -119,10 +100,13 @@ class Runs:
             kept.outcome, kept.error = ("late" if error.code == LATE else "failed"), error
             return refused(error, kept)
         finally:
-            if kept.outcome == "running":
-                kept.outcome = "cancelled"
-            kept.stop()
+            kept.finish("cancelled")
             self._house.observe(pipeline, run.records, kept.total or 0.0)
+
+
+def accepted(request: web.Request) -> str:
+    """All that the request says in ``Accept``."""
+    return ",".join(request.headers.getall(hdrs.ACCEPT, ()))
 
 
 async def _while_there(request: web.Request, work: Callable[[], Awaitable[T]]) -> T:
@@ -162,28 +146,3 @@ def _less_the_wait(wanted: Asked, waited: float) -> Asked:
     if latest is None:
         return wanted
     return replace(wanted, wishes=replace(wanted.wishes, max_latency_ms=max(1.0, latest - waited * 1000)))
-
-
-def _lacking(pipeline: Pipeline, media: tuple[Medium, ...]) -> str:
-    """Why this input will not do, for people; empty when it does."""
-    strange = [medium for medium in media if medium not in pipeline.takes]
-    if strange:
-        return f"takes {', '.join(pipeline.takes)}; nobody in it takes {', '.join(strange)}"
-    return pipeline.graph.lacking(media)
-
-
-def _with_options(pipeline: Pipeline, options: Mapping[str, Mapping[str, Any]]) -> Pipeline:
-    """The pipeline with other options for this run. Raises :class:`InputError` (400)."""
-    if not options:
-        return pipeline
-    stages = {stage.id: stage.model_dump(exclude_unset=True) for stage in pipeline.stages}
-    for stage_id, given in options.items():
-        if stage_id not in stages:
-            message = unknown("stage", stage_id[:60], sorted(stages))
-            raise InputError(400, "invalid_value", f"options: {message}", "options")
-        stage = stages[stage_id]
-        try:
-            stage["options"] = {**stage.get("options", {}), **checked(stage["type"], given)}
-        except ValueError as error:
-            raise InputError(400, "invalid_value", f"options.{stage_id}: {error}", f"options.{stage_id}") from error
-    return Pipeline.model_validate({**pipeline.model_dump(exclude_unset=True), "stages": list(stages.values())})

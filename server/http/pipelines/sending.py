@@ -8,52 +8,36 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import CALLERS_FAULT
-from pipelines.routing.definition import Pipeline
 from pipelines.routing.executor import Run, StageOutput
 from pipelines.runtime.worker import Worker
 from server.http.errors import error_body, error_response, status_of
-from server.http.pipelines.accept import EVENTS, JSON, Shape
-from server.http.pipelines.answers import Outputs, answer_of
+from server.http.pipelines.accept import EVENTS, JSON
+from server.http.pipelines.answers import JsonAnswer, answer_of
 from server.http.pipelines.arriving import InputError
-from server.http.pipelines.inputs import Input
+from server.http.pipelines.ready import Ready
 from server.http.pipelines.store import KeptRun
 from server.http.pipelines.tell import event_json
-from server.http.pipelines.wishes import Asked
 from server.http.rest.serving import event_stream
 
 log = logging.getLogger(__name__)
 RUN_ID, PIPELINE, PARTIAL = "X-Run-Id", "X-Pipeline", "X-Partial"
 LATE = "latency_exceeded"
-_CALLERS = ("wrong_input", "invalid_input", "unknown_backend", "backend_unable", *CALLERS_FAULT)
+_CALLERS = ("wrong_input", "invalid_input", "unknown_language", *CALLERS_FAULT)
 _STATUS = {
     LATE: 504,
     "no_backend": 503,
+    "stt_unable": 501,
     "input_too_large": 413,
     "output_too_large": 413,
     **dict.fromkeys(_CALLERS, 400),
 }
 """Codes of errors that runs alone have → status."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What is to be run, and how it is answered."""
-
-    pipeline: Pipeline
-    given: Input
-    asked: Asked
-    shape: Shape
-    sinks: tuple[str, ...]
-    """Ids of the stages whose output is asked for."""
-    rate: int | None
-    """Hertz of the answer's sound; ``None``: as it comes."""
 
 
 class Sending:
@@ -96,7 +80,7 @@ class Sending:
                 raise ConnectionResetError(f"the answer broke off: {error}") from error  # it is to be seen as such
         rest = await answer.finish()
         response = response or await self._begin(answer.content_type)
-        self._completed()
+        self._kept.finish("completed")
         await response.write(bytes(held) + rest)
         await response.write_eof()
         return response
@@ -116,17 +100,17 @@ class Sending:
     # ---- JSON
 
     async def _object(self, run: Run) -> web.StreamResponse:
-        outputs = Outputs(self._ready.sinks, self._worker)
+        answer = JsonAnswer(self._kept, self._ready.sinks, self._worker)
         try:
             async with aclosing(run.events()) as events:
                 async for event in events:
                     if isinstance(event, StageOutput):
-                        outputs.push(event.stage, event.item)
+                        await answer.push(event.stage, event.item)
         except PipelineError as error:
             if not self._is_partial(error):
                 raise
-        self._completed()
-        return web.json_response({**self._kept.json(), "outputs": await outputs.json()}, headers=self.headers)
+        self._kept.finish("completed")
+        return web.Response(body=await answer.finish(), content_type=JSON, charset="utf-8", headers=self.headers)
 
     # ---- events
 
@@ -139,7 +123,7 @@ class Sending:
                     async for event in events:
                         if (told := await event_json(event, sinks, self._worker)) is not None:
                             await stream.send(told)
-                self._completed()
+                kept.finish("completed")
             except PipelineError as error:
                 kept.outcome, kept.error = ("late" if error.code == LATE else "failed"), error
                 if not self._is_partial(error):
@@ -154,11 +138,6 @@ class Sending:
     def headers(self) -> dict[str, str]:
         """What every answer of a run has."""
         return run_headers(self._kept)
-
-    def _completed(self) -> None:
-        self._kept.stop()
-        if self._kept.outcome == "running":
-            self._kept.outcome = "completed"
 
     def _is_partial(self, error: PipelineError) -> bool:
         """Whether what there is will do; then it is noted."""

@@ -37,6 +37,12 @@ class KeptRun:
         if self.total is None:
             self.total = time.monotonic() - self.began
 
+    def finish(self, outcome: RunOutcome) -> None:
+        """It has ended so, unless another end is known."""
+        self.stop()
+        if self.outcome == "running":
+            self.outcome = outcome
+
     def json(self) -> dict[str, Any]:
         """For clients."""
         return {

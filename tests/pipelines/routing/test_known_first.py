@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Piece, Tool, ToolCall
-from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.known_first import KnownFirst, Passes, StandIn
+from pipelines.routing.known_first import KnownFirst, StandIn
+from pipelines.routing.refusals import Passes
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.starter import model_files
 from tests.fakes.clock import FakeClock
 from training.starter.grammar_beyond import FALLBACKS

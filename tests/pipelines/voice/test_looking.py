@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.interfaces.llm import ChatRequest, Cut, Image, Message, Piece, Tool, ToolCall
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.vision.images import snapshot
 from pipelines.voice.history import KEPT_IMAGES, History, Item
 from pipelines.voice.visual_context import LookingModel, Sight, Source, look_tool

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings

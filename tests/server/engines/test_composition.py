@@ -19,8 +19,8 @@ from pipelines.models.catalogue import load as load_catalogue
 from pipelines.models.catalogue_sources import DirSource, WheelSource
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import SHIPPED, load
-from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.failover_speech import FallbackRecognizer, FallbackVoice
+from pipelines.routing.routes.llm import FallbackModel
+from pipelines.routing.routes.speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
 from pipelines.vision.detectors import DETECTORS
 from server.cli.diagnosis import diagnose

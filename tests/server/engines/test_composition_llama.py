@@ -20,8 +20,8 @@ from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.routing.definition import load
-from pipelines.routing.failover_llm import FallbackModel
 from pipelines.routing.known_first import KnownFirst
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.starter import model_files
 from server.engines.parts import Parts
 from server.engines.stages import llm

@@ -10,7 +10,7 @@ from pipelines.engines.stubs import BenchVoice
 from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.routing.definition import load
-from pipelines.routing.failover_speech import FallbackVoice
+from pipelines.routing.routes.speech import FallbackVoice
 from server.engines import stages
 from server.engines.parts import Parts
 from server.settings import load_settings

@@ -15,8 +15,8 @@ from aiohttp import web
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
-from pipelines.routing.failover import PROBE_SECONDS
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
+from pipelines.routing.routes.route import PROBE_SECONDS
 from server.engines.choices import Choice
 from server.engines.model_servers import LOOK_SECONDS
 from server.engines.parts import Parts

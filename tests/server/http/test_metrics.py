@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.errors import LLMError, PipelineError
-from pipelines.routing.failover import Policy
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.voice.events import (
     Problem,
     ResponseAudioStopped,
@@ -118,7 +118,7 @@ async def test_an_interrupted_turn(serve):
 async def test_failure_forwarding_and_phrases(serve):
     models = [FakeModel(FAILURE, "Hi.", FAILURE, FAILURE), FakeModel("Hello.", FAILURE, "Hello.")]
     models[0].name, models[1].name = "served", "scripted"
-    llm = FallbackModel(models, lambda *_: None, policy=Policy(rest_seconds=0.0))
+    llm = FallbackModel(models, lambda *_: None, policy=RestPolicy(rest_seconds=0.0))
     url, _ = await serve(fake_engines(llm=llm, tts=CachedVoice(FakeVoice())))
     async with Peer(url) as peer:
         await peer.event("session.created")

@@ -72,6 +72,7 @@ class OpenAIChat:
         on_learned: Callable[[str], None] | None = None,
     ) -> None:
         self.name = f"{server} {short(model)}"
+        self.server = server
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._api_key = api_key

@@ -19,8 +19,9 @@ from pipelines.engines.llm.transformers_chat import load_chat
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, JsonFormat, Message, Piece, Tool, ToolCall, ToolChoice, lacking
 from pipelines.models.residency import Kept
-from pipelines.routing.failover_llm import FallbackModel
-from pipelines.routing.known_first import KnownFirst, Passes, StandIn
+from pipelines.routing.known_first import KnownFirst, StandIn
+from pipelines.routing.refusals import Passes
+from pipelines.routing.routes.llm import FallbackModel
 from tests.fakes.engines import FakeModel
 from tests.fakes.openai_server import DONE, asking, delta, event, saying
 from tests.fakes.tiny_llama import save_tiny_llama

@@ -36,6 +36,11 @@ BACKENDS = [{"id": "cpu", "hardware": "cpu"}, {"id": "far", "kind": "openai", "b
 class PlannedEngines(FakeStageEngines):
     """Of two backends the first would do it."""
 
+    backends = ("cpu", "far")
+
+    async def close(self) -> None:
+        pass
+
     def plan(self, pipeline: Any, stage: Any, wishes: Any) -> Any:
         if stage.type == "text_to_image":
             return [Attempt("far", "remote", "-", "asked for", "unable", message="it cannot paint")]
@@ -52,7 +57,7 @@ def engines() -> PlannedEngines:
         stt=FakeRecognizer(*["Hello there."] * 200),
         llm=FakeModel(*["Good day to you. How are you?"] * 200),
         tts=FakeVoice(),
-        tasks={"feature-extraction": FakeTask(lambda inputs, parameters: {"embedding": [0.5, 0.25]})},
+        tasks={"feature-extraction": FakeTask(lambda inputs, parameters: [[0.5, 0.25]])},
     )
 
 
@@ -70,7 +75,7 @@ async def house(serve, engines, library, tmp_path) -> AsyncIterator[Callable[...
 
     async def start(**settings: Any) -> aiohttp.ClientSession:
         served = fake_engines()
-        served.stage_engines, served.library = engines, library
+        served.routes, served.library = engines, library
         url, app = await serve(served, cache=tmp_path, **settings)
         http = aiohttp.ClientSession(url)
         opened.append(http)

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import EngineStuckError, TTSError
 from pipelines.interfaces.tts import Speech
-from pipelines.routing.failover_speech import FallbackVoice
+from pipelines.routing.routes.speech import FallbackVoice
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeVoice
 from tests.fakes.failures import Failures

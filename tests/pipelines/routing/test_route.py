@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
-from pipelines.routing.failover import LONGEST_PROBE_REST, PROBE_SECONDS, Attempt, Breaker, Failover, Policy
+from pipelines.routing.routes.attempts import Attempt
+from pipelines.routing.routes.breaker import Breaker, RestPolicy
+from pipelines.routing.routes.route import LONGEST_PROBE_REST, PROBE_SECONDS, Route
 from tests.fakes.clock import FakeClock
 from tests.fakes.failures import Failures
 
@@ -30,16 +32,16 @@ class Named:
 class Work:
     """Engines ``a``, ``b`` … and what they do."""
 
-    def __init__(self, *names: str, kind: type[Failover[Named]] = Failover) -> None:
+    def __init__(self, *names: str, kind: type[Route[Named]] = Route) -> None:
         self.clock = FakeClock()
         self.failures = Failures()
-        self.failover = kind([Named(name) for name in names], self.failures, self.clock)
+        self.route = kind([Named(name) for name in names], self.failures, self.clock)
 
     def asked(self, **errors: PipelineError | None) -> str:
         """Names in the order in which they are asked until one does not fail with what is given for it."""
         names = ""
         with suppress(PipelineError):
-            for attempt in self.failover.attempts():
+            for attempt in self.route.attempts():
                 names += attempt.engine.name
                 with attempt:
                     if (error := errors.get(attempt.engine.name)) is not None:
@@ -48,14 +50,14 @@ class Work:
         return names
 
     def begun(self) -> Attempt[Named]:
-        return next(self.failover.attempts())
+        return next(self.route.attempts())
 
 
 # ------------------------------------------------------------------------------------------------- the breaker
 
 
 def test_an_engine_rests_longer_after_each_failure_and_is_forgiven():
-    breaker, now = Breaker(Policy(longest_rest=60.0)), 100.0
+    breaker, now = Breaker(RestPolicy(longest_rest=60.0)), 100.0
     for rest in (5, 10, 20, 40, 60, 60):
         assert breaker.admits(now)
         breaker.failed(now)
@@ -68,7 +70,7 @@ def test_an_engine_rests_longer_after_each_failure_and_is_forgiven():
 
 
 def test_one_at_a_time_finds_out_whether_it_works_again():
-    breaker = Breaker(Policy())
+    breaker = Breaker(RestPolicy())
     breaker.failed(0.0)
     breaker.trial(6.0)
     assert not breaker.admits(7.0)
@@ -81,7 +83,7 @@ def test_one_at_a_time_finds_out_whether_it_works_again():
 
 
 def test_only_what_has_failed_is_due():
-    breaker = Breaker(Policy())
+    breaker = Breaker(RestPolicy())
     assert not breaker.due(0.0, 100.0)
     breaker.failed(0.0)
     assert (breaker.due(3.0, 1.0), breaker.due(4.0, 1.0)) == (False, True)
@@ -95,7 +97,7 @@ def test_the_next_one_is_asked_and_the_failed_one_rests():
     assert work.asked(a=TIMEOUT) == "ab"
     assert work.asked() == "b"
     assert work.failures == [("a", "llm_timeout")]
-    assert work.failover.forwarded == {("a", "b"): 2}
+    assert work.route.forwarded == {("a", "b"): 2}
     work.clock.advance(5.1)
     assert work.asked() == "a"
     assert work.failures.mended == ["a"]
@@ -113,8 +115,8 @@ def test_when_all_rest_they_are_tried_by_preference():
     errors: dict[str, Any] = dict.fromkeys("abc", TIMEOUT)
     assert work.asked(**errors) == "abc"
     assert work.asked(a=TIMEOUT, b=TIMEOUT) == "abc"
-    assert (work.failover.current, work.failover.serving) == ("c", "c")
-    preferred = work.failover.attempts(work.failover.engines[1])
+    assert (work.route.current, work.route.serving) == ("c", "c")
+    preferred = work.route.attempts(work.route.engines[1])
     assert [attempt.engine.name for attempt in preferred] == ["c", "b", "a"]
 
 
@@ -135,12 +137,12 @@ def test_nobody_is_asked_after_what_cannot_be_taken_back():
     with pytest.raises(LLMError), attempt:
         attempt.commit()
         raise TIMEOUT
-    assert not work.failover.forwarded
+    assert not work.route.forwarded
     assert work.asked() == "b", "it rests all the same"
 
 
 def test_what_the_caller_did_wrong_is_not_the_engines_failure():
-    class Strict(Failover[Named]):
+    class Strict(Route[Named]):
         callers_fault = frozenset(("llm_timeout",))
 
     work = Work("a", "b", kind=Strict)
@@ -149,14 +151,14 @@ def test_what_the_caller_did_wrong_is_not_the_engines_failure():
 
 
 def test_the_same_engine_is_asked_again_as_often_as_is_allowed():
-    class Stubborn(Failover[Named]):
-        usual = Policy(retries=2)
+    class Stubborn(Route[Named]):
+        usual = RestPolicy(retries=2)
         hopeless = frozenset(("engine_stuck",))
 
     work = Work("a", "b", kind=Stubborn)
     assert work.asked(a=TIMEOUT) == "aaab"
     assert work.failures == [("a", "llm_timeout")] * 3
-    assert work.failover.forwarded == {("a", "b"): 1}
+    assert work.route.forwarded == {("a", "b"): 1}
     work.clock.advance(5.1)
     assert work.asked(a=PipelineError("engine_stuck", "it hangs")) == "ab"
 
@@ -166,7 +168,7 @@ def test_while_one_finds_out_others_pass_the_engine_over():
     work.asked(a=TIMEOUT)
     work.clock.advance(6)
     trial = work.begun()
-    assert (trial.engine.name, work.asked(), work.failover.current) == ("a", "b", "b")
+    assert (trial.engine.name, work.asked(), work.route.current) == ("a", "b", "b")
     trial.released()
     assert work.begun().engine.name == "a", "it was given up without a result"
 
@@ -178,13 +180,13 @@ def test_an_ended_attempt_does_not_end_anothers_trial():
     work.clock.advance(6)
     trial = work.begun()
     early.released()
-    assert work.failover.current == "b"
+    assert work.route.current == "b"
     trial.worked()
     work.asked(a=TIMEOUT)
     work.clock.advance(6)
     assert work.begun().engine.name == "a"
     trial.released()
-    assert work.failover.current == "b"
+    assert work.route.current == "b"
 
 
 def test_many_who_fail_at_a_time_are_one_failure():
@@ -192,22 +194,22 @@ def test_many_who_fail_at_a_time_are_one_failure():
     attempts = [work.begun() for _ in range(8)]
     assert all(attempt.failed(TIMEOUT) for attempt in attempts)
     work.clock.advance(5.1)
-    assert work.failover.current == "a"
+    assert work.route.current == "a"
 
 
 def test_a_better_engine_that_has_come_is_asked_first_and_what_is_known_of_the_others_stays():
     work = Work("a", "b")
     work.asked(a=TIMEOUT)
-    work.failover.prefer(Named("c"), before="b")
-    assert (work.failover.name, work.failover.current, work.failover.serving) == ("a", "c", "c")
-    work.failover.prefer(Named("d"))
-    assert (work.failover.name, work.failover.current) == ("d", "d")
+    work.route.prefer(Named("c"), before="b")
+    assert (work.route.name, work.route.current, work.route.serving) == ("a", "c", "c")
+    work.route.prefer(Named("d"))
+    assert (work.route.name, work.route.current) == ("d", "d")
     assert work.asked(d=TIMEOUT, c=TIMEOUT) == "dcb"
 
 
 def test_an_attempt_knows_whether_there_are_better_engines():
     work = Work("a", "b")
-    work.failover.start_without(TIMEOUT)
+    work.route.start_without(TIMEOUT)
     assert work.begun().stands_in
     work.clock.advance(6)
     assert not work.begun().stands_in
@@ -227,7 +229,7 @@ async def test_an_engine_that_failed_is_probed_until_it_works():
                 raise TIMEOUT
 
     clock, failures, engine = FakeClock(), Failures(), Away("a")
-    failover = Failover[Named]([engine, Named("b")], failures, clock)
+    failover = Route[Named]([engine, Named("b")], failures, clock)
     probing = asyncio.create_task(failover.keep_probing())
     try:
         for _ in range(10):
@@ -253,5 +255,5 @@ async def test_an_engine_that_failed_is_probed_until_it_works():
 
 async def test_all_are_closed():
     work = Work("a", "b")
-    await work.failover.close()
-    assert [engine.closed for engine in work.failover.engines] == [1, 1]
+    await work.route.close()
+    assert [engine.closed for engine in work.route.engines] == [1, 1]

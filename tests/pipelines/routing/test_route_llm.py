@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Message
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel
 from tests.fakes.failures import Failures

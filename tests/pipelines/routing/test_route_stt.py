@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import STTError
 from pipelines.interfaces.stt import Hearing, can_hear, hearing, streams_partials
-from pipelines.routing.failover_speech import KEPT_SECONDS, FallbackRecognizer
+from pipelines.routing.routes.speech import KEPT_SECONDS, FallbackRecognizer
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeRecognizer, crashed
 from tests.fakes.failures import Failures

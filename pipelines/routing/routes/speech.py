@@ -5,10 +5,13 @@ A recogniser hears the utterance from its beginning; a voice speaks what is left
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import chain
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,16 +29,21 @@ from pipelines.interfaces.stt import (
 )
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.interfaces.vad import VAD_RATE
-from pipelines.routing.failover import Attempt, Failover, Policy
+from pipelines.routing import run
+from pipelines.routing.policy import hedge_after, is_sure
+from pipelines.routing.routes.attempts import Attempt, UnsureError
+from pipelines.routing.routes.breaker import RestPolicy
+from pipelines.routing.routes.racing import pumped
+from pipelines.routing.routes.route import Route
 
 
-class FallbackVoice(Failover[TextToSpeech]):
-    """Voices of ``engines`` in order of preference, a :class:`~pipelines.interfaces.tts.TextToSpeech` itself.
+class FallbackVoice(Route[TextToSpeech]):
+    """Voices as the policy orders them, a :class:`~pipelines.interfaces.tts.TextToSpeech` itself.
 
     A voice is spoken by the first engine that has it. If that fails, the next one speaks the clause with its default
     voice, or what is left of it after the words that have sounded. Where the words that have sounded are not known, the
     failure is raised. A cache of phrases goes around each engine and not around this: it must not remember a stand-in's
-    sound as the voice's own.
+    sound as the voice's own. Usable is a voice from its first samples on.
     """
 
     errors = (TTSError, "tts_failed")
@@ -51,19 +59,46 @@ class FallbackVoice(Failover[TextToSpeech]):
         if voice is not None and voice not in self.voices:
             raise TTSError("unknown_voice", f"voice: '{voice}' is not one of {listed(self.voices)}")
         clause = _Clause(text)
-        for attempt in self.attempts(next((engine for engine in self.engines if voice in engine.voices), None)):
-            with attempt:
-                async with aclosing(self._spoken(attempt.engine, clause.rest(), voice, speed)) as pieces:
-                    async for piece in pieces:
+        attempts = self.attempts(next((engine for engine in self.engines if voice in engine.voices), None))
+
+        async def begun(attempt: Attempt[TextToSpeech]) -> _Spoken:
+            stream = self._spoken(attempt.engine, clause.rest(), voice, speed)
+            if hedge_after(self.need, run.wishes.get()) is not None:
+                stream = pumped(stream)
+            try:
+                return _Spoken(await anext(stream, None), stream)
+            except BaseException:
+                await stream.aclose()
+                raise
+
+        while True:
+            attempt, spoken = await self.obtain(attempts, begun, _Spoken.aclose)
+            async with aclosing(spoken):
+                with attempt:
+                    piece = spoken.first
+                    while piece is not None:
                         taken = clause.take(piece)
                         attempt.commit(clause.is_in_the_dark)
                         yield taken
-                return
+                        piece = await anext(spoken.rest, None)
+                    return
 
     def _spoken(self, engine: TextToSpeech, text: str, voice: str | None, speed: float) -> AsyncGenerator[Speech, None]:
         """The clause by ``engine``, in its default voice if it does not have ``voice``."""
         name = voice if voice in engine.voices else None
         return guarded(lambda: engine.synthesize(text, name, speed), *self.errors, engine.name)
+
+
+class _Spoken:
+    """A clause that has begun to be spoken; ``first`` is ``None`` for one without sound."""
+
+    def __init__(self, first: Speech | None, rest: AsyncGenerator[Speech, None]) -> None:
+        self.first = first
+        self.rest = rest
+
+    async def aclose(self) -> None:
+        """End it. Idempotent."""
+        await self.rest.aclose()
 
 
 class _Clause:
@@ -99,22 +134,27 @@ KEPT_SECONDS = 60.0
 """How much of an utterance is kept for another recogniser (2 MB); of a longer one the beginning is lost to it."""
 
 
-class FallbackRecognizer(Failover[SpeechToText]):
-    """Recognisers in order of preference, a :class:`~pipelines.interfaces.stt.SpeechToText` itself.
+class FallbackRecognizer(Route[SpeechToText]):
+    """Recognisers as the policy orders them, a :class:`~pipelines.interfaces.stt.SpeechToText` itself.
 
     An engine that fails within an utterance hears it once more from the beginning, for what was lost may be only one of
     its processes; then, or when it cannot begin, the next one takes over and the failed one rests. What had been
     understood may then be revised, as partials may anyway.
+
+    Usable is a transcript. One that is late is waited for together with the next engine's. With ``waits``, one that the
+    policy finds not sure enough is heard again by the next engine before anything is told, and the surest is taken; in
+    a conversation, where that would delay the end of every turn, :mod:`~pipelines.routing.second_opinion` does it.
     """
 
     errors = (STTError, "stt_failed")
     hopeless = frozenset(("stt_busy", "stt_closed", "engine_stuck"))
-    usual = Policy(retries=1)
+    usual = RestPolicy(retries=1)
+    waits: ClassVar[bool] = False
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Of the preferred one."""
-        return languages_of(self.engines[0])
+        return languages_of(self.next)
 
     @property
     def streams_partials(self) -> bool:
@@ -139,13 +179,34 @@ class FallbackRecognizer(Failover[SpeechToText]):
         return recognition
 
 
+class PatientRecognizer(FallbackRecognizer):
+    """The same where no conversation waits for the end of a turn: the surest transcript is waited for."""
+
+    waits = True
+
+
+class _Heard:
+    """What one engine has heard of an utterance."""
+
+    def __init__(self, engine: str, recognition: Recognition, transcript: Transcript) -> None:
+        self.recognition = recognition
+        self.transcript = transcript
+        self._engine = engine
+
+    async def aclose(self) -> None:
+        """It is not wanted any more."""
+        with only_logged(f"closing {self._engine}"):
+            await self.recognition.close()
+
+
 class _Recognition:
     """One utterance: the engine that hears it, and its sound in case that one fails."""
 
-    def __init__(self, failover: FallbackRecognizer) -> None:
-        self._errors = failover.errors
+    def __init__(self, route: FallbackRecognizer) -> None:
+        self._route = route
+        self._errors = route.errors
         asked = hearing.get()
-        self._attempts = failover.attempts(able=lambda engine: can_hear(engine, asked))
+        self._attempts = route.attempts(able=lambda engine: can_hear(engine, asked))
         self._attempt: Attempt[SpeechToText] | None = None
         """``None`` once every engine has failed."""
         self._current: Recognition | None = None
@@ -158,6 +219,7 @@ class _Recognition:
         for attempt in self._attempts:
             self._attempt = attempt
             try:
+                await attempt.ready()
                 with foreign_errors(*self._errors, attempt.engine.name):
                     self._current = await attempt.engine.open()
                     return await self._current.feed(np.concatenate(self._heard)) if self._heard else ""
@@ -179,23 +241,68 @@ class _Recognition:
             return await self.begin()
 
     async def transcript(self) -> Transcript:
-        while True:
-            attempt, recognition = self._opened()
-            try:
-                with foreign_errors(*self._errors, attempt.engine.name):
-                    transcript = await recognition.transcript()
-            except PipelineError as error:
-                await self._gone(attempt, error)
-                await self.begin()
-            else:
-                attempt.worked()
-                return transcript
+        attempt, _ = self._opened()
+        try:
+            attempt, heard = await self._route.obtain(chain((attempt,), self._attempts), self._told, _Heard.aclose)
+        except PipelineError:
+            await self._end(attempt)
+            self._attempt = None
+            raise
+        if heard.recognition is not self._current:
+            await self._end(attempt)
+            self._attempt, self._current = attempt, heard.recognition
+        attempt.worked()
+        return heard.transcript
 
     async def close(self) -> None:
         self._heard.clear()
         if self._attempt is not None:
             self._attempt.released()
             await self._end(self._attempt)
+
+    async def _told(self, attempt: Attempt[SpeechToText]) -> _Heard:
+        """The transcript of an engine: of the one that has heard the utterance so far, or of another one."""
+        recognition = self._current if attempt is self._attempt else None
+        if recognition is not None:
+            self._current = None  # if it fails, whoever is next hears it from the beginning
+        engine = attempt.engine
+        try:
+            with foreign_errors(*self._errors, engine.name):
+                if recognition is None:
+                    recognition = await self._again(attempt)
+                transcript = await recognition.transcript()
+        except asyncio.CancelledError:
+            if attempt is self._attempt or not self._races:  # nobody wants a transcript now; the utterance may go on
+                self._attempt, self._current = attempt, recognition
+            else:
+                await self._closed(attempt, recognition)
+            raise
+        except BaseException:
+            await self._closed(attempt, recognition)
+            raise
+        attempt.confidence = transcript.confidence
+        heard = _Heard(engine.name, recognition, transcript)
+        if not self._route.waits or not attempt.can_be_doubted:
+            return heard
+        need, confidence = self._route.need, transcript.confidence if transcript.text else 0.0
+        if is_sure(need.policy, run.wishes.get(), confidence):
+            return heard
+        raise UnsureError(heard, confidence or 0.0, f"{engine.name} is not sure of it")
+
+    async def _again(self, attempt: Attempt[SpeechToText]) -> Recognition:
+        """The utterance, heard by the attempt's engine from its beginning."""
+        try:
+            recognition = await attempt.engine.open()
+        except Exception:
+            attempt.once()  # it did not lose an utterance
+            raise
+        if self._heard:
+            try:
+                await recognition.feed(np.concatenate(self._heard))
+            except BaseException:
+                await self._closed(attempt, recognition)
+                raise
+        return recognition
 
     def _opened(self) -> tuple[Attempt[SpeechToText], Recognition]:
         if self._attempt is None or self._current is None:
@@ -204,7 +311,9 @@ class _Recognition:
 
     async def _gone(self, attempt: Attempt[SpeechToText], error: PipelineError) -> None:
         """The engine has failed. Raises ``error`` when it was the last."""
-        another = attempt.failed(error, retry=self._current is not None)
+        if self._current is None:
+            attempt.once()
+        another = attempt.failed(error)
         await self._end(attempt)
         if not another:
             self._attempt = None
@@ -212,6 +321,14 @@ class _Recognition:
 
     async def _end(self, attempt: Attempt[SpeechToText]) -> None:
         recognition, self._current = self._current, None
+        await self._closed(attempt, recognition)
+
+    async def _closed(self, attempt: Attempt[SpeechToText], recognition: Recognition | None) -> None:
         if recognition is not None:
             with only_logged(f"closing {attempt.engine.name}"):
                 await recognition.close()
+
+    @property
+    def _races(self) -> bool:
+        """Whether several engines may be asked for a transcript at a time."""
+        return hedge_after(self._route.need, run.wishes.get()) is not None

@@ -1,0 +1,1 @@
+"""Routes: the engines of each stage as the policy orders them, with breakers, repetitions, hedging and escalation."""
