@@ -5,11 +5,18 @@ A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from pipelines.engines.registry import ENGINES
+from pipelines.routing.stage_types import STAGE_TYPES
 from pipelines.vision.detectors import DETECTORS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -40,7 +47,80 @@ def detectors() -> list[tuple[str, ...]]:
     return [("detector", "finds", "model"), *rows]
 
 
-TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {"engines": engines, "detectors": detectors}
+def stage_types() -> list[tuple[str, ...]]:
+    """One row for each type of stages."""
+    rows = [
+        (f"`{name}`", " or ".join(shape.takes), ", ".join(shape.also), shape.gives, ", ".join(_options(shape.options)))
+        for name, shape in STAGE_TYPES.items()
+    ]
+    return [("type", "takes", "besides", "gives", "options"), *rows]
+
+
+def stage_options() -> list[tuple[str, ...]]:
+    """One row for each option of stages; types whose option is the same share it."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for kind, shape in STAGE_TYPES.items():
+        told = _docstrings(shape.options)
+        schema = shape.options.model_json_schema()
+        for name, info in shape.options.model_fields.items():
+            default = "" if info.default in (None, "", ()) else f"`{str(info.default).lower()}`"
+            legal = _legal(schema["properties"][name], schema.get("$defs", {}))
+            found.setdefault((f"`{name}`", legal, default, told.get(name, "")), []).append(f"`{kind}`")
+    rows = [
+        (name, ", ".join(kinds), legal, default, about.replace("``", "`"))
+        for (name, legal, default, about), kinds in found.items()
+    ]
+    return [("option", "of", "legal", "default", "what"), *rows]
+
+
+def _legal(schema: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """The legal values of a field, from its JSON schema."""
+    if "$ref" in schema:
+        return _legal(others[schema["$ref"].rpartition("/")[2]], others)
+    if "anyOf" in schema:
+        kinds = [_legal(one, others) for one in schema["anyOf"] if one.get("type") != "null"]
+        return ", ".join(dict.fromkeys(kinds))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{str(value).lower()}`" for value in schema.get("enum", [schema.get("const")]))
+    kind = schema.get("type", "")
+    if kind == "array":
+        items = schema.get("items") or {}
+        return f"list of {_legal(items, others) or 'values'}"
+    if kind in ("integer", "number"):
+        least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+        most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+        low = f"above {above:.10g}" if above is not None else f"from {least:.10g}" if least is not None else ""
+        high = f"below {below:.10g}" if below is not None else f"to {most:.10g}" if most is not None else ""
+        return " ".join(part for part in ("whole number" if kind == "integer" else "number", low, high) if part)
+    if kind == "object" and "properties" in schema:
+        return f"mapping of {', '.join(f'`{name}`' for name in schema['properties'])}"
+    if kind == "boolean":
+        return "`true`, `false`"
+    return f"text like `{schema['pattern']}`" if "pattern" in schema else {"string": "text"}.get(kind, kind)
+
+
+def _options(kind: type[BaseModel]) -> list[str]:
+    return [f"`{name}`" for name in kind.model_fields]
+
+
+def _docstrings(kind: type[Any]) -> Mapping[str, str]:
+    """What stands below the fields of a model, and of those that it is made from."""
+    told: dict[str, str] = {}
+    for one in reversed([base for base in kind.__mro__ if issubclass(base, BaseModel) and base is not BaseModel]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in zip(definition.body, definition.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                told[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    return told
+
+
+TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "engines": engines,
+    "detectors": detectors,
+    "stage_types": stage_types,
+    "stage_options": stage_options,
+}
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -7,7 +7,6 @@ are brought together. A file is bounded in size, in depth and in what its aliase
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ MOST_PROBLEMS = 5
 """Told at once."""
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -99,20 +97,21 @@ def read(path: Path) -> Document:
 def parse(text: str, path: Path) -> Document:
     """A file's text; ``path`` is what messages call it. Raises :class:`DefinitionError`."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         _check_bounds(root)
         plain = _Plain()
         return Document(path, None if root is None else plain.of(root), root, plain.problems)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise DefinitionError("definition_not_yaml", f"{path}: line {line}: {error.reason}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark is not None else ""
+        where = f" line {mark.line + 1}:" if mark is not None else ""
         problem = getattr(error, "problem", None) or getattr(error, "context", None) or error
-        message = _plain_text(f"{path}:{line} {problem}")
+        message = _plain_text(f"{path}:{where} {problem}")
         raise DefinitionError("definition_not_yaml", message) from error
-    except (ValueError, OverflowError) as error:  # an escape beyond Unicode
-        raise DefinitionError("definition_not_yaml", _plain_text(f"{path}: {error}")) from error
-    except RecursionError:
-        raise DefinitionError("definition_too_large", f"{path}: {_TOO_DEEP}") from None
+    except (ValueError, OverflowError) as error:
+        raise DefinitionError("definition_not_yaml", f"{path}: an escape in it is beyond Unicode") from error
     except _TooLargeError as error:
         raise DefinitionError("definition_too_large", f"{path}: line {error.line}: {error}") from None
 
@@ -120,33 +119,57 @@ def parse(text: str, path: Path) -> Document:
 _TOO_DEEP = f"lists and mappings are more than {DEEPEST} deep"
 
 
+_TOO_MANY = f"holds more than {MOST_NODES} words, each as often as aliases name it"
+
+
 class _TooLargeError(Exception):
-    def __init__(self, node: Node, message: str) -> None:
+    def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
-        self.line = node.start_mark.line + 1
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes no more than is taken: scanning what is deep or long takes PyYAML very long."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > DEEPEST or self._nodes > MOST_NODES:
+            message = _TOO_DEEP if self._depth > DEEPEST else _TOO_MANY
+            raise _TooLargeError(self.peek_event().start_mark.line + 1, message)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _check_bounds(root: Node | None) -> None:
     """Refuse what refers to itself, and what unfolds to more than it looks like ("billion laughs")."""
-    sizes: dict[int, int] = {}
+    known: dict[int, tuple[int, int]] = {}
     above: set[int] = set()
 
-    def size(node: Node, depth: int) -> int:
+    def unfolded(node: Node) -> tuple[int, int]:
+        """How many nodes, and how deep."""
         key = id(node)
+        line = node.start_mark.line + 1
         if key in above:
-            raise _TooLargeError(node, "refers to itself")
-        if depth > DEEPEST:
-            raise _TooLargeError(node, _TOO_DEEP)
-        if key not in sizes:
+            raise _TooLargeError(line, "refers to itself")
+        if key not in known:
             above.add(key)
-            sizes[key] = 1 + sum(size(inner, depth + 1) for inner in _inside(node))
+            inner = [unfolded(one) for one in _inside(node)]
             above.remove(key)
-        if sizes[key] > MOST_NODES:
-            raise _TooLargeError(node, f"holds more than {MOST_NODES} words, each as often as aliases name it")
-        return sizes[key]
+            known[key] = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+        size, depth = known[key]
+        if size > MOST_NODES or depth > DEEPEST:
+            raise _TooLargeError(line, _TOO_MANY if size > MOST_NODES else _TOO_DEEP)
+        return known[key]
 
     if root is not None:
-        size(root, 0)
+        unfolded(root)
 
 
 def _inside(node: Node) -> Iterator[Node]:
@@ -184,7 +207,7 @@ class _Plain:
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if node.tag not in _COLLECTIONS:
-            self._note(node, f"the tag {node.tag} is not taken")
+            self._note(node, f"the tag {node.tag[:80]} is not taken")
         if isinstance(node, SequenceNode):
             return [self.of(inner) for inner in node.value]
         assert isinstance(node, MappingNode)
@@ -214,8 +237,10 @@ class _Plain:
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError):
-            kind = node.tag.rpartition(":")[2]
-            self._note(node, f"{node.value[:80]!r} is no {kind}" if kind in _KINDS else f"the tag {kind} is not taken")
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            self._note(
+                node, f"{node.value[:80]!r} is no {kind}" if kind in _KINDS else f"the tag {kind[:80]} is not taken"
+            )
             return node.value
         if isinstance(value, str):
             return mended(value)
@@ -230,4 +255,5 @@ _KINDS = ("bool", "int", "float", "null", "timestamp", "binary")
 
 def _plain_text(message: str) -> str:
     """One line that can be printed."""
-    return mended(" ".join(_CONTROL.sub(" ", message).split()))
+    words = " ".join(mended(message).split())
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)

@@ -24,6 +24,15 @@ from pipelines.tools.definition import ToolsFile, ToolSpec
 Preferred = Literal["auto", "cpu", "gpu", "cuda", "igpu", "npu", "remote"]
 """``gpu`` is either of ``cuda`` and ``igpu``."""
 
+TELLS_CONFIDENCE: tuple[StageType, ...] = (
+    "audio_to_text",
+    "audio_translate",
+    "text_generation",
+    "video_to_text",
+    "video_summary",
+)
+"""Types whose engines tell how sure they are: recognisers, and language models that say that they do not know."""
+
 SHIPPED = Path(__file__).parent.parent / "definitions"
 """The folder of the definitions that come with the product."""
 
@@ -104,6 +113,14 @@ class Stage(Strict):
     @classmethod
     def _are_known(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         return checked(info.data.get("type", ""), value)
+
+    @model_validator(mode="after")
+    def _can_be_unsure(self) -> Stage:
+        if self.forwarding_policy.enable_confidence_check and self.type not in TELLS_CONFIDENCE:
+            message = f"has no effect: nobody tells how sure a result of {self.type} is; legal with "
+            where = ("forwarding_policy", "enable_confidence_check")
+            raise Problems([Problem(where, message + ", ".join(TELLS_CONFIDENCE))])
+        return self
 
 
 class Options(Strict):

@@ -22,7 +22,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = ".".join(map(str, self.where))
+        where = ".".join(str(part)[:_LONGEST] for part in self.where)
         return f"{where}: {self.message}" if where else self.message
 
 
@@ -341,6 +341,14 @@ def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
 _SECRET = re.compile("key|credential|secret|headers|env")
 """In the names of what must not be repeated."""
 _INSTANCE = re.compile(r" or instance of \w+")
+_IN_YAML = {
+    "a valid dictionary": "a mapping",
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "Tuple should have": "must have",
+    " after validation": "",
+}
+"""Pydantic's words → what they are called in a file."""
 _LONGEST = 80
 """Characters of what was given that are repeated."""
 _MOST = 20
@@ -375,13 +383,15 @@ def _inside(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, problem["loc"]))
+    name = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     message = _INSTANCE.sub("", message.partition(", unable to ")[0])
+    for pydantics, ours in _IN_YAML.items():
+        message = message.replace(pydantics, ours)
     if problem["type"] == "missing":
         return "is missing"
-    given, ours = problem.get("input"), problem["type"] == "value_error"
-    if not ours and not _SECRET.search(name) and isinstance(given, str | int | float):
+    given = problem.get("input")
+    if problem["type"] != "value_error" and not _SECRET.search(name) and isinstance(given, str | int | float):
         message = f"{message}, not {shown(given)}"
     if problem["type"] in ("literal_error", "enum") and isinstance(given, str):
         meant = nearest(given[:_LONGEST], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))

@@ -19,7 +19,7 @@ def test_every_setting_is_documented():
     assert rows == set(Settings.model_fields)
 
 
-@pytest.mark.parametrize("file", ["extending.md", "vision.md"])
+@pytest.mark.parametrize("file", ["extending.md", "pipelines.md", "vision.md"])
 def test_the_tables_are_those_of_the_code(file):
     text = (DOCS / file).read_text("utf-8")
     assert "<!-- table" in text

@@ -50,7 +50,7 @@ def test_what_ships_is_valid():
         (speaking("speed: fast"), r"options.speed: must be a number, not 'fast' \(definition_invalid\)$"),
         (speaking("speed: 9"), "speed: must be less than or equal to 4, not 9"),
         (speaking("sped: 1"), "there is no field 'sped'; did you mean speed\\? Legal are language, speed, voice"),
-        (speaking("[1]"), "options: must be a valid dictionary"),
+        (speaking("[1]"), "options: must be a mapping"),
         (
             GOOD.replace("audio_to_text}", "text_generation, options: {max_tokens: 0}}"),
             "max_tokens: must be greater",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -106,6 +106,7 @@ def test_what_is_no_graph_is_refused(stages: list[tuple[str, str, list[str]]], s
     assert isinstance(error["ctx"]["error"], Problems)
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_any_inputs_give_an_order_or_are_refused(data: st.DataObject) -> None:
     names = "abcd"
