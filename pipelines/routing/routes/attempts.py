@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -33,8 +34,13 @@ class Notes:
 
     def __init__(self, now: float) -> None:
         self._record = run.record.get()
+        self._numbers = count()
         if self._record is not None and self._record.begun is None:
             self._record.begun = now
+
+    def next(self) -> int:
+        """The number of the next attempt."""
+        return next(self._numbers)
 
     def since(self, now: float) -> float:
         """Seconds since the stage's beginning."""
@@ -127,6 +133,7 @@ class Attempt(Generic[E]):
         self._rung = rung
         self._followers = followers
         self._notes = notes
+        self._number = notes.next()
         self._at_once = route.rest.retries
         self._retries = 0
         self._pause = 0.0
@@ -232,11 +239,15 @@ class Attempt(Generic[E]):
             self._on_trial = False
         self._end(outcome)
 
-    def late(self) -> None:
-        """Another one was first."""
+    def lost(self, winner: Attempt[E] | None) -> None:
+        """``winner`` was first, or all are given up. It was late if the other one was started because of that."""
+        if winner is None or winner._number < self._number:
+            self.released()
+            return
         now = self._route.clock.now()
         self._rung.took(now - self._began, now)
-        self.note.message = "another backend was first"
+        self._route.hand_on(self._rung, winner._rung)
+        self.note.message = f"{winner.engine.name}, started beside it, was first"
         self.released("late")
 
     def _repeats(self) -> bool:

@@ -126,6 +126,7 @@ class _Race(Generic[E, T]):
 
     async def run(self) -> tuple[Attempt[E], T]:
         timer: asyncio.Task[None] | None = None
+        winner: Attempt[E] | None = None
         try:
             self._next()
             while self._running:
@@ -135,6 +136,7 @@ class _Race(Generic[E, T]):
                 done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 for task in [task for task in self._running if task in done]:
                     if (won := await self._ended(task)) is not None:
+                        winner = won[0]
                         await self._surest.drop()
                         return won
                 if timer is not None and timer in done:
@@ -144,7 +146,7 @@ class _Race(Generic[E, T]):
                     self._next()
             return _settled(self._surest, self._failure)
         finally:
-            await self._stop(timer)
+            await self._stop(timer, winner)
 
     def _next(self) -> None:
         attempt = next(self._attempts, None) if self._more else None
@@ -191,7 +193,7 @@ class _Race(Generic[E, T]):
             return attempt, value
         return None
 
-    async def _stop(self, timer: asyncio.Task[None] | None) -> None:
+    async def _stop(self, timer: asyncio.Task[None] | None, winner: Attempt[E] | None) -> None:
         """End those that were not first."""
         losers = dict(self._running)
         self._running.clear()
@@ -201,7 +203,7 @@ class _Race(Generic[E, T]):
         if ending:
             await asyncio.wait(ending)
         for task, attempt in losers.items():
-            attempt.late()
+            attempt.lost(winner)
             if not task.cancelled() and task.exception() is None:  # done in the same moment
                 await self._surest.end(task.result())
 
