@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from media.frames import Picture
-from pipelines.execution.pipe import Pipe
+from pipelines.execution.pipe import Holds, Pipe
 from pipelines.routing.items import Data, Item, Sound, Text
 from pipelines.routing.stage_types import Medium
 
@@ -35,7 +35,7 @@ def input_of(medium: Medium) -> str:
 class Inbox:
     """Of one stage. ``accepts`` are the items that it computes on; others are dropped at the door."""
 
-    def __init__(self, sources: Mapping[str, Medium], accepts: tuple[type, ...], *, holds: bool) -> None:
+    def __init__(self, sources: Mapping[str, Medium], accepts: tuple[type, ...], *, holds: Holds) -> None:
         self.sources = dict(sources)
         """Stage ids and :func:`input_of`, with what comes from each."""
         self.pipe: Pipe[tuple[str, Item]] = Pipe(lambda pair: size_of(pair[1]), holds=holds)

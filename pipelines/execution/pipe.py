@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from media.channel import Channel, ChannelClosedError, Policy
 from pipelines.errors import PipelineError
@@ -16,26 +16,29 @@ MOST_ITEMS = 64
 MOST_BYTES = 8 << 20
 """Of them together; one more than that may be larger."""
 MOST_HELD = 128 << 20
-"""Bytes that are held for a stage that may not begin yet."""
+"""Bytes that are held for a stage that works on all or nothing."""
+MOST_WAITING = 32 << 20
+"""Bytes that wait for a stage whose turn has not come."""
+Holds = Literal["nothing", "turn", "all"]
+"""What the reader waits for: nothing, so that senders wait as soon as it is slow; its turn, which comes sooner when too
+much waits; or all that is sent, of which too much is an error."""
 _SMALLEST = 256
 """Bytes that an item counts at least."""
 
 
 class Pipe(Generic[T]):
-    """A queue for one reader in which nothing is lost: :meth:`send` waits while it is full.
+    """A queue for one reader in which nothing is lost: :meth:`send` waits while it is full."""
 
-    While ``holds`` is set it takes more, up to :data:`MOST_HELD` bytes, and what is beyond is an error: the reader is
-    known not to read yet.
-    """
-
-    def __init__(self, size_of: Callable[[T], int], *, holds: bool = False) -> None:
-        self.holds = holds
+    def __init__(self, size_of: Callable[[T], int], *, holds: Holds = "nothing") -> None:
         self.bytes = 0
         """That wait now."""
         self.most_bytes = 0
         """That have waited at once."""
         self.abandoned = False
         """Whether nobody reads any more: what is sent is forgotten."""
+        self.full = asyncio.Event()
+        """Set once more waits than may wait for a turn."""
+        self._holds = holds
         self._size_of = size_of
         # the bounds are kept by send(); the channel's own is never reached
         self._channel: Channel[T] = Channel(MOST_HELD // _SMALLEST, Policy.DROP_NEWEST)
@@ -50,17 +53,28 @@ class Pipe(Generic[T]):
         return self._channel.closed
 
     async def send(self, item: T) -> None:
-        """Give the next item, waiting for room. Raises :class:`PipelineError` (``input_too_large``) while holding."""
-        while not (self.holds or self.abandoned) and (len(self) >= MOST_ITEMS or self.bytes >= MOST_BYTES):
+        """Give the next item, waiting for room. Raises :class:`PipelineError` (``input_too_large``) where all is to be
+        held."""
+        while not self.abandoned and self._is_full(item):
             self._room.clear()
             await self._room.wait()
-        if self.holds and self.bytes + self._size(item) > MOST_HELD:
+        self.put(item)
+
+    def _is_full(self, item: T) -> bool:
+        if self._holds == "nothing":
+            return len(self) >= MOST_ITEMS or self.bytes >= MOST_BYTES
+        more = self.bytes + self._size(item)
+        if self._holds == "turn":
+            if more > MOST_WAITING:
+                self.full.set()
+            return more > MOST_WAITING
+        if more > MOST_HELD:
             raise PipelineError(
                 "input_too_large",
                 f"more than {MOST_HELD >> 20} MiB would have to be kept until a stage may begin: "
-                "send less, or let it begin at once (options: enable_streaming: true, parallel_stages: true)",
+                "send less, or let it begin at once (options: enable_streaming: true)",
             )
-        self.put(item)
+        return False
 
     def put(self, item: T) -> None:
         """Give an item whether there is room or not: for the few that must not wait."""
@@ -83,8 +97,8 @@ class Pipe(Generic[T]):
         self._room.set()
 
     def release(self) -> None:
-        """The reader begins: from now on senders wait."""
-        self.holds = False
+        """The reader begins: from now on senders wait when it is slow."""
+        self._holds = "nothing"
 
     async def __aiter__(self) -> AsyncIterator[T]:
         while True:

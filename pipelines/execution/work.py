@@ -15,13 +15,17 @@ from pipelines.execution.replay import Replay
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.routing.definition import Pipeline, Stage
 from pipelines.routing.items import Flow
-from pipelines.routing.run import Attempt, StageRecord, wishes
+from pipelines.routing.run import Attempt, Outcome, StageRecord, wishes
 from pipelines.routing.stage_engines import StageEngines
 from pipelines.routing.stage_types import STAGE_TYPES, StageType, Strict
 from pipelines.runtime.worker import Worker
 
 V = TypeVar("V")
 O = TypeVar("O", bound=Strict)  # noqa: E741
+
+
+FOR_NOW: frozenset[Outcome] = frozenset(("failed", "late", "hot", "busy", "resting", "cancelled"))
+"""Outcomes after which a stand-in did the work, whose result is not kept as the usual one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,10 @@ class Work:
             key = (*words, asked.target_backend, asked.efficiency_mode, of)
             before = len(self.record.attempts)
 
-            def by_the_first() -> bool:
-                return all(attempt.outcome == "served" for attempt in self.record.attempts[before:])
+            def by_the_usual() -> bool:
+                return all(attempt.outcome not in FOR_NOW for attempt in self.record.attempts[before:])
 
-            stream = replay.stream(key, make, self._replayed, by_the_first)
+            stream = replay.stream(key, make, self._replayed, by_the_usual)
         async with aclosing(stream) as items:
             async for item in items:
                 yield item

@@ -3,8 +3,9 @@
 Three things an option decides. ``enable_streaming``: whether a stage works on what has come so far while the stage
 before goes on, or gets all of it and gives all of it (batch). ``parallel_stages``: whether stages that do not depend on
 each other run at the same time; else one begins when those before it in the file have ended, and what comes for it is
-kept until then (:data:`~pipelines.execution.pipe.MOST_HELD`). ``preserve_context``: whether what was said in earlier
-runs with the same :class:`~pipelines.execution.context.Context` is known.
+kept until then, or until that is too much (:data:`~pipelines.execution.pipe.MOST_WAITING`). ``preserve_context``:
+whether what was said before is known, in this run and in earlier ones with the same
+:class:`~pipelines.execution.context.Context`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from media.frames import StreamResampler
 from pipelines.errors import PipelineError, foreign_errors, only_logged
 from pipelines.execution.context import Context
 from pipelines.execution.inbox import Inbox, input_of, size_of
-from pipelines.execution.pipe import Pipe
+from pipelines.execution.pipe import Holds, Pipe
 from pipelines.execution.replay import MOST_BYTES, Replay, bytes_of
 from pipelines.execution.whole import whole
 from pipelines.execution.work import Facilities, Work
@@ -246,8 +247,7 @@ class Run:
         wishes_of_task.set(self._wishes)
         record_of_task.set(record)
         try:
-            for other in self._turns[stage]:
-                await self._ended[other].wait()
+            await self._turn(work)
             await (inbox.begun() if self.streams else inbox.complete())
             inbox.pipe.release()
             record.started = self._now
@@ -265,6 +265,19 @@ class Run:
             raise
         finally:
             self._end(work)
+
+    async def _turn(self, work: Work) -> None:
+        """Wait until those have ended that are to end before, or until so much waits that it cannot be kept."""
+        others = [self._ended[other].wait() for other in self._turns[work.stage.id]]
+        if not others:
+            return
+        ended = asyncio.ensure_future(asyncio.gather(*others))
+        full = asyncio.ensure_future(work.inbox.pipe.full.wait())
+        try:
+            await asyncio.wait((ended, full), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            full.cancel()
 
     def _flow(self, work: Work) -> Flow:
         flow = RUNS[work.stage.type](work)
@@ -349,7 +362,8 @@ class Run:
             elif source in self._records:
                 kind = next(other.type for other in self.pipeline.stages if other.id == source)
                 sources[source] = STAGE_TYPES[kind].gives
-        return Inbox(sources, ACCEPTS[stage.type], holds=not self.streams or bool(self._turns[stage.id]))
+        holds: Holds = "all" if not self.streams else "turn" if self._turns[stage.id] else "nothing"
+        return Inbox(sources, ACCEPTS[stage.type], holds=holds)
 
 
 def _turns(pipeline: Pipeline, stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:

@@ -56,7 +56,7 @@ def answers_each(work: Work, options: Thinking) -> bool:
     """Whether every utterance gets its own response."""
     if options.respond_to != "auto":
         return options.respond_to == "each"
-    sources = [source for source, medium in work.inbox.sources.items() if medium == "text"]
+    sources = list(work.inbox.sources)
     if options.template or len(sources) != 1:
         return False
     return sources[0] == input_of("text") or work.type_of(sources[0]) == "audio_to_text"

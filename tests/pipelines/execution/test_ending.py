@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import pytest
 
+from media.frames import Picture
 from pipelines.errors import LLMError, PipelineError, TTSError
 from pipelines.execution.inbox import size_of
 from pipelines.execution.pipe import MOST_BYTES, MOST_ITEMS, Pipe
@@ -313,6 +314,31 @@ async def test_or_run_at_the_same_time() -> None:
         assert run.records["one"].ended is None
         one.gate.set()
         await found
+
+
+async def test_a_turn_comes_when_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that goes on for ever: the stage that waits would wait for ever, and all of it be kept."""
+    monkeypatch.setattr("pipelines.execution.pipe.MOST_WAITING", 1 << 20)
+    watched = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[Picture]:
+        time = 0.0
+        while not watched.is_set():
+            yield Picture(np.zeros((96, 128, 3), np.uint8), time)
+            time += 0.1
+
+    async def talk() -> AsyncGenerator[Sound]:
+        await watched.wait()
+        yield spoken(1.0)
+
+    stages = ({**LISTEN, "inputs": ["input"]}, {"id": "watch", "type": "video_analysis", "inputs": ["input"]})
+    async with executing(FakeStageEngines()) as executor:
+        run = executor.start(pipeline(*stages), {"audio": talk(), "image": endless()})
+        async with run:
+            async for event in run.events():
+                if isinstance(event, StageOutput) and event.stage == "watch":
+                    watched.set()
+    assert {event.error for event in run.records.values()} == {""}
 
 
 async def test_turns_cannot_wait_for_each_other() -> None:
