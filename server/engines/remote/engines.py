@@ -46,9 +46,10 @@ class Servers:
 
         Raises :class:`PipelineError` (``key_missing``, ``no_backend``) when there cannot be one.
         """
-        made = self._engines.get((backend, kind, model, task))
+        at = (backend.model_dump_json(), kind, model, task)  # a backend holds mappings, which have no hash
+        made = self._engines.get(at)
         if made is None:
-            made = self._engines[backend, kind, model, task] = self._make(backend, kind, model, task)
+            made = self._engines[at] = self._make(backend, kind, model, task)
         return made
 
     async def close(self) -> None:
