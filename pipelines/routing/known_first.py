@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -29,6 +30,7 @@ from pipelines.interfaces.llm import (
     takes_logprobs,
     takes_tools,
 )
+from pipelines.routing import run
 from pipelines.routing.refusals import PassedOnError, Passes, last_said
 from pipelines.routing.routes.llm import StandsIn
 from pipelines.routing.routes.route import Probed
@@ -62,14 +64,15 @@ class KnownFirst:
         self.calls_unasked = calls_unasked(large)
         self.takes_format = takes_format(large)
         self.takes_logprobs = takes_logprobs(large)
-        self.passed = 0
-        """Questions that were passed on."""
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """Questions that were passed on, by the names of both."""
         self._passes = Passes(passes, keeps)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""
-        begun = False
+        begun = asked = False
         if len(last_said(request)) <= LONGEST and not lacking(self.small, request):
+            asked = True
             kept = self._passes.keeps(request)
             stays = self.small.stand_in if isinstance(self.small, StandsIn) else self.small.stream
             known = stays(request) if kept else self._passes.known(self.small, request)
@@ -86,7 +89,8 @@ class KnownFirst:
                 pass
             else:
                 return
-        self.passed += 1
+        if asked:
+            self._note()
         async with aclosing(self.large.stream(self._for_large(request))) as pieces:
             async for piece in pieces:
                 yield piece
@@ -99,6 +103,15 @@ class KnownFirst:
         """Close both."""
         await self.small.close()
         await self.large.close()
+
+    def _note(self) -> None:
+        """Count and write down that the small one did not know."""
+        self.forwarded[self.small.name, self.large.name] += 1
+        record = run.record.get()
+        if record is not None:
+            note = run.Attempt("cpu", "cpu", self.small.name, "asked first, for it is quick", "unsure", confidence=0.0)
+            note.message = f"{self.small.name} does not know"
+            record.attempts.insert(max(0, len(record.attempts) - 1), note)
 
     def _for_large(self, request: ChatRequest) -> ChatRequest:
         """Without the answers that passed a question on."""

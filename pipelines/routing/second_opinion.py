@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,6 +94,8 @@ class SecondOpinion:
         self.first = first
         self.second = second
         self.doubt = doubt or Doubt()
+        self.forwarded: Counter[tuple[str, str]] = Counter()
+        """Utterances that the second one was asked about because the first one doubted, by the names of both."""
         self._spoken: OrderedDict[str, str] = OrderedDict()
 
     @property
@@ -202,9 +204,10 @@ class _Doubted:
 
         It is no more than an opinion.
         """
-        doubt = self._engine.doubt
+        engine, doubt = self._engine, self._engine.doubt
         lost = confidence < doubt.lost
         await asyncio.sleep(0.0 if lost else doubt.defer)
+        engine.forwarded[engine.first.name, engine.second.name] += 1
         try:
             async with asyncio.timeout(doubt.patience_lost if lost else doubt.patience):
                 other = await self._hear_again(np.concatenate(self._kept))
@@ -215,7 +218,7 @@ class _Doubted:
             return None
         if not doubt.prefers(other, confidence):
             return None
-        self._engine.heard(self._session, other, self._samples / VAD_RATE)
+        engine.heard(self._session, other, self._samples / VAD_RATE)
         return other
 
     async def _hear_again(self, samples: Samples) -> Transcript:

@@ -5,7 +5,8 @@ One :class:`Metrics` per application, with a registry of its own: two applicatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -16,8 +17,13 @@ from prometheus_client.registry import Collector
 from media.opus import RATE
 from pipelines.assistant.events import Event
 from pipelines.engines.tts.phrases import CachedVoice
+from pipelines.routing.definition import Pipeline
+from pipelines.routing.known_first import KnownFirst
 from pipelines.routing.routes.route import Route
 from pipelines.routing.routes.speech import FallbackVoice
+from pipelines.routing.run import StageRecord
+from pipelines.routing.second_opinion import SecondOpinion
+from pipelines.routing.stage_types import StageType
 from pipelines.voice.events import (
     ResponseAudioStopped,
     ResponseFailed,
@@ -29,10 +35,10 @@ from pipelines.voice.events import (
 )
 from server.engines.build import Engines
 from server.observability.model_metrics import ModelMetrics, WorkerMetrics
+from server.observability.run_metrics import MILLISECONDS, RunMetrics
 from server.transports.interface import SessionCounts
 
 STAGES = ("endpoint", "transcript", "first_token", "first_clause", "first_audio")
-MILLISECONDS = (5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000)
 DELAY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -56,12 +62,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(ModelMetrics(engines.residency))
         self.registry.register(WorkerMetrics(engines.workers))
-        self._pipeline = engines.pipeline.id
         self._backends = _backends(engines)
-        histogram = partial(Histogram, registry=self.registry, buckets=MILLISECONDS)
-        self._stage = histogram("pipeline_stage_duration_ms", "Parts of a turn's latency", ["stage", "backend"])
-        self._total = histogram("pipeline_total_latency_ms", "End of speech to first sound", ["pipeline"])
-        self._saved = histogram("visavis_speculation_saved_ms", "Work done before the turn was known to be over")
+        self.runs = RunMetrics(self.registry, engines.pipeline)
+        _listen(engines, self.runs)
+        self._saved = Histogram(
+            "visavis_speculation_saved_ms",
+            "Work done before the turn was known to be over",
+            registry=self.registry,
+            buckets=MILLISECONDS,
+        )
         counter = partial(Counter, registry=self.registry)
         self.turns = counter("visavis_turns", "Turns by how they ended", ["outcome"])
         self.barge_ins = counter("visavis_barge_in", "Replies that the user cut off by speaking")
@@ -79,7 +88,7 @@ class Metrics:
             self.turns.labels(outcome)  # a series that is there from the start can be alerted on
         self._sessions = _Sessions()
         self.registry.register(self._sessions)
-        self.registry.register(_EngineCounts(engines))
+        self.registry.register(_EngineCounts(engines, self.runs.forwards))
         ProcessCollector(registry=self.registry)
 
     def join(self, session: Counted) -> None:
@@ -98,10 +107,13 @@ class Metrics:
 
     def latency(self, turn: TurnLatency) -> None:
         """A response has begun to sound."""
-        for stage, seconds in turn.parts.items():
-            self._stage.labels(stage, self._backends.get(stage, "")).observe(seconds * 1000)
-        self._total.labels(self._pipeline).observe(turn.voice_to_voice * 1000)
+        parts = ((stage, self._backends.get(stage, ""), seconds) for stage, seconds in turn.parts.items())
+        self.runs.observe_turn(parts, turn.voice_to_voice)
         self._saved.observe(turn.saved * 1000)
+
+    def observe_run(self, pipeline: Pipeline, records: Iterable[StageRecord], total: float) -> None:
+        """A single run of a pipeline has ended, after ``total`` seconds; see :class:`RunMetrics`."""
+        self.runs.observe_run(pipeline, records, total)
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -176,17 +188,20 @@ def _summary(name: str, text: str, count: int, milliseconds: int) -> Metric:
 class _EngineCounts(Collector):
     """What shared engines count themselves."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, forwards: Mapping[tuple[str, str], int]) -> None:
         self._engines = engines
+        self._forwards = forwards
 
     def collect(self) -> Iterator[Metric]:
         voice = self._engines.voice
         # A CounterMetricFamily would be called …_total; this name is given by the pipelines' words.
         forwards = Metric("pipeline_forward_count", "Requests handed to the next backend", "unknown")
-        for engine in (voice.stt, voice.llm, voice.tts):
-            counts = engine.forwarded if isinstance(engine, Route) else {}
-            for (origin, target), count in counts.items():
-                forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
+        counts = Tally(self._forwards)
+        for engine in (voice.stt, voice.llm, voice.tts) if self._engines.pipeline.options.collect_metrics else ():
+            for one in (engine, *engine.engines) if isinstance(engine, Route) else ():
+                counts.update(one.forwarded if isinstance(one, Route | KnownFirst | SecondOpinion) else {})
+        for (origin, target), count in counts.items():
+            forwards.add_sample("pipeline_forward_count", {"from": origin, "to": target}, count)
         yield forwards
         phrases = CounterMetricFamily("visavis_phrase_cache", "Clauses by where they came from", labels=["result"])
         voices = voice.tts.engines if isinstance(voice.tts, FallbackVoice) else (voice.tts,)
@@ -195,6 +210,16 @@ class _EngineCounts(Collector):
             phrases.add_metric(["hit"], sum(cache.hits for cache in caches))
             phrases.add_metric(["miss"], sum(cache.misses for cache in caches))
         yield phrases
+
+
+def _listen(engines: Engines, runs: RunMetrics) -> None:
+    """Let the conversation's routes tell how sure they are."""
+    voice, pipeline = engines.voice, engines.pipeline
+    kinds: dict[StageType, object] = {"audio_to_text": voice.stt, "text_generation": voice.llm}
+    for kind, engine in kinds.items():
+        stage = pipeline.stage(kind)
+        if stage is not None and isinstance(engine, Route):
+            engine.listen(runs.confidence_of(stage.id))
 
 
 def _backends(engines: Engines) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pipelines.routing.known_first import KnownFirst, StandIn
 from pipelines.routing.refusals import Passes
 from pipelines.routing.routes.llm import FallbackModel
 from pipelines.starter import model_files
+from tests.fakes.backends import recorded
 from tests.fakes.clock import FakeClock
 from training.starter.grammar_beyond import FALLBACKS
 
@@ -62,7 +63,7 @@ async def test_what_it_passes_on_the_large_one_answers_and_nothing_else_is_heard
     model = KnownFirst(small, large, PASSES)
     assert await answer(model) == ["Paris", "."]
     assert small.given == 3
-    assert model.passed == 1
+    assert model.forwarded == {("says", "says"): 1}
 
 
 async def test_a_beginning_that_turns_out_otherwise_is_not_lost() -> None:
@@ -215,3 +216,15 @@ async def test_the_large_one_does_not_see_that_it_was_away() -> None:
     turns = (Message("user", "what is it"), answers[0], Message("user", "and that"), answers[1], Message("user", "so"))
     await answer(KnownFirst(small, large, model_files.PASSES), asked(*turns))
     assert [message.role for message in large.requests[0].messages] == ["system", "user", "user", "user"]
+
+
+async def test_that_it_was_passed_on_is_written_down() -> None:
+    small, large = Says("That is beyond me."), Says("Rome.")
+    small.name, large.name = "small", "large"
+    route = FallbackModel([KnownFirst(small, large, PASSES)], lambda name, error: None, FakeClock())
+    with recorded() as record:
+        assert await answer(route) == ["Rome."]
+    assert [(one.model, one.outcome) for one in record.attempts] == [
+        ("small", "unsure"),
+        ("large, small first", "served"),
+    ]

@@ -12,6 +12,7 @@ from media.frames import Samples
 from pipelines.errors import STTError
 from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing
 from pipelines.interfaces.vad import VAD_RATE
+from pipelines.routing.definition import ForwardingPolicy
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.runtime.worker import session, spoken_language
 
@@ -92,6 +93,7 @@ async def test_in_doubt_the_surer_one_is_believed() -> None:
     assert (await heard(ears)).text == "hello there"
     assert second.samples == 2 * VAD_RATE
     assert (await heard(ears)).text == "yellow bear"
+    assert ears.forwarded == {("quick", "slow"): 2}
     assert second.closed == second.opened == 2
 
 
@@ -245,3 +247,10 @@ async def test_what_only_the_second_one_can_do_it_is_asked_alone() -> None:
     assert (first.opened, second.opened) == (0, 1)
     assert not can_hear(SecondOpinion(Told("quick"), Told("slow")), Hearing(word_times=True))
     assert can_hear(SecondOpinion(Told("quick"), Told("slow")), Hearing())
+
+
+def test_who_is_sure_and_who_is_lost_comes_from_the_policy() -> None:
+    assert Doubt.of(ForwardingPolicy()).sure == 0.0
+    assert Doubt.of(ForwardingPolicy(enable_confidence_check=True, min_confidence=0.9)) == Doubt(sure=0.9, lost=0.6)
+    low = Doubt.of(ForwardingPolicy(enable_confidence_check=True, min_confidence=0.5))
+    assert (low.sure, low.lost) == (0.5, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import numpy as np
@@ -12,8 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.errors import LLMError, PipelineError
+from pipelines.routing.definition import SHIPPED, load
 from pipelines.routing.routes.breaker import RestPolicy
 from pipelines.routing.routes.llm import FallbackModel
+from pipelines.routing.routes.speech import FallbackRecognizer
+from pipelines.routing.run import Attempt, StageRecord
 from pipelines.voice.events import (
     Problem,
     ResponseAudioStopped,
@@ -233,3 +237,55 @@ async def test_two_applications_do_not_share_their_figures(serve):
     _, two = await serve()
     one[METRICS].turns.labels("completed").inc()
     assert outcomes(scraped(two[METRICS])) == [0, 0, 0]
+
+
+def run_record(*attempts: Attempt) -> StageRecord:
+    return StageRecord("think", "text_generation", list(attempts), started=0.1, first_output=0.2, ended=0.4)
+
+
+async def test_a_single_run_is_counted_by_the_same_names(metrics):
+    pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
+    records = [
+        run_record(
+            Attempt("hot", "cpu", "m", "", "hot"),
+            Attempt("dead", "cpu", "m", "", "failed", seconds=0.1),
+            Attempt("wrong", "cpu", "m", "", "unsure", seconds=0.1, confidence=0.0),
+            Attempt("good", "cpu", "m", "", "served", seconds=0.1, confidence=0.9),
+        ),
+        run_record(
+            Attempt("cpu", "cpu", "small", "", "unsure", seconds=0.1), Attempt("cpu", "cpu", "big", "", "served")
+        ),
+    ]
+    metrics.observe_run(pipeline, records, 0.5)
+    get = scraped(metrics)
+    assert get("pipeline_stage_duration_ms_sum", stage="think", backend="good") == pytest.approx(300)
+    assert get("pipeline_stage_confidence_count", stage="think") == 2
+    assert get("pipeline_stage_confidence_bucket", stage="think", le="0.5") == 1
+    assert get("pipeline_total_latency_ms_sum", pipeline="voice-assistant") == pytest.approx(500)
+    for origin, target in (("hot", "dead"), ("dead", "wrong"), ("wrong", "good"), ("small", "big")):
+        assert get("pipeline_forward_count", **{"from": origin, "to": target}) == 1
+
+
+async def test_a_pipeline_may_not_want_to_be_measured(metrics):
+    pipeline = load(SHIPPED / "voice-assistant.yaml").pipelines[0]
+    quiet = pipeline.model_copy(update={"options": pipeline.options.model_copy(update={"collect_metrics": False})})
+    metrics.observe_run(quiet, [run_record(Attempt("good", "cpu", "m", "", "served", confidence=0.9))], 0.5)
+    assert "pipeline_total_latency_ms_count{" not in metrics.render().decode()
+    engines = replace(fake_engines(), pipeline=quiet)
+    try:
+        silent = Metrics(engines)
+        silent.observer()(TurnLatency("r", 0.42, {"endpoint": 0.2}, 0.1))
+        assert "pipeline_total_latency_ms_count{" not in silent.render().decode()
+    finally:
+        await engines.close()
+
+
+async def test_how_sure_a_conversation_is_shows():
+    recogniser = FakeRecognizer("hello")
+    engines = fake_engines(stt=FallbackRecognizer([recogniser], lambda *_: None))
+    try:
+        metrics = Metrics(engines)
+        engines.voice.stt.tell(0.7)
+        assert scraped(metrics)("pipeline_stage_confidence_sum", stage="listen") == pytest.approx(0.7)
+    finally:
+        await engines.close()
