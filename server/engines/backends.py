@@ -258,7 +258,8 @@ class RoutedEngines:
         except PipelineError as error:
             return Rung(None, replace(facts, unable=error.message))
         facts = replace(facts, model=model or "auto", also=() if stage.model == "auto" else (stage.model,))
-        return self._kept("server", backend, kind, task, model, lambda: Rung(engine, facts)).named(aliases)
+        kept = self._kept("server", backend.model_dump_json(), kind, task, model, lambda: Rung(engine, facts))
+        return kept.named(aliases)
 
     def _doing(self, stage: Stage, task: str) -> list[Rung[Any]]:
         """The backends for a task."""

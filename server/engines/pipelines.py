@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipelines.routing.stage_types import Medium
 from server.engines.backends import RoutedEngines
 from server.engines.build import Engines
 
-Observe = Callable[[Pipeline, Mapping[str, StageRecord], float], object]
+Observe = Callable[[Pipeline, Iterable[StageRecord], float], object]
 """Is told of every run that has ended, and of its seconds."""
 
 
@@ -80,7 +80,7 @@ class PipelineHouse:
     def observe(self, pipeline: Pipeline, records: Mapping[str, StageRecord], seconds: float) -> None:
         """A run has ended."""
         if pipeline.options.collect_metrics:
-            self._observe(pipeline, records, seconds)
+            self._observe(pipeline, records.values(), seconds)
 
     def close(self) -> None:
         """End what runs pipelines; the engines stay with their owner."""

@@ -28,7 +28,6 @@ from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
 from server.http.page_files import PageFiles
-from server.http.pipelines.places import Places
 from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
@@ -92,8 +91,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     add_rest(app, engines, store)
-    house = pipeline_house(engines, MonotonicClock(), lambda pipeline, records, seconds: None)
-    add_pipelines(app, house, settings, Places(settings.pipeline_runs, settings.pipeline_queue))
+    house = pipeline_house(engines, MonotonicClock(), metrics.observe_run)
+    metrics.registry.register(add_pipelines(app, house, settings))
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)

@@ -10,6 +10,7 @@ from pipelines.text import unknown
 from server.http.errors import HttpError
 from server.http.pipelines.house import Pipelines
 from server.http.pipelines.inputs import Workers
+from server.http.pipelines.meters import RunMeters
 from server.http.pipelines.places import Places
 from server.http.pipelines.runs import Runs
 from server.http.pipelines.store import RunStore
@@ -24,8 +25,9 @@ STREAMED_BODIES = frozenset((PIPELINE,))
 """Routes whose handlers read the body themselves, as it arrives."""
 
 
-def add_pipelines(app: web.Application, house: Pipelines, settings: Settings, places: Places) -> None:
-    """The routes. What they own ends with ``app``."""
+def add_pipelines(app: web.Application, house: Pipelines, settings: Settings) -> RunMeters:
+    """The routes. What they own ends with ``app``. Returns what is counted."""
+    places = Places(settings.pipeline_runs, settings.pipeline_queue)
     files = Worker("pipeline-files", threads=settings.pipeline_runs, inbox=2 * settings.pipeline_runs)
     workers = Workers(files, Worker("pipeline-codecs", threads=2, inbox=1024))
     app[PLACES] = places
@@ -42,6 +44,7 @@ def add_pipelines(app: web.Application, house: Pipelines, settings: Settings, pl
         house.close()
 
     app.on_cleanup.append(close)
+    return RunMeters(places, store)
 
 
 class PipelineHandlers:

@@ -101,6 +101,7 @@ class Runs:
             return refused(error, kept)
         finally:
             kept.finish("cancelled")
+            self._store.count(kept)
             self._house.observe(pipeline, run.records, kept.total or 0.0)
 
 

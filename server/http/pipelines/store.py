@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,6 +64,8 @@ class RunStore:
     def __init__(self, most: int = MOST_RUNS) -> None:
         self._most = most
         self._runs: OrderedDict[str, KeptRun] = OrderedDict()
+        self.ended: Counter[str] = Counter(dict.fromkeys(("completed", "failed", "late", "cancelled"), 0))
+        """How often runs have ended so; a series that is there from the start can be alerted on."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -73,6 +75,10 @@ class RunStore:
         self._runs[run.id] = run
         while len(self._runs) > self._most:
             self._runs.popitem(last=False)
+
+    def count(self, run: KeptRun) -> None:
+        """It has ended."""
+        self.ended[run.outcome] += 1
 
     def find(self, run_id: str) -> KeptRun | None:
         """The run of that id, if it is still known."""

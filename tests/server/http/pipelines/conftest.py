@@ -80,6 +80,7 @@ async def house(serve, engines, library, tmp_path) -> AsyncIterator[Callable[...
         http = aiohttp.ClientSession(url)
         opened.append(http)
         start.url, start.places = url, lambda: app[PLACES]  # type: ignore[attr-defined]
+        start.app, start.pipeline = lambda: app, library.get  # type: ignore[attr-defined]
         return http
 
     yield start
