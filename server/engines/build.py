@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load
 from pipelines.routing.library import Library
+from pipelines.routing.stage_types import StageType
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -36,9 +38,13 @@ from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
-from server.stores import definition_library
+from server.stores import definition_library, shipped_library
 
 log = logging.getLogger(__name__)
+
+
+CONVERSATION: tuple[StageType, ...] = ("audio_to_text", "text_generation", "text_to_audio")
+"""Types of the stages that a conversation needs."""
 
 
 @dataclass(slots=True)
@@ -100,6 +106,28 @@ class Engines:
             reasons = [choice.reason for choice in self.choices.status() if choice.stage == "vision"]
             return dict.fromkeys(DETECTORS, "; ".join(reasons) or "the camera is not looked at")
         return self.vision.unavailable
+
+    def for_pipeline(self, pipeline_id: str) -> Engines:
+        """The same engines for conversations by another pipeline, which may choose others among them.
+
+        Raises :class:`PipelineError`: ``unknown_pipeline``, ``not_a_conversation``.
+        """
+        pipeline = (self.library or shipped_library()).get(pipeline_id)
+        stages = {kind: pipeline.stage(kind) for kind in CONVERSATION}
+        listen, think, speak = stages.values()
+        if listen is None or think is None or speak is None:
+            lacking = ", ".join(kind for kind, stage in stages.items() if stage is None)
+            message = f"pipeline {pipeline.id} is no conversation: it has no stage of type {lacking}"
+            raise PipelineError("not_a_conversation", message)
+        view, routes = copy(self), self.routes
+        view.pipeline = pipeline
+        view.voice = replace(
+            self.voice,
+            stt=routes.recognizer(pipeline, listen),
+            llm=routes.model(pipeline, think),
+            tts=routes.voice(pipeline, speak),
+        )
+        return view
 
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 from media.clock import Clock
@@ -17,6 +16,7 @@ from pipelines.routing.run import Attempt, StageRecord, Wishes
 from pipelines.routing.stage_types import Medium
 from server.engines.backends import RoutedEngines
 from server.engines.build import Engines
+from server.stores import shipped_library
 
 Observe = Callable[[Pipeline, Iterable[StageRecord], float], object]
 """Is told of every run that has ended, and of its seconds."""
@@ -90,9 +90,4 @@ class PipelineHouse:
 def pipeline_house(engines: Engines, clock: Clock, observe: Observe) -> PipelineHouse:
     """The pipelines that these engines can run."""
     executor = Executor(engines.routes, engines.voice.vad, Resampler, clock)
-    return PipelineHouse(engines.library or _shipped(), engines.routes, executor, clock, observe)
-
-
-@cache
-def _shipped() -> Library:
-    return Library()
+    return PipelineHouse(engines.library or shipped_library(), engines.routes, executor, clock, observe)

@@ -23,7 +23,12 @@ RETRY_AFTER_SECONDS = 5
 _BUSY = "engine_busy stt_busy engine_closed stt_closed engine_stuck llm_unavailable llm_unreachable out_of_memory"
 _CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
 _CALLERS += " tool_choice_unsupported response_format_unsupported logprobs_unsupported"
-_STATUS = {**dict.fromkeys(_BUSY.split(), 503), **dict.fromkeys(_CALLERS.split(), 400)}
+_STATUS = {
+    "unknown_pipeline": 404,
+    "not_a_conversation": 400,
+    **dict.fromkeys(_BUSY.split(), 503),
+    **dict.fromkeys(_CALLERS.split(), 400),
+}
 """Codes of engines' errors that are no failure of theirs: it is a bad time, or they were asked what they cannot do."""
 
 
