@@ -67,7 +67,7 @@ class Composer:
         """A session for a peer connection, which goes on with ``before``; ``close`` ends that of an id for a reason.
 
         ``pipeline``: id of the one that it runs, if not the usual. Raises :class:`~pipelines.errors.PipelineError`
-        (``unknown_pipeline``, ``not_a_conversation``).
+        (``unknown_pipeline``, ``no_conversation``).
 
         With ``live`` it speaks OpenAI's Live, whatever the label of a data channel: what a channel may carry is settled
         there. Raises :class:`~server.dialects.openai.settings.RefusedError`.

@@ -22,18 +22,18 @@ from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.vision import VisionDetector
 from pipelines.routing import run
 from pipelines.routing.definition import Pipeline, Stage
-from pipelines.routing.policy import Condition, Need
+from pipelines.routing.policy import Condition, Need, order
 from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.routes.route import Route
 from pipelines.routing.routes.rung import Engine, Rung
-from pipelines.routing.routes.speech import FallbackVoice, PatientRecognizer
+from pipelines.routing.routes.speech import FallbackRecognizer, FallbackVoice, PatientRecognizer
 from pipelines.routing.routes.task import RoutedTask, TaskEngine
-from pipelines.routing.second_opinion import SecondOpinion
+from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.routing.stage_types import StageType
 from pipelines.runtime.temperature import Temperatures
 from pipelines.voice.settings import VoiceEngines
 from server.engines.on_demand import ModelsOnDemand
-from server.engines.remote.engines import KINDS, Servers
+from server.engines.remote.engines import KINDS, Servers, address
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,35 @@ class RoutedEngines:
     def task(self, pipeline: Pipeline, stage: Stage, task: str) -> TaskRunner:
         """See :class:`~pipelines.routing.stage_engines.StageEngines`."""
         return RoutedTask(lambda: self._doing(stage, task), _logged, self._clock, need=self._need(pipeline, stage))
+
+    def conversation(self, pipeline: Pipeline) -> VoiceEngines:
+        """The engines of conversations on ``pipeline``, which has the three stages of one.
+
+        Recognisers that are not sure ask a second one while the end of the turn is still being decided.
+        """
+        stages = (pipeline.stage("audio_to_text"), pipeline.stage("text_generation"), pipeline.stage("text_to_audio"))
+        listen, think, speak = stages
+        if listen is None or think is None or speak is None:
+            needed = "audio_to_text, text_generation and text_to_audio"
+            raise PipelineError("no_conversation", f"pipeline {pipeline.id} is no conversation: that needs {needed}")
+        need = self._need(pipeline, listen)
+        stt = FallbackRecognizer(lambda: self._ears(listen, need), _logged, self._clock, need=need)
+        return replace(self._voice, stt=stt, llm=self.model(pipeline, think), tts=self.voice(pipeline, speak))
+
+    def _ears(self, stage: Stage, need: Need) -> list[Rung[Any]]:
+        """The recognisers for a stage, the first two as one where the second is to hear what the first one doubts."""
+        rungs = self._of(stage, "stt")
+        doubt = Doubt.of(need.policy)
+        found = order(need, run.Wishes(), [rung.condition(self._clock.now(), need.policy) for rung in rungs])
+        sound = [rungs[one.index] for one in found.choices if one.sound and not rungs[one.index].facts.standby]
+        if len(sound) < 2 or not doubt.sure:
+            return rungs
+        one, other = sound[:2]
+        both = self._kept("both", id(one.engine), id(other.engine), doubt, lambda: self._both(one, other, doubt))
+        return [both if rung is one else rung for rung in rungs]
+
+    def _both(self, one: Rung[Any], other: Rung[Any], doubt: Doubt) -> Rung[Any]:
+        return Rung(SecondOpinion(one.engine, other.engine, doubt=doubt), one.facts)
 
     def plan(self, pipeline: Pipeline, stage: Stage, wishes: run.Wishes) -> Sequence[run.Attempt]:
         """See :class:`~pipelines.routing.stage_engines.StageEngines`."""
@@ -258,8 +287,7 @@ class RoutedEngines:
         except PipelineError as error:
             return Rung(None, replace(facts, unable=error.message))
         facts = replace(facts, model=model or "auto", also=() if stage.model == "auto" else (stage.model,))
-        kept = self._kept("server", backend.model_dump_json(), kind, task, model, lambda: Rung(engine, facts))
-        return kept.named(aliases)
+        return self._kept("server", *address(backend), kind, task, model, lambda: Rung(engine, facts)).named(aliases)
 
     def _doing(self, stage: Stage, task: str) -> list[Rung[Any]]:
         """The backends for a task."""

@@ -20,7 +20,6 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.routing.definition import Pipeline, load
 from pipelines.routing.library import Library
-from pipelines.routing.stage_types import StageType
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
@@ -41,10 +40,6 @@ from server.settings import Settings
 from server.stores import definition_library, shipped_library
 
 log = logging.getLogger(__name__)
-
-
-CONVERSATION: tuple[StageType, ...] = ("audio_to_text", "text_generation", "text_to_audio")
-"""Types of the stages that a conversation needs."""
 
 
 @dataclass(slots=True)
@@ -110,23 +105,11 @@ class Engines:
     def for_pipeline(self, pipeline_id: str) -> Engines:
         """The same engines for conversations by another pipeline, which may choose others among them.
 
-        Raises :class:`PipelineError`: ``unknown_pipeline``, ``not_a_conversation``.
+        Raises :class:`PipelineError`: ``unknown_pipeline``, ``no_conversation``.
         """
-        pipeline = (self.library or shipped_library()).get(pipeline_id)
-        stages = {kind: pipeline.stage(kind) for kind in CONVERSATION}
-        listen, think, speak = stages.values()
-        if listen is None or think is None or speak is None:
-            lacking = ", ".join(kind for kind, stage in stages.items() if stage is None)
-            message = f"pipeline {pipeline.id} is no conversation: it has no stage of type {lacking}"
-            raise PipelineError("not_a_conversation", message)
-        view, routes = copy(self), self.routes
-        view.pipeline = pipeline
-        view.voice = replace(
-            self.voice,
-            stt=routes.recognizer(pipeline, listen),
-            llm=routes.model(pipeline, think),
-            tts=routes.voice(pipeline, speak),
-        )
+        view = copy(self)
+        view.pipeline = (self.library or shipped_library()).get(pipeline_id)
+        view.voice = self.routes.conversation(view.pipeline)
         return view
 
     def conversation_settings(self) -> ConversationSettings:

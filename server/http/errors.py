@@ -25,7 +25,7 @@ _CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_langua
 _CALLERS += " tool_choice_unsupported response_format_unsupported logprobs_unsupported"
 _STATUS = {
     "unknown_pipeline": 404,
-    "not_a_conversation": 400,
+    "no_conversation": 400,
     **dict.fromkeys(_BUSY.split(), 503),
     **dict.fromkeys(_CALLERS.split(), 400),
 }

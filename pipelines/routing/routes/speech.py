@@ -282,7 +282,7 @@ class _Recognition:
             raise
         attempt.confidence = transcript.confidence
         heard = _Heard(engine.name, recognition, transcript)
-        if not self._route.waits or not attempt.can_be_doubted:
+        if not self._route.waits:
             return heard
         need, confidence = self._route.need, transcript.confidence if transcript.text else 0.0
         if is_sure(need.policy, run.wishes.get(), confidence):

@@ -46,11 +46,10 @@ class Servers:
 
         Raises :class:`PipelineError` (``key_missing``, ``no_backend``) when there cannot be one.
         """
-        at = (backend.model_dump_json(), kind, model, task)  # a backend holds mappings, which have no hash
-        made = self._engines.get(at)
-        if made is None:
-            made = self._engines[at] = self._make(backend, kind, model, task)
-        return made
+        known = (*address(backend), kind, model, task)
+        if known not in self._engines:
+            self._engines[known] = self._make(backend, kind, model, task)
+        return self._engines[known]
 
     async def close(self) -> None:
         """End all connections."""
@@ -82,6 +81,11 @@ class Servers:
             return header_value(value)
         except ValueError as error:
             raise PipelineError("key_missing", f"{backend.api_key_env} of {backend.id} {error}") from None
+
+
+def address(backend: Backend) -> tuple[str, ...]:
+    """What makes a server the same one."""
+    return (backend.id, backend.kind, backend.base_url or "", backend.api_key_env or "")
 
 
 class RemoteModel:

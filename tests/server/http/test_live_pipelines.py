@@ -77,7 +77,7 @@ async def test_pipelines_that_are_not_there_or_no_conversation(live):
     http, registry = live
     for name, status, words in (
         ("pirat", 404, "did you mean pirate?"),
-        ("write", 400, "no stage of type text_generation, text_to_audio"),
+        ("write", 400, "that needs audio_to_text, text_generation and text_to_audio"),
     ):
         for path, body, headers, query in bodies(name):
             async with http.post(path, data=body, headers=headers, params=query) as response:
