@@ -63,6 +63,11 @@ class Work:
         return self.facilities.engines
 
     @property
+    def beside(self) -> Stage:
+        """The stage as engines beside its main one are asked for: the model that it names is the main one's."""
+        return self.stage.model_copy(update={"model": "auto"})
+
+    @property
     def streams(self) -> bool:
         """Whether output is given piece by piece."""
         return self.pipeline.options.enable_streaming

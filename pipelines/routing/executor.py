@@ -30,7 +30,7 @@ from pipelines.execution.work import Facilities, Work
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.routing.definition import Pipeline, Stage
 from pipelines.routing.graph import INPUT
-from pipelines.routing.items import Flow, Item, Partial
+from pipelines.routing.items import Flow, Item, Partial, Sound
 from pipelines.routing.run import StageRecord, Wishes
 from pipelines.routing.run import record as record_of_task
 from pipelines.routing.run import wishes as wishes_of_task
@@ -192,6 +192,8 @@ class Run:
     ) -> None:
         self.cancel()
         await self._group.__aexit__(None, None, None)
+        for items in self._inputs.values():  # of a task that was ended before it began
+            await _closed(items)
 
     def cancel(self) -> None:
         """End all stages soon; leaving the context waits for it. Idempotent."""
@@ -235,9 +237,7 @@ class Run:
             log.exception("the input failed")
             self._fail(PipelineError("input_failed", f"{medium}: reading the input failed ({type(error).__name__})"))
         finally:
-            if isinstance(items, AsyncGenerator):
-                with only_logged("closing an input"):
-                    await items.aclose()
+            await _closed(items)
         for inbox in takers:
             inbox.end(source)
 
@@ -362,8 +362,18 @@ class Run:
             elif source in self._records:
                 kind = next(other.type for other in self.pipeline.stages if other.id == source)
                 sources[source] = STAGE_TYPES[kind].gives
+        if Sound in ACCEPTS[stage.type]:
+            sounding = [source for source, medium in sources.items() if medium in ("audio", "video")]
+            if len(sounding) > 1:
+                raise PipelineError("wrong_input", f"stage {stage.id}: takes one sound, not {' and '.join(sounding)}")
         holds: Holds = "all" if not self.streams else "turn" if self._turns[stage.id] else "nothing"
         return Inbox(sources, ACCEPTS[stage.type], holds=holds)
+
+
+async def _closed(items: AsyncIterator[Item]) -> None:
+    if isinstance(items, AsyncGenerator):
+        with only_logged("closing an input"):
+            await items.aclose()
 
 
 def _turns(pipeline: Pipeline, stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:

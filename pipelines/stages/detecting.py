@@ -33,7 +33,8 @@ class Eye:
     """The detectors of one run, opened with the first picture."""
 
     def __init__(self, work: Work, detectors: Sequence[DetectorName] = ()) -> None:
-        self._engine = work.engines.vision(work.pipeline, work.stage)
+        stage = work.stage if work.stage.type == "video_analysis" else work.beside
+        self._engine = work.engines.vision(work.pipeline, stage)
         self._worker = work.facilities.vision
         self._wanted = tuple(detectors)
         missing = [name for name in self._wanted if name not in self._engine.detectors]

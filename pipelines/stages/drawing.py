@@ -12,6 +12,7 @@ from pipelines.errors import PipelineError
 from pipelines.execution.work import Work
 from pipelines.routing.items import Flow, Text
 from pipelines.routing.stage_types import Drawing, Editing, Filming, ImageEnhancing, Strict
+from pipelines.stages.reading import hold
 from pipelines.stages.units import all_text
 from pipelines.vision.images import packed, still
 
@@ -59,7 +60,7 @@ async def edit(work: Work) -> Flow:
         if isinstance(item, Text):
             prompt += item.text
         elif isinstance(item, Picture):
-            pictures.append(item)
+            hold(pictures, item, work)
     parameters = {**options, **({"prompt": prompt.strip()} if prompt.strip() else {})}
     for picture in pictures:
         yield await _changed(work, "image-edit", picture, parameters)

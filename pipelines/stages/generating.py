@@ -40,16 +40,23 @@ async def generate(work: Work) -> Flow:
     material = Material()
     each = answers_each(work, options)
     async for source, item in work.inbox.tagged():
-        await material.add(source, item, work)
+        material.add(source, item, work)
         if each and isinstance(item, Text) and item.final and material.has_text:
-            async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
+            async with aclosing(_answered(chat, options, work, material)) as texts:
                 async for text in texts:
                     yield text
             material.said.clear()
     if material.has_text if each else not material.is_empty:
-        async with aclosing(chat.respond(_asked(options, work, material), material.images)) as texts:
+        async with aclosing(_answered(chat, options, work, material)) as texts:
             async for text in texts:
                 yield text
+
+
+async def _answered(chat: Chat, options: Thinking, work: Work, material: Material) -> AsyncGenerator[Text]:
+    images = [await work.facilities.vision.run(snapshot, picture.pixels) for picture in material.pictures]
+    async with aclosing(chat.respond(_asked(options, work, material), images)) as texts:
+        async for text in texts:
+            yield text
 
 
 def answers_each(work: Work, options: Thinking) -> bool:
@@ -68,7 +75,8 @@ class Material:
     def __init__(self) -> None:
         self.said: defaultdict[str, list[str]] = defaultdict(list)
         self.facts: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=MOST_FACTS))
-        self.images: deque[Image] = deque(maxlen=MOST_IMAGES)
+        self.pictures: deque[Picture] = deque(maxlen=MOST_IMAGES)
+        self._newest: dict[str, str] = {}
 
     @property
     def has_text(self) -> bool:
@@ -78,9 +86,9 @@ class Material:
     @property
     def is_empty(self) -> bool:
         """Whether nothing has come."""
-        return not (self.has_text or self.facts or self.images)
+        return not (self.has_text or self.facts or self.pictures)
 
-    async def add(self, source: str, item: object, work: Work) -> None:
+    def add(self, source: str, item: object, work: Work) -> None:
         """The next item. Raises :class:`PipelineError` (``input_too_long``)."""
         match item:
             case Text():
@@ -92,13 +100,14 @@ class Material:
                     )
             case Picture():
                 if work.inbox.sources[source] == "video":
-                    self.images.clear()  # the newest one stands for the video
-                self.images.append(await work.facilities.worker.run(snapshot, item.pixels))
+                    self.pictures.clear()  # the newest one stands for the video
+                self.pictures.append(item)
             case Data():
                 words = in_words(item.value)
-                facts = self.facts[source]
-                if not facts or facts[-1] != words:
-                    facts.append(words)
+                same = str(item.value.get("scene", words))  # at another time
+                if self._newest.get(source) != same:
+                    self._newest[source] = same
+                    self.facts[source].append(words)
 
     def of(self, source: str) -> str:
         """What a source gave, in words."""

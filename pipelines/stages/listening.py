@@ -70,7 +70,8 @@ class Ear:
 
     def __init__(self, work: Work, language: str | None, asked: Hearing, *, partials: bool) -> None:
         """Raises :class:`STTError` (``stt_unable``) when the recogniser cannot do what is asked."""
-        self._engine = work.engines.recognizer(work.pipeline, work.stage)
+        listens = work.stage.type in ("audio_to_text", "audio_translate", "video_to_text")
+        self._engine = work.engines.recognizer(work.pipeline, work.stage if listens else work.beside)
         if not can_hear(self._engine, asked):
             what = "translate" if asked.translate else "tell the times of words"
             raise STTError("stt_unable", f"{self._engine.name} does not {what}; a Whisper does (model: whisper-base)")

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from media.frames import Picture
+from pipelines.errors import PipelineError
 from pipelines.execution.work import Work
 from pipelines.interfaces.task import TaskRunner
 from pipelines.routing.items import Flow, Text
@@ -16,31 +17,55 @@ from pipelines.stages.detecting import Rate
 from pipelines.vision.images import packed
 
 READ, DESCRIBE = "ocr", "image-to-text"
+MOST_HELD = 32
+"""Pictures that wait for the words that come with them."""
 
 
 async def read(work: Work) -> Flow:
-    """Run the stage. Of a video, text is given when it is another than before. Words that come are the question."""
+    """Run the stage. Words that come are the question; images wait for all of them. Of a video, text is given when it
+    is another than before."""
     options = work.options(Reading)
     rate = Rate(options.max_fps)
+    waits = "text" in work.inbox.sources.values()
     asked, before, first = options.prompt, "", True
+    held: list[Picture] = []
     async for source, item in work.inbox.tagged():
+        is_video = work.inbox.sources[source] == "video"
         if isinstance(item, Text):
             asked += item.text
-            continue
-        is_video = work.inbox.sources[source] == "video"
-        if not isinstance(item, Picture) or (is_video and not rate.admits(item.time)):
-            continue
-        text = await (read_text(work, item) if options.mode == "ocr" else _described(work, item, asked.strip()))
-        if text and not (is_video and text == before):
-            time = item.time if is_video else None
-            yield Text(text if first else f"\n{text}", True, time, time)
+        elif isinstance(item, Picture) and waits and not is_video:
+            hold(held, item, work)
+        elif isinstance(item, Picture) and (not is_video or rate.admits(item.time)):
+            text = await _said(work, options, item, asked)
+            if text and not (is_video and text == before):
+                time = item.time if is_video else None
+                yield Text(text if first else f"\n{text}", True, time, time)
+                first = False
+            before = text
+    for picture in held:
+        if text := await _said(work, options, picture, asked):
+            yield Text(text if first else f"\n{text}", True)
             first = False
-        before = text
+
+
+def hold(held: list[Picture], picture: Picture, work: Work) -> None:
+    """Keep a picture until all words have come. Raises :class:`PipelineError` when there are too many."""
+    held.append(picture)
+    if len(held) > MOST_HELD:
+        what = f"at most {MOST_HELD} pictures wait for the words that come with them"
+        raise PipelineError("input_too_long", f"stage {work.stage.id}: {what}")
+
+
+async def _said(work: Work, options: Reading, picture: Picture, asked: str) -> str:
+    if options.mode == "ocr":
+        return await read_text(work, picture)
+    return await _described(work, picture, asked.strip())
 
 
 async def read_text(work: Work, picture: Picture) -> str:
     """What is written in a picture, in reading order."""
-    runner = work.engines.task(work.pipeline, work.stage, READ)
+    reads = work.stage.type == "image_to_text"
+    runner = work.engines.task(work.pipeline, work.stage if reads else work.beside, READ)
     pixels = picture.pixels
     key = (READ, pixels.shape, hashlib.sha256(pixels.tobytes()).digest())
 

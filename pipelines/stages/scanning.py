@@ -1,5 +1,6 @@
 """``video_to_text``: what is said in a video and what it shows, with times; and the same as material for
-``video_summary``, with the key frames."""
+``video_summary``, with the key frames. The model that a stage ``video_to_text`` names is the recogniser, that of a
+``video_summary`` the language model."""
 
 from __future__ import annotations
 

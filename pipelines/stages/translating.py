@@ -1,4 +1,7 @@
-"""``audio_translate``: speech in any language → English text → English speech, utterance by utterance."""
+"""``audio_translate``: speech in any language → English text → English speech, utterance by utterance.
+
+The model that the stage names is the recogniser; the voice is told by the option of that name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ENGLISH = "en"
 async def translate(work: Work) -> Flow:
     """Run the stage."""
     options = work.options(Translating)
-    voice = work.engines.voice(work.pipeline, work.stage)
+    voice = work.engines.voice(work.pipeline, work.beside)
     wanted = Wanted(options.voice, options.speed, ENGLISH)
     async with (
         aclosing(_english(work, options.language)) as texts,

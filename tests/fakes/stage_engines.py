@@ -61,20 +61,27 @@ class FakeStageEngines:
         self.tts = tts or FakeVoice()
         self.seen = vision or FakeVision()
         self.tasks: dict[str, FakeTask] = tasks or {}
+        self.models: dict[str, str] = {}
+        """Which model each kind of engine was asked for."""
 
     def recognizer(self, pipeline: Any, stage: Any) -> Any:
+        self.models["recognizer"] = stage.model
         return self.stt
 
     def model(self, pipeline: Any, stage: Any) -> Any:
+        self.models["model"] = stage.model
         return self.llm if not isinstance(self.llm, dict) else self.llm[stage.id]
 
     def voice(self, pipeline: Any, stage: Any) -> Any:
+        self.models["voice"] = stage.model
         return self.tts
 
     def vision(self, pipeline: Any, stage: Any) -> Any:
+        self.models["vision"] = stage.model
         return self.seen
 
     def task(self, pipeline: Any, stage: Any, task: str) -> Any:
+        self.models[task] = stage.model
         return self.tasks[task]
 
     def plan(self, pipeline: Any, stage: Any, wishes: Any) -> Any:

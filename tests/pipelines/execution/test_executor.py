@@ -66,3 +66,17 @@ async def test_an_input_that_no_stage_takes_is_refused() -> None:
     async with executing(FakeStageEngines()) as executor:
         with pytest.raises(PipelineError, match="audio_to_text takes audio"):
             executor.start(pipeline(*VOICE), {"text": gives(Text("hello"))})
+
+
+async def test_two_sounds_cannot_come_into_one_stage() -> None:
+    async with executing(FakeStageEngines()) as executor:
+        with pytest.raises(PipelineError, match="stage listen: takes one sound, not input audio and input video"):
+            executor.start(pipeline(VOICE[0]), {"audio": gives(), "video": gives()})
+
+
+async def test_inputs_are_closed_when_the_run_is_left_at_once() -> None:
+    source = gives(Text("a", True), Text("b", True))
+    await anext(source)
+    async with executing(FakeStageEngines()) as executor, executor.start(pipeline(VOICE[1]), {"text": source}):
+        pass
+    assert [item async for item in source] == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import AsyncGenerator
 
 import cv2
 import numpy as np
@@ -70,6 +72,25 @@ async def test_a_picture_is_described_as_asked() -> None:
     async with executing(engines) as executor:
         found = await outputs(executor, stages, {"image": gives(picture())})
     assert text_of(found, "read") == "It is red. What is it?"
+
+
+async def test_a_picture_waits_for_the_question_that_comes_with_it() -> None:
+    task = FakeTask(lambda inputs, parameters: inputs.get("prompt", ""))
+    engines = FakeStageEngines(tasks={"image-to-text": task})
+    stages = pipeline({"id": "read", "type": "image_to_text", "options": {"mode": "caption"}})
+    asked = asyncio.Event()
+
+    async def question() -> AsyncGenerator[Text]:
+        await asked.wait()
+        yield Text("What is it?", True)
+
+    async def show() -> AsyncGenerator[Picture]:
+        yield picture()
+        asked.set()
+
+    async with executing(engines) as executor:
+        found = await outputs(executor, stages, {"image": show(), "text": question()})
+    assert text_of(found, "read") == "What is it?"
 
 
 @pytest.mark.parametrize("output", [png((9, 8, 7)), {"image": base64.b64encode(png((9, 8, 7))).decode()}])
@@ -142,7 +163,7 @@ async def test_a_video_is_told_with_times() -> None:
     task = FakeTask(lambda inputs, parameters: {"text": "EXIT" if colour_of(inputs["image"])[0] else ""})
     engines = FakeStageEngines(stt=FakeRecognizer("hello there"), vision=Changing(), tasks={"ocr": task})
     video = [spoken(1.0), *(picture(float(n), (0 if n < 3 else 255, 0, 0)) for n in range(4))]
-    scan = {"id": "scan", "type": "video_to_text", "options": {"read_text": True}}
+    scan = {"id": "scan", "type": "video_to_text", "model": "mine", "options": {"read_text": True}}
     async with executing(engines) as executor:
         found = await outputs(executor, pipeline(scan), {"video": gives(*video)})
     assert sorted((item.start, item.text.strip()) for _, item in found) == [
@@ -152,20 +173,36 @@ async def test_a_video_is_told_with_times() -> None:
         (3.0, "“EXIT”"),
     ]
     assert len(text_of(found, "scan").splitlines()) == 4
+    assert engines.models == {"recognizer": "mine", "vision": "auto", "ocr": "auto"}
 
 
 async def test_a_video_is_summed_up_with_its_key_frames() -> None:
     engines = FakeStageEngines(stt=FakeRecognizer("we bake bread"), llm=FakeModel("Somebody bakes bread."))
     colours = [(250, 0, 0), (250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250)]
     video = [spoken(1.0), *(picture(float(n), colour) for n, colour in enumerate(colours))]
-    stage = {"id": "sum", "type": "video_summary", "options": {"key_frames": 3}}
+    stage = {"id": "sum", "type": "video_summary", "model": "mine", "options": {"key_frames": 3}}
     async with executing(engines) as executor:
         found = await outputs(executor, pipeline(stage), {"video": gives(*video)})
     assert text_of(found, "sum").strip() == "Somebody bakes bread."
+    assert engines.models == {"recognizer": "auto", "vision": "auto", "model": "mine"}
     [request] = engines.llm.requests
     assert "[0 s] we bake bread" in request.messages[-1].content
     assert "(one person)" in request.messages[-1].content
     assert len(request.messages[-1].images) == 3, "five scenes, of which every second one is kept"
+
+
+async def test_a_model_is_told_what_changes_in_a_video_and_shown_its_newest_picture() -> None:
+    engines = FakeStageEngines(vision=Changing(), llm=FakeModel("I see."))
+    stages = (
+        {"id": "watch", "type": "video_analysis", "inputs": ["input"]},
+        {"id": "think", "type": "text_generation", "inputs": ["input", "watch"]},
+    )
+    inputs = {"text": gives(Text("What is there?", True)), "video": gives(*(picture(float(n)) for n in range(5)))}
+    async with executing(engines) as executor:
+        await outputs(executor, pipeline(*stages, parallel_stages=True), inputs)
+    [message] = engines.llm.requests[0].messages
+    assert message.content == "At 0.0 s: one person\nAt 2.0 s: one hand visible\n\nWhat is there?"
+    assert len(message.images) == 1
 
 
 def test_a_rate_lets_through_what_is_its_turn() -> None:

@@ -122,11 +122,13 @@ async def test_a_recogniser_that_cannot_do_it_is_named() -> None:
 
 async def test_translated_speech_is_english_speech() -> None:
     engines = FakeStageEngines(stt=Polyglot("good morning all", "see you"), tts=FakeVoice())
-    stages = pipeline({"id": "translate", "type": "audio_translate", "options": {"voice": "other", "speed": 1.5}})
+    options = {"voice": "other", "speed": 1.5}
+    stages = pipeline({"id": "translate", "type": "audio_translate", "model": "mine", "options": options})
     async with executing(engines) as executor:
         found = await outputs(executor, stages, {"audio": gives(spoken(1.0), quiet(1.0), spoken(1.0))})
     assert engines.tts.said == ["good morning all", "see you"]
     assert engines.tts.asked == ["other", "other"]
+    assert engines.models == {"recognizer": "mine", "voice": "auto"}
     assert {asked for asked, _ in engines.stt.asked} == {Hearing(translate=True)}
     assert seconds_of(found, "translate") == pytest.approx(5 * 0.25)
     starts = [item.start for _, item in found]
