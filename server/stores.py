@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.engines.registry import ENGINES
 from pipelines.models.sources_hub import ModelServer
 from pipelines.models.store import ModelStore
+from pipelines.routing.definition import Definition, load
 from pipelines.routing.library import Library
 from server.settings import Settings
 
@@ -28,6 +29,16 @@ def model_store(settings: Settings, server: str | None = None, key: str | None =
 def shipped_library() -> Library:
     """The pipelines that ship, and no others. Blocking, the first time."""
     return Library()
+
+
+def conversation(settings: Settings, library: Library | None = None) -> Definition:
+    """The definition of the live conversation, beside what the files of the folder in the settings declare.
+
+    Blocking. Raises :class:`~pipelines.errors.DefinitionError`.
+    """
+    if library is None and settings.pipelines is not None:
+        library = definition_library(settings)
+    return load(settings.pipeline, library.backends if library is not None else None)
 
 
 def definition_library(settings: Settings, files: Sequence[Path] = ()) -> Library:

@@ -167,10 +167,10 @@ class Resolved:
 class Backends:
     """What the files say of backends and models, together."""
 
-    declared: Mapping[str, Backend] = field(default_factory=lambda: {OLLAMA.id: OLLAMA})
+    declared: dict[str, Backend] = field(default_factory=lambda: {OLLAMA.id: OLLAMA})
     """Id → the backend; :data:`OLLAMA` among them."""
-    backend_map: Mapping[str, str | Place] = field(default_factory=dict)
-    model_map: Mapping[str, str] = field(default_factory=dict)
+    backend_map: dict[str, str | Place] = field(default_factory=dict)
+    model_map: dict[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> frozenset[str]:

@@ -251,12 +251,21 @@ def misfits(definition: Definition, placed: Backends, here: Callable[[str], bool
                 yield Problem((*where, "model"), message)
 
 
-def load(path: Path) -> Definition:
-    """Read and validate a file that has pipelines and all that they name. Raises :class:`DefinitionError`."""
+def load(path: Path, beside: Backends | None = None) -> Definition:
+    """Read and validate a file that has pipelines and all that they name; ``beside`` is what other files declare, which
+    the definition then has, too. Raises :class:`DefinitionError`."""
     document = read(path)
     definition = document.validated(Definition)
     if not definition.pipelines:
         raise document.error([Problem(("pipelines",), "must name at least one pipeline")])
+    if beside is not None:
+        declared = beside.declared | {backend.id: backend for backend in definition.backends}
+        joined = {
+            "backends": tuple(declared.values()),
+            "backend_map": beside.backend_map | definition.backend_map,
+            "model_map": beside.model_map | definition.model_map,
+        }
+        definition = definition.model_copy(update=joined)
     placed = definition.placed
     problems = [*placed.problems(definition.backend_map), *misfits(definition, placed, lambda model: True)]
     if problems:

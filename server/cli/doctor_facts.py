@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pipelines.engines.registry import ENGINES
 from pipelines.errors import PipelineError
-from pipelines.routing.definition import load, load_tools
+from pipelines.routing.definition import load_tools
 from pipelines.runtime.hardware import Devices, survey
 from server.cli.preflight import bind_error
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
-from server.stores import model_store
+from server.stores import conversation, model_store
 
 _OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino", "mcp")
 PACKAGES = tuple(dict.fromkeys((*_OTHERS, *(package for spec in ENGINES for package in spec.packages))))
@@ -202,7 +202,7 @@ def _readable(folder: Path | None) -> str | None:
 def _asked(settings: Settings) -> str | None:
     """Nothing is loaded for it, and devices are told elsewhere."""
     try:
-        Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).names()
+        Wishes(settings, conversation(settings).pipelines[0], model_store(settings)).names()
         if settings.tools is not None:
             load_tools(settings.tools)
     except PipelineError as error:
@@ -214,7 +214,7 @@ def _tools(settings: Settings) -> list[tuple[str, str]]:
     """Nothing of them is run, nor asked whether it is there."""
     try:
         more = load_tools(settings.tools) if settings.tools is not None else ()
-        return [(one.title, one.what) for one in (*load(settings.pipeline).tools, *more)]
+        return [(one.title, one.what) for one in (*conversation(settings).tools, *more)]
     except PipelineError:  # told as what is asked for
         return []
 
@@ -238,7 +238,7 @@ async def _language_model(settings: Settings) -> tuple[str | None, str]:
         from server.engines.model_servers import ModelServers
         from server.engines.parts import Parts
 
-        model, reason = await ModelServers(Parts(settings, load(settings.pipeline), log.debug)).find()
+        model, reason = await ModelServers(Parts(settings, conversation(settings), log.debug)).find()
     except (ImportError, PipelineError) as error:
         return None, str(error)
     if model is None:

@@ -11,10 +11,10 @@ import socket
 from pathlib import Path
 
 from pipelines.models.sources_http import within
-from pipelines.routing.definition import load, load_tools
+from pipelines.routing.definition import load_tools
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
-from server.stores import model_store
+from server.stores import conversation, model_store
 
 RESOLVE_SECONDS = 3.0
 """The system looks for a name much longer, and cannot be interrupted meanwhile."""
@@ -27,7 +27,7 @@ def check(settings: Settings) -> None:
         raise SettingsError("; ".join(problems))
     if settings.tools is not None:
         load_tools(settings.tools)
-    Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings)).check()
+    Wishes(settings, conversation(settings).pipelines[0], model_store(settings)).check()
 
 
 def _port(settings: Settings) -> list[str]:

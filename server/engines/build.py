@@ -18,7 +18,7 @@ from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
-from pipelines.routing.definition import Pipeline, load
+from pipelines.routing.definition import Pipeline
 from pipelines.routing.library import Library
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
@@ -37,7 +37,7 @@ from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
-from server.stores import definition_library, shipped_library
+from server.stores import conversation, definition_library, shipped_library
 
 log = logging.getLogger(__name__)
 
@@ -185,8 +185,8 @@ async def build_engines(
 
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
-    definition = load(settings.pipeline)
     library = await asyncio.to_thread(definition_library, settings)
+    definition = conversation(settings, library)
     for problem in library.problems:
         say(problem.message)
     parts = Parts(settings, definition, say, report)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import DefinitionError
+from pipelines.routing.definition import SHIPPED
 from server.cli.preflight import check
 from server.engines.build import build_engines
 from server.settings import SettingsError, load_settings
-from server.stores import definition_library
+from server.stores import conversation, definition_library
 
 MINE = "pipelines:\n  - {id: mine, stages: [{id: clean, type: audio_enhance, model: nobodys"
 PATH = "forwarding_policy: {escalation_path: [b]}}]}\nbackends: [{id: b, models: [x]}]\n"
@@ -29,6 +31,23 @@ def test_a_model_that_is_neither_here_nor_at_a_backend_is_told(tmp_path: Path) -
     for known in ("whisper-base", "pocketsphinx", "openai/whisper-tiny", "."):
         (tmp_path / "mine.yaml").write_text(f"{MINE}, {PATH}".replace("nobodys", known))
         assert definition_library(settings).problems == (), known
+
+
+def test_the_conversation_may_name_what_files_of_the_folder_declare(tmp_path: Path) -> None:
+    folder, file = tmp_path / "mine", tmp_path / "conversation.yaml"
+    folder.mkdir()
+    shipped = (SHIPPED / "voice-assistant.yaml").read_text("utf-8")
+    file.write_text(shipped.replace("[ollama, cpu]", "[there, mapped, ollama, cpu]"), "utf-8")
+    flags = {"cache": tmp_path, "pipeline": file}
+    with pytest.raises(DefinitionError, match="there is no backend 'there'"):
+        conversation(load_settings(flags))
+    (folder / "backends.yaml").write_text(
+        "backends: [{id: there, kind: openai, base_url: 'http://192.0.2.1/v1'}]\nbackend_map: {mapped: there}\n"
+    )
+    definition = conversation(load_settings(flags | {"pipelines": folder}))
+    assert [definition.backend(name).id for name in ("there", "mapped", "ollama", "cpu")] == [
+        *("there", "there", "ollama", "cpu")
+    ]
 
 
 async def test_the_engines_have_the_library_and_watch_it(tmp_path: Path) -> None:
