@@ -24,6 +24,7 @@ PIPELINES: list[dict[str, Any]] = [
     {"id": "talk", "stages": [VOICE[1]]},
     {"id": "read", "stages": [VOICE[2]]},
     {"id": "embed", "stages": [EMBED]},
+    {"id": "watch", "stages": [{"id": "watch", "type": "video_analysis"}]},
     {"id": "paint", "stages": [{"id": "paint", "type": "text_to_image"}]},
     {
         "id": "both",
