@@ -19,7 +19,7 @@ from pipelines.routing.executor import CANCELLED, StageEnded, StageOutput
 from pipelines.routing.items import Sound, Text
 from pipelines.routing.run import Wishes, record, wishes
 from tests.fakes.clock import FakeClock
-from tests.fakes.engines import FakeModel, FakeVoice
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.stage_engines import (
     VOICE,
     FakeStageEngines,
@@ -29,6 +29,7 @@ from tests.fakes.stage_engines import (
     gives,
     outputs,
     pipeline,
+    quiet,
     spoken,
 )
 from tests.patience import until
@@ -235,6 +236,26 @@ async def test_a_source_waits_for_who_is_slow() -> None:
             await events.aclose()
     assert given < 500 + 10 * MOST_ITEMS
     assert max(waiting) <= MOST_ITEMS
+
+
+async def test_a_recording_may_go_on_for_ever() -> None:
+    """Nine minutes of talk with pauses: the sound that waits is bounded."""
+    kept = []
+
+    async def talk() -> AsyncGenerator[Sound]:
+        for n in range(300):
+            yield quiet(1.0) if n % 4 == 3 else spoken(2.0)
+            kept.append(max(work.inbox.pipe.bytes for work in run._works.values()))
+
+    engines = FakeStageEngines(stt=FakeRecognizer(*(["word"] * 100)))
+    async with executing(engines) as executor:
+        run = executor.start(pipeline(LISTEN), {"audio": talk()})
+        events = await all_events(run)
+    texts = [event.item for event in events if isinstance(event, StageOutput) and isinstance(event.item, Text)]
+    assert len(texts) == 75
+    assert texts[-1].start == pytest.approx(74 * 7.0, abs=0.5)
+    assert engines.stt.opened == engines.stt.closed
+    assert max(kept) <= MOST_BYTES
 
 
 async def test_a_source_waits_when_much_is_kept() -> None:
