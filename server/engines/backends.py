@@ -171,7 +171,8 @@ class RoutedEngines:
         for kind, make in makers.items():
             if stage.type in SERVED[kind]:
                 return make(pipeline, stage)
-        return self.task(pipeline, stage, TASK_OF.get(stage.type, ""))
+        describes = stage.type == "image_to_text" and stage.options.get("mode", "ocr") != "ocr"
+        return self.task(pipeline, stage, "image-to-text" if describes else TASK_OF.get(stage.type, ""))
 
     def _need(self, pipeline: Pipeline, stage: Stage) -> Need:
         names = () if stage.model == "auto" else self._names(stage.model)

@@ -121,14 +121,17 @@ class Rung(Generic[E]):
         temperature = self._temperature() if policy.enable_thermal_check else None
         was_hot = self._fared.was_hot
         self._fared.was_hot = is_hot(policy, temperature, was_hot)
-        load = self._load()
+        load, resting = self._load(), not self.breaker.admits(now)
+        latency_ms = self.latency_ms(now) if policy.enable_latency_check else None
+        if not (self.running or load or resting or named or temperature is not None or latency_ms is not None):
+            return facts  # as it mostly is: a copy takes longer than all the rest
         return replace(
             facts,
             load=min(0.99, self.running / 16) if load is None else load,
-            resting=not self.breaker.admits(now),
+            resting=resting,
             temperature=temperature,
             was_hot=was_hot,
-            latency_ms=self.latency_ms(now),
+            latency_ms=latency_ms,
             named=facts.named or named,
         )
 

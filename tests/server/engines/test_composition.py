@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.engines.mediapipe.tasks import MediaPipeVision
@@ -26,6 +27,7 @@ from pipelines.vision.detectors import DETECTORS
 from server.cli.diagnosis import diagnose
 from server.cli.doctor_facts import ModelState
 from server.engines.choices import Choices
+from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts
 from server.engines.stages import llm, stt, tts
 from server.engines.vision import first_fetched, vision
@@ -701,3 +703,38 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
     assert rows["stt"].reason == "better-listen failed: the recogniser was killed; stands in for better-listen"
     assert not any(choice.ok for choice in rows.values())
     assert json.dumps(engines.status())
+
+
+# ------------------------------------------------------------------------------------------------ on demand
+
+
+async def test_models_that_pipelines_name_are_built_when_they_are_first_asked(tmp_path, two):
+    made = with_two(parts(tmp_path, two))
+    models = ModelsOnDemand(made)
+    assert models.find("stt", ["theirs", BROAD]).model == BROAD
+    assert models.find("stt", [WHISPER]).engine is models.find("stt", [WHISPER]).engine
+    missing = models.find("stt", ["huge"])
+    assert (missing.engine, missing.why_not.partition(";")[0]) == (None, "there is no model 'huge'")
+    away = models.find("tts", [VOICE])
+    assert (away.engine, away.why_not) == (None, f"{VOICE} is not here: visavis models pull {VOICE}")
+    assert not made.residency.status()
+    engine = models.find("stt", [WHISPER]).engine
+    try:
+        one, other = await asyncio.gather(engine.open(), engine.open())
+        await one.feed(np.zeros(8000, np.int16))
+        assert isinstance((await one.transcript()).text, str)
+        await one.close()
+        await other.close()
+        assert [status.state for status in made.residency.status()] == ["ready"], "it was built once"
+    finally:
+        await models.close()
+
+
+async def test_engines_that_need_no_model_are_built_too(tmp_path):
+    models = ModelsOnDemand(parts(tmp_path))
+    voice = models.find("tts", ["espeak-ng"]).engine
+    try:
+        assert [piece async for piece in voice.synthesize("hello")]
+        assert "en-gb" in voice.voices
+    finally:
+        await models.close()

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from media.opus import RATE
 from pipelines.engines.tts.phrases import CachedVoice
 from pipelines.errors import LLMError, PipelineError
-from pipelines.routing.definition import SHIPPED, load
+from pipelines.routing.definition import SHIPPED, ForwardingPolicy, load
+from pipelines.routing.policy import Need
 from pipelines.routing.routes.breaker import RestPolicy
 from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.routes.speech import FallbackRecognizer
@@ -289,3 +290,18 @@ async def test_how_sure_a_conversation_is_shows():
         assert scraped(metrics)("pipeline_stage_confidence_sum", stage="listen") == pytest.approx(0.7)
     finally:
         await engines.close()
+
+
+async def test_a_call_does_not_wait_for_a_model_that_is_late(serve):
+    late, quick = FakeModel("Never heard."), FakeModel("In time.")
+    late.name, quick.name = "late", "quick"
+    late.gate.clear()
+    need = Need(policy=ForwardingPolicy(enable_latency_check=True, max_latency_ms=20.0))
+    llm = FallbackModel([late, quick], lambda *_: None, need=need)
+    url, _ = await serve(fake_engines(stt=FakeRecognizer("hello there"), llm=llm))
+    async with Peer(url) as peer:
+        peer.say(TURN, RATE)
+        done = await peer.event("response.done")
+        get = await scrape(url)
+    assert "In time." in str(done)
+    assert get("pipeline_forward_count", **{"from": "late", "to": "quick"}) == len(late.requests) == late.cancelled
