@@ -94,9 +94,11 @@ def _opened(data: bytes) -> InputContainer:
 class Encoder:
     """Mono samples in, the bytes of one file out, a little later."""
 
-    def __init__(self, kind: AudioFormat) -> None:
-        self._resampler = Resampler(ENCODED_RATE)
-        self._begin = b"" if kind != "wav" else _wav_header()
+    def __init__(self, kind: AudioFormat, rate: int = ENCODED_RATE) -> None:
+        """``rate``: hertz of ``wav`` and ``pcm``; the others have :data:`ENCODED_RATE`."""
+        rate = rate if kind in ("wav", "pcm") else ENCODED_RATE
+        self._resampler = Resampler(rate)
+        self._begin = b"" if kind != "wav" else _wav_header(rate)
         self._coded = _Coded(kind) if kind in _CODECS else None
 
     def push(self, samples: Samples, rate: int) -> bytes:
@@ -153,17 +155,19 @@ class Sink:
         self.seekable: Callable[[], bool] = lambda: False
 
     def write(self, data: Any) -> int:
+        """Called by FFmpeg."""
         self._written.append(bytes(data))
         return len(data)
 
     def take(self) -> bytes:
+        """What has been written since the last time."""
         written, self._written = b"".join(self._written), []
         return written
 
 
-def _wav_header() -> bytes:
+def _wav_header(rate: int) -> bytes:
     """RIFF of 16-bit mono whose length is not known yet (http://soundfile.sapp.org/doc/WaveFormat/)."""
     size = _UNKNOWN_SIZE.to_bytes(4, "little")
-    numbers = ((16, 4), (1, 2), (1, 2), (ENCODED_RATE, 4), (2 * ENCODED_RATE, 4), (2, 2), (16, 2))
+    numbers = ((16, 4), (1, 2), (1, 2), (rate, 4), (2 * rate, 4), (2, 2), (16, 2))
     form = b"".join(number.to_bytes(length, "little") for number, length in numbers)
     return b"RIFF" + size + b"WAVEfmt " + form + b"data" + size

@@ -9,7 +9,7 @@ from typing import Any
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
 from media.video_convert import Converter
-from pipelines.assistant.session import AssistantSession, FirstSettings
+from pipelines.assistant.session import AssistantEngines, AssistantSession, FirstSettings
 from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.stt import languages_of
 from pipelines.voice.history import new_id
@@ -62,15 +62,20 @@ class Composer:
         close: Callable[[str, str], object],
         before: Remembered | None = None,
         live: LiveSession | None = None,
+        pipeline: str | None = None,
     ) -> Docked:
         """A session for a peer connection, which goes on with ``before``; ``close`` ends that of an id for a reason.
+
+        ``pipeline``: id of the one that it runs, if not the usual. Raises :class:`~pipelines.errors.PipelineError`
+        (``unknown_pipeline``, ``no_conversation``).
 
         With ``live`` it speaks OpenAI's Live, whatever the label of a data channel: what a channel may carry is settled
         there. Raises :class:`~server.dialects.openai.settings.RefusedError`.
         """
         sounds = offer.wants_audio or offer.published
         voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
-        composed = self._session(None if voice is None else voice.mixer, wishes, before=before)
+        engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
+        composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
         if live is not None:
             settings = LiveSettings(session, served, live)
@@ -106,7 +111,7 @@ class Composer:
         """Another client for a running session; ``own_events`` as for :meth:`socket`."""
         session = peer.session
         tracks = peer.tracks if isinstance(peer, PeerConnection) else None
-        served = replace(self._served(session.sounds, plays=tracks is not None), own_events=own_events)
+        served = replace(self._served(session.engines, session.sounds, plays=tracks is not None), own_events=own_events)
 
         def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
             return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
@@ -118,8 +123,8 @@ class Composer:
 
         Raises :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
         """
-        voice, served = self._engines.voice, self._served(True, plays=True)
-        first = self._first(wishes, served)
+        voice, served = self._engines.voice, self._served(self._engines, True, plays=True)
+        first = self._first(self._engines, wishes, served)
         models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
         models["language"] = first.conversation.language or self._settings.language
         event = session_event("session.created", new_id("sess"), first.conversation, voice.tts.voices[0], models)
@@ -136,34 +141,35 @@ class Composer:
         *,
         plays: bool = True,
         before: Remembered | None = None,
+        engines: Engines | None = None,
     ) -> Composed:
         """A session whose voice sounds in ``out``, and is observed."""
-        served = self._served(out is not None, plays=plays)
-        first = self._first(wishes, served)
+        engines = engines or self._engines
+        served = self._served(engines, out is not None, plays=plays)
+        first = self._first(engines, wishes, served)
         if before is not None:
             first = replace(first, conversation=before.conversation, vision=before.vision)
-        session = AssistantSession(self._engines, self._clock, out, Converter, first)
+        session = AssistantSession(engines, self._clock, out, Converter, first)
         if before is not None:
             before.tell(session)
-        session.events.attach("metrics", self._metrics.observer())
+        session.events.attach("metrics", self._metrics.observer(engines))
         return Composed(session, served)
 
-    def _first(self, wishes: SessionPatch, served: Served) -> FirstSettings:
-        usual = self._engines.conversation_settings()
+    def _first(self, engines: Engines, wishes: SessionPatch, served: Served) -> FirstSettings:
+        usual = engines.conversation_settings()
         return FirstSettings(
             merge(usual, usual, wishes, served),
-            merge_vision(self._engines.vision_settings(), wishes.vision or VisionPatch()),
+            merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
         )
 
-    def _served(self, sounds: bool, *, plays: bool) -> Served:
-        """What clients can be offered; the arguments are those of :class:`Served`."""
-        engines = self._engines
+    def _served(self, engines: AssistantEngines, sounds: bool, *, plays: bool) -> Served:
+        """What clients of a session with ``engines`` can be offered; the arguments are those of :class:`Served`."""
         return Served(
             lambda: engines.voice.tts.voices,
             lambda: languages_of(engines.voice.stt),
             sounds,
-            engines.status,
+            self._engines.status,
             self._settings.language,
             plays,
             tools=lambda: tuple(tool.tool for tool in engines.voice.tools()),

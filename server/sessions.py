@@ -47,6 +47,8 @@ class CallKind:
     """The label of a data channel chooses its dialect. aiortc's own examples call theirs as Pipecat's clients do."""
     live: LiveSession | None = None
     """What it begins with, if OpenAI's Live is spoken in it."""
+    pipeline: str | None = None
+    """Id of the pipeline that it runs, if not the usual one."""
 
 
 class ServerFullError(Exception):
@@ -110,8 +112,9 @@ class Registry:
     async def open(self, offer: Offer, wishes: SessionPatch, kind: CallKind | None = None) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
 
-        Raises :class:`ServerFullError`, and
-        :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled.
+        Raises :class:`ServerFullError`,
+        :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled, and
+        :class:`~pipelines.errors.PipelineError` for a pipeline that is not there or no conversation.
         :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
         defect of ours.
         """
@@ -119,7 +122,7 @@ class Registry:
         if (what := self._why_full(kind.previous)) is not None:
             raise ServerFullError(what)
         before = self._so_far(kind.previous) if kind.previous is not None else None
-        docked = self._composer.call(offer, wishes, self.close, before, kind.live)
+        docked = self._composer.call(offer, wishes, self.close, before, kind.live, kind.pipeline)
         if not kind.labelled:
             docked = replace(docked, labelled={})
         if kind.resumable:

@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     """One more is answered 503."""
     max_viewers: int = Field(4, ge=1)
     """Of one session (WHEP); one more is answered 503. Each costs the encoding of the video once more."""
+    pipeline_runs: int = Field(2 * (os.cpu_count() or 2), ge=1)
+    """Runs of pipelines over HTTP that go on at a time."""
+    pipeline_queue: int = Field(128, ge=0)
+    """Requests for runs that may wait for that, the urgent ones first; one more is answered 503."""
+    pipeline_body_mb: int = Field(256, ge=1)
+    """Megabytes of the body of such a request; what is streamed is never held whole."""
     connect_timeout: float = Field(30.0, gt=0)
     """Seconds after which an offer that never connects is dropped."""
     peer_timeout: float = Field(6.0, gt=0)

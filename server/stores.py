@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from pipelines.engines.registry import ENGINES
@@ -22,6 +23,12 @@ def model_store(settings: Settings, server: str | None = None, key: str | None =
         server = settings.model_server
         key = settings.model_server_key.get_secret_value() if settings.model_server_key is not None else None
     return ModelStore(settings.model_cache, settings.models, server=ModelServer(server, key) if server else None)
+
+
+@cache
+def shipped_library() -> Library:
+    """The pipelines that ship, and no others. Blocking, the first time."""
+    return Library()
 
 
 def conversation(settings: Settings, library: Library | None = None) -> Definition:

@@ -116,13 +116,6 @@ def _docstrings(kind: type[Any]) -> Mapping[str, str]:
     return told
 
 
-TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
-    "engines": engines,
-    "detectors": detectors,
-    "stage_types": stage_types,
-    "stage_options": stage_options,
-    "tasks": tasks,
-}
 def tasks() -> list[tuple[str, ...]]:
     """One row for each task."""
     rows = []
@@ -135,6 +128,13 @@ def tasks() -> list[tuple[str, ...]]:
     return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
 
 
+TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "engines": engines,
+    "detectors": detectors,
+    "stage_types": stage_types,
+    "stage_options": stage_options,
+    "tasks": tasks,
+}
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -1,8 +1,9 @@
-"""``visavis pipelines``: which there are, and whether files of them are sound."""
+"""``visavis pipelines``: which there are, whether files of them are sound, and runs."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,8 +23,8 @@ def add_pipelines(commands: Any) -> None:
     """The arguments."""
     pipelines = commands.add_parser(
         "pipelines",
-        help="list pipelines and check files of them",
-        description="Look at the pipelines that there are, and at files with further ones (docs/pipelines.md).",
+        help="list and run pipelines, and check files of them",
+        description="List and run pipelines, and check files with further ones (docs/pipelines.md).",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
@@ -31,8 +32,57 @@ def add_pipelines(commands: Any) -> None:
     actions = pipelines.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     listing = actions.add_parser("list", parents=[common], help="the pipelines there are")
     listing.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    _add_run(actions, common)
     check = actions.add_parser("check", parents=[common], help="find mistakes in files of pipelines")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+
+def _add_run(actions: Any, common: argparse.ArgumentParser) -> None:
+    run = actions.add_parser(
+        "run",
+        parents=[common],
+        help="run one on a file",
+        description="Run a pipeline on a file or a pipe, here or on a running server (docs/pipelines-http.md).",
+    )
+    run.add_argument("pipeline", metavar="ID", help="id of the pipeline (visavis pipelines list)")
+    run.add_argument("--input", default="-", metavar="FILE", help="what it is given; - is the standard input (default)")
+    run.add_argument("--output", default="-", metavar="FILE", help="what it gives; - is the standard output (default)")
+    run.add_argument("--input-type", metavar="TYPE", help="content type of the input (default: as its name tells)")
+    run.add_argument("--accept", metavar="TYPE", help="content type of the output (default: as its name tells)")
+    run.add_argument("--rate", metavar="HZ", help="of an output in PCM or WAV")
+    run.add_argument("--context", metavar="ID", help="the conversation that this run goes on with")
+    for flag, header, metavar, words in _WISHES:
+        run.add_argument(flag, dest=header, metavar=metavar, help=words)
+    run.add_argument("--url", metavar="URL", help="ask this server instead of loading engines")
+    run.add_argument("--api-key", metavar="KEY", help="its key, if it has one")
+
+
+_WISHES = (
+    ("--max-latency", "X-Max-Latency-Ms", "MS", "to the first output"),
+    ("--target-backend", "X-Target-Backend", "ID", "the only backend that may be asked"),
+    ("--efficiency", "X-Efficiency-Mode", "MODE", "Performance, Balanced, Efficiency or UltraEfficiency"),
+    ("--priority", "X-Priority", "WORD", "low, normal, high or critical"),
+)
+"""Flag, the header that it stands for, and what it means."""
+
+
+def _run(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from server.cli.pipeline_run import Wanted, run_here, run_there
+
+    given = {"Content-Type": options.input_type, "Accept": options.accept}
+    given |= {header: getattr(options, header) for _, header, _, _ in _WISHES}
+    query = {"rate": options.rate, "context_id": options.context}
+    wanted = Wanted(
+        options.pipeline,
+        options.input,
+        options.output,
+        {name: value for name, value in given.items() if value is not None},
+        {name: value for name, value in query.items() if value is not None},
+    )
+    errors = Console(stderr=True)  # the standard output may be the result
+    if options.url:
+        return asyncio.run(run_there(wanted, options.url, options.api_key, errors))
+    return asyncio.run(run_here(wanted, settings, errors))
 
 
 def run_pipelines(options: argparse.Namespace, console: Console) -> int:
@@ -109,4 +159,8 @@ def _tell_absent(entry: Entry, library: Library, console: Console) -> None:
                 tell(console, f"  {foreign(f'{entry.pipeline.id}, stage {stage.id}: backend {name} is absent: {why}')}")
 
 
-_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Settings, Console], int]] = {"list": _list, "check": _check}
+_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Settings, Console], int]] = {
+    "list": _list,
+    "check": _check,
+    "run": _run,
+}

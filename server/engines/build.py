@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -39,7 +40,7 @@ from server.engines.tools import tools
 from server.engines.vision import vision
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
-from server.stores import conversation, definition_library
+from server.stores import conversation, definition_library, shipped_library
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,16 @@ class Engines:
             reasons = [choice.reason for choice in self.choices.status() if choice.stage == "vision"]
             return dict.fromkeys(DETECTORS, "; ".join(reasons) or "the camera is not looked at")
         return self.vision.unavailable
+
+    def for_pipeline(self, pipeline_id: str) -> Engines:
+        """The same engines for conversations by another pipeline, which may choose others among them.
+
+        Raises :class:`PipelineError`: ``unknown_pipeline``, ``no_conversation``.
+        """
+        view = copy(self)
+        view.pipeline = (self.library or shipped_library()).get(pipeline_id)
+        view.voice = self.routes.conversation(view.pipeline)
+        return view
 
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""

@@ -18,6 +18,7 @@ from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
 from server.composition import Composer
 from server.engines.build import Engines
+from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
@@ -28,6 +29,7 @@ from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
 from server.http.page_files import PageFiles
+from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
@@ -68,7 +70,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     ice.gather_as_set(settings)
     secrets = ClientSecrets(time.time)
     access = guard(settings, secrets, MonotonicClock())
-    layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES})]
+    layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -93,6 +95,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     tasks = engines.tasks or task_service(settings, store, engines.residency)
     add_rest(app, engines, add_tasks(app, tasks), tasks)
+    house = pipeline_house(engines, MonotonicClock(), metrics.observe_run)
+    metrics.registry.register(add_pipelines(app, house, settings))
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)

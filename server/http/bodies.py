@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -20,10 +20,11 @@ LARGE_BODIES = 192 << 20
 """Bytes of all larger bodies that are held at a time; who brings one more is asked to come again."""
 
 
-def bodies(seconds: float, larger: Mapping[str, int] | None = None) -> Middleware:
+def bodies(seconds: float, larger: Mapping[str, int] | None = None, streamed: Collection[str] = ()) -> Middleware:
     """Reads the body of every request that has a handler; it may take this many seconds to arrive.
 
-    ``larger``: paths of routes → bytes, where these are more than usual.
+    ``larger``: paths of routes → bytes, where these are more than usual. ``streamed``: paths of routes whose handlers
+    read the body themselves, within bounds of their own.
     """
     held = 0
 
@@ -33,7 +34,10 @@ def bodies(seconds: float, larger: Mapping[str, int] | None = None) -> Middlewar
         if not request.body_exists or request.match_info.http_exception is not None:
             return await handler(request)
         resource = request.match_info.route.resource
-        most = (larger or {}).get(resource.canonical if resource is not None else "", LARGEST_BODY)
+        path = resource.canonical if resource is not None else ""
+        if path in streamed:
+            return await handler(request)
+        most = (larger or {}).get(path, LARGEST_BODY)
         size = most if _is_unknown(request) else request.content_length or 0
         if size <= LARGEST_BODY or most == LARGEST_BODY:
             await _read(request, seconds)

@@ -24,7 +24,12 @@ _BUSY = "engine_busy stt_busy engine_closed stt_closed engine_stuck llm_unavaila
 _BUSY += " deadline does_not_fit"
 _CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
 _CALLERS += " tool_choice_unsupported response_format_unsupported logprobs_unsupported"
-_STATUS = {**dict.fromkeys(_BUSY.split(), 503), **dict.fromkeys(_CALLERS.split(), 400)}
+_STATUS = {
+    "unknown_pipeline": 404,
+    "no_conversation": 400,
+    **dict.fromkeys(_BUSY.split(), 503),
+    **dict.fromkeys(_CALLERS.split(), 400),
+}
 """Codes of engines' errors that are no failure of theirs: it is a bad time, or they were asked what they cannot do."""
 
 
@@ -46,6 +51,11 @@ def error_bytes(status: int, code: str, message: str) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
+def status_of(error: PipelineError) -> int:
+    """Of what went wrong in an engine."""
+    return _STATUS.get(error.code, 500)
+
+
 def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
     """The common shape itself."""
     kind = "invalid_request_error" if status < 500 else "server_error"
@@ -57,6 +67,7 @@ class HttpError(Exception):
 
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.response = error_response(status, code, message, param)
         if status == HTTPStatus.REQUEST_TIMEOUT:
             self.response.force_close()  # the rest of the request may still come, and is none
@@ -81,7 +92,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ServerFullError as error:
         return error_response(503, "server_full", str(error))
     except PipelineError as error:
-        return error_response(_STATUS.get(error.code, 500), error.code, error.message)
+        return error_response(status_of(error), error.code, error.message)
     except web.HTTPRequestEntityTooLarge as error:
         return error_response(413, "body_too_large", f"the body is too large: {error.text}")
     except web.HTTPException as error:

@@ -60,9 +60,9 @@ class Metrics:
 
     def __init__(self, engines: Engines) -> None:
         self.registry = CollectorRegistry()
+        self._engines = engines
         self.registry.register(ModelMetrics(engines.residency))
         self.registry.register(WorkerMetrics(engines.workers))
-        self._backends = _backends(engines)
         self.runs = RunMetrics(self.registry, engines.pipeline)
         _listen(engines, self.runs)
         self._saved = Histogram(
@@ -101,14 +101,15 @@ class Metrics:
             self._sessions.live.remove(session)
             self._sessions.ended += session.counts()
 
-    def observer(self) -> Callable[[Event], None]:
-        """To be given every event of one session, in order."""
-        return _Turns(self).observe
+    def observer(self, engines: Engines | None = None) -> Callable[[Event], None]:
+        """To be given every event of one session, in order; ``engines`` are its own, where it has others."""
+        return _Turns(self, engines or self._engines).observe
 
-    def latency(self, turn: TurnLatency) -> None:
+    def latency(self, turn: TurnLatency, engines: Engines) -> None:
         """A response has begun to sound."""
-        parts = ((stage, self._backends.get(stage, ""), seconds) for stage, seconds in turn.parts.items())
-        self.runs.observe_turn(parts, turn.voice_to_voice)
+        backends = _backends(engines)
+        parts = ((stage, backends.get(stage, ""), seconds) for stage, seconds in turn.parts.items())
+        self.runs.observe_turn(engines.pipeline, parts, turn.voice_to_voice)
         self._saved.observe(turn.saved * 1000)
 
     def observe_run(self, pipeline: Pipeline, records: Iterable[StageRecord], total: float) -> None:
@@ -123,8 +124,9 @@ class Metrics:
 class _Turns:
     """Counts how the turns of one session end. A turn that failed and plays out what there is has failed, once."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, engines: Engines) -> None:
         self._metrics = metrics
+        self._engines = engines
         self._open: dict[str, bool] = {}
         """Whether the response with this id is spoken, until its outcome is known."""
 
@@ -146,7 +148,7 @@ class _Turns:
             case TranscriptFailed():
                 self._metrics.turns.labels("failed").inc()
             case TurnLatency():
-                self._metrics.latency(event)
+                self._metrics.latency(event, self._engines)
 
     def _end(self, response_id: str, outcome: str) -> None:
         if self._open.pop(response_id, None) is not None:

@@ -44,12 +44,12 @@ class RunMetrics:
         """Whether the conversation is measured: ``options.collect_metrics``."""
         return self._pipeline.options.collect_metrics
 
-    def observe_turn(self, parts: Iterable[tuple[str, str, float]], seconds: float) -> None:
-        """A turn of a conversation: (part, engine, seconds) of its latency, and the whole."""
-        if self.collects:
+    def observe_turn(self, pipeline: Pipeline, parts: Iterable[tuple[str, str, float]], seconds: float) -> None:
+        """A turn of a conversation by ``pipeline``: (part, engine, seconds) of its latency, and the whole."""
+        if pipeline.options.collect_metrics:
             for stage, backend, spent in parts:
                 self._stage.labels(stage, backend).observe(spent * 1000)
-            self._total.labels(self._pipeline.id).observe(seconds * 1000)
+            self._total.labels(pipeline.id).observe(seconds * 1000)
 
     def observe_run(self, pipeline: Pipeline, records: Iterable[StageRecord], total: float) -> None:
         """A single run that has ended, after ``total`` seconds. Of no effect where the pipeline says so."""

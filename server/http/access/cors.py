@@ -11,7 +11,7 @@ CORS_ORIGIN = web.RequestKey("cors_origin", str)
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 HEADERS = ("Authorization", "Content-Type", "X-OpenAI-Agents-SDK", "If-Match", "ETag")
 """By name, as ``*`` does not cover ``Authorization``. Some WHIP clients send ``ETag`` with a request."""
-EXPOSED = "Location, ETag, Link, Accept-Patch, Accept-Post, X-Request-Id, Retry-After"
+EXPOSED = "Location, ETag, Link, Accept-Patch, Accept-Post, X-Request-Id, Retry-After, X-Run-Id, X-Pipeline, X-Partial"
 PREFLIGHT_SECONDS = 600
 """For which a browser need not ask again."""
 _ASKED = re.compile(r"[A-Za-z0-9-]{1,60}(?:, ?[A-Za-z0-9-]{1,60}){0,40}")

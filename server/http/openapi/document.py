@@ -74,6 +74,7 @@ _ERRORS = {
     501: "no engine here can do that",
     502: "the hub behind this one failed",
     503: "there is no room now, or an engine is away",
+    504: "it was not done in the time that was given",
 }
 """What every error means, unless its code says more."""
 _EVERYWHERE = (400, 408, 413, 417, 429, 500, 503)
@@ -85,6 +86,7 @@ _TAGS = {
     "keys": "Short-lived keys for clients, and what they need before a call.",
     "REST": "The same engines for clients of OpenAI's REST API.",
     "tasks": "What models do with one item, as clients of several other servers ask for it.",
+    "pipelines": "Pipelines of stages, as docs/pipelines.md has them, on what a request brings.",
     "state": "Whether the server is well, and what serves.",
     "hub": "A Hugging Face hub for other machines: set their `HF_ENDPOINT` to this server.",
     "page": "The web client.",
@@ -154,6 +156,8 @@ def _parameters(row: Operation) -> list[Json]:
         found.append({"name": name, "in": "path", "required": True, "schema": schema, "description": PARAMETERS[name]})
     for name, (schema, words) in row.query.items():
         found.append({"name": name, "in": "query", "schema": schema, "description": words})
+    for name, (schema, words) in row.headers.items():
+        found.append({"name": name, "in": "header", "schema": schema, "description": words})
     return found
 
 

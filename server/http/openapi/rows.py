@@ -41,6 +41,8 @@ class Operation:
     """Content type → what it holds."""
     query: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     """Parameter → its schema, and what it does."""
+    headers: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    """The same of headers."""
     refuses: tuple[int, ...] = ()
     """Statuses of errors beside those of every route."""
     words: str = ""

@@ -81,9 +81,15 @@ _HEADERS = {
 }
 
 
+PIPELINE: dict[str, tuple[dict[str, Any], str]] = {
+    "pipeline": ({"type": "string"}, "id of the pipeline that is run, if not the usual one")
+}
+
+
 def _begin(path: str, summary: str, *refuses: int) -> Operation:
     answers = {201: Answer("the SDP answer", _SDP, _HEADERS)}
-    return Operation("POST", path, "WHIP", summary, answers, _SDP, refuses=(406, 415, *refuses))
+    query = PIPELINE if path == "/whip" else {}
+    return Operation("POST", path, "WHIP", summary, answers, _SDP, query, refuses=(406, 415, *refuses))
 
 
 def _trickle(path: str) -> Operation:
@@ -96,7 +102,7 @@ def _end(path: str) -> Operation:
 
 
 WHIP = (
-    _begin("/whip", "Publish sound and pictures by WHIP (RFC 9725)"),
+    _begin("/whip", "Publish sound and pictures by WHIP (RFC 9725)", 404),
     _trickle("/whip/{session}"),
     _end("/whip/{session}"),
     _begin("/whep", "Watch the only session there is, by WHEP", 404, 409),
@@ -118,6 +124,8 @@ class OfferBody(BaseModel):
     sdp: str
     type: Literal["offer"]
     session: OfferedSession | None = None
+    pipeline: str | None = None
+    """Id of the pipeline that is run, if not the usual one."""
 
 
 class OfferAnswer(Shape):
@@ -222,6 +230,8 @@ class StartSession(BaseModel):
     """What the session begins with; other fields are the application's own."""
 
     session: SessionPatch | None = None
+    pipeline: str | None = None
+    """Id of the pipeline that is run, if not the usual one."""
 
 
 class StartBody(BaseModel):
@@ -246,6 +256,8 @@ class SmallOffer(BaseModel):
     pc_id: str | None = None
     restart_pc: bool | None = None
     requestData: StartSession | None = None
+    pipeline: str | None = None
+    """Id of the pipeline that is run, if not the usual one."""
 
 
 class SmallAnswer(Shape):
@@ -314,7 +326,7 @@ CALLS = (
         "Begin a call with an SDP offer, as in the examples of aiortc",
         {200: json_answer("the SDP answer, and the id of the session", OfferAnswer)},
         {"application/json": OfferBody},
-        refuses=(415,),
+        refuses=(404, 415),
     ),
     Operation(
         "POST",
@@ -331,7 +343,8 @@ CALLS = (
                 "additionalProperties": True,
             },
         },
-        refuses=(415,),
+        query=PIPELINE,
+        refuses=(404, 415),
         words="The body is the offer, or a form with the offer and, as JSON, the settings to begin with.",
     ),
     Operation(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
 from server.http.openapi.audio_tasks import AUDIO_TASKS
+from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.openapi.tasks import TASKS
@@ -199,6 +200,7 @@ OPERATIONS = (
     *REST,
     *AUDIO_TASKS,
     *TASKS,
+    *PIPELINES,
     *HUB,
 )
 PARAMETERS = {
@@ -210,6 +212,8 @@ PARAMETERS = {
     "session": "The id of a session.",
     "viewer": "The id of a viewer.",
     "start": "The `sessionId` of a start.",
+    "pipeline": "The id of a pipeline.",
+    "run": "The id of a run (`X-Run-Id`).",
     "path": "Its path, which may have slashes.",
     "task": "Its name, such as `text-classification`.",
 }

@@ -11,8 +11,9 @@ import base64
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -91,10 +92,15 @@ class EventStream:
 
 
 @asynccontextmanager
-async def event_stream(request: web.Request) -> AsyncIterator[EventStream]:
-    """The response as events. What fails after its beginning is its last event, for the status has been sent."""
+async def event_stream(
+    request: web.Request, more: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[EventStream]:
+    """The response as events. What fails after its beginning is its last event, for the status has been sent.
+
+    ``more``: headers of the response besides.
+    """
     headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
-    response = web.StreamResponse(headers={**headers, "X-Accel-Buffering": "no"})
+    response = web.StreamResponse(headers={**headers, "X-Accel-Buffering": "no", **more})
     await response.prepare(request)
     stream = EventStream(response)
     try:

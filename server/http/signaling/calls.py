@@ -17,7 +17,7 @@ from server.http.errors import HttpError
 from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
 from server.http.signaling.offer import REGISTRY, answered
-from server.sessions import call_id
+from server.sessions import CallKind, call_id
 
 CALLS = "/v1/realtime/calls"
 SDP = "application/sdp"
@@ -32,7 +32,8 @@ def add_calls(app: web.Application) -> None:
 
 async def _open(request: web.Request) -> web.Response:
     sdp, session = await _offered(request)
-    call, answer = await answered(request, {"type": "offer", "sdp": sdp}, offered_session(session))
+    kind = CallKind(pipeline=request.query.get("pipeline"))
+    call, answer = await answered(request, {"type": "offer", "sdp": sdp}, offered_session(session), kind)
     return web.Response(status=201, text=answer, content_type=SDP, headers={hdrs.LOCATION: f"{CALLS}/{call_id(call)}"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_vision
 from server.http.access.granted import GRANTED
 from server.http.bodies import json_body
+from server.http.errors import HttpError
 from server.sessions import CallKind, Registry
 from server.settings import Settings
 from server.transports.webrtc.answers import announce, ask_for_fec
@@ -20,10 +22,20 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def post_offer(request: web.Request) -> web.Response:
-    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision`` → ``{"sdp", "type": "answer", "session_id"}``."""
+    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision`` and ``pipeline`` → ``{"sdp", "type": "answer",
+    "session_id"}``."""
     body = await json_body(request)
-    session_id, sdp = await answered(request, body, SessionPatch(vision=offered_vision(body)))
+    kind = CallKind(pipeline=pipeline_in(body))
+    session_id, sdp = await answered(request, body, SessionPatch(vision=offered_vision(body)), kind)
     return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})
+
+
+def pipeline_in(body: object) -> str | None:
+    """The id of the pipeline that a body asks for. Raises :class:`HttpError` (400)."""
+    name = body.get("pipeline") if isinstance(body, Mapping) else None
+    if not isinstance(name, str | None):
+        raise HttpError(400, "invalid_value", "pipeline: must be the id of a pipeline, or null", "pipeline")
+    return name
 
 
 async def answered(

@@ -20,7 +20,7 @@ from server.http.access.keys import expired
 from server.http.bodies import json_body
 from server.http.errors import HttpError
 from server.http.signaling.ice_servers import ice_servers_for
-from server.http.signaling.offer import REGISTRY, answered, for_peer, readable
+from server.http.signaling.offer import REGISTRY, answered, for_peer, pipeline_in, readable
 from server.http.signaling.starts import Start, Starts
 from server.sessions import CallKind
 from server.transports.webrtc.trickle import Trickled
@@ -46,8 +46,9 @@ def add_small_webrtc(app: web.Application) -> None:
 async def _start(request: web.Request) -> web.Response:
     """``{"transport"?, "enableDefaultIceServers"?, "body"?}`` → ``{"sessionId", "iceConfig"?}``.
 
-    ``body.session`` is what ``session.update`` takes; the rest of ``body`` is the application's own. The ICE servers
-    are those of the settings, whatever ``enableDefaultIceServers`` says: this server names no others.
+    ``body.session`` is what ``session.update`` takes, ``body.pipeline`` the pipeline that its sessions run; the rest of
+    ``body`` is the application's own. The ICE servers are those of the settings, whatever ``enableDefaultIceServers``
+    says: this server names no others.
     """
     body = _object(await json_body(request) if request.body_exists else {}, "the body")
     transport = body.get("transport") or ("daily" if body.get("createDailyRoom") is True else TRANSPORTS[0])
@@ -57,7 +58,7 @@ async def _start(request: web.Request) -> web.Response:
     wishes = _wishes(body.get("body"), "body")
     if not request.app[REGISTRY].has_room:
         raise HttpError(503, "server_full", "all places are taken")  # sooner told than with the offer
-    start = request.app[STARTS].add(wishes)
+    start = request.app[STARTS].add(wishes, pipeline_in(body.get("body")))
     request[GRANTED].made(start.id)
     servers = [server.json() for server in ice_servers_for(request)]
     return web.json_response({"sessionId": start.id, **({"iceConfig": {"iceServers": servers}} if servers else {})})
@@ -85,9 +86,9 @@ async def _offer(request: web.Request) -> web.Response:
         pc_id, answer = peer.id, for_peer(request, again)
     else:
         _check_expiry(request[GRANTED], goes_on=previous is not None and request.app[REGISTRY].goes_on(previous))
-        pc_id, answer = await answered(
-            request, body, wishes, CallKind(resumable=True, previous=previous, labelled=True)
-        )
+        pipeline = pipeline_in(body) or pipeline_in(given) or (start.pipeline if start is not None else None)
+        kind = CallKind(resumable=True, previous=previous, labelled=True, pipeline=pipeline)
+        pc_id, answer = await answered(request, body, wishes, kind)
         if start is not None:
             request.app[STARTS].begun(start, pc_id)
     return web.json_response({"sdp": answer, "type": "answer", "pc_id": pc_id})

@@ -24,6 +24,8 @@ class Start:
     """Settings that its sessions begin with."""
     until: float
     """Clock seconds."""
+    pipeline: str | None = None
+    """That its sessions run, if not the usual one."""
     sessions: list[str] = field(default_factory=list)
     """Ids of those that have begun, newest last."""
 
@@ -36,7 +38,7 @@ class Starts:
         self._lives = lives
         self._starts: dict[str, Start] = {}
 
-    def add(self, wishes: SessionPatch) -> Start:
+    def add(self, wishes: SessionPatch, pipeline: str | None = None) -> Start:
         """A client asks for a session."""
         for start in list(self._starts.values()):
             if not self._is_valid(start):
@@ -44,7 +46,7 @@ class Starts:
         if len(self._starts) >= MOST_STARTS:
             unused = (start.id for start in self._starts.values() if not self._is_used(start))
             del self._starts[next(unused, next(iter(self._starts)))]
-        start = Start(new_id("start"), wishes, self._clock.now() + START_SECONDS)
+        start = Start(new_id("start"), wishes, self._clock.now() + START_SECONDS, pipeline)
         self._starts[start.id] = start
         return start
 

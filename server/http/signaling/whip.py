@@ -22,6 +22,7 @@ from server.http.errors import HttpError
 from server.http.signaling.calls import SDP
 from server.http.signaling.ice_servers import ice_servers_for
 from server.http.signaling.offer import REGISTRY, SETTINGS, for_peer, opened
+from server.sessions import CallKind
 from server.transports.webrtc.offers import Offer, OfferError, read_offer
 from server.transports.webrtc.peer import PeerConnection
 from server.transports.webrtc.trickle import TRICKLE, Trickled, parse_fragment
@@ -67,7 +68,8 @@ async def _publish(request: web.Request) -> web.Response:
     offer = await _offered(request)
     if not any(one.direction in ("sendonly", "sendrecv") for one in offer.negotiation.media):
         raise HttpError(406, "nothing_sent", "the offer sends neither audio nor video (a=sendonly)", "sdp")
-    session_id, answer = await opened(request, replace(offer, published=True), SessionPatch())
+    kind = CallKind(pipeline=request.query.get("pipeline"))
+    session_id, answer = await opened(request, replace(offer, published=True), SessionPatch(), kind)
     return _created(request, f"{WHIP}/{session_id}", session_id, answer)
 
 

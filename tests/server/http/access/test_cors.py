@@ -44,7 +44,10 @@ async def test_a_preflight_of_a_stock_browser_client_passes(serve, http):
     assert told["Allow-Origin"] == FRIEND
     assert told["Allow-Headers"] == "Authorization, Content-Type, X-OpenAI-Agents-SDK, If-Match, ETag"
     assert told["Allow-Methods"] == "GET, POST, PATCH, DELETE, OPTIONS"
-    assert told["Expose-Headers"] == "Location, ETag, Link, Accept-Patch, Accept-Post, X-Request-Id, Retry-After"
+    assert (
+        told["Expose-Headers"]
+        == "Location, ETag, Link, Accept-Patch, Accept-Post, X-Request-Id, Retry-After, X-Run-Id, X-Pipeline, X-Partial"
+    )
     assert answer.headers["Vary"] == "Origin"
     refused = await http.post(f"{url}/v1/realtime/calls", headers={"Origin": FRIEND})
     assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (401, FRIEND)  # the page can read why

@@ -1,0 +1,1 @@
+"""Files of sound and moving pictures, read as they arrive and written as they are made."""
