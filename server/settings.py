@@ -29,6 +29,9 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
+from pipelines.models.weights.adapters import Given
+from pipelines.models.weights.placement import problem_with
+from pipelines.models.weights.quantization import Quantization
 from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value
 from server.http.origins import parse_origin
@@ -156,8 +159,16 @@ class Settings(BaseSettings):
     chat_model: str = "auto"
     """Who thinks: ``auto``, an engine of its own name, a model of the catalogue, a folder with one, a GGUF file, or
     ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
-    chat_quantization: Literal["8bit", "4bit"] | None = None
-    """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
+    chat_quantization: Quantization | None = None
+    """How a chat model on transformers is quantised when it is loaded; needs torchao or bitsandbytes."""
+    chat_adapters: Given = {}
+    """LoRA adapters of the chat model: name → folder, GGUF file, or a mix of others (name → share)."""
+    chat_adapter_loading: bool = False
+    """Whether clients may load and unload adapters that lie in the folder of models or in the store."""
+    chat_device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
+    """How a chat model on transformers that is larger than one GPU is dealt out to several."""
+    chat_max_memory: dict[str, str] = {}
+    """The most that it takes of each: number of the GPU, or cpu → such as 20GiB."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
     voice: str | None = None
@@ -213,6 +224,13 @@ class Settings(BaseSettings):
         """No shell expands ``~`` in the environment or in a file."""
         return value if value is None else value.expanduser()
 
+    @field_validator("chat_max_memory")
+    @classmethod
+    def _are_sizes(cls, value: dict[str, str]) -> dict[str, str]:
+        if problem := problem_with(value):
+            raise ValueError(problem)
+        return value
+
     @field_validator("language")
     @classmethod
     def _is_small(cls, value: str) -> str:
@@ -265,6 +283,10 @@ class Settings(BaseSettings):
         named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
         if named and self.profile == "bench":
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
+        if self.chat_adapters and self.chat_model == "auto":
+            raise ValueError("chat_adapters: needs chat_model, the model that they were made for")
+        if self.chat_max_memory and self.chat_device_map is None:
+            raise ValueError("chat_max_memory: needs chat_device_map, such as auto")
         if "wyoming_host" in self.model_fields_set and self.wyoming_port is None:
             raise ValueError("wyoming_host: needs wyoming_port, such as 10300")
         if self.model_server_key is not None and self.model_server is None:

@@ -12,6 +12,7 @@ from pipelines.interfaces.llm import (
     ChatRequest,
     LanguageModel,
     Piece,
+    adapters_of,
     calls_unasked,
     insist,
     lacking,
@@ -43,7 +44,7 @@ class FallbackModel(Failover[LanguageModel]):
     """
 
     errors = (LLMError, "llm_failed")
-    callers_fault = frozenset(f"{field}_unsupported" for field in UNABLE)
+    callers_fault = frozenset((*(f"{field}_unsupported" for field in UNABLE), "adapter_broken", "adapter_unknown"))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of the first model that gives one as it is asked for. Raises what the last one raised."""
@@ -87,6 +88,11 @@ class FallbackModel(Failover[LanguageModel]):
     def takes_logprobs(self) -> bool:
         """Whether any of the models tells how likely its tokens were, as before."""
         return any(map(takes_logprobs, self.engines))
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those of all the models: whoever lacks one is passed over where it is asked for."""
+        return tuple(dict.fromkeys(name for model in self.engines for name in adapters_of(model)))
 
     def _answer(self, model: LanguageModel, request: ChatRequest, stands_in: bool) -> AsyncGenerator[Piece, None]:
         stream = model.stand_in if stands_in and isinstance(model, StandsIn) else model.stream

@@ -15,6 +15,7 @@ from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
+from pipelines.models.weights.adapters import Adapters
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.runtime.worker import Worker
 from pipelines.tools.toolbox import Toolbox
@@ -65,6 +66,8 @@ class Engines:
     """Is told, in words for people, what could not be had."""
     tools: Toolbox | None = None
     """What the server does itself when the language model calls it."""
+    adapters: Adapters = field(default_factory=Adapters)
+    """Of the language model."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -188,4 +191,5 @@ async def build_engines(
         parts.missing,
         say,
         box,
+        parts.adapters,
     )

@@ -20,6 +20,7 @@ from pipelines.engines.llm.thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, insist
 from pipelines.models.residency import Resident
+from pipelines.models.weights.adapters import Adapters
 from pipelines.runtime.worker import session
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class LocalChat:
     """Implements :class:`~pipelines.interfaces.llm.LanguageModel` on a model held by ``resident``.
 
     ``sampling`` replaces what the model's makers recommend. ``on_usage`` is called on the event loop after each answer
-    that was not cut off. The model is leased while anyone is being answered, and its name is the resident's.
+    that was not cut off; ``adapters`` are those that the model was given. The model is leased while anyone is being
+    answered, and its name is the resident's.
     A call that has to be made is begun for the model: its arguments are its own.
     """
 
@@ -86,12 +88,14 @@ class LocalChat:
         sampling: Sampling | None = None,
         limits: ChatLimits | None = None,
         on_usage: Callable[[Usage], None] | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self.name = resident.name
         self._resident = resident
         self._sampling = sampling
         self._limits = limits or ChatLimits()
         self._on_usage = on_usage
+        self._adapters = adapters
         self._changed = threading.Condition()
         self._waiting: list[_Asked] = []
         self._active: list[_Asked] = []
@@ -100,6 +104,11 @@ class LocalChat:
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="chat", daemon=True)
         self._thread.start()
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that an answer can be asked for with."""
+        return self._adapters.names("peft") if self._adapters is not None else ()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
@@ -210,9 +219,8 @@ class LocalChat:
         try:
             prompt = model.template.encode(request, model.context)
             asked.limit = max(1, min(request.max_tokens, model.context - len(prompt.ids)))
-            asked.answer = model.begin(
-                prompt, (self._sampling or model.sampling).asked(request), asked.limit, asked.session
-            )
+            sampling = (self._sampling or model.sampling).asked(request)
+            asked.answer = model.begin(prompt, sampling, asked.limit, asked.session, request.adapters)
         except Exception as error:  # noqa: BLE001 - a request that cannot be begun fails alone
             asked.tell(_as_llm_error(error, self.name))
             return

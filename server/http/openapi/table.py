@@ -14,6 +14,7 @@ from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
+from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.embeddings import EmbeddingBody
 from server.http.rest.speech import SpeechBody
@@ -138,6 +139,24 @@ REST = (
         {200: json_answer("a vector for each", shapes.EmbeddingList)},
         {"application/json": EmbeddingBody},
         refuses=(404, 415, 501),
+    ),
+    Operation(
+        "POST",
+        "/v1/load_lora_adapter",
+        "REST",
+        "Load an adapter of the language model, as vLLM does",
+        {200: Answer("that it is there", {"text/plain": TEXT})},
+        {"application/json": LoadAdapter},
+        refuses=(403, 404, 415),
+    ),
+    Operation(
+        "POST",
+        "/v1/unload_lora_adapter",
+        "REST",
+        "Unload one",
+        {200: Answer("that it is gone", {"text/plain": TEXT})},
+        {"application/json": UnloadAdapter},
+        refuses=(403, 404, 415),
     ),
 )
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from pipelines.models.store import ModelStore
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
+from server.http.rest.adapters import AdapterLoading
 from server.http.rest.chat import Chat
 from server.http.rest.embeddings import Embeddings
 from server.http.rest.engine_names import EngineNames
@@ -25,7 +26,7 @@ LARGER_BODIES = {
 """Routes → bytes of their bodies, where these may be larger than usual: pictures and sound files."""
 
 
-def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
+def add_rest(app: web.Application, engines: Engines, store: ModelStore, *, adapter_loading: bool = False) -> None:
     """Serve ``engines`` over REST. What the handlers own ends with ``app``, the engines stay with their owner."""
     voice = engines.voice
     files = Worker("sound-files", threads=2, inbox=32)  # each is kept for as long as a file is heard
@@ -34,6 +35,8 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
     names = EngineNames(voice, embeddings.find)
     hearing = Transcriptions(voice.stt, voice.vad, files, reader)
     speech = SpeechOut(voice.tts, engines.conversation_settings().voice.voice, codecs)
+    folders = [folder for folder in (store.folder, store.root) if folder is not None] if adapter_loading else []
+    loading = AdapterLoading(voice.llm, engines.adapters, folders, reader)
     app.router.add_get("/v1/models", served(names.list))
     app.router.add_get("/v1/models/{id:.+}", served(names.get))
     for path, handler in (
@@ -42,6 +45,8 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore) -> None:
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),
         ("/v1/embeddings", embeddings.post),
+        ("/v1/load_lora_adapter", loading.load),
+        ("/v1/unload_lora_adapter", loading.unload),
     ):
         app.router.add_post(path, served(handler))
 

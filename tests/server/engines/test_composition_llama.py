@@ -248,7 +248,7 @@ async def test_the_adapter_and_the_sampling_of_the_catalogue_reach_the_process(
         llama = engine.engines[0]
         assert isinstance(llama, LlamaChat)
         assert llama._config.sampling == {"temperature": 0.3}
-        assert [Path(path).name for path in llama._config.lora] == ["catalogue.yaml"]
+        assert [Path(path).name for path, _ in llama._config.lora] == ["catalogue.yaml"]
 
 
 # ------------------------------------------------------------------------------------------------ when it ends
