@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pipelines.errors import ModelError, PipelineError
 from pipelines.models.fetches import Fetches
+from server.cli.models_weights import add_weights, run_weights
 from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
 from server.settings import load_settings
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 _WIDEST = 1000
 """Columns that a table may take, if it must; a terminal breaks longer lines."""
-ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback")
+ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback", "quantize", "convert", "merge")
 
 
 def add_models(commands: Any) -> None:
     """The arguments."""
     models = commands.add_parser(
         "models",
-        help="list, pull, verify and remove models, or go back to an earlier version",
+        help="list, pull, verify, remove, quantise and convert models, or go back to an earlier version",
         description="Look after the models on this machine.",
     )
     common = argparse.ArgumentParser(add_help=False)
@@ -56,6 +57,7 @@ def add_models(commands: Any) -> None:
     remove.add_argument("--version", metavar="VERSION", help="as `models list` shows it (default: all)")
     rollback = actions.add_parser("rollback", parents=[common], help="use the version before the current one again")
     rollback.add_argument("id", metavar="ID")
+    add_weights(actions, common)
 
 
 def run_models(options: argparse.Namespace, console: Console) -> int:
@@ -79,6 +81,8 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
         case "rm":
             freed = store.remove(options.id, options.version)
             tell_foreign(console, f"removed {options.version or 'all'} of {options.id}: {megabytes(freed)} freed")
+        case "quantize" | "convert" | "merge":
+            run_weights(options, store, settings.model_cache, console)
         case "rollback":
             version = store.rollback(options.id)
             kept = f"stays there until `visavis models pull {options.id}`"

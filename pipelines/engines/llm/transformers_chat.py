@@ -19,7 +19,7 @@ from pipelines.errors import LLMError, ModelError, PipelineError
 from pipelines.models.plans import Loadable
 from pipelines.models.weights.adapters import Adapters
 from pipelines.models.weights.placement import DeviceMap, placing
-from pipelines.models.weights.quantization import check_readable, quantizing
+from pipelines.models.weights.quantization import check_readable, quantized_as, quantizing
 from pipelines.runtime.hardware import threads_for
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def load_chat(
     chosen = choose_dtype(device, dtype)
     check_readable(Path(source), quantization)
     options = {**quantizing(quantization, device), **placing(device_map, device)}
+    if quantized_as(Path(source)):
+        options.setdefault("device_map", device)  # weights of fewer bits are not moved once they are loaded
     template = ChatTemplate(load_tokenizer(source), str(source))
     if device == "cpu":
         torch.set_num_threads(threads)
