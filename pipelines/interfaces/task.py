@@ -43,6 +43,28 @@ class Done:
     """That were read, where the model has tokens."""
     answer_tokens: int = 0
     """That were written."""
+    manner: str = ""
+    """How it was done, where a model does not do what the task usually means: told beside the model's id."""
+    model: str = ""
+    """Which did it; filled in by the task service, as the next one."""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """What can be told of a folder with a model before it is loaded."""
+
+    path: Path
+    config: Mapping[str, Any]
+    """Its ``config.json``; empty without one."""
+    names: frozenset[str]
+    """The files in it."""
+
+    @property
+    def architecture(self) -> str:
+        """Such as ``BertForSequenceClassification``; empty if unknown."""
+        named = self.config.get("architectures")
+        return str(named[0]) if isinstance(named, list) and named else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,14 @@ class TaskSpec(Generic[M, I, P]):
     """The task of the models of the catalogue that serve it; empty: ``name``."""
     needs_model: bool = True
     """False for what needs no model files, such as cropping: ``load`` is given an empty path."""
+    fits: Callable[[ModelFolder], int] | None = None
+    """How well a folder that nobody has named would serve, 0 (or ``False``) for not at all; ``None``: by the
+    architecture that its ``config.json`` tells (:mod:`pipelines.tasks.architectures`)."""
+    cached: Callable[[Job[I, P]], bool] = lambda job: False
+    """Whether the same item has the same result again, and that is small enough to keep for a while."""
+    batch: int = 16
+    """Items of a batch, at most. Tasks with the same ``load`` share one model in memory, those with the same ``run`` as
+    well share batches."""
 
 
 class TaskRunner(Protocol):

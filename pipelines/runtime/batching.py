@@ -138,6 +138,8 @@ class WorkerCounts:
 class BatchWorker(Generic[Q, R]):
     """One thread that runs batches of up to ``max_batch`` jobs of one group with ``run(jobs)``.
 
+    ``max_batch`` may be a function that tells it of the first request of a batch.
+
     ``run`` returns one result or exception per job; it should look at :attr:`Job.cancelled` between steps. What it
     raises itself is a crash: it fails this batch only, of which each job is run once more, alone, if there were
     several; ``restart`` is called before the next run. ``max_wait`` is how many seconds after its arrival a job may be
@@ -151,7 +153,7 @@ class BatchWorker(Generic[Q, R]):
         name: str,
         run: Callable[[Sequence[Job[Q]]], Sequence[R | Exception]],
         *,
-        max_batch: int = 1,
+        max_batch: int | Callable[[Q], int] = 1,
         max_wait: float = 0.0,
         inbox: int = 64,
         restart: Callable[[], None] | None = None,
@@ -275,7 +277,9 @@ class BatchWorker(Generic[Q, R]):
                     self._changed.wait()
                     continue
                 until = batch[0].arrived + self._max_wait
-                while 0 < len(batch) < self._max_batch and not self._closed and (left := until - self.clock.now()) > 0:
+                while (
+                    0 < len(batch) < self._most(batch) and not self._closed and (left := until - self.clock.now()) > 0
+                ):
                     self._changed.wait(left)
                     batch = self._fill(batch)
                 if batch:
@@ -285,13 +289,19 @@ class BatchWorker(Generic[Q, R]):
     def _fill(self, batch: list[Job[Q]]) -> list[Job[Q]]:
         """``batch``, without who has left, with as many jobs as are queued and fit; the late ones are told so."""
         batch = [job for job in batch if not job.cancelled]
-        while len(batch) < self._max_batch and (job := self._queue.take(batch[0] if batch else None)) is not None:
+        while len(batch) < self._most(batch) and (job := self._queue.take(batch[0] if batch else None)) is not None:
             if self._is_late(job):
                 self._count(expired=1)
                 job.settle(self._deadline_error())
             elif not job.cancelled:
                 batch.append(job)
         return batch
+
+    def _most(self, batch: Sequence[Job[Q]]) -> int:
+        """How many jobs ``batch`` may have."""
+        if isinstance(self._max_batch, int):
+            return self._max_batch
+        return self._max_batch(batch[0].request) if batch else 1
 
     def _serve(self, batch: Sequence[Job[Q]], hand: Hand) -> None:
         results, crashed = self._attempt(batch)

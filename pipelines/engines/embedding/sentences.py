@@ -41,7 +41,13 @@ class SentenceModel:
         return [list(one.ids) for one in self._tokenizer.encode_batch(list(texts))]
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Vectors:
-        """The vectors of texts given as tokens, shape ``(n, dimensions)``."""
+        """The vectors of texts given as tokens, shape ``(n, dimensions)``, each of length 1."""
+        means = self.pooled(batch)
+        vectors: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+        return vectors
+
+    def pooled(self, batch: Sequence[Sequence[int]]) -> Vectors:
+        """The same of any length."""
         longest = max(map(len, batch))
         ids = np.zeros((len(batch), longest), np.int64)
         mask = np.zeros_like(ids)
@@ -51,9 +57,8 @@ class SentenceModel:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         hidden = self._session.run(None, {name: value for name, value in given.items() if name in self._inputs})[0]
         weights = mask[:, :, None].astype(np.float32)
-        means = (hidden * weights).sum(1) / weights.sum(1)
-        vectors: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-        return vectors
+        means: Vectors = ((hidden * weights).sum(1) / weights.sum(1)).astype(np.float32)
+        return means
 
 
 class SentenceEmbedder:

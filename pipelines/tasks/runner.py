@@ -1,0 +1,129 @@
+"""One task with one model, or with whichever can: the order in which models and devices are asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pipelines.errors import ModelError, PipelineError, foreign_errors
+from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
+from pipelines.runtime.result_cache import ResultCache
+from pipelines.tasks.batching import ModelWorker
+from pipelines.tasks.model_folders import TaskModel
+
+Spec = TaskSpec[Any, Any, Any]
+
+NO_ROOM = frozenset(("out_of_memory", "does_not_fit"))
+"""Codes after which another device is asked."""
+USELESS = frozenset((*NO_ROOM, "model_broken", "model_needs_remote_code", "load_failed", "device_unavailable"))
+"""Codes after which another model is asked, when nobody has named one."""
+
+
+class Backends(Protocol):
+    """What a runner needs of the service."""
+
+    cache: ResultCache[str, Done]
+
+    async def checked(self, spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job[Any, Any]:
+        """The item as the task reads it."""
+        ...
+
+    async def backends(self, spec: Spec, model: TaskModel) -> list[ModelWorker]:
+        """Who can run the model, in order."""
+        ...
+
+    def deadline(self) -> float | None:
+        """Until when the item must have begun."""
+        ...
+
+
+class ModelRunner:
+    """See :class:`~pipelines.interfaces.task.TaskRunner`."""
+
+    def __init__(self, service: Backends, spec: Spec, models: Sequence[TaskModel], *, any_model: bool) -> None:
+        self.spec = spec
+        self.models = models
+        self._service = service
+        self._any_model = any_model
+
+    async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
+        """The result of one item, with the model that did it."""
+        parameters = parameters or {}
+        job = await self._service.checked(self.spec, inputs, parameters)
+        if not self.spec.cached(job):
+            return await self._computed(job)
+        return await self._service.cache.get(self._key(job), lambda: self._computed(job))
+
+    async def stream(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Pieces, then :class:`Done`. Raises :class:`TaskError` (``cannot_stream``) for a task that gives no pieces."""
+        if self.spec.stream is None:
+            raise TaskError("unsupported_value", f"stream: {self.spec.name} gives its result in one piece")
+        job = await self._service.checked(self.spec, inputs, parameters or {})
+        problems: list[PipelineError] = []
+        for model in self.models:
+            for worker in await self._workers(model, problems):
+                begun = False
+                pieces = worker.stream(self.spec, job, self._service.deadline())
+                try:
+                    async with aclosing(pieces):
+                        while (piece := await _next(pieces, worker.name)) is not None:
+                            begun = True
+                            yield self._by(piece, model) if isinstance(piece, Done) else piece
+                    return
+                except ModelError as error:
+                    if begun or not self._goes_on(error):
+                        raise
+                    problems.append(error)
+        raise problems[-1]
+
+    async def _computed(self, job: Job[Any, Any]) -> Done:
+        problems: list[PipelineError] = []
+        for model in self.models:
+            for worker in await self._workers(model, problems):
+                try:
+                    with foreign_errors(TaskError, "task_failed", worker.name):
+                        return self._by(await worker.run(self.spec, job, self._service.deadline()), model)
+                except ModelError as error:
+                    if not self._goes_on(error):
+                        raise
+                    problems.append(error)
+        raise problems[-1]
+
+    async def _workers(self, model: TaskModel, problems: list[PipelineError]) -> Sequence[ModelWorker]:
+        """Who can run ``model``; if nobody can and there are others, why not is added to ``problems``."""
+        try:
+            return await self._service.backends(self.spec, model)
+        except ModelError as error:
+            if not self._goes_on(error):
+                raise
+            problems.append(error)
+            return ()
+
+    def _goes_on(self, error: ModelError) -> bool:
+        return error.code in (USELESS if self._any_model else NO_ROOM)
+
+    def _by(self, done: Done, model: TaskModel) -> Done:
+        name = f"{model.id} ({done.manner})" if done.manner else model.id
+        return replace(done, model=done.model or name, revision=done.revision or model.revision)
+
+    def _key(self, job: Job[Any, Any]) -> str:
+        """Changes with everything that the result depends on."""
+        parts = [
+            self.spec.name,
+            [[model.id, model.revision, str(model.folder)] for model in self.models],
+            job.inputs.model_dump(mode="json"),
+            job.parameters.model_dump(mode="json"),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+async def _next(pieces: AsyncGenerator[Any, None], name: str) -> Any:
+    """The next piece; ``None`` at the end."""
+    with foreign_errors(TaskError, "task_failed", name):
+        return await anext(pieces, None)

@@ -1,0 +1,230 @@
+"""All tasks of :mod:`pipelines.tasks.registry` with the models that are here, as the :class:`Tasks` protocol has it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from media.clock import Clock, MonotonicClock
+from pipelines.errors import ModelError
+from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
+from pipelines.models.plans import Loadable
+from pipelines.models.residency import Residency
+from pipelines.models.store import ModelStore
+from pipelines.runtime.hardware import LIBRARIES, Devices, choose_device, survey
+from pipelines.runtime.result_cache import ResultCache
+from pipelines.runtime.worker import Worker
+from pipelines.tasks.batching import ModelWorker
+from pipelines.tasks.model_folders import TaskModel, TaskModels
+from pipelines.tasks.registry import TASKS, spec_of
+from pipelines.tasks.runner import ModelRunner
+from pipelines.tasks.torchvision_guard import hide_broken_torchvision
+from pipelines.text import unknown
+
+log = logging.getLogger(__name__)
+
+Spec = TaskSpec[Any, Any, Any]
+
+KEPT_SECONDS = 5.0
+"""For how long it is believed which models are here."""
+CACHE_BYTES, CACHE_SECONDS = 16 << 20, 600.0
+"""Of results that come out the same again."""
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""Monotonic seconds by which what the running task asks for must have begun; ``None``: whenever."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How tasks are served."""
+
+    device: str = "auto"
+    """Where models run."""
+    allowed: tuple[str, ...] = ("*",)
+    """Ids of models, or patterns of these, that may be asked for; ``auto`` takes among these, too."""
+    folders: tuple[Path, ...] = ()
+    """Folders with models beside that of the store."""
+
+
+class TaskService:
+    """The tasks. ``devices`` looks around on this machine, once; it may block."""
+
+    def __init__(
+        self,
+        store: ModelStore | None,
+        residency: Residency,
+        devices: Callable[[], Devices] = survey,
+        options: TaskOptions | None = None,
+        registry: Mapping[str, str] = TASKS,
+        clock: Clock | None = None,
+    ) -> None:
+        self._residency = residency
+        self._survey = devices
+        self._options = options or TaskOptions()
+        self._registry = registry
+        self._clock = clock or MonotonicClock()
+        self._models = TaskModels(store, self._options.folders)
+        self._reader = Worker("task-items", inbox=4096)
+        self._workers: dict[tuple[Any, ...], ModelWorker] = {}
+        self._found: dict[str, tuple[float, list[TaskModel]]] = {}
+        self._devices: Devices | None = None
+        self.cache: ResultCache[str, Done] = ResultCache(CACHE_BYTES, CACHE_SECONDS, weigh=_weight, clock=self._clock)
+
+    # ------------------------------------------------------------------------------------------------ the protocol
+
+    def models(self, task: str) -> Sequence[str]:
+        """See :class:`~pipelines.interfaces.task.Tasks`."""
+        spec = spec_of(task, self._registry)
+        if not spec.needs_model:
+            return [spec.name]
+        return [model.id for model in self._usable(spec) if model.fits]
+
+    def why_not(self, task: str) -> str:
+        """See :class:`~pipelines.interfaces.task.Tasks`."""
+        spec = spec_of(task, self._registry)
+        if lacking := [name for name in spec.packages if find_spec(name) is None]:
+            return f"{task} needs the package {' and '.join(lacking)}"
+        if not spec.needs_model or self.models(task):
+            return ""
+        known = [model.id for model in self._models.of_catalogue(spec) if self._may(model.id)]
+        pull = f"visavis models pull {known[0]}, or " if known else ""
+        return f"no model for {task} is here: {pull}put a folder with one into that of --models"
+
+    def runner(self, task: str, model: str = "auto") -> ModelRunner:
+        """See :class:`~pipelines.interfaces.task.Tasks`. Also raises ``model_not_allowed``."""
+        spec = spec_of(task, self._registry)
+        if lacking := [name for name in spec.packages if find_spec(name) is None]:
+            raise TaskError("model_not_here", f"{task} needs the package {' and '.join(lacking)}")
+        chosen = self._chosen(spec, model)
+        return ModelRunner(self, spec, chosen, any_model=model == "auto")
+
+    # ------------------------------------------------------------------------------------------------ beside it
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Names of all tasks."""
+        return list(self._registry)
+
+    def spec(self, task: str) -> Spec:
+        """What a task is. Raises :class:`TaskError` (``unknown_task``)."""
+        return spec_of(task, self._registry)
+
+    async def look(self, task: str) -> None:
+        """Look for the models of ``task`` off the event loop; what asks right after this need not."""
+        spec = spec_of(task, self._registry)
+        if spec.needs_model and self._known(spec) is None:
+            found = await self._reader.run(partial(self._models.here, spec, take=True))
+            self._found[spec.name] = (self._clock.now(), found)
+
+    async def checked(self, spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job[Any, Any]:
+        """The item as the task reads it. Raises :class:`TaskError` (``invalid_value``), beginning with the field."""
+        return await self._reader.run(_job, spec, inputs, parameters)
+
+    async def backends(self, spec: Spec, model: TaskModel) -> list[ModelWorker]:
+        """Who can run the model, the preferred one first. Raises :class:`ModelError` (``device_unavailable``)."""
+        library = model.library or spec.library
+        if not spec.needs_model or library not in LIBRARIES:
+            return [self._worker(spec, model, "cpu")]
+        if self._devices is None:
+            self._devices = await self._reader.run(self._survey)
+        device, _ = choose_device(self._options.device, self._devices.library(library))
+        return [self._worker(spec, model, one) for one in dict.fromkeys((device, "cpu"))]
+
+    def deadline(self) -> float | None:
+        """Until when the running task's item must have begun."""
+        return deadline.get()
+
+    def workers(self) -> Sequence[ModelWorker]:
+        """Those that have been asked so far."""
+        return list(self._workers.values())
+
+    def close(self) -> None:
+        """End all threads. Idempotent."""
+        for worker in self._workers.values():
+            worker.close()
+        self._reader.close()
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    def _may(self, model_id: str) -> bool:
+        return any(fnmatchcase(model_id, pattern) for pattern in self._options.allowed)
+
+    def _known(self, spec: Spec) -> list[TaskModel] | None:
+        looked, models = self._found.get(spec.name, (0.0, None))
+        return models if models is not None and self._clock.now() - looked < KEPT_SECONDS else None
+
+    def _usable(self, spec: Spec) -> list[TaskModel]:
+        """Models that are here and may be asked for, the preferred first."""
+        if (found := self._known(spec)) is None:
+            found = self._models.here(spec, take=False)
+            self._found[spec.name] = (self._clock.now(), found)
+        return [model for model in found if self._may(model.id)]
+
+    def _chosen(self, spec: Spec, asked: str) -> list[TaskModel]:
+        """The models that may do it, in order."""
+        if not spec.needs_model:
+            if asked not in ("auto", spec.name):
+                raise TaskError("unknown_model", f"model: {spec.name} is done without a model, leave it out")
+            return [TaskModel(spec.name, Path(), "")]
+        usable = self._usable(spec)
+        if asked == "auto":
+            if found := [model for model in usable if model.fits]:
+                return found
+            raise TaskError("model_not_here", self.why_not(spec.name) or f"no model for {spec.name} is here")
+        if found := [model for model in usable if model.id == asked]:
+            return found
+        if not self._may(asked):
+            raise TaskError("model_not_allowed", f"model: {asked[:200]!r} is none of those that may be asked for")
+        known = [model.id for model in self._models.of_catalogue(spec)]
+        if asked in known:
+            raise TaskError("model_not_here", f"model: {asked} is not here: visavis models pull {asked}")
+        raise TaskError("unknown_model", f"model: {unknown('model', asked[:200], [one.id for one in usable])}")
+
+    def _worker(self, spec: Spec, model: TaskModel, device: str) -> ModelWorker:
+        key = (spec.load, spec.run, model.folder, device)
+        if key not in self._workers:
+            name = f"{model.id} ({spec.load.__module__.removeprefix('pipelines.tasks.')})"
+            dtype = "float32" if device == "cpu" else "bfloat16"
+            plan = Loadable(
+                name if model.origin else spec.name,
+                partial(_load, spec, model.folder, device, dtype),
+                precision=dtype if model.origin else "",
+                device=device,
+                estimate=model.estimate if model.origin else 0,
+            )
+            self._workers[key] = ModelWorker(spec, self._residency.add(plan), device)
+        return self._workers[key]
+
+
+def _load(spec: Spec, folder: Path, device: str, dtype: str) -> Any:
+    if "transformers" in spec.packages:
+        hide_broken_torchvision()
+    try:
+        return spec.load(folder, device, dtype)
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        from pipelines.models.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise
+        log.exception("%s cannot be loaded for %s", folder.name, spec.name)
+        raise ModelError("model_broken", f"{folder.name} cannot be loaded for {spec.name}") from error
+
+
+def _job(spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job[Any, Any]:
+    from pipelines.tasks.checking import checked
+
+    return Job(checked(spec.inputs, inputs, ""), checked(spec.parameters, parameters, "parameters."))
+
+
+def _weight(done: Done) -> int:
+    """Bytes of a result, roughly."""
+    return 200 + len(str(done.output))
