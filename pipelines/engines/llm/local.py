@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, insist
+from pipelines.models.memory import is_out_of_memory
 from pipelines.models.residency import Resident
 from pipelines.models.weights.adapters import Adapters
 from pipelines.runtime.worker import session
@@ -58,6 +60,8 @@ class _Asked:
     """Tokens."""
     said: int = 0
     limit: int = 0
+    retried: bool = False
+    """Whether memory has run out for it once."""
     served: int = 0
     """When it last had a turn."""
 
@@ -196,7 +200,10 @@ class LocalChat:
         batch = self._next(model.max_batch)
         for asked, token in zip(batch, model.step([asked.answer for asked in batch]), strict=True):
             if isinstance(token, Exception):
-                self._end(model, asked, _as_llm_error(token, self.name))
+                if is_out_of_memory(token) and not asked.said and not asked.retried:
+                    self._begin_with_more_room(model, asked, token)
+                else:
+                    self._end(model, asked, _as_llm_error(token, self.name))
             elif token is not None:
                 self._said(model, asked, token)
         return True
@@ -230,6 +237,15 @@ class LocalChat:
         begins = Begins.THOUGHT if thinks and not prompt.starts else Begins.ANSWER
         asked.text = AnswerText([tool.name for tool in request.tools], begins)
         self._active.append(asked)
+
+    def _begin_with_more_room(self, model: ChatModel, asked: _Asked, error: Exception) -> None:
+        """Once more, with what is not in use unloaded: before that, no other model is asked."""
+        asked.retried = True
+        with suppress(Exception), self._resident.lease():
+            raise error  # which the lease takes for a computation that has run out of memory
+        self._active.remove(asked)
+        model.end(asked.answer)
+        self._begin(model, asked)
 
     def _next(self, most: int) -> Sequence[_Asked]:
         """The ``most`` answers whose sessions have waited longest for a turn."""
@@ -269,6 +285,8 @@ def _as_llm_error(error: Exception, name: str) -> PipelineError:
         return error
     if isinstance(error, PipelineError):
         return LLMError(error.code, error.message)
+    if is_out_of_memory(error):
+        return LLMError("out_of_memory", f"{name} ran out of memory")
     log.error("%s failed", name, exc_info=error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return LLMError("llm_failed", f"{name}: {lines[0]}")
