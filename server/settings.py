@@ -33,7 +33,7 @@ from pipelines.models.weights.adapters import Given
 from pipelines.models.weights.placement import problem_with
 from pipelines.models.weights.quantization import Quantization
 from pipelines.routing.definition import SHIPPED
-from pipelines.text import base_url, header_value
+from pipelines.text import base_url, header_value, unknown
 from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     """How a chat model on transformers is quantised when it is loaded; needs torchao or bitsandbytes."""
     chat_adapters: Given = {}
     """LoRA adapters of the chat model: name → folder, GGUF file, or a mix of others (name → share)."""
+    chat_adapter: str | None = None
+    """The one of them with which conversations are answered; none: the model as it is."""
     chat_adapter_loading: bool = False
     """Whether clients may load and unload adapters that lie in the folder of models or in the store."""
     chat_device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
@@ -285,6 +287,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
         if self.chat_adapters and self.chat_model == "auto":
             raise ValueError("chat_adapters: needs chat_model, the model that they were made for")
+        if self.chat_adapter is not None and self.chat_adapter not in self.chat_adapters:
+            raise ValueError(f"chat_adapter: {unknown('adapter', self.chat_adapter, tuple(self.chat_adapters))}")
         if self.chat_max_memory and self.chat_device_map is None:
             raise ValueError("chat_max_memory: needs chat_device_map, such as auto")
         if "wyoming_host" in self.model_fields_set and self.wyoming_port is None:

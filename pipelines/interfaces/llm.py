@@ -122,6 +122,8 @@ class ChatRequest:
 
     adapters: Scaled = ()
     """What changes the model for this answer: such as it has (:func:`adapters_of`)."""
+    adapters_needed: bool = True
+    """Whether only a model that has them may answer; else one without does it as it is."""
 
     @property
     def must_call(self) -> bool:
@@ -207,6 +209,12 @@ def adapters_of(model: LanguageModel) -> tuple[str, ...]:
     return tuple(getattr(model, "adapters", ()))
 
 
+def adapters_asked(model: LanguageModel, request: ChatRequest) -> Scaled:
+    """Those of ``request`` that ``model`` has."""
+    there = adapters_of(model) if request.adapters else ()
+    return tuple((name, scale) for name, scale in request.adapters if name in there)
+
+
 class ModelAround:
     """A language model that does something of its own around another one, and can do what that one can."""
 
@@ -259,7 +267,7 @@ def lacking(model: LanguageModel, request: ChatRequest) -> str:
         return "tool_choice"
     if request.top_logprobs is not None and not takes_logprobs(model):
         return "logprobs"
-    if request.adapters and not {name for name, _ in request.adapters} <= set(adapters_of(model)):
+    if request.adapters_needed and not {name for name, _ in request.adapters} <= set(adapters_of(model)):
         return "adapters"
     return "response_format" if request.response_format is not None and not takes_format(model) else ""
 

@@ -68,6 +68,8 @@ class Engines:
     """What the server does itself when the language model calls it."""
     adapters: Adapters = field(default_factory=Adapters)
     """Of the language model."""
+    default_adapter: str | None = None
+    """Of the conversations."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
@@ -99,6 +101,7 @@ class Engines:
             instructions=str(thinking.get("instructions", "")),
             voice=VoiceSettings(self.default_voice or speaking.get("voice"), float(speaking.get("speed", 1.0))),
             max_tokens=int(thinking.get("max_tokens", 256)),
+            adapters=((self.default_adapter, 1.0),) if self.default_adapter else (),
             preserve_context=self.pipeline.options.preserve_context,
             speculate=self.pipeline.options.latency_critical,
         )
@@ -192,4 +195,5 @@ async def build_engines(
         say,
         box,
         parts.adapters,
+        settings.chat_adapter,
     )

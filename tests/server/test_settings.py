@@ -69,6 +69,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"bench_tone_seconds": 3.0}, "bench_tone_seconds: needs profile bench, not auto"),
         ({"profile": "bench", "chat_model": "starter"}, "chat_model: profile bench answers with stubs"),
         ({"chat_adapters": {"calm": "calm"}}, "chat_adapters: needs chat_model"),
+        ({"chat_adapter": "calm"}, "chat_adapter: there is no adapter 'calm'"),
         ({"chat_adapters": ["calm"], "chat_model": "x"}, "'calm' must be NAME=PATH"),
         ({"chat_quantization": "3bit"}, "chat_quantization.* 'bnb-nf4'"),
         ({"chat_device_map": "everywhere"}, "chat_device_map.* 'balanced_low_0'"),

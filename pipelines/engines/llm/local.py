@@ -19,7 +19,7 @@ from pipelines.engines.llm.model import ChatModel, Sampling
 from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
-from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, insist
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, adapters_asked, insist
 from pipelines.models.memory import is_out_of_memory
 from pipelines.models.residency import Resident
 from pipelines.models.weights.adapters import Adapters
@@ -227,7 +227,7 @@ class LocalChat:
             prompt = model.template.encode(request, model.context)
             asked.limit = max(1, min(request.max_tokens, model.context - len(prompt.ids)))
             sampling = (self._sampling or model.sampling).asked(request)
-            asked.answer = model.begin(prompt, sampling, asked.limit, asked.session, request.adapters)
+            asked.answer = model.begin(prompt, sampling, asked.limit, asked.session, adapters_asked(self, request))
         except Exception as error:  # noqa: BLE001 - a request that cannot be begun fails alone
             asked.tell(_as_llm_error(error, self.name))
             return

@@ -187,7 +187,7 @@ class Abilities:
         scales = {number: 0.0 for shares in options.adapters.values() for number, _ in shares}
         scales = {**dict.fromkeys(options.always, 1.0), **scales}
         for name, scale in request.adapters:
-            for number, share in options.adapters[name]:
+            for number, share in options.adapters.get(name, ()):
                 scales[number] = scales.get(number, 0.0) + scale * share
         return {"lora": [{"id": number, "scale": scale} for number, scale in scales.items()]}
 

@@ -26,6 +26,7 @@ pytest.importorskip("peft", reason="the extra `adapters` is not installed")
 if TYPE_CHECKING:
     from pipelines.engines.llm.transformers_decode import LoadedChat
 
+QUESTION = (Message("user", "What is the weather in Paris today?"),)
 IDS = [5, 6, 7, 8, 9]
 
 
@@ -120,7 +121,7 @@ def test_merged_weights_say_the_same_and_are_a_plain_model(place: Path, known: A
 
 async def said(chat: Any, adapters: Scaled = (), told: list[Usage] | None = None) -> str:
     request = ChatRequest(
-        (Message("user", "What is the weather in Paris today?"),),
+        QUESTION,
         max_tokens=12,
         adapters=adapters,
         on_usage=None if told is None else told.append,
@@ -150,6 +151,17 @@ async def test_each_answer_is_that_of_its_adapter_and_no_cache_is_read_with_anot
         assert await said(chat, ((name, 1.0),) if name else (), told) == words[name]
     assert [usage.cached > 0 for usage in told] == [False, False, False, True, True]  # only what it has read itself
     assert told[3].cached == told[4].cached == told[0].prompt - 1
+
+
+async def test_who_lacks_an_adapter_answers_as_it_is_where_it_is_only_wished_for(chat: LocalChat) -> None:
+    ladder = FallbackModel([FakeModel("never"), chat], lambda name, error: None)
+    plain, calm = await said(chat), await said(chat, (("A", 1.0),))
+    assert await said(ladder, (("A", 1.0),)) == calm != plain, "who lacks it is passed over"
+    wish = ChatRequest(QUESTION, max_tokens=12, adapters=(("A", 1.0), ("gone", 1.0)), adapters_needed=False)
+    async with aclosing(chat.stream(wish)) as pieces:
+        assert "".join([str(piece) async for piece in pieces]) == calm
+    async with aclosing(ladder.stream(wish)) as pieces:
+        assert "".join([str(piece) async for piece in pieces]).strip() == "never"
 
 
 async def test_answers_with_different_adapters_advance_in_one_batch(place: Path, loaded: LoadedChat) -> None:
