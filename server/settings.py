@@ -173,6 +173,10 @@ class Settings(BaseSettings):
     """The most that it takes of each: number of the GPU, or cpu → such as 20GiB."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
+    ensembles: Path | None = None
+    """A YAML file with models of tasks that are made of others."""
+    task_models: Annotated[tuple[str, ...], NoDecode] = ("*",)
+    """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``."""
     voice: str | None = None
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)
@@ -193,7 +197,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
-        "ice_address", "ice_peer_ranges", "allowed_origins", "public_origins", "trusted_proxies", mode="before"
+        "ice_address",
+        "ice_peer_ranges",
+        "allowed_origins",
+        "public_origins",
+        "trusted_proxies",
+        "task_models",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -220,7 +230,7 @@ class Settings(BaseSettings):
             header_value(value.get_secret_value())
         return value
 
-    @field_validator("models", "pipeline", "tools", "tls_cert", "tls_key")
+    @field_validator("models", "pipeline", "tools", "ensembles", "tls_cert", "tls_key")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         """No shell expands ``~`` in the environment or in a file."""

@@ -8,6 +8,7 @@ import inspect
 import io
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aioice.ice
@@ -121,6 +122,14 @@ def events_keep_to_the_protocol(monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
         monkeypatch.setattr(kind, "__init__", began)
     yield wrong
     assert not wrong, "events that no client expects:\n" + "\n".join(wrong)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one tiny model of transformers of each kind; building them imports torch."""
+    from tests.fakes.tiny_models import all_of
+
+    return all_of(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.engines.registry import ENGINES
+from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -40,7 +41,19 @@ def detectors() -> list[tuple[str, ...]]:
     return [("detector", "finds", "model"), *rows]
 
 
-TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {"engines": engines, "detectors": detectors}
+def tasks() -> list[tuple[str, ...]]:
+    """One row for each task."""
+    rows = []
+    for name in TASKS:
+        spec = spec_of(name)
+        page = DOCS / "tasks" / f"{name}.md"
+        shown = f"[`{name}`]({page.name})" if page.exists() else f"`{name}`"
+        takes, options = (", ".join(f"`{one}`" for one in kind.model_fields) for kind in (spec.inputs, spec.parameters))
+        rows.append((shown, spec.about, takes, options, "yes" if spec.stream is not None else ""))
+    return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
+
+
+TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {"engines": engines, "detectors": detectors, "tasks": tasks}
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -56,7 +69,7 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
 
 def main() -> None:
     """Fill in all tables."""
-    for file in sorted(DOCS.glob("*.md")):
+    for file in sorted(DOCS.rglob("*.md")):
         text = file.read_text("utf-8")
         if (new := filled(text)) != text:
             file.write_text(new, "utf-8")

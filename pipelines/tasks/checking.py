@@ -24,9 +24,17 @@ def checked(kind: type[B], given: Mapping[str, Any], before: str) -> B:
     try:
         return kind.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        words = explained(error.errors(include_url=False)[0])
-    field, separator, _ = words.partition(": ")
-    if not (separator and field.replace(".", "").replace("_", "").isalnum()):
-        words = f"{before.rstrip('.') or 'inputs'}: {words}"
-        before = ""
-    raise TaskError("invalid_value", f"{before}{words[:_LONGEST]}")
+        problem: dict[str, Any] = dict(error.errors(include_url=False)[0])
+    problem["loc"], path = (), ".".join(map(str, _path(tuple(problem["loc"]))))
+    words = explained(problem)[:_LONGEST]
+    field = before + path if path else before.rstrip(".") or "inputs"
+    raise TaskError("invalid_value", f"{field}: {words}")
+
+
+_KINDS = frozenset("str int float bool bytes tuple list dict none".split())
+
+
+def _path(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where the problem is, without the kinds of value that pydantic has tried there."""
+    first, rest = loc[:1], loc[1:]
+    return (*first, *(one for one in rest if isinstance(one, int) or (one.isidentifier() and one not in _KINDS)))

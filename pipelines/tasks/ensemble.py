@@ -17,8 +17,9 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import DefinitionError, PipelineError
-from pipelines.interfaces.task import CALLERS_FAULT, Done, TaskError, TaskRunner
+from pipelines.interfaces.task import CALLERS_FAULT, Done, TaskError, TaskRunner, TaskSpec
 from pipelines.routing.stage_types import Strict, explained
+from pipelines.tasks.model_folders import TaskModel
 
 RANK_CONSTANT = 60
 """k of the paper: how little the first places differ."""
@@ -125,11 +126,25 @@ def _rows(output: Any) -> dict[Any, dict[str, Any]]:
 
 
 class EnsembleRunner:
-    """See :class:`~pipelines.interfaces.task.TaskRunner`. ``runner`` gives that of a member; it may raise."""
+    """See :class:`~pipelines.interfaces.task.TaskRunner`. ``runner`` gives that of a member, ``afresh`` that of one
+    whose results are not those of before; either may raise."""
 
-    def __init__(self, ensemble: Ensemble, runner: Callable[[str], TaskRunner]) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        spec: TaskSpec[Any, Any, Any],
+        runner: Callable[[str], TaskRunner],
+        afresh: Callable[[str], TaskRunner] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.models = (TaskModel(ensemble.id, Path(), "ensemble"),)
         self._ensemble = ensemble
         self._runner = runner
+        self._afresh = afresh or runner
+
+    def afresh(self) -> EnsembleRunner:
+        """One whose members compute what they may have computed before."""
+        return EnsembleRunner(self._ensemble, self.spec, self._afresh)
 
     async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
         """What the members say together. Raises what the first one raised when too few answer, and what any says of

@@ -49,12 +49,19 @@ class ModelRunner:
         self.models = models
         self._service = service
         self._any_model = any_model
+        self._cached = True
+
+    def afresh(self) -> ModelRunner:
+        """The same, but what is kept will not do."""
+        runner = ModelRunner(self._service, self.spec, self.models, any_model=self._any_model)
+        runner._cached = False
+        return runner
 
     async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
         """The result of one item, with the model that did it."""
         parameters = parameters or {}
         job = await self._service.checked(self.spec, inputs, parameters)
-        if not self.spec.cached(job):
+        if not (self._cached and self.spec.cached(job)):
             return await self._computed(job)
         return await self._service.cache.get(self._key(job), lambda: self._computed(job))
 

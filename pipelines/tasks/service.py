@@ -106,7 +106,8 @@ class TaskService:
         for ensemble in self._options.ensembles:
             if ensemble.id == model and ensemble.task == task and self._may(model):
                 insist_aligned(model, self._labels(ensemble))
-                return EnsembleRunner(ensemble, partial(self.runner, task))
+                spec = spec_of(task, self._registry)
+                return EnsembleRunner(ensemble, spec, partial(self.runner, task), partial(self._afresh, task))
         spec = spec_of(task, self._registry)
         if lacking := [name for name in spec.packages if find_spec(name) is None]:
             raise TaskError("model_not_here", f"{task} needs the package {' and '.join(lacking)}")
@@ -160,6 +161,9 @@ class TaskService:
         self._reader.close()
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _afresh(self, task: str, model: str) -> ModelRunner | EnsembleRunner:
+        return self.runner(task, model).afresh()
 
     def _labels(self, ensemble: Ensemble) -> dict[str, Sequence[str]]:
         """What the members that are here can find; nothing is told of those whose labels the caller gives."""

@@ -18,6 +18,7 @@ from pipelines.models.store import ModelStore
 from pipelines.models.weights.adapters import Adapters
 from pipelines.routing.definition import Pipeline, load, without_effect
 from pipelines.runtime.worker import Worker
+from pipelines.tasks.service import TaskService
 from pipelines.tools.toolbox import Toolbox
 from pipelines.vision.detectors import DETECTORS, DetectorName
 from pipelines.vision.settings import VisionSettings
@@ -70,6 +71,8 @@ class Engines:
     """Of the language model."""
     default_adapter: str | None = None
     """Of the conversations."""
+    tasks: TaskService | None = None
+    """What models do with one item; ``None``: made for the application that is served. Ends with that."""
 
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""

@@ -18,6 +18,7 @@ from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
 from server.composition import Composer
 from server.engines.build import Engines
+from server.engines.tasks import task_service
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.secret_routes import add_client_secrets
@@ -36,6 +37,8 @@ from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.small_webrtc import add_small_webrtc
 from server.http.signaling.whip import add_whip
+from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
+from server.http.tasks.routes import add_tasks
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.sessions import Registry
@@ -65,7 +68,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     ice.gather_as_set(settings)
     secrets = ClientSecrets(time.time)
     access = guard(settings, secrets, MonotonicClock())
-    layers = [access, errors, bodies(settings.request_timeout, LARGER_BODIES)]
+    layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES})]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -88,7 +91,9 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
-    add_rest(app, engines, store, adapter_loading=settings.chat_adapter_loading)
+    tasks = add_tasks(app, engines.tasks or task_service(settings, store, engines.residency))
+    folders = [store.folder, store.root] if settings.chat_adapter_loading else []
+    add_rest(app, engines, tasks, list(filter(None, folders)))
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)

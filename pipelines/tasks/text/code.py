@@ -39,6 +39,8 @@ class CodeInputs(Strict):
     """What stands before."""
     suffix: str = Field("", max_length=LONGEST)
     """What stands after; empty: the beginning is simply continued, which every language model can."""
+    begun: str = Field("", max_length=LONGEST)
+    """What the text between begins with."""
     extra: Annotated[tuple[OtherFile, ...], Field(max_length=50)] = ()
     """Other files, in the order in which the model reads them: the most important one last."""
 
@@ -54,7 +56,7 @@ class CodeInputs(Strict):
     def ids(self, model: CausalModel) -> list[int]:
         files = self._files(model)
         if not self.suffix:
-            return [*files, *model.encode(self.prefix, special=not files)]
+            return [*files, *model.encode(self.prefix + self.begun, special=not files)]
         marks = marks_of(model)
         if marks is None:
             raise TaskError(
@@ -65,8 +67,8 @@ class CodeInputs(Strict):
         first, second, third = marks
         start = model.tokenizer.bos_token_id
         begin = [start] if start is not None and model.encode("")[:1] == [start] and not files else []
-        before, after = (model.encode(text, special=False) for text in (self.prefix, self.suffix))
-        return [*begin, *files, first, *before, second, *after, third]
+        before, after, begun = (model.encode(text, special=False) for text in (self.prefix, self.suffix, self.begun))
+        return [*begin, *files, first, *before, second, *after, third, *begun]
 
     def stops(self, model: CausalModel) -> frozenset[int]:
         found = [model.token(word) for word in (*ENDS, *(word for marks in MARKS for word in marks))]

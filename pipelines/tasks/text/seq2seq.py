@@ -85,6 +85,7 @@ class Seq2SeqModel:
         self.kind = str(model.config.model_type)
         self.lock = threading.Lock()
         places = None if self.kind in ("t5", "mt5") else getattr(model.config, "max_position_embeddings", None)
+        self.most_written = int(places) - 1 if places else _HUGE
         self.most_tokens = min(int(one) for one in (tokenizer.model_max_length, places, _HUGE) if one)
 
     def encode(self, text: str, language: str | None) -> list[int]:
@@ -158,7 +159,7 @@ def _generated(
             attention_mask=torch.tensor(
                 [[1] * len(one) + [0] * (longest - len(one)) for one, _ in rows], device=device
             ),
-            max_new_tokens=beams.max_new_tokens,
+            max_new_tokens=min(beams.max_new_tokens, model.most_written),
             max_length=None,
             num_beams=beams.num_beams,
             do_sample=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,6 +11,7 @@ from pydantic import Field
 from pipelines.errors import listed
 from pipelines.interfaces.task import TaskError, TaskSpec
 from pipelines.routing.stage_types import Strict
+from pipelines.tasks.loading import json_file
 from pipelines.tasks.text.seq2seq import Seq2SeqInputs, Seq2SeqModel, Seq2SeqParameters, cost, group, load, run
 
 T5_LANGUAGES = {"en": "English", "de": "German", "fr": "French", "ro": "Romanian"}
@@ -86,3 +89,38 @@ SPEC = TaskSpec(
     group=group,
     cached=lambda job: True,
 )
+
+
+_NAMES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
+    "et": "Estonian", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
+    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "no": "Norwegian",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "th": "Thai",
+    "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+_PAIR = re.compile(r"(?:^|-)([a-z]{2,3})-([a-z]{2,3})$")
+
+
+def language_name(code: str) -> str:
+    """In English; the code itself for one that is not in the table."""
+    return _NAMES.get(code, code)
+
+
+def pairs_of(folder: Path) -> frozenset[tuple[str, str]]:
+    """From where to where the model in ``folder`` translates, as far as its files tell without loading it."""
+    config = json_file(folder / "config.json")
+    told = json_file(folder / "tokenizer_config.json")
+    kind = config.get("model_type")
+    codes: list[str] = []
+    if kind in ("t5", "mt5"):
+        codes = list(T5_LANGUAGES)
+    elif kind == "m2m_100" and told.get("language_codes", "m2m100") == "m2m100":
+        from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
+
+        codes = list(FAIRSEQ_LANGUAGE_CODES["m2m100"])
+    elif kind == "marian":
+        source, target = told.get("source_lang"), told.get("target_lang")
+        if not (source and target) and (named := _PAIR.search(folder.name)) is not None:
+            source, target = named[1], named[2]
+        return frozenset({(str(source), str(target))}) if source and target else frozenset()
+    return frozenset((one, other) for one in codes for other in codes if one != other)

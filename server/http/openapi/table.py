@@ -14,9 +14,9 @@ from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
+from server.http.openapi.tasks import TASKS
 from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
-from server.http.rest.embeddings import EmbeddingBody
 from server.http.rest.speech import SpeechBody
 from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
 
@@ -133,15 +133,6 @@ REST = (
     ),
     Operation(
         "POST",
-        "/v1/embeddings",
-        "REST",
-        "Texts as vectors",
-        {200: json_answer("a vector for each", shapes.EmbeddingList)},
-        {"application/json": EmbeddingBody},
-        refuses=(404, 415, 501),
-    ),
-    Operation(
-        "POST",
         "/v1/load_lora_adapter",
         "REST",
         "Load an adapter of the language model, as vLLM does",
@@ -214,7 +205,7 @@ HUB = (
     ),
 )
 
-OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *HUB)
+OPERATIONS = (*PAGE, *STATE, *CALLS, *REALTIME, *LIVE, *SECRETS, *WHIP, *SMALL_WEBRTC, *REST, *TASKS, *HUB)
 PARAMETERS = {
     "id": "Its name or id.",
     "name": "Its path, which may have slashes.",
@@ -225,5 +216,6 @@ PARAMETERS = {
     "viewer": "The id of a viewer.",
     "start": "The `sessionId` of a start.",
     "path": "Its path, which may have slashes.",
+    "task": "Its name, such as `text-classification`.",
 }
 """What stands in a path."""

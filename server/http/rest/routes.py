@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
 from aiohttp import web
 
-from pipelines.models.store import ModelStore
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
 from server.http.rest.adapters import AdapterLoading
 from server.http.rest.chat import Chat
-from server.http.rest.embeddings import Embeddings
 from server.http.rest.engine_names import EngineNames
 from server.http.rest.serving import served
 from server.http.rest.speech import SpeechOut
@@ -26,17 +27,24 @@ LARGER_BODIES = {
 """Routes → bytes of their bodies, where these may be larger than usual: pictures and sound files."""
 
 
-def add_rest(app: web.Application, engines: Engines, store: ModelStore, *, adapter_loading: bool = False) -> None:
-    """Serve ``engines`` over REST. What the handlers own ends with ``app``, the engines stay with their owner."""
+def add_rest(
+    app: web.Application,
+    engines: Engines,
+    embedding: Callable[[], Awaitable[str | None]],
+    adapters: Sequence[Path] = (),
+) -> None:
+    """Serve ``engines`` over REST; ``embedding`` finds the id of the embedding model, if one is here, and ``adapters``
+    are the folders from which clients may load adapters.
+
+    What the handlers own ends with ``app``, the engines stay with their owner.
+    """
     voice = engines.voice
     files = Worker("sound-files", threads=2, inbox=32)  # each is kept for as long as a file is heard
     codecs, reader = Worker("speech-codecs", inbox=64), Worker("requests", inbox=64)
-    embeddings = Embeddings(store, engines.residency, reader)
-    names = EngineNames(voice, embeddings.find)
+    names = EngineNames(voice, embedding)
     hearing = Transcriptions(voice.stt, voice.vad, files, reader)
     speech = SpeechOut(voice.tts, engines.conversation_settings().voice.voice, codecs)
-    folders = [folder for folder in (store.folder, store.root) if folder is not None] if adapter_loading else []
-    loading = AdapterLoading(voice.llm, engines.adapters, folders, reader)
+    loading = AdapterLoading(voice.llm, engines.adapters, adapters, reader)
     app.router.add_get("/v1/models", served(names.list))
     app.router.add_get("/v1/models/{id:.+}", served(names.get))
     for path, handler in (
@@ -44,7 +52,6 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore, *, adapt
         (TRANSCRIPTIONS, hearing.transcribe),
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),
-        ("/v1/embeddings", embeddings.post),
         ("/v1/load_lora_adapter", loading.load),
         ("/v1/unload_lora_adapter", loading.unload),
     ):
@@ -53,6 +60,5 @@ def add_rest(app: web.Application, engines: Engines, store: ModelStore, *, adapt
     async def close(app: web.Application) -> None:
         for worker in (files, codecs, reader):
             worker.close()
-        embeddings.close()
 
     app.on_cleanup.append(close)

@@ -10,22 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.models.residency import Residency
-from pipelines.runtime.hardware import Devices, Library
-from pipelines.runtime.processor import Processor
 from pipelines.tasks.service import TaskOptions, TaskService
-from tests.fakes.tiny_models import all_of
-
-
-def only_cpu() -> Devices:
-    """A machine with a processor alone."""
-    found = {name: Library(name, "1", ("cpu",)) for name in ("torch", "onnxruntime")}
-    return Devices(Processor("test", 2, 2), False, False, found)
-
-
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tiny model of each kind."""
-    return all_of(tmp_path_factory.mktemp("models"))
+from tests.fakes.devices import only_cpu
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pipelines.tasks.ensemble import (
     insist_aligned,
     read_ensembles,
 )
-from pipelines.tasks.registry import TASKS
+from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.tasks.service import TaskOptions, TaskService
 from tests.fakes import tiny_models
 from tests.pipelines.tasks.conftest import only_cpu
@@ -88,7 +88,9 @@ async def asked(answers: Mapping[str, Any], parameters: Mapping[str, Any] | None
         return members[name]
 
     async with asyncio.timeout(20):
-        done = await EnsembleRunner(ensemble(**more), runner).run({"text": "hello"}, parameters)
+        done = await EnsembleRunner(ensemble(**more), spec_of("text-classification"), runner).run(
+            {"text": "hello"}, parameters
+        )
     assert all("top_k" not in given for member in members.values() for given in member.parameters)
     return done
 
@@ -172,6 +174,8 @@ async def test_real_tasks_by_ensembles(tmp_path: Path) -> None:
         assert {row["label"]: row["score"] for row in done.output} == pytest.approx(wanted)
         assert one != pytest.approx(two)
         assert done.missing.keys() == {"nobody"}
+        afresh = await tasks.runner("text-classification", "sentiment").afresh().run(inputs)
+        assert afresh.output == done.output
         with pytest.raises(TaskError, match="one and other know different labels"):
             tasks.runner("text-classification", "mismatched")
         with pytest.raises(TaskError, match="in one piece"):

@@ -1,0 +1,37 @@
+"""The pages about tasks: their table is that of the code, and what they show works."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipelines.tasks.registry import TASKS
+from tools.doc_tables import DOCS, filled
+
+PAGES = sorted((DOCS / "tasks").glob("*.md"))
+
+
+def test_the_table_is_that_of_the_code() -> None:
+    text = (DOCS / "tasks/README.md").read_text("utf-8")
+    assert "<!-- table tasks -->" in text
+    assert filled(text) == text, "python -m tools.doc_tables"
+
+
+def test_every_text_task_has_a_page_and_every_page_a_task() -> None:
+    text_tasks = {task for task, place in TASKS.items() if ".tasks.text." in place}
+    assert text_tasks <= {page.stem for page in PAGES} <= {*TASKS, "README"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_what_the_page_shows_works(ask: Callable[..., Any], page: Any) -> None:
+    fences = re.findall(r"^```http\nPOST (\S+)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    if page.stem == "README" or ".tasks.text." in TASKS[page.stem]:
+        assert fences
+    for path, body in fences:
+        status, answer, headers = await ask(path, json.loads(body))
+        assert status == 200, answer
+        assert path == "/detect" or headers["X-Model"]
