@@ -12,6 +12,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -244,6 +245,16 @@ def of_settings(given: Mapping[str, Path | Mapping[str, float]], read: Any = rea
         if not isinstance(what, Path):
             adapters.mix(name, what)
     return adapters
+
+
+def adapters_in(folder: Path) -> Adapters:
+    """Those in ``adapters/NAME`` of a model's ``folder``; what is none is left out. Blocking."""
+    found = Adapters()
+    with suppress(OSError):
+        for path in sorted((folder / "adapters").iterdir())[:MOST_ADAPTERS]:
+            with suppress(ModelError):
+                found.add(read_adapter(path.name, path))
+    return found
 
 
 def inside(path: str, folders: Sequence[Path]) -> Path:
