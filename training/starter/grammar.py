@@ -124,7 +124,7 @@ def instructions() -> str:
     """The instructions of the built-in pipeline."""
     text = files("pipelines.definitions").joinpath("voice-assistant.yaml").read_text(encoding="utf-8")
     stages = yaml.safe_load(text)["pipelines"][0]["stages"]
-    return str(next(stage for stage in stages if stage["id"] == "think")["parameters"]["instructions"])
+    return str(next(stage for stage in stages if stage["id"] == "think")["options"]["instructions"])
 
 
 def dialogue(rng: Random, mishear: Mishear | None = None, *, late: bool = False) -> Dialogue:
