@@ -29,8 +29,11 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
+from pipelines.models.weights.adapters import Given
+from pipelines.models.weights.placement import problem_with
+from pipelines.models.weights.quantization import Quantization
 from pipelines.routing.definition import SHIPPED
-from pipelines.text import base_url, header_value
+from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
@@ -167,10 +170,22 @@ class Settings(BaseSettings):
     chat_model: str = "auto"
     """Who thinks: ``auto``, an engine of its own name, a model of the catalogue, a folder with one, a GGUF file, or
     ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
-    chat_quantization: Literal["8bit", "4bit"] | None = None
-    """Bits per weight of a chat model on transformers; needs bitsandbytes, or torchao for 8bit on a CPU."""
+    chat_quantization: Quantization | None = None
+    """How a chat model on transformers is quantised when it is loaded; needs torchao or bitsandbytes."""
+    chat_adapters: Given = {}
+    """LoRA adapters of the chat model: name → folder, GGUF file, or a mix of others (name → share)."""
+    chat_adapter: str | None = None
+    """The one of them with which conversations are answered; none: the model as it is."""
+    chat_adapter_loading: bool = False
+    """Whether clients may load and unload adapters that lie in the folder of models or in the store."""
+    chat_device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
+    """How a chat model on transformers that is larger than one GPU is dealt out to several."""
+    chat_max_memory: dict[str, str] = {}
+    """The most that it takes of each: number of the GPU, or cpu → such as 20GiB."""
     tts_model: str = "auto"
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
+    ensembles: Path | None = None
+    """A YAML file with models of tasks that are made of others."""
     task_models: Annotated[tuple[str, ...], NoDecode] = ("*",)
     """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``."""
     voice: str | None = None
@@ -227,11 +242,18 @@ class Settings(BaseSettings):
             header_value(value.get_secret_value())
         return value
 
-    @field_validator("models", "pipeline", "pipelines", "tools", "tls_cert", "tls_key")
+    @field_validator("models", "pipeline", "pipelines", "tools", "ensembles", "tls_cert", "tls_key")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         """No shell expands ``~`` in the environment or in a file."""
         return value if value is None else value.expanduser()
+
+    @field_validator("chat_max_memory")
+    @classmethod
+    def _are_sizes(cls, value: dict[str, str]) -> dict[str, str]:
+        if problem := problem_with(value):
+            raise ValueError(problem)
+        return value
 
     @field_validator("language")
     @classmethod
@@ -285,6 +307,12 @@ class Settings(BaseSettings):
         named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
         if named and self.profile == "bench":
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
+        if self.chat_adapters and self.chat_model == "auto":
+            raise ValueError("chat_adapters: needs chat_model, the model that they were made for")
+        if self.chat_adapter is not None and self.chat_adapter not in self.chat_adapters:
+            raise ValueError(f"chat_adapter: {unknown('adapter', self.chat_adapter, tuple(self.chat_adapters))}")
+        if self.chat_max_memory and self.chat_device_map is None:
+            raise ValueError("chat_max_memory: needs chat_device_map, such as auto")
         if "wyoming_host" in self.model_fields_set and self.wyoming_port is None:
             raise ValueError("wyoming_host: needs wyoming_port, such as 10300")
         if self.model_server_key is not None and self.model_server is None:

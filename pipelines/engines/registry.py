@@ -16,6 +16,8 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 from pipelines.models.catalogue import Model
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelFiles
+from pipelines.models.weights.adapters import Adapters
+from pipelines.models.weights.placement import DeviceMap
 from pipelines.runtime.batching import BatchWorker
 
 Stage = Literal["vad", "turn", "stt", "llm", "tts", "vision"]
@@ -40,13 +42,16 @@ class Asked:
     """Code of the language that is spoken; empty: what the model knows, or detects."""
     translate: bool = False
     """Whether speech is to be translated into English."""
-    quantization: Literal["8bit", "4bit"] | None = None
+    quantization: str | None = None
+    """One of :data:`pipelines.models.weights.quantization.LEGAL`."""
     processes: int = 1
     """Embedded recognisers at a time."""
     tone_seconds: float = 3.0
     """Length of the tone of the benchmark's voice."""
     instructions: str = ""
     """Of the pipeline that ships, for the language model."""
+    device_map: DeviceMap | None = None
+    """How a chat model is dealt out to several devices."""
 
 
 class Site(Protocol):
@@ -54,6 +59,11 @@ class Site(Protocol):
 
     cores: int
     residency: Residency
+
+    @property
+    def adapters(self) -> Adapters:
+        """Those that answers of the language model can be asked for with."""
+        ...
 
     @property
     def asked(self) -> Asked:

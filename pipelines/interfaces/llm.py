@@ -84,6 +84,10 @@ class Usage:
     answer: int
 
 
+Scaled = tuple[tuple[str, float], ...]
+"""Names of LoRA adapters, each with how strongly it is applied; empty: the model as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """What a language model is asked."""
@@ -115,6 +119,11 @@ class ChatRequest:
     """How many alternatives are told of each token, with its logarithmic probability; ``None``: nothing is told."""
     on_logprobs: Callable[[list[dict[str, Any]]], None] | None = field(default=None, compare=False, repr=False)
     """Is told of the next tokens, in the form of OpenAI's ``logprobs.content``, before their text comes."""
+
+    adapters: Scaled = ()
+    """What changes the model for this answer: such as it has (:func:`adapters_of`)."""
+    adapters_needed: bool = True
+    """Whether only a model that has them may answer; else one without does it as it is."""
 
     @property
     def must_call(self) -> bool:
@@ -195,6 +204,17 @@ def takes_logprobs(model: LanguageModel) -> bool:
     return bool(getattr(model, "takes_logprobs", False))
 
 
+def adapters_of(model: LanguageModel) -> tuple[str, ...]:
+    """The adapters that answers of ``model`` can be asked for with: its attribute ``adapters``."""
+    return tuple(getattr(model, "adapters", ()))
+
+
+def adapters_asked(model: LanguageModel, request: ChatRequest) -> Scaled:
+    """Those of ``request`` that ``model`` has."""
+    there = adapters_of(model) if request.adapters else ()
+    return tuple((name, scale) for name, scale in request.adapters if name in there)
+
+
 class ModelAround:
     """A language model that does something of its own around another one, and can do what that one can."""
 
@@ -232,6 +252,11 @@ class ModelAround:
         """As the model."""
         return takes_logprobs(self._model)
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """As the model."""
+        return adapters_of(self._model)
+
     async def close(self) -> None:
         """The model is its owner's to close."""
 
@@ -242,12 +267,14 @@ def lacking(model: LanguageModel, request: ChatRequest) -> str:
         return "tool_choice"
     if request.top_logprobs is not None and not takes_logprobs(model):
         return "logprobs"
+    if request.adapters_needed and not {name for name, _ in request.adapters} <= set(adapters_of(model)):
+        return "adapters"
     return "response_format" if request.response_format is not None and not takes_format(model) else ""
 
 
 def insist(model: LanguageModel, request: ChatRequest) -> None:
-    """Raise :class:`LLMError` (``tool_choice_unsupported``, ``response_format_unsupported``, ``logprobs_unsupported``)
-    where it cannot."""
+    """Raise :class:`LLMError` (``tool_choice_unsupported``, ``response_format_unsupported``, ``logprobs_unsupported``,
+    ``adapters_unsupported``) where it cannot."""
     if field_name := lacking(model, request):
         raise LLMError(f"{field_name}_unsupported", f"{field_name}: {model.name} {UNABLE[field_name]}")
 
@@ -256,5 +283,6 @@ UNABLE = {
     "tool_choice": "cannot be made to call a tool; legal are auto and none",
     "response_format": "cannot be held to JSON; legal is text",
     "logprobs": "does not tell how likely its tokens were; legal is false",
+    "adapters": "does not have that adapter (GET /v1/models lists those there are)",
 }
 """Fields that not every model keeps to → what is said of one that does not."""

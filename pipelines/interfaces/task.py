@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +48,8 @@ class Done:
     model: str = ""
     """Which did it; filled in by the task service, as the next one."""
     revision: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Of an ensemble: the members that had no part in it → why."""
 
 
 @dataclass(frozen=True, slots=True)

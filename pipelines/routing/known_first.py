@@ -22,6 +22,7 @@ from pipelines.interfaces.llm import (
     ChatRequest,
     LanguageModel,
     Piece,
+    adapters_of,
     calls_unasked,
     lacking,
     takes_choice,
@@ -67,6 +68,11 @@ class KnownFirst:
         self.forwarded: Counter[tuple[str, str]] = Counter()
         """Questions that were passed on, by the names of both."""
         self._passes = Passes(passes, keeps)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those of the large one: the small one is not asked then."""
+        return adapters_of(self.large)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer of whoever knows. Raises what the large one raises, or the small one in mid-answer."""

@@ -22,7 +22,8 @@ from pipelines.runtime.hardware import LIBRARIES, Devices, choose_device, survey
 from pipelines.runtime.result_cache import ResultCache
 from pipelines.runtime.worker import Worker
 from pipelines.tasks.batching import ModelWorker
-from pipelines.tasks.model_folders import TaskModel, TaskModels
+from pipelines.tasks.ensemble import Ensemble, EnsembleRunner, insist_aligned
+from pipelines.tasks.model_folders import TaskModel, TaskModels, folder_at
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.tasks.runner import ModelRunner
 from pipelines.tasks.torchvision_guard import hide_broken_torchvision
@@ -51,6 +52,8 @@ class TaskOptions:
     """Ids of models, or patterns of these, that may be asked for; ``auto`` takes among these, too."""
     folders: tuple[Path, ...] = ()
     """Folders with models beside that of the store."""
+    ensembles: tuple[Ensemble, ...] = ()
+    """Models that are made of others."""
 
 
 class TaskService:
@@ -84,7 +87,8 @@ class TaskService:
         spec = spec_of(task, self._registry)
         if not spec.needs_model:
             return [spec.name]
-        return [model.id for model in self._usable(spec) if model.fits]
+        together = [one.id for one in self._options.ensembles if one.task == task and self._may(one.id)]
+        return [*(model.id for model in self._usable(spec) if model.fits), *together]
 
     def why_not(self, task: str) -> str:
         """See :class:`~pipelines.interfaces.task.Tasks`."""
@@ -97,8 +101,13 @@ class TaskService:
         pull = f"visavis models pull {known[0]}, or " if known else ""
         return f"no model for {task} is here: {pull}put a folder with one into that of --models"
 
-    def runner(self, task: str, model: str = "auto") -> ModelRunner:
-        """See :class:`~pipelines.interfaces.task.Tasks`. Also raises ``model_not_allowed``."""
+    def runner(self, task: str, model: str = "auto") -> ModelRunner | EnsembleRunner:
+        """See :class:`~pipelines.interfaces.task.Tasks`. Also raises ``model_not_allowed``, ``labels_differ``."""
+        for ensemble in self._options.ensembles:
+            if ensemble.id == model and ensemble.task == task and self._may(model):
+                insist_aligned(model, self._labels(ensemble))
+                spec = spec_of(task, self._registry)
+                return EnsembleRunner(ensemble, spec, partial(self.runner, task), partial(self._afresh, task))
         spec = spec_of(task, self._registry)
         if lacking := [name for name in spec.packages if find_spec(name) is None]:
             raise TaskError("model_not_here", f"{task} needs the package {' and '.join(lacking)}")
@@ -152,6 +161,21 @@ class TaskService:
         self._reader.close()
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _afresh(self, task: str, model: str) -> ModelRunner | EnsembleRunner:
+        return self.runner(task, model).afresh()
+
+    def _labels(self, ensemble: Ensemble) -> dict[str, Sequence[str]]:
+        """What the members that are here can find; nothing is told of those whose labels the caller gives."""
+        if ensemble.task.startswith("zero-shot") or not ensemble.task.endswith("classification"):
+            return {}
+        names = [member.model for member in ensemble.members]
+        known: dict[str, Sequence[str]] = {}
+        for model in self._usable(spec_of(ensemble.task, self._registry)):
+            if model.id in names:
+                named = folder_at(model.folder).config.get("id2label")
+                known[model.id] = list(map(str, named.values())) if isinstance(named, dict) else ()
+        return known
 
     def _may(self, model_id: str) -> bool:
         return any(fnmatchcase(model_id, pattern) for pattern in self._options.allowed)

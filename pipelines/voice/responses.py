@@ -332,6 +332,8 @@ class Responses:
             tools=settings.tools if choice != "none" else (),
             tool_choice=choice if choice != "none" else "auto",
             time=around.time(),
+            adapters=settings.adapters,
+            adapters_needed=False,
         )
 
     def _spawn(self, response: Response, request: ChatRequest) -> asyncio.Task[None]:

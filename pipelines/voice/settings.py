@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.interfaces.llm import LanguageModel, Tool, ToolChoice
+from pipelines.interfaces.llm import LanguageModel, Scaled, Tool, ToolChoice
 from pipelines.interfaces.stt import SpeechToText
 from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.turn import TurnDetector
@@ -61,6 +61,8 @@ class ConversationSettings:
     """Functions of the client's that the assistant may ask it to call."""
     tool_choice: ToolChoice | Literal["none"] = "auto"
     """Whether it may, or must."""
+    adapters: Scaled = ()
+    """Of the language model, where it has them."""
     preserve_context: bool = True
     """Whether earlier turns are shown to the language model."""
     speculate: bool = True

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from pipelines.engines.registry import Stage, named
 from pipelines.errors import PipelineError
+from pipelines.models.weights.placement import LEGAL as DEVICE_MAPS
+from pipelines.models.weights.quantization import LEGAL
 from pipelines.text import nearest
 from pipelines.vision.detectors import DETECTORS
 from server.cli.at_once import ended_at_once
@@ -223,6 +225,7 @@ def _add_serve(commands: Any) -> None:
     for flag, does, stage, models in _MODELS:
         legal = ", ".join(("auto", *named(stage), models))
         serve.add_argument(flag, metavar="MODEL", help=f"who {does}: {legal}")
+    _add_weights(serve)
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument(
@@ -234,6 +237,18 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
+
+
+def _add_weights(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--chat-adapter",
+        dest="chat_adapters",
+        action="append",
+        metavar="NAME=PATH",
+        help="a LoRA adapter of the chat model, asked for as MODEL:NAME; repeatable",
+    )
+    serve.add_argument("--quantization", dest="chat_quantization", choices=LEGAL, help="of a model on transformers")
+    serve.add_argument("--device-map", dest="chat_device_map", choices=DEVICE_MAPS, help="of one too large for a GPU")
 
 
 def _add_tls(serve: argparse.ArgumentParser) -> None:

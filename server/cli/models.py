@@ -14,9 +14,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.engines.openvino_export import WEIGHTS, export
 from pipelines.errors import ModelError, PipelineError
 from pipelines.models.fetches import Fetches
+from server.cli.models_weights import add_weights, run_weights
 from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_foreign, waiting
 from server.settings import load_settings
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _WIDEST = 1000
 """Columns that a table may take, if it must; a terminal breaks longer lines."""
-ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback", "convert")
+ACTIONS = ("list", "pull", "verify", "check", "rm", "rollback", "quantize", "convert", "merge")
 
 
 def add_models(commands: Any) -> None:
     """The arguments."""
     models = commands.add_parser(
         "models",
-        help="list, pull, verify and remove models, or go back to an earlier version",
+        help="list, pull, verify, remove, quantise and convert models, or go back to an earlier version",
         description="Look after the models on this machine.",
     )
     common = argparse.ArgumentParser(add_help=False)
@@ -57,11 +57,7 @@ def add_models(commands: Any) -> None:
     remove.add_argument("--version", metavar="VERSION", help="as `models list` shows it (default: all)")
     rollback = actions.add_parser("rollback", parents=[common], help="use the version before the current one again")
     rollback.add_argument("id", metavar="ID")
-    convert = actions.add_parser("convert", parents=[common], help="write a model in another format")
-    convert.add_argument("source", type=Path, metavar="FOLDER", help="a Whisper or language model of transformers")
-    convert.add_argument("target", type=Path, metavar="NEW_FOLDER")
-    convert.add_argument("--to", choices=["openvino"], required=True, help="for Intel's NPUs and GPUs")
-    convert.add_argument("--weights", choices=list(WEIGHTS), default="int8", help="numbers to keep (default int8)")
+    add_weights(actions, common)
 
 
 def run_models(options: argparse.Namespace, console: Console) -> int:
@@ -85,14 +81,12 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
         case "rm":
             freed = store.remove(options.id, options.version)
             tell_foreign(console, f"removed {options.version or 'all'} of {options.id}: {megabytes(freed)} freed")
+        case "quantize" | "convert" | "merge":
+            run_weights(options, store, settings.model_cache, console)
         case "rollback":
             version = store.rollback(options.id)
             kept = f"stays there until `visavis models pull {options.id}`"
             tell_foreign(console, f"{options.id} is back at version {version.name} and {kept}")
-        case "convert":
-            say = partial(tell_foreign, console)
-            export(options.source.resolve(), options.target.resolve(), settings.model_cache, options.weights, say)
-            tell_foreign(console, f"{options.target} is ready: give its path as --stt-model or --chat-model")
     return 0
 
 

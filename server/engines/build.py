@@ -18,6 +18,7 @@ from pipelines.interfaces.vision import VisionDetector
 from pipelines.models.fetches import Fetch
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
+from pipelines.models.weights.adapters import Adapters
 from pipelines.routing.definition import Pipeline
 from pipelines.routing.library import Library
 from pipelines.runtime.worker import Worker
@@ -77,6 +78,10 @@ class Engines:
     """What the server does itself when the language model calls it."""
     library: Library | None = None
     """All pipelines that there are; ``None`` in tests."""
+    adapters: Adapters = field(default_factory=Adapters)
+    """Of the language model."""
+    default_adapter: str | None = None
+    """Of the conversations."""
     tasks: TaskService | None = None
     """What models do with one item; ``None``: made for the application that is served. Ends with that."""
     sources: Sources | None = None
@@ -126,6 +131,7 @@ class Engines:
             instructions=str(thinking.get("instructions", "")),
             voice=VoiceSettings(self.default_voice or speaking.get("voice"), float(speaking.get("speed", 1.0))),
             max_tokens=int(thinking.get("max_tokens", 256)),
+            adapters=((self.default_adapter, 1.0),) if self.default_adapter else (),
             preserve_context=self.pipeline.options.preserve_context,
             speculate=self.pipeline.options.latency_critical,
         )
@@ -225,9 +231,11 @@ async def build_engines(
         parts.missing,
         say,
         box,
-        library,
-        tasks,
-        Sources(
+        library=library,
+        adapters=parts.adapters,
+        default_adapter=settings.chat_adapter,
+        tasks=tasks,
+        sources=Sources(
             lambda: library.backends,
             ModelsOnDemand(parts),
             tasks=lambda: tasks,

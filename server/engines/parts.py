@@ -21,6 +21,8 @@ from pipelines.models.plans import Limits, ModelEvent
 from pipelines.models.residency import Residency
 from pipelines.models.sources_folder import refuse_pointers
 from pipelines.models.store import ModelFiles
+from pipelines.models.weights.adapters import Adapters, of_settings
+from pipelines.models.weights.placement import DeviceMap
 from pipelines.routing.definition import SHIPPED, Definition, Stage, load
 from pipelines.routing.policy import Need
 from pipelines.routing.stage_types import StageType
@@ -137,7 +139,13 @@ class Parts:
             settings.stt_processes,
             settings.bench_tone_seconds,
             str(ordinary.options.get("instructions", "")) if ordinary is not None else "",
+            settings.chat_device_map and DeviceMap(settings.chat_device_map, settings.chat_max_memory),
         )
+
+    @cached_property
+    def adapters(self) -> Adapters:
+        """Those of the settings, and what clients load later. Blocking at first. Raises :class:`ModelError`."""
+        return of_settings(self.settings.chat_adapters)
 
     @property
     def bench(self) -> bool:
@@ -220,6 +228,7 @@ class Parts:
     def check(self) -> None:
         """Refuse what is asked for and cannot be done, as far as that shows before anything is loaded."""
         self.wishes.check(self._look)
+        self.wishes.adapters(self.adapters)
 
     def ensure(self, model_id: str) -> ModelFiles:
         """A model of the catalogue, fetched if need be and allowed. Blocking. Raises :class:`PipelineError`."""

@@ -16,6 +16,7 @@ from pipelines.engines.tts.espeak import EspeakVoice
 from pipelines.errors import DefinitionError
 from pipelines.models.catalogue import Model, hub_gguf
 from pipelines.models.store import ModelStore
+from pipelines.models.weights.adapters import Adapters
 from pipelines.routing.definition import Pipeline
 from pipelines.routing.definition import Stage as PipelineStage
 from pipelines.routing.stage_types import StageType
@@ -118,7 +119,24 @@ class Wishes:
             )
         if bits is not None and not any(map(find_spec, ("bitsandbytes", "torchao"))):
             raise DefinitionError("library_missing", f"chat_quantization {bits}: needs bitsandbytes (or torchao)")
+        if self._settings.chat_device_map and (wish.word in named("llm") or self._is_gguf(wish)):
+            message = f"chat_device_map: is for a chat model on transformers, not for {wish.word}"
+            raise DefinitionError("wrong_model", f"{message}; llama.cpp deals out by itself")
         return self._obtainable(wish)
+
+    def adapters(self, adapters: Adapters) -> None:
+        """Whether those of the settings are for the chat model."""
+        if not (known := adapters.known()):
+            return
+        wish = self.llm()
+        if wish.word in named("llm"):
+            message = f"chat_adapters: are for a model on transformers or llama.cpp, not for {wish.word}"
+            raise DefinitionError("wrong_model", message)
+        kind, what = ("gguf", "a GGUF file") if self._is_gguf(wish) else ("peft", "a folder as PEFT writes it")
+        if wrong := next((one.name for one in known if one.kind != kind), None):
+            raise DefinitionError("wrong_model", f"chat_adapters: {wrong} must be {what} for {wish.word}")
+        if kind == "peft" and find_spec("peft") is None:
+            raise DefinitionError("library_missing", "chat_adapters: need the package peft: pip install peft")
 
     def tts(self) -> Wish:
         """Who speaks: what is asked for, with the voice that is asked for."""

@@ -94,7 +94,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     tasks = engines.tasks or task_service(settings, store, engines.residency)
-    add_rest(app, engines, add_tasks(app, tasks), tasks)
+    folders = [store.folder, store.root] if settings.chat_adapter_loading else []
+    add_rest(app, engines, add_tasks(app, tasks), tasks, list(filter(None, folders)))
     house = pipeline_house(engines, MonotonicClock(), metrics.observe_run)
     metrics.registry.register(add_pipelines(app, house, settings))
     add_openapi(app, keyed=settings.api_key is not None)

@@ -23,7 +23,9 @@ RETRY_AFTER_SECONDS = 5
 _BUSY = "engine_busy stt_busy engine_closed stt_closed engine_stuck llm_unavailable llm_unreachable out_of_memory"
 _BUSY += " deadline does_not_fit"
 _CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
-_CALLERS += " tool_choice_unsupported response_format_unsupported logprobs_unsupported"
+_CALLERS += (
+    " tool_choice_unsupported response_format_unsupported logprobs_unsupported adapters_unsupported adapter_broken"
+)
 _STATUS = {
     "unknown_pipeline": 404,
     "no_conversation": 400,

@@ -75,7 +75,7 @@ def adapted(adapter: Path) -> LlamaChat:
     """SmolLM2 with an adapter of :mod:`training.smollm2`, asked as that was trained: told what is seen, greedy."""
     store = ModelStore(load_settings({}).model_cache)
     manner = Manner(store.catalogue.get(GGUF).chat.prompt, instructions(), tools=False)
-    config = Config(str(store.ensure(GGUF).path), slots=1, context=2048, lora=[str(adapter)])
+    config = Config(str(store.ensure(GGUF).path), slots=1, context=2048, lora=[(str(adapter), 1.0)])
     return LlamaChat("smollm2 adapted", config, manner=manner, options=ChatOptions(temperature=0.0))
 
 

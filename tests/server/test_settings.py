@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from server.settings import SettingsError, load_settings
@@ -66,6 +68,14 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"bench_echo": True}, "bench_echo: .* needs profile bench, not auto"),
         ({"bench_tone_seconds": 3.0}, "bench_tone_seconds: needs profile bench, not auto"),
         ({"profile": "bench", "chat_model": "starter"}, "chat_model: profile bench answers with stubs"),
+        ({"chat_adapters": {"calm": "calm"}}, "chat_adapters: needs chat_model"),
+        ({"chat_adapter": "calm"}, "chat_adapter: there is no adapter 'calm'"),
+        ({"chat_adapters": ["calm"], "chat_model": "x"}, "'calm' must be NAME=PATH"),
+        ({"chat_quantization": "3bit"}, "chat_quantization.* 'bnb-nf4'"),
+        ({"chat_device_map": "everywhere"}, "chat_device_map.* 'balanced_low_0'"),
+        ({"chat_max_memory": {"0": "20GiB"}}, "chat_max_memory: needs chat_device_map"),
+        ({"chat_max_memory": {"gpu": "20GiB"}, "chat_device_map": "auto"}, "'gpu' is no device; legal are the numbers"),
+        ({"chat_max_memory": {"0": "20"}, "chat_device_map": "auto"}, "'20' is no size for 0; legal are such as 20GiB"),
         ({"model_server_key": "secret"}, "model_server_key: needs model_server"),
     ],
 )
@@ -157,3 +167,12 @@ def test_a_broken_file_is_named(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"gone\.yaml"):
         load_settings({}, tmp_path / "gone.yaml")
+
+
+def test_adapters_from_flags_and_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    flags = {"chat_model": "m", "chat_adapters": ["calm=~/calm", "loud=/a=b"]}
+    assert load_settings(flags).chat_adapters == {"calm": Path("/home/me/calm"), "loud": Path("/a=b")}
+    given = {"calm": "/calm", "loud": "/loud", "both": {"calm": 0.5, "loud": 0.5}}
+    found = load_settings({"chat_model": "m", "chat_adapters": given}).chat_adapters
+    assert found == {"calm": Path("/calm"), "loud": Path("/loud"), "both": {"calm": 0.5, "loud": 0.5}}

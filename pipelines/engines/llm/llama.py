@@ -219,6 +219,11 @@ class LlamaChat:
         """Whether it can be made to call one: the grammar sees to that."""
         return True
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that it was started with."""
+        return tuple(self._options.adapters)
+
     async def warm(self) -> None:
         """Start the process, and read the beginning that all prompts share.
 
@@ -363,6 +368,7 @@ async def build(site: Site, found: Found) -> Built[LlamaChat] | Built[LocalChat]
     model = site.model(found.name)
     spec = model.chat if model is not None else ChatSpec()
     adapter = model.adapter if model is not None else None
+    own = [(str(resources.files("pipelines") / adapter), 1.0)] if adapter is not None else []
     threads, wanted = threads_for(SERVER, site.cores), site.asked.device
     config = Config(
         str(file),
@@ -370,10 +376,11 @@ async def build(site: Site, found: Found) -> Built[LlamaChat] | Built[LocalChat]
         threads_batch=threads,
         gpu_layers=-1 if wanted in ("auto", "cuda") else 0,
         sampling={str(word): value for word, value in spec.sampling.items()},
-        lora=[str(resources.files("pipelines") / adapter)] if adapter is not None else [],
+        lora=[*own, *((str(one.path), 0.0) for one in site.adapters.known() if one.kind == "gguf")],
     )
+    options = ChatOptions(adapters=site.adapters.numbered(len(own)), always=tuple(range(len(own))))
     manner = Manner(spec.prompt, site.asked.instructions, spec.surroundings, spec.tools)
-    engine = LlamaChat(found.name, config, manner=manner)
+    engine = LlamaChat(found.name, config, manner=manner, options=options)
     try:
         await engine.warm()
         if found.required and wanted == "cuda" and engine.device != wanted:

@@ -50,8 +50,8 @@ class Config:
     sampling: dict[str, float] = field(default_factory=dict)
     """What holds for requests that do not say otherwise, in the words of llama.cpp's API (:data:`SAMPLING`); without
     it what the file itself recommends."""
-    lora: list[str] = field(default_factory=list)
-    """Paths of GGUF adapters, each applied whole."""
+    lora: list[tuple[str, float]] = field(default_factory=list)
+    """Paths of GGUF adapters, and how strongly each is applied where a request does not say."""
 
     def to_json(self) -> str:
         """On one line."""
@@ -96,7 +96,7 @@ def _params(config: Config, library: Any) -> Any:
         setattr(params.sampling, own, type(getattr(params.sampling, own))(value))
         bit = getattr(library.common_params_sampling_config, f"COMMON_PARAMS_SAMPLING_CONFIG_{own.upper()}", 0)
         params.sampling.user_sampling_config |= int(bit)  # or the file's own recommendation would win
-    params.lora_adapters = [library.CommonAdapterLoraInfo(path, 1.0) for path in config.lora]
+    params.lora_adapters = [library.CommonAdapterLoraInfo(path, scale) for path, scale in config.lora]
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [config.key]
     params.ui = False
     params.verbosity = -1

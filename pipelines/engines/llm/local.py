@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,10 @@ from pipelines.engines.llm.model import ChatModel, Sampling
 from pipelines.engines.llm.text import AnswerText, Detokenizer
 from pipelines.engines.llm.thoughts import Begins, opens_thought
 from pipelines.errors import EngineBusyError, LLMError, PipelineError
-from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, insist
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage, adapters_asked, insist
+from pipelines.models.memory import is_out_of_memory
 from pipelines.models.residency import Resident
+from pipelines.models.weights.adapters import Adapters
 from pipelines.runtime.worker import session
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,8 @@ class _Asked:
     """Tokens."""
     said: int = 0
     limit: int = 0
+    retried: bool = False
+    """Whether memory has run out for it once."""
     served: int = 0
     """When it last had a turn."""
 
@@ -73,7 +78,8 @@ class LocalChat:
     """Implements :class:`~pipelines.interfaces.llm.LanguageModel` on a model held by ``resident``.
 
     ``sampling`` replaces what the model's makers recommend. ``on_usage`` is called on the event loop after each answer
-    that was not cut off. The model is leased while anyone is being answered, and its name is the resident's.
+    that was not cut off; ``adapters`` are those that the model was given. The model is leased while anyone is being
+    answered, and its name is the resident's.
     A call that has to be made is begun for the model: its arguments are its own.
     """
 
@@ -86,12 +92,14 @@ class LocalChat:
         sampling: Sampling | None = None,
         limits: ChatLimits | None = None,
         on_usage: Callable[[Usage], None] | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self.name = resident.name
         self._resident = resident
         self._sampling = sampling
         self._limits = limits or ChatLimits()
         self._on_usage = on_usage
+        self._adapters = adapters
         self._changed = threading.Condition()
         self._waiting: list[_Asked] = []
         self._active: list[_Asked] = []
@@ -100,6 +108,11 @@ class LocalChat:
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="chat", daemon=True)
         self._thread.start()
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that an answer can be asked for with."""
+        return self._adapters.names("peft") if self._adapters is not None else ()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
@@ -187,7 +200,10 @@ class LocalChat:
         batch = self._next(model.max_batch)
         for asked, token in zip(batch, model.step([asked.answer for asked in batch]), strict=True):
             if isinstance(token, Exception):
-                self._end(model, asked, _as_llm_error(token, self.name))
+                if is_out_of_memory(token) and not asked.said and not asked.retried:
+                    self._begin_with_more_room(model, asked, token)
+                else:
+                    self._end(model, asked, _as_llm_error(token, self.name))
             elif token is not None:
                 self._said(model, asked, token)
         return True
@@ -210,9 +226,8 @@ class LocalChat:
         try:
             prompt = model.template.encode(request, model.context)
             asked.limit = max(1, min(request.max_tokens, model.context - len(prompt.ids)))
-            asked.answer = model.begin(
-                prompt, (self._sampling or model.sampling).asked(request), asked.limit, asked.session
-            )
+            sampling = (self._sampling or model.sampling).asked(request)
+            asked.answer = model.begin(prompt, sampling, asked.limit, asked.session, adapters_asked(self, request))
         except Exception as error:  # noqa: BLE001 - a request that cannot be begun fails alone
             asked.tell(_as_llm_error(error, self.name))
             return
@@ -222,6 +237,15 @@ class LocalChat:
         begins = Begins.THOUGHT if thinks and not prompt.starts else Begins.ANSWER
         asked.text = AnswerText([tool.name for tool in request.tools], begins)
         self._active.append(asked)
+
+    def _begin_with_more_room(self, model: ChatModel, asked: _Asked, error: Exception) -> None:
+        """Once more, with what is not in use unloaded: before that, no other model is asked."""
+        asked.retried = True
+        with suppress(Exception), self._resident.lease():
+            raise error  # which the lease takes for a computation that has run out of memory
+        self._active.remove(asked)
+        model.end(asked.answer)
+        self._begin(model, asked)
 
     def _next(self, most: int) -> Sequence[_Asked]:
         """The ``most`` answers whose sessions have waited longest for a turn."""
@@ -261,6 +285,8 @@ def _as_llm_error(error: Exception, name: str) -> PipelineError:
         return error
     if isinstance(error, PipelineError):
         return LLMError(error.code, error.message)
+    if is_out_of_memory(error):
+        return LLMError("out_of_memory", f"{name} ran out of memory")
     log.error("%s failed", name, exc_info=error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return LLMError("llm_failed", f"{name}: {lines[0]}")

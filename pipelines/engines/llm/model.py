@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pipelines.engines.llm.template import ChatTemplate, Prompt
-from pipelines.interfaces.llm import ChatRequest
+from pipelines.interfaces.llm import ChatRequest, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class ChatModel(Protocol):
     max_batch: int
     """How many answers one step may take further."""
 
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Any:
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Any:
         """Start an answer of at most ``limit`` tokens to ``prompt``, with one of the prompt's ``starts`` if it has any.
 
-        ``owner`` is the conversation. The result's attribute ``cached`` tells how many tokens of the prompt were
-        known already.
+        ``owner`` is the conversation; ``adapters`` change the model for this answer, where it takes any. The result's
+        attribute ``cached`` tells how many tokens of the prompt were known already.
         """
         ...
 

@@ -24,6 +24,7 @@ from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ModelError
+from pipelines.interfaces.llm import Scaled
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.routing.known_first import StandIn
@@ -337,11 +338,10 @@ class NumpyChat:
         self.sampling = recommended(config)
         self.slots: Slots[Cache] = Slots(NumpyCaches())
 
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> _Answer:
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> _Answer:
         """Start an answer; its caller counts to ``limit``."""
-        slot = self.slots.take(prompt.ids, owner)
-        random, guide = np.random.default_rng(sampling.seed), Guide(prompt.starts)
-        return _Answer(list(prompt.ids), slot, sampling, random, len(slot.tokens), guide)
+        slot, random = self.slots.take(prompt.ids, owner), np.random.default_rng(sampling.seed)
+        return _Answer(list(prompt.ids), slot, sampling, random, len(slot.tokens), Guide(prompt.starts))
 
     def step(self, batch: Sequence[_Answer]) -> list[int | Exception | None]:
         """Take each answer one step further."""

@@ -24,6 +24,7 @@ from pipelines.engines.llm.model import ChatModel, Sampling, recommended
 from pipelines.engines.llm.template import ChatTemplate, Prompt, import_transformers, load_tokenizer
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import ModelError
+from pipelines.interfaces.llm import Scaled
 from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.runtime.hardware import openvino_name, threads_for
@@ -200,8 +201,8 @@ class OpenVinoChat:
         self.max_batch = 1 if isinstance(pipeline, OneAfterAnother) else _ANSWERS
         self._pipeline = pipeline
 
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
-        """Start an answer of at most ``limit`` tokens."""
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Answer:
+        """Start an answer of at most ``limit`` tokens. There are no ``adapters`` to ask for."""
         import openvino_genai
 
         config = openvino_genai.GenerationConfig()

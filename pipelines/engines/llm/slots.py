@@ -41,6 +41,8 @@ class Slot(Generic[C]):
 
     cache: C
     owner: str
+    weights: str = ""
+    """The adapters that its tokens were read with: what others have read is of no use to it."""
     tokens: list[int] = field(default_factory=list)
     """What the cache holds."""
     busy: bool = True
@@ -60,15 +62,15 @@ class Slots(Generic[C]):
         self._slots: list[Slot[C]] = []
         self._clock = count(1)
 
-    def take(self, prompt: Sequence[int], owner: str = "") -> Slot[C]:
+    def take(self, prompt: Sequence[int], owner: str = "", weights: str = "") -> Slot[C]:
         """A busy slot that holds a beginning of ``prompt``, as long as possible but never all of it.
 
         ``owner`` is the conversation: its own slot is used in place, another's is copied, so that conversations with
-        the same instructions do not take each other's slot.
+        the same instructions do not take each other's slot. ``weights`` names the adapters that read it.
         """
         usable = len(prompt) - 1  # the last token is always read: what comes after it is asked
         best, shared = None, 0
-        for slot in sorted(self._slots, key=lambda slot: slot.busy):
+        for slot in sorted((slot for slot in self._slots if slot.weights == weights), key=lambda slot: slot.busy):
             same = min(common_prefix(slot.tokens, prompt), usable)
             if same > shared:
                 best, shared = slot, same
@@ -80,7 +82,7 @@ class Slots(Generic[C]):
             self.drop(best)
             best = None
         copy = self._caches.copy(best.cache, shared) if best is not None and shared >= WORTH_COPYING else None
-        slot = Slot(self._caches.new() if copy is None else copy, owner, used=next(self._clock))
+        slot = Slot(self._caches.new() if copy is None else copy, owner, weights, used=next(self._clock))
         if copy is not None:
             slot.tokens = list(prompt[:shared])
         self._slots.append(slot)
@@ -96,6 +98,10 @@ class Slots(Generic[C]):
         """Forget a slot. Idempotent."""
         if slot in self._slots:
             self._slots.remove(slot)
+
+    def drop_read_with(self, weights: str) -> None:
+        """Forget what was read with adapters that are gone."""
+        self._slots = [slot for slot in self._slots if slot.busy or slot.weights != weights]
 
     def drop_idle(self) -> None:
         """Forget all that is not busy, to free memory."""

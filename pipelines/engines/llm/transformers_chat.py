@@ -8,9 +8,8 @@ heard costs no more than those words. Code that comes with a model is never run.
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import ChatModel
@@ -18,12 +17,13 @@ from pipelines.engines.llm.template import ChatTemplate, import_transformers, lo
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import LLMError, ModelError, PipelineError
 from pipelines.models.plans import Loadable
+from pipelines.models.weights.adapters import Adapters
+from pipelines.models.weights.placement import DeviceMap, placing
+from pipelines.models.weights.quantization import check_readable, quantized_as, quantizing
 from pipelines.runtime.hardware import threads_for
 
 if TYPE_CHECKING:
     from pipelines.engines.llm.transformers_decode import LoadedChat
-
-Quantization = Literal["8bit", "4bit"]
 
 
 def load_chat(
@@ -31,15 +31,20 @@ def load_chat(
     device: str = "cpu",
     dtype: str = "auto",
     threads: int = 1,
-    quantization: Quantization | None = None,
+    quantization: str | None = None,
+    *,
+    adapters: Adapters | None = None,
+    device_map: DeviceMap | None = None,
 ) -> LoadedChat:
     """Load the model in the folder ``source``, or of the repository of that name in the hub's cache.
 
     ``device`` is ``cpu``, ``cuda`` or ``cuda:N``; ``dtype`` is ``auto`` (bfloat16 where the device computes with it,
-    else float32), ``bfloat16``, ``float16`` or ``float32``; ``threads`` is for the CPU. Blocking, and to be called on
+    else float32), ``bfloat16``, ``float16`` or ``float32``; ``threads`` is for the CPU; ``adapters`` are those that
+    answers can be asked for with; ``device_map`` deals the model out to several devices. Blocking, and to be called on
     the thread that will use the model: torch counts threads for each. Raises
-    :class:`~pipelines.errors.ModelError` (``model_broken``, ``model_not_chat``) and
-    :class:`~pipelines.errors.LLMError` (``quantization_unavailable``, ``device_unavailable``, ``dtype_unknown``).
+    :class:`~pipelines.errors.ModelError` (``model_broken``, ``model_not_chat``, ``library_missing``,
+    ``quantized_already``) and :class:`~pipelines.errors.LLMError` (``quantization_unavailable``,
+    ``device_unavailable``, ``device_map_unknown``, ``dtype_unknown``).
     """
     import_transformers()
     import torch
@@ -50,7 +55,10 @@ def load_chat(
     library: Any = transformers
     library.utils.logging.disable_progress_bar()
     chosen = choose_dtype(device, dtype)
-    options = _quantized(quantization, device)
+    check_readable(Path(source), quantization)
+    options = {**quantizing(quantization, device), **placing(device_map, device)}
+    if quantized_as(Path(source)):
+        options.setdefault("device_map", device)  # weights of fewer bits are not moved once they are loaded
     template = ChatTemplate(load_tokenizer(source), str(source))
     if device == "cpu":
         torch.set_num_threads(threads)
@@ -67,7 +75,7 @@ def load_chat(
     except Exception as error:
         raise ModelError("model_broken", f"{source} could not be loaded by transformers: {error}") from error
     model.requires_grad_(False)
-    return LoadedChat(model.eval(), template)
+    return LoadedChat(model.eval(), template, adapters)
 
 
 def choose_dtype(device: str, dtype: str) -> Any:
@@ -85,32 +93,6 @@ def choose_dtype(device: str, dtype: str) -> Any:
     return torch.bfloat16 if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _quantized(quantization: Quantization | None, device: str) -> dict[str, Any]:
-    """Arguments that make transformers quantise the weights while it loads them."""
-    if quantization is None:
-        return {}
-    if quantization not in ("8bit", "4bit"):
-        raise LLMError("quantization_unavailable", f"unknown quantisation {quantization!r}; legal: 8bit, 4bit")
-    if find_spec("bitsandbytes") is not None and (device != "cpu" or find_spec("torchao") is None):
-        import transformers
-
-        library: Any = transformers
-        config: Any = library.BitsAndBytesConfig(
-            load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit"
-        )
-    elif find_spec("torchao") is not None and quantization == "8bit" and device == "cpu":
-        from torchao.quantization import Int8WeightOnlyConfig
-        from transformers import TorchAoConfig
-
-        config = TorchAoConfig(Int8WeightOnlyConfig())
-    else:
-        package = "torchao" if device == "cpu" and quantization == "8bit" else "bitsandbytes"
-        raise LLMError(
-            "quantization_unavailable", f"{quantization} on {device} needs the package {package}: pip install {package}"
-        )
-    return {"quantization_config": config, "device_map": device}
-
-
 async def build(site: Site, found: Found) -> Built[LocalChat]:
     """The folder ``found``, loaded once (see :data:`pipelines.engines.registry.Build`)."""
     return await site.aside(_built, site, found)
@@ -126,7 +108,15 @@ def _built(site: Site, found: Found) -> Built[LocalChat]:
     precision = bits or "bfloat16"
     plan: Loadable[ChatModel] = Loadable(
         found.name,
-        partial(load_chat, folder, device, threads=threads_for("llm", site.cores), quantization=bits),
+        partial(
+            load_chat,
+            folder,
+            device,
+            threads=threads_for("llm", site.cores),
+            quantization=bits,
+            adapters=site.adapters,
+            device_map=site.asked.device_map,
+        ),
         precision=precision,
         device=device,
         estimate=site.estimate(found.name, precision),
@@ -134,4 +124,4 @@ def _built(site: Site, found: Found) -> Built[LocalChat]:
     resident = site.residency.add(plan)
     with resident.lease():
         pass
-    return Built(LocalChat(resident), device, reason)
+    return Built(LocalChat(resident, adapters=site.adapters), device, reason)

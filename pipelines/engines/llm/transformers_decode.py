@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache
@@ -17,6 +17,11 @@ from transformers.cache_utils import DynamicLayer
 from pipelines.engines.llm.model import Guide, Sampling, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
+from pipelines.interfaces.llm import Scaled
+from pipelines.models.weights.adapters import MIX, Adapters
+
+if TYPE_CHECKING:
+    from pipelines.engines.llm.lora import LoraRows
 
 _ROOM = 256
 """Tokens by which a cache grows."""
@@ -131,6 +136,8 @@ CPU_CHUNK, GPU_CHUNK = 64, 512
 """Tokens of a prompt read in one step: how long others wait for their turn, and a cancelled request for its end."""
 GPU_BATCH = 16
 """Answers decoded side by side."""
+MOST_MIXES = 8
+"""Mixes of adapters that stay on the model after their last answer."""
 _CONTEXT = 4096
 """Tokens, for a model that does not say."""
 
@@ -149,6 +156,8 @@ class Answer:
     cached: int
     """Tokens of the prompt that were known already."""
     guide: Guide
+    row: str = ""
+    """What the adapters call it (:mod:`~pipelines.engines.llm.lora`); empty without one."""
     retried: bool = False
 
     @property
@@ -163,7 +172,7 @@ class LoadedChat:
     a CPU it hardly does.
     """
 
-    def __init__(self, model: Any, template: ChatTemplate) -> None:
+    def __init__(self, model: Any, template: ChatTemplate, adapters: Adapters | None = None) -> None:
         on_gpu = model.device.type != "cpu"
         self.model = model
         self.template = template
@@ -176,27 +185,35 @@ class LoadedChat:
         self._slots: Slots[Any] = Slots(self._caches)
         self._chunk = GPU_CHUNK if on_gpu else CPU_CHUNK
         self._members: list[Answer] = []
+        self._adapters = adapters or Adapters()
+        self._lora: LoraRows | None = None
+        self._answering: list[Answer] = []
         self._together: CacheBatch | None = None
         head = model.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(_packed)
 
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
-        """Start an answer; its caller counts to ``limit``."""
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Answer:
+        """Start an answer; its caller counts to ``limit``. Raises :class:`ModelError` for adapters that do not fit."""
         self._part()
+        row = self._row(adapters)
         with torch.inference_mode():
-            slot = self._slots.take(prompt.ids, owner)
+            slot = self._slots.take(prompt.ids, owner, row)
         random = torch.Generator("cpu")
         if sampling.seed is None:
             random.seed()
         else:
             random.manual_seed(sampling.seed)
-        return Answer(list(prompt.ids), slot, owner, sampling, random, len(slot.tokens), Guide(prompt.starts))
+        answer = Answer(list(prompt.ids), slot, owner, sampling, random, len(slot.tokens), Guide(prompt.starts), row)
+        self._answering.append(answer)
+        return answer
 
     def end(self, sequence: Answer) -> None:
         """No more of this answer is wanted; what was read is kept for the next turn."""
         if sequence in self._members:
             self._part()
+        if sequence in self._answering:
+            self._answering.remove(sequence)
         self._slots.give_back(sequence.slot)
 
     def step(self, batch: Sequence[Answer]) -> list[int | Exception | None]:
@@ -219,6 +236,7 @@ class LoadedChat:
         last = len(tokens) == sequence.unread
         try:
             logits: Any = None
+            self._choose_rows([sequence])
             if last:
                 logits = self._forward(**inputs)
             else:
@@ -237,6 +255,7 @@ class LoadedChat:
             for each in sequences:
                 each.slot.cache = self._caches.new()  # what it held is in the batch now
         try:
+            self._choose_rows(sequences)
             logits = self._forward(**self._together.inputs([each.ids[-1] for each in sequences], self._device))
         except Exception as error:  # noqa: BLE001 - one answer may have spoilt it for all: each goes on alone
             self._members, self._together = [], None
@@ -266,9 +285,32 @@ class LoadedChat:
         self._slots.drop_idle()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        sequence.slot = self._slots.take(sequence.ids, sequence.owner)
+        sequence.slot = self._slots.take(sequence.ids, sequence.owner, sequence.row)
         sequence.retried = True
         return None
+
+    def _row(self, wanted: Scaled) -> str:
+        """What a row with those adapters is called, which are on the model then; others that are gone are taken off."""
+        parts = self._adapters.parts(wanted)
+        if self._lora is not None:
+            there, used = set(self._adapters.known()), {answer.row for answer in self._answering}
+            mixes = [name for name, made in self._lora.loaded.items() if name.startswith(MIX) and made != parts]
+            gone = [name for name, made in self._lora.loaded.items() if not {one for one, _ in made} <= there]
+            gone += mixes[: max(0, len(mixes) - MOST_MIXES)]
+            for name in (name for name in gone if name not in used):
+                self._slots.drop_read_with(name)
+                self._lora.forget([name])
+        if not parts:
+            return ""
+        if self._lora is None:
+            from pipelines.engines.llm.lora import LoraRows
+
+            self._lora = LoraRows(self.model)
+        return self._lora.name(parts)
+
+    def _choose_rows(self, sequences: Sequence[Answer]) -> None:
+        if self._lora is not None:
+            self._lora.choose([sequence.row for sequence in sequences])
 
     def _forward(self, **inputs: Any) -> Any:
         """Logits of the token that comes next, shape ``(batch, vocabulary)``."""

@@ -13,6 +13,7 @@ from pipelines.interfaces.llm import (
     ChatRequest,
     LanguageModel,
     Piece,
+    adapters_of,
     calls_unasked,
     insist,
     lacking,
@@ -55,7 +56,7 @@ class FallbackModel(Route[LanguageModel]):
     """
 
     errors = (LLMError, "llm_failed")
-    callers_fault = frozenset(f"{field}_unsupported" for field in UNABLE)
+    callers_fault = frozenset((*(f"{field}_unsupported" for field in UNABLE), "adapter_broken", "adapter_unknown"))
     larger_only = True
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
@@ -101,6 +102,11 @@ class FallbackModel(Route[LanguageModel]):
     def takes_logprobs(self) -> bool:
         """Whether any of the models tells how likely its tokens were, as before."""
         return any(map(takes_logprobs, self.engines))
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those of all the models: whoever lacks one is passed over where it is asked for."""
+        return tuple(dict.fromkeys(name for model in self.engines for name in adapters_of(model)))
 
     async def _begun(self, request: ChatRequest, attempt: Attempt[LanguageModel]) -> _Answer:
         """The answer of the attempt's model, once it has begun. Raises :class:`UnsureError` with one that is none."""

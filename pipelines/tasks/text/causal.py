@@ -9,12 +9,16 @@ import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipelines.engines.llm.model import Sampling
+from pipelines.errors import ModelError
 from pipelines.interfaces.task import TaskError
+from pipelines.models.weights.adapters import Adapters, adapters_in
 from pipelines.tasks.loading import load_pretrained, load_tokenizer
+from pipelines.text import unknown
 
 _CONTEXT = 4096
 """Tokens, for a model that does not say."""
@@ -42,8 +46,10 @@ class Generation:
 class CausalModel:
     """A language model with its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, adapters: Adapters | None = None) -> None:
         self.model = model
+        self._adapters = adapters or Adapters()
+        self._lora: Any = None
         self.tokenizer = tokenizer
         self.lock = threading.Lock()
         self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT)
@@ -69,6 +75,31 @@ class CausalModel:
         found = self.tokenizer.get_vocab().get(word)
         return None if found is None else int(found)
 
+    def put_on(self, adapter: str) -> str:
+        """What the adapter of that name is called in a batch; loads it if need be. Raises :class:`TaskError`."""
+        if not adapter:
+            return ""
+        if adapter not in (there := self._adapters.names("peft")):
+            legal = (
+                unknown("adapter", adapter[:80], there) if there else "the model has none (adapters/NAME in its folder)"
+            )
+            raise TaskError("invalid_value", f"parameters.adapter_id: {legal}")
+        if find_spec("peft") is None:
+            raise TaskError("unsupported_value", "parameters.adapter_id: needs the package peft")
+        if self._lora is None:
+            from pipelines.engines.llm.lora import LoraRows
+
+            self._lora = LoraRows(self.model)
+        try:
+            return str(self._lora.name(self._adapters.parts(((adapter, 1.0),))))
+        except ModelError as error:
+            raise TaskError("invalid_value", f"parameters.adapter_id: {error.message}") from error
+
+    def choose(self, rows: Sequence[Row]) -> None:
+        """Which adapter each row of the next computation goes through."""
+        if self._lora is not None:
+            self._lora.choose([row.adapter for row in rows])
+
     def check(self, tokens: Sequence[int], most: int, field_name: str) -> None:
         """Raise :class:`TaskError` where prompt and continuation are longer than the model can read, or it is empty."""
         if not tokens:
@@ -88,7 +119,8 @@ class CausalModel:
 def load(folder: Path, device: str, dtype: str) -> CausalModel:
     """The model in ``folder``. Raises :class:`~pipelines.errors.ModelError`."""
     tokenizer = load_tokenizer(folder)
-    return CausalModel(load_pretrained("AutoModelForCausalLM", folder, device, dtype), tokenizer)
+    model = load_pretrained("AutoModelForCausalLM", folder, device, dtype)
+    return CausalModel(model, tokenizer, adapters_in(folder))
 
 
 @dataclass(slots=True)
@@ -109,6 +141,8 @@ class Row:
     prompt: list[int]
     how: Generation
     random: Any
+    adapter: str = ""
+    """As :meth:`CausalModel.put_on` calls it."""
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     """What is certain."""
@@ -191,6 +225,7 @@ def continued(model: CausalModel, rows: Sequence[Row]) -> Iterator[list[tuple[Ro
         given = {"input_ids": ids, "attention_mask": mask.long(), "past_key_values": cache}
         if model.takes_positions:
             given["position_ids"] = positions
+        model.choose(rows)
         with torch.inference_mode():
             logits = model.model(**given, use_cache=True, logits_to_keep=1).logits[:, -1].float().cpu()
         chosen, step = [], []

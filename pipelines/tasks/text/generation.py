@@ -62,6 +62,8 @@ class GenerationParameters(Strict):
     """Whether the prompt stands before the continuation."""
     details: bool = False
     """Whether to tell why it ended, and each token."""
+    adapter_id: str = Field("", max_length=64)
+    """A LoRA adapter of the model: the name of a folder in ``adapters`` of its own."""
     top_n_tokens: int = Field(0, ge=0, le=20)
     """So many of the likeliest tokens are told with each; needs ``details``."""
 
@@ -129,7 +131,9 @@ def begun(model: CausalModel, job: Job[Any, GenerationParameters]) -> Row:
     prompt: Prompt = job.inputs
     ids = prompt.ids(model)
     model.check(ids, job.parameters.max_new_tokens, prompt.field)
-    return new_row(ids, job.parameters.generation(prompt.stops(model)))
+    row = new_row(ids, job.parameters.generation(prompt.stops(model)))
+    row.adapter = model.put_on(job.parameters.adapter_id)
+    return row
 
 
 def run(model: CausalModel, jobs: Sequence[Job[Any, GenerationParameters]]) -> Sequence[Done | PipelineError]:

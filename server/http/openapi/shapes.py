@@ -101,6 +101,8 @@ class ModelRow(Shape):
     stage: Stage
     aliases: list[str]
     voices: list[str] | None = None
+    parent: str | None = None
+    """Of an adapter: the model that it changes."""
 
 
 class ModelList(Shape):

@@ -17,6 +17,7 @@ from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.openapi.tasks import TASKS
+from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.speech import SpeechBody
 from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
@@ -131,6 +132,24 @@ REST = (
         },
         {"application/json": SpeechBody},
         refuses=(404, 415),
+    ),
+    Operation(
+        "POST",
+        "/v1/load_lora_adapter",
+        "REST",
+        "Load an adapter of the language model, as vLLM does",
+        {200: Answer("that it is there", {"text/plain": TEXT})},
+        {"application/json": LoadAdapter},
+        refuses=(403, 404, 415),
+    ),
+    Operation(
+        "POST",
+        "/v1/unload_lora_adapter",
+        "REST",
+        "Unload one",
+        {200: Answer("that it is gone", {"text/plain": TEXT})},
+        {"application/json": UnloadAdapter},
+        refuses=(403, 404, 415),
     ),
 )
 

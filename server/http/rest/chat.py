@@ -7,14 +7,14 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from pipelines.interfaces.llm import LanguageModel, ToolCall
+from pipelines.interfaces.llm import LanguageModel, ToolCall, adapters_of
 from pipelines.runtime.worker import Worker
 from pipelines.tools.calling import CallingModel
 from pipelines.tools.server_tool import ServerTool
 from server.http.bodies import json_body
 from server.http.rest.chat_answer import ChatAnswer, call_json
 from server.http.rest.chat_request import ChatBody, chat_request, server_tools
-from server.http.rest.engine_names import check_name
+from server.http.rest.engine_names import adapter_name, check_name
 from server.http.rest.requests import refuse, validated
 from server.http.rest.serving import Places, event_stream
 
@@ -31,12 +31,14 @@ class Chat:
     async def post(self, request: web.Request) -> web.StreamResponse:
         """An answer to the messages of the body."""
         body = validated(ChatBody, await json_body(request))
-        check_name("llm", self._model.name, body.model)
+        adapter = adapter_name(self._model.name, adapters_of(self._model), body.model)
+        if not adapter:
+            check_name("llm", self._model.name, body.model)
         if body.stream_options.include_usage and not body.stream:
             raise refuse("stream_options", "is for stream: true alone")
         own = server_tools(body, self._tools())
         own = () if body.tool_choice.type == "none" else own
-        asked = await self._reader.run(chat_request, body, self._model, [tool.tool for tool in own])  # pictures: long
+        asked = await self._reader.run(chat_request, body, self._model, [tool.tool for tool in own], adapter)  # long
         model = CallingModel(self._model, lambda: own) if own else self._model
         answer = ChatAnswer(model, asked, body.stop, parallel=body.parallel_tool_calls)
         async with self._places.place(), aclosing(answer.pieces()) as pieces:

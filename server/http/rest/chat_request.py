@@ -20,13 +20,16 @@ from pipelines.interfaces.llm import (
     JsonFormat,
     LanguageModel,
     Message,
+    Scaled,
     Tool,
     ToolCall,
     ToolChoice,
+    adapters_of,
     lacking,
     takes_images,
     takes_tools,
 )
+from pipelines.models.weights.adapters import LARGEST_SCALE, MOST_AT_ONCE
 from pipelines.text import unknown
 from pipelines.tools.server_tool import ServerTool
 from server.http.errors import HttpError
@@ -141,6 +144,11 @@ class _Choice(Body):
 _Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class _Scale(Body):
+    id: str = Field(min_length=1, max_length=64)
+    scale: float = Field(1.0, ge=-LARGEST_SCALE, le=LARGEST_SCALE)
+
+
 class ChatBody(Body):
     """The body. What is typed with the one legal value cannot be anything else here."""
 
@@ -170,6 +178,8 @@ class ChatBody(Body):
         tuple[str, ...], BeforeValidator(lambda value: [ALL] if value == "all" else value), Field(max_length=128)
     ] = ()
     """Ours: names of tools that the server runs itself, or ``all``; none unless they are asked for."""
+    lora: tuple[_Scale, ...] = Field((), max_length=MOST_AT_ONCE)
+    """llama.cpp's field: adapters by name, each with how strongly it is applied; goes with the model's own name."""
     n: Literal[1] = 1
     presence_penalty: Annotated[float, Field(ge=0, le=0)] = 0
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] = 0
@@ -196,8 +206,8 @@ def server_tools(body: ChatBody, there: Sequence[ServerTool]) -> tuple[ServerToo
     return tuple(tool for tool in there if ALL in body.server_tools or tool.name in body.server_tools)
 
 
-def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ()) -> ChatRequest:
-    """What ``model`` is asked, where it is offered the server's ``own`` tools, too.
+def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = (), adapter: str = "") -> ChatRequest:
+    """What ``model`` is asked, where it is offered the server's ``own`` tools, too; ``adapter`` is in the model's name.
 
     Raises :class:`HttpError` (400) naming what it cannot do.
     """
@@ -222,11 +232,21 @@ def chat_request(body: ChatBody, model: LanguageModel, own: Sequence[Tool] = ())
         temperature=body.temperature,
         top_p=body.top_p,
         top_logprobs=body.top_logprobs if body.logprobs else None,
+        adapters=_adapters(body, model, adapter),
         seed=None if body.seed is None else body.seed % 2**32,
     )
     if param := lacking(model, replace(request, tools=(*tools, *own))):
         raise refuse(param, f"{model.name} {UNABLE[param]}")
     return request
+
+
+def _adapters(body: ChatBody, model: LanguageModel, named: str) -> Scaled:
+    if named and body.lora:
+        raise refuse("lora", f"the model names the adapter {named} already: leave one of them out", "invalid_value")
+    for n, one in enumerate(body.lora):
+        if one.id not in (there := adapters_of(model)):
+            raise refuse(f"lora.{n}.id", unknown("adapter", one.id, there), "invalid_value")
+    return ((named, 1.0),) if named else tuple((one.id, one.scale) for one in body.lora)
 
 
 def _choice(body: ChatBody, tools: Sequence[Tool]) -> ToolChoice:

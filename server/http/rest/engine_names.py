@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from aiohttp import web
 
+from pipelines.interfaces.llm import adapters_of
 from pipelines.text import unknown
 from pipelines.voice.settings import VoiceEngines
 from server.http.errors import HttpError
@@ -20,6 +21,12 @@ ALIASES: Mapping[Stage, tuple[str, ...]] = {
     "embed": ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
 }
 """Names of OpenAI's models that many clients have built in → whoever serves that stage here."""
+
+
+def adapter_name(name: str, adapters: Sequence[str], asked: str | None) -> str:
+    """The adapter that ``asked`` means, by itself as vLLM has it or after the model's ``name``; else empty."""
+    own = (asked or "").removeprefix(f"{name}:")
+    return own if own in adapters else ""
 
 
 def check_name(stage: Stage, name: str, asked: str | None) -> None:
@@ -46,17 +53,25 @@ class EngineNames:
     async def list(self, request: web.Request) -> web.Response:
         """All of them."""
         rows = [self._row(stage, name, name) for stage, name in (await self.serving()).items()]
+        rows += [self._adapter(name) for name in adapters_of(self._voice.llm)]
         return web.json_response({"object": "list", "data": rows})
 
     async def get(self, request: web.Request) -> web.Response:
         """One of them, by its name or an alias."""
         asked = request.match_info["id"]
         serving = await self.serving()
+        if adapter := adapter_name(serving["llm"], adapters_of(self._voice.llm), asked):
+            return web.json_response(self._adapter(adapter))
         for stage, name in serving.items():
             if asked == name or asked in ALIASES[stage]:
                 return web.json_response(self._row(stage, asked, name))
         legal = [name for stage, own in serving.items() for name in (own, *ALIASES[stage])]
         raise HttpError(404, "model_not_found", unknown("model", asked[:200], legal), "model")
+
+    def _adapter(self, adapter: str) -> dict[str, Any]:
+        model = self._voice.llm.name
+        row = self._row("llm", f"{model}:{adapter}", model)
+        return {**row, "parent": model, "aliases": [adapter]}
 
     def _row(self, stage: Stage, asked: str, name: str) -> dict[str, Any]:
         row = {"id": asked, "object": "model", "created": self._created, "owned_by": "visavis", "root": name}

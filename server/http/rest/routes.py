@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 from aiohttp import web
 
 from pipelines.interfaces.task import Tasks
 from pipelines.runtime.worker import Worker
 from server.engines.build import Engines
+from server.http.rest.adapters import AdapterLoading
 from server.http.rest.chat import Chat
 from server.http.rest.detect_language import DetectLanguage
 from server.http.rest.engine_names import EngineNames
@@ -36,8 +38,10 @@ def add_rest(
     engines: Engines,
     embedding: Callable[[], Awaitable[str | None]],
     tasks: Tasks | None = None,
+    adapters: Sequence[Path] = (),
 ) -> None:
-    """Serve ``engines``, and ``tasks`` on sound; ``embedding`` finds the id of the embedding model, if one is here.
+    """Serve ``engines``, and ``tasks`` on sound; ``embedding`` finds the id of the embedding model, if one is here, and
+    ``adapters`` are the folders from which clients may load adapters.
 
     What the handlers own ends with ``app``, the engines and tasks stay with their owners.
     """
@@ -48,6 +52,7 @@ def add_rest(
     hearing = Transcriptions(voice.stt, voice.vad, files, reader)
     cloned = ClonedVoices(tasks, reader) if tasks is not None else None
     speech = SpeechOut(voice.tts, engines.conversation_settings().voice.voice, codecs, cloned)
+    loading = AdapterLoading(voice.llm, engines.adapters, adapters, reader)
     if tasks is not None and cloned is not None:
         app.router.add_post(VOICES, served(cloned.post))
         app.router.add_delete(f"{VOICES}/{{id}}", served(cloned.delete))
@@ -59,6 +64,8 @@ def add_rest(
         (TRANSCRIPTIONS, hearing.transcribe),
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),
+        ("/v1/load_lora_adapter", loading.load),
+        ("/v1/unload_lora_adapter", loading.unload),
     ):
         app.router.add_post(path, served(handler))
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from pipelines.interfaces.task import Done
+from pipelines.tasks.ensemble import EnsembleRunner
 from pipelines.tasks.runner import ModelRunner
 from server.http.bodies import json_body
 from server.http.rest.requests import Body, refuse, validated
@@ -125,7 +126,7 @@ class Completions:
         return events.response
 
     async def _streamed(
-        self, request: web.Request, runner: ModelRunner, item: dict[str, Any], body: CompletionBody
+        self, request: web.Request, runner: ModelRunner | EnsembleRunner, item: dict[str, Any], body: CompletionBody
     ) -> web.StreamResponse:
         async with (
             self._door.stream(runner, item, body.parameters, NAMES) as pieces,

@@ -15,6 +15,7 @@ from aiohttp import web
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.tasks import service as services
+from pipelines.tasks.ensemble import EnsembleRunner
 from pipelines.tasks.runner import ModelRunner
 from pipelines.tasks.service import TaskService
 from server.http.errors import HttpError
@@ -67,8 +68,10 @@ class Answer:
     @property
     def headers(self) -> dict[str, str]:
         """What bodies of the Hugging Face API have no place for."""
+        without = self.done[0].missing
         return {
             **model_headers(self.done[0].model, self.done[0].revision),
+            **({"X-Missing-Members": quote(", ".join(without), safe="/ ,.-_")} if without else {}),
             "X-Compute-Time": f"{self.seconds:.3f}",
             "X-Prompt-Tokens": str(self.tokens),
             "X-Generated-Tokens": str(self.answer_tokens),
@@ -88,7 +91,7 @@ class TaskDoor:
         self.tasks = tasks
         self._places = Places(64, 256)
 
-    async def runner(self, task: str, model: str = "auto") -> ModelRunner:
+    async def runner(self, task: str, model: str = "auto") -> ModelRunner | EnsembleRunner:
         """Who does ``task``. Raises :class:`HttpError`."""
         with told({}):
             await self.tasks.look(task)
@@ -96,7 +99,7 @@ class TaskDoor:
 
     async def run(
         self,
-        runner: ModelRunner,
+        runner: ModelRunner | EnsembleRunner,
         items: Sequence[Mapping[str, Any]],
         parameters: Mapping[str, Any],
         names: Mapping[str, str],
@@ -129,7 +132,7 @@ class TaskDoor:
     @asynccontextmanager
     async def stream(
         self,
-        runner: ModelRunner,
+        runner: ModelRunner | EnsembleRunner,
         item: Mapping[str, Any],
         parameters: Mapping[str, Any],
         names: Mapping[str, str],

@@ -86,6 +86,16 @@ def test_a_version_that_is_not_sound_is_not_gone_back_to(shop: Shop) -> None:
     assert shop.versions() == [(second, True), (first, False)]
 
 
+def test_after_a_broken_file_one_can_go_back(shop: Shop) -> None:
+    first, second = shop.release(1), shop.release(2)
+    (shop.folder / "eye.onnx").unlink()  # and it cannot be had again
+    (shop.store.root / "eye" / second / "eye.onnx").write_text("weights X")
+    assert "eye.onnx has the checksum" in str(shop.store.verify("eye"))
+    assert shop.store.rollback("eye").name == first
+    assert shop.store.verify("eye") is None
+    assert shop.content() == "weights 1"
+
+
 def test_a_version_gone_back_to_and_then_spoilt_is_replaced_by_what_can_be_had(shop: Shop) -> None:
     first, second = shop.release(1), shop.release(2)
     shop.store.rollback("eye")

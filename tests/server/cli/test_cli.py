@@ -57,7 +57,8 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["talk", "nowhere.wav"], "visavis: nowhere.wav cannot be read as sound: No such file or directory"),
         (
             ["models", "lst"],
-            "visavis models: list|pull|verify|check|rm|rollback|convert: there is no 'lst'; did you mean list?",
+            "visavis models: list|pull|verify|check|rm|rollback|quantize|convert|merge: there is no 'lst'; "
+            "did you mean list?",
         ),
         (["models", "pull", "smart-tun"], "visavis: models: there is no model 'smart-tun'; did you mean smart-turn?"),
         (["models", "pull", "smart-turn", "--server", "x"], "visavis: models: 'x' is not an address"),

@@ -13,7 +13,7 @@ from media.clock import Clock
 from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.llama import LlamaChat, gguf_in
 from pipelines.errors import DefinitionError, LLMError, ModelError
-from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
+from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message, adapters_of
 from pipelines.models import catalogue as catalogues
 from pipelines.models.catalogue import Catalogue, Model, hub_gguf
 from pipelines.models.sources_http import Downloader
@@ -248,7 +248,28 @@ async def test_the_adapter_and_the_sampling_of_the_catalogue_reach_the_process(
         llama = engine.engines[0]
         assert isinstance(llama, LlamaChat)
         assert llama._config.sampling == {"temperature": 0.3}
-        assert [Path(path).name for path in llama._config.lora] == ["catalogue.yaml"]
+        assert [Path(path).name for path, _ in llama._config.lora] == ["catalogue.yaml"]
+
+
+async def test_adapters_of_the_settings_come_after_that_of_the_catalogue(tmp_path: Path, models: Path) -> None:
+    for name in ("calm", "loud"):
+        (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
+    given = {"calm": tmp_path / "calm.gguf", "loud": tmp_path / "loud.gguf", "both": {"calm": 0.5, "loud": 0.25}}
+    made = parts(tmp_path, models, chat_model=MODEL, chat_adapters=given)
+    model: Model = CATALOGUE.models[0].model_copy(update={"adapter": "models/catalogue.yaml"})
+    made.store.catalogue = Catalogue(models=(model,))
+    made.check()
+    async with thinking(made) as engine:
+        llama = engine.engines[0]
+        assert isinstance(llama, LlamaChat)
+        assert [(Path(path).stem, scale) for path, scale in llama._config.lora] == [
+            ("catalogue", 1.0),
+            ("calm", 0.0),
+            ("loud", 0.0),
+        ]
+        assert llama._options.always == (0,)
+        assert llama._options.adapters == {"calm": ((1, 1.0),), "loud": ((2, 1.0),), "both": ((1, 0.5), (2, 0.25))}
+        assert adapters_of(engine) == ("calm", "loud", "both")
 
 
 # ------------------------------------------------------------------------------------------------ when it ends

@@ -10,6 +10,7 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES
 
 from pipelines.engines.stt.whisper_settings import LANGUAGES
 from pipelines.errors import DefinitionError
+from pipelines.models.weights.adapters import Adapter, Adapters, Kind
 from pipelines.routing.definition import SHIPPED, load
 from pipelines.runtime.hardware import Devices, Library
 from pipelines.runtime.processor import read_processor
@@ -96,11 +97,39 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"chat_model": "starter", "chat_quantization": "8bit"},
             "chat_quantization: is for a chat model on transformers",
         ),
+        (
+            {"chat_model": "smollm2-135m-instruct-gguf", "chat_device_map": "auto"},
+            "chat_device_map: is for a chat model on transformers, not for smollm2",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(tmp_path: Path, flags: dict[str, object], said: str) -> None:
     with pytest.raises(DefinitionError, match=f"^definition: .*{said}"):
         wishes(tmp_path, **flags).check()
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "said"),
+    [
+        ("starter", "peft", "for a model on transformers or llama.cpp, not for starter"),
+        ("smollm2-135m-instruct-gguf", "peft", "calm must be a GGUF file for smollm2"),
+        ("qwen3-0.6b", "gguf", "calm must be a folder as PEFT writes it for qwen3"),
+    ],
+)
+def test_adapters_are_of_the_kind_that_the_chat_model_takes(tmp_path: Path, model: str, kind: Kind, said: str) -> None:
+    known = Adapters()
+    known.add(Adapter("calm", tmp_path, kind))
+    with pytest.raises(DefinitionError, match=said):
+        wishes(tmp_path, chat_model=model).adapters(known)
+    wishes(tmp_path, chat_model=model).adapters(Adapters())
+
+
+def test_peft_is_there_for_adapters_on_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Adapters()
+    known.add(Adapter("calm", tmp_path, "peft"))
+    monkeypatch.setattr("server.engines.wishes.find_spec", lambda name: None)
+    with pytest.raises(DefinitionError, match="pip install peft"):
+        wishes(tmp_path, chat_model="qwen3-0.6b").adapters(known)
 
 
 def test_a_language_asks_for_a_model_that_knows_it(tmp_path: Path) -> None:

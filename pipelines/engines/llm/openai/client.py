@@ -111,6 +111,11 @@ class OpenAIChat:
         """Whether it tells how likely its tokens were; one that does not shows in its answer."""
         return True
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that an answer can be asked for with."""
+        return tuple(self._options.adapters)
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer and its tool calls, without what the model thinks to itself.
 
@@ -217,6 +222,7 @@ class OpenAIChat:
         known, lessons = trial or self._abilities, list[str]()
         while True:
             payload = known.payload(request, self._model, usage=self._wants_usage(request))
+            payload |= known.lora(request, self._options)
             response = await self._post(payload)
             if response.status == 200:
                 if lessons:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pipelines.engines.llm.grammar import calls_schema
@@ -83,6 +83,10 @@ class ChatOptions:
     """How long a connection may take."""
     images: bool | None = None
     """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
+    adapters: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    """For a server that takes ``lora`` as llama.cpp does: name → numbers of its adapters, each with its share."""
+    always: tuple[int, ...] = ()
+    """Numbers of adapters that belong to the model, whatever is asked for."""
     grammar: Callable[[ChatRequest], str] | None = None
     """Makes what answers are held to where tools are offered or JSON is asked for, for a server that takes that as
     ``grammar``: the tools are told in words then, and calls stand in the text."""
@@ -170,6 +174,22 @@ class Abilities:
         if usage and self.tells_usage and self.streams:
             payload["stream_options"] = {"include_usage": True}
         return payload
+
+    @staticmethod
+    def lora(request: ChatRequest, options: ChatOptions) -> dict[str, Any]:
+        """How strongly each adapter of the server is applied.
+
+        That is said of all of them, also in requests without any: llama.cpp takes what it read with an adapter for
+        read without one where nothing is said (seen with xllamacpp 2026.10).
+        """
+        if not options.adapters:
+            return {}
+        scales = {number: 0.0 for shares in options.adapters.values() for number, _ in shares}
+        scales = {**dict.fromkeys(options.always, 1.0), **scales}
+        for name, scale in request.adapters:
+            for number, share in options.adapters.get(name, ()):
+                scales[number] = scales.get(number, 0.0) + scale * share
+        return {"lora": [{"id": number, "scale": scale} for number, scale in scales.items()]}
 
     def _held_to(self, request: ChatRequest) -> dict[str, Any]:
         """What an answer may be: the tools, whether one has to be called, whether the text is JSON."""

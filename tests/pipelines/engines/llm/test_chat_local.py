@@ -15,7 +15,7 @@ from pipelines.engines.llm.model import Sampling
 from pipelines.engines.llm.slots import Slots
 from pipelines.engines.llm.template import Prompt
 from pipelines.errors import EngineBusyError, LLMError, ModelError, PipelineError
-from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Tool, ToolCall, Usage
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Scaled, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
 from pipelines.runtime.worker import session
 
@@ -52,7 +52,7 @@ class Letters:
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))
 
-    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+    def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Answer:
         self.open += 1
         return Answer(self.decode(prompt.ids))
 
@@ -114,7 +114,7 @@ async def test_a_request_may_have_its_own_sampling_and_is_told_its_own_cost() ->
     class Noting(Letters):
         sampling = Sampling(0.7, 0.8, 40)
 
-        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Answer:
             begun.append(sampling)
             return super().begin(prompt, sampling, limit, owner)
 
@@ -135,7 +135,7 @@ async def test_a_limit_within_a_character_leaves_nothing_of_it() -> None:
         def decode(self, ids: Sequence[int]) -> str:
             return bytes(ids).decode(errors="replace")
 
-        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str) -> Answer:
+        def begin(self, prompt: Prompt, sampling: Sampling, limit: int, owner: str, adapters: Scaled = ()) -> Answer:
             self.open += 1
             return Answer("".join(map(chr, prompt.ids)))
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.engines.llm import transformers_chat
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import Sampling, recommended
 from pipelines.engines.llm.template import ChatTemplate
@@ -19,6 +18,7 @@ from pipelines.engines.llm.transformers_chat import choose_dtype, load_chat
 from pipelines.errors import LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Tool, ToolCall, Usage
 from pipelines.models.residency import Kept
+from pipelines.models.weights import quantization
 from pipelines.runtime.worker import session
 from tests.fakes.tiny_llama import TEMPLATE, CountedModel, save_tiny_llama, tiny_tokenizer
 
@@ -367,7 +367,7 @@ def test_a_model_that_does_not_chat(tmp_path: Path) -> None:
 def test_settings_that_cannot_be(
     options: dict[str, str], code: str, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transformers_chat, "find_spec", lambda name: None)
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(LLMError) as caught:
         load_chat(folder, **options)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines import openvino_export
-from pipelines.engines.openvino_export import PACKAGES, export, task_of
 from pipelines.errors import ModelError
+from pipelines.models.weights import openvino_export
+from pipelines.models.weights.openvino_export import PACKAGES, export, task_of
 from server.settings import load_settings
 
 
