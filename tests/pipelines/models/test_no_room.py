@@ -17,7 +17,7 @@ from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.interfaces.task import Done, Job, TaskSpec
 from pipelines.models.plans import Limits, Loadable, ModelEvent
 from pipelines.models.residency import Residency
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.stage_types import Strict
 from pipelines.runtime.hardware import Devices, Library
 from pipelines.runtime.processor import Processor

@@ -16,7 +16,7 @@ from pipelines.errors import LLMError, ModelError
 from pipelines.interfaces.llm import ChatRequest, Message, Scaled, Usage, adapters_of
 from pipelines.models.residency import Kept
 from pipelines.models.weights.adapters import WEIGHTS, Adapters, read_adapter
-from pipelines.routing.failover_llm import FallbackModel
+from pipelines.routing.routes.llm import FallbackModel
 from tests.fakes.engines import FakeModel
 from tests.fakes.tiny_llama import save_tiny_llama
 from tests.fakes.tiny_lora import added, save_tiny_lora
