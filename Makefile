@@ -1,5 +1,5 @@
 # make run    set up once, then serve on http://127.0.0.1:8080       (make run ARGS="--port 9000" for flags)
-# make test   set up once, then check and test everything
+# make test   set up once, then check and test everything; make test-all: with the tests that take long, too
 # make setup  only install
 
 SHELL := /bin/sh
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 ARGS ?=
 
-.PHONY: run test setup lint clean
+.PHONY: run test test-all setup lint clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/visavis serve $(ARGS)
@@ -20,6 +20,9 @@ setup: $(VENV)/.installed
 
 test: $(VENV)/.installed-for-tests lint
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python tools/run_tests.py -q)
+
+test-all: $(VENV)/.installed-for-tests lint
+	$(BIN)/python tools/run_tests.py -q -m ''
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

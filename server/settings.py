@@ -22,9 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     NoDecode,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableError
@@ -36,7 +34,7 @@ from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
-from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file
+from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
 
@@ -383,22 +381,10 @@ def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
     from_file = read_file(config) if config is not None else {}
     names = Settings.model_fields
     check_environment(os.environ, names)
-
-    class Sources(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=from_file)
-
+    sourced = reading(Settings, from_file)
     explainer = Explainer(names, flags, os.environ, config)
     try:
-        return Sources(**flags)
+        return sourced(**flags)
     except ValidationError as error:
         raise SettingsError("; ".join(map(explainer.problem, error.errors(include_url=False)))) from error
     except UnreadableError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.stage_types import explained
@@ -23,6 +24,27 @@ _OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)
 
 class SettingsError(Exception):
     """A setting is wrong; the message names it and what is legal."""
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def reading(kind: type[S], from_file: Mapping[str, Any]) -> type[S]:
+    """``kind``, whose values come from flags, the environment and ``from_file``, the strongest first."""
+
+    class Sourced(kind):  # type: ignore[valid-type, misc]
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(from_file))
+
+    return Sourced
 
 
 def check_environment(environment: Mapping[str, str], names: Iterable[str]) -> None:

@@ -184,7 +184,8 @@ def _to_ctranslate2(source: Path, target: Path, weights: str, say: Callable[[str
 
 
 def _to_openvino(source: Path, target: Path, weights: str, say: Callable[[str], object], cache: Path | None) -> None:
-    assert cache is not None, "the environment that converts lies there"
+    if cache is None:
+        raise ModelError("conversion_failed", "cache: a folder is needed for the environment that converts")
     export(source.resolve(), target.resolve(), cache, cast(Weights, weights), say)
 
 

@@ -30,6 +30,8 @@ def test_every_kind_of_model_has_a_check() -> None:
         ("smollm2-135m-instruct-gguf", "answers “"),
         ("piper-en_US-joe-medium", "says “Good morning, how are you?” in "),
         ("pp-ocrv6-small", "reads “visavis 42”"),
+        ("deepfilternet3", "makes noise of "),
+        ("resemblyzer", "256 numbers a voice"),
         ("all-minilm-l6-v2", "384 numbers a sentence; alike "),
         ("all-minilm-l6-v2-int8", "384 numbers a sentence; alike "),
         ("mediapipe-face-detector", "looked at a grey picture and found nothing"),

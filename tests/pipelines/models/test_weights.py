@@ -132,9 +132,10 @@ def test_nothing_is_written_over_and_what_fails_leaves_nothing(base: Path, tmp_p
 
 
 def test_openvino_is_done_by_whoever_knows_how(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="no export to OpenVINO"):
-        convert(base, tmp_path / "ov", "openvino")
+    asked: list[object] = []
+    monkeypatch.setattr(formats, "export", lambda *arguments: asked.extend(arguments[:4]))
+    convert(base, tmp_path / "ov", "openvino", "int4", cache=tmp_path)
+    assert asked == [base.resolve(), (tmp_path / "ov").resolve(), tmp_path, "int4"]
 
 
 @pytest.mark.skipif(find_spec("peft") is None, reason="the extra `adapters` is not installed")

@@ -179,12 +179,12 @@ async def test_without_a_model_it_says_what_to_do(echo: Echo) -> None:
 @pytest.mark.parametrize(
     ("inputs", "parameters", "words"),
     [
-        ({}, {}, "^task: text: Field required"),
+        ({}, {}, "^task: text: is missing"),
         ({"text": ""}, {}, "^task: text: "),
         ({"text": 3}, {}, "^task: text: must be a valid string, not 3"),
-        ({"txt": "a"}, {}, "^task: inputs: there is no field 'txt'.*text"),
+        ({"txt": "a"}, {}, "^task: inputs: txt: there is no field 'txt'.*text"),
         ({"text": "a"}, {"times": 4}, "^task: parameters.times: .*less than or equal to 3, not 4"),
-        ({"text": "a"}, {"tims": 4}, "^task: parameters: there is no field 'tims'.*times"),
+        ({"text": "a"}, {"tims": 4}, "^task: parameters: tims: there is no field 'tims'.*times"),
     ],
 )
 async def test_bad_items_name_their_field(

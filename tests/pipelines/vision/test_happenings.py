@@ -175,7 +175,7 @@ def vision() -> TrackedVision:
     return TrackedVision(MediaPipeVision(all_models()))
 
 
-@pytest.mark.parametrize("fps", [12.0, 7.0])
+@pytest.mark.parametrize("fps", [pytest.param(12.0, marks=pytest.mark.long), 7.0])
 def test_gestures_of_a_video_are_told_within_a_third_of_a_second(vision: TrackedVision, fps: float) -> None:
     """A face from the start, thumbs up from 4 s, pointing up from 8 s."""
     tracker, happenings = vision.open(("faces", "gestures", "pose")), SceneEvents()

@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[3]
 READY = "visavis is ready"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+TERM_AND_OTHERS = [
+    signal.SIGTERM,
+    *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGINT, signal.SIGHUP)),
+]
 
 
 class Silent:
@@ -160,7 +164,7 @@ def test_afterwards_signals_are_again_what_they_were(monkeypatch: pytest.MonkeyP
         signal.signal(signal.SIGHUP, before[-1])
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", TERM_AND_OTHERS)
 async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
     async with Visavis.run(tmp_path, "serve", "--port", "0", "--no-download") as visavis:
         await visavis.until("Loading engines")
@@ -172,7 +176,7 @@ async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @LINUX
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", TERM_AND_OTHERS)
 async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals) -> None:
     silent = Silent()
     async with silent.listen() as url:
@@ -191,7 +195,7 @@ async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", TERM_AND_OTHERS)
 async def test_while_it_downloads_in_the_background(tmp_path: Path, number: signal.Signals) -> None:
     silent = Silent()
     async with silent.listen() as url:
@@ -224,7 +228,7 @@ async def test_while_a_model_is_pulled(tmp_path: Path, number: signal.Signals) -
 
 
 @LINUX
-@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*TERM_AND_OTHERS, signal.SIGKILL])
 async def test_while_llama_thinks_for_it(tmp_path: Path, number: signal.Signals) -> None:
     model = str(real_model("smollm2-135m-instruct-gguf").path)
     flags = ("--port", "0", "--no-download", "--chat-model", model)

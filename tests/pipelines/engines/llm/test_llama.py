@@ -341,7 +341,10 @@ async def test_a_call_of_a_tool_keeps_to_its_schema_and_other_answers_are_text(c
 YELLOW = ChatRequest((Message("user", "Hello."),), max_tokens=80, tools=(LIGHT, Tool("tell_joke", "Tells a joke.")))
 
 
-@pytest.mark.parametrize(("choice", "names"), [("required", {"set_light", "tell_joke"}), (LIGHT, {"set_light"})])
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [pytest.param("required", {"set_light", "tell_joke"}, marks=pytest.mark.long), (LIGHT, {"set_light"})],
+)
 async def test_a_call_that_has_to_be_made_is_made(chat: LlamaChat, choice: ToolChoice, names: set[str]) -> None:
     """Whatever the weights would have said to a greeting."""
     for parallel in (False, True):
@@ -356,7 +359,7 @@ async def test_a_call_that_has_to_be_made_is_made(chat: LlamaChat, choice: ToolC
 CITY = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}
 
 
-@pytest.mark.parametrize("tools", [(), (LIGHT,)])
+@pytest.mark.parametrize("tools", [(), pytest.param((LIGHT,), marks=pytest.mark.long)])
 async def test_an_answer_is_held_to_json(chat: LlamaChat, tools: tuple[Tool, ...]) -> None:
     for wanted in (JsonFormat(CITY), JsonFormat()):
         request = replace(asked("What is the capital of France?", 60), response_format=wanted, tools=tools)

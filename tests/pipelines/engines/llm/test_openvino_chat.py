@@ -190,6 +190,7 @@ async def test_a_gguf_file_is_its_on_a_device_that_llama_cpp_does_not_know(file:
         await built.engine.close()
 
 
+@pytest.mark.long
 async def test_real_weights_know_paris() -> None:
     folder = real_folder("smollm2-135m-instruct-gguf")
     model = await asyncio.to_thread(load_openvino, folder, "cpu", 1)

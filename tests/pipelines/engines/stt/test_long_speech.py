@@ -208,6 +208,7 @@ class CountingDecoder:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system makes no copies of processes")
+@pytest.mark.long
 def test_pocketsphinx_goes_on_after_a_pause_as_if_it_had_been_none():
     pytest.importorskip("pocketsphinx")
     speech = speech_16k("audio/LJ001-0004.wav")

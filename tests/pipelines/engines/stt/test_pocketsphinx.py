@@ -53,7 +53,9 @@ async def heard(engine: PocketSphinxRecognizer, *parts: np.ndarray) -> tuple[str
     return transcript.text, partials
 
 
-@pytest.mark.parametrize(("name", "least"), [("audio/jfk.flac", 0.6), ("audio/LJ001-0004.wav", 0.75)])
+@pytest.mark.parametrize(
+    ("name", "least"), [pytest.param("audio/jfk.flac", 0.6, marks=pytest.mark.long), ("audio/LJ001-0004.wav", 0.75)]
+)
 async def test_words_of_real_speech(engine, name, least):
     text = JFK if "jfk" in name else asset(name.replace(".wav", ".txt")).read_text()
     found, partials = await heard(engine, speech_16k(name))
