@@ -21,13 +21,12 @@ from server.http.pipelines.accept import EVENTS, JSON
 from server.http.pipelines.answers import JsonAnswer, answer_of
 from server.http.pipelines.arriving import InputError
 from server.http.pipelines.ready import Ready
-from server.http.pipelines.store import KeptRun
+from server.http.pipelines.store import LATE, KeptRun
 from server.http.pipelines.tell import event_json
 from server.http.rest.serving import event_stream
 
 log = logging.getLogger(__name__)
 RUN_ID, PIPELINE, PARTIAL = "X-Run-Id", "X-Pipeline", "X-Partial"
-LATE = "latency_exceeded"
 _CALLERS = ("wrong_input", "invalid_input", "unknown_language", *CALLERS_FAULT)
 _STATUS = {
     LATE: 504,
@@ -77,6 +76,7 @@ class Sending:
             if not self._is_partial(error):
                 if response is None:
                     raise
+                self._kept.fail(error)
                 raise ConnectionResetError(f"the answer broke off: {error}") from error  # it is to be seen as such
         rest = await answer.finish()
         response = response or await self._begin(answer.content_type)
@@ -125,7 +125,7 @@ class Sending:
                             await stream.send(told)
                 kept.finish("completed")
             except PipelineError as error:
-                kept.outcome, kept.error = ("late" if error.code == LATE else "failed"), error
+                kept.fail(error)
                 if not self._is_partial(error):
                     await stream.send({"type": "error", **_error_body(error)})
             kept.stop()
@@ -143,7 +143,7 @@ class Sending:
         """Whether what there is will do; then it is noted."""
         if error.code != LATE or self._ready.asked.on_late != "partial":
             return False
-        self._kept.outcome, self._kept.error = "late", error
+        self._kept.fail(error)
         return True
 
 
@@ -158,7 +158,7 @@ def refused(error: PipelineError, kept: KeptRun | None) -> web.Response:
     status, param = _status(error), error.param if isinstance(error, InputError) else None
     headers = None if kept is None else {RUN_ID: kept.id, PIPELINE: kept.pipeline}
     response = error_response(status, error.code, error.message, param, headers=headers)
-    if status in (408, 413):
+    if status in (408, 413) or error.code == "invalid_body":
         response.force_close()  # the rest of the body may still come, and is no request
     return response
 
