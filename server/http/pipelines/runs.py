@@ -98,7 +98,7 @@ class Runs:
                 return await Sending(request, ready, kept, self._workers.codecs).send(run)
         except PipelineError as error:
             kept.fail(error)
-            return refused(error, kept)
+            return refused(error, kept, ready.asked.wishes.target_backend)
         finally:
             kept.finish("cancelled")
             self._store.count(kept)

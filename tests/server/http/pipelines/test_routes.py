@@ -331,6 +331,27 @@ async def test_a_run_that_fails_after_its_first_bytes_has_failed(house, engines)
     assert (told["outcome"], told["error"]["code"]) == ("failed", "tts_broken")
 
 
+TARGET = "X-Target-Backend"
+
+
+@pytest.mark.parametrize(("forced", "status", "param"), [({}, 503, None), ({TARGET: "far"}, 400, TARGET)])
+async def test_what_a_forced_backend_cannot_do_is_the_clients_mistake(house, engines, forced, status, param):
+    engines.llm = FakeModel(*[LLMError("no_backend", "it has no such model")] * 2)
+    http = await house()
+    response, body = await posted(http, "talk", "Hello", **TEXT, **forced)
+    error = json.loads(body)["error"]
+    assert (response.status, error["code"], error["param"]) == (status, "no_backend", param)
+    _, body = await posted(http, "talk", "Hello", Accept="text/event-stream", **TEXT, **forced)
+    [told] = [event["error"] for event in events_of(body) if event["type"] == "error"]
+    assert (told["type"], told["param"]) == (error["type"], param)
+
+
+async def test_sound_of_which_nothing_was_sent_is_refused(house):
+    http = await house()
+    response, body = await posted(http, "write", b"", **RAW)
+    assert (response.status, json.loads(body)["error"]["code"]) == (400, "invalid_body")
+
+
 async def test_after_a_body_that_cannot_be_read_the_connection_ends(house):
     http = await house()
     response, body = await posted(http, "write", b"no gzip" * 10_000, **RAW, **{"Content-Encoding": "gzip"})
