@@ -80,7 +80,10 @@ backend_map:
   ollama-npu: cpu
   ollama-intel: {kind: openai, base_url: "http://192.0.2.7:8000/v1"}
   ollama-nvidia: absent
-model_map: {whisper-tiny: moonshine-tiny-en, "llama3:7b": smollm2-135m-instruct, piper-tts-fast: piper-en_US-joe-medium}
+model_map:
+  whisper-tiny: moonshine-tiny-en
+  "llama3:7b": smollm2-135m-instruct-gguf
+  piper-tts-fast: piper-en_US-joe-medium
 """
 ORDER = "transcribe translate-speech translate-speech-text interpret video-analysis video-notes".split()
 
@@ -143,7 +146,7 @@ def test_the_users_file_loads_unchanged_and_its_backends_are_absent(tmp_path: Pa
 def test_a_few_lines_map_the_users_names_to_what_is_here(tmp_path: Path, write: Write) -> None:
     write("user-pipelines.yaml", USERS)
     write("backends.yaml", MAPS)
-    library = Library(tmp_path, here={"moonshine-tiny-en", "smollm2-135m-instruct"}.__contains__)
+    library = Library(tmp_path, here={"moonshine-tiny-en", "smollm2-135m-instruct-gguf"}.__contains__)
     assert library.problems == ()
     npu, intel, nvidia = (library.backends.resolve(f"ollama-{name}") for name in ("npu", "intel", "nvidia"))
     assert (npu.id, npu.absent) == ("cpu", "")
