@@ -15,7 +15,7 @@ from pipelines.execution.replay import Replay
 from pipelines.interfaces.vad import SpeechProbability
 from pipelines.routing.definition import Pipeline, Stage
 from pipelines.routing.items import Flow
-from pipelines.routing.run import Attempt, Outcome, StageRecord, wishes
+from pipelines.routing.run import Attempt, Outcome, StageRecord, tried, wishes
 from pipelines.routing.stage_engines import StageEngines
 from pipelines.routing.stage_types import STAGE_TYPES, StageType, Strict
 from pipelines.runtime.worker import Worker
@@ -86,17 +86,26 @@ class Work:
             asked, stage = wishes.get(), self.stage
             words = (stage.type, stage.model, stage.preferred_hardware, str(stage.options), stage.forwarding_policy)
             key = (*words, asked.target_backend, asked.efficiency_mode, of)
-            before = len(self.record.attempts)
+            attempts: list[Attempt] = []
+
+            async def made() -> AsyncGenerator[V, None]:
+                tried.set(attempts)  # of the task that makes this and nothing else
+                async with aclosing(make()) as items:
+                    async for item in items:
+                        yield item
 
             def by_the_usual() -> bool:
-                return all(attempt.outcome not in FOR_NOW for attempt in self.record.attempts[before:])
+                return all(attempt.outcome not in FOR_NOW for attempt in attempts)
 
-            stream = replay.stream(key, make, self._replayed, by_the_usual)
+            stream = replay.stream(key, made, self._replayed, by_the_usual)
         async with aclosing(stream) as items:
             async for item in items:
                 yield item
 
     def _replayed(self, how: str) -> None:
+        """Write it down, once for all the pieces of work that came so."""
+        if any((one.backend, one.reason) == ("cache", how) for one in self.record.attempts):
+            return
         self.record.attempts.append(Attempt("cache", "cpu", self.stage.model, how, "served", seconds=0.0))
 
     def options(self, kind: type[O]) -> O:

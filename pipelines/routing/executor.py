@@ -317,7 +317,7 @@ class Run:
             there.cancel()
         if not self._in_time.is_set():
             what = "nothing of the output was there" if self.streams else "the output was not complete"
-            self._fail(PipelineError("latency_exceeded", f"{what} after {limit:g} ms: {self._progress()}"))
+            self._fail(PipelineError("latency_exceeded", f"{what} after {limit:.0f} ms: {self._progress()}"))
 
     def _progress(self) -> str:
         """How far the run has come, for people."""

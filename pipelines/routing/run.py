@@ -110,3 +110,6 @@ wishes: ContextVar[Wishes] = ContextVar("wishes", default=Wishes())  # noqa: B03
 """Of the run that the running task works for."""
 record: ContextVar[StageRecord | None] = ContextVar("record", default=None)
 """Where the routes that the running task asks write down what they do; ``None``: nobody reads it."""
+tried: ContextVar[list[Attempt] | None] = ContextVar("tried", default=None)
+"""Every attempt at the running task's piece of work, those that :data:`record` leaves out as well; ``None``: nobody
+reads it."""

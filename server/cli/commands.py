@@ -136,7 +136,7 @@ async def _talk(options: argparse.Namespace, console: Console) -> int:
     from server.cli.talk import TalkOptions, talk
 
     key = options.api_key
-    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json)
+    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json, options.pipeline)
     return 1 if (await talk(wanted, console)).problem else 0
 
 
@@ -280,6 +280,7 @@ def _add_talk(commands: Any) -> None:
         metavar="S",
         help="seconds to wait for an answer (default %(default)s)",
     )
+    talk.add_argument("--pipeline", metavar="ID", help="talk to this pipeline of the server (visavis pipelines list)")
     talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

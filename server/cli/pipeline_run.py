@@ -6,6 +6,7 @@ What is read and written is what ``POST /v1/pipelines/{id}`` reads and writes (d
 from __future__ import annotations
 
 import mimetypes
+import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -73,6 +74,7 @@ def type_of(name: str) -> str | None:
 
 async def run_here(wanted: Wanted, settings: Settings, console: Console) -> int:
     """Build the engines, run, close. Raises :class:`PipelineError` for what fails."""
+    _check_input(wanted.input)  # before engines are loaded, which takes a while
     engines = await build_engines(settings, lambda words: tell_foreign(console, words))
     try:
         house = pipeline_house(engines, MonotonicClock(), lambda *_: None)
@@ -140,6 +142,7 @@ async def _run(house: PipelineHouse, ready: Ready, output: str, console: Console
 
 async def run_there(wanted: Wanted, url: str, key: str | None, console: Console) -> int:
     """The same by a running server. Raises :class:`PipelineError`."""
+    _check_input(wanted.input)
     disk = Worker("disk", threads=2)
     headers = {**wanted.headers, "Content-Type": wanted.content_type, "Accept": wanted.accept}
     base = url.rstrip("/")
@@ -183,6 +186,15 @@ async def _refusal(response: aiohttp.ClientResponse) -> PipelineError:
 
 
 # ---------------------------------------------------------------------------------------------------- files
+
+
+def _check_input(name: str) -> None:
+    """Raises :class:`PipelineError` for a file that cannot be read."""
+    if name != STANDARD and not os.access(name, os.R_OK):
+        why = "cannot be read" if Path(name).exists() else "there is no such file"
+        raise PipelineError("file_unreadable", f"--input: {name}: {why}")
+    if Path(name).is_dir():
+        raise PipelineError("file_unreadable", f"--input: {name}: is a folder")
 
 
 async def _read(name: str, disk: Worker) -> AsyncGenerator[bytes, None]:

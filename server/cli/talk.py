@@ -44,13 +44,17 @@ def check_address(url: str, api_key: str | None) -> None:
             raise SettingsError(f"{name}: {error}") from None
 
 
-async def offer_to(offer: RTCSessionDescription, url: str, api_key: str | None) -> RTCSessionDescription:
-    """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
+async def offer_to(
+    offer: RTCSessionDescription, url: str, api_key: str | None, pipeline: str | None = None
+) -> RTCSessionDescription:
+    """The server's answer to an offer, for a conversation by ``pipeline``; ``None``: by the server's own. Raises
+    :class:`SettingsError` when there is none."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    asked = {"sdp": offer.sdp, "type": offer.type} | ({} if pipeline is None else {"pipeline": pipeline})
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
-            http.post(f"{url.rstrip('/')}/offer", json={"sdp": offer.sdp, "type": offer.type}, headers=headers) as got,
+            http.post(f"{url.rstrip('/')}/offer", json=asked, headers=headers) as got,
         ):
             answer = await got.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError) as error:
@@ -82,6 +86,8 @@ class TalkOptions:
     wait: float = 10.0
     """Seconds without any event after which the server counts as silent."""
     as_json: bool = False
+    pipeline: str | None = None
+    """Id of the pipeline to talk to; ``None``: the live conversation that the server was started with."""
 
 
 @dataclass(slots=True)
@@ -252,7 +258,8 @@ async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[Aud
     pc.on("track", listen)
     try:
         await pc.setLocalDescription(await pc.createOffer())
-        await pc.setRemoteDescription(await offer_to(pc.localDescription, options.url, options.api_key))
+        answer = await offer_to(pc.localDescription, options.url, options.api_key, options.pipeline)
+        await pc.setRemoteDescription(answer)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await opened.wait()

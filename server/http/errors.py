@@ -105,6 +105,8 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error_response(error.status, code, f"{request.method} {request.path}: {error.reason}", headers=allowed)
     except ConnectionResetError:
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client has left, or took nothing of the answer for too long
         log.exception("%s failed (%s)", named(request), request_id(request))
         return error_response(500, "internal_error", "the server failed; its log has the details")

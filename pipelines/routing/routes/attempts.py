@@ -34,6 +34,7 @@ class Notes:
 
     def __init__(self, now: float) -> None:
         self._record = run.record.get()
+        self._tried = run.tried.get()
         self._numbers = count()
         if self._record is not None and self._record.begun is None:
             self._record.begun = now
@@ -52,9 +53,13 @@ class Notes:
         record = self._record
         if record is not None and not any(_same(note, other) for other in record.attempts):
             self.add(note)
+        elif self._tried is not None:
+            self._tried.append(note)
 
     def add(self, note: run.Attempt) -> None:
         """It is asked."""
+        if self._tried is not None:
+            self._tried.append(note)
         if self._record is not None and len(self._record.attempts) < MOST_NOTES:
             self._record.attempts.append(note)
 

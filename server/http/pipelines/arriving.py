@@ -73,11 +73,14 @@ async def whole(body: Bytes, most: int, what: str) -> bytes:
 
 async def pcm(body: Bytes, rate: int, channels: int) -> AsyncGenerator[Item, None]:
     """Headerless int16, little endian."""
-    reader, count = PcmReader(channels), 0
+    reader, count, is_empty = PcmReader(channels), 0, True
     async for data in body:
+        is_empty = False
         for part in _cut(reader.push(data), rate):
             yield Sound(part, rate, count / rate)
             count += len(part)
+    if is_empty:
+        raise InputError(400, "invalid_body", "the sound is empty: nothing of it was sent")
 
 
 async def wav(body: Bytes, param: str) -> AsyncGenerator[Item, None]:

@@ -22,7 +22,7 @@ from server.http.pipelines.house import Pipelines
 from server.http.pipelines.inputs import Sent, Workers, body_of, input_of
 from server.http.pipelines.places import Places
 from server.http.pipelines.ready import Ready, check_hope, ready_for
-from server.http.pipelines.sending import LATE, Sending, refused
+from server.http.pipelines.sending import Sending, refused
 from server.http.pipelines.store import KeptRun, RunStore
 from server.http.pipelines.wishes import Asked, asked
 from server.settings import Settings
@@ -97,8 +97,8 @@ class Runs:
             async with run:
                 return await Sending(request, ready, kept, self._workers.codecs).send(run)
         except PipelineError as error:
-            kept.outcome, kept.error = ("late" if error.code == LATE else "failed"), error
-            return refused(error, kept)
+            kept.fail(error)
+            return refused(error, kept, ready.asked.wishes.target_backend)
         finally:
             kept.finish("cancelled")
             self._store.count(kept)

@@ -21,13 +21,13 @@ from server.http.pipelines.accept import EVENTS, JSON
 from server.http.pipelines.answers import JsonAnswer, answer_of
 from server.http.pipelines.arriving import InputError
 from server.http.pipelines.ready import Ready
-from server.http.pipelines.store import KeptRun
+from server.http.pipelines.store import LATE, KeptRun
 from server.http.pipelines.tell import event_json
+from server.http.pipelines.wishes import TARGET
 from server.http.rest.serving import event_stream
 
 log = logging.getLogger(__name__)
 RUN_ID, PIPELINE, PARTIAL = "X-Run-Id", "X-Pipeline", "X-Partial"
-LATE = "latency_exceeded"
 _CALLERS = ("wrong_input", "invalid_input", "unknown_language", *CALLERS_FAULT)
 _STATUS = {
     LATE: 504,
@@ -77,6 +77,7 @@ class Sending:
             if not self._is_partial(error):
                 if response is None:
                     raise
+                self._kept.fail(error)
                 raise ConnectionResetError(f"the answer broke off: {error}") from error  # it is to be seen as such
         rest = await answer.finish()
         response = response or await self._begin(answer.content_type)
@@ -125,9 +126,9 @@ class Sending:
                             await stream.send(told)
                 kept.finish("completed")
             except PipelineError as error:
-                kept.outcome, kept.error = ("late" if error.code == LATE else "failed"), error
+                kept.fail(error)
                 if not self._is_partial(error):
-                    await stream.send({"type": "error", **_error_body(error)})
+                    await stream.send({"type": "error", **_error_body(error, self._ready.asked.wishes.target_backend)})
             kept.stop()
             await stream.send({"type": "run.ended", **_ended(kept)})
         return stream.response
@@ -143,7 +144,7 @@ class Sending:
         """Whether what there is will do; then it is noted."""
         if error.code != LATE or self._ready.asked.on_late != "partial":
             return False
-        self._kept.outcome, self._kept.error = "late", error
+        self._kept.fail(error)
         return True
 
 
@@ -153,12 +154,14 @@ def run_headers(kept: KeptRun) -> dict[str, str]:
     return {RUN_ID: kept.id, PIPELINE: kept.pipeline, **late}
 
 
-def refused(error: PipelineError, kept: KeptRun | None) -> web.Response:
-    """The answer to a run of which nothing has been sent."""
-    status, param = _status(error), error.param if isinstance(error, InputError) else None
+def refused(error: PipelineError, kept: KeptRun | None, target: str = "") -> web.Response:
+    """The answer to a run of which nothing has been sent; ``target``: the backend that the request forces."""
+    status, param = _told(error, target)
+    if isinstance(error, InputError):
+        param = error.param
     headers = None if kept is None else {RUN_ID: kept.id, PIPELINE: kept.pipeline}
     response = error_response(status, error.code, error.message, param, headers=headers)
-    if status in (408, 413):
+    if status in (408, 413) or error.code == "invalid_body":
         response.force_close()  # the rest of the body may still come, and is no request
     return response
 
@@ -169,8 +172,16 @@ def _status(error: PipelineError) -> int:
     return _STATUS.get(error.code) or status_of(error)
 
 
-def _error_body(error: PipelineError) -> dict[str, Any]:
-    return error_body(_status(error), error.code, error.message)
+def _told(error: PipelineError, target: str) -> tuple[int, str | None]:
+    """Status and parameter. What a backend cannot do that is forced is not to be had by coming again."""
+    if target and error.code == "no_backend":
+        return 400, TARGET
+    return _status(error), None
+
+
+def _error_body(error: PipelineError, target: str) -> dict[str, Any]:
+    status, param = _told(error, target)
+    return error_body(status, error.code, error.message, param)
 
 
 def _ended(kept: KeptRun) -> dict[str, Any]:

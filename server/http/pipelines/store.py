@@ -12,6 +12,8 @@ from pipelines.errors import PipelineError
 from pipelines.routing.run import StageRecord
 
 MOST_RUNS = 256
+LATE = "latency_exceeded"
+"""Code of the error of a run that misses its time."""
 RunOutcome = Literal["running", "completed", "failed", "late", "cancelled"]
 """``late``: its time was over before it had something to show for it."""
 
@@ -42,6 +44,10 @@ class KeptRun:
         self.stop()
         if self.outcome == "running":
             self.outcome = outcome
+
+    def fail(self, error: PipelineError) -> None:
+        """It has ended with this."""
+        self.outcome, self.error = ("late" if error.code == LATE else "failed"), error
 
     def json(self) -> dict[str, Any]:
         """For clients."""

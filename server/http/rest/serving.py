@@ -111,7 +111,9 @@ async def event_stream(
         await stream.write(error.response.text or "")
     except PipelineError as error:
         await stream.send(error_body(500, error.code, error.message))
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client has left, or took nothing of the answer for too long
         log.exception("%s failed in the middle of its answer", request.path)
         await stream.send(error_body(500, "internal_error", "the server failed; its log has the details"))
     await response.write_eof()

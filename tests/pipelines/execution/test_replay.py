@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import PipelineError
 from pipelines.execution.replay import Replay, bytes_of
 from pipelines.routing.items import Text
-from pipelines.routing.run import Attempt, record
+from pipelines.routing.run import Attempt, tried
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeRecognizer, FakeVoice
 from tests.fakes.stage_engines import FakeStageEngines, all_events, executing, gives, outputs, pipeline, spoken
@@ -131,10 +131,10 @@ async def test_a_clause_is_spoken_once_and_a_sound_is_heard_once() -> None:
 async def test_the_work_of_a_stand_in_is_not_kept() -> None:
     class Failing(FakeVoice):
         async def synthesize(self, text, voice=None, speed=1.0):
-            noted = record.get()
+            noted = tried.get()
             assert noted is not None
-            noted.attempts.append(Attempt("npu", "npu", "piper", "preferred", "failed"))
-            noted.attempts.append(Attempt("cpu", "cpu", "espeak", "next", "served"))
+            noted.append(Attempt("npu", "npu", "piper", "preferred", "failed"))
+            noted.append(Attempt("cpu", "cpu", "espeak", "next", "served"))
             async for piece in super().synthesize(text, voice, speed):
                 yield piece
 
@@ -143,3 +143,14 @@ async def test_the_work_of_a_stand_in_is_not_kept() -> None:
         for _ in range(2):
             await outputs(executor, pipeline({"id": "speak", "type": "text_to_audio"}), {"text": gives(Text("Hi."))})
     assert engines.tts.said == ["Hi.", "Hi."]
+
+
+async def test_what_was_kept_is_told_once_for_all_clauses() -> None:
+    engines = FakeStageEngines()
+    clauses = [Text(f"Sentence number {number} is here.", True) for number in range(40)]
+    async with executing(engines) as executor:
+        for _ in range(2):
+            run = executor.start(pipeline({"id": "speak", "type": "text_to_audio"}), {"text": gives(*clauses)})
+            await all_events(run)
+    assert len(engines.tts.said) == 40
+    assert [(one.backend, one.outcome) for one in run.records["speak"].attempts] == [("cache", "served")]

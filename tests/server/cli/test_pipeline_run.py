@@ -117,5 +117,16 @@ def test_a_server_that_is_not_there_is_an_exit_status(capsys, tmp_path):
     assert "127.0.0.1:1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("there", [[], ["--url", "http://127.0.0.1:1"]])
+def test_an_input_that_is_not_there_is_told_before_anything_is_loaded(capsys, tmp_path, monkeypatch, there):
+    async def never(*_: object) -> None:
+        raise AssertionError("engines are loaded")
+
+    monkeypatch.setattr("server.cli.pipeline_run.build_engines", never)
+    for name, words in ((tmp_path / "nowhere.wav", "there is no such file"), (tmp_path, "is a folder")):
+        assert run(["pipelines", "run", "write", "--input", str(name), *there]) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+
+
 def test_names_tell_types():
     assert (type_of("a.PCM"), type_of("a.mp3"), type_of("-"), type_of("a")) == ("audio/pcm", "audio/mpeg", None, None)

@@ -36,6 +36,14 @@ async def test_says_a_file_and_saves_the_answer(serve, tmp_path):
     assert (np.abs(samples.astype(int)) > 3000).sum() > RATE // 4
 
 
+async def test_talks_to_the_pipeline_that_is_named(serve, tmp_path):
+    question = tmp_path / "question.wav"
+    write_wav(question, loud(0.2))
+    url, _ = await serve(fake_engines())
+    with pytest.raises(SettingsError, match=r"refused: .*no-such-pipeline"):
+        await talk(TalkOptions(question, None, url, pipeline="no-such-pipeline"), Console(quiet=True))
+
+
 async def test_nothing_understood_is_a_failure(serve, tmp_path):
     url, _ = await serve(fake_engines())
     said = io.StringIO()

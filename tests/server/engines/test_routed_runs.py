@@ -13,6 +13,7 @@ from pipelines.routing.items import Item, Text
 from pipelines.routing.policy import Condition
 from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.routes.rung import Rung
+from pipelines.routing.routes.speech import FallbackVoice
 from pipelines.routing.run import Wishes
 from pipelines.voice.settings import VoiceEngines
 from server.engines.backends import RoutedEngines
@@ -73,6 +74,24 @@ async def test_what_a_request_asks_for_reaches_the_routes() -> None:
     assert error.code == "no_backend"
     assert "cuda: nothing for text_generation runs on cuda here; it could be done by" in error.message
     assert not models[0].requests
+
+
+async def test_nothing_that_a_stand_in_said_is_kept() -> None:
+    words = "The first sentence is here. The second sentence is here. The third sentence is here."
+    usual, stand_in = FakeVoice(fails=True), FakeVoice()
+    rungs = [
+        Rung(usual, Condition("npu", "npu", "usual")),
+        Rung(stand_in, Condition("cpu", "cpu", "stand-in")),
+    ]
+    engines = RoutedEngines(
+        VoiceEngines(LoudnessVad(), FakeRecognizer(), FakeModel(), FallbackVoice(rungs, lambda *_: None))
+    )
+    async with executing(engines) as executor:
+        for _ in range(2):
+            await all_events(executor.start(pipeline(SPEAKING[1]), {"text": text(words)}))
+    once = len(stand_in.said) // 2
+    assert once > 1, "the usual voice rests after the first of several clauses"
+    assert stand_in.said[:once] == stand_in.said[once:]
 
 
 @pytest.mark.parametrize("streaming", [True, False])

@@ -15,8 +15,8 @@ import pytest
 
 from media.frames import Picture
 from media.recordings.video_encoder import VideoEncoder
-from pipelines.errors import LLMError
-from tests.fakes.engines import FakeModel
+from pipelines.errors import LLMError, TTSError
+from tests.fakes.engines import FakeModel, FakeVoice
 from tests.fakes.stage_engines import FakeTask, spoken
 from tests.server.http.rest.clients import bursts, seconds_of, sound_file
 
@@ -311,6 +311,52 @@ async def test_an_engine_that_fails_is_told_before_and_among_the_events(house, e
     events = events_of(body)
     assert [event["error"]["code"] for event in events if event["type"] == "error"] == ["llm_broken"]
     assert events[-1]["outcome"] == "failed"
+
+
+async def test_a_run_that_fails_after_its_first_bytes_has_failed(house, engines):
+    class Hoarse(FakeVoice):
+        async def synthesize(self, text, voice=None, speed=1.0):
+            async for piece in super().synthesize(text, voice, speed):
+                yield piece
+                raise TTSError("tts_broken", "it is hoarse")
+
+    engines.tts = Hoarse()
+    http = await house()
+    async with http.post("/v1/pipelines/read", data="Hello there.", headers=TEXT) as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    async with http.get(f"/v1/pipelines/runs/{response.headers['X-Run-Id']}") as run:
+        told = await run.json()
+    assert (told["outcome"], told["error"]["code"]) == ("failed", "tts_broken")
+
+
+TARGET = "X-Target-Backend"
+
+
+@pytest.mark.parametrize(("forced", "status", "param"), [({}, 503, None), ({TARGET: "far"}, 400, TARGET)])
+async def test_what_a_forced_backend_cannot_do_is_the_clients_mistake(house, engines, forced, status, param):
+    engines.llm = FakeModel(*[LLMError("no_backend", "it has no such model")] * 2)
+    http = await house()
+    response, body = await posted(http, "talk", "Hello", **TEXT, **forced)
+    error = json.loads(body)["error"]
+    assert (response.status, error["code"], error["param"]) == (status, "no_backend", param)
+    _, body = await posted(http, "talk", "Hello", Accept="text/event-stream", **TEXT, **forced)
+    [told] = [event["error"] for event in events_of(body) if event["type"] == "error"]
+    assert (told["type"], told["param"]) == (error["type"], param)
+
+
+async def test_sound_of_which_nothing_was_sent_is_refused(house):
+    http = await house()
+    response, body = await posted(http, "write", b"", **RAW)
+    assert (response.status, json.loads(body)["error"]["code"]) == (400, "invalid_body")
+
+
+async def test_after_a_body_that_cannot_be_read_the_connection_ends(house):
+    http = await house()
+    response, body = await posted(http, "write", b"no gzip" * 10_000, **RAW, **{"Content-Encoding": "gzip"})
+    assert (response.status, json.loads(body)["error"]["code"]) == (400, "invalid_body")
+    assert response.headers["Connection"] == "close"
 
 
 async def test_a_run_that_nobody_knows(house):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from pipelines.interfaces.tts import WordTiming
 from pipelines.voice.recordings.segments import Segment, joined, language_of
-from server.http.errors import HttpError
-from server.http.rest.serving import Places
+from server.http.errors import HttpError, errors
+from server.http.rest.serving import Places, event_stream
 from server.http.rest.transcript_formats import LONGEST_CUE, cues, srt, verbose_json
 
 
@@ -35,6 +37,25 @@ async def test_who_finds_no_place_is_told_to_come_again():
     leave.set()
     await asyncio.gather(first, fourth)
     assert order == ["first", "fourth"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_a_reader_that_is_cut_off_is_no_fault_of_the_server(caplog, is_there):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        async with event_stream(request) as stream:
+            await stream.send({"type": "first"})
+            raise ConnectionError("Connection lost")  # as a writer tells of it
+        return stream.response
+
+    request = make_mocked_request("GET", "/")
+    if not is_there:
+        request.protocol.transport = None
+    if is_there:  # then it is another connection that was lost
+        await errors(request, handler)
+    else:
+        with pytest.raises(ConnectionError):
+            await errors(request, handler)
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * is_there
 
 
 def timed(text: str, each: float) -> Segment:
