@@ -271,7 +271,7 @@ def _reason(need: Need, wishes: Wishes, one: Condition, *, first: bool) -> str:
     if mode in ("Efficiency", "UltraEfficiency"):
         return "draws the least power" if first else "the next in power"
     if _is_late(need, one):
-        return f"{one.latency_ms:.0f} ms of late, more than max_latency_ms {need.policy.max_latency_ms:g}"
+        return f"{one.latency_ms:.0f} ms to its latest results, more than max_latency_ms {need.policy.max_latency_ms:g}"
     if need.prefers(one.hardware):
         return f"preferred hardware {need.hardware}"
     if place is not None:

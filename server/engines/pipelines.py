@@ -69,8 +69,11 @@ class PipelineHouse:
         wishes: Wishes,
         context_id: str | None,
     ) -> Run:
-        """One run. Raises :class:`~pipelines.errors.PipelineError` (``wrong_input``)."""
-        context = None if context_id is None else self._contexts.get(context_id)
+        """One run. Raises :class:`~pipelines.errors.PipelineError` (``wrong_input``).
+
+        A conversation is one with a pipeline: the stages of another mean something else by the same ids.
+        """
+        context = None if context_id is None else self._contexts.get(f"{pipeline.id}/{context_id}")
         return self._executor.start(pipeline, inputs, wishes, context=context)
 
     def plan(self, pipeline: Pipeline, stage: Stage, wishes: Wishes) -> Sequence[Attempt]:

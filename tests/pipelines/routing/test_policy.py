@@ -195,7 +195,12 @@ REASONS: list[tuple[Need, tuple[Condition, ...], dict[str, Any], str]] = [
     (need(), (NPU,), {"target_backend": "npu"}, "X-Target-Backend names it"),
     (need(), (NPU,), {"efficiency_mode": "Performance"}, "the fastest hardware that is free"),
     (need(), (NPU,), {"efficiency_mode": "UltraEfficiency"}, "draws the least power"),
-    (need(**LATENCY), (replace(NPU, latency_ms=512.0),), {}, "512 ms of late, more than max_latency_ms 300"),
+    (
+        need(**LATENCY),
+        (replace(NPU, latency_ms=512.0),),
+        {},
+        "512 ms to its latest results, more than max_latency_ms 300",
+    ),
     (need(), (replace(NPU, resting=True),), {}, "it has failed and rests; asked only if nobody else can"),
     (
         need(),
