@@ -108,8 +108,9 @@ class TaskSpec(Generic[M, I, P]):
     cached: Callable[[Job[I, P]], bool] = lambda job: False
     """Whether the same item has the same result again, and that is small enough to keep for a while."""
     batch: int = 16
-    """Items of a batch, at most. Tasks with the same ``load`` share one model in memory, those with the same ``run`` as
-    well share batches."""
+    """Items of a batch, at most: 1 for what is computed one after another in any case, so that clients have their turn
+    between items, and where there is ``stream`` between pieces. Tasks with the same ``load`` share one model in memory,
+    those with the same ``run`` as well share batches."""
 
 
 class TaskRunner(Protocol):

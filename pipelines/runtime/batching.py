@@ -15,14 +15,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import EngineBusyError, EngineStuckError
 from pipelines.runtime.crew import Crew, Hand
-from pipelines.runtime.worker import fail, post, session, succeed
+from pipelines.runtime.worker import client, fail, post, session, succeed
 
 
 class Queued(Protocol):
     """What lines up."""
 
-    session: str
+    client: str
     """Whose it is."""
+    session: str
+    """For which of its sessions."""
     group: Hashable
     """What it can be served together with."""
 
@@ -31,14 +33,14 @@ J = TypeVar("J", bound=Queued)
 
 
 class FairQueue(Generic[J]):
-    """Jobs that wait: in order within a session, sessions in turn. Not thread-safe.
+    """Jobs that wait: in order within a session, the sessions of a client in turn, clients in turn. Not thread-safe.
 
-    A session whose job is taken goes to the end of the line, so that twenty requests of one do not delay the single
-    request of another by more than one job.
+    A session whose job is taken goes to the end of the line, and so does its client, so that twenty requests of one do
+    not delay the single request of another by more than one job.
     """
 
     def __init__(self) -> None:
-        self._sessions: dict[str, deque[J]] = {}
+        self._clients: dict[str, dict[str, deque[J]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -46,30 +48,36 @@ class FairQueue(Generic[J]):
 
     def add(self, job: J) -> None:
         """Line up."""
-        self._sessions.setdefault(job.session, deque()).append(job)
+        self._clients.setdefault(job.client, {}).setdefault(job.session, deque()).append(job)
         self._count += 1
 
     def remove(self, job: J) -> bool:
         """Leave the line. False if the job is not in it (any more)."""
-        line = self._sessions.get(job.session)
+        sessions = self._clients.get(job.client, {})
+        line = sessions.get(job.session)
         if line is None or job not in line:
             return False
         line.remove(job)
         self._count -= 1
         if not line:
-            del self._sessions[job.session]
+            del sessions[job.session]
+        if not sessions:
+            del self._clients[job.client]
         return True
 
     def take(self, like: J | None = None) -> J | None:
         """The next job; with ``like`` the next of its group, past sessions whose next job is of another."""
-        for name, line in self._sessions.items():
-            if like is None or line[0].group == like.group:
-                del self._sessions[name]
-                job = line.popleft()
-                self._count -= 1
-                if line:
-                    self._sessions[name] = line
-                return job
+        for who, sessions in self._clients.items():
+            for name, line in sessions.items():
+                if like is None or line[0].group == like.group:
+                    job = line.popleft()
+                    self._count -= 1
+                    del sessions[name], self._clients[who]
+                    if line:
+                        sessions[name] = line
+                    if sessions:
+                        self._clients[who] = sessions
+                    return job
         return None
 
 
@@ -86,6 +94,7 @@ class Job(Generic[Q]):
         self.request = request
         self.group = group
         self.session = session.get()
+        self.client = client.get() or self.session
         self.deadline = deadline
         """Monotonic seconds after which there is no use in beginning."""
         self.arrived = arrived

@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 session: ContextVar[str] = ContextVar("session", default="")
 """For whom work is done: the id of the peer's session. Workers that serve sessions in turn go by it."""
+client: ContextVar[str] = ContextVar("client", default="")
+"""Who asks, where one may have many sessions at a time: workers that serve sessions in turn then serve clients in turn,
+and the sessions of each in turn among themselves. Empty: the session is its own client."""
 spoken_language: ContextVar[str | None] = ContextVar("spoken_language", default=None)
 """The code of the language that the session has chosen to speak; ``None``: recognisers detect it, if they can."""
 

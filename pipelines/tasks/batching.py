@@ -10,13 +10,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import ModelError, PipelineError
-from pipelines.interfaces.task import Done, Job, TaskSpec
+from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
 from pipelines.models.residency import Resident
 from pipelines.runtime import batching
 
@@ -110,10 +110,28 @@ class ModelWorker:
         )
 
     async def run(self, spec: Spec, job: Job[Any, Any], deadline: float | None = None) -> Done:
-        """The result of one item; ``deadline`` in monotonic seconds. Raises :class:`PipelineError`."""
+        """The result of one item; ``deadline`` in monotonic seconds. Raises :class:`PipelineError`.
+
+        What is computed one item after another anyway, and can be streamed, is made piece by piece: so others have
+        their turn in between, and whoever leaves ends the work.
+        """
+        if spec.stream is not None and spec.batch == 1:
+            try:
+                return await self._drained(spec, job, deadline)
+            except ModelError as error:
+                if error.code != "out_of_memory":
+                    raise
         item = _Item(job, spec.cost(job), spec.batch)
         done: Done = await self._worker.submit(item, group=(spec.group(job), item.length), deadline=deadline)
         return done
+
+    async def _drained(self, spec: Spec, job: Job[Any, Any], deadline: float | None) -> Done:
+        """The last piece of a stream."""
+        async with aclosing(self.stream(spec, job, deadline)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Done):
+                    return piece
+        raise TaskError("task_failed", f"{self.name} has ended without a result")
 
     async def stream(self, spec: Spec, job: Job[Any, Any], deadline: float | None = None) -> AsyncGenerator[Any, None]:
         """Pieces, the last of which is :class:`Done`. Closing it ends the work. Raises :class:`PipelineError`."""

@@ -11,7 +11,7 @@ from media.clock import Clock
 from server.admission import neighbourhood
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import CORS_ORIGIN
-from server.http.access.granted import GRANTED
+from server.http.access.granted import CLIENT, GRANTED
 from server.http.access.keys import Denied, Keys, asking, key_of
 from server.http.access.rate_limits import RateLimit
 from server.http.errors import error_response
@@ -74,6 +74,7 @@ class _Checks:
         asked = self._proxies.asked(request.headers, request.host, request.remote)
         if (refusal := self._foreign(request, asked)) is not None:
             return refusal
+        request[CLIENT] = neighbourhood(asked.client)
         if self._addresses is None or self._proxies.trusts(asked.client) or request.method == hdrs.METH_OPTIONS:
             return None
         who = neighbourhood(asked.client)
@@ -86,6 +87,7 @@ class _Checks:
             challenge = {str(hdrs.WWW_AUTHENTICATE): granted.challenge}
             return error_response(granted.status, granted.code, granted.message, headers=challenge)
         request[GRANTED] = granted
+        request[CLIENT] += f" {granted.secret.id}" if granted.secret is not None else ""
         if self._of_keys is None:
             return None
         who = granted.secret.id if granted.secret is not None else ""

@@ -87,4 +87,5 @@ SPEC: TaskSpec[Classifier, SoundIn, Asked] = TaskSpec(
     output=list[LabelScore],
     load=load_classifier,
     run=_run,
+    batch=1,
 )

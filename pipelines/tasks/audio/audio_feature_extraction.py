@@ -55,4 +55,5 @@ SPEC: TaskSpec[Clap, SoundOrText, Nothing] = TaskSpec(
     load=load_clap,
     run=_run,
     fits=lambda folder: folder.architecture == "ClapModel",
+    batch=1,
 )

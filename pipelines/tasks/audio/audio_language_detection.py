@@ -60,4 +60,5 @@ SPEC: TaskSpec[Listener, SoundIn, Asked] = TaskSpec(
     library="ctranslate2",
     catalogue_task="speech-to-text",
     fits=is_whisper,
+    batch=1,
 )

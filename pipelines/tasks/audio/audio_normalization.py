@@ -73,4 +73,5 @@ SPEC: TaskSpec[None, SoundIn, Wanted] = TaskSpec(
     packages=("numpy",),
     library="onnxruntime",
     needs_model=False,
+    batch=1,
 )

@@ -113,4 +113,5 @@ SPEC: TaskSpec[DeepFilterNet, SoundIn, Treatment] = TaskSpec(
     packages=("onnxruntime", "onnx"),
     library="onnxruntime",
     fits=lambda folder: FILE in folder.names,
+    batch=1,
 )

@@ -117,4 +117,5 @@ SPEC: TaskSpec[Listener, SoundIn, Asked] = TaskSpec(
     library="ctranslate2",
     catalogue_task="speech-to-text",
     fits=lambda folder: is_whisper(folder) or folder.architecture.endswith("ForCTC"),
+    batch=1,
 )

@@ -35,4 +35,5 @@ SPEC: TaskSpec[VoiceEncoder, SoundIn, Nothing] = TaskSpec(
     run=_run,
     packages=("torch",),
     fits=lambda folder: FILE in folder.names,
+    batch=1,
 )

@@ -63,4 +63,5 @@ SPEC: TaskSpec[VoiceEncoder, TwoSounds, Asked] = TaskSpec(
     packages=("torch",),
     fits=lambda folder: FILE in folder.names,
     catalogue_task="speaker-embedding",
+    batch=1,
 )

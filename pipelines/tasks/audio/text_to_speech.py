@@ -84,4 +84,5 @@ SPEC: TaskSpec[Speaker, TextIn, Manner] = TaskSpec(
     cost=lambda job: len(job.inputs.inputs) // 3 + 1,
     packages=("piper", "transformers"),
     fits=_fits,
+    batch=1,
 )

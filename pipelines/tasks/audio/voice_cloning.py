@@ -72,4 +72,5 @@ SPEC: TaskSpec[PocketSpeaker, TextAndVoice, Consent] = TaskSpec(
     stream=_stream,
     cost=lambda job: len(job.inputs.inputs) // 3 + 1,
     fits=lambda folder: folder.config.get("model_type") == "pocket_tts",
+    batch=1,
 )

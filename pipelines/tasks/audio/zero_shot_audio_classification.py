@@ -64,4 +64,5 @@ SPEC: TaskSpec[Clap, SoundIn, Labels] = TaskSpec(
     output=list[LabelScore],
     load=load_clap,
     run=_run,
+    batch=1,
 )

@@ -54,7 +54,7 @@ class Segmenter:
 
         image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(pixels))
         marks = self.task.segment(image).confidence_masks[0].numpy_view()
-        return np.asarray(np.squeeze(marks) * 255, np.uint8)
+        return np.asarray(marks.reshape(pixels.shape[:2]) * 255, np.uint8)
 
 
 def load(folder: Path, device: str, dtype: str) -> Segmenter:
@@ -95,4 +95,5 @@ SPEC: TaskSpec[Segmenter, OnePicture, BackgroundParameters] = TaskSpec(
     packages=("mediapipe",),
     library="",
     catalogue_task="person-segmentation",
+    batch=1,
 )

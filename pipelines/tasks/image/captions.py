@@ -47,4 +47,5 @@ SPEC: TaskSpec[Looker, CaptionInput, CaptionParameters] = TaskSpec(
     run,
     cost=lambda job: 500,
     fits=fits,
+    batch=1,
 )

@@ -71,4 +71,5 @@ SPEC: TaskSpec[Looker, ChatInput, ChatParameters] = TaskSpec(
     run,
     cost=lambda job: len(job.inputs.text) // 4 + 500 * len(job.inputs.pictures),
     fits=fits_chat,
+    batch=1,
 )

@@ -77,4 +77,5 @@ SPEC: TaskSpec[Classifier, OnePicture, ClassificationParameters] = TaskSpec(
     load,
     run,
     cached=lambda job: True,
+    batch=1,
 )

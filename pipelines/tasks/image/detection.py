@@ -119,4 +119,5 @@ SPEC: TaskSpec[Any, OnePicture, DetectionParameters] = TaskSpec(
     load,
     run,
     packages=(),
+    batch=1,
 )

@@ -146,4 +146,5 @@ SPEC: TaskSpec[None, EditInput, EditParameters] = TaskSpec(
     packages=(),
     library="",
     needs_model=False,
+    batch=1,
 )

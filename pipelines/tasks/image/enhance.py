@@ -12,6 +12,7 @@ from pydantic import Field
 from media.frames import Pixels
 from pipelines.errors import PipelineError
 from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
+from pipelines.tasks.batching import deserted
 from pipelines.tasks.image.pictures import Fields, OnePicture, each, packed, unpacked
 from pipelines.vision.images import LARGEST_SIDE
 
@@ -19,6 +20,10 @@ _TILES = 8
 """A side, for the contrast: each part of the picture gets its own."""
 _MOST_CLIP = 4.0
 _STRONGEST_NOISE = 12.0
+_PATCH, _SEARCH = 5, 15
+"""Sides in pixels: of what is compared, and of where it is looked for."""
+_STRIP, _REACH = 256, _PATCH // 2 + _SEARCH // 2
+"""Rows that are done at a time, and how many beyond them have a say."""
 _EDGE = 1.2
 """Standard deviation in pixels of what counts as an edge."""
 
@@ -55,8 +60,7 @@ def enhanced(pixels: Pixels, wishes: EnhanceParameters) -> Pixels:
     plain = all(one is None for one in given) and wishes.upscale == 1
     denoise, contrast, sharpen = (0.3 if plain else one or 0.0 for one in given)
     if denoise:
-        strength = denoise * _STRONGEST_NOISE
-        pixels = np.asarray(cv2.fastNlMeansDenoisingColored(pixels, None, strength, strength, 5, 15), np.uint8)
+        pixels = _without_noise(pixels, denoise * _STRONGEST_NOISE)
     if contrast:
         lab = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), np.uint8)
         equaliser = cv2.createCLAHE(1.0 + contrast * (_MOST_CLIP - 1.0), (_TILES, _TILES))
@@ -71,6 +75,20 @@ def enhanced(pixels: Pixels, wishes: EnhanceParameters) -> Pixels:
     return pixels
 
 
+def _without_noise(pixels: Pixels, strength: float) -> Pixels:
+    """In strips, for a large picture takes a minute: whoever leaves ends the work. Raises :class:`TaskError`."""
+    is_deserted = deserted.get()
+    rows, strips = len(pixels), []
+    for top in range(0, rows, _STRIP):
+        if is_deserted():
+            raise TaskError("deserted", "nobody waits for the result any more")
+        above, below = min(top, _REACH), min(rows, top + _STRIP + _REACH)
+        part = np.ascontiguousarray(pixels[top - above : below])
+        clean = cv2.fastNlMeansDenoisingColored(part, None, strength, strength, _PATCH, _SEARCH)
+        strips.append(np.asarray(clean, np.uint8)[above : above + _STRIP])
+    return np.concatenate(strips)
+
+
 SPEC: TaskSpec[None, OnePicture, EnhanceParameters] = TaskSpec(
     "image-enhance",
     "Takes noise out of a picture, gives it contrast, sharpens and enlarges it",
@@ -82,4 +100,5 @@ SPEC: TaskSpec[None, OnePicture, EnhanceParameters] = TaskSpec(
     packages=(),
     library="",
     needs_model=False,
+    batch=1,
 )

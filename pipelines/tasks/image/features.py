@@ -59,4 +59,5 @@ SPEC: TaskSpec[Pairing, FeatureInput, FeatureParameters] = TaskSpec(
     load,
     run,
     cached=lambda job: True,
+    batch=1,
 )

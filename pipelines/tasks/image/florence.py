@@ -191,4 +191,5 @@ SPEC: TaskSpec[Florence, OnePicture, FlorenceParameters] = TaskSpec(
     load,
     run,
     fits=fits,
+    batch=1,
 )

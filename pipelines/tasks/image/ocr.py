@@ -87,4 +87,5 @@ SPEC: TaskSpec[TextReader, OnePicture, OcrParameters] = TaskSpec(
     run,
     packages=("onnxruntime",),
     library="onnxruntime",
+    batch=1,
 )

@@ -70,7 +70,7 @@ def unpacked(data: bytes, field: str = "image") -> Pixels:
     try:
         return still(data, field)
     except VisionError as error:
-        raise TaskError("invalid_value", error.message) from error
+        raise TaskError("invalid_value", f"{field}: {error.message.removeprefix(field + ' ')}") from error
 
 
 def packed(pixels: Pixels) -> bytes:

@@ -56,4 +56,5 @@ SPEC: TaskSpec[Looker, QuestionInput, QuestionParameters] = TaskSpec(
     run,
     cost=lambda job: len(job.inputs.question) // 4 + 500,
     fits=fits_chat,
+    batch=1,
 )

@@ -98,4 +98,5 @@ SPEC: TaskSpec[Pairing, OnePicture, ZeroShotParameters] = TaskSpec(
     load,
     run,
     cached=lambda job: True,
+    batch=1,
 )

@@ -45,6 +45,8 @@ class Granted:
 
 
 GRANTED = web.RequestKey("granted", Granted)
+CLIENT = web.RequestKey("client", str)
+"""Who asks, as far as it can be told: the part of the network that the address is in, and the client secret."""
 
 
 def over(base: Patch, patch: Patch) -> Patch:

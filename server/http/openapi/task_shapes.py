@@ -122,6 +122,20 @@ class RerankedSecond(Shape):
     meta: dict[str, Any]
 
 
+class DrawnPicture(Shape):
+    """A PNG file (a JPEG where that would be over 4 MiB) in base64."""
+
+    b64_json: str
+
+
+class DrawnPictures(Shape):
+    """Pictures of what is described."""
+
+    created: int
+    output_format: str
+    data: list[DrawnPicture]
+
+
 class LabelScore(Shape):
     """A label, and how sure it is."""
 

@@ -9,6 +9,7 @@ from server.http.openapi.rows import BYTES, Answer, Operation, Schema, any_of, e
 from server.http.tasks.completions import CompletionBody, InfillBody
 from server.http.tasks.embeddings import EmbeddingBody
 from server.http.tasks.envelope import TaskBody
+from server.http.tasks.images import DrawingBody
 from server.http.tasks.libretranslate import DetectBody, TranslateBody
 from server.http.tasks.reranking import RerankBody
 from server.http.tasks.text_embeddings_inference import EmbedBody, PredictBody, RerankTextsBody
@@ -25,9 +26,14 @@ NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}}
 REFUSES = (403, 404, 415, 422, 501)
 
 
-def _asked(path: str, summary: str, answer: Answer, body: Schema) -> Operation:
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
+
+def _asked(path: str, summary: str, answer: Answer, body: Schema, *beside: str) -> Operation:
+    """``beside``: content types of the body, beside JSON."""
     answer = Answer(answer.words, answer.content, WHO, answer.events)
-    return Operation("POST", path, "tasks", summary, {200: answer}, {"application/json": body}, refuses=REFUSES)
+    kinds = dict.fromkeys((JSON, *beside), body)
+    return Operation("POST", path, "tasks", summary, {200: answer}, kinds, refuses=REFUSES)
 
 
 def _rows(shape: Schema) -> dict[str, Any]:
@@ -78,6 +84,12 @@ TASKS = (
             task_shapes.Completion,
         ),
         CompletionBody,
+    ),
+    _asked(
+        "/v1/images/generations",
+        "Pictures of what is described",
+        json_answer("the pictures", task_shapes.DrawnPictures),
+        DrawingBody,
     ),
     _asked(
         "/infill",
@@ -131,12 +143,14 @@ TASKS = (
         "A text in another language (LibreTranslate)",
         json_answer("the text", task_shapes.TranslatedText),
         TranslateBody,
+        FORM,
     ),
     _asked(
         "/detect",
         "In which language a text is written (LibreTranslate)",
         json_answer("the likeliest first", _rows(task_shapes.DetectedLanguage)),
         DetectBody,
+        FORM,
     ),
     Operation(
         "GET",

@@ -15,12 +15,13 @@ from server.http.errors import HttpError
 
 Stage = Literal["llm", "stt", "tts", "embed"]
 ALIASES: Mapping[Stage, tuple[str, ...]] = {
-    "llm": tuple("gpt-4o-mini gpt-4o gpt-4.1-mini gpt-4.1 gpt-4 gpt-3.5-turbo gpt-5-mini gpt-5".split()),
+    "llm": tuple("gpt-4o-mini gpt-4o gpt-4.1-mini gpt-4.1 gpt-4 gpt-3.5-turbo gpt-5-mini gpt-5 dummy tgi".split()),
     "stt": ("whisper-1", "gpt-4o-mini-transcribe", "gpt-4o-transcribe", "gpt-transcribe"),
     "tts": ("tts-1", "tts-1-hd", "gpt-4o-mini-tts"),
     "embed": ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
 }
-"""Names of OpenAI's models that many clients have built in → whoever serves that stage here."""
+"""Names that many clients have built in (OpenAI's models, and what huggingface_hub calls one that it is not told) →
+whoever serves that stage here."""
 
 
 def adapter_name(name: str, adapters: Sequence[str], asked: str | None) -> str:

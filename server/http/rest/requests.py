@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
@@ -14,6 +15,8 @@ from server.http.errors import HttpError
 
 _LONGEST_SHOWN = 60
 """Characters of a wrong value that are repeated."""
+_KIND = re.compile(r"(str|int|float|bool|tuple|list|dict|none)$|\w+\[")
+"""Kinds of value that pydantic has tried, which it puts into the place of an error."""
 _TAGS = frozenset({"text", "image_url"})
 """Kinds of parts, which pydantic puts into the place of an error beside its names."""
 
@@ -56,7 +59,7 @@ def validated(kind: type[B], data: Any) -> B:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problem = _likeliest(error.errors(include_url=False))
     param = _place(problem["loc"])
     code = "missing_parameter" if problem["type"] == "missing" else "invalid_value"
     raise HttpError(400, code, f"{param}: {_words(problem)}", param)
@@ -67,7 +70,15 @@ def refuse(param: str, message: str, code: str = "unsupported_value") -> HttpErr
     return HttpError(400, code, f"{param}: {message}", param)
 
 
+def _likeliest(problems: Sequence[Any]) -> Any:
+    """The first problem; where a field may be of several kinds, that of the kind which was given."""
+    first = problems[0]
+    same = [one for one in problems if one["loc"][:1] == first["loc"][:1]]
+    return next((one for one in same if one["type"] not in ("string_type", "tuple_type")), first)
+
+
 def _place(loc: tuple[int | str, ...]) -> str:
+    loc = tuple(part for n, part in enumerate(loc) if not (n and isinstance(part, str) and _KIND.match(part)))
     parts = [part for n, part in enumerate(loc) if not (n and isinstance(loc[n - 1], int) and part in _TAGS)]
     return ".".join(str(part)[:_LONGEST_SHOWN] for part in parts)
 

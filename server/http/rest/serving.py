@@ -11,8 +11,10 @@ import base64
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +22,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pipelines.errors import PipelineError
-from pipelines.runtime.worker import session
+from pipelines.runtime.batching import FairQueue
+from pipelines.runtime.worker import client, session
+from server.http.access.granted import CLIENT
 from server.http.errors import HttpError, error_body
 
 log = logging.getLogger(__name__)
@@ -30,11 +34,13 @@ LOOK_SECONDS = 0.2
 
 
 def served(handler: Handler) -> Handler:
-    """``handler`` in a session of its own; it is cancelled when the client leaves, which stops what it generates."""
+    """``handler`` in a session of its own, one of its client's; it is cancelled when the client leaves, which stops
+    what it generates."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
             session.set(f"rest-{uuid.uuid4().hex}")
+            client.set(request.get(CLIENT, ""))
             return await handler(request)
 
         task = asyncio.create_task(work(), name="rest")
@@ -52,24 +58,67 @@ def served(handler: Handler) -> Handler:
     return serve
 
 
-class Places:
-    """``running`` requests of a kind are served at a time, and ``waiting`` more may wait for that."""
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request in line."""
 
-    def __init__(self, running: int, waiting: int) -> None:
-        self._running = asyncio.Semaphore(running)
+    client: str
+    session: str
+    ready: asyncio.Future[None]
+    group: Hashable = None
+
+
+class Places:
+    """``running`` requests of a kind are served at a time, and ``waiting`` more may wait for that: clients in turn.
+
+    One client may have at most ``most`` of all these places.
+    """
+
+    def __init__(self, running: int, waiting: int, most: int | None = None) -> None:
+        self._idle = running
         self._free = running + waiting
+        self._most = most or self._free
+        self._of: Counter[str] = Counter()
+        self._line: FairQueue[_Waiting] = FairQueue()
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Wait for a place and hold it. Raises :class:`HttpError` (503) when too many wait already."""
-        if self._free <= 0:
+        who = client.get()
+        if self._free <= 0 or self._of[who] >= self._most:
             raise HttpError(503, "server_busy", "too many requests of this kind are waiting already")
         self._free -= 1
+        self._of[who] += 1
         try:
-            async with self._running:
+            await self._turn(who)
+            try:
                 yield
+            finally:
+                self._leave()
         finally:
             self._free += 1
+            self._of -= Counter((who,))  # which forgets those with none
+
+    async def _turn(self, who: str) -> None:
+        if self._idle:
+            self._idle -= 1
+            return
+        waiting = _Waiting(who, session.get(), asyncio.get_running_loop().create_future())
+        self._line.add(waiting)
+        try:
+            await waiting.ready
+        except asyncio.CancelledError:
+            if not self._line.remove(waiting) and not waiting.ready.cancelled():
+                self._leave()  # the place had just been given
+            raise
+
+    def _leave(self) -> None:
+        """Give the place to the next in line."""
+        while (following := self._line.take()) is not None:
+            if not following.ready.done():
+                following.ready.set_result(None)
+                return
+        self._idle += 1
 
 
 class EventStream:

@@ -89,7 +89,7 @@ class TaskDoor:
 
     def __init__(self, tasks: TaskService) -> None:
         self.tasks = tasks
-        self._places = Places(64, 256)
+        self._places = Places(64, 256, most=256)
 
     async def runner(self, task: str, model: str = "auto") -> ModelRunner | EnsembleRunner:
         """Who does ``task``. Raises :class:`HttpError`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from pydantic import Field
 
 from pipelines.tasks.text.translation import language_name, pairs_of
-from server.http.bodies import json_body
+from server.http.bodies import json_body, text_body
+from server.http.errors import HttpError
 from server.http.rest.requests import Body, refuse, validated
 from server.http.tasks.door import TaskDoor, heed_deadline, told
 
@@ -37,6 +39,21 @@ class DetectBody(Body):
     api_key: str = ""
 
 
+async def _body(request: web.Request) -> Any:
+    """JSON, or a form, which that server's own clients send."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return await json_body(request)
+    try:
+        fields = parse_qsl(await text_body(request), keep_blank_values=True, max_num_fields=20)
+    except ValueError as error:
+        raise HttpError(400, "invalid_body", "the form has more than 20 fields") from error
+    return {name: _number(value) if name == "alternatives" else value for name, value in fields}
+
+
+def _number(value: str) -> Any:
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else value
+
+
 class LibreTranslate:
     """The handlers."""
 
@@ -46,13 +63,13 @@ class LibreTranslate:
     async def translate(self, request: web.Request) -> web.Response:
         """A text, or several, in another language."""
         heed_deadline(request)
-        body = validated(TranslateBody, await json_body(request))
+        body = validated(TranslateBody, await _body(request))
         single = isinstance(body.q, str)
         texts = [body.q] if isinstance(body.q, str) else list(body.q)
         source, detected = body.source, None
         if source == "auto":
-            detected = await self._detected("\n".join(texts), "q")
-            source = detected[0]["language"]
+            detected = await self._detected("\n".join(texts), "q", 200)
+            source = await self._likeliest(detected, body)
         runner = await self._door.runner("translation", await self._model(body, source))
         parameters = {"src_lang": source, "tgt_lang": body.target}
         names = {"text": "q", "parameters.src_lang": "source", "parameters.tgt_lang": "target"}
@@ -66,7 +83,7 @@ class LibreTranslate:
 
     async def detect(self, request: web.Request) -> web.Response:
         """Languages, the likeliest first; confidence in percent."""
-        body = validated(DetectBody, await json_body(request))
+        body = validated(DetectBody, await _body(request))
         return web.json_response(await self._detected(body.q, "q"))
 
     async def languages(self, request: web.Request) -> web.Response:
@@ -82,13 +99,21 @@ class LibreTranslate:
 
     # ------------------------------------------------------------------------------------------------ inside
 
-    async def _detected(self, text: str, field: str) -> list[dict[str, Any]]:
+    async def _detected(self, text: str, field: str, most: int = 3) -> list[dict[str, Any]]:
         runner = await self._door.runner("language-detection")
-        answer = await self._door.run(runner, [{"text": text}], {}, {"text": field})
+        answer = await self._door.run(runner, [{"text": text}], {"top_k": most}, {"text": field})
         return [
             {"language": row["language"], "confidence": round(row["confidence"] * 100, 1)}
             for row in answer.done[0].output
         ]
+
+    async def _likeliest(self, detected: list[dict[str, Any]], body: TranslateBody) -> str:
+        """The likeliest language of ``detected`` that can be translated into the target, which it then begins with: a
+        short text is often taken for one that no model here knows."""
+        known = [pairs for name, pairs in await self._known() if body.model in ("auto", name)]
+        can = {source for pairs in known for source, target in pairs if target == body.target}
+        detected.sort(key=lambda row: row["language"] not in can)
+        return str(detected[0]["language"])
 
     async def _known(self) -> list[tuple[str, frozenset[tuple[str, str]]]]:
         with told({}):

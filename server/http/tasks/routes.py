@@ -14,6 +14,7 @@ from server.http.tasks.completions import Completions
 from server.http.tasks.door import TaskDoor
 from server.http.tasks.embeddings import Embeddings
 from server.http.tasks.envelope import Envelope
+from server.http.tasks.images import Drawings
 from server.http.tasks.libretranslate import LibreTranslate
 from server.http.tasks.reranking import Reranking
 from server.http.tasks.text_embeddings_inference import TextEmbeddingsInference
@@ -36,6 +37,7 @@ def add_tasks(app: web.Application, tasks: TaskService) -> Callable[[], Awaitabl
         ("/v1/tasks/{task}", envelope.post),
         ("/v1/embeddings", embeddings.post),
         ("/v1/completions", completions.post),
+        ("/v1/images/generations", Drawings(door).post),
         ("/infill", completions.infill),
         ("/embed", tei.embed),
         ("/rerank", tei.rerank),

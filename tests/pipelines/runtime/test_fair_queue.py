@@ -16,6 +16,7 @@ class Ask:
     session: str
     number: int
     group: str = ""
+    client: str = ""
 
 
 def drain(queue: FairQueue[Ask]) -> list[Ask]:
@@ -33,6 +34,17 @@ def test_one_request_is_second_after_twenty_of_another():
     order = [(job.session, job.number) for job in drain(queue)]
     assert order[:3] == [("a", 0), ("b", 0), ("a", 1)]
     assert [number for name, number in order if name == "a"] == list(range(20))
+
+
+def test_a_client_with_many_sessions_gets_no_more_turns_than_one_with_one():
+    queue: FairQueue[Ask] = FairQueue()
+    for n in range(20):
+        queue.add(Ask(f"greedy-{n}", n, client="greedy"))
+    for n in range(2):
+        queue.add(Ask("modest-0", n, client="modest"))
+    order = [(job.client, job.number) for job in drain(queue)]
+    assert order[:5] == [("greedy", 0), ("modest", 0), ("greedy", 1), ("modest", 1), ("greedy", 2)]
+    assert [number for name, number in order if name == "greedy"] == list(range(20))
 
 
 def test_a_batch_passes_over_other_groups_and_leaves_them_their_turn():

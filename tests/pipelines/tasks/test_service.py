@@ -97,7 +97,8 @@ SHOUT = _spec()
 CALM = _spec(name="calm", load=SHOUT.load, run=SHOUT.run, stream=None, cached=lambda job: True)
 BARE = _spec(name="bare", needs_model=False)
 ABSENT = _spec(name="absent", packages=("no_such_package_here",))
-REGISTRY = {name.lower(): f"{__name__}:{name}" for name in ("SHOUT", "CALM", "BARE", "ABSENT")}
+SPELL = _spec(name="spell", load=SHOUT.load, batch=1)
+REGISTRY = {name.lower(): f"{__name__}:{name}" for name in ("SHOUT", "CALM", "BARE", "ABSENT", "SPELL")}
 
 
 def devices(*kinds: str) -> Devices:
@@ -272,6 +273,19 @@ async def test_streams_take_turns_with_each_other(tasks: TaskService) -> None:
 async def test_closing_a_stream_ends_its_work(tasks: TaskService, echo: Echo) -> None:
     async with aclosing(tasks.runner("shout").stream({"text": "abcdef"})) as pieces:
         assert await anext(pieces) == "a"
+    assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
+    await until(lambda: not sum(status.leases for status in tasks._residency.status()))
+
+
+async def test_what_is_made_piece_by_piece_ends_when_nobody_waits_for_it(tasks: TaskService, echo: Echo) -> None:
+    assert (await tasks.runner("spell").run({"text": "abc"})).output == "abc"
+    assert echo.batches == []
+    echo.ended.clear()
+    asked = asyncio.ensure_future(tasks.runner("spell").run({"text": "a" * 1_000_000}))
+    await until(lambda: sum(worker.counts().batches for worker in tasks.workers()) > 10)
+    assert (await tasks.runner("spell").run({"text": "b"})).output == "b", "others have their turn meanwhile"
+    assert not asked.done()
+    asked.cancel()
     assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
     await until(lambda: not sum(status.leases for status in tasks._residency.status()))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ModelError
-from pipelines.interfaces.task import ModelFolder
+from pipelines.interfaces.task import ModelFolder, TaskError
+from pipelines.tasks.batching import deserted
 
 INDEX = "model_index.json"
 """The file that makes a folder a pipeline of diffusers."""
@@ -37,12 +38,15 @@ def opened_pipeline(folder: Path, device: str, dtype: str) -> Any:
         raise ModelError(
             "model_broken", f"{folder.name}: diffusers knows no {kind_of(folder) or 'pipeline'} of its own"
         )
+    diffusers.utils.logging.disable_progress_bar()
     try:
         pipeline = kind.from_pretrained(
             folder, local_files_only=True, dtype=getattr(torch, dtype), use_safetensors=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
         raise ModelError("model_broken", f"{folder.name} cannot be loaded: {str(error)[:200]}") from error
+    finally:
+        diffusers.utils.logging.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 
@@ -61,6 +65,22 @@ def generator(seed: int | None) -> Any:
     import torch
 
     return None if seed is None else torch.Generator("cpu").manual_seed(seed)
+
+
+def stops_when_deserted(pipeline: Any) -> dict[str, Any]:
+    """Arguments with which the pipeline looks after every step whether anybody still waits for the result, and raises
+    :class:`TaskError` where nobody does."""
+    is_deserted = deserted.get()
+
+    def look(pipeline: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+        if is_deserted():
+            raise TaskError("deserted", "nobody waits for the result any more")
+        return given
+
+    try:
+        return takes(pipeline, {"callback_on_step_end": look})
+    except ValueError:  # it cannot be stopped
+        return {}
 
 
 def takes(pipeline: Any, given: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,14 @@ from pydantic import Field
 from media.frames import Pixels
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, Job, ModelFolder, TaskError, TaskSpec
-from pipelines.tasks.image.generation.diffusion import generator, is_pipeline, kind_of, opened_pipeline, takes
+from pipelines.tasks.image.generation.diffusion import (
+    generator,
+    is_pipeline,
+    kind_of,
+    opened_pipeline,
+    stops_when_deserted,
+    takes,
+)
 from pipelines.tasks.image.janus import Janus, load_janus
 from pipelines.tasks.image.pictures import Fields, each, packed
 from pipelines.tasks.image.transformers_models import config_of
@@ -77,6 +84,7 @@ class DiffusionDrawer:
             wanted = takes(self.pipeline, given)
         except ValueError as error:
             raise TaskError("unsupported_value", f"parameters.{error}: this model takes none") from None
+        wanted |= stops_when_deserted(self.pipeline)
         told = self.pipeline(prompt=prompt, generator=generator(wishes.seed), output_type="np", **wanted)
         return np.clip(np.asarray(told.images[0]) * 255 + 0.5, 0, 255).astype(np.uint8)
 

@@ -14,7 +14,14 @@ from pydantic import Field
 from media.frames import Pixels
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, Job, ModelFolder, TaskError, TaskSpec
-from pipelines.tasks.image.generation.diffusion import generator, is_pipeline, kind_of, opened_pipeline, takes
+from pipelines.tasks.image.generation.diffusion import (
+    generator,
+    is_pipeline,
+    kind_of,
+    opened_pipeline,
+    stops_when_deserted,
+    takes,
+)
 from pipelines.tasks.image.pictures import Fields, PictureBytes, as_pil, each, packed
 
 LONGEST_PROMPT = 4_000
@@ -69,6 +76,7 @@ class Filmer:
         except ValueError as error:
             name = "image" if str(error) == "image" else f"parameters.{error}"
             raise TaskError("unsupported_value", f"{name}: this model takes none") from None
+        wanted |= stops_when_deserted(self.pipeline)
         with suppress(ValueError):  # of one that does not ask
             wanted |= takes(self.pipeline, {"frame_rate": wishes.fps})
         told = self.pipeline(prompt=inputs.inputs, generator=generator(wishes.seed), output_type="np", **wanted)

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import TaskError
+from pipelines.tasks.batching import deserted
 from pipelines.tasks.image import background, edit, enhance
+from pipelines.tasks.image.generation.drawing import DiffusionDrawer, DrawingParameters
 from pipelines.vision.images import still
 from tests.fakes.printed import Pixels, page, photographed, png
 from tests.pipelines.tasks.image.bad_pictures import BROKEN, REFUSED
@@ -172,7 +174,43 @@ def test_wishes_to_enhance_that_are_not_legal(parameters):
         enhance.EnhanceParameters.model_validate(parameters)
 
 
+def test_noise_is_taken_out_of_strips_as_of_the_whole() -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (300, 40, 3), np.uint8)
+    wishes = enhance.EnhanceParameters(denoise=0.5)
+    whole = cv2.fastNlMeansDenoisingColored(noisy, None, 6.0, 6.0, 5, 15)
+    assert np.array_equal(enhance.enhanced(noisy, wishes), whole)
+
+
+def test_nothing_more_is_done_for_nobody() -> None:
+    token = deserted.set(lambda: True)
+    try:
+        with pytest.raises(TaskError, match="nobody waits"):
+            enhance.enhanced(quarters(), enhance.EnhanceParameters(denoise=0.5))
+        with pytest.raises(TaskError, match="nobody waits"):
+            DiffusionDrawer(Steps()).draw("a cat", DrawingParameters(num_inference_steps=5))
+    finally:
+        deserted.reset(token)
+
+
+class Steps:
+    """A pipeline of diffusers."""
+
+    def __call__(
+        self, prompt: str, generator: Any, output_type: str, num_inference_steps: int, callback_on_step_end: Any
+    ) -> Any:
+        for step in range(num_inference_steps):
+            callback_on_step_end(self, step, 0, {})
+        raise AssertionError("all steps were made")
+
+
 # ------------------------------------------------------------------------------------------------ background
+
+
+def test_a_single_row_has_a_background_too(segmenter: background.Segmenter) -> None:
+    for shape in ((1, 1, 3), (1, 40, 3), (40, 1, 3)):
+        picture = png(np.zeros(shape, np.uint8))
+        result = still(output(background.SPEC, segmenter, {"image": picture}, kind="colour", colour=RED), "result")
+        assert result.shape == shape
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +259,7 @@ def test_a_segmenter_that_is_none(tmp_path: Path, content: bytes | None):
 
 @pytest.mark.parametrize("spec", [edit.SPEC, enhance.SPEC, background.SPEC], ids=lambda spec: spec.name)
 def test_a_damaged_picture_is_told(spec):
-    assert "image is damaged" in outcome(spec, None, {"image": BROKEN}).message
+    assert "image: is damaged" in outcome(spec, None, {"image": BROKEN}).message
 
 
 @pytest.mark.parametrize(("value", "said"), REFUSED)

@@ -152,3 +152,27 @@ async def test_libretranslate(ask: Ask) -> None:
     assert len(several["translatedText"]) == 2 and several["detectedLanguage"][0]["language"] == "en"
     status, refused, _ = await ask("/translate", {"q": "hello", "source": "en", "target": "xx"})
     assert (status, refused["error"]["param"]) == (400, "target")
+    status, short, _ = await ask("/translate", {"q": "hello", "source": "auto", "target": "de"})
+    assert status == 200 and short["detectedLanguage"]["language"] in known, (
+        "taken for Breton, which no model here knows"
+    )
+    status, form, _ = await ask("/translate", data={"q": "hello", "source": "en", "target": "fr", "alternatives": "0"})
+    assert (status, form) == (200, one)
+    status, rows, _ = await ask("/detect", data={"q": "Guten Morgen, wie geht es dir heute?"})
+    assert (status, rows[0]["language"]) == (200, "de")
+    status, refused, _ = await ask("/translate", data={"q": "hello", "source": "en"})
+    assert (status, refused["error"]["param"]) == (400, "target")
+
+
+async def test_what_has_no_model_here_says_so(ask: Ask) -> None:
+    status, refused, _ = await ask("/v1/images/generations", {"prompt": "a cat"})
+    assert (status, refused["error"]["code"]) == (501, "model_not_here")
+
+
+async def test_of_several_kinds_the_error_is_that_of_the_given_one(ask: Ask) -> None:
+    for path, given in (("/embed", {"inputs": []}), ("/predict", {"inputs": []})):
+        status, refused, _ = await ask(path, given)
+        assert (status, refused["error"]["param"]) == (400, "inputs"), refused
+        assert "at least 1 item" in refused["error"]["message"]
+    status, refused, _ = await ask("/embed", {"inputs": 5})
+    assert (status, refused["error"]["param"]) == (400, "inputs")

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.utils import close_session
+from openai import APIStatusError, AsyncOpenAI
 
 from pipelines.models.residency import Residency
 from pipelines.tasks.registry import TASKS, spec_of
@@ -82,6 +83,7 @@ async def test_a_picture_is_answered_as_a_file(door: str) -> None:
         ("image-edit", {"inputs": "https://example.org/a.png"}, "addresses are not fetched"),
         ("image-edit", {"inputs": ""}, "is empty"),
         ("image-edit", {"inputs": 7}, "base64"),
+        ("image-edit", {"inputs": base64.b64encode(PICTURE[:60]).decode()}, "inputs: is damaged"),
         ("image-edit", {"inputs": base64.b64encode(b"GIF89a").decode()}, "neither a JPEG nor a PNG"),
         ("image-edit", {"inputs": base64.b64encode(PICTURE).decode(), "parameters": {"flip": "up"}}, "horizontal"),
         ("text-to-image", {"inputs": "a cat", "parameters": {"width": 64}}, "Janus takes none"),
@@ -91,6 +93,28 @@ async def test_what_is_refused(door: str, task: str, body: dict[str, Any], said:
     async with aiohttp.ClientSession() as http, http.post(f"{door}/v1/tasks/{task}", json=body) as response:
         assert response.status == 400
         assert said in (await response.json())["error"]["message"]
+
+
+async def test_openais_client_has_pictures_drawn(door: str) -> None:
+    async with AsyncOpenAI(base_url=f"{door}/v1", api_key="not-needed", max_retries=0) as client:
+        drawn = await client.images.generate(model="dall-e-3", prompt="a cat", n=2)
+        pictures = [base64.b64decode(one.b64_json or "") for one in drawn.data or ()]
+        assert [still(one, "picture").shape for one in pictures] == [(16, 16, 3)] * 2
+        assert (await client.images.generate(model="draws", prompt="a cat", size="auto")).created > 0
+        refused: list[tuple[dict[str, Any], int, str]] = [
+            ({"size": "1024x1024"}, 400, "size"),  # by Janus
+            ({"size": "large"}, 400, "size"),
+            ({"response_format": "url"}, 400, "response_format"),
+            ({"quality": "hd"}, 400, "quality"),
+            ({"n": 11}, 400, "n"),
+            ({"prompt": ""}, 400, "prompt"),
+            ({"model": "no-such"}, 404, "model"),
+        ]
+        for wrong, status, param in refused:
+            given: dict[str, Any] = {"prompt": "a cat", **wrong}
+            with pytest.raises(APIStatusError) as caught:
+                await client.images.generate(**given)
+            assert (caught.value.status_code, caught.value.body["param"]) == (status, param)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("task", [name for name, place in TASKS.items() if ".image." in place])
