@@ -17,6 +17,7 @@ from pipelines.text import unknown
 TASKS: dict[str, str] = {
     # text
     "text-generation": "pipelines.tasks.text.generation:SPEC",
+    "chat": "pipelines.tasks.text.chat:SPEC",
     "code-completion": "pipelines.tasks.text.code:SPEC",
     "feature-extraction": "pipelines.tasks.text.embedding:SPEC",
     "sentence-similarity": "pipelines.tasks.text.similarity:SPEC",

@@ -42,7 +42,7 @@ def bert_tokenizer(folder: Path, most: int = 64) -> int:
     return len(vocabulary)
 
 
-def byte_tokenizer(folder: Path, extra: Sequence[str] = (), most: int = 128) -> int:
+def byte_tokenizer(folder: Path, extra: Sequence[str] = (), most: int = 128, template: str | None = None) -> int:
     """A tokenizer of bytes, as those of language models, with ``extra`` marks."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -57,8 +57,13 @@ def byte_tokenizer(folder: Path, extra: Sequence[str] = (), most: int = 128) -> 
     )
     if extra:
         made.add_special_tokens({"extra_special_tokens": list(extra)})
+    made.chat_template = template
     made.save_pretrained(folder)
     return len(made)
+
+
+TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+"""How the model that converses writes a conversation."""
 
 
 def _bert(size: int, **more: Any) -> Any:
@@ -112,11 +117,11 @@ def sentences(folder: Path, prompts: dict[str, str] | None = None, mode: str = "
     return folder
 
 
-def language_model(folder: Path, extra: Sequence[str] = ()) -> Path:
+def language_model(folder: Path, extra: Sequence[str] = (), template: str | None = None) -> Path:
     """A Llama that speaks in bytes."""
     from transformers import LlamaConfig
 
-    size = byte_tokenizer(folder, extra)
+    size = byte_tokenizer(folder, extra, template=template)
     config = LlamaConfig(
         vocab_size=size,
         hidden_size=16,
@@ -182,6 +187,7 @@ def all_of(root: Path) -> Path:
     sentences(root / "owner/vectors", {"query": "question : ", "document": "context : "})
     language_model(root / "writer")
     language_model(root / "coder", FIM)
+    language_model(root / "talker", template=TEMPLATE)
     t5(root / "t5")
     marian(root / "en-de")
     return root

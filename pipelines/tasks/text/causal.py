@@ -9,11 +9,13 @@ import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.template import ChatTemplate
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import TaskError
 from pipelines.models.weights.adapters import Adapters, adapters_in
@@ -59,6 +61,11 @@ class CausalModel:
         self.size = len(tokenizer)
         self.special = frozenset(tokenizer.all_special_ids)
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+
+    @cached_property
+    def chat(self) -> ChatTemplate:
+        """How it writes conversations. Raises :class:`ModelError` (``model_not_chat``)."""
+        return ChatTemplate(self.tokenizer, "the model")
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The tokens of a text."""

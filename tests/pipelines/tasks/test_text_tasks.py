@@ -36,6 +36,12 @@ EXAMPLES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {
     ),
     "text-ranking": ({"query": "cat", "documents": ["a dog", TEXT]}, {}, "ranker", None),
     "text-generation": ({"text": "hello"}, {"max_new_tokens": 5, "details": True}, "coder", hub.TextGenerationOutput),
+    "chat": (
+        {"messages": [{"role": "user", "content": "hello"}]},
+        {"max_new_tokens": 4},
+        "talker",
+        hub.TextGenerationOutput,
+    ),
     "code-completion": (
         {"prefix": "def add(x, y):", "suffix": "return x"},
         {"max_new_tokens": 4},
@@ -69,6 +75,18 @@ async def test_every_task_runs_and_answers_as_the_api_has_it(text_tasks: TaskSer
 def test_every_text_task_has_an_example(text_tasks: TaskService) -> None:
     ours = [task for task in text_tasks.tasks if ".text." in text_tasks.spec(task).run.__module__]
     assert set(ours) == set(EXAMPLES)
+
+
+async def test_of_a_conversation_that_is_too_long_the_end_is_answered(text_tasks: TaskService) -> None:
+    chat = text_tasks.runner("chat")
+    said = [{"role": "user", "content": "a" * 500}, {"role": "assistant", "content": "b"}]
+    whole, end = [
+        await chat.run({"messages": [*before, {"role": "user", "content": "hello"}]}, {"max_new_tokens": 4})
+        for before in (said, [])
+    ]
+    assert (whole.tokens, whole.output) == (end.tokens, end.output)
+    with pytest.raises(TaskError, match=r"leave parameters\.max_new_tokens at"):
+        await chat.run({"messages": [{"role": "user", "content": "hello"}]}, {"max_new_tokens": 200})
 
 
 async def test_labels_come_in_order_and_add_up(text_tasks: TaskService) -> None:
@@ -271,6 +289,16 @@ LONG = " ".join(["cat"] * 80)
         ),
         ("text-ranking", "ranker", {"query": "a", "documents": ["b", LONG]}, {}, "input_too_long", "documents.1: has"),
         ("text-generation", "writer", {"text": "a" * 120}, {}, "input_too_long", "max_new_tokens at 8 or less"),
+        (
+            "chat",
+            "writer",
+            {"messages": [{"role": "user", "content": "a"}]},
+            {},
+            "unsupported_value",
+            "no chat template",
+        ),
+        ("chat", "talker", {"messages": []}, {}, "invalid_value", "messages"),
+        ("chat", "talker", {"messages": [{"role": "boss", "content": "a"}]}, {}, "invalid_value", "messages.0.role"),
         ("text-generation", "writer", {"text": [99999]}, {}, "invalid_value", "text: 99999 is no token"),
         ("translation", "en-de", {"text": "a" * 90}, {}, "input_too_long", "text: has 9"),
         ("zero-shot-classification", "entailing", {"text": "a"}, {}, "invalid_value", "parameters.candidate_labels"),
