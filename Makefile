@@ -18,10 +18,10 @@ run: $(VENV)/.installed
 
 setup: $(VENV)/.installed
 
-test: $(VENV)/.installed-for-tests lint
-	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python tools/run_tests.py -q)
+test: $(VENV)/.installed-for-tests
+	$(if $(ARGS),$(MAKE) lint && $(BIN)/python -m pytest $(ARGS),$(BIN)/python tools/run_tests.py -q)
 
-test-all: $(VENV)/.installed-for-tests lint
+test-all: $(VENV)/.installed-for-tests
 	$(BIN)/python tools/run_tests.py -q -m ''
 
 lint: $(VENV)/.installed-for-tests

@@ -1,4 +1,4 @@
-"""Runs the whole suite as two pytest processes side by side, where there is more than one processor.
+"""Runs the whole suite as two pytest processes and `make lint` side by side, where there is more than one processor.
 
 Most tests wait for something (a browser, a peer, a process) and leave the processor idle meanwhile. Each process has
 folders of its own, so fixtures are made once and nobody shares a port or a file. What a process has to say is printed
@@ -21,15 +21,20 @@ GROUPS = (("browser", "benchmarks", "interop", "loopback", "media", "pipecat"),)
 tests in real time suffer where processes outnumber the processors."""
 
 
+LINT = ["make", "--no-print-directory", "lint"]
+"""Types above all: a minute and a half of one processor, while the tests mostly wait."""
+
+
 def main(arguments: list[str]) -> int:
     """Run the suite with these arguments of pytest; returns the exit status."""
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if processes < 2:
-        return subprocess.call([sys.executable, "-m", "pytest", *arguments])
+        return subprocess.call(LINT) or subprocess.call([sys.executable, "-m", "pytest", *arguments])
     began = time.monotonic()
     sys.stdout.write("the tests run side by side; what they have to say comes at their end\n")
     sys.stdout.flush()
-    running = [_start(group, arguments) for group in _groups()]
+    pytest = [sys.executable, "-m", "pytest"]
+    running = [_start(command) for command in (*([*pytest, *group, *arguments] for group in _groups()), LINT)]
     worst = 0
     for process, output in running:
         status = process.wait()
@@ -51,9 +56,8 @@ def _has_tests(path: Path) -> bool:
     return any(path.rglob("test_*.py")) if path.is_dir() else path.match("test_*.py")
 
 
-def _start(group: list[str], arguments: list[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     output = TemporaryFile()  # noqa: SIM115 - read when the process has ended
-    command = [sys.executable, "-m", "pytest", *group, *arguments]
     return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), output
 
 

@@ -21,6 +21,7 @@ def test_every_kind_of_model_has_a_check() -> None:
     assert kinds <= set(CHECKS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model_id", "finding"),
     [
