@@ -58,7 +58,8 @@ def _has_tests(path: Path) -> bool:
 
 def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     output = TemporaryFile()  # noqa: SIM115 - read when the process has ended
-    return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), output
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other by spinning cost the others
+    return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment), output
 
 
 if __name__ == "__main__":

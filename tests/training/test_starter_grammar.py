@@ -100,6 +100,7 @@ def test_numbers_in_words() -> None:
     assert words.expand("tell me (the (good|good)|the good) joke", Random(1)) == "tell me the good joke"
 
 
+@pytest.mark.long
 def test_the_tokenizer_gives_back_any_text() -> None:
     tokenizer = build_tokenizer()
     assert tokenizer.get_vocab_size() <= VOCABULARY

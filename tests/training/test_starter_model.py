@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.long
 def test_training_text_is_what_the_engine_sends(folder: Path) -> None:
     tokenizer = load_tokenizer(folder)
     template = ChatTemplate(tokenizer, "starter")
@@ -46,6 +47,7 @@ def test_training_text_is_what_the_engine_sends(folder: Path) -> None:
     assert template.stops() == {tokenizer.eos_token_id}
 
 
+@pytest.mark.long
 def test_only_chosen_answers_are_learned(folder: Path) -> None:
     tokenizer = load_tokenizer(folder)
     said = (Message("user", "hi"), Message("assistant", "No"), Message("user", "hi"), Message("assistant", "Yes"))
@@ -53,6 +55,7 @@ def test_only_chosen_answers_are_learned(folder: Path) -> None:
     assert tokenizer.decode([token for token, mark in zip(ids, learned, strict=True) if mark]) == " Yes<|end|>"
 
 
+@pytest.mark.long
 def test_training_lowers_the_loss_and_goes_on_from_a_checkpoint(folder: Path) -> None:
     trainer = Trainer(_TINY, folder)
     told = []
@@ -75,6 +78,7 @@ def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
         resume(tmp_path)
 
 
+@pytest.mark.long
 def test_an_examination_tells_what_was_wrong(folder: Path, tmp_path: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())

@@ -211,6 +211,7 @@ async def test_while_it_downloads_in_the_background(tmp_path: Path, number: sign
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @LINUX
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 async def test_while_a_model_is_pulled(tmp_path: Path, number: signal.Signals) -> None:
@@ -244,6 +245,7 @@ async def test_while_llama_thinks_for_it(tmp_path: Path, number: signal.Signals)
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 async def test_a_hangup_that_is_to_be_ignored_is(tmp_path: Path) -> None:
     """As under nohup: the process inherits that SIGHUP is ignored."""
     flags, nohup = ("--port", "0", "--profile", "bench"), ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")

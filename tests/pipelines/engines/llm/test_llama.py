@@ -271,6 +271,7 @@ async def test_it_answers(chat: LlamaChat) -> None:
     assert "paris" in (await said(chat, "What is the capital of France?")).lower()
 
 
+@pytest.mark.long
 async def test_two_are_answered_at_a_time(chat: LlamaChat) -> None:
     answers = await asyncio.gather(said(chat, "What is the capital of France?"), said(chat, "Say hello."))
     assert all(answers)
@@ -290,10 +291,12 @@ async def test_a_crash_in_mid_answer_costs_that_answer_only(chat: LlamaChat) -> 
     assert await said(chat, "What is the capital of France?")
 
 
+@pytest.mark.long
 def test_the_real_process_ends_when_its_owner_is_killed() -> None:
     assert gone(orphaned(OWNER.format(patch=""), str(real_model(GGUF).path)))
 
 
+@pytest.mark.long
 async def test_conversations_keep_what_was_read_though_there_are_more_of_them_than_slots() -> None:
     usages: list[Usage] = []
     path = real_model(GGUF).path
@@ -319,6 +322,7 @@ LIGHT = Tool(
 )
 
 
+@pytest.mark.long
 async def test_a_call_of_a_tool_keeps_to_its_schema_and_other_answers_are_text(chat: LlamaChat) -> None:
     """The weights are too small to call by themselves: they are shown once how it is done."""
     shown = (
@@ -396,6 +400,7 @@ async def test_a_model_that_is_offered_no_tools_by_itself_can_be_made_to_call_on
     assert takes_choice(engine) and not takes_tools(engine) and not calls_unasked(engine)
 
 
+@pytest.mark.long
 async def test_a_schema_that_cannot_be_kept_to_costs_the_tools_and_not_the_answer(chat: LlamaChat) -> None:
     odd = Tool("odd", "Odd.", {"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}})
     request = replace(asked("What is the capital of France?"), tools=(odd,))

@@ -59,6 +59,7 @@ async def test_a_sentence_is_spoken_and_heard_again(client):
     assert 4 < timed.duration < 12 and timed.language == "en"
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # by OpenAI, and still asked for
 @on("moonshine-tiny-en", "whisper-base", tts_model="espeak-ng")
 async def test_spanish_is_translated(client):
@@ -68,6 +69,7 @@ async def test_spanish_is_translated(client):
     assert word_recall("i would like to know what time it is", found.text) > 0.4, found.text
 
 
+@pytest.mark.long
 @on(CHAT, chat_model=CHAT, tts_model="espeak-ng")
 async def test_a_real_model_answers(client):
     asked = {"model": "gpt-4o-mini", "messages": HELLO, "temperature": 0, "seed": 1}
@@ -84,6 +86,7 @@ async def test_a_real_model_answers(client):
     assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens <= 8
 
 
+@pytest.mark.long
 @on("all-minilm-l6-v2-int8", tts_model="espeak-ng")
 async def test_alike_texts_have_alike_vectors(client):
     texts = ["A cat sits on the mat.", "There is a cat on the rug.", "Stock prices fell sharply on Monday."]
