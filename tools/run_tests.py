@@ -1,4 +1,4 @@
-"""Runs the whole suite as two pytest processes and `make lint` side by side, where there is more than one processor.
+"""Runs the whole suite as three pytest processes and `make lint` side by side, where there is more than one processor.
 
 Most tests wait for something (a browser, a peer, a process) and leave the processor idle meanwhile. Each process has
 folders of its own, so fixtures are made once and nobody shares a port or a file. What a process has to say is printed
@@ -16,9 +16,9 @@ from tempfile import TemporaryFile
 from typing import IO
 
 TESTS = Path(__file__).parents[1] / "tests"
-GROUPS = (("browser", "benchmarks", "interop", "loopback", "media", "pipecat"),)
-"""Folders that together take about as long as all the rest of ``tests``, which is another group. No more than two:
-tests in real time suffer where processes outnumber the processors."""
+GROUPS = (("browser", "benchmarks", "interop", "loopback", "media", "pipecat"), ("pipelines",))
+"""Folders that together take about as long as all the rest of ``tests``, which is another group. No more than these:
+tests in real time suffer where many processes compute at a time."""
 
 
 LINT = ["make", "--no-print-directory", "lint"]

@@ -21,6 +21,19 @@ from tests.conftest import serving
 OpenPage = Callable[..., Awaitable[Page]]
 
 
+IN_BOTH = ("test_conversation", "test_doors", "test_whip")
+"""What both browsers always do; the rest Chromium alone, and Firefox with `make test-all`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent.name == "browser":
+            chosen = item.callspec.params if hasattr(item, "callspec") else {}
+            if chosen.get("browser_name") == "firefox" and item.path.stem not in IN_BOTH:
+                item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session", params=["chromium", "firefox"])
 def browser_name(request: pytest.FixtureRequest) -> BrowserName:
     """The browser of this run of the test; skipped, with the reason, where it cannot work."""
