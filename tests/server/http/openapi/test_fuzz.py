@@ -44,7 +44,7 @@ def written(context: Any, value: Any) -> bytes:
 
 DOCUMENT = document(keyed=False)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
-CASES = {"body": 50, "task": 30, "parameters": 40, "nothing": 3}
+CASES = {"body": 80, "task": 30, "parameters": 40, "nothing": 3}
 """Requests for an operation that has a body, one of the many that do a task, one with parameters alone, and one with
 neither."""
 LEAST = 2_000
