@@ -135,14 +135,19 @@ async def test_a_crash_tells_where_it_was():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--language", "xx"), "language: there is no language 'xx'"),
         (("--voice", "nobody"), "voice: there is no voice 'nobody'"),
-        (("--stt-model", "whisper-small.en", "--no-download"), "visavis models pull whisper-small.en"),
-        (("--llm-url", "localhost"), "llm_url: 'localhost' is no address"),
         (("--host", "0.0.0.0"), "API key"),
-        (("--host", "0.0.0.0", "--api-key", ""), "api_key: is empty"),
-        (("--config", "nowhere.yaml"), "nowhere.yaml"),
-        (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
+        *(
+            pytest.param(flags, said, marks=pytest.mark.long)
+            for flags, said in (
+                (("--language", "xx"), "language: there is no language 'xx'"),
+                (("--stt-model", "whisper-small.en", "--no-download"), "visavis models pull whisper-small.en"),
+                (("--llm-url", "localhost"), "llm_url: 'localhost' is no address"),
+                (("--host", "0.0.0.0", "--api-key", ""), "api_key: is empty"),
+                (("--config", "nowhere.yaml"), "nowhere.yaml"),
+                (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
+            )
+        ),
         (("--profile", "fast"), "--profile: there is no 'fast'; legal are auto, embedded, bench"),
     ],
 )

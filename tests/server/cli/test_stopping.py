@@ -136,10 +136,15 @@ main(["serve", "--port", "0", "--no-download"])
 @pytest.mark.parametrize(
     ("number", "module"),
     [
-        *((number, "server.settings") for number in SIGNALS),
         (signal.SIGINT, "server.cli.commands"),
-        (signal.SIGINT, "server.cli.serve"),
-        (signal.SIGTERM, "server.http.web_server"),
+        *(
+            pytest.param(number, module, marks=pytest.mark.long)
+            for number, module in (
+                *((number, "server.settings") for number in SIGNALS),
+                (signal.SIGINT, "server.cli.serve"),
+                (signal.SIGTERM, "server.http.web_server"),
+            )
+        ),
     ],
 )
 def test_while_it_imports(number: signal.Signals, module: str) -> None:
@@ -177,6 +182,7 @@ async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
 
 @LINUX
 @pytest.mark.parametrize("number", TERM_AND_OTHERS)
+@pytest.mark.long
 async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals) -> None:
     silent = Silent()
     async with silent.listen() as url:
@@ -229,7 +235,7 @@ async def test_while_a_model_is_pulled(tmp_path: Path, number: signal.Signals) -
 
 
 @LINUX
-@pytest.mark.parametrize("number", [*TERM_AND_OTHERS, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*TERM_AND_OTHERS, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 async def test_while_llama_thinks_for_it(tmp_path: Path, number: signal.Signals) -> None:
     model = str(real_model("smollm2-135m-instruct-gguf").path)
     flags = ("--port", "0", "--no-download", "--chat-model", model)

@@ -21,7 +21,7 @@ from tests.fakes.hostile_events import GOOD, TEXTS
 from tests.pipelines.voice.test_conversation import scene
 from tests.server.dialects.test_realtime_client import HELLO, Client
 
-ROUNDS, EVENTS = 90, 60
+ROUNDS, EVENTS = 40, 60
 TOOL = {"type": "function", "name": "f", "description": "Does it.", "parameters": {}, "strict": True}
 RIGHT: tuple[dict[str, Any], ...] = (
     *GOOD,

@@ -102,6 +102,7 @@ async def test_the_embedded_recogniser_listens_and_the_better_one_is_named(tmp_p
         await engine.close()
 
 
+@pytest.mark.long
 async def test_a_whisper_in_the_users_folder_listens(tmp_path, models):
     made = parts(tmp_path, models)
     engine = await stt(made)
@@ -149,12 +150,12 @@ async def test_english_has_a_recogniser_of_its_own_and_another_one_hears_what_th
 @pytest.mark.parametrize(
     ("asked", "listens"),
     [
-        ({"language": "en"}, f"{WHISPER} + {BROAD}"),
+        pytest.param({"language": "en"}, f"{WHISPER} + {BROAD}", marks=pytest.mark.long),
         ({"language": "de"}, BROAD),
-        ({"stt_task": "translate"}, BROAD),
+        pytest.param({"stt_task": "translate"}, BROAD, marks=pytest.mark.long),
         ({"stt_model": WHISPER}, WHISPER),
-        ({"stt_model": BROAD}, BROAD),
-        ({"stt_model": "pocketsphinx"}, "pocketsphinx"),
+        pytest.param({"stt_model": BROAD}, BROAD, marks=pytest.mark.long),
+        pytest.param({"stt_model": "pocketsphinx"}, "pocketsphinx", marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -165,6 +166,7 @@ async def test_who_listens_depends_on_what_is_asked_for(tmp_path, two, asked, li
     assert (engine.name, row(made, "stt").engine, row(made, "stt").ok) == (listens, listens, True)
 
 
+@pytest.mark.long
 async def test_what_would_be_fetched_and_may_not_is_named(tmp_path, two):
     shutil.rmtree(two / BROAD)
     made = with_two(parts(tmp_path, two, download=False))
@@ -173,6 +175,7 @@ async def test_what_would_be_fetched_and_may_not_is_named(tmp_path, two):
     assert (engine.name, made.missing, made.later) == (WHISPER, [BROAD], [])
 
 
+@pytest.mark.long
 async def test_one_of_two_that_is_broken_is_told_and_the_other_listens_to_all(tmp_path, two):
     (two / WHISPER / "model.bin").write_bytes(b"no model")
     made = with_two(parts(tmp_path, two))
@@ -212,6 +215,7 @@ async def test_each_recogniser_listens_as_soon_as_it_has_come(tmp_path, two):
     assert engine.name == listening[-1]
 
 
+@pytest.mark.long
 async def test_the_real_recognisers_listen_together(tmp_path):
     """Moonshine's is a model of single files, Whisper's a folder."""
     moonshine, whisper = real_folder("moonshine-tiny-en"), real_folder("whisper-base")
@@ -260,6 +264,7 @@ async def test_a_broken_model_that_nobody_asked_for_is_passed_over_and_told(tmp_
     assert f"{WHISPER} cannot be used: " in chosen.reason
 
 
+@pytest.mark.long
 async def test_a_model_that_was_repaired_listens_at_the_next_start(tmp_path, models):
     folder = shutil.copytree(models, tmp_path / "mine")
     weights = folder / WHISPER / "model.bin"
@@ -645,8 +650,15 @@ async def test_what_cannot_be_had_leaves_everything_as_it_is(tmp_path):
 @pytest.mark.parametrize("here", [True, False], ids=["with models", "with none"])
 @pytest.mark.parametrize(
     "flags",
-    [{}, {"profile": "embedded"}, {"stt_model": "pocketsphinx", "chat_model": "starter", "tts_model": "espeak-ng"}],
-    ids=["auto", "embedded", "by name"],
+    [
+        pytest.param({}, id="auto"),
+        pytest.param({"profile": "embedded"}, id="embedded", marks=pytest.mark.long),
+        pytest.param(
+            {"stt_model": "pocketsphinx", "chat_model": "starter", "tts_model": "espeak-ng"},
+            id="by name",
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 async def test_the_doctor_names_what_a_start_takes(tmp_path, models, flags, here):
     made = parts(tmp_path, models if here else None, **flags)

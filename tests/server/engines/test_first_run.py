@@ -188,6 +188,7 @@ async def test_whoever_gives_up_leaves_his_place_to_others():
     assert order == ["first", "third"]
 
 
+@pytest.mark.long
 async def test_the_real_moonshine_listens_as_the_store_gives_it():
     real_model("moonshine-tiny-en")
     settings = load_settings({"download": False, "stt_model": "moonshine-tiny-en", **CLOSED})
