@@ -198,6 +198,7 @@ def test_a_report_on_a_tiny_model_from_the_command_line(
     assert "ct2-int8" in text
 
 
+@pytest.mark.long
 def test_each_is_measured_in_a_process_of_its_own_which_says_why_it_cannot(base: Path, tmp_path: Path) -> None:
     quantize.quantize(base, tmp_path / "ct2", "ct2-int8")
     wish = Wish("ctranslate2", str(tmp_path / "ct2"), str(tmp_path / "said.npy"), ids=list(range(3, 40)))

@@ -36,6 +36,7 @@ def test_numbers_and_scales_with_the_models_own_adapter_before_them() -> None:
     assert asked(("a", 1.0), ("ab", 2.0)) == {"lora": mixed}
 
 
+@pytest.mark.long
 async def test_real_weights_with_one_adapter_another_both_and_none(tmp_path: Path) -> None:
     model = real_model("smollm2-135m-instruct-gguf").path
     known = Adapters()

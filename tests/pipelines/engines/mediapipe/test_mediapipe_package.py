@@ -178,6 +178,7 @@ def told_of_film(vision: MediaPipeVision) -> list[GestureStarted]:
     return [event for event in told if isinstance(event, GestureStarted)]
 
 
+@pytest.mark.long
 def test_a_hand_that_points_up_is_told_from_its_points_as_by_the_recogniser(vision: MediaPipeVision) -> None:
     """So it is; and the sign for a telephone, which the recogniser takes for a thumb that is up, is none."""
     ours = told_of_film(vision)

@@ -180,6 +180,7 @@ async def test_a_transcript_that_nobody_wants_any_more_is_not_waited_for():
 # ---------------------------------------------------------------------------------------------------- real weights
 
 
+@pytest.mark.long
 async def test_moonshine_hears_no_worse_in_parts():
     engine = MoonshineRecognizer(Kept("moonshine", load_moonshine(real_folder("moonshine-tiny-en"))))
     recognition = await engine.open()

@@ -70,12 +70,14 @@ async def test_words_of_synthesised_speech_and_partials_while_speaking(engine):
     assert len(set(partials)) >= 3
 
 
+@pytest.mark.long
 async def test_a_turn_goes_on_after_a_pause(engine):
     question = await spoken("how many people are there")
     found, _ = await heard(engine, question, question)
     assert word_recall("how many people are there how many people are there", found) >= 0.6, found
 
 
+@pytest.mark.long
 async def test_an_utterance_knows_nothing_of_the_one_before(engine):
     await heard(engine, await spoken("good morning"))
     assert await heard(engine, np.zeros(VAD_RATE, np.int16)) == ("", [""] * 10)

@@ -59,6 +59,7 @@ async def spoken() -> Any:
 # ------------------------------------------------------------------------------------------------- real weights
 
 
+@pytest.mark.long
 def test_words_and_segments_come_with_their_times(base_whisper: Any) -> None:
     file = asset("audio/jfk.flac").read_bytes()
     made = RECOGNIZED.validate_python(output(asr.SPEC, base_whisper, {"inputs": file}, return_timestamps="word"))
@@ -70,6 +71,7 @@ def test_words_and_segments_come_with_their_times(base_whisper: Any) -> None:
     assert told.chunks is not None and told.chunks[0].text == "And"
 
 
+@pytest.mark.long
 async def test_speech_is_translated_into_english(base_whisper: Any, spoken: Callable[[str], Any]) -> None:
     heard = []
     for code in ("es", "de", "it"):  # espeak-ng says nothing twice alike, and a small Whisper hears it badly

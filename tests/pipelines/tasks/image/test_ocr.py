@@ -98,7 +98,11 @@ def result(reader: TextReader, picture: bytes, **parameters: Any) -> dict[str, A
     return output
 
 
-@pytest.mark.parametrize("printed", PRINTED, ids=lambda printed: printed.name)
+@pytest.mark.parametrize(
+    "printed",
+    [*PRINTED[:3], *(pytest.param(printed, marks=pytest.mark.long) for printed in PRINTED[3:])],
+    ids=lambda printed: printed.name,
+)
 def test_print_is_read_as_cameras_and_screens_show_it(reader: TextReader, printed: Printed):
     text = result(reader, png(printed.pixels()))["text"]
     assert edits(printed.text, text) <= 0.05 * len(printed.text), text
