@@ -182,7 +182,6 @@ async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
 
 @LINUX
 @pytest.mark.parametrize("number", TERM_AND_OTHERS)
-@pytest.mark.long
 async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals) -> None:
     silent = Silent()
     async with silent.listen() as url:

@@ -21,7 +21,8 @@ from tests.fakes.hostile_events import GOOD, TEXTS
 from tests.pipelines.voice.test_conversation import scene
 from tests.server.dialects.test_realtime_client import HELLO, Client
 
-ROUNDS, EVENTS = 40, 60
+EVENTS = 60
+"""In each round."""
 TOOL = {"type": "function", "name": "f", "description": "Does it.", "parameters": {}, "strict": True}
 RIGHT: tuple[dict[str, Any], ...] = (
     *GOOD,
@@ -116,12 +117,13 @@ async def play(rounds: list[tuple[dict[str, Any], str]], junk: list[str | bytes]
         assert [told["response"]["status"] for told in sent if told["type"] == "response.done"] == ["completed"]
 
 
-def test_every_wrong_event_is_answered_by_one_error_and_changes_nothing() -> None:
+@pytest.mark.parametrize("rounds_of_them", [40, pytest.param(90, marks=pytest.mark.long)])
+def test_every_wrong_event_is_answered_by_one_error_and_changes_nothing(rounds_of_them: int) -> None:
     seen: Counter[str] = Counter()
 
     @seed(20)
     @settings(
-        max_examples=ROUNDS,
+        max_examples=rounds_of_them,
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -135,7 +137,7 @@ def test_every_wrong_event_is_answered_by_one_error_and_changes_nothing() -> Non
         asyncio.run(play(rounds, junk, seen))
 
     run()
-    assert sum(seen.values()) >= ROUNDS * EVENTS, seen
+    assert sum(seen.values()) >= rounds_of_them * EVENTS, seen
     assert seen.keys() >= {"invalid_value", "unknown_parameter", "unknown_event", "invalid_json"}, seen
 
 

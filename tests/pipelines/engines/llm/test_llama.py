@@ -364,7 +364,6 @@ CITY = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "
 
 
 @pytest.mark.parametrize("tools", [(), pytest.param((LIGHT,), marks=pytest.mark.long)])
-@pytest.mark.long
 async def test_an_answer_is_held_to_json(chat: LlamaChat, tools: tuple[Tool, ...]) -> None:
     for wanted in (JsonFormat(CITY), JsonFormat()):
         request = replace(asked("What is the capital of France?", 60), response_format=wanted, tools=tools)
@@ -384,7 +383,6 @@ async def test_it_tells_how_likely_its_tokens_were(chat: LlamaChat) -> None:
     assert all(one["logprob"] <= 0 and len(one["top_logprobs"]) == 2 for one in told)
 
 
-@pytest.mark.long
 async def test_a_format_that_cannot_be_kept_to_is_told(chat: LlamaChat) -> None:
     wanted = JsonFormat({"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}})
     with pytest.raises(LLMError) as told:

@@ -202,7 +202,6 @@ async def test_an_adapter_that_is_unloaded_leaves_the_model_and_its_name_can_mea
     assert len(loaded._lora.loaded) == 2
 
 
-@pytest.mark.long
 async def test_mixes_that_nobody_asked_for_lately_are_taken_off(loaded: LoadedChat, chat: LocalChat) -> None:
     for n in range(11):
         await said(chat, (("A", 0.1 + n / 10), ("B", 0.5)))

@@ -317,7 +317,6 @@ def test_a_detector_that_fails_on_the_way_is_told_and_left_out(
     tracker.close()
 
 
-@pytest.mark.long
 def test_a_forgotten_detector_does_not_hang_the_process(vision: MediaPipeVision) -> None:
     for _ in range(3):
         tracker = vision.open(("hands",))

@@ -83,7 +83,6 @@ async def heard(engine: SpeechToText, samples: Samples, who: str) -> Transcript:
 
 
 @pytest.mark.parametrize("language", [pytest.param(code, marks=[pytest.mark.long] * (code != "es")) for code in SAID])
-@pytest.mark.long
 async def test_a_language_is_heard_and_answered_by_a_voice_of_it(ears: SecondOpinion, language: str) -> None:
     voice = {"en": "en-us", "zh": "cmn"}.get(language, language)
     for attempt in range(ATTEMPTS):

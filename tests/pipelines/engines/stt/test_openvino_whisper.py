@@ -69,7 +69,6 @@ async def heard(engine: OpenVinoRecognizer, samples: Samples, asked: Hearing = P
         await recognition.close()
 
 
-@pytest.mark.long
 async def test_it_hears_the_same_again_and_tells_no_confidence(loaded: OpenVinoWhisper) -> None:
     async with serving(loaded, WhisperSettings(language="en", guard=UnsureGuard(), partial_seconds=0)) as engine:
         first, second = [await heard(engine, noise(2)) for _ in range(2)]

@@ -77,7 +77,6 @@ async def test_a_turn_goes_on_after_a_pause(engine):
     assert word_recall("how many people are there how many people are there", found) >= 0.6, found
 
 
-@pytest.mark.long
 async def test_an_utterance_knows_nothing_of_the_one_before(engine):
     await heard(engine, await spoken("good morning"))
     assert await heard(engine, np.zeros(VAD_RATE, np.int16)) == ("", [""] * 10)

@@ -37,7 +37,6 @@ def test_pieces_are_the_whole_and_the_first_is_short(count: int) -> None:
         assert cut[0][1] < 2 * FIRST
 
 
-@pytest.mark.long
 def test_the_joins_are_as_clean_as_the_whole(joe: Voice) -> None:
     network = joe.network
     assert isinstance(network, SplitNetwork)

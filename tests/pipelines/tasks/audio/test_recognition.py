@@ -59,7 +59,6 @@ async def spoken() -> Any:
 # ------------------------------------------------------------------------------------------------- real weights
 
 
-@pytest.mark.long
 def test_words_and_segments_come_with_their_times(base_whisper: Any) -> None:
     file = asset("audio/jfk.flac").read_bytes()
     made = RECOGNIZED.validate_python(output(asr.SPEC, base_whisper, {"inputs": file}, return_timestamps="word"))

@@ -91,7 +91,6 @@ def voices() -> VoiceEncoder:
     return speaker_embedding.SPEC.load(real_folder("resemblyzer"), "cpu", "float32")
 
 
-@pytest.mark.long
 def test_voices_are_told_apart(voices: VoiceEncoder) -> None:
     names = {
         "linda": ("LJ001-0002.wav", "LJ001-0004.wav"),

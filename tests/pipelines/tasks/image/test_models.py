@@ -265,7 +265,6 @@ def test_a_pipeline_of_diffusers_draws(load):
     assert pictures[0] == pictures[1] != pictures[2]
 
 
-@pytest.mark.long
 def test_a_pipeline_of_diffusers_films(load, picture):
     pytest.importorskip("diffusers", reason="the extra diffusion is not installed")
     model = load(filming.SPEC, "ltx")
