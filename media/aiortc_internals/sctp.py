@@ -36,6 +36,7 @@ from aiortc.rtcsctptransport import (
     InitChunk,
     SackChunk,
 )
+from OpenSSL import SSL
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
 
@@ -77,13 +78,15 @@ class SctpGuard:
         self._on_packet = self._sctp._handle_data
         self._on_chunk = self._sctp._receive_chunk
         self._on_message = self._sctp._data_channel_receive
+        self._on_transmit = self._sctp._transmit
         self._sctp._handle_data = self._packet
         self._sctp._receive_chunk = self._chunk
         self._sctp._data_channel_receive = self._message
+        self._sctp._transmit = self._transmit
 
     def release(self) -> None:
         """Give the transport its own methods back, which ends the circle of references. Idempotent."""
-        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive"):
+        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit"):
             with suppress(AttributeError):
                 delattr(self._sctp, name)
 
@@ -108,6 +111,12 @@ class SctpGuard:
         if sctp.state == "closed":
             return False
         return bool(sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue)
+
+    async def _transmit(self) -> None:
+        """Send what waits. aiortc starts this as a task that nobody waits for: a transport that ends meanwhile, whose
+        end is told elsewhere, would be logged as an error of the server's, with the whole connection tied to it."""
+        with suppress(ConnectionError, SSL.Error):
+            await self._on_transmit()
 
     # ------------------------------------------------------------------------------------------------ packets
 

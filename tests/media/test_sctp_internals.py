@@ -11,6 +11,7 @@ from aiortc import rtcsctptransport
 from aiortc.rtcsctptransport import DataChunk, ForwardTsnChunk, RTCSctpTransport, SackChunk
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from media.aiortc_internals.sctp import MOST_STREAMS, WINDOW, SctpGuard, _parameters_end, _readable
 
@@ -57,7 +58,7 @@ def data(tsn: int, flags: int = 3, payload: bytes = b"x", stream: int = 0, seq: 
 
 
 def test_the_names_that_are_relied_on(sctp):
-    for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_data_channel_flush", "stop"):
+    for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_data_channel_flush", "_transmit", "stop"):
         assert inspect.iscoroutinefunction(getattr(sctp, name))
     assert sctp._advertised_rwnd == 1 << 20
     assert sctp._remote_max_message_size == rtcsctptransport.REMOTE_DEFAULT_MAX_MESSAGE_SIZE == 65_536
@@ -74,7 +75,7 @@ def test_the_names_that_are_relied_on(sctp):
 def test_released_it_is_as_it_was(sctp, guard):
     guard.release()
     guard.release()
-    assert not {"_handle_data", "_receive_chunk", "_data_channel_receive"} & set(vars(sctp))
+    assert not {"_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit"} & set(vars(sctp))
 
 
 @pytest.mark.parametrize(("said", "largest"), [(1_000, 1_000), (0, 1 << 40), (65_536, 65_536), (-5, 65_536)])
@@ -180,3 +181,22 @@ async def test_flushed_waits_for_the_acknowledgement_and_not_for_ever(sctp, guar
     await sctp._send(0, 51, b"never heard")
     await sctp.stop()
     assert await guard.flushed(30.0)
+
+
+@pytest.mark.parametrize(
+    "ends_with", [ConnectionError("not connected"), SSL.Error([("SSL routines", "", "shut down")])]
+)
+async def test_what_is_sent_again_on_a_transport_that_has_ended_is_no_error_of_the_server(sctp, guard, ends_with):
+    await sctp._send(0, 51, b"hello")
+
+    async def ended(data: bytes) -> None:
+        raise ends_with
+
+    sctp.transport._send_data = ended
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context["message"]))
+    sctp._t3_expired()  # starts a task that nobody waits for
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+    assert sctp._sent_queue[0]._sent_count == 2
+    assert not failed
+    sctp._t3_cancel()
