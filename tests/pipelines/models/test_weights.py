@@ -61,7 +61,9 @@ def test_ctranslate2_says_nearly_the_same(base: Path, tmp_path: Path) -> None:
 
     quantize.quantize(base, tmp_path / "ct2", "ct2-int8")
     assert format_of(tmp_path / "ct2") == "ctranslate2"
-    generator: Any = ctranslate2.Generator(str(tmp_path / "ct2"))
+    # in float32: without VNNI, sums of eight-bit products overflow (oneDNN), which these random weights show more than
+    # trained ones do; what is asked here is what was written
+    generator: Any = ctranslate2.Generator(str(tmp_path / "ct2"), compute_type="float32")
     words = json.loads((tmp_path / "ct2/vocabulary.json").read_text("utf-8"))
     found = np.array(generator.forward_batch([[words[n] for n in range(3, 40)]]))[0]
     plain = logits(load_chat(base, dtype="float32").model)[0].numpy()
