@@ -22,7 +22,7 @@ from tests.fakes.engines import FakeModel
 from tests.fakes.peer import Peer
 
 WORDS = "how many people are there"
-LOSSES = pytest.mark.parametrize("loss", [signal.SIGKILL, signal.SIGSTOP])
+LOSSES = pytest.mark.parametrize("loss", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
 

@@ -88,6 +88,7 @@ async def test_showing(open_page, tmp_path):
     await traffic(page, "audio sent", "pictures sent", "pictures decoded")
 
 
+@pytest.mark.long
 async def test_the_console_of_voice_ui_kit(open_page):
     page = await open_page(ALOUD, blocks("jsx")[0], CONSOLE, **engines())
     await page.get_by_role("button", name="Connect").first.click()

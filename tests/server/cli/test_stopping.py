@@ -180,6 +180,7 @@ async def test_while_it_loads(tmp_path: Path, number: signal.Signals) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @LINUX
 @pytest.mark.parametrize("number", TERM_AND_OTHERS)
 async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals) -> None:
@@ -200,6 +201,7 @@ async def test_while_pip_downloads_for_it(tmp_path: Path, number: signal.Signals
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", TERM_AND_OTHERS)
 async def test_while_it_downloads_in_the_background(tmp_path: Path, number: signal.Signals) -> None:
     silent = Silent()
