@@ -121,7 +121,7 @@ def tasks() -> list[tuple[str, ...]]:
     rows = []
     for name in TASKS:
         spec = spec_of(name)
-        page = DOCS / "tasks" / f"{name}.md"
+        page = DOCS / "reference" / "tasks" / f"{name}.md"
         shown = f"[`{name}`]({page.name})" if page.exists() else f"`{name}`"
         takes, options = (", ".join(f"`{one}`" for one in kind.model_fields) for kind in (spec.inputs, spec.parameters))
         rows.append((shown, spec.about, takes, options, "yes" if spec.stream is not None else ""))
