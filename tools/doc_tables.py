@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipelines.engines.registry import ENGINES
+from pipelines.models.catalogue import load
 from pipelines.routing.stage_types import STAGE_TYPES
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
@@ -128,12 +129,29 @@ def tasks() -> list[tuple[str, ...]]:
     return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
 
 
+def models() -> list[tuple[str, ...]]:
+    """One row for each model that listens, thinks or speaks."""
+    rows = [
+        (
+            f"`{model.id}`",
+            model.task,
+            ", ".join(f"{size:,} ({kind})" for kind, size in model.memory.items()),
+            f"{model.download:,}" if model.download else "",
+            model.licence,
+        )
+        for model in load().models
+        if model.task in ("speech-to-text", "chat", "text-to-speech")
+    ]
+    return [("model", "task", "MB in memory (weights)", "MB to fetch", "licence"), *rows]
+
+
 TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "engines": engines,
     "detectors": detectors,
     "stage_types": stage_types,
     "stage_options": stage_options,
     "tasks": tasks,
+    "models": models,
 }
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
