@@ -20,6 +20,7 @@ from pipelines.models.catalogue import load
 from pipelines.routing.stage_types import STAGE_TYPES
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
+from tools.error_codes import anchor, codes, section_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -145,6 +146,15 @@ def models() -> list[tuple[str, ...]]:
     return [("model", "task", "MB in memory (weights)", "MB to fetch", "licence"), *rows]
 
 
+def errors() -> list[tuple[str, ...]]:
+    """One row for each code of an error."""
+    rows = []
+    for code in codes():
+        heading = section_of(code) or ""
+        rows.append((f"`{code}`", f"[{heading}](../troubleshooting.md#{anchor(heading)})"))
+    return [("code", "what to do"), *rows]
+
+
 TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "engines": engines,
     "detectors": detectors,
@@ -152,6 +162,7 @@ TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "stage_options": stage_options,
     "tasks": tasks,
     "models": models,
+    "errors": errors,
 }
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
