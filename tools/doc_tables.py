@@ -20,7 +20,8 @@ from pipelines.models.catalogue import load
 from pipelines.routing.stage_types import STAGE_TYPES
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
-from tools.error_codes import anchor, codes, section_of
+from server.http.doc_pages import anchor
+from tools.error_codes import codes, section_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -87,11 +87,6 @@ def section_of(code: str) -> str | None:
     return next((heading for heading, pattern in SECTIONS if re.fullmatch(pattern, code)), None)
 
 
-def anchor(heading: str) -> str:
-    """The fragment by which a heading is linked."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
 def _codes_of(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -17,8 +17,9 @@ import yaml
 from pipelines.voice.turn import Eagerness, TurnSettings, eager
 from server.cli.commands import _parser
 from server.dialects.openai.settings import offered_session
+from server.http.doc_pages import anchor
 from tools.doc_tables import DOCS, filled
-from tools.error_codes import anchor, codes, section_of
+from tools.error_codes import codes, section_of
 
 ROOT = DOCS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
