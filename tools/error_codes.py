@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,7 @@ SECTIONS = (
 """Heading in ``docs/troubleshooting.md``, and the codes that it is about. The first that matches a code counts."""
 
 
+@cache
 def codes() -> list[str]:
     """All of them, in order."""
     found: set[str] = set()
