@@ -31,7 +31,7 @@ STOP_LIST = {
     "happenings": "scene event",
     "lettering": "text sprite",
 }
-"""Words in names of ours → the field's (docs/glossary.md)."""
+"""Words in names of ours → the field's (docs/reference/glossary.md)."""
 
 
 def tree(path: Path) -> ast.Module:

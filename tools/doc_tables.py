@@ -16,9 +16,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipelines.engines.registry import ENGINES
+from pipelines.models.catalogue import load
 from pipelines.routing.stage_types import STAGE_TYPES
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
+from server.http.doc_pages import anchor
+from tools.error_codes import codes, section_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -121,11 +124,36 @@ def tasks() -> list[tuple[str, ...]]:
     rows = []
     for name in TASKS:
         spec = spec_of(name)
-        page = DOCS / "tasks" / f"{name}.md"
+        page = DOCS / "reference" / "tasks" / f"{name}.md"
         shown = f"[`{name}`]({page.name})" if page.exists() else f"`{name}`"
         takes, options = (", ".join(f"`{one}`" for one in kind.model_fields) for kind in (spec.inputs, spec.parameters))
         rows.append((shown, spec.about, takes, options, "yes" if spec.stream is not None else ""))
     return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
+
+
+def models() -> list[tuple[str, ...]]:
+    """One row for each model that listens, thinks or speaks."""
+    rows = [
+        (
+            f"`{model.id}`",
+            model.task,
+            ", ".join(f"{size:,} ({kind})" for kind, size in model.memory.items()),
+            f"{model.download:,}" if model.download else "",
+            model.licence,
+        )
+        for model in load().models
+        if model.task in ("speech-to-text", "chat", "text-to-speech")
+    ]
+    return [("model", "task", "MB in memory (weights)", "MB to fetch", "licence"), *rows]
+
+
+def errors() -> list[tuple[str, ...]]:
+    """One row for each code of an error."""
+    rows = []
+    for code in codes():
+        heading = section_of(code) or ""
+        rows.append((f"`{code}`", f"[{heading}](../troubleshooting.md#{anchor(heading)})"))
+    return [("code", "what to do"), *rows]
 
 
 TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
@@ -134,6 +162,8 @@ TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "stage_types": stage_types,
     "stage_options": stage_options,
     "tasks": tasks,
+    "models": models,
+    "errors": errors,
 }
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -1,8 +1,8 @@
 """THE table of engines: which library serves which stage, on what, what it needs, and what builds it.
 
 The composition of the server (``server/engines``), the legal values of settings, ``visavis serve --help``, ``visavis
-doctor`` and the table in ``docs/extending.md`` read it. Another engine is a module with a builder, and a row here; a
-model that it runs is a row of ``pipelines/models/catalogue.yaml``.
+doctor`` and the table in ``docs/how-to/write-an-engine.md`` read it. Another engine is a module with a builder, and a
+row here; a model that it runs is a row of ``pipelines/models/catalogue.yaml``.
 """
 
 from __future__ import annotations

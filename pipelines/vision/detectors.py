@@ -1,8 +1,8 @@
 """THE table of detectors: what each finds, what opens it, which models it needs, and what people call it.
 
 Settings, the composition of the server, ``doctor``, the checks of models, ``/v1/engines`` and with it the page's
-switches, and the table in ``docs/vision.md`` come from here. Another detector is a function that opens it, and a row
-(``docs/extending.md``).
+switches, and the table in ``docs/reference/vision.md`` come from here. Another detector is a function that opens it,
+and a row (``docs/how-to/write-an-engine.md``).
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def number(least: float, most: float = math.inf, *, above: bool = False) -> Call
 
 _EPILOG = """\
 Every setting can also be given as VISAVIS_NAME in the environment or as `name: value` in the --config file
-(flags win over the environment, the environment over the file). docs/settings.md lists all of them.
+(flags win over the environment, the environment over the file). docs/reference/settings.md lists all of them.
 """
 
 

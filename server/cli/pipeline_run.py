@@ -1,6 +1,6 @@
 """``visavis pipelines run``: one run on a file, by engines of this process or by a running server.
 
-What is read and written is what ``POST /v1/pipelines/{id}`` reads and writes (docs/pipelines-http.md).
+What is read and written is what ``POST /v1/pipelines/{id}`` reads and writes (docs/reference/pipelines-http.md).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def add_pipelines(commands: Any) -> None:
     pipelines = commands.add_parser(
         "pipelines",
         help="list and run pipelines, and check files of them",
-        description="List and run pipelines, and check files with further ones (docs/pipelines.md).",
+        description="List and run pipelines, and check files with further ones (docs/reference/pipelines.md).",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
@@ -42,7 +42,7 @@ def _add_run(actions: Any, common: argparse.ArgumentParser) -> None:
         "run",
         parents=[common],
         help="run one on a file",
-        description="Run a pipeline on a file or a pipe, here or on a running server (docs/pipelines-http.md).",
+        description="Run a pipeline on a file or a pipe, here or on a server (docs/reference/pipelines-http.md).",
     )
     run.add_argument("pipeline", metavar="ID", help="id of the pipeline (visavis pipelines list)")
     run.add_argument("--input", default="-", metavar="FILE", help="what it is given; - is the standard input (default)")

@@ -128,7 +128,7 @@ def tell_https(settings: Settings, console: Console) -> None:
         )
         tell_foreign(console, f"  programs trust it with SSL_CERT_FILE={made.public}")
     elif not settings.on_loopback and not settings.serves_tls and not settings.public_origins:
-        tell_foreign(console, "Browsers on other machines have no microphone here: they need HTTPS (docs/security.md).")
+        tell_foreign(console, "Browsers elsewhere need HTTPS for the microphone (docs/how-to/https-on-a-lan.md).")
         tell_foreign(console, "  visavis serve --tls-self-signed")
 
 

@@ -141,7 +141,7 @@ class Engines:
         rows, llm = self.choices.status(), self.voice.llm
         if calls_unasked(llm):
             return rows
-        why = f"{llm.name} is not known to call any by itself (docs/tools.md: which models do)"
+        why = f"{llm.name} is not known to call any by itself (docs/how-to/tools.md: which models do)"
         return [replace(row, reason=f"{why}: {row.reason}", ok=False) if row.stage == TOOLS else row for row in rows]
 
     def status(self) -> list[dict[str, Any]]:

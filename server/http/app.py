@@ -25,6 +25,7 @@ from server.http.access.cors import allow_reading
 from server.http.access.secret_routes import add_client_secrets
 from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
+from server.http.doc_pages import DocPages
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
@@ -78,6 +79,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     composer = Composer(engines, settings, MonotonicClock(), metrics)
     app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
+    DocPages().add_to(app)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
     add_calls(app)

@@ -22,7 +22,7 @@ from tests.packages import node_modules
 
 pytestmark = in_browsers
 
-GUIDE = Path(__file__).parents[2] / "docs" / "clients" / "whip.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "clients" / "whip.md"
 ADDRESS = "http://127.0.0.1:8080"
 KEY = "a-key-of-some-length"
 TURN = loud(0.8).astype("<i2").tobytes()

@@ -1,4 +1,4 @@
-"""Every event that the OpenAI dialect emits, compared with the types of the stock client and with docs/protocol.md.
+"""Every event of the OpenAI dialect, compared with the types of the stock client and docs/reference/protocol.md.
 
 An event of the service has the fields of ``openai.types.realtime`` (in strict mode) and no others, but for those in the
 documentation's table of additions; an event of ours is in the documentation's table of vendor events, with its fields.
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 _ROW = re.compile(r"\| `([a-z_.*]+)` \| ([^|]*) \|")
 _NAME = re.compile(r"`([a-z_.]+?)(\??)`")
 
@@ -22,7 +22,7 @@ def table(heading: str) -> dict[str, dict[str, bool]]:
     """Event → its documented fields, and whether each is always there (one that is not has a ``?``)."""
     section = DOCUMENT.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = {row[1]: {name: not mark for name, mark in _NAME.findall(row[2])} for row in _ROW.finditer(section)}
-    assert rows, f"docs/protocol.md has no table under {heading!r}"
+    assert rows, f"docs/reference/protocol.md has no table under {heading!r}"
     return rows
 
 
@@ -57,10 +57,10 @@ def violations(event: dict[str, Any]) -> list[str]:
 def _vendor(kind: str, event: dict[str, Any]) -> list[str]:
     fields = table("Vendor events").get(kind)
     if fields is None:
-        return [f"{kind}: neither the service nor docs/protocol.md knows it"]
+        return [f"{kind}: neither the service nor docs/reference/protocol.md knows it"]
     given = event.keys() - {"type", "event_id", "shortened"}
     missing = [name for name, always in fields.items() if always and name not in given]
-    return [f"{kind}: {name}: not in docs/protocol.md" for name in sorted(given - fields.keys())] + [
+    return [f"{kind}: {name}: not in docs/reference/protocol.md" for name in sorted(given - fields.keys())] + [
         f"{kind}: {name}: is missing" for name in missing
     ]
 

@@ -1,4 +1,4 @@
-"""The pages of ``docs/clients/agents-js.md`` work as they stand there, but for the server's address."""
+"""The pages of ``docs/how-to/clients/agents-js.md`` work as they stand there, but for the server's address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.interop.stock_page import BUNDLE
 
 pytestmark = in_browsers
 
-GUIDE = Path(__file__).parents[2] / "docs" / "clients" / "agents-js.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "clients" / "agents-js.md"
 ADDRESS = "http://127.0.0.1:8080"
 TURN = loud(0.8).astype("<i2").tobytes()
 

@@ -1,4 +1,4 @@
-"""The example of ``docs/clients/openai-agents-python.md`` runs as it stands there, but for the server's address."""
+"""The example of ``docs/how-to/clients/openai-agents-python.md`` runs as it stands, but for the address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.interfaces.llm import ToolCall
 from tests.conftest import fake_engines
 from tests.interop.models import CallingModel
 
-GUIDE = Path(__file__).parents[2] / "docs" / "clients" / "openai-agents-python.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "clients" / "openai-agents-python.md"
 ADDRESS = "ws://127.0.0.1:8080"
 PARIS = ToolCall("call_1", "weather", '{"city": "Paris"}')
 CLOCK = ToolCall("call_2", "local_time", '{"city": "Paris"}')

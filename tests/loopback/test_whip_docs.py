@@ -1,4 +1,4 @@
-"""The exchange of ``docs/clients/whip.md``, typed as it stands there."""
+"""The exchange of ``docs/how-to/clients/whip.md``, typed as it stands there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.patience import PATIENCE
 
 __all__ = ["asks_no_ice_server"]
 
-GUIDE = Path(__file__).parents[2] / "docs" / "clients" / "whip.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "clients" / "whip.md"
 ADDRESS = "http://127.0.0.1:8080"
 SESSION = "sess_4f1c0a7be2d39586"
 

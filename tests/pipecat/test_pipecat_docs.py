@@ -1,4 +1,4 @@
-"""The pages of ``docs/clients/pipecat.md`` work as they stand there, but for the server's address."""
+"""The pages of ``docs/how-to/clients/pipecat.md`` work as they stand there, but for the server's address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.pipecat.packages import CLIENT, CONSOLE, bundled
 
 pytestmark = in_browsers
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "clients" / "pipecat.md").read_text("utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "how-to" / "clients" / "pipecat.md").read_text("utf-8")
 ADDRESS = "http://127.0.0.1:8080"
 TURN = loud(1.0).astype("<i2").tobytes()
 ALOUD = (

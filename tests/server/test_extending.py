@@ -1,4 +1,4 @@
-"""The examples of ``docs/extending.md``, as they stand there: each is a new file and a row, and everything knows it."""
+"""The examples of ``docs/how-to/write-an-engine.md``, as they stand: each is a file and a row that everything knows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _FILE = re.compile(
 )
 EXAMPLES = {
     path.rpartition("/")[2]: (path, code, row)
-    for path, code, row in _FILE.findall((DOCS / "extending.md").read_text("utf-8"))
+    for path, code, row in _FILE.findall((DOCS / "how-to" / "write-an-engine.md").read_text("utf-8"))
 }
 
 

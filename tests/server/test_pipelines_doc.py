@@ -1,4 +1,4 @@
-"""``docs/pipelines.md``: its examples are sound, its tables hold every word of the schema."""
+"""``docs/reference/pipelines.md``: its examples are sound, its tables hold every word of the schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.routing.library import Library
 from tests.pipelines.routing.test_library import MAPS, USERS
 from tools.doc_tables import DOCS
 
-TEXT = (DOCS / "pipelines.md").read_text("utf-8")
+TEXT = (DOCS / "reference" / "pipelines.md").read_text("utf-8")
 EXAMPLE, MAPPING = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 

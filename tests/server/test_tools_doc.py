@@ -1,4 +1,4 @@
-"""The examples of ``docs/tools.md``, as they stand there: each is written to files, started and called."""
+"""The examples of ``docs/how-to/tools.md``, as they stand there: each is written to files, started and called."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.pipelines.tools.test_calling import Caller, call
 from tests.server.http.rest.clients import HELLO, client_of
 from tools.doc_tables import DOCS
 
-TEXT = (DOCS / "tools.md").read_text("utf-8")
+TEXT = (DOCS / "how-to" / "tools.md").read_text("utf-8")
 FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", TEXT, re.DOTALL))
 FUNCTIONS, WEATHER, NOTES, TICKETS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 (REST,) = re.findall(r"```python\n(answer = .*?)```", TEXT, re.DOTALL)

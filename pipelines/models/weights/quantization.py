@@ -1,7 +1,7 @@
 """Weights with fewer bits: the methods there are, what each needs, and the arguments for transformers.
 
-Measured on a processor (docs/models/weights.md): torchao's 8 bits and bitsandbytes' 8 and 4 bits work there; torchao's
-4 bits do not. Imports torch only inside functions.
+Measured on a processor (docs/reference/weights.md): torchao's 8 bits and bitsandbytes' 8 and 4 bits work there;
+torchao's 4 bits do not. Imports torch only inside functions.
 """
 
 from __future__ import annotations

@@ -80,13 +80,13 @@ _ERRORS = {
 _EVERYWHERE = (400, 408, 413, 417, 429, 500, 503)
 _GUARDED = (401, 403)
 _TAGS = {
-    "calls": "Sessions over WebRTC: sound, pictures, and events as docs/protocol.md has them.",
+    "calls": "Sessions over WebRTC: sound, pictures, and events as docs/reference/protocol.md has them.",
     "WHIP": "Publishing by WHIP (RFC 9725), and watching by WHEP.",
     "Pipecat": "Sessions for Pipecat's SmallWebRTC clients, which speak RTVI.",
     "keys": "Short-lived keys for clients, and what they need before a call.",
     "REST": "The same engines for clients of OpenAI's REST API.",
     "tasks": "What models do with one item, as clients of several other servers ask for it.",
-    "pipelines": "Pipelines of stages, as docs/pipelines.md has them, on what a request brings.",
+    "pipelines": "Pipelines of stages, as docs/reference/pipelines.md has them, on what a request brings.",
     "state": "Whether the server is well, and what serves.",
     "hub": "A Hugging Face hub for other machines: set their `HF_ENDPOINT` to this server.",
     "page": "The web client.",

@@ -40,6 +40,15 @@ PAGE = (
         },
         refuses=(404,),
     ),
+    Operation("GET", "/docs", "page", "The documentation", {302: Answer("its first page")}),
+    Operation(
+        "GET",
+        "/docs/{name}",
+        "page",
+        "A page or a picture of the documentation",
+        {200: Answer("the page", {"text/html": TEXT, "image/png": BYTES})},
+        refuses=(404, 503),
+    ),
 )
 
 STATE = (

@@ -1,4 +1,4 @@
-"""The limits that docs/pipelines-running.md tells are those of the code."""
+"""The limits that docs/explain/pipelines-running.md tells are those of the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pipelines.execution import context, pipe, replay
 from pipelines.routing.stage_types import STAGE_TYPES
 
-PAGE = " ".join((Path(__file__).parents[3] / "docs" / "pipelines-running.md").read_text("utf-8").split())
+PAGE = " ".join((Path(__file__).parents[3] / "docs" / "explain" / "pipelines-running.md").read_text("utf-8").split())
 
 
 @pytest.mark.parametrize(

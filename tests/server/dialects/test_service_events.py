@@ -62,7 +62,7 @@ def test_the_fixture_sees_what_the_dialect_says(events_keep_to_the_protocol, mon
 
 
 def flow(heading: str) -> list[tuple[str, str]]:
-    """What docs/protocol.md draws under a heading: the arrow and the type of each event, in order."""
+    """What docs/reference/protocol.md draws under a heading: the arrow and the type of each event, in order."""
     section = DOCUMENT.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for fence in section.split("```")[1::2] for line in fence.splitlines() if line[:1] in ("→", "←")]
     return [

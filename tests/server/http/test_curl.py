@@ -1,4 +1,4 @@
-"""What docs/clients/curl.md shows is run, by the curl of this machine, on the real application with fake engines."""
+"""What docs/how-to/clients/curl.md shows is run by curl, on the real application with fake engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.engines import FakeRecognizer
 from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parents[3]
-DOCUMENT = ROOT / "docs" / "clients" / "curl.md"
+DOCUMENT = ROOT / "docs" / "how-to" / "clients" / "curl.md"
 PRELUDE = """\
 set -eu
 curl() { command curl --silent --show-error --noproxy '*' --write-out '%{stderr}status %{http_code}\\n' "$@"; }

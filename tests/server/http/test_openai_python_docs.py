@@ -1,4 +1,4 @@
-"""The examples of ``docs/clients/openai-python.md`` work as they stand, but for the address."""
+"""The examples of ``docs/how-to/clients/openai-python.md`` work as they stand, but for the address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes.engines import FakeModel, FakeRecognizer
 
 pytest.importorskip("websockets", reason="the openai package needs websockets for its Realtime client")
 
-PAGE = Path(__file__).parents[3] / "docs" / "clients" / "openai-python.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "clients" / "openai-python.md"
 EXAMPLES = re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 PRINTED = {
     "A question in text": "I can speak.\n",

@@ -262,7 +262,7 @@ def test_events_are_written_as_the_package_reads_them():
 
 async def test_the_example_of_the_documentation_works(serve, capsys):
     _, app = await serve(wyoming_port=0)
-    text = (Path(__file__).parents[3] / "docs" / "clients" / "home-assistant.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "clients" / "home-assistant.md").read_text("utf-8")
     example = text.partition("```python\n")[2].partition("```")[0].replace("10300", str(app[WYOMING_PORT]))
     await asyncio.to_thread(exec, example, {})
     assert [line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()][-1] == "audio-stop"

@@ -1,4 +1,4 @@
-"""What docs/pictures.md and the pages of the picture tasks say of them is what they are."""
+"""What docs/reference/pictures.md and the pages of the picture tasks say of them is what they are."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.tools.assistant import ASSISTANT_TOOLS, TASKS_OF
 
 DOCS = Path(__file__).parents[4] / "docs"
-PAGE = (DOCS / "pictures.md").read_text("utf-8")
+PAGE = (DOCS / "reference" / "pictures.md").read_text("utf-8")
 
 
 def page_of(task: str) -> str:
-    return (DOCS / "tasks" / f"{task}.md").read_text("utf-8")
+    return (DOCS / "reference" / "tasks" / f"{task}.md").read_text("utf-8")
 
 
 def test_every_task_with_pictures_has_its_row_and_no_other():
@@ -47,7 +47,7 @@ def test_the_words_of_florence_are_named(word):
 
 
 def test_tools_are_named_with_their_tasks():
-    page = (DOCS / "tools.md").read_text("utf-8")
+    page = (DOCS / "how-to" / "tools.md").read_text("utf-8")
     for name in ASSISTANT_TOOLS:
         (row,) = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
         for task in TASKS_OF[name]:

@@ -1,4 +1,4 @@
-"""What docs/pipelines-http.md shows is run, by the curl of this machine, with a definition as its user wrote it."""
+"""What docs/reference/pipelines-http.md shows is run by curl, with a definition as its user wrote it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.patience import PATIENCE
 from tests.server.http.pipelines.conftest import PlannedEngines
 from tests.server.http.rest.clients import bursts, seconds_of, sound_file
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "pipelines-http.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "reference" / "pipelines-http.md"
 PRELUDE = """\
 set -eu
 curl() { command curl --silent --show-error --noproxy '*' --write-out '%{stderr}status %{http_code}\\n' "$@"; }

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[4]
 
 
 async def test_the_python_example_runs(serve, tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "rest.md").read_text("utf-8"), re.DOTALL)
+    page = (ROOT / "docs" / "reference" / "rest.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     engines = fake_engines(llm=FakeModel("I can listen.", "I can speak."), stt=FakeRecognizer("Hello! How are you?"))
     url, _ = await serve(engines, cache=tmp_path)
     assert code.count("http://127.0.0.1:8080") == 1

@@ -10,11 +10,11 @@ from typing import Any
 from pipelines.tasks.registry import TASKS
 from tools.doc_tables import DOCS, filled
 
-PAGES = sorted((DOCS / "tasks").glob("*.md"))
+PAGES = sorted((DOCS / "reference" / "tasks").glob("*.md"))
 
 
 def test_the_table_is_that_of_the_code() -> None:
-    text = (DOCS / "tasks/README.md").read_text("utf-8")
+    text = (DOCS / "reference/tasks/README.md").read_text("utf-8")
     assert "<!-- table tasks -->" in text
     assert filled(text) == text, "python -m tools.doc_tables"
 

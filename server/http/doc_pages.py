@@ -1,0 +1,111 @@
+"""The documentation as pages under ``/docs/``, for messages of the web client that lead there.
+
+Markdown becomes HTML on a thread of its own, once a page. HTML inside the documents is shown as text.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+from aiohttp import web
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from pipelines.runtime.worker import Worker
+
+FOLDER = Path(__file__).parents[2] / "docs"
+_PICTURES = {".png": "image/png"}
+_COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<body><nav><a href="/">visavis</a> · <a href="/docs/index">Documentation</a></nav><main>
+{body}</main></body></html>
+"""
+
+
+def anchor(heading: str) -> str:
+    """The fragment by which a heading is linked."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def rendered(text: str, page: str, pages: frozenset[str]) -> str:
+    """``text`` in CommonMark with tables as an HTML document.
+
+    ``page`` is its path without ``.md``, ``pages`` are all such paths: links to them work, links to other files of the
+    repository become plain text.
+    """
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(_COMMENT.sub("", text))
+    title = page
+    for token, inner in pairwise(tokens):
+        if token.type == "heading_open":
+            heading = "".join(part.content for part in inner.children or () if part.type in ("text", "code_inline"))
+            token.attrSet("id", anchor(heading))
+            title = heading if token.tag == "h1" else title
+    for token in tokens:
+        _turn_links(token.children or [], page, pages)
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
+def _turn_links(tokens: list[Token], page: str, pages: frozenset[str]) -> None:
+    for token in tokens:
+        href = str(token.attrGet("href") or "")
+        if token.type != "link_open" or re.match(r"[a-z]+:|#", href):
+            continue
+        path, sharp, fragment = href.partition("#")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path.removesuffix(".md")))
+        if target in pages:
+            token.attrSet("href", f"/docs/{target}{sharp}{fragment}")
+        else:
+            del token.attrs["href"]
+
+
+class DocPages:
+    """Serves every document of a folder at ``/docs/PATH``, without its ``.md``, and its pictures.
+
+    Where the folder is not there, as in an installation from a wheel, nothing is found.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        self._texts = {name[:-3]: path.read_text("utf-8") for name, path in files.items() if name.endswith(".md")}
+        self._pictures = {
+            name: (path.read_bytes(), kind)
+            for name, path in files.items()
+            if (kind := _PICTURES.get(path.suffix)) is not None
+        }
+        self._rendered: dict[str, str] = {}
+        self._worker: Worker | None = None
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes, and the thread while the application runs."""
+        app.router.add_get("/docs", self._start)
+        app.router.add_get("/docs/{name:.+}", self._named)
+        app.cleanup_ctx.append(self._work)
+
+    async def _work(self, app: web.Application) -> AsyncIterator[None]:
+        self._worker = worker = Worker("docs", inbox=8)
+        yield
+        self._worker = None
+        worker.close()
+
+    async def _start(self, request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/docs/index"})
+
+    async def _named(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"].removesuffix(".md")
+        if (picture := self._pictures.get(name)) is not None:
+            return web.Response(body=picture[0], content_type=picture[1])
+        if name not in self._texts or self._worker is None:
+            raise web.HTTPNotFound
+        if name not in self._rendered:
+            pages = frozenset(self._texts)
+            self._rendered[name] = await self._worker.run(rendered, self._texts[name], name, pages)
+        return web.Response(text=self._rendered[name], content_type="text/html")

@@ -1,0 +1,49 @@
+"""The documentation under ``/docs``: pages, links, pictures, and what is not there."""
+
+from __future__ import annotations
+
+import re
+
+import aiohttp
+import pytest
+
+from server.http.doc_pages import rendered
+from tools.doc_tables import DOCS
+
+PAGES = frozenset(page.relative_to(DOCS).as_posix()[:-3] for page in DOCS.rglob("*.md"))
+
+
+async def test_pages_are_served_to_everybody_under_the_policy_of_the_page(serve):
+    url, _ = await serve()
+    async with aiohttp.ClientSession(url) as client:
+        async with client.get("/docs") as response:
+            assert str(response.url).endswith("/docs/index")
+        async with client.get("/docs/troubleshooting") as response:
+            assert response.status == 200
+            assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+            text = await response.text()
+        assert '<h3 id="mic_denied">' in text
+        assert 'href="/docs/how-to/https-on-a-lan"' in text
+        async with client.get("/docs/screenshot.png") as response:
+            assert response.content_type == "image/png"
+        for name in ("nothing", "../README", "%2e%2e/README", "grafana/visavis.json"):
+            async with client.get(f"/docs/{name}") as response:
+                assert response.status == 404
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_link_within_leads_to_a_page_and_its_heading(page):
+    text = rendered((DOCS / f"{page}.md").read_text("utf-8"), page, PAGES)
+    assert "<!--" not in text.removeprefix("<!doctype html>")
+    for target, _, fragment in re.findall(r'href="/docs/([^"#]+)(#([^"]+))?"', text):
+        assert target in PAGES
+        if fragment:
+            there = rendered((DOCS / f"{target}.md").read_text("utf-8"), target, PAGES)
+            assert f'id="{fragment}"' in there
+
+
+def test_html_in_a_document_is_shown_and_not_done():
+    text = rendered("# <script>x</script>\n\n[y](javascript:alert(1)) <b>", "a", frozenset())
+    assert "<script>" not in text
+    assert 'href="javascript' not in text
+    assert "&lt;b&gt;" in text
