@@ -1,4 +1,4 @@
-"""More than a thousand requests made from ``/openapi.json`` by schemathesis, right ones and wrong ones, for every operation.
+"""More than a thousand requests made from ``/openapi.json`` by schemathesis, right and wrong ones, for every operation.
 
 Each is answered as the document says: a status, a content type and a schema that it has; nothing of ours fails, and
 nothing is left behind. The seed is fixed, so every run sends the same requests.
