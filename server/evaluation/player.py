@@ -152,7 +152,7 @@ class Player:
     async def _turn(self, number: int, turn: Turn, sound: Samples) -> None:
         sounds, spoken = self.observed.sounds, self.observed.spoken
         if turn.when is not None:
-            after, before = turn.when.reply_started_ms / 1000, spoken[number - 1]
+            after, before = turn.when / 1000, spoken[number - 1]
             since = before.last if before is not None else self._clock.now()
             begun = await self._until(lambda: any(s.start > since for s in sounds), ANSWER_SECONDS)
             if not begun:

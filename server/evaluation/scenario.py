@@ -92,11 +92,8 @@ def _expectations(value: object) -> tuple[Expectation, ...]:
     return tuple(found)
 
 
-class When(Strict):
-    """A moment at which a turn begins; without it, once all is quiet."""
-
-    reply_started_ms: float = Field(gt=0)
-    """So long after the first sound that came back to the turn before."""
+WHEN = "reply_started_ms"
+"""The moment that ``when`` may name: so long after the first sound that came back to the turn before."""
 
 
 class Turn(Strict):
@@ -109,13 +106,24 @@ class Turn(Strict):
     cough: bool = False
     """A burst of noise of 150 ms, which is no turn."""
     pause_ms: int = Field(0, ge=0, le=10_000)
-    when: When | None = None
+    when: Any = None
+    """Milliseconds of :data:`WHEN`; ``None``: once all is quiet."""
     expect: Any = ()
 
     @field_validator("expect")
     @classmethod
     def _are_legal(cls, value: object) -> tuple[Expectation, ...]:
         return _expectations(value) if value != () else ()
+
+    @field_validator("when")
+    @classmethod
+    def _is_a_moment(cls, value: object) -> float | None:
+        match value:
+            case None:
+                return None
+            case {"reply_started_ms": int() | float() as moment} if len(value) == 1 and 0 < moment <= 60_000:
+                return float(moment)
+        raise ValueError(f"must be {{{WHEN}: a number above 0, up to 60000}}, not {value!r}")
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Turn:

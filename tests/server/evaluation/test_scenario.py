@@ -18,6 +18,7 @@ MISTAKES = {
     "  - {say: hello, type: hello}": "exactly one of say, type and cough",
     "  - {wait: 3}": "wait",
     "  - {say: hello, pause_ms: 300}": r"pause_ms: has no effect without \.\.\. in say",
+    "  - {say: hello, when: {started: 300}}": r"when: must be \{reply_started_ms: a number above 0, up to 60000\}",
     "  - {say: hello, when: {reply_started_ms: 300}}": "has no turn before it",
 }
 
