@@ -117,7 +117,7 @@ class Turn(Strict):
 
     @field_validator("when")
     @classmethod
-    def _is_a_moment(cls, value: object) -> float | None:
+    def _is_a_moment(cls, value: Any) -> float | None:
         match value:
             case None:
                 return None
