@@ -4,70 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
-import os
-import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCRtpReceiver
 from rich.console import Console
 
-from media.aiortc_internals.receive import receiver_of
 from media.audio_in import AudioIn
 from media.audio_out import AudioOut
 from media.clock import MonotonicClock
-from media.files import UnreadableFileError, decode
 from media.frames import Samples
 from media.opus import RATE, OpusSettings
-from pipelines.text import base_url, header_value
 from server.cli.terminal import foreign, tell, waiting
-from server.settings import SettingsError
-from server.transports.webrtc import ice
-
-CONNECT_SECONDS = 15.0
-
-
-def check_address(url: str, api_key: str | None) -> None:
-    """Raise :class:`SettingsError` for what no server can be reached by."""
-    for name, check, value in (("--url", base_url, url), ("--api-key", header_value, api_key)):
-        try:
-            if value is not None:
-                check(value)
-        except ValueError as error:
-            raise SettingsError(f"{name}: {error}") from None
-
-
-async def offer_to(
-    offer: RTCSessionDescription, url: str, api_key: str | None, pipeline: str | None = None
-) -> RTCSessionDescription:
-    """The server's answer to an offer, for a conversation by ``pipeline``; ``None``: by the server's own. Raises
-    :class:`SettingsError` when there is none."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    asked = {"sdp": offer.sdp, "type": offer.type} | ({} if pipeline is None else {"pipeline": pipeline})
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
-            http.post(f"{url.rstrip('/')}/offer", json=asked, headers=headers) as got,
-        ):
-            answer = await got.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise SettingsError(f"no visavis at {url}: {error or 'no answer'}") from error
-    except ValueError as error:
-        raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and no JSON") from error
-    match answer:
-        case {"sdp": str(sdp), "type": "answer"} if got.status == 200:
-            return RTCSessionDescription(sdp, "answer")
-        case {"error": {"message": str(message)}}:
-            raise SettingsError(f"{url} refused: {message}")
-    raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
-
+from server.headless.call import Address, Call
+from server.headless.sounds import check_place, read_sound, write_wav
 
 CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
 """A file deserves better than a microphone on a lossy network."""
@@ -167,7 +121,7 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
 
     Raises :class:`SettingsError` when there is no file, no server or no place for the answer.
     """
-    check_address(options.url, options.api_key)
+    Address(options.url, options.api_key).check()
     check_place(options.out)
     speech = read_sound(options.wav)
     progress = f"saying {options.wav.name} ({len(speech) / RATE:.0f} s) and listening to the answer …"
@@ -200,77 +154,19 @@ async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, S
     return transcript, np.concatenate([np.zeros(0, np.int16), *heard])
 
 
-def read_sound(path: Path) -> Samples:
-    """Any sound file as 48 kHz mono, shape ``(n,)``."""
-    try:
-        samples = np.concatenate([np.zeros(0, np.int16), *decode(path.read_bytes(), RATE, math.inf)])
-    except (UnreadableFileError, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else None
-        raise SettingsError(f"{path} cannot be read as sound: {why or error}") from error
-    if not len(samples):
-        raise SettingsError(f"{path} holds no sound: it is empty")
-    return samples
-
-
-def check_place(path: Path | None) -> None:
-    """Raise :class:`SettingsError` when nothing can be saved as ``path``: better before than after the conversation."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise SettingsError(f"--out: {path} is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise SettingsError(f"--out: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SettingsError(f"--out: {path} cannot be written")
-
-
-def write_wav(path: Path, samples: Samples) -> None:
-    """Save 48 kHz mono samples. Raises :class:`SettingsError`."""
-    try:
-        with path.open("wb") as raw, wave.open(raw, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes(samples.tobytes())
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
 @asynccontextmanager
-async def _connected(options: TalkOptions, take: Any) -> AsyncIterator[tuple[AudioOut, list[Samples]]]:
+async def _connected(
+    options: TalkOptions, take: Callable[[str], object]
+) -> AsyncIterator[tuple[AudioOut, list[Samples]]]:
     """A live connection: the microphone, and the list that what is heard is added to."""
-    if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
-        ice.gather_from(["127.0.0.1"])
-    pc = RTCPeerConnection(ice.configuration(()))
     microphone, heard = AudioOut(MonotonicClock(), CLEAR), list[Samples]()
-    pc.addTrack(microphone)
-    channel = pc.createDataChannel("oai-events")
-    channel.on("message", take)
-    opened = asyncio.Event()
-    channel.on("open", opened.set)
-    tasks: set[asyncio.Task[None]] = set()
 
-    def listen(track: MediaStreamTrack) -> None:
-        reader = AudioIn(receiver_of(pc, track), RATE, MonotonicClock())
-        tasks.add(asyncio.create_task(reader.run()))
-        tasks.add(asyncio.create_task(_collect(reader, heard)))
+    def listen(receiver: RTCRtpReceiver) -> list[Coroutine[Any, Any, None]]:
+        reader = AudioIn(receiver, RATE, MonotonicClock())
+        return [reader.run(), _collect(reader, heard)]
 
-    pc.on("track", listen)
-    try:
-        await pc.setLocalDescription(await pc.createOffer())
-        answer = await offer_to(pc.localDescription, options.url, options.api_key, options.pipeline)
-        await pc.setRemoteDescription(answer)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await opened.wait()
-        except TimeoutError:
-            raise SettingsError(f"{options.url} answered, but no media connection came about") from None
+    async with Call(Address(options.url, options.api_key, options.pipeline), microphone, take, listen):
         yield microphone, heard
-    finally:
-        await pc.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _collect(reader: AudioIn, heard: list[Samples]) -> None:

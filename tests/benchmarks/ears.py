@@ -28,7 +28,8 @@ from rich.table import Table
 from media.frames import Samples
 from media.resample import Resampler
 from pipelines.interfaces.vad import VAD_RATE
-from server.cli.talk import TalkOptions, exchange, read_sound
+from server.cli.talk import TalkOptions, exchange
+from server.headless.sounds import read_sound
 
 RATE = 48_000
 CLIPS = {

@@ -29,7 +29,8 @@ from rich.console import Console
 from media.clock import MonotonicClock
 from media.frames import Pixels
 from media.opus import RATE
-from server.cli.talk import Transcript, read_sound
+from server.cli.talk import Transcript
+from server.headless.sounds import read_sound
 from server.transports.webrtc import ice
 from tests.benchmarks import video
 from tests.benchmarks.video_camera import HEIGHT, STRIP, WIDTH, encode

@@ -16,12 +16,12 @@ from media.channel import Channel
 from media.frames import AudioChunk
 from media.opus import FRAME, FRAME_SECONDS, RATE, OpusEncoder
 from pipelines.engines.stubs import TONES, BenchModel, BenchRecognizer, BenchVoice
-from server.cli.talk import write_wav
+from server.headless.network import Network, NetworkOptions
+from server.headless.sounds import write_wav
 from server.settings import SettingsError
 from server.transports.webrtc.tracks import echo
 from tests.benchmarks.voice import BenchOptions, bench, main, problem, summary
 from tests.benchmarks.voice_ear import Ear
-from tests.benchmarks.voice_network import Network, NetworkOptions
 from tests.benchmarks.voice_sound import Microphone, burst, speech, speech_from
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock

@@ -11,7 +11,7 @@ from media.frames import Samples
 from media.resample import Resampler
 from pipelines.engines.vad.silero import SileroVad
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
-from server.cli.talk import read_sound
+from server.headless.sounds import read_sound
 
 RATE = 48_000
 SPEECH, PAUSE_SECONDS = 0.5, 0.3

@@ -25,11 +25,11 @@ from rich.table import Table
 
 from media.clock import MonotonicClock
 from server.cli.commands import number, whole
-from server.cli.talk import check_address
 from server.cli.terminal import Steps, foreign, tell
+from server.headless.call import Address
+from server.headless.network import Network, NetworkOptions
 from server.settings import SettingsError
 from server.transports.webrtc import ice
-from tests.benchmarks.voice_network import Network, NetworkOptions
 from tests.benchmarks.voice_session import BenchSession
 from tests.benchmarks.voice_sound import burst, speech
 
@@ -68,7 +68,7 @@ async def bench(options: BenchOptions, console: Console) -> dict[str, Any]:
 
     How far it has come is told on stderr.
     """
-    check_address(options.url, options.api_key)
+    Address(options.url, options.api_key).check()
     clip = burst() if options.mode == "echo" else await speech(options.wav)
     if urlsplit(options.url).hostname in ("127.0.0.1", "localhost", "::1"):
         ice.gather_from(["127.0.0.1"])

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from media.aiortc_internals.receive import receiver_of, take_audio
+from media.aiortc_internals.shape import shape_outgoing
 from media.clock import Clock
-from server.cli.talk import CONNECT_SECONDS, offer_to
+from server.headless.call import CONNECT_SECONDS, Address, offer_to
+from server.headless.network import Network
 from server.settings import SettingsError
 from server.transports.webrtc import ice
 from tests.benchmarks.voice_ear import Ear, Reply
-from tests.benchmarks.voice_network import Network, shape_outgoing
 from tests.benchmarks.voice_sound import Clip, Microphone
 
 ANSWER_SECONDS = 8.0
@@ -75,7 +76,7 @@ class BenchSession:
 
         self._pc.on("connectionstatechange", note)
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        answer = await offer_to(self._pc.localDescription, self._url, self._api_key)
+        answer = await offer_to(self._pc.localDescription, Address(self._url, self._api_key))
         await self._pc.setRemoteDescription(answer)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

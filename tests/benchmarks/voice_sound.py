@@ -20,7 +20,7 @@ from media.clock import Clock
 from media.frames import Samples
 from media.opus import FRAME, FRAME_SECONDS, RATE, TIME_BASE, OpusEncoder
 from media.resample import Resampler
-from server.cli.talk import read_sound
+from server.headless.sounds import read_sound
 from server.settings import SettingsError
 
 QUESTION = "What can you tell me about the weather in Paris today?"

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from media.opus import RATE
-from server.cli.talk import TalkOptions, Transcript, Turn, read_sound, talk, write_wav
+from server.cli.talk import TalkOptions, Transcript, Turn, talk
+from server.headless.sounds import read_sound, write_wav
 from server.settings import SettingsError
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer

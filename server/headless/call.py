@@ -1,0 +1,181 @@
+"""One peer connection of a headless client to any server that answers an SDP offer over HTTP.
+
+The address decides how it is asked: without a path ``POST /offer`` (visavis), with one that ends in
+``/v1/realtime/calls`` as OpenAI's Realtime over WebRTC (``application/sdp``), with any other the JSON of ``/offer`` is
+posted just there (Pipecat's ``/api/offer``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
+
+from media.aiortc_internals.receive import receiver_of
+from pipelines.text import base_url, header_value
+from server.settings import SettingsError
+from server.transports.webrtc import ice
+
+CONNECT_SECONDS = 15.0
+REALTIME_CALLS = "/v1/realtime/calls"
+Listen = Callable[[RTCRtpReceiver], Iterable[Coroutine[Any, Any, None]]]
+"""What is done with the sound that comes back; the coroutines belong to the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server, and the conversation that is wanted of it."""
+
+    url: str
+    api_key: str | None = None
+    pipeline: str | None = None
+    """Id of a pipeline of the server; ``None``: its own live conversation."""
+
+    def check(self) -> None:
+        """Raise :class:`SettingsError` for what no server can be reached by."""
+        for name, check, value in (("--url", base_url, self.url), ("--api-key", header_value, self.api_key)):
+            try:
+                if value is not None:
+                    check(value)
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from None
+
+    @property
+    def asks_realtime(self) -> bool:
+        """Whether calls are made as OpenAI's clients make them."""
+        return urlsplit(self.url).path.rstrip("/").endswith(REALTIME_CALLS)
+
+    @property
+    def place(self) -> str:
+        """Where offers are posted."""
+        path = urlsplit(self.url).path.rstrip("/")
+        return self.url.rstrip("/") if path else f"{self.url.rstrip('/')}/offer"
+
+    @property
+    def root(self) -> str:
+        """The server without any path."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Sent with every request."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+
+async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSessionDescription:
+    """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
+    asked: dict[str, Any] = {"sdp": offer.sdp, "type": offer.type}
+    if address.pipeline is not None:
+        asked["pipeline"] = address.pipeline
+    url, headers = address.url, dict(address.headers)
+    body: dict[str, Any] = {"json": asked}
+    if address.asks_realtime:
+        body = {"data": offer.sdp.encode()}
+        headers["Content-Type"] = "application/sdp"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
+            http.post(address.place, headers=headers, **body) as got,
+        ):
+            if address.asks_realtime and got.status in (200, 201):
+                return RTCSessionDescription(await got.text(), "answer")
+            answer = await got.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise SettingsError(f"no visavis at {url}: {error or 'no answer'}") from error
+    except ValueError as error:
+        raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and no JSON") from error
+    match answer:
+        case {"sdp": str(sdp), "type": "answer"} if got.status == 200:
+            return RTCSessionDescription(sdp, "answer")
+        case {"error": {"message": str(message)}}:
+            raise SettingsError(f"{url} refused: {message}")
+    raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
+
+
+class Call:
+    """``async with Call(…) as call``: a live connection whose data channel is open; hung up at the end.
+
+    ``take`` is given the text of every event. Raises :class:`SettingsError` when no connection comes about.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        microphone: MediaStreamTrack,
+        take: Callable[[str], object],
+        listen: Listen,
+        camera: MediaStreamTrack | None = None,
+    ) -> None:
+        if urlsplit(address.url).hostname in ("127.0.0.1", "localhost", "::1"):
+            ice.gather_from(["127.0.0.1"])
+        self._address = address
+        self._pc = RTCPeerConnection(ice.configuration(()))
+        self.voice: RTCRtpSender = self._pc.addTrack(microphone)
+        """Sends the microphone."""
+        if camera is not None:
+            self._pc.addTransceiver(camera, direction="sendrecv")
+        self._listen = listen
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._channel: Any = self._pc.createDataChannel("oai-events")
+        self._channel.on("message", take)
+        self._opened = asyncio.Event()
+        self._channel.on("open", self._opened.set)
+        self._pc.on("track", self._track)
+
+    async def __aenter__(self) -> Call:
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send a client event."""
+        self._channel.send(json.dumps(event))
+
+    async def close(self) -> None:
+        """Hang up. Idempotent."""
+        await self._pc.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self) -> None:
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        answer = await offer_to(self._pc.localDescription, self._address)
+        await self._pc.setRemoteDescription(answer)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._opened.wait()
+        except TimeoutError:
+            raise SettingsError(f"{self._address.url} answered, but no media connection came about") from None
+
+    def _track(self, track: MediaStreamTrack) -> None:
+        receiver = receiver_of(self._pc, track)
+        work = self._listen(receiver) if track.kind == "audio" else [_discard(track)]
+        self._tasks |= {asyncio.create_task(one) for one in work}
+
+
+async def _discard(track: MediaStreamTrack) -> None:
+    """Take the pictures that come back: aiortc would queue them without bound."""
+    from aiortc.mediastreams import MediaStreamError
+
+    try:
+        while True:
+            await track.recv()
+    except MediaStreamError:
+        return
