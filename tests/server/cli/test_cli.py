@@ -33,7 +33,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["srve"], "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal are serve, talk, doctor"),
+        (["srve"], "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal are serve, talk, eval, doctor"),
         (
             ["serve", "--prot", "1"],
             "visavis serve: there is no --prot here; did you mean --port? (see visavis serve --help)",
