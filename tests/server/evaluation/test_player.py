@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from argparse import Namespace
 
+import pytest
 from rich.console import Console
 
 from media.clock import MonotonicClock
@@ -17,6 +18,7 @@ from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 
 
+@pytest.mark.long
 async def test_a_turn_is_said_understood_and_answered(serve):
     url, _ = await serve(fake_engines(stt=FakeRecognizer("hello there"), llm=FakeModel("Hello to you.")))
     expected = [{"heard": {"wer_max": 0}}, {"reply": {"contains": ["hello"]}}, {"not": "early_reply"}]
