@@ -9,6 +9,8 @@ from typing import Any
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
 from media.video_convert import Converter
+from pipelines.assistant.events import Event as SessionEvent
+from pipelines.assistant.events import SessionOver
 from pipelines.assistant.session import AssistantEngines, AssistantSession, FirstSettings
 from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.stt import languages_of
@@ -87,6 +89,7 @@ class Composer:
         engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
+        session.events.attach("the end", _ends(lambda reason: close(session.id, reason)))
         recorder = self._recorder(composed, wishes)
         served = replace(served, recording=recorder)
         if live is not None:
@@ -119,7 +122,9 @@ class Composer:
         def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
             return RealtimeDialect(composed.session, served, send, lambda: None, microphone, wishes)
 
-        return SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
+        made = SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
+        composed.session.events.attach("the end", _ends(made.close))
+        return made
 
     def sideband(self, peer: PeerConnection | SocketSession, *, own_events: bool = False) -> Sideband:
         """Another client for a running session; ``own_events`` as for :meth:`socket`."""
@@ -181,7 +186,8 @@ class Composer:
         served = self._served(engines, out is not None, plays=plays)
         first = self._first(engines, wishes, served)
         if before is not None:
-            first = replace(first, conversation=before.conversation, vision=before.vision)
+            manners = replace(first.manners, greeting="")  # that was said before
+            first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
         session = AssistantSession(engines, self._clock, out, Converter, first)
         if before is not None:
             before.tell(session)
@@ -193,6 +199,7 @@ class Composer:
         return FirstSettings(
             merge(usual, usual, wishes, served),
             merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
+            engines.manners(),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
         )
 
@@ -207,3 +214,13 @@ class Composer:
             plays,
             tools=lambda: tuple(tool.tool for tool in engines.voice.tools()),
         )
+
+
+def _ends(close: Callable[[str], object]) -> Callable[[SessionEvent], None]:
+    """A subscriber that ends the session when the assistant sees no sense in going on."""
+
+    def take(event: SessionEvent) -> None:
+        if isinstance(event, SessionOver):
+            close(event.reason)
+
+    return take

@@ -44,7 +44,14 @@ class RecordingChanged:
     """Why it ended; ``None`` where it begins."""
 
 
-Event = VoiceEvent | VisionEvent | VideoEvent | SettingsChanged | EnginesChanged | RecordingChanged
+@dataclass(frozen=True, slots=True)
+class SessionOver:
+    """The assistant sees no sense in going on: whoever serves the session is to end it, for this reason."""
+
+    reason: str
+
+
+Event = VoiceEvent | VisionEvent | VideoEvent | SettingsChanged | EnginesChanged | RecordingChanged | SessionOver
 Handler = Callable[[Event], object]
 
 

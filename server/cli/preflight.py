@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines.models.sources_http import within
 from pipelines.routing.definition import load_tools
+from server.engines.manners import MannersSet, manners_of
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
 from server.stores import conversation, model_store
@@ -27,7 +28,9 @@ def check(settings: Settings) -> None:
         raise SettingsError("; ".join(problems))
     if settings.tools is not None:
         load_tools(settings.tools)
-    Wishes(settings, conversation(settings).pipelines[0], model_store(settings)).check()
+    pipeline = conversation(settings).pipelines[0]
+    manners_of(pipeline, MannersSet.of(settings))
+    Wishes(settings, pipeline, model_store(settings)).check()
 
 
 def _port(settings: Settings) -> list[str]:

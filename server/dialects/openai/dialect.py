@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from media.frames import Samples
-from pipelines.assistant.events import EnginesChanged, Event, RecordingChanged, SettingsChanged
+from pipelines.assistant.events import EnginesChanged, Event, RecordingChanged, SessionOver, SettingsChanged
 from pipelines.assistant.session import AssistantSession
 from server.dialects.openai.audio import EventAudio, Microphone, format_json
 from server.dialects.openai.client_events import RealtimeClient
@@ -143,6 +143,8 @@ class RealtimeDialect:
                 return [self._session_event("session.updated")]
             case EnginesChanged():
                 return [status_event(self._served.status())]
+            case SessionOver():
+                return []  # its end is told with the farewell
             case RecordingChanged():
                 seconds = round(event.seconds, 3)
                 return [server_event("recording.changed", state=event.state, seconds=seconds, reason=event.reason)]
