@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         if choice := re.fullmatch(r"(.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
             legal = choice[3].replace("'", "").split(", ")
             meant = nearest(choice[2], legal)
-            guess = f"; did you mean {meant}? Legal" if meant else "; legal"
+            guess = f"; did you mean {meant}? Legal values" if meant else "; legal values"
             message = f"{choice[1]}: there is no {choice[2]!r}{guess} are {', '.join(legal)}"
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 

@@ -39,7 +39,7 @@ def _port(settings: Settings) -> list[str]:
     if error is None:
         return []
     if isinstance(error, socket.gaierror | TimeoutError):
-        return [f"host: {host} cannot be found ({error.strerror or 'no answer'}); legal are addresses of this machine"]
+        return [f"host: {host} cannot be found ({error.strerror or 'no answer'}); give an address of this machine"]
     if error.errno == errno.EADDRNOTAVAIL:
         return [f"host: {host} is no address of this machine; 0.0.0.0 and :: are all of them"]
     if error.errno == errno.EADDRINUSE:
@@ -90,10 +90,10 @@ def _folders(settings: Settings) -> list[str]:
         try:
             os.listdir(folder)
         except OSError as error:
-            problems.append(f"{name}: {folder}: {error.strerror}; legal is a folder that can be read")
+            problems.append(f"{name}: {folder}: {error.strerror}; it must be a folder that can be read")
     cache = settings.cache.expanduser()
     if "cache" in settings.model_fields_set and (problem := _unusable(cache)):
-        problems.append(f"cache: {settings.cache}: {problem}; legal is a folder that can be written to, or made")
+        problems.append(f"cache: {settings.cache}: {problem}; it must be a folder that can be written to, or made")
     return problems
 
 

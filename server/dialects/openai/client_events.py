@@ -281,7 +281,7 @@ class RealtimeClient:
         formats = self._audio.formats_with(given.input, given.output, "session")
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)
         if settings.tool_choice not in ("auto", "none") and not takes_choice(self._conversation.llm):
-            message = f"{self._conversation.llm.name} cannot be made to call a function; legal are auto and none"
+            message = f"{self._conversation.llm.name} cannot be made to call a function; legal values are auto and none"
             raise RefusedError("session.tool_choice", message, "tool_choice_unsupported")
         self._audio.formats = formats
         self._conversation.configure(settings)

@@ -256,7 +256,9 @@ def _language(
     language = wish.language.lower().partition("-")[0]
     legal = served.languages()
     if language not in legal:
-        message = f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal are null and {listed(legal)}"
+        message = (
+            f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal values are null and {listed(legal)}"
+        )
         raise RefusedError("session.audio.input.transcription.language", message)
     return language
 
