@@ -148,7 +148,7 @@ async def test_a_crash_tells_where_it_was():
                 (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
             )
         ),
-        (("--profile", "fast"), "--profile: there is no 'fast'; legal are auto, embedded, bench"),
+        (("--profile", "fast"), "--profile: there is no 'fast'; legal values are auto, embedded, bench"),
     ],
 )
 async def test_bad_flags_end_with_one_line(flags, said):
