@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import ipaddress
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +30,7 @@ from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.settings import Settings
 from server.stores import model_store
+from server.transports.webrtc.ice import own_addresses
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +90,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             if not settings.download:
                 tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
-            tell_https(settings, console)
+            tell_https(settings, console, web_server.url)
             ready.set()
             await stop.wait()
             _say(console, "Stopping …")
@@ -125,7 +128,7 @@ def tell_missing(engines: Engines, console: Console) -> None:
     tell_foreign(console, f"  visavis models pull {ids}")
 
 
-def tell_https(settings: Settings, console: Console) -> None:
+def tell_https(settings: Settings, console: Console, url: str) -> None:
     """Say how to recognise a certificate that nobody vouches for, or what a browser elsewhere lacks without one."""
     if settings.tls_self_signed:
         made = made_here(settings)
@@ -133,9 +136,22 @@ def tell_https(settings: Settings, console: Console) -> None:
             console, f"The certificate was made here; browsers warn of it once. SHA-256 {fingerprint(made.path)}"
         )
         tell_foreign(console, f"  programs trust it with SSL_CERT_FILE={made.public}")
+        if not settings.on_loopback:
+            for address in reachable(url, own_addresses()):
+                tell_foreign(console, f"  from a phone in the same network: {address}, and accept the warning once")
     elif not settings.on_loopback and not settings.serves_tls and not settings.public_origins:
         tell_foreign(console, "Browsers elsewhere need HTTPS for the microphone (docs/how-to/https-on-a-lan.md).")
-        tell_foreign(console, "  visavis serve --tls-self-signed")
+        tell_foreign(console, "  visavis serve --tls self-signed")
+
+
+def reachable(url: str, addresses: Sequence[str]) -> list[str]:
+    """The server's address in its network, with this machine's ``addresses`` but for loopback. Pure."""
+    parts = urlsplit(url)
+    if not ipaddress.ip_address(parts.hostname or "").is_unspecified:
+        return [url]
+    others = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+    hosts = (f"[{address}]" if ":" in address else address for address in others)
+    return [f"{parts.scheme}://{host}:{parts.port}" for host in hosts]
 
 
 def _say(console: Console, text: str) -> None:

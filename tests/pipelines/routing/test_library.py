@@ -213,7 +213,9 @@ def test_of_two_that_say_something_else_of_a_backend_the_first_counts(tmp_path: 
         ),
         (
             "backend_map: {a: moon}\n",
-            "line 1: backend_map.a: there is no backend 'moon'; legal values are absent, cpu, cuda, gpu, igpu, npu, ollama",
+            "line 1: backend_map.a: there is no backend 'moon'; "
+            "legal values are "
+            "absent, cpu, cuda, gpu, igpu, npu, ollama",
         ),
         ("", "is empty; legal values are the fields backend_map, backends, model_map, pipelines, tools"),
     ],
