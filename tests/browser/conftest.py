@@ -21,7 +21,7 @@ from tests.conftest import serving
 OpenPage = Callable[..., Awaitable[Page]]
 
 
-IN_BOTH = ("test_conversation", "test_doors", "test_whip")
+IN_BOTH = ("test_conversation", "test_whip")
 """What both browsers always do; the rest Chromium alone, and Firefox with `make test-all`."""
 
 
