@@ -1,5 +1,10 @@
 // Which words to put under the picture while they are being spoken.
 
+import { drawsCaptions } from "../state/vision.js";
+import { byId, setText } from "../view/dom.js";
+
+const TICK_MS = 200;
+
 /** Usual speaking rate of a synthetic voice, in characters per second. */
 const CHARACTERS_PER_SECOND = 15;
 const LINE = 84;
@@ -39,4 +44,22 @@ export function tail(text) {
   if (text.length <= LINE) return text;
   const cut = text.slice(-LINE);
   return `…${cut.slice(cut.indexOf(" "))}`;
+}
+
+function captionOf({ call, words, devices, vision }, now) {
+  if (call.phase !== "connected") return "";
+  if (devices.camera && !devices.cameraOff && drawsCaptions(vision.settings)) return ""; // they are in the picture
+  if (call.hearing) {
+    const current = words.entries.findLast((entry) => entry.role === "user" && entry.awaiting);
+    return tail(current?.text ?? "");
+  }
+  if (!call.playing) return "";
+  const spoken = words.entries.filter((entry) => entry.response && entry.response === call.playing.response);
+  return captionAt(spoken.map((entry) => entry.text).join(" "), (now - call.playing.since) / 1000);
+}
+
+export function mount({ store }) {
+  const render = () => setText(byId("caption"), captionOf(store.state, performance.now()));
+  store.subscribe(render);
+  setInterval(render, TICK_MS); // they move on with the voice
 }

@@ -1,12 +1,13 @@
 // The engines panel: what does which part of the work, where, and why.
 
-import { failures, titleOf } from "./fetching.js";
-import { icon, make } from "./transcript.js";
+import { failures, fetchingLine, titleOf } from "./fetching.js";
+import { byId, h, icon, setText } from "../view/dom.js";
+import { newsOf } from "../state/engines.js";
 
-export class EnginesView {
-  #table = document.getElementById("engine-table");
-  #summary = document.getElementById("engines-summary");
-  #panel = document.getElementById("engines");
+class EnginesView {
+  #table = byId("engine-table");
+  #summary = byId("engines-summary");
+  #panel = byId("engines");
   #shown = null;
   #touched = false;
 
@@ -16,10 +17,10 @@ export class EnginesView {
   }
 
   render(state) {
-    if (state.engines !== this.#shown) this.#fill(state.engines);
-    if (!state.engines && state.enginesAsked) this.#summary.textContent = "not known";
+    if (state.engines.rows !== this.#shown) this.#fill(state.engines.rows);
+    if (!state.engines.rows && state.engines.asked) this.#summary.textContent = "not known";
     // Room for the conversation once there is one, unless the user has decided otherwise.
-    if (!this.#touched && state.phase === "connected") this.#panel.open = false;
+    if (!this.#touched && state.call.phase === "connected") this.#panel.open = false;
   }
 
   #fill(engines) {
@@ -47,7 +48,7 @@ function summary(engines) {
   return parts;
 }
 
-const warning = (text) => make("span", "badge warn", icon("warn"), text);
+const warning = (text) => h("span", { class: "badge warn" }, icon("warn"), text);
 
 /** One engine is a group of two rows, so that a long reason has the width of both columns. */
 function engineRows(row) {
@@ -55,17 +56,34 @@ function engineRows(row) {
   const badge = trouble(row);
   const known = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
   const reason = [known, failures(row)].filter(Boolean).join("; ");
-  const stageCell = make("th", "", titleOf(stage));
+  const stageCell = h("th", {}, titleOf(stage));
   stageCell.scope = "rowgroup";
   stageCell.rowSpan = reason ? 2 : 1;
-  const name = make("td", "engine", engine || "none");
+  const name = h("td", { class: "engine" }, engine || "none");
   if (badge === "stand-in") name.append(" ", warning(badge));
-  const where = badge && badge !== "stand-in" ? warning(badge) : make("span", "badge", device || "unknown");
-  const rows = [make("tr", "", stageCell, name, make("td", "", where))];
+  const where = badge && badge !== "stand-in" ? warning(badge) : h("span", { class: "badge" }, device || "unknown");
+  const rows = [h("tr", {}, stageCell, name, h("td", {}, where))];
   if (reason) {
-    const cell = make("td", "reason", reason);
+    const cell = h("td", { class: "reason" }, reason);
     cell.colSpan = 2;
-    rows.push(make("tr", "", cell));
+    rows.push(h("tr", {}, cell));
   }
-  return make("tbody", badge && "troubled", ...rows);
+  return h("tbody", { class: badge && "troubled" }, ...rows);
+}
+
+const TICK_MS = 200;
+
+export function mount({ store }) {
+  const view = new EnginesView();
+  const renderLine = () => {
+    const { engines } = store.state;
+    const line = [newsOf(engines, performance.now()), fetchingLine(engines.rows)].filter(Boolean).join(". ");
+    byId("fetching").hidden = !line;
+    setText(byId("fetching"), line);
+  };
+  store.subscribe((state) => {
+    view.render(state);
+    renderLine();
+  });
+  setInterval(renderLine, TICK_MS); // news grow old by themselves
 }

@@ -1,36 +1,19 @@
 // The conversation pane: one bubble per turn, changed in place while its words arrive.
 
-import { visibleEntries } from "./events.js";
+import { visibleEntries } from "../state/words.js";
+import { byId, h, icon } from "../view/dom.js";
 
 const NEAR_BOTTOM_PX = 60;
-
-/** Make an element; children are elements or text. Text only ever becomes a text node. */
-export function make(tag, className, ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-export function icon(name) {
-  const namespace = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(namespace, "svg");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(namespace, "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
 
 const milliseconds = (value) => `${Math.round(value)} ms`;
 const nameOfPart = (key) => key.replace(/_ms$/, "").replaceAll("_", " ");
 
-export class TranscriptView {
-  #log = document.getElementById("log");
-  #list = document.getElementById("entries");
-  #empty = document.getElementById("empty");
-  #turns = document.getElementById("turns");
-  #announcer = document.getElementById("announcer");
+class TranscriptView {
+  #log = byId("log");
+  #list = byId("entries");
+  #empty = byId("empty");
+  #turns = byId("turns");
+  #announcer = byId("announcer");
   #rows = new Map(); // key → {element, entry, latency}
   #announced = new Set();
   #following = true; // the newest words stay in sight until the reader scrolls up
@@ -52,7 +35,7 @@ export class TranscriptView {
   }
 
   render(state) {
-    const entries = visibleEntries(state);
+    const entries = visibleEntries(state.words);
     const keys = new Set(entries.map((entry) => entry.key));
     for (const [key, row] of this.#rows) {
       if (keys.has(key)) continue;
@@ -60,7 +43,7 @@ export class TranscriptView {
       this.#rows.delete(key);
       this.#announced.delete(key);
     }
-    entries.forEach((entry, place) => this.#place(entry, state.latencies[entry.response] ?? null, place));
+    entries.forEach((entry, place) => this.#place(entry, state.latency.byResponse[entry.response] ?? null, place));
     this.#empty.hidden = entries.length > 0;
     const turns = entries.filter((entry) => entry.role === "assistant").length;
     this.#turns.textContent = turns ? `${turns} ${turns === 1 ? "reply" : "replies"}` : "";
@@ -71,7 +54,7 @@ export class TranscriptView {
     let row = this.#rows.get(entry.key);
     if (row?.entry === entry && row.latency === latency) return;
     if (!row) {
-      row = { element: make("li", `entry ${entry.role}`) };
+      row = { element: h("li", { class: `entry ${entry.role}` }) };
       this.#rows.set(entry.key, row);
       this.#list.insertBefore(row.element, this.#list.children[place] ?? null);
     }
@@ -87,42 +70,47 @@ export class TranscriptView {
       if (!entry.final || !entry.text || this.#announced.has(entry.key)) continue;
       this.#announced.add(entry.key);
       const speaker = { user: "You: ", assistant: "Assistant: ", note: "" }[entry.role];
-      this.#announcer.replaceChildren(make("span", "", speaker + entry.text));
+      this.#announcer.replaceChildren(h("span", {}, speaker + entry.text));
     }
   }
 }
 
 function bubble(entry, latency, open) {
-  if (entry.role === "note") return [make("p", "", entry.text)];
-  const speaker = make("span", "sr-only", entry.role === "user" ? "You: " : "Assistant: ");
-  const marks = make("div", "marks");
-  if (entry.interrupted) marks.append(make("span", "mark", icon("hush"), "Interrupted"));
-  if (entry.waiting) marks.append(make("span", "", "Not sent yet"));
+  if (entry.role === "note") return [h("p", {}, entry.text)];
+  const speaker = h("span", { class: "sr-only" }, entry.role === "user" ? "You: " : "Assistant: ");
+  const marks = h("div", { class: "marks" });
+  if (entry.interrupted) marks.append(h("span", { class: "mark" }, icon("hush"), "Interrupted"));
+  if (entry.waiting) marks.append(h("span", {}, "Not sent yet"));
   if (latency) marks.append(latencyDetails(latency, open));
-  return [make("p", "bubble", speaker, ...words(entry)), ...(marks.childElementCount ? [marks] : [])];
+  return [h("p", { class: "bubble" }, speaker, ...words(entry)), ...(marks.childElementCount ? [marks] : [])];
 }
 
 function words(entry) {
-  if (entry.failed && !entry.text) return [make("span", "pending", "Not understood")];
-  if (entry.truncated && !entry.text) return [make("span", "pending", "Stopped before a word was heard")];
-  if (!entry.text) return [make("span", "dots", make("i"), make("i"), make("i"), make("span", "sr-only", "…"))];
-  if (entry.final || entry.role === "assistant") return [make("span", "words", entry.text)];
+  if (entry.failed && !entry.text) return [h("span", { class: "pending" }, "Not understood")];
+  if (entry.truncated && !entry.text) return [h("span", { class: "pending" }, "Stopped before a word was heard")];
+  if (!entry.text) return [h("span", { class: "dots" }, h("i"), h("i"), h("i"), h("span", { class: "sr-only" }, "…"))];
+  if (entry.final || entry.role === "assistant") return [h("span", { class: "words" }, entry.text)];
   // The settled words stand; what may still be revised is grey.
   const settled = entry.text.startsWith(entry.stable) ? entry.stable : "";
-  return [make("span", "words", settled), make("span", "words pending", entry.text.slice(settled.length))];
+  return [h("span", { class: "words" }, settled), h("span", { class: "words pending" }, entry.text.slice(settled.length))];
 }
 
 function latencyDetails({ voice_to_voice_ms: total, parts }, open) {
-  const summary = make("summary", "", make("b", "", milliseconds(total)), " to first audio");
-  const details = make("details", "latency", summary);
+  const summary = h("summary", {}, h("b", {}, milliseconds(total)), " to first audio");
+  const details = h("details", { class: "latency" }, summary);
   details.open = open;
-  const list = make("dl", "parts");
+  const list = h("dl", { class: "parts" });
   for (const [name, value] of Object.entries(parts)) {
     if (typeof value !== "number") continue;
-    const bar = make("span", "bar", make("i"));
+    const bar = h("span", { class: "bar" }, h("i"));
     bar.firstChild.style.setProperty("--share", Math.min(1, total > 0 ? value / total : 0).toFixed(3));
-    list.append(make("dt", "", nameOfPart(name)), make("dd", "", bar, milliseconds(value)));
+    list.append(h("dt", {}, nameOfPart(name)), h("dd", {}, bar, milliseconds(value)));
   }
   if (list.childElementCount) details.append(list);
   return details;
+}
+
+export function mount({ store }) {
+  const view = new TranscriptView();
+  store.subscribe((state) => view.render(state));
 }
