@@ -34,22 +34,6 @@ export function waterfall({ voice_to_voice_ms: total, parts, saved_ms: saved, he
   return { total: whole, saved: gain, heard: ear, way, sums: !steps.length || Math.abs(summed - whole) <= 5, bars };
 }
 
-/**
- * What the ear got: from the end of the user's voice to the first sound from the loudspeaker.
- *
- * The server's clock and the page's are not compared. The server says how long it took; on the page the time is taken
- * between the server's word that its first sample went out and the first sound that came in; the network is crossed once
- * by the user's last sound and once by that word.
- * @param started when `output_audio_buffer.started` came, in ms @param sounded when the first sound was there
- * @param playout what the loudspeaker still holds back, in ms
- */
-export function heardAfter({ voiceToVoice, started, sounded, rtt = 0, playout = 0 }) {
-  if (![voiceToVoice, started, sounded].every(Number.isFinite) || sounded < started - 1000) return null;
-  return voiceToVoice + (sounded - started) + number(rtt) + number(playout);
-}
-
-const number = (value) => (Number.isFinite(value) ? Math.max(0, value) : 0);
-
 /** Median and the value that 95 of 100 do not exceed; null of nothing. */
 export function spread(values) {
   const sorted = values.filter(Number.isFinite).sort((one, other) => one - other);

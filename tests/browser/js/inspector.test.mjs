@@ -5,7 +5,8 @@ import { CAPACITY, EventLog, MAX_TEXT, compact, filterOf, summaryOf, toLines } f
 import { arrivals, failuresOf, levelsOf, troubleOf } from "../../../static/js/inspector/quality.js";
 import { NUMBERS, SQUARES, numberOf, squaresOf } from "../../../static/js/inspector/stamp.js";
 import { difference, read, sparkline } from "../../../static/js/inspector/stats.js";
-import { heardAfter, spread, waterfall } from "../../../static/js/inspector/waterfall.js";
+import { spread, waterfall } from "../../../static/js/inspector/waterfall.js";
+import { MAX_TURNS, heardAfter, latency as latencySlice, latencyOf } from "../../../static/js/state/latency.js";
 
 test("the newest events are kept, in their order", () => {
   const log = new EventLog();
@@ -70,6 +71,23 @@ test("what the ear got is what the server says, and the way", () => {
   assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: 20, playout: 10 }), 370);
   assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: null, playout: null }), 340);
   assert.equal(heardAfter({ voiceToVoice: 300, started: undefined, sounded: 5040 }), null);
+});
+
+const { initial, handlers } = latencySlice;
+
+test("what the ear got joins the turn, whichever is told first", () => {
+  const told = { type: "turn.latency", response_id: "r", voice_to_voice_ms: 300, parts: { endpoint: 300 }, saved_ms: 7 };
+  const sounded = { type: "client.sounded", response_id: "r", started: 100, sounded: 150, rtt: 10, playout: 0, at: 160 };
+  for (const order of [[told, sounded], [sounded, told]]) {
+    const latency = order.reduce((slice, event) => handlers[event.type](slice, event), initial);
+    assert.deepEqual(latency.turns, [{ response_id: "r", voice_to_voice_ms: 300, parts: { endpoint: 300 }, saved_ms: 7, heard_ms: 360 }]);
+    assert.equal(latencyOf(latency, "r"), latency.last);
+  }
+  assert.equal(latencyOf(initial, null), null);
+  let many = initial;
+  for (let n = 0; n < MAX_TURNS + 9; n += 1) many = handlers["turn.latency"](many, { ...told, response_id: `r${n}` });
+  assert.deepEqual([many.turns.length, many.turns.at(-1).response_id], [MAX_TURNS, `r${MAX_TURNS + 8}`]);
+  assert.equal(handlers["turn.latency"](initial, { type: "turn.latency" }), initial);
 });
 
 test("median and 95 of 100", () => {

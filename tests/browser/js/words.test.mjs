@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { linesAt, LINE, LINES, guessPlace, pagesOf, tail } from "../../../static/js/words/captions.js";
 import { append, begunAt, cut, endOf, partsAt, split, wordsOf } from "../../../static/js/words/karaoke.js";
-import { nameOf, toJson, toMarkdown, toVtt } from "../../../static/js/words/download.js";
+import { nameOf, toJson, toMarkdown, toVtt } from "../../../static/js/words/export.js";
 
 const TEXT = "Paris is  the capital\nof France.";
 const TIMES = wordsOf(TEXT).map((text, place) => ({ text, start_ms: place * 100, end_ms: place * 100 + 80 }));
