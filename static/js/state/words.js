@@ -23,6 +23,7 @@ const blank = {
   estimated: false, // whether these times are guesses of the server
   from: null, to: null, // in ms on the page's clock
   response: null,
+  cleared: false, // whether its sound was cut off
   final: false, interrupted: false, truncated: false, awaiting: false, failed: false, tentative: false,
   waiting: false, // typed, and not confirmed by the server yet
   typed: false,
@@ -133,10 +134,9 @@ const says = (change) => (words, event, all) =>
 const delta = says((entry, event) => entry.text + (event.delta ?? ""));
 const wholeText = says((_, event) => event.transcript ?? event.text);
 
-function silent(words, event, all) {
-  const response = event.response_id ?? all?.call.playing?.response;
-  return changeOf(words, response, (entry) => ({ to: entry.to ?? event.at ?? null }));
-}
+const silent = (cleared) => (words, event, all) =>
+  changeOf(words, event.response_id ?? all?.call.playing?.response, (entry) =>
+    ({ to: entry.to ?? event.at ?? null, cleared }));
 
 function responseDone(words, { response, at }) {
   const { id, status, output, status_details: details } = response ?? {};
@@ -228,8 +228,8 @@ const handlers = {
     }),
   "output_audio_buffer.started": (words, event) =>
     changeOf(words, event.response_id, (entry) => ({ from: entry.from ?? event.at ?? null })),
-  "output_audio_buffer.stopped": silent,
-  "output_audio_buffer.cleared": silent,
+  "output_audio_buffer.stopped": silent(false),
+  "output_audio_buffer.cleared": silent(true),
 
   error: (words, event) => ({
     ...words, entries: words.entries.filter((entry) => !(entry.waiting && entry.id === event.error?.event_id)),
