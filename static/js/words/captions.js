@@ -1,6 +1,6 @@
 // The words under the picture: at most two lines of forty characters, in step with the voice. Pure.
 
-import { wordsOf } from "./karaoke.js";
+import { begunAt, wordsOf } from "./karaoke.js";
 
 export const LINE = 40;
 export const LINES = 2;
@@ -67,4 +67,21 @@ export function tail(text) {
     else break;
   }
   return lines;
+}
+
+/**
+ * The lines to show now.
+ * @param ms of the response's sound that have reached the ear
+ */
+export function captionOf({ call, words }, ms) {
+  if (call.phase !== "connected") return [];
+  if (call.hearing) return tail(words.entries.findLast(({ role, awaiting }) => role === "user" && awaiting)?.text ?? "");
+  if (!call.playing) return [];
+  const spoken = words.entries.filter(({ response, text }) => text && response && response === call.playing.response);
+  // Of several parts of a response the one that has begun last is being heard.
+  const timed = spoken.findLast((entry) => entry.words[0]?.start_ms <= ms);
+  if (timed) return linesAt(timed.text, begunAt(timed.words, ms) - 1);
+  if (spoken.some((entry) => entry.words.length)) return []; // it has not begun
+  const text = spoken.map((entry) => entry.text).join(" ");
+  return linesAt(text, guessPlace(text, Math.max(0, ms) / 1000));
 }

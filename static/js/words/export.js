@@ -105,9 +105,9 @@ export const FORMATS = {
 export const nameOf = (heading, extension) =>
   `visavis-${dateOf(heading, heading.start).slice(0, 16).replace("T", "-").replace(":", "")}.${extension}`;
 
-/** Hand a text to the user as a file. */
-export function save(name, type, text) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
+/** Hand something to the user as a file. @param content a text or a Blob */
+export function save(name, type, content) {
+  const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
   const link = Object.assign(document.createElement("a"), { href: address, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000); // when the browser has surely read it

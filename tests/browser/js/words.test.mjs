@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { linesAt, LINE, LINES, guessPlace, pagesOf, tail } from "../../../static/js/words/captions.js";
+import { captionOf, linesAt, LINE, LINES, guessPlace, pagesOf, tail } from "../../../static/js/words/captions.js";
 import { append, begunAt, cut, endOf, partsAt, split, wordsOf } from "../../../static/js/words/karaoke.js";
 import { nameOf, toJson, toMarkdown, toVtt } from "../../../static/js/words/export.js";
 
@@ -79,6 +79,22 @@ test("a growing text shows its end", () => {
   const lines = tail(`${"so many words ".repeat(60)}to the end`);
   assert.ok(lines.length === LINES && lines.every((line) => line.length <= LINE) && lines[1].endsWith("to the end"));
   assert.deepEqual(tail(""), []);
+});
+
+test("the caption is the line being heard", () => {
+  const text = "One moment. Paris is the capital of France, and has been so for a long time.";
+  const times = wordsOf(text).map((word, n) => ({ text: word, start_ms: n * 100, end_ms: n * 100 + 80 }));
+  const state = (words, call = { phase: "connected", playing: { response: "r", since: 0 } }) =>
+    ({ call, words: { entries: [{ role: "assistant", response: "r", text, words }] } });
+  assert.deepEqual(captionOf(state(times), -50), []);
+  assert.deepEqual(captionOf(state(times), 150), ["One moment."]);
+  assert.deepEqual(captionOf(state(times), 210)[0], "Paris is the capital of France, and has");
+  assert.deepEqual(captionOf(state([]), 150), ["One moment."], "without times by the usual rate");
+  assert.deepEqual(captionOf(state([]), 9999)[0], "Paris is the capital of France, and has");
+  assert.deepEqual(captionOf(state(times, { phase: "connected", playing: null }), 150), []);
+  assert.deepEqual(captionOf(state(times, { phase: "idle", playing: { response: "r" } }), 150), []);
+  const hearing = { call: { phase: "connected", hearing: true }, words: { entries: [{ role: "user", awaiting: true, text: "what is" }] } };
+  assert.deepEqual(captionOf(hearing, 0), ["what is"]);
 });
 
 const HEADING = { title: "visavis", origin: Date.UTC(2026, 10, 29, 7, 35), start: 1000, session: "sess_1",
