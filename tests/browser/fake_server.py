@@ -116,6 +116,10 @@ class FakeServer:
         self.answering.set()
         self.engines: list[dict[str, Any]] = ENGINES
         self.offers: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        """Of the offers."""
+        self.remembers = False
+        """Whether a conversation goes on where the page asks for that."""
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
         self.ice_servers: list[dict[str, Any]] = []
         self._peers: list[RTCPeerConnection] = []
@@ -131,7 +135,7 @@ class FakeServer:
         app.router.add_static("/static", STATIC)
         app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
-        app.router.add_post("/v1/realtime/calls", self._call)
+        app.router.add_post("/offer", self._call)
         return app
 
     async def connected(self) -> None:
@@ -179,7 +183,8 @@ class FakeServer:
         return web.json_response({"ice_servers": self.ice_servers})
 
     async def _call(self, request: web.Request) -> web.Response:
-        offer = await request.text()
+        body = await request.json()
+        offer = body["sdp"]
         await self.answering.wait()
         if self.refusal is not None:
             refusal, self.refusal = self.refusal, None
@@ -197,8 +202,9 @@ class FakeServer:
             peer.addTrack(Card(self.picture))
         await peer.setLocalDescription(await peer.createAnswer())
         await sink.start()
-        headers = {"Location": "/v1/realtime/calls/rtc_1"}
-        return web.Response(status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers=headers)
+        self.bodies.append(body)
+        answer = {"sdp": peer.localDescription.sdp, "type": "answer", "session_id": f"sess_{len(self.offers)}"}
+        return web.json_response(answer | {"resumed": self.remembers and "resume" in body})
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))

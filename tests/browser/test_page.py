@@ -22,7 +22,7 @@ REFUSE_TO_PLAY_ONCE = """
 """
 PURE_FUNCTIONS = """async () => {
     const [{ captionAt }, { separateStreams }] = await Promise.all(
-        ["captions", "connection"].map((name) => import(`/static/js/${name}.js`)));
+        ["words/caption_strip", "call/connection"].map((name) => import(`/static/js/${name}.js`)));
     const reply = "One moment. This clause is long enough to be cut at its comma, and what follows it goes on "
         + "for a good while before it ends.";
     const sdp = ["m=audio 9", "a=msid:s a", "m=video 9", "a=msid:s v", "m=application 9", ""].join("\\r\\n");

@@ -43,8 +43,7 @@ async def test_typing_needs_no_microphone(server: FakeServer, browser_page: Any)
     page = await browser_page(server.url, devices="refused")
     await write(page, "Good evening")
     await server.connected()
-    assert "a=recvonly" in server.offers[0]
-    assert "m=video" not in server.offers[0]
+    assert server.offers[0].count("m=video") == 2, "what may be added later has its place in the offer"
     sent = message(1, "Good evening")
     assert await server.next_event() == sent
     assert await server.next_event() == {"type": "response.create"}

@@ -26,8 +26,8 @@ VISION: dict[str, Any] = {
 
 
 MOMENTARY = """async () => {
-    const { initialState, reduce, visibleChips } = await import("/static/js/events.js");
-    const state = reduce(initialState(), { type: "vision.person.appeared", id: 1, at: 1000 });
+    const { vision, visibleChips } = await import("/static/js/state/vision.js");
+    const state = vision.handlers["vision.person.appeared"](vision.initial, { id: 1, at: 1000 });
     return [1000, 4000, 5000].map((now) => visibleChips(state, now).map((chip) => chip.text));
 }"""
 

@@ -58,7 +58,7 @@ function storedKey() {
   return key;
 }
 
-async function request(path, { headers, read = (response) => response.json(), ...options } = {}) {
+async function request(path, { headers, ...options } = {}) {
   const bearer = storedKey();
   let response;
   try {
@@ -70,7 +70,7 @@ async function request(path, { headers, read = (response) => response.json(), ..
     if (error.name === "AbortError") throw error;
     throw new Unreachable(error);
   }
-  const body = await (response.ok ? read(response) : response.json()).catch(() => null);
+  const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
   const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
@@ -83,9 +83,6 @@ export const fetchEngines = async () => (await request("v1/engines", { cache: "n
 export const fetchIceServers = async (signal) =>
   (await request("v1/realtime/ice_servers", { cache: "no-store", signal })).ice_servers ?? [];
 
-/** Make a call as any client of OpenAI Realtime does. @returns the SDP of the answer */
-export const openCall = (sdp, signal) =>
-  request("v1/realtime/calls", {
-    method: "POST", signal, headers: { "Content-Type": "application/sdp" }, body: sdp,
-    read: (response) => response.text(),
-  });
+/** Make a call. @param body {sdp, type: "offer", resume?, pipeline?} @returns {sdp, type, session_id, resumed} */
+export const openCall = (body, signal) =>
+  request("offer", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });

@@ -1,12 +1,13 @@
-// One peer connection: microphone and camera out, voice and annotated picture back, events on the data channel.
+// One peer connection: microphone, camera and screen out, voice and annotated picture back, events on the data channel.
+// All sections stand in the first offer; tracks come and go in them without another one.
 
 import { fetchIceServers, openCall } from "./api.js";
-import { stopTracks } from "./devices.js";
 
 /** A path that breaks may come back by itself within this time. */
 const DISCONNECT_GRACE_MS = 3000;
 /** From the answer to the open data channel. */
 const CONNECT_LIMIT_MS = 15000;
+const CONFIGURATION = { bundlePolicy: "max-bundle" };
 
 /**
  * Give the returned picture a media stream of its own. Tracks of one stream are lip-synchronised by the browser, which
@@ -16,67 +17,66 @@ export const separateStreams = (sdp) =>
   sdp.replace(/^m=video[^]*?(?=^m=|$(?![^]))/gm, (section) =>
     section.replace(/^a=msid:(\S+)/gm, "a=msid:$1-picture"));
 
-const CONFIGURATION = { bundlePolicy: "max-bundle" };
-
 export class Connection {
   #pc = new RTCPeerConnection(CONFIGURATION);
   #channel = null;
-  #stream;
-  #screen = null; // the transceiver; its track comes and goes without a new offer
-  #shared = null;
+  #senders = {};
   #handlers;
   #abort = new AbortController();
   #graceTimer = 0;
   #connectTimer = 0;
   #closed = false;
 
-  /**
-   * @param {MediaStream|null} stream what to send; null for a session that is typed and only listens
-   * @param handlers {opened(), event(object), track(MediaStreamTrack), lost(reason)}; none is called after close()
-   */
-  constructor(stream, handlers) {
-    this.#stream = stream;
+  /** @param handlers {opened(), event(object), track(MediaStreamTrack, receiver), lost(reason)}; none after close() */
+  constructor(handlers) {
     this.#handlers = handlers;
   }
 
-  /** Offer at once, without waiting for candidates: the server finds the browser by its first packet. */
-  async open() {
+  get peer() {
+    return this.#pc;
+  }
+
+  /**
+   * Offer at once, without waiting for candidates: the server finds the browser by its first packet.
+   * @param tracks {microphone, camera, screen}, each a MediaStreamTrack or null
+   * @param wishes more fields for the body of the offer: resume, pipeline
+   * @returns what the server answers beside the SDP: {session_id, resumed}
+   */
+  async open(tracks, wishes = {}) {
     const pc = this.#pc;
-    this.#addMedia();
+    this.#addMedia(tracks);
     pc.ontrack = ({ track, receiver }) => {
       this.#hurry(receiver);
-      if (!this.#closed) this.#handlers.track(track);
+      if (!this.#closed) this.#handlers.track(track, receiver);
     };
     pc.onconnectionstatechange = () => this.#watch(pc.connectionState);
     this.#openChannel();
     const iceServers = await fetchIceServers(this.#abort.signal);
-    if (this.#closed) return;
+    if (this.#closed) return {};
     pc.setConfiguration({ ...CONFIGURATION, iceServers });
     await pc.setLocalDescription(await pc.createOffer());
-    const answer = await openCall(pc.localDescription.sdp, this.#abort.signal);
-    if (this.#closed) return;
+    const { sdp, ...about } = await openCall({ ...wishes, type: "offer", sdp: pc.localDescription.sdp }, this.#abort.signal);
+    if (this.#closed) return about;
     this.#connectTimer = setTimeout(() => this.#lose("no-path"), CONNECT_LIMIT_MS);
-    await pc.setRemoteDescription({ type: "answer", sdp: separateStreams(answer) });
+    await pc.setRemoteDescription({ type: "answer", sdp: separateStreams(sdp) });
+    return about;
   }
 
-  /** Send one client event; silently nothing when the channel is not open. */
+  /** Send one client event. @returns whether the channel was open */
   send(event) {
-    if (this.#channel?.readyState === "open") this.#channel.send(JSON.stringify(event));
+    if (this.#channel?.readyState !== "open") return false;
+    this.#channel.send(JSON.stringify(event));
+    return true;
   }
 
-  setMicrophone(on) {
-    this.#stream?.getAudioTracks().forEach((track) => { track.enabled = on; });
+  /** @param kind microphone | camera | screen @param track what to send from now on, or null */
+  async replace(kind, track) {
+    if (!this.#closed) await this.#senders[kind]?.replaceTrack(track);
   }
 
-  setCamera(on) {
-    this.#stream?.getVideoTracks().forEach((track) => { track.enabled = on; });
-  }
-
-  /** Send a screen (MediaStream) as the second video, or none (null). */
-  async setScreen(stream) {
-    stopTracks(this.#shared);
-    this.#shared = stream;
-    await this.#screen?.sender.replaceTrack(stream?.getVideoTracks()[0] ?? null);
+  /** @param kind see {@link replace} @returns {RTCRtpSender|undefined} */
+  sender(kind) {
+    return this.#senders[kind];
   }
 
   /** How the call is doing: energy of the voice so far, picture rate, round trip. */
@@ -92,7 +92,7 @@ export class Connection {
     return found;
   }
 
-  /** Hang up and switch the devices off. Idempotent. */
+  /** Hang up. The tracks belong to others. Idempotent. */
   close() {
     if (this.#closed) return;
     this.#closed = true;
@@ -101,19 +101,16 @@ export class Connection {
     this.#abort.abort();
     this.#channel?.close();
     this.#pc.close();
-    stopTracks(this.#stream);
-    stopTracks(this.#shared);
   }
 
-  #addMedia() {
-    const audio = this.#stream?.getAudioTracks()[0];
-    if (audio) this.#pc.addTransceiver(audio, { direction: "sendrecv", streams: [this.#stream] });
-    else this.#pc.addTransceiver("audio", { direction: "recvonly" });
-    if (!this.#stream) return;
-    const video = this.#stream.getVideoTracks()[0];
-    if (video) this.#pc.addTransceiver(video, { direction: "sendrecv", streams: [this.#stream] });
-    else this.#pc.addTransceiver("video", { direction: "sendonly" }); // the first video is the camera, be there one or not
-    this.#screen = this.#pc.addTransceiver("video", { direction: "sendonly" });
+  #addMedia({ microphone, camera, screen }) {
+    const add = (kind, track, direction) => {
+      const streams = track ? [new MediaStream([track])] : [];
+      return this.#pc.addTransceiver(track ?? kind, { direction, streams }).sender;
+    };
+    this.#senders.microphone = add("audio", microphone, "sendrecv");
+    this.#senders.camera = add("video", camera, "sendrecv"); // the first video is the camera, be there one or not
+    this.#senders.screen = add("video", screen, "sendonly");
   }
 
   #openChannel() {

@@ -11,7 +11,7 @@ function nameOf(code) {
   }
 }
 
-export class LanguageView {
+class LanguageView {
   #choice = document.getElementById("language-choice");
   #select = document.getElementById("language");
   #shown = "";
@@ -22,10 +22,10 @@ export class LanguageView {
   }
 
   render(state) {
-    const languages = state.engines?.find(({ stage }) => stage === "stt")?.languages ?? [];
+    const languages = state.engines.rows?.find(({ stage }) => stage === "stt")?.languages ?? [];
     if (languages.join() !== this.#shown) this.#fill(languages);
     this.#choice.hidden = languages.length < 2;
-    this.#select.value = languages.includes(state.language) ? state.language : "";
+    this.#select.value = languages.includes(state.settings.language) ? state.settings.language : "";
   }
 
   #fill(languages) {
@@ -33,4 +33,9 @@ export class LanguageView {
     const named = languages.map((code) => [code, nameOf(code)]).sort(([, one], [, other]) => one.localeCompare(other));
     this.#select.replaceChildren(...[["", "Any language"], ...named].map(([code, name]) => new Option(name, code)));
   }
+}
+
+export function mount({ store, call }) {
+  const view = new LanguageView((code) => call.setLanguage(code));
+  store.subscribe((state) => view.render(state));
 }

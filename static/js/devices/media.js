@@ -42,16 +42,4 @@ export async function openDevices() {
   }
 }
 
-/** A screen, a window or a tab that the user chooses; null when they choose none. Slides and text need few pictures. */
-export async function openScreen() {
-  try {
-    return await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 5, max: 10 } }, audio: false });
-  } catch (error) {
-    if (error?.name === "NotAllowedError" || error?.name === "AbortError") return null;
-    throw error;
-  }
-}
-
-export const canShareScreen = () => Boolean(navigator.mediaDevices?.getDisplayMedia);
-
 export const stopTracks = (stream) => stream?.getTracks().forEach((track) => track.stop());

@@ -1,7 +1,7 @@
 // Why something did not work, in words that say what to do about it.
 
 import { ApiError, Unreachable, hasKey } from "./api.js";
-import { NoMicrophone } from "./devices.js";
+import { NoMicrophone } from "../devices/media.js";
 
 /**
  * @typedef {object} Problem

@@ -1,7 +1,7 @@
 // The vision panel: what is looked for, what is drawn, and what looks do. Shows the session's settings as the server
 // tells them, and asks the server for every change; nothing is assumed before it has answered.
 
-import { make } from "./transcript.js";
+import { h } from "./dom.js";
 
 /** Each control: where its value is in `session.vision`, and what it is called. The detectors come before them. */
 const GROUPS = [
@@ -44,7 +44,7 @@ export function patchFor(vision, key, name, on) {
 /** The part to send so that a choice has a value. */
 const patchForChoice = (path, value) => path.reduceRight((inner, step) => ({ [step]: inner }), value);
 
-export class VisionView {
+class VisionView {
   #panel = document.getElementById("vision");
   #summary = document.getElementById("vision-summary");
   #body = document.getElementById("vision-body");
@@ -58,7 +58,7 @@ export class VisionView {
     this.#change = change;
   }
 
-  render({ vision, engines, phase, camera, cameraOff }) {
+  render({ vision: { settings: vision }, engines: { rows: engines }, call: { phase }, devices: { camera, cameraOff } }) {
     this.#panel.hidden = !vision || phase !== "connected" || !camera;
     if (!vision || vision === this.#shown) return;
     if (!this.#shown) this.#build(vision, detectorsOf(engines, vision));
@@ -71,11 +71,11 @@ export class VisionView {
     this.#names = Object.fromEntries(detectors);
     const groups = [{ title: "Look for", key: "detectors", items: detectors }, ...GROUPS];
     const enabled = this.#toggle(null, "enabled", "Look at my camera", {});
-    this.#body.append(make("div", "switches", enabled), ...groups.map((group) => this.#group(group, vision)));
+    this.#body.append(h("div", { class: "switches" }, enabled), ...groups.map((group) => this.#group(group, vision)));
   }
 
   #group({ title, key = null, items = [], choices = [] }, vision) {
-    const set = make("fieldset", "switches", make("legend", "", title));
+    const set = h("fieldset", { class: "switches" }, h("legend", {}, title));
     const missing = key === "detectors" ? vision.unavailable ?? {} : {};
     set.append(...items.map(([name, label]) => this.#toggle(key, name, label, missing)));
     set.append(...choices.map((choice) => this.#choice(choice)));
@@ -83,11 +83,11 @@ export class VisionView {
   }
 
   #toggle(key, name, label, missing) {
-    const box = make("input", "");
+    const box = h("input", {});
     box.type = "checkbox";
     box.name = key ? `${key}.${name}` : name;
     box.addEventListener("change", () => this.#ask(patchFor(this.#shown, key, name, box.checked)));
-    const element = make("label", "switch", box, make("span", "", label));
+    const element = h("label", { class: "switch" }, box, h("span", {}, label));
     this.#refreshers.push((vision) => {
       const reason = (key === "detectors" ? vision.unavailable ?? missing : missing)[name];
       box.checked = isOn(vision, key, name);
@@ -98,15 +98,15 @@ export class VisionView {
   }
 
   #choice({ path, name, options }) {
-    const select = make("select", "", ...options.map(([value, label]) => {
-      const option = make("option", "", label);
+    const select = h("select", {}, ...options.map(([value, label]) => {
+      const option = h("option", {}, label);
       option.value = value;
       return option;
     }));
     select.name = path.join(".");
     select.addEventListener("change", () => this.#ask(patchForChoice(path, select.value)));
     this.#refreshers.push((vision) => { select.value = path.reduce((inner, step) => inner?.[step], vision) ?? ""; });
-    return make("label", "choice", make("span", "", name), select);
+    return h("label", { class: "choice" }, h("span", {}, name), select);
   }
 
   #ask(patch) {
@@ -124,4 +124,9 @@ function detectorsOf(engines, vision) {
 function summaryOf(vision, names) {
   const seen = vision.detectors.map((name) => (names[name] ?? name).toLowerCase());
   return seen.length ? seen.slice(0, 3).join(", ") + (seen.length > 3 ? ` +${seen.length - 3}` : "") : "nothing";
+}
+
+export function mount({ store, call }) {
+  const view = new VisionView((vision) => call.update({ vision }));
+  store.subscribe((state) => view.render(state));
 }

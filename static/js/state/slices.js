@@ -1,0 +1,33 @@
+// All slices of the state, and what tests and the curious read of it from `window.visavis.state`.
+
+import { call, statusOf } from "./call.js";
+import { devices } from "./devices.js";
+import { engines } from "./engines.js";
+import { latency } from "./latency.js";
+import { problems } from "./problems.js";
+import { settings } from "./settings.js";
+import { vision } from "./vision.js";
+import { visibleEntries, words } from "./words.js";
+
+export const slices = { call, words, vision, latency, engines, devices, settings, problems };
+
+/** A snapshot that does not change any more. */
+export function snapshotOf(state) {
+  const { call: { phase, stats, session_id, attempt }, devices: { sharing, muted, camera } } = state;
+  return Object.freeze({
+    phase, session_id, attempt, sharing, muted, camera,
+    status: statusOf(state),
+    transcript: visibleEntries(state.words)
+      .filter((entry) => entry.role !== "note" && (entry.text || entry.truncated))
+      .map(({ role, text, final, interrupted }) => ({ role, text, final, interrupted })),
+    scene: state.vision.scene,
+    chips: state.vision.chips.map((chip) => chip.text),
+    vision: state.vision.settings,
+    latency: state.latency.last,
+    remoteEnergy: stats.remoteEnergy,
+    engines: state.engines.rows,
+    language: state.settings.language,
+    problem: state.problems.problem?.kind ?? null,
+    notices: state.problems.notices.map((notice) => notice.text),
+  });
+}
