@@ -46,7 +46,11 @@ export function mount({ store, call, root, t, settings }) {
 
   async function load() {
     if (panels) return;
+    const style = h("link", { rel: "stylesheet", href: new URL("../../css/inspector.css", import.meta.url).href });
+    const styled = new Promise((done) => { style.onload = style.onerror = done; });
+    document.head.append(style);
     const modules = await Promise.all(TABS.map((name) => import(`./${name}.js`)));
+    await styled;
     panels = Object.fromEntries(TABS.map((name, place) =>
       [name, modules[place].create({ store, call, t, settings, log })]));
     root.replaceChildren(...frame());

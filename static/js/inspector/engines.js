@@ -1,7 +1,7 @@
 // Tab "Engines": what does which part of the work, where, why, and what better is on its way.
 
 import { h } from "../view/dom.js";
-import { failuresOf, progressOf, troubleOf } from "./quality.js";
+import { failuresOf, progressOf, troubleOf } from "./fetching.js";
 
 export function create({ t }) {
   const better = h("p", { class: "advice", id: "engine-advice" });
@@ -15,7 +15,8 @@ export function create({ t }) {
 
   return {
     element,
-    render({ engines: { rows, quality } }) {
+    render({ engines: { rows, status } }) {
+      const { quality } = status ?? {};
       better.textContent = quality?.advice ?? "";
       better.hidden = !quality?.advice;
       if (rows === drawn) return;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CAPACITY, EventLog, MAX_TEXT, compact, filterOf, summaryOf, toLines } from "../../../static/js/inspector/event_log.js";
-import { arrivals, failuresOf, levelsOf, troubleOf } from "../../../static/js/inspector/quality.js";
+import { arrivals, failuresOf, isFetching, levelsOf, takenOver, troubleOf } from "../../../static/js/inspector/fetching.js";
 import { NUMBERS, SQUARES, numberOf, squaresOf } from "../../../static/js/inspector/stamp.js";
 import { difference, read, sparkline } from "../../../static/js/inspector/stats.js";
 import { spread, waterfall } from "../../../static/js/inspector/waterfall.js";
@@ -169,4 +169,8 @@ test("what comes, what failed and what is wrong", () => {
   assert.deepEqual(rows.map(troubleOf), ["", "stand_in", "missing", "not_working"]);
   assert.deepEqual(levelsOf({ stt: "basic", llm: "best", tts: "odd" }), [["stt", "basic"], ["llm", "best"]]);
   assert.deepEqual(levelsOf(null), []);
+  assert.deepEqual([isFetching(rows), isFetching(rows.slice(3)), isFetching(null)], [true, false, false]);
+  const better = { stage: "stt", engine: "whisper", ok: true };
+  assert.deepEqual(takenOver(rows, [better, { stage: "new", engine: "x" }]), [{ stage: "stt", engine: "whisper" }]);
+  assert.deepEqual([takenOver(null, [better]), takenOver(rows, [{ ...better, ok: false }])], [[], []]);
 });
