@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from aiohttp import web
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
 
@@ -233,8 +233,7 @@ class FakeServer:
         return web.json_response(answer | {"resumed": self.remembers and "resume" in body})
 
     def _on_track(self, peer: RTCPeerConnection, sink: MediaBlackhole, track: MediaStreamTrack) -> None:
-        videos = sum(receiver.track is not None and receiver.track.kind == "video" for receiver in peer.getReceivers())
-        if self.echoes and track.kind == "video" and videos == 1:
+        if self.echoes and track.kind == "video" and all(sender.track is None for sender in _videos(peer)):
             peer.addTrack(track)  # the first video is the camera
         else:
             sink.addTrack(track)
@@ -242,6 +241,10 @@ class FakeServer:
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))
         self._channels.put_nowait(channel)
+
+
+def _videos(peer: RTCPeerConnection) -> list[RTCRtpSender]:
+    return [sender for sender in peer.getSenders() if sender.kind == "video"]
 
 
 def error(status: int, message: str, code: str, **headers: str) -> web.Response:
