@@ -1,6 +1,6 @@
 // How the server is: asked when the page opens, and again while models are on their way and there is no call that would tell.
 
-import { fetchEngines, useKey } from "./api.js";
+import { fetchEngines, fetchStatus, useKey } from "./api.js";
 import { explain } from "./refusals.js";
 import { isFetching } from "../inspector/fetching.js";
 import { isRunning } from "../state/call.js";
@@ -20,6 +20,7 @@ export function createServerStatus({ store, call }) {
     try {
       dispatch({ type: "engine.status", data: await fetchEngines() });
       solved();
+      dispatch({ type: "client.status", status: await fetchStatus().catch(() => null) });
       const { rows, news } = store.state.engines;
       if (isFetching(rows) || news) asking = setTimeout(() => isIdle() && refresh(), ASK_MS);
     } catch (error) {
@@ -35,7 +36,12 @@ export function createServerStatus({ store, call }) {
   }
 
   store.subscribe((state, events) => {
-    if (state.engines.rows === null && events.some(({ type }) => type === "client.connected")) refresh();
+    const happened = (type) => events.some((event) => event.type === type);
+    if (state.engines.rows === null && happened("client.connected")) refresh();
+    // What has just taken over makes ears, mind or voice better.
+    if (happened("engine.status") && state.engines.news && !isIdle()) {
+      fetchStatus().then((status) => dispatch({ type: "client.status", status }), () => {});
+    }
   });
 
   return {
