@@ -2,9 +2,11 @@
 
 import { takeKeyFromAddress } from "./call/api.js";
 import { createCall } from "./call/call.js";
+import { createRecovery } from "./call/recovery.js";
 import { createServerStatus } from "./call/server_status.js";
-import { Meters } from "./devices/levels.js";
+import { createLevels } from "./devices/levels.js";
 import { createOutput } from "./devices/output.js";
+import * as pickers from "./devices/pickers.js";
 import { t } from "./i18n/index.js";
 import * as engines from "./inspector/engines.js";
 import * as language from "./settings/language.js";
@@ -23,14 +25,19 @@ import * as composer from "./words/composer.js";
 import * as transcript from "./words/transcript.js";
 
 const store = createStore(slices);
+const tell = problems.createTell({ dispatch: store.dispatch, t });
 const output = createOutput({ audio: byId("voice"), picture: byId("picture"), dispatch: store.dispatch });
-const call = createCall({ store, output, levels: new Meters(stage.showLevel), t });
+const levels = createLevels({ show: stage.showLevel, onSilent: (name) => tell("mic_silent", { name }) });
+const call = createCall({ store, output, levels, tell });
 const server = createServerStatus({ store, call });
 const context = { store, call, server, t, root: document.body };
 
 for (const feature of [status, stage, controls, problems, keys, transcript, captions, composer, engines, language, vision]) {
   feature.mount(context);
 }
+pickers.mount({ ...context, root: byId("pickers") });
+pickers.mountDialog(context);
+createRecovery({ store, call, tell });
 
 window.visavis = Object.freeze({ get state() { return snapshotOf(store.state); } });
 window.addEventListener("pagehide", () => isRunning(store.state.call) && call.stop());
@@ -38,3 +45,7 @@ window.addEventListener("hashchange", () => takeKeyFromAddress() && server.refre
 
 takeKeyFromAddress();
 server.refresh();
+// What only a call needs, when the page stands.
+for (const extra of ["call/wake_lock.js", "call/media_session.js"]) {
+  import(`./${extra}`).then((feature) => feature.mount(context));
+}

@@ -115,6 +115,8 @@ class FakeServer:
         """While it is not set, offers wait for their answer."""
         self.answering.set()
         self.engines: list[dict[str, Any]] = ENGINES
+        self.status: dict[str, Any] = {}
+        """More fields of ``GET /v1/status``."""
         self.offers: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         """Of the offers."""
@@ -133,7 +135,7 @@ class FakeServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
-        app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
         app.router.add_post("/offer", self._call)
         return app
@@ -166,7 +168,7 @@ class FakeServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        public = request.path == "/" or request.path.startswith("/static/")
+        public = request.path in ("/", "/v1/status") or request.path.startswith("/static/")
         if self.key and not public and request.headers.get("Authorization") != f"Bearer {self.key}":
             return error(401, "This server needs an API key.", "invalid_api_key")
         response: web.StreamResponse = await handler(request)
@@ -176,8 +178,11 @@ class FakeServer:
     async def _page(self, _: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "index.html")
 
-    async def _engines(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": self.engines})
+    async def _status(self, request: web.Request) -> web.Response:
+        public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": True}
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response(public)
+        return web.json_response(public | {"engines": self.engines} | self.status)
 
     async def _ice_servers(self, _: web.Request) -> web.Response:
         return web.json_response({"ice_servers": self.ice_servers})

@@ -8,7 +8,7 @@ const initial = {
   rows: null, // or null while not known
   asked: false, // and not told
   news: null, // {text, until}: the engine that has just taken over, and how long to say so (ms)
-  status: null, // the answer of GET /v1/status; null where the server has none
+  status: null, // the answer of GET /v1/status
 };
 
 function told(slice, event) {
@@ -24,7 +24,7 @@ export const newsOf = ({ news }, now) => (news && news.until > now ? news.text :
 const handlers = {
   "engine.status": told,
   "client.engines_unknown": (slice) => ({ ...slice, asked: true }),
-  "client.status": (slice, event) => ({ ...slice, status: event.status }),
+  "client.status": (slice, event) => told({ ...slice, status: event.status }, { ...event, data: event.status.engines }),
 };
 
 export const engines = { initial, handlers };

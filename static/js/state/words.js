@@ -155,6 +155,7 @@ const handlers = {
 
   "client.said": (slice, event) => append(slice, { id: event.id, text: event.text, waiting: true }),
   "client.connecting": hungUp,
+  "client.reconnecting": (slice, event) => (event.attempt === 1 ? hungUp(slice) : slice),
   "client.answered": (slice, event) => (event.resumed ? slice : forgotten(slice)),
   "client.stopped": hungUp,
   "client.failed": hungUp,
