@@ -1,6 +1,6 @@
 // Wiring only: makes the store and the call, and mounts what shows them.
 
-import { takeKeyFromAddress } from "./call/api.js";
+import * as api from "./call/api.js";
 import { createCall } from "./call/call.js";
 import { createRecovery } from "./call/recovery.js";
 import { createServerStatus } from "./call/server_status.js";
@@ -8,7 +8,8 @@ import { createLevels } from "./devices/levels.js";
 import { createOutput } from "./devices/output.js";
 import * as pickers from "./devices/pickers.js";
 import { t } from "./i18n/index.js";
-import * as engines from "./inspector/engines.js";
+import * as inspector from "./inspector/drawer.js";
+import * as engines from "./inspector/summary.js";
 import * as language from "./settings/language.js";
 import { isRunning } from "./state/call.js";
 import { slices, snapshotOf } from "./state/slices.js";
@@ -22,6 +23,8 @@ import * as status from "./view/status.js";
 import * as vision from "./view/vision_panel.js";
 import * as captions from "./words/caption_strip.js";
 import * as composer from "./words/composer.js";
+import * as download from "./words/download.js";
+import * as ear from "./words/ear.js";
 import * as transcript from "./words/transcript.js";
 
 const store = createStore(slices);
@@ -30,20 +33,25 @@ const output = createOutput({ audio: byId("voice"), picture: byId("picture"), di
 const levels = createLevels({ show: stage.showLevel, onSilent: (name) => tell("mic_silent", { name }) });
 const call = createCall({ store, output, levels, tell });
 const server = createServerStatus({ store, call });
-const context = { store, call, server, t, root: document.body };
+const kept = new Map([["captions", true], ["caption_size", 1], ["announce", false]]);
+const settings = { get: (name) => kept.get(name), set: (name, value) => kept.set(name, value) };
+const { toggle: inspect } = inspector.mount({ store, call, t, settings, root: byId("inspector") });
+const context = { store, call, server, t, settings, api, inspect, root: document.body };
 
-for (const feature of [status, stage, controls, problems, keys, transcript, captions, composer, engines, language, vision]) {
+for (const feature of [status, stage, controls, problems, keys, transcript, composer, ear, engines, language, vision]) {
   feature.mount(context);
 }
 pickers.mount({ ...context, root: byId("pickers") });
 pickers.mountDialog(context);
 createRecovery({ store, call, tell });
+captions.mount({ ...context, root: byId("caption") });
+download.mount({ ...context, root: byId("conversation-head") });
 
 window.visavis = Object.freeze({ get state() { return snapshotOf(store.state); } });
 window.addEventListener("pagehide", () => isRunning(store.state.call) && call.stop());
-window.addEventListener("hashchange", () => takeKeyFromAddress() && server.refresh());
+window.addEventListener("hashchange", () => api.takeKeyFromAddress() && server.refresh());
 
-takeKeyFromAddress();
+api.takeKeyFromAddress();
 server.refresh();
 // What only a call needs, when the page stands.
 for (const extra of ["call/wake_lock.js", "call/media_session.js"]) {

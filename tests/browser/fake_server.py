@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from aiohttp import web
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
 
@@ -123,6 +123,10 @@ class FakeServer:
         self.remembers = False
         """Whether a conversation goes on where the page asks for that."""
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
+        self.recording: dict[str, bytes] = {}
+        """Files of the recording, by name."""
+        self.echoes = False
+        """Whether the camera's picture is sent back instead of the card."""
         self.ice_servers: list[dict[str, Any]] = []
         self._peers: list[RTCPeerConnection] = []
         self._sinks: list[MediaBlackhole] = []
@@ -135,7 +139,11 @@ class FakeServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
+        app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/status", self._status)
+        app.router.add_get("/v1/sessions/{session}/recording", self._recording)
+        app.router.add_delete("/v1/sessions/{session}/recording", self._recording)
+        app.router.add_get("/v1/sessions/{session}/recording/{name}", self._recorded)
         app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
         app.router.add_post("/offer", self._call)
         return app
@@ -179,10 +187,24 @@ class FakeServer:
         return web.FileResponse(STATIC / "index.html")
 
     async def _status(self, request: web.Request) -> web.Response:
-        public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": True}
+        ready = self.status.get("ready", True)
+        public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": ready}
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response(public)
         return web.json_response(public | {"engines": self.engines} | self.status)
+
+    async def _recording(self, request: web.Request) -> web.Response:
+        session = request.match_info["session"]
+        if request.method == "DELETE":
+            self.recording.clear()
+        files = [
+            {"name": name, "bytes": len(data), "type": "audio/wav", "url": f"/v1/sessions/{session}/recording/{name}"}
+            for name, data in self.recording.items()
+        ]
+        return web.json_response({"session_id": session, "state": "done", "seconds": 70, "files": files})
+
+    async def _recorded(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.recording[request.match_info["name"]], content_type="audio/wav")
 
     async def _ice_servers(self, _: web.Request) -> web.Response:
         return web.json_response({"ice_servers": self.ice_servers})
@@ -199,11 +221,11 @@ class FakeServer:
         sink = MediaBlackhole()
         self._peers.append(peer)
         self._sinks.append(sink)
-        peer.on("track", sink.addTrack)
+        peer.on("track", lambda track: self._on_track(peer, sink, track))
         peer.on("datachannel", self._on_channel)
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         peer.addTrack(Tone())
-        if "m=video" in offer:
+        if "m=video" in offer and not self.echoes:
             peer.addTrack(Card(self.picture))
         await peer.setLocalDescription(await peer.createAnswer())
         await sink.start()
@@ -211,9 +233,19 @@ class FakeServer:
         answer = {"sdp": peer.localDescription.sdp, "type": "answer", "session_id": f"sess_{len(self.offers)}"}
         return web.json_response(answer | {"resumed": self.remembers and "resume" in body})
 
+    def _on_track(self, peer: RTCPeerConnection, sink: MediaBlackhole, track: MediaStreamTrack) -> None:
+        if self.echoes and track.kind == "video" and all(sender.track is None for sender in _videos(peer)):
+            peer.addTrack(track)  # the first video is the camera
+        else:
+            sink.addTrack(track)
+
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))
         self._channels.put_nowait(channel)
+
+
+def _videos(peer: RTCPeerConnection) -> list[RTCRtpSender]:
+    return [sender for sender in peer.getSenders() if sender.kind == "video"]
 
 
 def error(status: int, message: str, code: str, **headers: str) -> web.Response:

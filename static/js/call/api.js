@@ -64,7 +64,7 @@ function storedKey() {
   return key;
 }
 
-async function request(path, { headers, ...options } = {}) {
+async function request(path, { headers, read = (response) => response.json(), ...options } = {}) {
   const bearer = storedKey();
   let response;
   try {
@@ -77,8 +77,8 @@ async function request(path, { headers, ...options } = {}) {
     throw new Unreachable(error);
   }
   reached = true;
-  const body = await response.json().catch(() => null);
-  if (response.ok && body) return body;
+  const body = await (response.ok ? read(response) : response.json()).catch(() => null);
+  if (response.ok && body !== null) return body;
   const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
 }
@@ -93,3 +93,14 @@ export const fetchIceServers = async (signal) =>
 /** Make a call. @param body {sdp, type: "offer", resume?, pipeline?} @returns {sdp, type, session_id, resumed} */
 export const openCall = (body, signal) =>
   request("offer", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+/** @returns {session_id, state, seconds, files: [{name, bytes, type, url}]} */
+export const fetchRecording = (session) => request(recordingOf(session), { cache: "no-store" });
+
+/** One file of a recording. @returns {Promise<Blob>} */
+export const fetchRecordingFile = (url) => request(url, { read: (response) => response.blob() });
+
+export const deleteRecording = (session) =>
+  request(recordingOf(session), { method: "DELETE", read: (response) => response.text() });
+
+const recordingOf = (session) => `v1/sessions/${encodeURIComponent(session)}/recording`;

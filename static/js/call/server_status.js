@@ -51,7 +51,12 @@ export function createServerStatus({ store, call }) {
   }
 
   store.subscribe((state, events) => {
-    if (state.engines.rows === null && events.some(({ type }) => type === "client.connected")) refresh();
+    const happened = (type) => events.some((event) => event.type === type);
+    if (state.engines.rows === null && happened("client.connected")) refresh();
+    // What has just taken over makes ears, mind or voice better.
+    if (happened("engine.status") && state.engines.news && !isIdle()) {
+      fetchStatus().then((status) => dispatch({ type: "client.status", status }), () => {});
+    }
   });
 
   return {

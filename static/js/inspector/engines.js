@@ -1,89 +1,62 @@
-// The engines panel: what does which part of the work, where, and why.
+// Tab "Engines": what does which part of the work, where, why, and what better is on its way.
 
-import { failures, fetchingLine, titleOf } from "./fetching.js";
-import { byId, h, icon, setText } from "../view/dom.js";
-import { newsOf } from "../state/engines.js";
+import { h } from "../view/dom.js";
+import { failuresOf, progressOf, troubleOf } from "./fetching.js";
 
-class EnginesView {
-  #table = byId("engine-table");
-  #summary = byId("engines-summary");
-  #panel = byId("engines");
-  #shown = null;
-  #touched = false;
+export function create({ t }) {
+  const better = h("p", { class: "advice", id: "engine-advice" });
+  const table = h("table", { id: "engine-table" },
+    h("caption", { class: "sr-only" }, t("engines.caption")),
+    h("thead", {}, h("tr", {}, ...["stage", "engine", "device"].map((name) =>
+      h("th", { scope: "col" }, t(`engines.${name}`))))));
+  const empty = h("p", { class: "empty" }, t("engines.unknown"));
+  const element = h("div", {}, better, empty, table);
+  let drawn = null;
 
-  constructor() {
-    if (matchMedia("(max-height: 560px)").matches) this.#panel.open = false; // a phone held sideways has no room
-    this.#panel.querySelector("summary").addEventListener("click", () => { this.#touched = true; });
-  }
-
-  render(state) {
-    if (state.engines.rows !== this.#shown) this.#fill(state.engines.rows);
-    if (!state.engines.rows && state.engines.asked) this.#summary.textContent = "not known";
-    // Room for the conversation once there is one, unless the user has decided otherwise.
-    if (!this.#touched && state.call.phase === "connected") this.#panel.open = false;
-  }
-
-  #fill(engines) {
-    this.#shown = engines;
-    this.#table.querySelectorAll("tbody").forEach((body) => body.remove());
-    this.#table.append(...engines.map(engineRows));
-    this.#table.parentElement.hidden = !engines.length;
-    this.#summary.replaceChildren(...summary(engines));
-  }
-}
-
-/** What is wrong with a row, in words for its badge; empty when the stage runs as it should. */
-function trouble({ engine, ok, wanted }) {
-  if (ok !== false) return "";
-  if (wanted) return "stand-in";
-  return engine && engine !== "none" ? "not working" : "missing";
-}
-
-function summary(engines) {
-  const counts = Map.groupBy(engines, trouble);
-  const parts = [`${counts.get("")?.length ?? 0} running`];
-  for (const [what, rows] of counts) {
-    if (what) parts.push(warning(`${rows.length} ${what}`));
-  }
-  return parts;
-}
-
-const warning = (text) => h("span", { class: "badge warn" }, icon("warn"), text);
-
-/** One engine is a group of two rows, so that a long reason has the width of both columns. */
-function engineRows(row) {
-  const { stage, engine, device, wanted, reason: why = "" } = row;
-  const badge = trouble(row);
-  const known = wanted && !why.includes(wanted) ? `Stands in for ${wanted}: ${why}` : why;
-  const reason = [known, failures(row)].filter(Boolean).join("; ");
-  const stageCell = h("th", {}, titleOf(stage));
-  stageCell.scope = "rowgroup";
-  stageCell.rowSpan = reason ? 2 : 1;
-  const name = h("td", { class: "engine" }, engine || "none");
-  if (badge === "stand-in") name.append(" ", warning(badge));
-  const where = badge && badge !== "stand-in" ? warning(badge) : h("span", { class: "badge" }, device || "unknown");
-  const rows = [h("tr", {}, stageCell, name, h("td", {}, where))];
-  if (reason) {
-    const cell = h("td", { class: "reason" }, reason);
-    cell.colSpan = 2;
-    rows.push(h("tr", {}, cell));
-  }
-  return h("tbody", { class: badge && "troubled" }, ...rows);
-}
-
-const TICK_MS = 200;
-
-export function mount({ store }) {
-  const view = new EnginesView();
-  const renderLine = () => {
-    const { engines } = store.state;
-    const line = [newsOf(engines, performance.now()), fetchingLine(engines.rows)].filter(Boolean).join(". ");
-    byId("fetching").hidden = !line;
-    setText(byId("fetching"), line);
+  return {
+    element,
+    render({ engines: { rows, status } }) {
+      const { quality } = status ?? {};
+      better.textContent = quality?.advice ?? "";
+      better.hidden = !quality?.advice;
+      if (rows === drawn) return;
+      drawn = rows;
+      empty.hidden = Boolean(rows?.length);
+      table.hidden = !rows?.length;
+      table.querySelectorAll("tbody").forEach((body) => body.remove());
+      table.append(...(rows ?? []).map((row) => rowsOf(row, t)));
+    },
   };
-  store.subscribe((state) => {
-    view.render(state);
-    renderLine();
-  });
-  setInterval(renderLine, TICK_MS); // news grow old by themselves
+}
+
+const stageName = (stage, t) => {
+  const words = t(`engines.stage.${stage}`);
+  return words === `engines.stage.${stage}` ? stage : words;
+};
+
+/** One engine is a group of rows, so that a long reason has the width of both columns. */
+function rowsOf(row, t) {
+  const { stage, engine, device, wanted, reason: why = "" } = row;
+  const trouble = troubleOf(row);
+  const known = wanted && !why.includes(wanted) ? t("engines.stands_in", { wanted, why }) : why;
+  const reason = [known, ...failuresOf(row)].filter(Boolean).join("; ");
+  const percent = progressOf(row);
+  const notes = [
+    reason && h("tr", {}, h("td", { class: "reason", colspan: "2", dir: "auto" }, reason)),
+    percent === undefined ? null : h("tr", {}, h("td", { class: "reason", colspan: "2" }, progress(row, percent, t))),
+  ].filter(Boolean);
+  const badge = trouble && h("span", { class: "badge warn" }, t(`engines.${trouble}`));
+  const name = h("td", { class: "engine", dir: "auto" }, engine || t("engines.none"));
+  if (trouble === "stand_in") name.append(" ", badge);
+  const where = trouble && trouble !== "stand_in" ? badge : h("span", { class: "badge" }, device || t("engines.somewhere"));
+  const title = h("th", { scope: "rowgroup", rowspan: String(1 + notes.length) }, stageName(stage, t));
+  return h("tbody", { class: trouble ? "troubled" : "" }, h("tr", {}, title, name, h("td", {}, where)), ...notes);
+}
+
+function progress({ fetching }, percent, t) {
+  const model = fetching.find(({ state }) => state === "fetching" || state === "arrived")?.model ?? "";
+  const bar = h("progress", percent === null ? {} : { max: "100", value: String(percent) });
+  const words = t(percent === null ? "engines.coming" : "engines.coming_percent", { model, percent: percent ?? 0 });
+  bar.setAttribute("aria-label", words);
+  return h("span", { class: "coming" }, bar, " ", words);
 }

@@ -7,19 +7,19 @@ const NEWS_MS = 8000;
 const initial = {
   rows: null, // or null while not known
   asked: false, // and not told
-  news: null, // {text, until}: the engine that has just taken over, and how long to say so (ms)
-  status: null, // the answer of GET /v1/status
+  news: null, // {list, until}: the engines that have just taken over, and how long to say so (ms)
+  status: null, // the answer of GET /v1/status; null where the server has none
 };
 
 function told(slice, event) {
   if (!Array.isArray(event.data)) return slice;
-  const text = takenOver(slice.rows, event.data);
-  const news = text ? { text, until: (event.at ?? 0) + NEWS_MS } : slice.news;
+  const list = takenOver(slice.rows, event.data);
+  const news = list.length ? { list, until: (event.at ?? 0) + NEWS_MS } : slice.news;
   return { ...slice, rows: event.data, news };
 }
 
-/** The engine that has just taken over, as long as that is news. @param slice state.engines @param now in ms */
-export const newsOf = ({ news }, now) => (news && news.until > now ? news.text : "");
+/** The engines that have just taken over, as long as that is news. @param slice state.engines @param now in ms */
+export const newsOf = ({ news }, now) => (news && news.until > now ? news.list : []);
 
 const handlers = {
   "engine.status": told,

@@ -21,10 +21,6 @@ const handlers = {
     event.error?.code === "session_ended" || HARMLESS.has(event.error?.code)
       ? slice
       : notify(slice, event.error?.message ?? "The server reports an error.", "error"),
-  "response.done": (slice, event) =>
-    event.response?.status === "failed"
-      ? notify(slice, event.response.status_details?.error?.message ?? "The assistant could not answer.", "error")
-      : slice,
   "client.connecting": () => initial,
   "client.connected": (slice) => ({ ...slice, problem: null }),
   "client.stopped": (slice) => ({ ...slice, problem: null }),

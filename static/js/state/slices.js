@@ -5,11 +5,12 @@ import { devices } from "./devices.js";
 import { engines } from "./engines.js";
 import { latency } from "./latency.js";
 import { problems } from "./problems.js";
+import { recording } from "./recording.js";
 import { settings } from "./settings.js";
 import { vision } from "./vision.js";
-import { visibleEntries, words } from "./words.js";
+import { transcriptOf, words } from "./words.js";
 
-export const slices = { call, words, vision, latency, engines, devices, settings, problems };
+export const slices = { call, words, vision, latency, engines, devices, settings, problems, recording };
 
 /** A snapshot that does not change any more. */
 export function snapshotOf(state) {
@@ -17,9 +18,9 @@ export function snapshotOf(state) {
   return Object.freeze({
     phase, session_id, attempt, sharing, muted, camera,
     status: statusOf(state),
-    transcript: visibleEntries(state.words)
-      .filter((entry) => entry.role !== "note" && (entry.text || entry.truncated))
-      .map(({ role, text, final, interrupted }) => ({ role, text, final, interrupted })),
+    transcript: transcriptOf(state.words).map(({ role, text, final, interrupted, unheard }) =>
+      ({ role, text, final, interrupted, unheard })),
+    recording: state.recording.on,
     scene: state.vision.scene,
     chips: state.vision.chips.map((chip) => chip.text),
     vision: state.vision.settings,

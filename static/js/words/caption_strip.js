@@ -1,65 +1,38 @@
-// Which words to put under the picture while they are being spoken.
+// The strip under the picture. A screen reader learns nothing of it: it is told each turn when the turn is complete.
 
 import { drawsCaptions } from "../state/vision.js";
-import { byId, setText } from "../view/dom.js";
+import { byId, h } from "../view/dom.js";
+import { captionOf } from "./captions.js";
+import { heardMs, whilePlaying } from "./ticker.js";
 
-const TICK_MS = 200;
+/** @param settings tells `captions` (on or off) and `caption_size` (1 to 2) */
+export function mount({ store, root, settings }) {
+  const button = byId("captions");
+  let shown = "";
 
-/** Usual speaking rate of a synthetic voice, in characters per second. */
-const CHARACTERS_PER_SECOND = 15;
-const LINE = 84;
-
-/** Cut a text into lines of a readable length, at sentences, clauses or words. */
-export function captionLines(text) {
-  const lines = [];
-  let rest = text.trim();
-  while (rest) {
-    const head = rest.slice(0, LINE + 1);
-    const sentence = head.match(/^.*?[.!?…](?=\s|$)/s)?.[0];
-    const clause = head.match(/^.{24,}[,;:](?=\s)/s)?.[0];
-    const words = head.length > LINE ? head.slice(0, head.lastIndexOf(" ")) || head : rest;
-    const line = sentence ?? (head.length > LINE ? clause ?? words : rest);
-    lines.push(line.trim());
-    rest = rest.slice(line.length).trim();
+  function draw(state, now) {
+    const { devices, vision, call } = state;
+    const inPicture = devices.camera && !devices.cameraOff && drawsCaptions(vision.settings);
+    const wanted = settings.get("captions") && !inPicture;
+    const lines = wanted ? captionOf(state, call.playing ? heardMs(state, call.playing.since, now) : 0) : [];
+    if (lines.join("\n") === shown) return;
+    shown = lines.join("\n");
+    root.replaceChildren(...lines.map((line) => h("span", { class: "line", dir: "auto" }, line)));
   }
-  return lines;
-}
 
-/**
- * The line being heard after so many seconds of playout. Replies are written faster than they are spoken, so the last
- * words received would be far ahead of the voice; the server does not send word timings, so the place is estimated.
- */
-export function captionAt(text, seconds) {
-  const lines = captionLines(text);
-  let ahead = seconds * CHARACTERS_PER_SECOND;
-  for (const line of lines) {
-    ahead -= line.length;
-    if (ahead < 0) return line;
+  function update() {
+    button?.setAttribute("aria-pressed", String(Boolean(settings.get("captions"))));
+    root.style.setProperty("--caption-size", String(settings.get("caption_size") ?? 1));
+    draw(store.state, performance.now());
   }
-  return lines.at(-1) ?? "";
-}
 
-/** The end of a text that grows while the user speaks. */
-export function tail(text) {
-  if (text.length <= LINE) return text;
-  const cut = text.slice(-LINE);
-  return `…${cut.slice(cut.indexOf(" "))}`;
-}
-
-function captionOf({ call, words, devices, vision }, now) {
-  if (call.phase !== "connected") return "";
-  if (devices.camera && !devices.cameraOff && drawsCaptions(vision.settings)) return ""; // they are in the picture
-  if (call.hearing) {
-    const current = words.entries.findLast((entry) => entry.role === "user" && entry.awaiting);
-    return tail(current?.text ?? "");
-  }
-  if (!call.playing) return "";
-  const spoken = words.entries.filter((entry) => entry.response && entry.response === call.playing.response);
-  return captionAt(spoken.map((entry) => entry.text).join(" "), (now - call.playing.since) / 1000);
-}
-
-export function mount({ store }) {
-  const render = () => setText(byId("caption"), captionOf(store.state, performance.now()));
-  store.subscribe(render);
-  setInterval(render, TICK_MS); // they move on with the voice
+  const toggle = () => {
+    settings.set("captions", !settings.get("captions"));
+    update();
+  };
+  button?.addEventListener("click", toggle);
+  whilePlaying(store, draw);
+  store.subscribe(update);
+  update();
+  return { toggle };
 }
