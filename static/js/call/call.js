@@ -7,6 +7,7 @@ import { explain, isMeant, isWorthWaiting, lostProblem, unsupported } from "./re
 import { Pause, TRIES, pauseBefore, secondsToWait } from "./resume.js";
 import { createTracks } from "./tracks.js";
 import { keepChoice, readChoice } from "../devices/choice.js";
+import { turnDetection } from "../settings/session.js";
 import { isReplying, isRunning } from "../state/call.js";
 
 const STATS_MS = 1000;
@@ -77,8 +78,7 @@ export function createCall({ store, output, levels, tell }) {
       levels.connect(connection);
       clearInterval(timer);
       timer = setInterval(pollStats, STATS_MS);
-      const { settings: { language }, devices } = store.state;
-      if (language) tellLanguage(language);
+      const { devices } = store.state;
       if (devices.sharing) update({ vision: { screen: true } });
       if (devices.chosen.pushToTalk && devices.microphone) tellTurns();
     },
@@ -161,14 +161,6 @@ export function createCall({ store, output, levels, tell }) {
 
   const update = (session) => send({ type: "session.update", session: { type: "realtime", ...session } });
 
-  /** @param language a code, or null: it is detected */
-  const tellLanguage = (language) => update({ audio: { input: { transcription: { language } } } });
-
-  function setLanguage(language) {
-    dispatch({ type: "client.language", language });
-    tellLanguage(language);
-  }
-
   async function pollStats() {
     const stats = await connection?.stats().catch(() => null);
     if (stats && connection) dispatch({ type: "client.stats", stats });
@@ -194,8 +186,8 @@ export function createCall({ store, output, levels, tell }) {
 
   /** The server decides when a turn is over, or the user's hand does. */
   function tellTurns() {
-    const { chosen: { pushToTalk }, turns } = { ...store.state.devices, turns: store.state.call.turns };
-    update({ audio: { input: { turn_detection: pushToTalk ? null : turns ?? { type: "server_vad" } } } });
+    const { devices: { chosen: { pushToTalk } }, call: { turns }, settings } = store.state;
+    update({ audio: { input: { turn_detection: pushToTalk ? null : turnDetection(settings, turns ?? { type: "server_vad" }) } } });
   }
 
   function setPushToTalk(on) {
@@ -242,7 +234,7 @@ export function createCall({ store, output, levels, tell }) {
   }
 
   return {
-    start, stop, fail, send, update, hush, share, unshare, setCamera, setDevice, setVolume, setLanguage, setPushToTalk, talk,
+    start, stop, fail, send, update, hush, share, unshare, setCamera, setDevice, setVolume, setPushToTalk, talk,
     setMicrophone: (on) => tracks.setMicrophone(on),
     retry: () => start({ typing: lastTyping }),
     /** Do not wait any longer: try now. */

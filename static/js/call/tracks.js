@@ -1,7 +1,7 @@
 // The user's microphone, camera and screen as tracks of a call: opened, swapped, released, and replaced when unplugged.
 // A device that is switched off is released, so that its light goes out.
 
-import { DeviceError, openBoth, openCamera, openMicrophone } from "../devices/media.js";
+import { DeviceError, openBoth, openCamera, openMicrophone, soundOf } from "../devices/media.js";
 import { openScreen } from "../devices/screen.js";
 
 /** After muting the microphone stays at hand for so long: to tell who goes on speaking, and for who unmutes at once. */
@@ -22,6 +22,7 @@ export function createTracks({ store, replace, levels, tell }) {
   let opened = 0; // times that devices were opened: what is left of an earlier time is released
 
   const chosenId = (kind) => store.state.devices.chosen[kind]?.id ?? "";
+  const sound = () => soundOf(store.state.settings);
   const isMuted = () => store.state.devices.muted;
   const hears = () => !store.state.devices.chosen.pushToTalk || store.state.devices.talking;
 
@@ -30,8 +31,8 @@ export function createTracks({ store, replace, levels, tell }) {
     const mine = ++opened;
     const { microphone: mic, camera: cam, withCamera } = store.state.devices.chosen;
     let found = { microphone: null, camera: null, refused: null };
-    if (!typing && withCamera) found = await openBoth({ microphone: mic?.id, camera: cam?.id });
-    else if (!typing) found.microphone = await openMicrophone(mic?.id);
+    if (!typing && withCamera) found = await openBoth({ microphone: mic?.id, camera: cam?.id, sound: sound() });
+    else if (!typing) found.microphone = await openMicrophone(mic?.id, sound());
     if (mine !== opened) {
       [found.microphone, found.camera].forEach((track) => track?.stop());
       return false;
@@ -81,7 +82,7 @@ export function createTracks({ store, replace, levels, tell }) {
   /** Open a device and put it into the call. @returns whether it is still wanted @throws {DeviceError} */
   async function take(kind, id) {
     const [mine, call] = [++wanted[kind], opened];
-    const track = await OPEN[kind](id);
+    const track = await OPEN[kind](id, sound());
     if (mine !== wanted[kind] || call !== opened) {
       track.stop();
       return false;

@@ -4,6 +4,10 @@ const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl:
 const VIDEO = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 const PERMISSIONS = { mic: "microphone", camera: "camera" };
 
+/** What the browser does to the sound of the microphone. @param chosen settings */
+export const soundOf = ({ echo, noise, gain }) =>
+  ({ echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain });
+
 /**
  * A device cannot be had. `device`: mic | camera; `reason`: insecure | policy | denied | dismissed | system | missing |
  * busy.

@@ -1,6 +1,6 @@
 // The choice of microphone, camera and loudspeaker, the volume, and whether a button is held to talk.
 
-import { byId, h, setText } from "../view/dom.js";
+import { h } from "../view/dom.js";
 import { listDevices } from "./media.js";
 import { canChooseSpeaker, canSetVolume } from "./output.js";
 
@@ -67,12 +67,4 @@ export function mount({ store, call, root, t }) {
 
   store.subscribe(render);
   render(store.state);
-}
-
-/** The dialog in which they stand. */
-export function mountDialog({ t }) {
-  const dialog = byId("devices-dialog");
-  setText(byId("devices-title"), t("device.title"));
-  byId("open-devices").addEventListener("click", () => dialog.showModal());
-  byId("close-devices").addEventListener("click", () => dialog.close());
 }

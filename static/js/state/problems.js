@@ -20,7 +20,7 @@ const handlers = {
   error: (slice, event) =>
     event.error?.code === "session_ended" || HARMLESS.has(event.error?.code)
       ? slice
-      : notify(slice, event.error?.message ?? "The server reports an error.", "error"),
+      : notify(slice, event.error?.message ?? event.error?.code ?? event.type, "error"),
   "client.connecting": () => initial,
   "client.connected": (slice) => ({ ...slice, problem: null }),
   "client.stopped": (slice) => ({ ...slice, problem: null }),

@@ -22,7 +22,7 @@ export function snapshotOf(state) {
       ({ role, text, final, interrupted, unheard })),
     recording: state.recording.on,
     scene: state.vision.scene,
-    chips: state.vision.chips.map((chip) => chip.text),
+    chips: state.vision.chips.map((chip) => chip.code),
     vision: state.vision.settings,
     latency: state.latency.last,
     remoteEnergy: stats.remoteEnergy,

@@ -9,13 +9,13 @@ const initial = {
   settings: null, // session.vision as the server tells it
   scene: "",
   objects: [],
-  chips: [], // {key, text, until}: what the camera has just shown; until null while it lasts, else ms
+  chips: [], // {key, code, values, until}: what the camera has just shown; until null while it lasts, else ms
 };
 
-/** A chip stays until it is taken away, or `milliseconds` long. */
-function chip(slice, event, key, text, milliseconds = null) {
+/** A chip stays until it is taken away, or `milliseconds` long. Its words are in i18n under `chip.CODE`. */
+function chip(slice, event, key, code, milliseconds = null, values = {}) {
   const until = milliseconds === null ? null : (event.at ?? 0) + milliseconds;
-  return { ...slice, chips: [...unchip(slice, key).chips, { key, text, until }].slice(-MAX_CHIPS) };
+  return { ...slice, chips: [...unchip(slice, key).chips, { key, code, values, until }].slice(-MAX_CHIPS) };
 }
 
 const unchip = (slice, key) => ({ ...slice, chips: slice.chips.filter((other) => other.key !== key) });
@@ -34,8 +34,8 @@ const settled = (slice, { session }) =>
     : slice;
 
 function held(slice, event) {
-  if (event.outcome === "waiting") return chip(slice, event, "held", "waiting until you look");
-  if (event.outcome === "dropped") return chip(slice, event, "held", "not answered: you looked away", CHIP_MS);
+  if (event.outcome === "waiting") return chip(slice, event, "held", "waiting");
+  if (event.outcome === "dropped") return chip(slice, event, "held", "dropped", CHIP_MS);
   return unchip(slice, "held");
 }
 
@@ -45,16 +45,17 @@ const handlers = {
   "vision.changed": (slice, event) =>
     ({ ...slice, scene: event.scene ?? "", objects: (event.objects ?? []).slice(0, MAX_OBJECTS) }),
   "vision.gesture.started": (slice, event) =>
-    chip(slice, event, gestureKey(event), `${event.hand ? `${event.hand} hand: ` : ""}${event.gesture ?? ""}`),
+    chip(slice, event, gestureKey(event), event.hand ? "gesture_of" : "gesture", null,
+      { hand: event.hand ?? "", gesture: event.gesture ?? "" }),
   "vision.gesture.ended": (slice, event) => unchip(slice, gestureKey(event)),
-  "vision.person.appeared": (slice, event) => chip(slice, event, `person ${event.id}`, "somebody came", CHIP_MS),
-  "vision.person.left": (slice, event) => chip(slice, event, `person ${event.id}`, "somebody left", CHIP_MS),
+  "vision.person.appeared": (slice, event) => chip(slice, event, `person ${event.id}`, "came", CHIP_MS),
+  "vision.person.left": (slice, event) => chip(slice, event, `person ${event.id}`, "left", CHIP_MS),
   "vision.attention.changed": (slice, event) =>
-    event.attention === "away" ? chip(slice, event, "attention", "looking away") : unchip(slice, "attention"),
+    event.attention === "away" ? chip(slice, event, "attention", "away") : unchip(slice, "attention"),
   "vision.lag": (slice, event) =>
-    event.state === "behind" ? chip(slice, event, "lag", "drawing lags behind") : unchip(slice, "lag"),
+    event.state === "behind" ? chip(slice, event, "lag", "lag") : unchip(slice, "lag"),
   "vision.camera": (slice, event) =>
-    event.state === "stopped" ? chip(slice, event, "camera", "no picture arrives") : unchip(slice, "camera"),
+    event.state === "stopped" ? chip(slice, event, "camera", "no_picture") : unchip(slice, "camera"),
   "visavis.reply_held": held,
   "client.connecting": () => initial,
   "client.reconnecting": () => initial,

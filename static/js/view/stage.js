@@ -6,7 +6,7 @@ import { byId, h, setText } from "./dom.js";
 
 const TICK_MS = 200;
 
-export function mount({ store, call }) {
+export function mount({ store, call, t }) {
   let shown = "";
   byId("hear").addEventListener("click", () => call.tap());
 
@@ -24,7 +24,7 @@ export function mount({ store, call }) {
   }
 
   function renderChips({ vision }) {
-    const texts = visibleChips(vision, performance.now()).map((chip) => chip.text);
+    const texts = visibleChips(vision, performance.now()).map((chip) => chipText(chip, t));
     if (texts.join("|") === shown) return;
     shown = texts.join("|");
     byId("chips").replaceChildren(...texts.map((text) => h("li", { class: "chip" }, text)));
@@ -33,6 +33,15 @@ export function mount({ store, call }) {
   store.subscribe(render);
   setInterval(() => renderChips(store.state), TICK_MS); // chips go by themselves
   render(store.state);
+}
+
+/** The words of a chip; hands and gestures are called as the server calls them where the page has no word for them. */
+function chipText({ code, values }, t) {
+  const named = Object.entries(values).map(([name, value]) => {
+    const key = `${name}.${value.replaceAll(" ", "_")}`;
+    return [name, t(key) === key ? value : t(key)];
+  });
+  return t(`chip.${code}`, Object.fromEntries(named));
 }
 
 /** @param name microphone | voice; @param level 0…1 */

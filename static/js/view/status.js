@@ -3,14 +3,20 @@
 import { statusOf } from "../state/call.js";
 import { byId, setText } from "./dom.js";
 
+/** Who has the page read out is told at most so often. */
+const TOLD_MS = 1000;
+
 export function mount({ store, t }) {
+  const tell = seldom((word) => setText(byId("status-live"), word));
   byId("host").textContent = location.host;
+  byId("encrypted").toggleAttribute("hidden", location.protocol !== "https:");
 
   function render(state) {
     const status = statusOf(state);
     byId("stage").dataset.status = status;
     const word = t(`status.${status}`, { attempt: state.call.attempt || 1 });
     setText(byId("status-text"), word);
+    tell(word);
     document.title = state.call.phase === "connected" ? `${word} · visavis` : "visavis";
     renderReadout(state);
   }
@@ -26,4 +32,21 @@ export function mount({ store, t }) {
 
   store.subscribe(render);
   render(store.state);
+}
+
+/** Calls `act` with the newest value, at most once in a second. */
+function seldom(act) {
+  let last = -TOLD_MS;
+  let timer = 0;
+  let newest = "";
+  const now = () => {
+    timer = 0;
+    last = performance.now();
+    act(newest);
+  };
+  return (value) => {
+    if (value === newest) return;
+    newest = value;
+    timer ||= setTimeout(now, Math.max(0, last + TOLD_MS - performance.now()));
+  };
 }
