@@ -139,7 +139,6 @@ class FakeServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
-        app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/sessions/{session}/recording", self._recording)
         app.router.add_delete("/v1/sessions/{session}/recording", self._recording)
