@@ -21,11 +21,13 @@ from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
 from server.http.app import create_app
+from server.http.lobby import Arrivals, create_lobby
 from server.http.tls.certificates import fingerprint
 from server.http.tls.context import made_here
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.settings import Settings
+from server.stores import model_store
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +67,21 @@ async def _serve(settings: Settings, console: Console) -> None:
     # The signals first, so that no moment is left in which one just kills.
     with stop_signals() as stop, Downloads(console) as downloads:
         console.print("Loading engines …")
-        engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
-        if engines is None:
-            _say(console, "Stopped while loading.")
-            return
-        gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
-        ready = asyncio.Event()
-        web_server = WebServer(create_app(settings, engines, ready), settings)
-        news = EngineNews(engines.choices, console)
+        arrivals = Arrivals(model_store(settings).catalogue, downloads)
+        web_server = WebServer(create_lobby(settings, arrivals), settings)
+        engines: Engines | None = None
         try:
             await web_server.start()
+            loading = build_engines(settings, partial(tell_foreign, console), arrivals)
+            engines = await unless_stopped(stop, loading)
+            if engines is None:
+                _say(console, "Stopped while loading.")
+                return
+            gc.collect()
+            gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
+            ready = asyncio.Event()
+            news = EngineNews(engines.choices, console)
+            await web_server.hand_over(create_app(settings, engines, ready))
             console.print(table(engines.rows()))
             engines.choices.on_change(news.tell)
             if not settings.download:
@@ -138,12 +144,13 @@ def _say(console: Console, text: str) -> None:
         console.print(text)
 
 
-async def _close(web_server: WebServer, engines: Engines, seconds: float) -> None:
+async def _close(web_server: WebServer, engines: Engines | None, seconds: float) -> None:
     """End sessions, connections and engines; what takes longer is let go of: the process is about to end."""
     try:
         async with asyncio.timeout(seconds):
             await web_server.close()
-            await engines.close()
+            if engines is not None:
+                await engines.close()
     except TimeoutError:
         log.warning("not everything could be closed within %g s", seconds)
 

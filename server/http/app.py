@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -28,7 +27,7 @@ from server.http.bodies import LARGEST_BODY, bodies
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
-from server.http.page_files import PageFiles
+from server.http.page_files import STATIC, PageFiles, secure
 from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
@@ -39,6 +38,7 @@ from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.small_webrtc import add_small_webrtc
 from server.http.signaling.whip import add_whip
+from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
 from server.observability.loop_monitor import LoopWatch
@@ -50,12 +50,6 @@ from server.transports.webrtc import ice
 from server.wyoming.listener import listening
 
 log = logging.getLogger(__name__)
-
-STATIC = Path(__file__).parents[2] / "static"
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
@@ -90,6 +84,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
+    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY]).get)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
@@ -101,7 +96,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
-    app.on_response_prepare.append(_secure)
+    app.on_response_prepare.append(secure)
     app.on_shutdown.append(_close_sessions)
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
@@ -168,14 +163,6 @@ def _tell_defect(task: asyncio.Task[None]) -> None:
     """The engines that are there go on, but a defect in the upkeep must not pass unseen until the end."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the task %s has failed", task.get_name(), exc_info=error)
-
-
-async def _secure(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Server"] = "visavis"  # and not which versions of what
-    if response.content_type == "text/html":
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
 
 
 async def _close_sessions(app: web.Application) -> None:

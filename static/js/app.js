@@ -2,9 +2,11 @@
 
 import * as api from "./call/api.js";
 import { createCall } from "./call/call.js";
+import { createRecovery } from "./call/recovery.js";
 import { createServerStatus } from "./call/server_status.js";
-import { Meters } from "./devices/levels.js";
+import { createLevels } from "./devices/levels.js";
 import { createOutput } from "./devices/output.js";
+import * as pickers from "./devices/pickers.js";
 import { t } from "./i18n/index.js";
 import * as inspector from "./inspector/drawer.js";
 import * as engines from "./inspector/summary.js";
@@ -26,8 +28,10 @@ import * as ear from "./words/ear.js";
 import * as transcript from "./words/transcript.js";
 
 const store = createStore(slices);
+const tell = problems.createTell({ dispatch: store.dispatch, t });
 const output = createOutput({ audio: byId("voice"), picture: byId("picture"), dispatch: store.dispatch });
-const call = createCall({ store, output, levels: new Meters(stage.showLevel), t });
+const levels = createLevels({ show: stage.showLevel, onSilent: (name) => tell("mic_silent", { name }) });
+const call = createCall({ store, output, levels, tell });
 const server = createServerStatus({ store, call });
 const kept = new Map([["captions", true], ["caption_size", 1], ["announce", false]]);
 const settings = { get: (name) => kept.get(name), set: (name, value) => kept.set(name, value) };
@@ -37,6 +41,9 @@ const context = { store, call, server, t, settings, api, inspect, root: document
 for (const feature of [status, stage, controls, problems, keys, transcript, composer, ear, engines, language, vision]) {
   feature.mount(context);
 }
+pickers.mount({ ...context, root: byId("pickers") });
+pickers.mountDialog(context);
+createRecovery({ store, call, tell });
 captions.mount({ ...context, root: byId("caption") });
 download.mount({ ...context, root: byId("conversation-head") });
 
@@ -46,3 +53,7 @@ window.addEventListener("hashchange", () => api.takeKeyFromAddress() && server.r
 
 api.takeKeyFromAddress();
 server.refresh();
+// What only a call needs, when the page stands.
+for (const extra of ["call/wake_lock.js", "call/media_session.js"]) {
+  import(`./${extra}`).then((feature) => feature.mount(context));
+}

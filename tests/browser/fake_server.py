@@ -115,14 +115,14 @@ class FakeServer:
         """While it is not set, offers wait for their answer."""
         self.answering.set()
         self.engines: list[dict[str, Any]] = ENGINES
+        self.status: dict[str, Any] = {}
+        """More fields of ``GET /v1/status``."""
         self.offers: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         """Of the offers."""
         self.remembers = False
         """Whether a conversation goes on where the page asks for that."""
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
-        self.status: dict[str, Any] = {"name": "visavis", "version": "0", "auth_required": False, "ready": True}
-        """The answer of ``GET /v1/status``."""
         self.recording: dict[str, bytes] = {}
         """Files of the recording, by name."""
         self.echoes = False
@@ -176,7 +176,7 @@ class FakeServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        public = request.path == "/" or request.path.startswith("/static/")
+        public = request.path in ("/", "/v1/status") or request.path.startswith("/static/")
         if self.key and not public and request.headers.get("Authorization") != f"Bearer {self.key}":
             return error(401, "This server needs an API key.", "invalid_api_key")
         response: web.StreamResponse = await handler(request)
@@ -186,11 +186,12 @@ class FakeServer:
     async def _page(self, _: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "index.html")
 
-    async def _engines(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": self.engines})
-
-    async def _status(self, _: web.Request) -> web.Response:
-        return web.json_response(self.status)
+    async def _status(self, request: web.Request) -> web.Response:
+        ready = self.status.get("ready", True)
+        public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": ready}
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response(public)
+        return web.json_response(public | {"engines": self.engines} | self.status)
 
     async def _recording(self, request: web.Request) -> web.Response:
         session = request.match_info["session"]

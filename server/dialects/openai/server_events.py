@@ -36,6 +36,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -115,7 +116,9 @@ class RealtimeEvents:
                     event, self._conversation_id, self._append, self._sound
                 )
                 return [response.created()]
-            case ResponseText() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped():
+            case (
+                ResponseText() | ResponseWords() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped()
+            ):
                 return self._progress(event)
             case ResponseInterrupted() | ResponseFailed():
                 return self._progress(event)

@@ -11,7 +11,7 @@ and who needs the key. A new word in a path goes into ``PARAMETERS``, at the end
 from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
-from server.http.openapi import shapes
+from server.http.openapi import shapes, status_shapes
 from server.http.openapi.audio_tasks import AUDIO_TASKS
 from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
@@ -57,6 +57,17 @@ STATE = (
         "state",
         "What runs where, and why",
         {200: json_answer("a row for each stage", shapes.EngineList)},
+    ),
+    Operation(
+        "GET",
+        "/v1/status",
+        "state",
+        "What a client needs to know before it calls",
+        {
+            200: json_answer(
+                "all of it; without the key what everybody may know", status_shapes.Status, status_shapes.ShortStatus
+            )
+        },
     ),
     Operation(
         "GET", "/metrics", "state", "Metrics for Prometheus", {200: Answer("the text format", {"text/plain": TEXT})}

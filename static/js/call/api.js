@@ -1,17 +1,19 @@
-// The server over HTTP: which engines run, and the exchange of session descriptions.
+// The server over HTTP: how it is, and the exchange of session descriptions.
 // Addresses are relative, so the page also works behind a reverse proxy that gives it a path of its own.
 
 const STORED_KEY = "visavis.key";
 let key = null;
+let reached = false;
 
 /** The server answered with an error. `status` is HTTP's, `code` and `message` are the server's own words. */
 export class ApiError extends Error {
-  constructor(status, { message, code } = {}, retryAfterSeconds = null) {
-    super(message || `The server answered with status ${status}.`);
+  constructor(status, { message, code, retry_after: seconds, progress } = {}, retryAfterSeconds = null) {
+    super(message || `status ${status}`);
     this.name = "ApiError";
     this.status = status;
     this.code = code ?? null;
-    this.retryAfterSeconds = retryAfterSeconds;
+    this.retryAfterSeconds = Number.isFinite(seconds) ? seconds : retryAfterSeconds;
+    this.progress = Array.isArray(progress) ? progress : [];
   }
 }
 
@@ -49,6 +51,10 @@ export function takeKeyFromAddress() {
 /** Whether requests carry a key. */
 export const hasKey = () => Boolean(storedKey());
 
+/** What explains a refusal (see call/refusals.js). */
+export const facts = () =>
+  ({ host: location.host, https: location.protocol === "https:", hasKey: hasKey(), reached });
+
 function storedKey() {
   try {
     key ??= sessionStorage.getItem(STORED_KEY);
@@ -70,16 +76,14 @@ async function request(path, { headers, read = (response) => response.json(), ..
     if (error.name === "AbortError") throw error;
     throw new Unreachable(error);
   }
+  reached = true;
   const body = await (response.ok ? read(response) : response.json()).catch(() => null);
   if (response.ok && body !== null) return body;
   const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
 }
 
-/** @returns rows {stage, engine, device, reason, ok, wanted}; what is `wanted` is what a stand-in stands in for */
-export const fetchEngines = async () => (await request("v1/engines", { cache: "no-store" })).data ?? [];
-
-/** @returns what the server is and has: see GET /v1/status; of a server that wants a key and gets none only its name */
+/** How the server is (`GET /v1/status`): without the key only {name, version, auth_required, ready}. */
 export const fetchStatus = () => request("v1/status", { cache: "no-store" });
 
 /** @returns RTCIceServers: STUN and TURN servers with credentials for this page; none on most servers */

@@ -1,99 +1,143 @@
-// The user's hands → devices and connection → events. Nothing here touches the page.
+// The call: from the user's wish to a connection, through losses and waiting, to its end. Nothing here touches the page.
 
-import { explain, lostProblem } from "./refusals.js";
+import { facts } from "./api.js";
 import { Connection } from "./connection.js";
-import { openDevices } from "../devices/media.js";
-import { openScreen } from "../devices/screen.js";
+import { createPushToTalk } from "./push_to_talk.js";
+import { explain, isMeant, isWorthWaiting, lostProblem, unsupported } from "./refusals.js";
+import { Pause, TRIES, pauseBefore, secondsToWait } from "./resume.js";
+import { createTracks } from "./tracks.js";
+import { keepChoice, readChoice } from "../devices/choice.js";
 import { isReplying, isRunning } from "../state/call.js";
 
 const STATS_MS = 1000;
-const NO_TRACKS = { microphone: null, camera: null, screen: null };
 
 /**
  * @param store see state/store.js @param output see devices/output.js @param levels see devices/levels.js
- * @param t the page's words
+ * @param tell (code, values) makes a notice
  */
-export function createCall({ store, output, levels, t }) {
+export function createCall({ store, output, levels, tell }) {
   const { dispatch } = store;
+  const pause = new Pause();
   let connection = null;
-  let tracks = { ...NO_TRACKS };
   let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
+  let resume = null; // id of the session with whose conversation the next one begins
   let lastTyping = false;
   let timer = 0;
+
+  const tracks = createTracks({ store, levels, tell, replace: (kind, track) => connection?.replace(kind, track) });
+  const talk = createPushToTalk({ send, hush, tell, listen(on) {
+    tracks.listen(on);
+    dispatch({ type: "client.talking", talking: on });
+  } });
+  dispatch({ type: "client.device_chosen", chosen: readChoice() });
+
+  // --------------------------------------------------------------------------------------------- beginning
 
   /** @param typing without microphone and camera: the user types, the assistant speaks */
   async function start({ typing = false } = {}) {
     if (isRunning(store.state.call)) return;
+    const never = unsupported({ secure: isSecureContext, webrtc: Boolean(window.RTCPeerConnection) });
+    if (never && !(typing && never.typing)) return void dispatch({ type: "client.failed", problem: never });
     const mine = ++attempt;
     lastTyping = typing;
-    dispatch({ type: "client.connecting", typing });
+    resume = null;
+    output.prime();
+    dispatch({ type: "client.connecting", typing, asking: !typing });
     try {
-      const { stream, notice } = typing ? { stream: null, notice: null } : await openDevices();
-      const [microphone = null] = stream?.getAudioTracks() ?? [];
-      const [camera = null] = stream?.getVideoTracks() ?? [];
-      if (mine !== attempt) return void [microphone, camera].forEach((track) => track?.stop());
-      tracks = { ...NO_TRACKS, microphone, camera };
-      dispatch({ type: "client.media", microphone: Boolean(microphone), camera: Boolean(camera) });
-      if (notice) dispatch({ type: "client.notice", level: "info", text: notice });
-      watchMicrophone();
-      connection = new Connection(handlers);
-      const answered = await connection.open(tracks);
-      if (mine === attempt) dispatch({ type: "client.answered", session_id: answered.session_id, resumed: Boolean(answered.resumed) });
+      if (!(await tracks.open({ typing }))) return;
     } catch (error) {
-      if (mine === attempt) fail(explain(error)); // else stopped or restarted meanwhile
+      if (mine === attempt) fail(explain(error, facts()));
+      return;
     }
+    if (mine === attempt) connect();
+  }
+
+  async function connect() {
+    const mine = ++attempt;
+    dispatch({ type: "client.calling" });
+    connection = new Connection(handlers);
+    try {
+      const { session_id, resumed } = await connection.open(tracks.all, wishes());
+      if (mine !== attempt) return;
+      resume = session_id ?? resume;
+      dispatch({ type: "client.answered", session_id, resumed: Boolean(resumed) });
+    } catch (error) {
+      if (mine === attempt) refused(explain(error, facts())); // else stopped or restarted meanwhile
+    }
+  }
+
+  function wishes() {
+    const { pipeline } = store.state.settings;
+    return { ...(resume ? { resume } : {}), ...(pipeline ? { pipeline } : {}) };
   }
 
   const handlers = {
     opened() {
       dispatch({ type: "client.connected" });
+      levels.connect(connection);
+      clearInterval(timer);
       timer = setInterval(pollStats, STATS_MS);
-      const { language } = store.state.settings;
+      const { settings: { language }, devices } = store.state;
       if (language) tellLanguage(language);
+      if (devices.sharing) update({ vision: { screen: true } });
+      if (devices.chosen.pushToTalk && devices.microphone) tellTurns();
     },
     event(event) {
       if (typeof event?.type !== "string" || event.type.startsWith("client.")) return; // not for the server to send
       dispatch(event);
     },
-    track(track) {
-      if (track.kind === "audio") levels.watch("voice", track);
-      output.play(track);
-    },
-    lost: (reason) => fail(lostProblem(reason, store.state.call.farewell)),
+    track: (track) => output.play(track),
+    faltering: (faltering) => dispatch({ type: "client.faltering", faltering }),
+    lost,
   };
 
-  function send(event) {
-    if (connection?.send(event)) dispatch({ type: "client.sent", event });
+  // --------------------------------------------------------------------------------------------- ways it goes wrong
+
+  /** A call could not be made. */
+  function refused(problem) {
+    const { phase, attempt: tried } = store.state.call;
+    if (isWorthWaiting(problem)) {
+      drop();
+      const until = pause.begin(secondsToWait(problem.wait) * 1000, connect);
+      dispatch({ type: "client.waiting", problem, until });
+    } else if (phase === "reconnecting" && problem.lost) tryAgain(tried + 1);
+    else fail(problem);
   }
 
-  const update = (session) => send({ type: "session.update", session: { type: "realtime", ...session } });
-
-  /** @param language a code, or null: it is detected */
-  function tellLanguage(language) {
-    update({ audio: { input: { transcription: { language } } } });
+  /** A connection is gone. */
+  function lost(reason, candidates = []) {
+    const { farewell, phase, attempt: tried } = store.state.call;
+    if (phase === "reconnecting") return tryAgain(tried + 1);
+    if (phase !== "connected" || isMeant(farewell)) return fail(lostProblem(reason, farewell, candidates));
+    return tryAgain(1);
   }
 
-  function setLanguage(language) {
-    dispatch({ type: "client.language", language });
-    tellLanguage(language);
+  /** The conversation goes on in a new connection: there is no restart of an old one. */
+  function tryAgain(number) {
+    const { farewell } = store.state.call;
+    if (number > TRIES) return fail(lostProblem("gone", farewell));
+    drop();
+    talk.cancel();
+    const until = pause.begin(pauseBefore(number - 1), connect);
+    dispatch({ type: "client.reconnecting", attempt: number, tries: TRIES, until });
+    return undefined;
   }
 
-  function watchMicrophone() {
-    if (!tracks.microphone) return;
-    levels.watch("microphone", tracks.microphone);
-    tracks.microphone.addEventListener("ended", () =>
-      dispatch({ type: "client.notice", level: "error", text: t("notice.microphone_gone") }));
-  }
-
-  function release() {
+  /** Let go of the connection; the devices stay. */
+  function drop() {
     attempt += 1;
     clearInterval(timer);
     connection?.close();
     connection = null;
-    Object.values(tracks).forEach((track) => track?.stop());
-    tracks = { ...NO_TRACKS };
-    levels.close();
     output.silence();
+  }
+
+  function release() {
+    pause.cancel();
+    talk.cancel();
+    drop();
+    tracks.release();
+    levels.close();
   }
 
   function stop() {
@@ -106,44 +150,80 @@ export function createCall({ store, output, levels, t }) {
     dispatch({ type: "client.failed", problem });
   }
 
+  // --------------------------------------------------------------------------------------------- while it lasts
+
+  /** @returns whether it was sent */
+  function send(event) {
+    const sent = Boolean(connection?.send(event));
+    if (sent) dispatch({ type: "client.sent", event });
+    return sent;
+  }
+
+  const update = (session) => send({ type: "session.update", session: { type: "realtime", ...session } });
+
+  /** @param language a code, or null: it is detected */
+  const tellLanguage = (language) => update({ audio: { input: { transcription: { language } } } });
+
+  function setLanguage(language) {
+    dispatch({ type: "client.language", language });
+    tellLanguage(language);
+  }
+
   async function pollStats() {
     const stats = await connection?.stats().catch(() => null);
     if (stats && connection) dispatch({ type: "client.stats", stats });
   }
 
-  function setMicrophone(on) {
-    if (tracks.microphone) tracks.microphone.enabled = on;
-    dispatch({ type: "client.muted", muted: !on });
+  function choose(chosen) {
+    dispatch({ type: "client.device_chosen", chosen });
+    keepChoice(store.state.devices.chosen);
   }
 
-  function setCamera(on) {
-    if (tracks.camera) tracks.camera.enabled = on;
-    dispatch({ type: "client.camera_off", off: !on });
+  /** @param kind microphone | camera | speaker @param id "" for the browser's own choice */
+  async function setDevice(kind, id) {
+    const found = store.state.devices.listed[kind].find((one) => one.id === id);
+    choose({ [kind]: id ? { id, label: found?.label ?? "" } : null });
+    if (kind === "speaker") await output.setSpeaker(id, () => choose({ speaker: null }));
+    else await tracks.swap(kind);
+  }
+
+  function setVolume(volume) {
+    choose({ volume });
+    output.setVolume(store.state.devices.chosen.volume);
+  }
+
+  /** The server decides when a turn is over, or the user's hand does. */
+  function tellTurns() {
+    const { chosen: { pushToTalk }, turns } = { ...store.state.devices, turns: store.state.call.turns };
+    update({ audio: { input: { turn_detection: pushToTalk ? null : turns ?? { type: "server_vad" } } } });
+  }
+
+  function setPushToTalk(on) {
+    talk.cancel();
+    choose({ pushToTalk: on });
+    tracks.listen(!on);
+    tellTurns();
+  }
+
+  async function setCamera(on) {
+    if (!isRunning(store.state.call)) choose({ withCamera: on }); // for the next start
+    else await tracks.setCamera(on);
   }
 
   async function share() {
-    const current = connection;
     try {
-      const screen = await openScreen();
-      if (!screen) return;
-      if (!current || current !== connection) {
-        screen.stop();
-        return;
-      }
-      screen.addEventListener("ended", unshare); // by the browser's own button
-      tracks.screen = screen;
+      if (!(await tracks.share(unshare))) return;
       tellShared(true); // first: a screen that stands still may send its picture only once
-      await current.replace("screen", screen);
+      await connection?.replace("screen", tracks.all.screen);
+      if (store.state.engines.status?.takes_pictures === false) tell("screen_unseen");
     } catch {
       unshare();
-      dispatch({ type: "client.notice", level: "error", text: t("notice.screen_failed") });
+      tell("screen_failed");
     }
   }
 
   function unshare() {
-    tracks.screen?.stop();
-    tracks.screen = null;
-    connection?.replace("screen", null);
+    tracks.unshare();
     tellShared(false);
   }
 
@@ -162,11 +242,14 @@ export function createCall({ store, output, levels, t }) {
   }
 
   return {
-    start, stop, fail, send, update, hush, share, unshare, setMicrophone, setCamera, setLanguage,
+    start, stop, fail, send, update, hush, share, unshare, setCamera, setDevice, setVolume, setLanguage, setPushToTalk, talk,
+    setMicrophone: (on) => tracks.setMicrophone(on),
     retry: () => start({ typing: lastTyping }),
-    reconnect: () => start({ typing: lastTyping }),
+    /** Do not wait any longer: try now. */
+    reconnect: () => (["reconnecting", "waiting"].includes(store.state.call.phase) ? pause.end() : start({ typing: lastTyping })),
     tap: output.tap,
     stats: async () => (connection ? connection.peer.getStats() : null),
     get peer() { return connection?.peer ?? null; },
+    get voice() { return connection?.voice ?? null; },
   };
 }

@@ -3,10 +3,12 @@
 
 import { fetchIceServers, openCall } from "./api.js";
 
-/** A path that breaks may come back by itself within this time. */
-const DISCONNECT_GRACE_MS = 3000;
+/** The voice never pauses: so long without a packet of it something is wrong; it may come back by itself. */
+const FALTER_MS = 1500;
+const LOSE_MS = 4000;
+const WATCH_MS = 250;
 /** From the answer to the open data channel. */
-const CONNECT_LIMIT_MS = 15000;
+const CONNECT_LIMIT_MS = 10000;
 const CONFIGURATION = { bundlePolicy: "max-bundle" };
 
 /**
@@ -23,14 +25,21 @@ export class Connection {
   #senders = {};
   #handlers;
   #abort = new AbortController();
-  #graceTimer = 0;
   #connectTimer = 0;
+  #watchTimer = 0;
+  #heard = { packet: null, at: 0, faltering: false };
   #closed = false;
 
-  /** @param handlers {opened(), event(object), track(MediaStreamTrack, receiver), lost(reason)}; none after close() */
+  /**
+   * @param handlers {opened(), event(object), track(MediaStreamTrack), faltering(boolean), lost(reason, candidates)};
+   *   none is called after close()
+   */
   constructor(handlers) {
     this.#handlers = handlers;
   }
+
+  /** @type {RTCRtpReceiver|null} of the assistant's voice */
+  voice = null;
 
   get peer() {
     return this.#pc;
@@ -47,7 +56,8 @@ export class Connection {
     this.#addMedia(tracks);
     pc.ontrack = ({ track, receiver }) => {
       this.#hurry(receiver);
-      if (!this.#closed) this.#handlers.track(track, receiver);
+      if (track.kind === "audio") this.voice = receiver;
+      if (!this.#closed) this.#handlers.track(track);
     };
     pc.onconnectionstatechange = () => this.#watch(pc.connectionState);
     this.#openChannel();
@@ -57,7 +67,7 @@ export class Connection {
     await pc.setLocalDescription(await pc.createOffer());
     const { sdp, ...about } = await openCall({ ...wishes, type: "offer", sdp: pc.localDescription.sdp }, this.#abort.signal);
     if (this.#closed) return about;
-    this.#connectTimer = setTimeout(() => this.#lose("no-path"), CONNECT_LIMIT_MS);
+    this.#connectTimer = setTimeout(() => this.#lose("no_path"), CONNECT_LIMIT_MS);
     await pc.setRemoteDescription({ type: "answer", sdp: separateStreams(sdp) });
     return about;
   }
@@ -96,8 +106,8 @@ export class Connection {
   close() {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#graceTimer);
     clearTimeout(this.#connectTimer);
+    clearInterval(this.#watchTimer);
     this.#abort.abort();
     this.#channel?.close();
     this.#pc.close();
@@ -117,7 +127,10 @@ export class Connection {
     const channel = this.#pc.createDataChannel("oai-events");
     channel.onopen = () => {
       clearTimeout(this.#connectTimer);
-      if (!this.#closed) this.#handlers.opened();
+      if (this.#closed) return;
+      this.#heard.at = performance.now();
+      this.#watchTimer = setInterval(() => this.#listen(), WATCH_MS);
+      this.#handlers.opened();
     };
     channel.onclose = () => this.#lose("gone");
     channel.onmessage = ({ data }) => {
@@ -141,15 +154,39 @@ export class Connection {
   }
 
   #watch(state) {
-    clearTimeout(this.#graceTimer);
-    if (state === "failed") this.#lose(this.#channel?.readyState === "connecting" ? "no-path" : "gone");
+    if (state === "failed") this.#lose(this.#channel?.readyState === "connecting" ? "no_path" : "gone");
     if (state === "closed") this.#lose("gone");
-    if (state === "disconnected") this.#graceTimer = setTimeout(() => this.#lose("gone"), DISCONNECT_GRACE_MS);
   }
 
-  #lose(reason) {
+  /** Whether the voice still arrives: a server that was killed says nothing, and ICE notices after many seconds. */
+  #listen() {
+    const packet = this.voice?.getSynchronizationSources()[0]?.rtpTimestamp ?? null;
+    const now = performance.now();
+    const asleep = now - this.#heard.asked > 4 * WATCH_MS; // a page that did not run cannot tell
+    this.#heard.asked = now;
+    if (packet === null || packet !== this.#heard.packet || asleep) {
+      Object.assign(this.#heard, { packet, at: now });
+    }
+    const faltering = now - this.#heard.at > FALTER_MS;
+    if (faltering !== this.#heard.faltering) {
+      this.#heard.faltering = faltering;
+      this.#handlers.faltering(faltering);
+    }
+    if (now - this.#heard.at > LOSE_MS) this.#lose("gone");
+  }
+
+  async #lose(reason) {
+    if (this.#closed) return;
+    const candidates = reason === "no_path" ? await this.#candidates().catch(() => []) : [];
     if (this.#closed) return;
     this.close();
-    this.#handlers.lost(reason);
+    this.#handlers.lost(reason, candidates);
+  }
+
+  /** The ways that were tried, for those who have to open one. */
+  async #candidates() {
+    const found = [...(await this.#pc.getStats()).values()].filter(({ type }) => /^(local|remote)-candidate$/.test(type));
+    return found.slice(0, 40).map(({ type, candidateType, protocol, address, port }) =>
+      `${type.replace("-candidate", "")}: ${candidateType} ${protocol} ${address ?? "(hidden)"}:${port}`);
   }
 }

@@ -1,112 +1,89 @@
-// Why something did not work, in words that say what to do about it.
+// Why something did not work: a code for each cause, which has words of its own, and what helps. Pure.
+//
+// The words are in i18n under `problem.CODE.title` and `problem.CODE.text`; `#CODE` is its anchor in the documentation.
 
-import { ApiError, Unreachable, hasKey } from "./api.js";
-import { NoMicrophone } from "../devices/media.js";
+import { ApiError, Unreachable } from "./api.js";
+import { DeviceError } from "../devices/media.js";
 
 /**
  * @typedef {object} Problem
- * @property {string} kind
- * @property {string} title
- * @property {string} text
- * @property {string} [retry] label of the button that tries again
+ * @property {string} code
+ * @property {object} values what the words have holes for
+ * @property {string} [retry] key of the button that tries again
  * @property {boolean} [typing] offer to go on by typing
  * @property {boolean} [askKey] show the field for the server's key
  * @property {boolean} [checking] the key is being tried
- * @property {boolean} [lost] a connection was there and is gone
+ * @property {boolean} [lost] there was a connection, or there is no server
+ * @property {boolean} [server] it is the server's, and over when the server answers again
+ * @property {boolean} [secure] show the address that the browser would trust
+ * @property {object[]} [candidates] the ways that were tried
  */
 
-const MICROPHONE = {
-  insecure: () => ({
-    title: "This address may not use the microphone",
-    text: "Browsers give a page the microphone and the camera only over HTTPS, or on the machine itself. "
-      + `Open https://${location.host} (start the server with TLS), or http://localhost on the server’s own machine.`,
-    typing: true,
-  }),
-  denied: () => ({
-    title: "The microphone is blocked",
-    text: "Allow the microphone for this page: click the icon left of the address, set Microphone to Allow, "
-      + "then try again. If it is allowed there, look in the privacy settings of your system.",
-    retry: "Try again", typing: true,
-  }),
-  missing: () => ({
-    title: "No microphone was found",
-    text: "Plug one in or switch it on, then try again.",
-    retry: "Try again", typing: true,
-  }),
-  busy: () => ({
-    title: "The microphone does not start",
-    text: "Another program may be holding it. Close that program, or unplug the microphone and plug it in, "
-      + "then try again.",
-    retry: "Try again", typing: true,
-  }),
-};
+const AGAIN = "problem.again";
+const RECONNECT = "problem.reconnect";
 
-const LOST = {
-  gone: {
-    title: "The connection to the server is gone",
-    text: "The server was stopped, or the network between here and there is down. "
-      + "Your microphone and camera have been switched off.",
-    retry: "Reconnect",
-  },
-  "no-path": {
-    title: "The server answers, but no sound gets through",
-    text: "The page reached the server, but the two could not exchange sound over UDP. "
-      + "A firewall or a VPN between here and there may be in the way.",
-    retry: "Try again",
-  },
+/** The page cannot work here, whatever the user does. @param where {secure, webrtc} @returns {Problem|null} */
+export function unsupported({ secure, webrtc }) {
+  if (!webrtc) return { code: "no_webrtc", values: {}, fatal: true };
+  return secure ? null : { code: "insecure_origin", values: {}, typing: true, secure: true, fatal: true };
+}
+
+const noDevice = ({ device, reason }) => {
+  if (reason === "insecure") return { code: "insecure_origin", values: {}, typing: true, secure: true };
+  const code = reason === "policy" ? "policy_blocked" : `${device}_${reason}`;
+  return { code, values: {}, retry: AGAIN, typing: true };
 };
 
 /**
- * @param reason gone | no-path
- * @param farewell what the server has said before it went; empty when it went without a word
+ * @param error of a device, of the server, or of the browser
+ * @param facts {host, https, hasKey, reached: whether the server has ever answered this page}
  * @returns {Problem}
  */
-export function lostProblem(reason, farewell = "") {
-  if (!farewell) return { kind: reason, lost: true, ...LOST[reason] };
-  return {
-    kind: "ended", lost: true, title: "The server has ended the call",
-    text: `${sentence(farewell)} Your microphone and camera have been switched off.`, retry: "Reconnect",
-  };
-}
-
-/** @returns {Problem} */
-export function explain(error) {
-  if (error instanceof NoMicrophone) return { kind: `microphone-${error.reason}`, ...MICROPHONE[error.reason]() };
+export function explain(error, facts) {
+  if (error instanceof DeviceError) return noDevice(error);
   if (error instanceof Unreachable) {
-    return {
-      kind: "unreachable", title: "The server does not answer",
-      text: `Nothing answers at ${location.host}. Is the server running, and are you on the same network?`,
-      retry: "Reconnect", lost: true,
-    };
+    const code = facts.https && !facts.reached ? "cert_untrusted" : "server_unreachable";
+    return { code, values: { host: facts.host }, retry: RECONNECT, lost: true, server: true };
   }
-  if (error instanceof ApiError) return explainAnswer(error);
-  return { kind: "browser", title: "This browser could not start the call", text: error.message, retry: "Try again" };
+  if (error instanceof ApiError) return answered(error, facts);
+  return { code: "browser_failed", values: {}, retry: AGAIN };
 }
 
-const KEY = {
-  none: {
-    title: "This server asks for a key",
-    text: "Its operator has set one. It is kept for this tab only.",
-  },
-  wrong: {
-    title: "The server does not accept this key",
-    text: "Look for a missing letter or one too many, or ask the server’s operator for the key.",
-  },
-};
+/** The server's own words, as sentences. */
+const wordsOf = (error) => ({ message: sentence(error.message), code: error.code ?? `HTTP ${error.status}` });
 
-function explainAnswer({ status, message, retryAfterSeconds }) {
-  const text = sentence(message);
-  const wait = retryAfterSeconds ? ` Try again in about ${retryAfterSeconds} s.` : "";
-  if (status === 401) return { kind: "key", ...(hasKey() ? KEY.wrong : KEY.none), askKey: true };
-  if (status === 403) { // the name in the address bar is not one that the server goes by
-    return { kind: "address", title: "The server does not know this address", text, retry: "Try again" };
-  }
-  if (status === 503 || status === 429) {
-    return { kind: "full", title: "The server takes no call just now", text: text + wait, retry: "Try again" };
-  }
-  if (status >= 500) return { kind: "failed", title: "The server failed to take the call", text, retry: "Try again" };
-  return { kind: "refused", title: "The server refused the call", text, retry: "Try again" };
+function answered(error, facts) {
+  const { status, code } = error;
+  const values = { ...wordsOf(error), host: facts.host };
+  if (status === 401) return needsKey(facts.hasKey);
+  if (status === 403) return { code: "address_unknown", values, retry: AGAIN, server: true };
+  if (code === "warming_up") return { code: "warming_up", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0, progress: error.progress };
+  if (code === "server_full") return { code: "server_full", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0 };
+  if (status === 503 || status === 429) return { code: "server_busy", values, retry: AGAIN };
+  if (status >= 500) return { code: "server_failed", values, retry: AGAIN };
+  return { code: "sdp_rejected", values, retry: AGAIN };
 }
+
+/** @param hasKey one was tried */
+export const needsKey = (hasKey) =>
+  ({ code: hasKey ? "key_wrong" : "unauthorised", values: {}, askKey: true, server: true });
+
+/** Codes for which it is worth waiting: a place becomes free, models arrive. */
+export const isWorthWaiting = ({ code }) => code === "server_full" || code === "warming_up";
+
+/**
+ * A call is gone and stays so.
+ * @param reason gone | no_path @param farewell what the server has said before it went; empty when it said nothing
+ * @returns {Problem}
+ */
+export function lostProblem(reason, farewell = "", candidates = []) {
+  if (reason === "no_path") return { code: "ice_failed", values: {}, retry: AGAIN, lost: true, candidates };
+  if (farewell) return { code: "ended", values: { message: sentence(farewell) }, retry: "problem.start_again", lost: true };
+  return { code: "lost", values: {}, retry: RECONNECT, lost: true };
+}
+
+/** A server that only stops may be started again; other farewells are meant. */
+export const isMeant = (farewell) => Boolean(farewell) && !/shutting down|restart/i.test(farewell);
 
 /** The server's words, which begin small and end open so that others can quote them, as a sentence. */
 export const sentence = (words) =>

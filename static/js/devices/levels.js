@@ -1,61 +1,146 @@
-// How loud the microphone and the assistant are, for the eye. Nothing here is sent or kept.
+// How loud the microphone and the assistant are, for the eye; and whether the microphone hears anything at all.
+// WebRTC measures both; only a microphone that no call carries, or a browser that does not tell, needs an analyser.
+// Nothing here is sent or kept.
 
-const FRAME_MS = 50;
+const VOICE_MS = 50;
+const MICROPHONE_MS = 100;
 const FLOOR_DB = -56;
 const CEILING_DB = -14;
+/** Below this not even a quiet room is heard. */
+const SILENCE_DB = -70;
+const SILENCE_MS = 8000;
+/** Somebody speaks: so loud, in so many readings in a row. */
+const SPEECH_DB = -42;
+const SPEECH_READINGS = 6;
 
-/** Loudness of one block of samples, 0 (silent) to 1. */
-export function loudness(samples) {
-  let sum = 0;
-  for (const sample of samples) sum += sample * sample;
-  const decibels = 10 * Math.log10(sum / samples.length + 1e-12);
-  return Math.min(1, Math.max(0, (decibels - FLOOR_DB) / (CEILING_DB - FLOOR_DB)));
+export const decibels = (level) => 20 * Math.log10(Math.max(level, 1e-6));
+
+/** For the eye: 0 (silent) to 1. @param level 0…1, linear */
+export const loudness = (level) =>
+  Math.min(1, Math.max(0, (decibels(level) - FLOOR_DB) / (CEILING_DB - FLOOR_DB)));
+
+/** Up at once, down gently. */
+const smooth = (before, now) => (now > before ? now : before * 0.8 + now * 0.2);
+
+/** Tells once when a microphone has heard nothing at all for a while. Pure. */
+export function silenceWatch(milliseconds = SILENCE_MS) {
+  let since = null;
+  let told = false;
+  return (level, now) => {
+    if (decibels(level) > SILENCE_DB) {
+      told = true; // it works
+      return false;
+    }
+    since ??= now;
+    if (told || now - since < milliseconds) return false;
+    told = true;
+    return true;
+  };
 }
 
-export class Meters {
-  #context = null;
-  #taps = new Map();
-  #frame = 0;
-  #last = 0;
-  #show;
+/** Reads the level of a track by itself. A browser without Web Audio reads nothing. */
+function analyserOf(track) {
+  try {
+    const context = new AudioContext();
+    context.resume().catch(() => {}); // refused until the user touches the page: the level stays 0
+    const analyser = new AnalyserNode(context, { fftSize: 1024 });
+    context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    return {
+      level() {
+        analyser.getFloatTimeDomainData(samples);
+        return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
+      },
+      close: () => context.close(),
+    };
+  } catch {
+    return null;
+  }
+}
 
-  /** @param show called with (name, level 0…1) some twenty times a second while the page is visible */
-  constructor(show) {
-    this.#show = show;
+/**
+ * @param show called with (name: microphone | voice, level 0…1), while the page is visible
+ * @param onSilent called once for a microphone that hears nothing at all
+ */
+export function createLevels({ show, onSilent }) {
+  let connection = null;
+  let track = null;
+  let analyser = null;
+  let isSilent = silenceWatch();
+  let timers = [];
+  let reading = false; // one at a time
+  const shown = { microphone: 0, voice: 0 };
+
+  function see(name, level) {
+    const next = smooth(shown[name], loudness(level));
+    if (next < 0.002 && shown[name] === 0) return;
+    shown[name] = next < 0.002 ? 0 : next;
+    show(name, shown[name]);
   }
 
-  /** Watch an audio track under a name. A browser without Web Audio goes without. */
-  watch(name, track) {
-    try {
-      this.#context ??= new AudioContext();
-      this.#context.resume().catch(() => {}); // refused until the user touches the page: the meter stays flat
-      const analyser = new AnalyserNode(this.#context, { fftSize: 1024 });
-      this.#context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-      this.#taps.set(name, { analyser, samples: new Float32Array(analyser.fftSize), level: 0 });
-      this.#frame ||= requestAnimationFrame(this.#tick);
-    } catch {
-      this.#taps.delete(name);
+  function readVoice() {
+    if (document.hidden) return;
+    see("voice", connection?.voice?.getSynchronizationSources()[0]?.audioLevel ?? 0);
+  }
+
+  async function readMicrophone() {
+    const mine = track;
+    if (!mine || reading || document.hidden) return;
+    reading = true;
+    const level = await levelOf().catch(() => 0);
+    reading = false;
+    if (mine !== track) return;
+    see("microphone", level);
+    if (mine.enabled && isSilent(level, performance.now())) onSilent(mine.label);
+  }
+
+  async function levelOf() {
+    if (analyser) return analyser.level();
+    const report = await connection?.sender("microphone")?.getStats();
+    for (const entry of report?.values() ?? []) {
+      if (entry.type === "media-source" && entry.audioLevel !== undefined) return entry.audioLevel;
     }
+    if (report && track) analyser = analyserOf(track); // a browser that does not tell
+    return 0;
   }
 
-  close() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    for (const name of this.#taps.keys()) this.#show(name, 0);
-    this.#taps.clear();
-    this.#context?.close();
-    this.#context = null;
+  function microphone(next) {
+    analyser?.close();
+    analyser = null;
+    track = next;
+    isSilent = silenceWatch();
+    shown.microphone = 0;
+    show("microphone", 0);
   }
 
-  #tick = (now) => {
-    this.#frame = requestAnimationFrame(this.#tick);
-    if (now - this.#last < FRAME_MS) return;
-    this.#last = now;
-    for (const [name, tap] of this.#taps) {
-      tap.analyser.getFloatTimeDomainData(tap.samples);
-      const level = loudness(tap.samples);
-      tap.level = level > tap.level ? level : tap.level * 0.8 + level * 0.2; // up at once, down gently
-      this.#show(name, tap.level);
-    }
+  return {
+    /** Which microphone is being sent; null for none. */
+    microphone,
+    /** @param next what has `sender(kind)` and `voice`, the receiver of the assistant's voice */
+    connect(next) {
+      connection = next;
+      timers.splice(0).forEach(clearInterval);
+      timers = [setInterval(readVoice, VOICE_MS), setInterval(readMicrophone, MICROPHONE_MS)];
+    },
+    close() {
+      timers.splice(0).forEach(clearInterval);
+      microphone(null);
+      connection = null;
+      shown.voice = 0;
+      show("voice", 0);
+    },
+    /** Listen to a track that is not sent, and tell when somebody speaks into it. @returns what ends it */
+    whoSpeaks(muted, tell) {
+      const own = analyserOf(muted);
+      let loud = 0;
+      const timer = setInterval(() => {
+        loud = own && decibels(own.level()) > SPEECH_DB ? loud + 1 : 0;
+        if (loud === SPEECH_READINGS) tell();
+      }, VOICE_MS);
+      return () => {
+        clearInterval(timer);
+        own?.close();
+      };
+    },
   };
 }

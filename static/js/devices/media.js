@@ -1,45 +1,109 @@
 // The microphone and the camera: asking for them, and knowing why there are none.
 
-const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 const VIDEO = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const PERMISSIONS = { mic: "microphone", camera: "camera" };
 
-/** There is no microphone to be had. `reason`: insecure | denied | missing | busy. */
-export class NoMicrophone extends Error {
-  constructor(reason, cause) {
-    super(`No microphone: ${reason}`, { cause });
-    this.name = "NoMicrophone";
+/**
+ * A device cannot be had. `device`: mic | camera; `reason`: insecure | policy | denied | dismissed | system | missing |
+ * busy.
+ */
+export class DeviceError extends Error {
+  constructor(device, reason, cause) {
+    super(`${device}: ${reason}`, { cause });
+    this.name = "DeviceError";
+    this.device = device;
     this.reason = reason;
   }
 }
 
-const REASONS = {
-  NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing",
-};
-const reasonOf = (error) => REASONS[error?.name] ?? "busy";
-
-const CAMERA_NOTICES = {
-  denied: "The camera is blocked for this page, so the assistant hears you but does not see you.",
-  missing: "No camera was found, so the assistant hears you but does not see you.",
-  busy: "The camera is in use elsewhere, so the assistant hears you but does not see you.",
-};
+const BY_NAME = { NotFoundError: "missing", OverconstrainedError: "missing", SecurityError: "policy" };
 
 /**
- * Ask for both devices in one prompt; without a camera, for the microphone alone.
- * @returns {{stream: MediaStream, notice: string|null}}
- * @throws {NoMicrophone}
+ * Why a device was refused. Pure.
+ * @param error of getUserMedia @param permission granted | denied | prompt | "" (not known)
+ * @param allowed whether the page's own policy lets it ask
  */
-export async function openDevices() {
-  const devices = navigator.mediaDevices;
-  if (!devices?.getUserMedia) throw new NoMicrophone("insecure");
+export function reasonOf(error, permission, allowed) {
+  if (error?.name !== "NotAllowedError") return BY_NAME[error?.name] ?? "busy";
+  if (!allowed) return "policy";
+  if (/system/i.test(error.message)) return "system";
+  return permission === "prompt" ? "dismissed" : "denied";
+}
+
+/** Whether a header or a frame keeps the page from asking. Browsers that do not tell are trusted. */
+const allowedByPolicy = (device) => document.featurePolicy?.allowsFeature(PERMISSIONS[device]) ?? true;
+
+/** @returns {Promise<PermissionStatus|null>} null where the browser does not know the name */
+export async function permissionOf(device) {
   try {
-    return { stream: await devices.getUserMedia({ audio: AUDIO, video: VIDEO }), notice: null };
-  } catch (withCamera) {
-    try {
-      return { stream: await devices.getUserMedia({ audio: AUDIO }), notice: CAMERA_NOTICES[reasonOf(withCamera)] };
-    } catch (error) {
-      throw new NoMicrophone(reasonOf(error), error);
-    }
+    return await navigator.permissions.query({ name: PERMISSIONS[device] });
+  } catch {
+    return null;
   }
 }
 
-export const stopTracks = (stream) => stream?.getTracks().forEach((track) => track.stop());
+async function explained(device, error) {
+  const permission = (await permissionOf(device))?.state ?? "";
+  return new DeviceError(device, reasonOf(error, permission, allowedByPolicy(device)), error);
+}
+
+const audioFor = (id, sound) => ({ ...AUDIO, ...sound, ...(id ? { deviceId: { ideal: id } } : {}) });
+const videoFor = (id) => ({ ...VIDEO, ...(id ? { deviceId: { ideal: id } } : {}) });
+
+function media() {
+  if (!navigator.mediaDevices?.getUserMedia) throw new DeviceError("mic", "insecure");
+  return navigator.mediaDevices;
+}
+
+/** @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
+export async function openMicrophone(id, sound = {}) {
+  const devices = media();
+  try {
+    return (await devices.getUserMedia({ audio: audioFor(id, sound) })).getAudioTracks()[0];
+  } catch (error) {
+    throw await explained("mic", error);
+  }
+}
+
+/** @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
+export async function openCamera(id) {
+  const devices = media();
+  try {
+    return moving((await devices.getUserMedia({ video: videoFor(id) })).getVideoTracks()[0]);
+  } catch (error) {
+    throw await explained("camera", error);
+  }
+}
+
+/**
+ * Ask for both in one question; without a camera, for the microphone alone.
+ * @returns {Promise<{microphone, camera, refused: DeviceError|null}>} `refused` is why there is no camera
+ * @throws {DeviceError} without a microphone
+ */
+export async function openBoth({ microphone: id, camera: cameraId, sound }) {
+  const devices = media();
+  try {
+    const stream = await devices.getUserMedia({ audio: audioFor(id, sound), video: videoFor(cameraId) });
+    return { microphone: stream.getAudioTracks()[0], camera: moving(stream.getVideoTracks()[0]), refused: null };
+  } catch (error) {
+    const refused = await explained("camera", error);
+    return { microphone: await openMicrophone(id, sound), camera: null, refused };
+  }
+}
+
+function moving(track) {
+  if (track) track.contentHint = "motion";
+  return track ?? null;
+}
+
+/** @returns {Promise<{microphone: object[], camera: object[], speaker: object[]}>} {id, label} of what is plugged in */
+export async function listDevices() {
+  const found = { microphone: [], camera: [], speaker: [] };
+  const names = { audioinput: "microphone", videoinput: "camera", audiooutput: "speaker" };
+  const all = await navigator.mediaDevices?.enumerateDevices?.().catch(() => []) ?? [];
+  for (const { kind, deviceId, label } of all) {
+    if (names[kind] && deviceId) found[names[kind]].push({ id: deviceId, label });
+  }
+  return found;
+}

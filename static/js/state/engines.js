@@ -24,7 +24,7 @@ export const newsOf = ({ news }, now) => (news && news.until > now ? news.list :
 const handlers = {
   "engine.status": told,
   "client.engines_unknown": (slice) => ({ ...slice, asked: true }),
-  "client.status": (slice, event) => ({ ...slice, status: event.status }),
+  "client.status": (slice, event) => told({ ...slice, status: event.status }, { ...event, data: event.status.engines }),
 };
 
 export const engines = { initial, handlers };

@@ -28,7 +28,7 @@ export function snapshotOf(state) {
     remoteEnergy: stats.remoteEnergy,
     engines: state.engines.rows,
     language: state.settings.language,
-    problem: state.problems.problem?.kind ?? null,
+    problem: state.problems.problem?.code ?? null,
     notices: state.problems.notices.map((notice) => notice.text),
   });
 }

@@ -57,6 +57,7 @@ const handlers = {
     event.state === "stopped" ? chip(slice, event, "camera", "no picture arrives") : unchip(slice, "camera"),
   "visavis.reply_held": held,
   "client.connecting": () => initial,
+  "client.reconnecting": () => initial,
   "client.stopped": () => initial,
   "client.failed": () => initial,
 };

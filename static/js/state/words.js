@@ -236,6 +236,7 @@ const handlers = {
   }),
   "client.said": (words, event) => append(words, { id: event.id, text: event.text, waiting: true, typed: true }),
   "client.connecting": hungUp,
+  "client.reconnecting": (words, event) => (event.attempt === 1 ? hungUp(words) : words),
   "client.answered": (words, event) => (event.resumed ? words : forgotten(words)),
   "client.stopped": hungUp,
   "client.failed": hungUp,
