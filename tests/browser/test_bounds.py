@@ -31,7 +31,8 @@ LIVE_LONG = """async ([turns, long]) => {
     happens({ type: "turn.latency", response_id: `r${turns - 1}`, voice_to_voice_ms: 8, parts: {} });
     happens({ type: "visavis.partial_transcript", item_id: "u", transcript: "z".repeat(long) });
     happens({ type: "vision.changed", scene: "many", objects: Array.from({ length: long }, (_, id) => ({ id })) });
-    const latencies = state.latency.byResponse, { entries } = state.words;
+    const { entries } = state.words;
+    const latencies = Object.fromEntries(state.latency.turns.map((turn) => [turn.response_id, turn]));
     return { MAX_ENTRIES, MAX_TEXT, entries: entries.length, latencies: Object.keys(latencies).length,
         newest: [latencies.r.voice_to_voice_ms, latencies[`r${turns - 1}`].voice_to_voice_ms],
         texts: entries.slice(-2).map(({ text }) => text.length), objects: state.vision.objects.length,

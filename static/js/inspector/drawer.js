@@ -104,7 +104,8 @@ export function mount({ store, call, root, t, settings }) {
 
   function hide() {
     if (!isOpen()) return false;
-    const inside = root.contains(document.activeElement);
+    // A button that was switched off while it had the focus has lost it to the body.
+    const inside = document.activeElement === document.body || root.contains(document.activeElement);
     root.hidden = true;
     opener?.setAttribute("aria-expanded", "false");
     if (shown && panels) panels[shown].close?.();
