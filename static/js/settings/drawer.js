@@ -39,7 +39,7 @@ export async function create(context) {
   function jump(event, name) {
     event?.preventDefault();
     const section = root.querySelector(`#settings-${name}`);
-    section.scrollIntoView({ block: "start" });
+    section.parentElement.scrollTop = section.offsetTop;
     section.focus({ preventScroll: true });
   }
 

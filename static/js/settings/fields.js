@@ -26,7 +26,7 @@ function excuse(control, why, { disabled = false, reason = "" } = {}) {
 /** One of several. @param options rows of [value, label]; values are text, "" stands for null */
 export function choice({ name, label, hint, options = [], change }) {
   const select = h("select", { name, autocomplete: "off", onchange: () => change(select.value === "" ? null : select.value) });
-  const { element, why } = framed("choice", label, select, hint);
+  const { element, why } = framed("pick", label, select, hint);
   let shown = "";
   const fill = (rows) => {
     if (shown === JSON.stringify(rows)) return;

@@ -31,6 +31,7 @@ export function create({ store, settings, t }) {
     theme.show(settings.get("theme"));
     size.show(String(settings.get("text_size")));
     lang.show(settings.get("lang"));
+    lang.element.hidden = Object.keys(LANGUAGES).length < 2;
     captions.show(settings.get("captions"));
     captionSize.show(String(settings.get("caption_size")));
     keys.show(settings.get("keys"));

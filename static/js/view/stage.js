@@ -15,7 +15,7 @@ export function mount({ store, call, t }) {
     const picture = phase === "connected" && camera && !cameraOff;
     byId("stage").classList.toggle("with-picture", picture);
     byId("picture").hidden = !picture;
-    byId("orb").hidden = picture || !isRunning(state.call);
+    byId("orb").hidden = picture || !isRunning(state.call) || problem !== null;
     byId("welcome").hidden = isRunning(state.call) || problem !== null;
     byId("scene").hidden = !scene || cameraOff;
     setText(byId("scene-text"), scene);
