@@ -19,12 +19,14 @@ from server.dialects.live.models import LiveSession
 from server.dialects.live.settings import LiveSettings
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.settings import Served, merge
+from server.dialects.openai.settings import Served, check_recording, merge
 from server.dialects.openai.shapes import Json, session_event
 from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
 from server.dialects.rtvi.dialect import RtviDialect
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
+from server.recordings.recorder import Recorder
+from server.recordings.store import Recordings
 from server.resumption import Remembered
 from server.settings import Settings
 from server.transports.interface import Dialect, Event
@@ -49,11 +51,19 @@ class Composed:
 class Composer:
     """Makes what the registry keeps."""
 
-    def __init__(self, engines: Engines, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+    ) -> None:
         self._engines = engines
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        self._recordings = recordings
 
     def call(
         self,
@@ -77,13 +87,15 @@ class Composer:
         engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
+        recorder = self._recorder(composed, wishes)
+        served = replace(served, recording=recorder)
         if live is not None:
             settings = LiveSettings(session, served, live)
 
             def lives(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
                 return LiveDialect(settings, send, self._clock, lambda reason: close(session.id, reason))
 
-            return Docked(session, voice, lives)
+            return Docked(session, voice, lives, recorder=recorder)
 
         def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
             return RealtimeDialect(session, served, send, codec, begins=wishes)
@@ -91,13 +103,15 @@ class Composer:
         def rtvi(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
             return RtviDialect(session, served, send, codec, self._clock, lambda reason: close(session.id, reason))
 
-        return Docked(session, voice, realtime, (wishes.vision or VisionPatch()).codec, {RTVI_CHANNEL: rtvi})
+        codec = (wishes.vision or VisionPatch()).codec
+        return Docked(session, voice, realtime, codec, {RTVI_CHANNEL: rtvi}, recorder=recorder)
 
     def socket(self, wishes: SessionPatch, *, own_events: bool = False) -> SocketSession:
         """A session for a WebSocket; ``own_events`` as in :class:`~server.dialects.openai.settings.Served`.
 
         Raises :class:`~server.dialects.openai.settings.RefusedError`.
         """
+        check_recording(wishes, None)  # such a client has all the sound itself
         voice = SocketVoice(self._clock)
         composed = self._session(voice, wishes, plays=False)
         served = replace(composed.served, own_events=own_events)
@@ -111,7 +125,11 @@ class Composer:
         """Another client for a running session; ``own_events`` as for :meth:`socket`."""
         session = peer.session
         tracks = peer.tracks if isinstance(peer, PeerConnection) else None
-        served = replace(self._served(session.engines, session.sounds, plays=tracks is not None), own_events=own_events)
+        served = replace(
+            self._served(session.engines, session.sounds, plays=tracks is not None),
+            own_events=own_events,
+            recording=peer.recorder if isinstance(peer, PeerConnection) else None,
+        )
 
         def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
             return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
@@ -133,6 +151,21 @@ class Composer:
         return session
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _recorder(self, composed: Composed, wishes: SessionPatch) -> Recorder | None:
+        """What records the session, if anything may."""
+        if self._recordings is None:
+            check_recording(wishes, None)
+            return None
+        session, served = composed.session, composed.served
+
+        def speaks(send: Callable[[Event], None]) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, lambda: None)
+
+        recorder = Recorder(session, self._recordings, speaks, self._clock)
+        if wishes.recording is not None:
+            recorder.want(bool(wishes.recording.enabled), bool(wishes.recording.video))
+        return recorder
 
     def _session(
         self,

@@ -13,7 +13,7 @@ from pipelines.errors import TTSError, guarded
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.voice.spoken_text.languages import Tongue
 from pipelines.voice.spoken_text.normalize import speakable
-from pipelines.voice.word_times import ClauseWords
+from pipelines.voice.spoken_text.word_times import ClauseWords
 
 
 class Playout(Protocol):

@@ -29,6 +29,7 @@ from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
 from server.http.page_files import STATIC, PageFiles, secure
 from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
+from server.http.recordings import RecordingRoutes
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
@@ -43,6 +44,7 @@ from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
+from server.recordings.store import Limits, Recordings
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
@@ -69,11 +71,13 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
-    composer = Composer(engines, settings, MonotonicClock(), metrics)
+    recordings = _recordings(settings)
+    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings)
     app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
+    RecordingRoutes(recordings).add_to(app)
     add_calls(app)
     add_live(app)
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
@@ -98,11 +102,19 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.on_response_prepare.append(tell_request_id)
     app.on_response_prepare.append(secure)
     app.on_shutdown.append(_close_sessions)
+    if recordings is not None:
+        app.on_cleanup.append(partial(_close_recordings, recordings))
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app
+
+
+def _recordings(settings: Settings) -> Recordings | None:
+    if settings.recordings is None:
+        return None
+    return Recordings(settings.recordings, Limits(60.0 * settings.recording_minutes, settings.recording_mb << 20))
 
 
 async def _alive(request: web.Request) -> web.Response:
@@ -163,6 +175,10 @@ def _tell_defect(task: asyncio.Task[None]) -> None:
     """The engines that are there go on, but a defect in the upkeep must not pass unseen until the end."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the task %s has failed", task.get_name(), exc_info=error)
+
+
+async def _close_recordings(recordings: Recordings, app: web.Application) -> None:
+    recordings.close()
 
 
 async def _close_sessions(app: web.Application) -> None:

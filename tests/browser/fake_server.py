@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,9 @@ class Tone(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self) -> None:
+    def __init__(self, silent: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
+        self._silent = silent
         self._sent = 0
         self._started = 0.0
 
@@ -81,6 +82,8 @@ class Tone(MediaStreamTrack):
         clock = asyncio.get_running_loop().time
         self._started = self._started or clock()
         await asyncio.sleep(max(0.0, self._started + self._sent / SAMPLE_RATE - clock()))
+        while self._silent():
+            await asyncio.sleep(0.02)
         times = (self._sent + np.arange(FRAME)) / SAMPLE_RATE
         samples = (6_000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
@@ -117,6 +120,10 @@ class FakeServer:
         self.engines: list[dict[str, Any]] = ENGINES
         self.status: dict[str, Any] = {}
         """More fields of ``GET /v1/status``."""
+        self.away = False
+        """Whether connections are cut off instead of answered."""
+        self.silent = False
+        """Whether the voice stops without a word, as that of a server that was killed."""
         self.offers: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         """Of the offers."""
@@ -139,7 +146,6 @@ class FakeServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
-        app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/sessions/{session}/recording", self._recording)
         app.router.add_delete("/v1/sessions/{session}/recording", self._recording)
@@ -176,6 +182,8 @@ class FakeServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.away and request.transport is not None:
+            request.transport.abort()
         public = request.path in ("/", "/v1/status") or request.path.startswith("/static/")
         if self.key and not public and request.headers.get("Authorization") != f"Bearer {self.key}":
             return error(401, "This server needs an API key.", "invalid_api_key")
@@ -224,7 +232,7 @@ class FakeServer:
         peer.on("track", lambda track: self._on_track(peer, sink, track))
         peer.on("datachannel", self._on_channel)
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        peer.addTrack(Tone())
+        peer.addTrack(Tone(lambda: self.silent))
         if "m=video" in offer and not self.echoes:
             peer.addTrack(Card(self.picture))
         await peer.setLocalDescription(await peer.createAnswer())

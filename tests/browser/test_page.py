@@ -176,7 +176,7 @@ async def test_an_interrupted_reply_keeps_only_what_was_heard(server: FakeServer
 async def test_a_refused_microphone_is_explained(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, devices="refused")
     await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked")
+    await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked for this site")
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
     assert server.offers == []
     await page.get_by_role("button", name="Go on by typing").click()
@@ -184,18 +184,22 @@ async def test_a_refused_microphone_is_explained(server: FakeServer, browser_pag
     await until(page, "state => state.status === 'ready' && state.problem === null")
 
 
-async def test_an_insecure_address_is_explained(server: FakeServer, browser_page: Any) -> None:
+async def test_an_insecure_address_is_explained_before_anything_is_asked(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, init=NO_SECURE_CONTEXT)
-    await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text("only over HTTPS")
-    await expect(page.get_by_role("button", name="Go on by typing")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("This address is not secure")
+    await expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    secure = page.get_by_role("link", name="Open the secure address")
+    assert await secure.get_attribute("href") == server.url.replace("http://", "https://")
+    await page.get_by_role("button", name="Go on by typing").click()
+    await server.connected()
+    await until(page, "state => state.status === 'ready' && state.problem === null")
 
 
 async def test_without_a_camera_the_call_goes_on(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, devices="no camera", init=REFUSE_TO_PLAY_ONCE)
     await start(page, server)
     assert "a=sendonly" in server.offers[0]  # the empty place of the camera, and that of the screen
-    await expect(page.locator(".notice")).to_contain_text("No camera was found")
+    await expect(page.locator(".notice")).to_contain_text("no camera was found")
     await expect(page.locator("#orb")).to_be_visible()
     await page.get_by_role("button", name="Tap to hear the assistant").click()
     await expect(page.locator("#hear")).to_be_hidden()

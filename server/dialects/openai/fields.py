@@ -207,6 +207,14 @@ class Answering(Given):
     """A wish: how hard a model thinks is a setting of the server."""
 
 
+class RecordingPatch(Given):
+    """Whether the session is recorded, where the server allows it."""
+
+    enabled: bool | None = None
+    video: bool | None = None
+    """The annotated camera, too."""
+
+
 def _truncation(value: object) -> object:
     """What does not fit the model's context is left out from the oldest turn on, whatever is wished."""
     if value in (None, "auto", "disabled") or isinstance(value, Mapping):
@@ -226,3 +234,4 @@ class SessionPatch(Answering):
     tracing: Annotated[Any, BeforeValidator(_tracing)] = None
     truncation: Annotated[Any, BeforeValidator(_truncation)] = None
     vision: VisionPatch | None = None
+    recording: RecordingPatch | None = None

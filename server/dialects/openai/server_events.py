@@ -116,11 +116,9 @@ class RealtimeEvents:
                     event, self._conversation_id, self._append, self._sound
                 )
                 return [response.created()]
-            case (
-                ResponseText() | ResponseWords() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped()
-            ):
+            case ResponseText() | ResponseWords() | ResponseAudioStarted() | ResponseAudioStopped():
                 return self._progress(event)
-            case ResponseInterrupted() | ResponseFailed():
+            case ResponseGenerated() | ResponseInterrupted() | ResponseFailed():
                 return self._progress(event)
             case TurnLatency():
                 return [self._latency(event)]

@@ -81,3 +81,28 @@ class Status(ShortStatus):
     https_url: str | None
     recording: StatusRecording
     ice_servers: list[dict[str, Any]]
+
+
+class RecordedFile(Shape):
+    """One of the files, and where it is fetched."""
+
+    name: str
+    bytes: int
+    type: str
+    url: str
+
+
+class Recorded(Shape):
+    """What has been recorded of a session."""
+
+    session_id: str
+    state: Literal["recording", "done"]
+    seconds: float
+    files: list[RecordedFile]
+
+
+class RecordingGone(Shape):
+    """It has been deleted."""
+
+    session_id: str
+    deleted: Literal[True]

@@ -21,6 +21,7 @@ from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.speech import SpeechBody
 from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
+from server.recordings.store import CONTENT_TYPES as RECORDED
 
 ANY_JSON = {"type": "object"}
 PAGE = (
@@ -73,6 +74,39 @@ STATE = (
         "GET", "/metrics", "state", "Metrics for Prometheus", {200: Answer("the text format", {"text/plain": TEXT})}
     ),
     Operation("GET", "/openapi.json", "state", "This document", {200: json_answer("OpenAPI 3.1", ANY_JSON)}),
+)
+
+RECORDED_RANGE = {"Range": ({"type": "string"}, "of bytes")}
+
+RECORDINGS = (
+    Operation(
+        "GET",
+        "/v1/sessions/{session}/recording",
+        "recordings",
+        "What has been recorded of a session",
+        {200: json_answer("its files", status_shapes.Recorded)},
+        refuses=(404,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/sessions/{session}/recording",
+        "recordings",
+        "End a recording and delete it",
+        {200: json_answer("it is gone", status_shapes.RecordingGone)},
+        refuses=(404,),
+    ),
+    Operation(
+        "GET",
+        "/v1/sessions/{session}/recording/{name}",
+        "recordings",
+        "One of its files, or a range of it",
+        {
+            200: Answer("the file", dict.fromkeys(RECORDED.values(), BYTES)),
+            206: Answer("the range", dict.fromkeys(RECORDED.values(), BYTES)),
+        },
+        headers=RECORDED_RANGE,
+        refuses=(404, 416),
+    ),
 )
 
 TRANSCRIPT = any_of(shapes.PlainTranscript, shapes.VerboseTranscript)
@@ -221,6 +255,7 @@ HUB = (
 OPERATIONS = (
     *PAGE,
     *STATE,
+    *RECORDINGS,
     *CALLS,
     *REALTIME,
     *LIVE,

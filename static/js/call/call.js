@@ -22,6 +22,7 @@ export function createCall({ store, output, levels, tell }) {
   let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
   let resume = null; // id of the session with whose conversation the next one begins
   let lastTyping = false;
+  let talked = false; // there was a connection: its conversation is worth another one
   let timer = 0;
 
   const tracks = createTracks({ store, levels, tell, replace: (kind, track) => connection?.replace(kind, track) });
@@ -33,14 +34,17 @@ export function createCall({ store, output, levels, tell }) {
 
   // --------------------------------------------------------------------------------------------- beginning
 
-  /** @param typing without microphone and camera: the user types, the assistant speaks */
-  async function start({ typing = false } = {}) {
+  /**
+   * @param typing without microphone and camera: the user types, the assistant speaks
+   * @param again with the conversation of before, if the server still knows it
+   */
+  async function start({ typing = false, again = false } = {}) {
     if (isRunning(store.state.call)) return;
     const never = unsupported({ secure: isSecureContext, webrtc: Boolean(window.RTCPeerConnection) });
     if (never && !(typing && never.typing)) return void dispatch({ type: "client.failed", problem: never });
     const mine = ++attempt;
     lastTyping = typing;
-    resume = null;
+    [resume, talked] = [again ? resume : null, false];
     output.prime();
     dispatch({ type: "client.connecting", typing, asking: !typing });
     try {
@@ -73,6 +77,7 @@ export function createCall({ store, output, levels, tell }) {
 
   const handlers = {
     opened() {
+      talked = true;
       dispatch({ type: "client.connected" });
       levels.connect(connection);
       clearInterval(timer);
@@ -95,32 +100,29 @@ export function createCall({ store, output, levels, tell }) {
 
   /** A call could not be made. */
   function refused(problem) {
-    const { phase, attempt: tried } = store.state.call;
     if (isWorthWaiting(problem)) {
       drop();
       const until = pause.begin(secondsToWait(problem.wait) * 1000, connect);
       dispatch({ type: "client.waiting", problem, until });
-    } else if (phase === "reconnecting" && problem.lost) tryAgain(tried + 1);
+    } else if (talked && problem.lost) tryAgain();
     else fail(problem);
   }
 
   /** A connection is gone. */
   function lost(reason, candidates = []) {
-    const { farewell, phase, attempt: tried } = store.state.call;
-    if (phase === "reconnecting") return tryAgain(tried + 1);
-    if (phase !== "connected" || isMeant(farewell)) return fail(lostProblem(reason, farewell, candidates));
-    return tryAgain(1);
+    const { farewell } = store.state.call;
+    if (talked && !isMeant(farewell)) tryAgain();
+    else fail(lostProblem(reason, farewell, candidates));
   }
 
   /** The conversation goes on in a new connection: there is no restart of an old one. */
-  function tryAgain(number) {
-    const { farewell } = store.state.call;
-    if (number > TRIES) return fail(lostProblem("gone", farewell));
+  function tryAgain() {
+    const { farewell, attempt: tried } = store.state.call;
+    if (tried >= TRIES) return void fail(lostProblem("gone", farewell));
     drop();
     talk.cancel();
-    const until = pause.begin(pauseBefore(number - 1), connect);
-    dispatch({ type: "client.reconnecting", attempt: number, tries: TRIES, until });
-    return undefined;
+    const until = pause.begin(pauseBefore(tried), connect);
+    dispatch({ type: "client.reconnecting", attempt: tried + 1, tries: TRIES, until });
   }
 
   /** Let go of the connection; the devices stay. */
@@ -244,9 +246,9 @@ export function createCall({ store, output, levels, tell }) {
   return {
     start, stop, fail, send, update, hush, share, unshare, setCamera, setDevice, setVolume, setLanguage, setPushToTalk, talk,
     setMicrophone: (on) => tracks.setMicrophone(on),
-    retry: () => start({ typing: lastTyping }),
+    retry: () => start({ typing: lastTyping, again: true }),
     /** Do not wait any longer: try now. */
-    reconnect: () => (["reconnecting", "waiting"].includes(store.state.call.phase) ? pause.end() : start({ typing: lastTyping })),
+    reconnect: () => (["reconnecting", "waiting"].includes(store.state.call.phase) ? pause.end() : start({ typing: lastTyping, again: true })),
     tap: output.tap,
     stats: async () => (connection ? connection.peer.getStats() : null),
     get peer() { return connection?.peer ?? null; },

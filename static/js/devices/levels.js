@@ -2,7 +2,7 @@
 // WebRTC measures both; only a microphone that no call carries, or a browser that does not tell, needs an analyser.
 // Nothing here is sent or kept.
 
-const VOICE_MS = 50;
+const VOICE_MS = 66;
 const MICROPHONE_MS = 100;
 const FLOOR_DB = -56;
 const CEILING_DB = -14;
@@ -58,6 +58,13 @@ function analyserOf(track) {
   }
 }
 
+async function inboundLevel(receiver) {
+  for (const entry of (await receiver.getStats()).values()) {
+    if (entry.type === "inbound-rtp") return entry.audioLevel ?? 0;
+  }
+  return 0;
+}
+
 /**
  * @param show called with (name: microphone | voice, level 0…1), while the page is visible
  * @param onSilent called once for a microphone that hears nothing at all
@@ -69,6 +76,7 @@ export function createLevels({ show, onSilent }) {
   let isSilent = silenceWatch();
   let timers = [];
   let reading = false; // one at a time
+  let readingVoice = false;
   const shown = { microphone: 0, voice: 0 };
 
   function see(name, level) {
@@ -78,9 +86,16 @@ export function createLevels({ show, onSilent }) {
     show(name, shown[name]);
   }
 
-  function readVoice() {
-    if (document.hidden) return;
-    see("voice", connection?.voice?.getSynchronizationSources()[0]?.audioLevel ?? 0);
+  async function readVoice() {
+    if (document.hidden || readingVoice || !connection?.voice) return;
+    const { voice } = connection;
+    let level = voice.getSynchronizationSources()[0]?.audioLevel;
+    if (level === undefined) { // the sender does not write it into its packets: the browser measures what it plays
+      readingVoice = true;
+      level = await inboundLevel(voice).catch(() => 0);
+      readingVoice = false;
+    }
+    if (voice === connection?.voice) see("voice", level);
   }
 
   async function readMicrophone() {

@@ -117,7 +117,7 @@ export default {
   "problem.key_wrong.text": "Look for a missing letter or one too many, or ask the server’s operator for the key.",
   "problem.address_unknown.title": "The server does not know this address",
   "problem.address_unknown.text": "{message}",
-  "problem.server_full.title": "The server is full",
+  "problem.server_full.title": "No place is free just now",
   "problem.server_full.text": "{message} The page tries again by itself.",
   "problem.warming_up.title": "The server is starting",
   "problem.warming_up.text": "Loading: {loading}. The page tries again by itself.",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.interfaces.tts import Speech, WordTiming
 from pipelines.voice.events import ResponseGenerated, ResponseInterrupted, ResponseText, ResponseWords
 from pipelines.voice.spoken_text.normalize import speakable
-from pipelines.voice.word_times import ClauseWords
+from pipelines.voice.spoken_text.word_times import ClauseWords
 from tests.fakes.engines import FakeVoice
 from tests.pipelines.voice.test_conversation import scene, settle
 
