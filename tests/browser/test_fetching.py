@@ -21,8 +21,10 @@ def fetch(model: str, state: str, done: int = 0, total: int = 0, error: str = ""
     return {"model": model, "state": state, "done": done, "total": total, "error": error}
 
 
-def status(*rows: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "engine.status", "data": list(rows)}
+def tell(server: FakeServer, *rows: dict[str, Any]) -> None:
+    """What runs has changed: by an event, and for whoever asks."""
+    server.engines = list(rows)
+    server.send({"type": "engine.status", "data": list(rows)})
 
 
 async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer, browser_page: Any) -> None:
@@ -36,12 +38,12 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
 
     await start(page, server)
     speak = row("tts", "espeak-ng", fetch("joe", "fetching", 1, 4))
-    server.send(status(row("stt", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak))
+    tell(server, row("stt", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak)
     await expect(line).to_have_text("On its way: better ears (ears) 100 %, a better voice (joe) 25 %")
-    server.send(status(row("stt", "moonshine"), speak))
+    tell(server, row("stt", "moonshine"), speak)
     await expect(line).to_have_text("Now listening with moonshine. On its way: a better voice (joe) 25 %")
     error = "joe could not be had (the disk is full)"
-    server.send(status(row("stt", "moonshine"), row("tts", "espeak-ng", fetch("joe", "failed", error=error))))
+    tell(server, row("stt", "moonshine"), row("tts", "espeak-ng", fetch("joe", "failed", error=error)))
     await expect(line).to_have_text("Now listening with moonshine")
     await page.keyboard.press("i")
     await page.get_by_role("tab", name="Engines").click()
@@ -55,7 +57,7 @@ async def test_the_user_says_which_language_they_speak(server: FakeServer, brows
     await expect(page.locator("#quality")).to_have_text("1 running")
     await expect(page.locator("#language-choice")).to_be_hidden()
     await start(page, server)
-    server.send(status(row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
+    tell(server, row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]})
     choice = page.get_by_label("I speak")
     line = await page.locator("#language-choice").bounding_box()
     assert line["height"] < 60  # one line, however long the table below it is

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Download, Page, expect
 
 from tests.browser.fake_server import FakeServer
 from tests.browser.script import reply_begins, reply_ends, spoken, start
@@ -29,6 +30,10 @@ def timed(response: str, item: str, text: str, *times: int) -> dict[str, Any]:
     return {"type": "turn.words", "response_id": response, "item_id": item, "words": words}
 
 
+async def contents(file: Download) -> bytes:
+    return await asyncio.to_thread(Path(await file.path()).read_bytes)
+
+
 async def saved(page: Page, kind: str) -> str:
     """The conversation as a file of this kind."""
     await page.locator("#files summary").click()
@@ -36,7 +41,7 @@ async def saved(page: Page, kind: str) -> str:
         await page.locator(f"#save-{kind}").click()
     file = await download.value
     assert file.suggested_filename.endswith(f".{kind}")
-    return Path(await file.path()).read_text(encoding="utf-8")
+    return (await contents(file)).decode()
 
 
 async def test_words_follow_the_voice_until_it_is_cut_off(server: FakeServer, browser_page: Any) -> None:
@@ -131,7 +136,7 @@ async def test_a_recording_is_asked_for_shown_and_taken_along(server: FakeServer
     await expect(page.locator("#recording-why")).to_contain_text("disk is full")
     async with page.expect_download() as download:
         await page.get_by_role("button", name="audio.wav 5 kB").click()
-    assert Path(await (await download.value).path()).read_bytes() == server.recording["audio.wav"]
+    assert await contents(await download.value) == server.recording["audio.wav"]
     await page.locator("#delete-recording").click()
     await expect(page.locator("#recorded-files > *")).to_have_count(0)
     assert server.recording == {}

@@ -40,6 +40,9 @@ const handlers = {
 export const latencyOf = (latency, response) =>
   response ? latency.turns.findLast(({ response_id: id }) => id === response) ?? null : null;
 
+/** The user's last sound leaves with its packet. */
+const PACKET_MS = 20;
+
 /**
  * What the ear got: from the end of the user's voice to the first sound from the loudspeaker.
  *
@@ -51,7 +54,7 @@ export const latencyOf = (latency, response) =>
  */
 export function heardAfter({ voiceToVoice, started, sounded, rtt = 0, playout = 0 }) {
   if (![voiceToVoice, started, sounded].every(Number.isFinite) || sounded < started - 1000) return null;
-  return voiceToVoice + (sounded - started) + number(rtt) + number(playout);
+  return voiceToVoice + PACKET_MS + (sounded - started) + number(rtt) + number(playout);
 }
 
 const number = (value) => (Number.isFinite(value) ? Math.max(0, value) : 0);

@@ -13,5 +13,12 @@ export function whilePlaying(store, each) {
   });
 }
 
-/** Milliseconds of a response's sound that have reached the ear. @param from when its first sample was sent */
-export const heardMs = (state, from, now) => now - from - state.latency.delayMs;
+/**
+ * Milliseconds of a response's sound that have reached the ear. The word of the server that its first sample went out
+ * may come later than that sample; so the first sound itself is what counts, once it was there.
+ * @param entry of the response, with `from` (when its first sample was sent) and the times of its words
+ */
+export function heardMs({ latency: { sounded, delayMs } }, { response, from, words }, now) {
+  if (sounded?.response_id !== response || !response) return now - from - delayMs;
+  return now - sounded.sounded - sounded.playout + (words?.[0]?.start_ms ?? 0);
+}

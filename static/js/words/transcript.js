@@ -71,7 +71,7 @@ export function mount({ store, root, t, settings, inspect }) {
       if (!row || entry.truncated || (!sounds && !entry.cleared && !row.shown)) continue;
       // What was cut off stands where it was, until the server has told how much of it was heard.
       const until = entry.cleared ? entry.to : now;
-      const ms = sounds || entry.cleared ? heardMs(state, entry.from ?? now, until) : Infinity;
+      const ms = sounds || entry.cleared ? heardMs(state, { ...entry, from: entry.from ?? now }, until) : Infinity;
       draw(row, partsAt(entry.text, entry.words, ms));
     }
   }

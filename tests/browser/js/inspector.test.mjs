@@ -68,8 +68,8 @@ test("parts that do not sum to the whole are told, and nonsense harms nothing", 
 });
 
 test("what the ear got is what the server says, and the way", () => {
-  assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: 20, playout: 10 }), 370);
-  assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: null, playout: null }), 340);
+  assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: 20, playout: 10 }), 390);
+  assert.equal(heardAfter({ voiceToVoice: 300, started: 5000, sounded: 5040, rtt: null, playout: null }), 360);
   assert.equal(heardAfter({ voiceToVoice: 300, started: undefined, sounded: 5040 }), null);
 });
 
@@ -80,7 +80,7 @@ test("what the ear got joins the turn, whichever is told first", () => {
   const sounded = { type: "client.sounded", response_id: "r", started: 100, sounded: 150, rtt: 10, playout: 0, at: 160 };
   for (const order of [[told, sounded], [sounded, told]]) {
     const latency = order.reduce((slice, event) => handlers[event.type](slice, event), initial);
-    assert.deepEqual(latency.turns, [{ response_id: "r", voice_to_voice_ms: 300, parts: { endpoint: 300 }, saved_ms: 7, heard_ms: 360 }]);
+    assert.deepEqual(latency.turns, [{ response_id: "r", voice_to_voice_ms: 300, parts: { endpoint: 300 }, saved_ms: 7, heard_ms: 380 }]);
     assert.equal(latencyOf(latency, "r"), latency.last);
   }
   assert.equal(latencyOf(initial, null), null);
