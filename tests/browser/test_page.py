@@ -62,7 +62,8 @@ async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, brows
     await expect(rows.nth(1).locator(".reason")).to_have_text("crashed; stands in for whisper-small.en")
     await expect(rows.nth(2)).to_contain_text("mediapipenot working")
     await start(page, server)
-    server.send({"type": "engine.status", "data": [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]})
+    server.engines = [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]  # told when asked again, too
+    server.send({"type": "engine.status", "data": server.engines})
     await expect(page.locator("#quality")).to_have_text("1 running")
     await expect(rows).to_have_count(0)
 
