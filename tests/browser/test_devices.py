@@ -33,6 +33,11 @@ RECORDED = """
 """
 """Keeps every track that was opened and every connection; ``window.refusal`` = [name, message] refuses devices."""
 LIVE = "() => window.opened.filter((track) => track.readyState === 'live').map((track) => track.kind).sort().join()"
+OPENED = """async (label) => {
+    while (window.opened.findLast(({ kind }) => kind === "audio").label !== label) {
+        await new Promise((next) => setTimeout(next, 20));
+    }
+}"""
 UNPLUG = """(kind) => {
     const track = window.opened.findLast((one) => one.kind === kind && one.readyState === "live");
     track.stop();
@@ -89,7 +94,7 @@ async def test_devices_come_and_go_in_a_call(server: FakeServer, browser_page: A
     assert await page.evaluate("() => document.getElementById('voice').volume") == 0.3
     await page.get_by_role("button", name="Close").click()
     await live(page, "audio,video")
-    assert await page.evaluate("() => window.opened.findLast(({ kind }) => kind === 'audio').label") == names[-1]
+    await page.evaluate(OPENED, names[-1])
 
     await page.evaluate(UNPLUG, "audio")
     await expect(page.locator(".notice[data-code='mic_gone']")).to_contain_text(f"“{names[-1]}” is gone; using")
