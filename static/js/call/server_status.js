@@ -55,7 +55,8 @@ export function createServerStatus({ store, call }) {
     if (state.engines.rows === null && happened("client.connected")) refresh();
     // What has just taken over makes ears, mind or voice better.
     if (happened("engine.status") && state.engines.news && !isIdle()) {
-      fetchStatus().then((status) => dispatch({ type: "client.status", status }), () => {});
+      const told = ({ engines: _, ...status }) => dispatch({ type: "client.status", status }); // the call told them newer
+      fetchStatus().then(told, () => {});
     }
   });
 

@@ -52,29 +52,39 @@ async function explained(device, error) {
   return new DeviceError(device, reasonOf(error, permission, allowedByPolicy(device)), error);
 }
 
-const audioFor = (id, sound) => ({ ...AUDIO, ...sound, ...(id ? { deviceId: { ideal: id } } : {}) });
-const videoFor = (id) => ({ ...VIDEO, ...(id ? { deviceId: { ideal: id } } : {}) });
+const audioFor = (id, sound) => ({ ...AUDIO, ...sound, ...(id ? { deviceId: { exact: id } } : {}) });
+const videoFor = (id) => ({ ...VIDEO, ...(id ? { deviceId: { exact: id } } : {}) });
 
 function media() {
   if (!navigator.mediaDevices?.getUserMedia) throw new DeviceError("mic", "insecure");
   return navigator.mediaDevices;
 }
 
-/** @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
+/** Ask, and where the chosen device is not there, once more for any. */
+async function ask(devices, wanted, ids) {
+  try {
+    return await devices.getUserMedia(wanted(...ids));
+  } catch (error) {
+    if (error?.name !== "OverconstrainedError" || !ids.some(Boolean)) throw error;
+    return devices.getUserMedia(wanted());
+  }
+}
+
+/** @param id "" for the browser's own choice @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
 export async function openMicrophone(id, sound = {}) {
   const devices = media();
   try {
-    return (await devices.getUserMedia({ audio: audioFor(id, sound) })).getAudioTracks()[0];
+    return (await ask(devices, (one) => ({ audio: audioFor(one, sound) }), [id])).getAudioTracks()[0];
   } catch (error) {
     throw await explained("mic", error);
   }
 }
 
-/** @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
+/** @param id "" for the browser's own choice @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */
 export async function openCamera(id) {
   const devices = media();
   try {
-    return moving((await devices.getUserMedia({ video: videoFor(id) })).getVideoTracks()[0]);
+    return moving((await ask(devices, (one) => ({ video: videoFor(one) }), [id])).getVideoTracks()[0]);
   } catch (error) {
     throw await explained("camera", error);
   }
@@ -88,7 +98,8 @@ export async function openCamera(id) {
 export async function openBoth({ microphone: id, camera: cameraId, sound }) {
   const devices = media();
   try {
-    const stream = await devices.getUserMedia({ audio: audioFor(id, sound), video: videoFor(cameraId) });
+    const both = (one, other) => ({ audio: audioFor(one, sound), video: videoFor(other) });
+    const stream = await ask(devices, both, [id, cameraId]);
     return { microphone: stream.getAudioTracks()[0], camera: moving(stream.getVideoTracks()[0]), refused: null };
   } catch (error) {
     const refused = await explained("camera", error);

@@ -65,7 +65,7 @@ export default {
   "notice.mic_busy": "The microphone stays off: another program is using it.",
   "notice.mic_policy": "The microphone stays off: this page was told not to use it.",
   "notice.mic_insecure": "The microphone stays off: this address is not secure.",
-  "notice.camera_gone": "“{name}” is gone; using “{other}”.",
+  "notice.camera_gone": "The camera “{name}” is gone; using “{other}”.",
   "notice.camera_lost": "“{name}” is gone, and there is no other camera. The conversation goes on without a picture.",
   "notice.camera_denied": "Talking without the camera: it is blocked for this site. Click the icon left of the address to allow it.",
   "notice.camera_dismissed": "Talking without the camera: the browser’s question was closed without an answer.",
