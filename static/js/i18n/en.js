@@ -389,7 +389,7 @@ export default {
   "settings.mode.semantic_vad_hint": "A finished sentence is answered at once; after “and…” it waits.",
   "settings.mode.server_vad": "The assistant, by silence",
   "settings.mode.server_vad_hint": "Every pause of a certain length ends your turn.",
-  "settings.mode.push_to_talk": "You: hold a button to talk",
+  "settings.mode.push_to_talk": "You, with the talk button",
   "settings.mode.push_to_talk_hint": "The button in the middle, or the space bar. Nothing else is sent.",
   "settings.patience": "Patience",
   "settings.silence_hint": "Silence that ends your turn.",
