@@ -87,6 +87,7 @@ async def test_devices_come_and_go_in_a_call(server: FakeServer, browser_page: A
 
     await page.get_by_role("button", name="Devices").click()
     choice = page.locator("select[name='microphone']")
+    await expect(choice).to_be_visible()
     names = await choice.locator("option").all_inner_texts()
     assert names[0] == "Chosen by the browser" and len(names) >= 3, names
     await choice.select_option(label=names[-1])
