@@ -66,9 +66,7 @@ async def test_a_server_that_ends_the_call_says_why(server: FakeServer, browser_
     server.send({"type": "error", "error": {"type": "server_error", "code": "session_ended", "message": reason}})
     await server.hang_up()
     await expect(page.get_by_role("alert")).to_contain_text("The server has ended the call")
-    await expect(page.get_by_role("alert")).to_contain_text(
-        "The session has ended: nobody has spoken for 10 minutes."
-    )
+    await expect(page.get_by_role("alert")).to_contain_text("The session has ended: nobody has spoken for 10 minutes.")
     await expect(page.locator(".notice.error")).to_have_count(0)
     await page.get_by_role("button", name="Start again").click()
     await server.connected()
