@@ -82,7 +82,7 @@ class Tone(MediaStreamTrack):
         clock = asyncio.get_running_loop().time
         self._started = self._started or clock()
         await asyncio.sleep(max(0.0, self._started + self._sent / SAMPLE_RATE - clock()))
-        while self._silent():
+        while self._silent():  # noqa: ASYNC110 - nothing tells when the test changes its mind
             await asyncio.sleep(0.02)
         times = (self._sent + np.arange(FRAME)) / SAMPLE_RATE
         samples = (6_000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
