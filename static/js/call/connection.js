@@ -114,13 +114,14 @@ export class Connection {
   }
 
   #addMedia({ microphone, camera, screen }) {
-    const add = (kind, track, direction) => {
-      const streams = track ? [new MediaStream([track])] : [];
-      return this.#pc.addTransceiver(track ?? kind, { direction, streams }).sender;
-    };
-    this.#senders.microphone = add("audio", microphone, "sendrecv");
-    this.#senders.camera = add("video", camera, "sendrecv"); // the first video is the camera, be there one or not
-    this.#senders.screen = add("video", screen, "sendonly");
+    const add = (kind, track, direction) =>
+      this.#pc.addTransceiver(track ?? kind, { direction, streams: track ? [new MediaStream([track])] : [] });
+    add("audio", microphone, "sendrecv");
+    add("video", camera, "sendrecv"); // the first video is the camera, be there one or not
+    add("video", screen, "sendonly");
+    const of = (kind) => this.#pc.getTransceivers().filter(({ receiver }) => receiver.track.kind === kind);
+    const [[voice], [eye, desk]] = [of("audio"), of("video")];
+    this.#senders = { microphone: voice.sender, camera: eye.sender, screen: desk.sender };
   }
 
   #openChannel() {
