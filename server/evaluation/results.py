@@ -79,7 +79,7 @@ def figures(results: Sequence[Result]) -> dict[str, Any]:
         "passed": passed,
         "scenarios": len(results),
         "pass_rate_interval": wilson(passed, len(results)),
-        "voice_to_voice_ms": summary([value for result in results for value in result.latencies_ms]),
+        "voice_to_voice_ms": summary([value for result in results for value in result.latencies_ms if value >= 0]),
         "stop_ms": summary([value for result in results for value in result.stops_ms]),
         "early": sum(value < 0 for result in results for value in result.latencies_ms),
     }

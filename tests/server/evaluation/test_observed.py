@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from server.evaluation.observed import Observed, Sound, Spoken, holds, judged, word_error_rate
-from server.evaluation.results import figures, json_lines, junit, result_of, wilson
+from server.evaluation.results import Result, figures, json_lines, junit, result_of, wilson
 from server.evaluation.scenario import Scenario
 
 
@@ -99,3 +99,8 @@ def test_the_interval_of_a_rate():
     low, high = wilson(9, 10)
     assert (round(low, 3), round(high, 3)) == (0.596, 0.982)
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_what_sounded_before_the_end_of_the_turn_is_early_and_no_latency():
+    told = figures([Result("one", 1, (), (400.0, -700.0), (), (), ())])
+    assert (told["early"], told["voice_to_voice_ms"]["n"], told["voice_to_voice_ms"]["median"]) == (1, 1, 400.0)
