@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from media.aiortc_internals.receive import take_audio
 from media.channel import Channel
 from media.clock import Clock
+from media.fan_out import FanOut
 from media.frames import AudioChunk, Samples, silence
 from media.jitter import Received, ReorderBuffer, signed
 from media.opus import RATE, OpusDecoder
@@ -253,6 +254,8 @@ class AudioIn:
         on_packet: Callable[[float], None] | None = None,
     ) -> None:
         self.chunks: Channel[AudioChunk] = Channel(CAPACITY_CHUNKS)
+        self.followers: FanOut[AudioChunk] = FanOut(CAPACITY_CHUNKS)
+        """Who gets the same chunks."""
         self.order = ReorderBuffer()
         self.concealer = Concealer(RATE)
         self.broken = 0
@@ -292,6 +295,7 @@ class AudioIn:
     def close(self) -> None:
         """No more audio; the codec's memory is freed. Idempotent."""
         self.chunks.close()
+        self.followers.close()
         self._on_packet = None
         self._decoder.close()
         self._resampler.close()
@@ -371,5 +375,7 @@ class AudioIn:
     def _deliver(self, samples: Samples) -> None:
         samples = self._resampler.push(samples, RATE)
         if len(samples):
-            self.chunks.put(AudioChunk(samples, self._rate, self._delivered / self._rate))
+            chunk = AudioChunk(samples, self._rate, self._delivered / self._rate)
+            self.chunks.put(chunk)
+            self.followers.put(chunk)
             self._delivered += len(samples)

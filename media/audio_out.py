@@ -10,6 +10,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from media.clock import Clock
 from media.fan_out import FanOut
+from media.frames import Samples
 from media.opus import FRAME, FRAME_SECONDS, OpusEncoder, OpusSettings
 from media.playout import Mixer
 
@@ -22,6 +23,8 @@ LATE_SECONDS = 1.0
 """After a stall longer than this the pacing starts afresh rather than sending a burst to catch up."""
 FOLLOWED_PACKETS = 25
 """Half a second: what may wait for one follower."""
+FOLLOWED_SAMPLES = 250
+"""5 s, in frames: the same of what may wait for one that writes."""
 
 
 class AudioOut(MediaStreamTrack):
@@ -36,6 +39,8 @@ class AudioOut(MediaStreamTrack):
         super().__init__()
         self.followers: FanOut[av.Packet[Any]] = FanOut(FOLLOWED_PACKETS)
         """Who gets the same packets."""
+        self.sounding: FanOut[Samples] = FanOut(FOLLOWED_SAMPLES)
+        """Who gets the samples that are in them, mono at 48 kHz, whenever a packet is taken."""
         self.mixer = Mixer(self.followers.wanted.set, lambda: not for_followers or len(self.followers) > 0)
         """What is sent."""
         self._clock = clock
@@ -73,7 +78,9 @@ class AudioOut(MediaStreamTrack):
                 raise MediaStreamError
         elif wait < -LATE_SECONDS:
             self._number += int(-wait / FRAME_SECONDS)
-        packet = self._encoder.encode(self.mixer.take(FRAME), self._number)
+        samples = self.mixer.take(FRAME)
+        self.sounding.put(samples)
+        packet = self._encoder.encode(samples, self._number)
         self._number += 1
         self.followers.put(packet)
         return packet
@@ -98,4 +105,5 @@ class AudioOut(MediaStreamTrack):
         """Send nothing any more, and free the encoder at once: it has native threads. Idempotent."""
         super().stop()
         self.followers.close()
+        self.sounding.close()
         self._encoder.close()

@@ -48,12 +48,12 @@ class Mender:
 
 
 def unknown(what: str, word: str, known: Sequence[str]) -> str:
-    """``there is no model 'whisper-smal'; did you mean whisper-small? Legal are …``"""
+    """``there is no model 'whisper-smal'; did you mean whisper-small? Legal values are …``"""
     if not known:
         return f"there is no {what} {word!r}: none is taken"
     meant = nearest(word, known)
     guess = f"; did you mean {meant}?" if meant else ";"
-    return f"there is no {what} {word!r}{guess} {'Legal' if meant else 'legal'} are {listed(known)}"
+    return f"there is no {what} {word!r}{guess} {'Legal' if meant else 'legal'} values are {listed(known)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

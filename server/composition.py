@@ -9,6 +9,8 @@ from typing import Any
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
 from media.video_convert import Converter
+from pipelines.assistant.events import Event as SessionEvent
+from pipelines.assistant.events import SessionOver
 from pipelines.assistant.session import AssistantEngines, AssistantSession, FirstSettings
 from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.stt import languages_of
@@ -19,12 +21,14 @@ from server.dialects.live.models import LiveSession
 from server.dialects.live.settings import LiveSettings
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.settings import Served, merge
+from server.dialects.openai.settings import Served, check_recording, merge
 from server.dialects.openai.shapes import Json, session_event
 from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
 from server.dialects.rtvi.dialect import RtviDialect
 from server.engines.build import Engines
 from server.observability.metrics import Metrics
+from server.recordings.recorder import Recorder
+from server.recordings.store import Recordings
 from server.resumption import Remembered
 from server.settings import Settings
 from server.transports.interface import Dialect, Event
@@ -49,11 +53,19 @@ class Composed:
 class Composer:
     """Makes what the registry keeps."""
 
-    def __init__(self, engines: Engines, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        recordings: Recordings | None = None,
+    ) -> None:
         self._engines = engines
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        self._recordings = recordings
 
     def call(
         self,
@@ -77,13 +89,16 @@ class Composer:
         engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
+        session.events.attach("the end", _ends(lambda reason: close(session.id, reason)))
+        recorder = self._recorder(composed, wishes)
+        served = replace(served, recording=recorder)
         if live is not None:
             settings = LiveSettings(session, served, live)
 
             def lives(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
                 return LiveDialect(settings, send, self._clock, lambda reason: close(session.id, reason))
 
-            return Docked(session, voice, lives)
+            return Docked(session, voice, lives, recorder=recorder)
 
         def realtime(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
             return RealtimeDialect(session, served, send, codec, begins=wishes)
@@ -91,13 +106,15 @@ class Composer:
         def rtvi(send: Callable[[Event], None], codec: Callable[[], str | None]) -> Dialect:
             return RtviDialect(session, served, send, codec, self._clock, lambda reason: close(session.id, reason))
 
-        return Docked(session, voice, realtime, (wishes.vision or VisionPatch()).codec, {RTVI_CHANNEL: rtvi})
+        codec = (wishes.vision or VisionPatch()).codec
+        return Docked(session, voice, realtime, codec, {RTVI_CHANNEL: rtvi}, recorder=recorder)
 
     def socket(self, wishes: SessionPatch, *, own_events: bool = False) -> SocketSession:
         """A session for a WebSocket; ``own_events`` as in :class:`~server.dialects.openai.settings.Served`.
 
         Raises :class:`~server.dialects.openai.settings.RefusedError`.
         """
+        check_recording(wishes, None)  # such a client has all the sound itself
         voice = SocketVoice(self._clock)
         composed = self._session(voice, wishes, plays=False)
         served = replace(composed.served, own_events=own_events)
@@ -105,13 +122,19 @@ class Composer:
         def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
             return RealtimeDialect(composed.session, served, send, lambda: None, microphone, wishes)
 
-        return SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
+        made = SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
+        composed.session.events.attach("the end", _ends(made.close))
+        return made
 
     def sideband(self, peer: PeerConnection | SocketSession, *, own_events: bool = False) -> Sideband:
         """Another client for a running session; ``own_events`` as for :meth:`socket`."""
         session = peer.session
         tracks = peer.tracks if isinstance(peer, PeerConnection) else None
-        served = replace(self._served(session.engines, session.sounds, plays=tracks is not None), own_events=own_events)
+        served = replace(
+            self._served(session.engines, session.sounds, plays=tracks is not None),
+            own_events=own_events,
+            recording=peer.recorder if isinstance(peer, PeerConnection) else None,
+        )
 
         def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
             return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
@@ -134,6 +157,21 @@ class Composer:
 
     # ------------------------------------------------------------------------------------------------ inside
 
+    def _recorder(self, composed: Composed, wishes: SessionPatch) -> Recorder | None:
+        """What records the session, if anything may."""
+        if self._recordings is None:
+            check_recording(wishes, None)
+            return None
+        session, served = composed.session, composed.served
+
+        def speaks(send: Callable[[Event], None]) -> RealtimeDialect:
+            return RealtimeDialect(session, served, send, lambda: None)
+
+        recorder = Recorder(session, self._recordings, speaks, self._clock)
+        if wishes.recording is not None:
+            recorder.want(bool(wishes.recording.enabled), bool(wishes.recording.video))
+        return recorder
+
     def _session(
         self,
         out: VoiceOut[Any] | None,
@@ -148,7 +186,8 @@ class Composer:
         served = self._served(engines, out is not None, plays=plays)
         first = self._first(engines, wishes, served)
         if before is not None:
-            first = replace(first, conversation=before.conversation, vision=before.vision)
+            manners = replace(first.manners, greeting="")  # that was said before
+            first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
         session = AssistantSession(engines, self._clock, out, Converter, first)
         if before is not None:
             before.tell(session)
@@ -160,6 +199,7 @@ class Composer:
         return FirstSettings(
             merge(usual, usual, wishes, served),
             merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
+            engines.manners(),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
         )
 
@@ -174,3 +214,13 @@ class Composer:
             plays,
             tools=lambda: tuple(tool.tool for tool in engines.voice.tools()),
         )
+
+
+def _ends(close: Callable[[str], object]) -> Callable[[SessionEvent], None]:
+    """A subscriber that ends the session when the assistant sees no sense in going on."""
+
+    def take(event: SessionEvent) -> None:
+        if isinstance(event, SessionOver):
+            close(event.reason)
+
+    return take

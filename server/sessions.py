@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp import WSCloseCode
 from aiohttp.web import WebSocketResponse
 
+from media.aiortc_internals.ports import NoPortError
 from media.clock import Clock
 from pipelines.assistant.session import AssistantSession
 from pipelines.runtime import worker
@@ -52,7 +53,11 @@ class CallKind:
 
 
 class ServerFullError(Exception):
-    """No room for another session, now."""
+    """No room for another session, now; ``places``: how many sessions there may be."""
+
+    def __init__(self, message: str, places: int) -> None:
+        super().__init__(message)
+        self.places = places
 
 
 class UnknownCallError(Exception):
@@ -97,6 +102,19 @@ class Registry:
         """Whether another offer would be accepted."""
         return self._why_full() is None
 
+    @property
+    def free(self) -> int:
+        """How many more sessions would be accepted."""
+        return 0 if self._why_full() is not None else self._settings.max_sessions - len(self)
+
+    def check_room(self) -> None:
+        """Raise :class:`ServerFullError` when another offer would be refused."""
+        self._check_room()
+
+    def remembers(self, session_id: str) -> bool:
+        """Whether another session could go on with the conversation of this one now."""
+        return self._so_far(session_id) is not None
+
     def goes_on(self, session_id: str) -> bool:
         """Whether a session lives, or another could go on with its conversation."""
         return session_id in self._sessions or session_id in self._kept
@@ -106,8 +124,13 @@ class Registry:
         if self._closing:
             return "the server is shutting down"
         if len(self) - (previous in self._sessions) >= self._settings.max_sessions:
-            return f"all {self._settings.max_sessions} places are taken"
+            places = self._settings.max_sessions
+            return "the only place is taken" if places == 1 else f"all {places} places are taken"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
+
+    def _check_room(self, previous: str | None = None) -> None:
+        if (what := self._why_full(previous)) is not None:
+            raise ServerFullError(what, self._settings.max_sessions)
 
     async def open(self, offer: Offer, wishes: SessionPatch, kind: CallKind | None = None) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
@@ -119,8 +142,7 @@ class Registry:
         defect of ours.
         """
         kind = kind or CallKind()
-        if (what := self._why_full(kind.previous)) is not None:
-            raise ServerFullError(what)
+        self._check_room(kind.previous)
         before = self._so_far(kind.previous) if kind.previous is not None else None
         docked = self._composer.call(offer, wishes, self.close, before, kind.live, kind.pipeline)
         if not kind.labelled:
@@ -139,6 +161,10 @@ class Registry:
             peer.close("the offer was withdrawn")
             self._start(peer)
             raise
+        except NoPortError as error:
+            peer.close("there was no UDP port for it")
+            self._start(peer)
+            raise ServerFullError(f"{error} (ice_port_range)", self._settings.max_sessions) from error
         except BaseException:
             peer.close("the offer could not be answered")
             self._start(peer)
@@ -171,8 +197,7 @@ class Registry:
 
         Raises as :meth:`open` does, before ``connect`` is called.
         """
-        if (what := self._why_full()) is not None:
-            raise ServerFullError(what)
+        self._check_room()
         peer = self._composer.socket(wishes, own_events=own_events)
         self._sockets[peer.id] = peer
         self._metrics.join(peer)

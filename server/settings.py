@@ -12,19 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    IPvAnyNetwork,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    SettingsConfigDict,
-)
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.models.weights.adapters import Given
@@ -34,9 +23,11 @@ from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
+from server.settings_assistant import AssistantSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
+from server.transports.webrtc.ports import PortRange, parse_ports
 
 __all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 
@@ -49,7 +40,7 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(BaseSettings):
+class Settings(AssistantSettings, BaseSettings):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -106,6 +97,9 @@ class Settings(BaseSettings):
     wyoming_host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on for it. The protocol knows no key: whoever reaches the port may use the engines."""
 
+    ice_port_range: Annotated[PortRange | None, NoDecode] = None
+    """UDP ports of this machine that media goes through, such as ``50000-50100``, for a firewall or a container that
+    opens no others. Default: any. A call takes one port for each address that is offered."""
     ice_address: Annotated[tuple[str, ...], NoDecode] = ()
     """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
     external_address: str | None = None
@@ -285,6 +279,11 @@ class Settings(BaseSettings):
         for address in value:
             ipaddress.ip_address(address)
         return value
+
+    @field_validator("ice_port_range", mode="before")
+    @classmethod
+    def _are_ports(cls, value: object) -> object:
+        return parse_ports(value) if isinstance(value, str) else value
 
     @field_validator("external_address")
     @classmethod

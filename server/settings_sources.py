@@ -56,7 +56,9 @@ def check_environment(environment: Mapping[str, str], names: Iterable[str]) -> N
         if rest == upper or rest.startswith(_FOR_TESTS) or _OF_KUBERNETES.fullmatch(rest):
             continue
         if upper not in legal:
-            guess = f"did you mean {meant}?" if (meant := nearest(upper, legal)) else f"legal are {', '.join(legal)}"
+            guess = (
+                f"did you mean {meant}?" if (meant := nearest(upper, legal)) else f"legal values are {', '.join(legal)}"
+            )
             raise SettingsError(f"{name} in the environment is no setting; {guess}")
         if rest == "PORT" and "://" in value:
             raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from media.aiortc_internals.ports import NoPortError
 from media.clock import Clock
 from server.descriptors import own_descriptors
 from server.sessions import ServerFullError
@@ -35,11 +36,14 @@ class Viewers:
         Raises :class:`~server.sessions.ServerFullError`. The offer has been checked: any other exception is a defect.
         """
         if (what := self._why_full(watched.session_id)) is not None:
-            raise ServerFullError(what)
+            raise ServerFullError(what, self._settings.max_viewers)
         viewer = Viewer(offer, watched, self._settings, self._clock)
         self._viewers[viewer.id] = viewer
         try:
             answer = await viewer.answer()
+        except NoPortError as error:
+            viewer.close("there was no UDP port for it")
+            raise ServerFullError(f"{error} (ice_port_range)", self._settings.max_viewers) from error
         except BaseException:
             viewer.close("the offer was withdrawn, or could not be answered")
             raise

@@ -84,8 +84,9 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def gathers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which local addresses are offered is a setting of the whole process: no test leaves its own behind."""
+    """Which local addresses and ports are offered is a setting of the whole process: no test leaves its own behind."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+    monkeypatch.setattr(aioice.ice, "asyncio", asyncio)
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,8 @@ SECTIONS = (
         r"https_required|invalid_host|(host|origin)_not_allowed|invalid_subprotocol|upgrade_required",
     ),
     ("The server is full", r"server_full|server_busy|rate_limit\w*|too_many_\w+|engine_(busy|closed)|stt_busy"),
+    ("The server is still loading", r"warming_up"),
+    ("No recording", r"no_recording|recording_\w+"),
     ("No way for media", r"ice_\w+|invalid_candidates|unknown_section"),
     (_OFFER, r"\w*sdp\w*|no_(codec|media|opus)|invalid_type|renegotiation_\w+|nothing_(sent|to_watch)"),
     ("The language model's server", r"llm_(http|key|no|timeout|unreachable|bad|template|context)\w*|remote_\w+"),
@@ -68,7 +70,7 @@ SECTIONS = (
     ("An engine fails", r"internal_error|server_error"),
     ("It came too late", r"latency_exceeded|request_timeout"),
     (_FIELD, r"(invalid|missing|unknown|unsupported|unserved|wrong)_\w+|not_acceptable|tool_choice"),
-    (_FIELD, r"nothing_given|image_unusable|expectation_failed|range_not_satisfiable"),
+    (_FIELD, r"idle_prompt_never|nothing_given|image_unusable|expectation_failed|range_not_satisfiable"),
     ("A file of the command line", r"file_(unreadable|not_writable)"),
 )
 """Heading in ``docs/troubleshooting.md``, and the codes that it is about. The first that matches a code counts."""

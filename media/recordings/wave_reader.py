@@ -122,9 +122,9 @@ def _form(chunk: bytes) -> tuple[PcmReader, int]:
         raise UnreadableFileError(f"its samples are compressed (format {code}); PCM and floats are read in a WAV")
     legal = (8, 16, 24, 32) if code == _PCM else (32, 64)
     if bits not in legal:
-        raise UnreadableFileError(f"its samples have {bits} bits; legal are {', '.join(map(str, legal))}")
+        raise UnreadableFileError(f"its samples have {bits} bits; legal values are {', '.join(map(str, legal))}")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UnreadableFileError(f"its rate is {rate} Hz; legal are {LOWEST_RATE} to {HIGHEST_RATE}")
+        raise UnreadableFileError(f"its rate is {rate} Hz; legal values are {LOWEST_RATE} to {HIGHEST_RATE}")
     if not 1 <= channels <= MOST_CHANNELS:
-        raise UnreadableFileError(f"it has {channels} channels; legal are 1 to {MOST_CHANNELS}")
+        raise UnreadableFileError(f"it has {channels} channels; legal values are 1 to {MOST_CHANNELS}")
     return PcmReader(channels, bits, floats=code == _FLOAT), rate

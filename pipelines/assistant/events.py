@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from media.channel import Channel, Policy
 from pipelines.vision.detect import VideoEvent
@@ -29,7 +30,28 @@ class EnginesChanged:
     """Other engines serve the session from now on."""
 
 
-Event = VoiceEvent | VisionEvent | VideoEvent | SettingsChanged | EnginesChanged
+RecordingReason = Literal["time_limit", "size_limit", "disk_full", "failed", "asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingChanged:
+    """The session is being recorded from now on, or no longer."""
+
+    state: Literal["on", "off"]
+    seconds: float
+    """Recorded so far."""
+    reason: RecordingReason | None = None
+    """Why it ended; ``None`` where it begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOver:
+    """The assistant sees no sense in going on: whoever serves the session is to end it, for this reason."""
+
+    reason: str
+
+
+Event = VoiceEvent | VisionEvent | VideoEvent | SettingsChanged | EnginesChanged | RecordingChanged | SessionOver
 Handler = Callable[[Event], object]
 
 

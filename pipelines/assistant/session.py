@@ -17,6 +17,7 @@ from media.channel import Channel
 from media.clock import Clock
 from media.frames import AudioChunk, FrameConverter
 from pipelines.assistant.events import EnginesChanged, EventBus, SettingsChanged
+from pipelines.assistant.manners import Host, Manners
 from pipelines.assistant.vision import SessionVision
 from pipelines.runtime import worker
 from pipelines.runtime.supervision import Supervisor, end
@@ -48,6 +49,8 @@ class FirstSettings:
 
     conversation: ConversationSettings = field(default_factory=ConversationSettings)
     vision: VisionSettings = field(default_factory=VisionSettings)
+    manners: Manners = field(default_factory=Manners)
+    """What the assistant does by itself."""
     time: Callable[[], str] = str
     """Time and date in words, for the model; empty where it is not to know."""
 
@@ -97,6 +100,8 @@ class AssistantSession:
             around, replace(settings.conversation, spoken=out is not None and settings.conversation.spoken)
         )
         self.events.attach("captions", self.vision.take)
+        self._host = Host(settings.manners, self.conversation, clock, self.events.emit)
+        self.events.attach("manners", self._host.take)
 
     @property
     def running(self) -> asyncio.Event:
@@ -112,7 +117,7 @@ class AssistantSession:
         telling = asyncio.create_task(self.events.run(), name=f"{self.id}-events")
         conversation = asyncio.create_task(self.conversation.run(audio), name=f"{self.id}-conversation")
         parts = [conversation]
-        for name, run in self.vision.work().items():
+        for name, run in {"manners": self._host.run, **self.vision.work()}.items():
             parts.append(asyncio.create_task(self.optional.keep(name, run), name=f"{self.id}-{name}"))
         try:
             await asyncio.wait([conversation])

@@ -49,7 +49,7 @@ class Document:
         """The data as ``kind``. Raises :class:`DefinitionError` naming up to :data:`MOST_PROBLEMS` mistakes."""
         if self.data is None:
             legal = ", ".join(sorted(kind.model_fields))
-            raise DefinitionError("definition_invalid", f"{self.path}: is empty; legal are the fields {legal}")
+            raise DefinitionError("definition_invalid", f"{self.path}: is empty; legal values are the fields {legal}")
         try:
             found = kind.model_validate(self.data)
         except ValidationError as error:

@@ -280,7 +280,7 @@ def insist(model: LanguageModel, request: ChatRequest) -> None:
 
 
 UNABLE = {
-    "tool_choice": "cannot be made to call a tool; legal are auto and none",
+    "tool_choice": "cannot be made to call a tool; legal values are auto and none",
     "response_format": "cannot be held to JSON; legal is text",
     "logprobs": "does not tell how likely its tokens were; legal is false",
     "adapters": "does not have that adapter (GET /v1/models lists those there are)",

@@ -123,6 +123,27 @@ class Stage(Strict):
         return self
 
 
+class Assistant(Strict):
+    """How a pipeline that converses behaves by itself."""
+
+    instructions: str | None = Field(None, max_length=20_000)
+    """Who the assistant is, in place of the ``instructions`` of its ``text_generation``."""
+    greeting: str = Field("", max_length=1_000)
+    """What it says first."""
+    idle_prompt_seconds: float = Field(0.0, ge=0, le=3_600)
+    """Silence after which it speaks up once; 0: never."""
+    idle_prompt: str = Field("", max_length=1_000)
+    """What it says then; empty: what the model thinks of."""
+    idle_end_minutes: float = Field(0.0, ge=0, le=1_440)
+    """Without a word of the user for so long a session ends; 0: never."""
+
+    @model_validator(mode="after")
+    def _is_said_sometime(self) -> Assistant:
+        if self.idle_prompt and not self.idle_prompt_seconds:
+            raise Problems([Problem(("idle_prompt",), "needs idle_prompt_seconds above 0, such as 20")])
+        return self
+
+
 class Options(Strict):
     """Of a whole pipeline."""
 
@@ -141,6 +162,8 @@ class Pipeline(Strict):
     description: str = Field("", max_length=2000)
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=64)
     options: Options = Options()
+    assistant: Assistant = Assistant()
+    """For those that converse: with ``audio_to_text``, ``text_generation`` and ``text_to_audio``."""
 
     @model_validator(mode="after")
     def _is_a_graph(self) -> Pipeline:
@@ -149,6 +172,9 @@ class Pipeline(Strict):
             for place, stage in enumerate(self.stages)
             if stage.id in [other.id for other in self.stages[:place]]
         ]
+        needed: tuple[StageType, ...] = ("audio_to_text", "text_generation", "text_to_audio")
+        if self.assistant.model_fields_set and not all(map(self.stage, needed)):
+            problems.append(Problem(("assistant",), f"has no effect without stages of the types {', '.join(needed)}"))
         if problems:
             raise Problems(problems)
         try:

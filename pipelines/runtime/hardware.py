@@ -98,7 +98,9 @@ def choose_device(wanted: str, found: Library) -> tuple[Device, str]:
         if device == wanted:
             return device, "asked for"
     legal = ", ".join(("auto", *found.devices))
-    raise ModelError("device_unavailable", f"device: {found.name} has no {wanted} here, legal are {legal}{why_not}")
+    raise ModelError(
+        "device_unavailable", f"device: {found.name} has no {wanted} here, legal values are {legal}{why_not}"
+    )
 
 
 def openvino_name(device: str) -> str:

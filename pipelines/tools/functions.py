@@ -108,7 +108,7 @@ def _adapter(function: Callable[..., Any], name: str) -> TypeAdapter[dict[str, A
         raise ValueError(f"{name}: an annotation cannot be read: {error}") from None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in _PARAMETERS:
-            raise ValueError(f"{name}: {parameter} cannot be given by name; legal are ordinary parameters")
+            raise ValueError(f"{name}: {parameter} cannot be given by name; legal values are ordinary parameters")
         if parameter.name not in hints:
             raise ValueError(f"{name}: the parameter {parameter.name} has no annotation")
         hint = hints[parameter.name]

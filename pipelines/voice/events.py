@@ -11,6 +11,7 @@ from typing import Literal
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import Usage
+from pipelines.interfaces.tts import WordTiming
 from pipelines.voice.history import FunctionCall, FunctionResult
 
 Role = Literal["user", "assistant", "system"]
@@ -133,6 +134,17 @@ class ResponseText:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseWords:
+    """The next words of an answer that is spoken, as they are handed to playout."""
+
+    response_id: str
+    words: tuple[WordTiming, ...]
+    """Times are seconds from the first sample of the answer; joined with blanks all words are its text."""
+    estimated: bool
+    """Whether the voice does not tell when its words sound."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseAudioStarted:
     """The first sample of the answer has been sent."""
 
@@ -230,6 +242,7 @@ VoiceEvent = (
     | ResponseHeld
     | ResponseStarted
     | ResponseText
+    | ResponseWords
     | ResponseAudioStarted
     | ResponseGenerated
     | ResponseAudioStopped

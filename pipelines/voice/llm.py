@@ -95,3 +95,19 @@ class Clauses:
             self._latest = self._clock.now()
         for clause in self._splitter.push(piece):
             await self._clauses.put(clause)
+
+
+class Recital:
+    """A language model that answers everything by the same words."""
+
+    name = "recital"
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        """The words."""
+        yield self._text
+
+    async def close(self) -> None:
+        """Nothing is open."""

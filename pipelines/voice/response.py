@@ -18,6 +18,7 @@ from pipelines.voice.events import (
     ResponseFailed,
     ResponseGenerated,
     ResponseText,
+    ResponseWords,
     TurnLatency,
     VoiceEvent,
 )
@@ -79,7 +80,7 @@ class Response:
     emit: Callable[[VoiceEvent], None]
     clock: Clock
     times: TurnTimes = field(default_factory=TurnTimes)
-    script: Script = field(default_factory=Script)
+    script: Script = field(init=False)
     text: str = ""
     """What has been generated (and, with a voice, queued) so far."""
     cut: bool = False
@@ -90,6 +91,9 @@ class Response:
     """What it has cost, where the engine knows."""
     told: bool = False
     """Whether the outcome has been told: :class:`ResponseGenerated` or :class:`ResponseFailed`, exactly once."""
+
+    def __post_init__(self) -> None:
+        self.script = Script(lambda words, estimated: self.emit(ResponseWords(self.id, words, estimated)))
 
     async def run(self, request: ChatRequest, generated: Callable[[], None]) -> None:
         """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told.

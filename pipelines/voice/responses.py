@@ -16,6 +16,7 @@ from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
 from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
+from pipelines.voice.llm import Recital
 from pipelines.voice.reading import Eyes, ReadingModel
 from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
@@ -87,6 +88,8 @@ class Wish:
     """What it answers instead of the conversation."""
     aside: bool = False
     """Whether it stays out of the conversation, which it neither waits for nor changes."""
+    says: str = ""
+    """What it says, word for word; empty: what the model answers."""
     note: str = ""
     """What the model is told for this time, as if the user had said it."""
 
@@ -196,7 +199,7 @@ class Responses:
         if not wish.aside and self.generating:
             self.interrupt("client_cancelled")
         settings = wish.settings or self.settings
-        response = self._new(times or TurnTimes(), self._around.emit, settings, self.language)
+        response = self._new(times or TurnTimes(), self._around.emit, settings, self.language, wish.says)
         tentative = Item(new_id("item"), "user", wish.note) if wish.note else None
         task = self._spawn(response, self._request(settings, tentative, wish.input))
         self._give(_Given(response, task, kept=not wish.aside), settings, wish.metadata)
@@ -246,6 +249,7 @@ class Responses:
         emit: Callable[[VoiceEvent], None],
         settings: ConversationSettings,
         language: str | None,
+        says: str = "",
     ) -> Response:
         around = self._around
         playout = around.out.prepare() if around.out is not None and settings.spoken else None
@@ -255,7 +259,8 @@ class Responses:
             watch = replace(watch, allowed=emit.opened)  # nothing is run speculatively
         tools = self._tools if settings.tool_choice != "none" else tuple
         eyes = Eyes(around.sight, lambda: engines.assistant.reader)
-        model = CallingModel(ReadingModel(LookingModel(engines.llm, around.sight), eyes), tools, watch)
+        thinks = CallingModel(ReadingModel(LookingModel(engines.llm, around.sight), eyes), tools, watch)
+        model = Recital(says) if says else thinks
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -13,6 +13,7 @@ from pipelines.errors import TTSError, guarded
 from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.voice.spoken_text.languages import Tongue
 from pipelines.voice.spoken_text.normalize import speakable
+from pipelines.voice.spoken_text.word_times import ClauseWords
 
 
 class Playout(Protocol):
@@ -66,16 +67,31 @@ class VoiceOut(Protocol[P]):
 
 
 class Script:
-    """The words of one reply and when each of them sounds. Pure."""
+    """The words of one reply and when each of them sounds. Pure.
 
-    def __init__(self) -> None:
+    ``told`` is given those that are new, and whether their times are estimated, by :meth:`tell`.
+    """
+
+    def __init__(self, told: Callable[[tuple[WordTiming, ...], bool], object] = lambda words, estimated: None) -> None:
         self._words: list[WordTiming] = []
+        self._told = told
+        self._new: list[WordTiming] = []
+        self._estimated = False
         self.seconds = 0.0
         """Length of the speech so far."""
 
-    def add_words(self, words: tuple[WordTiming, ...], offset: float) -> None:
+    def add_words(self, words: tuple[WordTiming, ...], estimated: bool = False, *, offset: float) -> None:
         """Words of a clause that starts ``offset`` seconds into the reply."""
-        self._words += [WordTiming(word.text, word.start + offset, word.end + offset) for word in words]
+        moved = [WordTiming(word.text, word.start + offset, word.end + offset) for word in words]
+        self._words += moved
+        self._new += moved
+        self._estimated = self._estimated or estimated
+
+    def tell(self) -> None:
+        """Tell of the words that have been added since the last time."""
+        if self._new:
+            new, estimated, self._new, self._estimated = tuple(self._new), self._estimated, [], False
+            self._told(new, estimated)
 
     def heard(self, seconds: float) -> str:
         """The words of which at least half had sounded after ``seconds`` of the reply."""
@@ -106,16 +122,21 @@ async def speak(
     async with aclosing(clauses):
         async for clause in clauses:
             offset, told = script.seconds, False
-            async with aclosing(sound_of(clause, engine, tongue, settings.speed)) as pieces:
+            voice = tongue.voice_of(clause)
+            words = ClauseWords(clause, speakable(clause, english=voice[1]))
+            async with aclosing(said(clause, engine, voice, settings.speed)) as pieces:
                 async for piece in pieces:
-                    script.add_words(piece.words, offset)
+                    script.add_words(words.take(piece.words), offset=offset)
                     script.seconds += len(piece.samples) / piece.rate
                     await playout.write(piece.samples, piece.rate)
                     if not told:
                         yield clause
                     told = True
+                    script.tell()
             if not told:  # nothing in it makes a sound
                 yield clause
+            script.add_words(*words.rest(script.seconds - offset), offset=offset)
+            script.tell()
     playout.finish()
 
 

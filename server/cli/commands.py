@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         if choice := re.fullmatch(r"(.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
             legal = choice[3].replace("'", "").split(", ")
             meant = nearest(choice[2], legal)
-            guess = f"; did you mean {meant}? Legal" if meant else "; legal"
+            guess = f"; did you mean {meant}? Legal values" if meant else "; legal values"
             message = f"{choice[1]}: there is no {choice[2]!r}{guess} are {', '.join(legal)}"
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
@@ -121,6 +121,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> int:
 
         names = set(Settings.model_fields)
         flags = {name: value for name, value in vars(options).items() if name in names and value is not None}
+        if options.tls is not None:
+            flags["tls_self_signed"] = True
         settings = load_settings(flags, options.config)
         check(settings)
         try:
@@ -204,14 +206,7 @@ def _add_serve(commands: Any) -> None:
         help="auto: the best engines present (default). embedded: no model server and no large models. "
         "bench: stubs and a test tone, for measuring only",
     )
-    serve.add_argument(
-        "--ice-address",
-        action="append",
-        metavar="ADDR",
-        help="local address offered to peers; repeatable (default: on loopback 127.0.0.1 and one for Firefox, "
-        "else every interface's)",
-    )
-    serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
+    _add_media(serve)
     serve.add_argument("--bench-tone-seconds", metavar="S", help="length of the bench tone (default 3)")
     serve.add_argument(
         "--bench-echo",
@@ -234,7 +229,7 @@ def _add_serve(commands: Any) -> None:
         legal = ", ".join(("auto", *named(stage), models))
         serve.add_argument(flag, metavar="MODEL", help=f"who {does}: {legal}")
     _add_weights(serve)
-    serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
+    _add_manners(serve)
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument(
         "--no-download",
@@ -245,6 +240,25 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
+
+
+def _add_media(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--ice-address",
+        action="append",
+        metavar="ADDR",
+        help="local address offered to peers; repeatable (default: on loopback 127.0.0.1 and one for Firefox, "
+        "else every interface's)",
+    )
+    serve.add_argument("--external-address", metavar="ADDR", help="address peers see when behind a 1:1 NAT")
+    serve.add_argument("--ice-port-range", metavar="A-B", help="UDP ports for media, such as 50000-50100")
+
+
+def _add_manners(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
+    serve.add_argument("--instructions", metavar="TEXT", help="who the assistant is, and how it is to answer")
+    serve.add_argument("--greeting", metavar="TEXT", help="what it says first in every conversation")
+    serve.add_argument("--recordings", type=Path, metavar="DIR", help="where sessions may be recorded (default: not)")
 
 
 def _add_weights(serve: argparse.ArgumentParser) -> None:
@@ -263,11 +277,11 @@ def _add_tls(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     serve.add_argument("--tls-key", type=Path, metavar="FILE", help="and this private key (PEM)")
     serve.add_argument(
-        "--tls-self-signed",
-        action="store_const",
-        const=True,
+        "--tls",
+        choices=["self-signed"],
         help="serve HTTPS with a certificate made here, which browsers warn of once",
     )
+    serve.add_argument("--tls-self-signed", action="store_const", const=True, help="the same")
 
 
 def _add_talk(commands: Any) -> None:

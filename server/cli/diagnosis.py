@@ -171,7 +171,7 @@ def _https(facts: Facts, settings: Settings) -> Iterator[Check]:
         yield Check("network", "https", "ok", f"with {settings.tls_cert}, for {facts.tls_days or 0:.0f} days")
     elif not settings.on_loopback and not settings.public_origins:
         detail = "not served: browsers on other machines have no microphone here (docs/how-to/https-on-a-lan.md)"
-        yield Check("network", "https", "better", detail, "visavis serve --tls-self-signed")
+        yield Check("network", "https", "better", detail, "visavis serve --tls self-signed")
 
 
 def _folders(facts: Facts, settings: Settings) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines.models.sources_http import within
 from pipelines.routing.definition import load_tools
+from server.engines.manners import MannersSet, manners_of
 from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
 from server.stores import conversation, model_store
@@ -27,7 +28,9 @@ def check(settings: Settings) -> None:
         raise SettingsError("; ".join(problems))
     if settings.tools is not None:
         load_tools(settings.tools)
-    Wishes(settings, conversation(settings).pipelines[0], model_store(settings)).check()
+    pipeline = conversation(settings).pipelines[0]
+    manners_of(pipeline, MannersSet.of(settings))
+    Wishes(settings, pipeline, model_store(settings)).check()
 
 
 def _port(settings: Settings) -> list[str]:
@@ -36,7 +39,7 @@ def _port(settings: Settings) -> list[str]:
     if error is None:
         return []
     if isinstance(error, socket.gaierror | TimeoutError):
-        return [f"host: {host} cannot be found ({error.strerror or 'no answer'}); legal are addresses of this machine"]
+        return [f"host: {host} cannot be found ({error.strerror or 'no answer'}); give an address of this machine"]
     if error.errno == errno.EADDRNOTAVAIL:
         return [f"host: {host} is no address of this machine; 0.0.0.0 and :: are all of them"]
     if error.errno == errno.EADDRINUSE:
@@ -87,10 +90,10 @@ def _folders(settings: Settings) -> list[str]:
         try:
             os.listdir(folder)
         except OSError as error:
-            problems.append(f"{name}: {folder}: {error.strerror}; legal is a folder that can be read")
+            problems.append(f"{name}: {folder}: {error.strerror}; it must be a folder that can be read")
     cache = settings.cache.expanduser()
     if "cache" in settings.model_fields_set and (problem := _unusable(cache)):
-        problems.append(f"cache: {settings.cache}: {problem}; legal is a folder that can be written to, or made")
+        problems.append(f"cache: {settings.cache}: {problem}; it must be a folder that can be written to, or made")
     return problems
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import ipaddress
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -21,11 +23,14 @@ from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
 from server.http.app import create_app
+from server.http.lobby import Arrivals, create_lobby
 from server.http.tls.certificates import fingerprint
 from server.http.tls.context import made_here
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.settings import Settings
+from server.stores import model_store
+from server.transports.webrtc.ice import own_addresses
 
 log = logging.getLogger(__name__)
 
@@ -65,23 +70,27 @@ async def _serve(settings: Settings, console: Console) -> None:
     # The signals first, so that no moment is left in which one just kills.
     with stop_signals() as stop, Downloads(console) as downloads:
         console.print("Loading engines …")
-        engines = await unless_stopped(stop, build_engines(settings, partial(tell_foreign, console), downloads))
-        if engines is None:
-            _say(console, "Stopped while loading.")
-            return
-        gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it again
-        ready = asyncio.Event()
-        web_server = WebServer(create_app(settings, engines, ready), settings)
-        news = EngineNews(engines.choices, console)
+        arrivals = Arrivals(model_store(settings).catalogue, downloads)
+        web_server = WebServer(create_lobby(settings, arrivals), settings)
+        engines: Engines | None = None
         try:
             await web_server.start()
+            loading = build_engines(settings, partial(tell_foreign, console), arrivals)
+            engines = await unless_stopped(stop, loading)
+            if engines is None:
+                _say(console, "Stopped while loading.")
+                return
+            gc.collect()
+            gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
+            ready = asyncio.Event()
+            news = EngineNews(engines.choices, console)
+            await web_server.hand_over(create_app(settings, engines, ready))
             console.print(table(engines.rows()))
             engines.choices.on_change(news.tell)
             if not settings.download:
                 tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
-            tell_https(settings, console)
+            tell_https(settings, console, web_server.url)
             ready.set()
             await stop.wait()
             _say(console, "Stopping …")
@@ -119,7 +128,7 @@ def tell_missing(engines: Engines, console: Console) -> None:
     tell_foreign(console, f"  visavis models pull {ids}")
 
 
-def tell_https(settings: Settings, console: Console) -> None:
+def tell_https(settings: Settings, console: Console, url: str) -> None:
     """Say how to recognise a certificate that nobody vouches for, or what a browser elsewhere lacks without one."""
     if settings.tls_self_signed:
         made = made_here(settings)
@@ -127,9 +136,22 @@ def tell_https(settings: Settings, console: Console) -> None:
             console, f"The certificate was made here; browsers warn of it once. SHA-256 {fingerprint(made.path)}"
         )
         tell_foreign(console, f"  programs trust it with SSL_CERT_FILE={made.public}")
+        if not settings.on_loopback:
+            for address in reachable(url, own_addresses()):
+                tell_foreign(console, f"  from a phone in the same network: {address}, and accept the warning once")
     elif not settings.on_loopback and not settings.serves_tls and not settings.public_origins:
         tell_foreign(console, "Browsers elsewhere need HTTPS for the microphone (docs/how-to/https-on-a-lan.md).")
-        tell_foreign(console, "  visavis serve --tls-self-signed")
+        tell_foreign(console, "  visavis serve --tls self-signed")
+
+
+def reachable(url: str, addresses: Sequence[str]) -> list[str]:
+    """The server's address in its network, with this machine's ``addresses`` but for loopback. Pure."""
+    parts = urlsplit(url)
+    if not ipaddress.ip_address(parts.hostname or "").is_unspecified:
+        return [url]
+    others = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+    hosts = (f"[{address}]" if ":" in address else address for address in others)
+    return [f"{parts.scheme}://{host}:{parts.port}" for host in hosts]
 
 
 def _say(console: Console, text: str) -> None:
@@ -138,12 +160,13 @@ def _say(console: Console, text: str) -> None:
         console.print(text)
 
 
-async def _close(web_server: WebServer, engines: Engines, seconds: float) -> None:
+async def _close(web_server: WebServer, engines: Engines | None, seconds: float) -> None:
     """End sessions, connections and engines; what takes longer is let go of: the process is about to end."""
     try:
         async with asyncio.timeout(seconds):
             await web_server.close()
-            await engines.close()
+            if engines is not None:
+                await engines.close()
     except TimeoutError:
         log.warning("not everything could be closed within %g s", seconds)
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from pipelines.assistant.manners import Manners
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import calls_unasked
 from pipelines.interfaces.stt import languages_of
@@ -32,6 +33,7 @@ from pipelines.voice.tts import VoiceSettings
 from server.engines.assistant import assistant_tools
 from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.manners import MannersSet, manners_of, persona_of
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
@@ -70,6 +72,8 @@ class Engines:
     """What goes on as long as the server runs: looking for model servers, asking failed ones whether they are back."""
     default_voice: str | None = None
     """Of new sessions; ``None``: the pipeline's, or else the engine's first."""
+    manners_set: MannersSet = field(default_factory=MannersSet)
+    """What the settings say of how the assistant behaves by itself."""
     missing: Sequence[str] = ()
     """Models that would be fetched, if that were allowed."""
     say: Callable[[str], object] = log.info
@@ -122,13 +126,20 @@ class Engines:
         view.voice = self.routes.conversation(view.pipeline)
         return view
 
+    def manners(self) -> Manners:
+        """What the assistant does by itself in a new session: as the settings say, or else the pipeline's definition.
+
+        Raises as :func:`~server.engines.manners.manners_of` does.
+        """
+        return manners_of(self.pipeline, self.manners_set)
+
     def conversation_settings(self) -> ConversationSettings:
         """What a new session starts with, from the pipeline's definition."""
         think, speak = self.pipeline.stage("text_generation"), self.pipeline.stage("text_to_audio")
         thinking = think.options if think is not None else {}
         speaking = speak.options if speak is not None else {}
         return ConversationSettings(
-            instructions=str(thinking.get("instructions", "")),
+            instructions=persona_of(self.pipeline, self.manners_set),
             voice=VoiceSettings(self.default_voice or speaking.get("voice"), float(speaking.get("speed", 1.0))),
             max_tokens=int(thinking.get("max_tokens", 256)),
             adapters=((self.default_adapter, 1.0),) if self.default_adapter else (),
@@ -202,6 +213,8 @@ async def build_engines(
     definition = conversation(settings, library)
     for problem in library.problems:
         say(problem.message)
+    given = MannersSet.of(settings)
+    manners_of(definition.pipelines[0], given)
     parts = Parts(settings, definition, say, report)
     parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
@@ -228,6 +241,7 @@ async def build_engines(
         parts.later,
         parts.upkeep,
         settings.voice,
+        given,
         parts.missing,
         say,
         box,

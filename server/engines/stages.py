@@ -74,7 +74,7 @@ async def llm(parts: Parts) -> LanguageModel:
     served: Rung[LanguageModel] | None = None
     broken = ""
     if word == STARTER or (word == "auto" and parts.embedded_only and parts.settings.llm_url is None):
-        reasons.append("asked for" if word == STARTER else "profile embedded")
+        reasons.append("chosen in the settings" if word == STARTER else "profile embedded")
     else:
         if word in ("auto", OPENAI):
             model, reason = await servers.find()

@@ -106,7 +106,9 @@ class Wishes:
             return self._obtainable(Wish("auto", what, fitting, required=True))
         if wish.word != "auto" and wish.folder is None and not self._hears(wish.word):
             legal = ", ".join(("auto", *fitting, "a folder with a Whisper that can"))
-            raise DefinitionError("wrong_model", f"{wish.asked}: it knows English alone; for {what} legal are {legal}")
+            raise DefinitionError(
+                "wrong_model", f"{wish.asked}: it knows English alone; for {what} legal values are {legal}"
+            )
         return self._obtainable(Wish(wish.word, wish.asked, fitting, wish.required))
 
     def llm(self) -> Wish:
@@ -169,7 +171,9 @@ class Wishes:
                 dict.fromkeys(("auto", "cpu", *(one for library in libraries for one in library.devices)))
             )
             why = "; ".join(dict.fromkeys(library.reason for library in libraries if library.reason))
-            raise DefinitionError("device_unavailable", f"device: there is no {wanted} here ({why}); legal are {legal}")
+            raise DefinitionError(
+                "device_unavailable", f"device: there is no {wanted} here ({why}); legal values are {legal}"
+            )
 
     # ------------------------------------------------------------------------------------------------ helpers
 
@@ -223,7 +227,7 @@ class Wishes:
 
 
 def _unknown_language(word: str) -> str:
-    guess = f"; did you mean {word[:2]}? Legal" if word[:2] in LANGUAGES else "; legal"
+    guess = f"; did you mean {word[:2]}? Legal values" if word[:2] in LANGUAGES else "; legal values"
     return f"there is no language {word!r}{guess} are {', '.join(LANGUAGES)}"
 
 
@@ -247,4 +251,4 @@ def why(wish: Wish, reason: str) -> str:
     """``reason``, and that the engine was asked for if it was."""
     if wish.word == "auto":
         return reason
-    return f"{'the pipeline names it' if wish.asked.startswith('pipeline') else 'asked for'}; {reason}"
+    return f"{'the pipeline names it' if wish.asked.startswith('pipeline') else 'chosen in the settings'}; {reason}"

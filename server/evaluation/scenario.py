@@ -72,7 +72,7 @@ def _expectations(value: object) -> tuple[Expectation, ...]:
     problems, found = [], list[Expectation]()
     for place, item in enumerate(value):
         if not isinstance(item, dict) or len(item) != 1:
-            problems.append(Problem((place,), f"must be one expectation; legal are {', '.join(LEGAL)}"))
+            problems.append(Problem((place,), f"must be one expectation; legal values are {', '.join(LEGAL)}"))
             continue
         [(word, given)] = item.items()
         if word in KINDS:

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -29,8 +28,9 @@ from server.http.doc_pages import DocPages
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
-from server.http.page_files import PageFiles
+from server.http.page_files import STATIC, PageFiles, secure
 from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
+from server.http.recordings import RecordingRoutes
 from server.http.request_ids import tell_request_id
 from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
@@ -40,10 +40,12 @@ from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.small_webrtc import add_small_webrtc
 from server.http.signaling.whip import add_whip
+from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
+from server.recordings.store import Limits, Recordings
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
@@ -51,12 +53,6 @@ from server.transports.webrtc import ice
 from server.wyoming.listener import listening
 
 log = logging.getLogger(__name__)
-
-STATIC = Path(__file__).parents[2] / "static"
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
@@ -76,12 +72,14 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
-    composer = Composer(engines, settings, MonotonicClock(), metrics)
+    recordings = _recordings(settings)
+    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings)
     app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics)
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
     app.router.add_post("/offer", post_offer)
     app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
+    RecordingRoutes(recordings).add_to(app)
     add_calls(app)
     add_live(app)
     app.router.add_get(REALTIME, get_realtime, allow_head=False)
@@ -92,6 +90,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
+    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY]).get)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
@@ -103,13 +102,21 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
-    app.on_response_prepare.append(_secure)
+    app.on_response_prepare.append(secure)
     app.on_shutdown.append(_close_sessions)
+    if recordings is not None:
+        app.on_cleanup.append(partial(_close_recordings, recordings))
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app
+
+
+def _recordings(settings: Settings) -> Recordings | None:
+    if settings.recordings is None:
+        return None
+    return Recordings(settings.recordings, Limits(60.0 * settings.recording_minutes, settings.recording_mb << 20))
 
 
 async def _alive(request: web.Request) -> web.Response:
@@ -172,12 +179,8 @@ def _tell_defect(task: asyncio.Task[None]) -> None:
         log.error("the task %s has failed", task.get_name(), exc_info=error)
 
 
-async def _secure(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Server"] = "visavis"  # and not which versions of what
-    if response.content_type == "text/html":
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+async def _close_recordings(recordings: Recordings, app: web.Application) -> None:
+    recordings.close()
 
 
 async def _close_sessions(app: web.Application) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -26,6 +27,9 @@ OPEN = frozenset({"/", "/static/{name}", "/docs", "/docs/{name}", "/healthz", "/
 """Routes without secrets or effects, served to everybody under any name: the page must load before it can ask for a
 key, or say what to configure; probes have no key."""
 
+PARTLY_OPEN = frozenset({"/v1/status"})
+"""Routes that everybody may ask, and that tell less to whom they do not know: there is no ``request[GRANTED]`` then."""
+
 
 def is_open(request: web.Request) -> bool:
     """Whether this request is served to everybody."""
@@ -47,6 +51,10 @@ def guard(settings: Settings, secrets: ClientSecrets, clock: Clock) -> Middlewar
         if is_open(request):
             return await handler(request)
         refusal = checks.before_the_key(request)
+        if _route(request) in PARTLY_OPEN and (refusal is None or refusal.status == HTTPStatus.FORBIDDEN):
+            if refusal is None:
+                checks.key(request)
+            return await handler(request)
         if refusal is None and request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
             # A browser asks before it sends, without the key.
             is_served = request.match_info.http_exception is None

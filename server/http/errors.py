@@ -36,12 +36,24 @@ _STATUS = {
 
 
 def error_response(
-    status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    param: str | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
 ) -> web.Response:
-    """An error in the common shape; whoever came at a bad time is told when to come again."""
+    """An error in the common shape; whoever came at a bad time is told when to come again. ``more``: its own fields."""
     if status in (429, 503):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS), **(headers or {})}
-    return web.json_response(error_body(status, code, message, param), status=status, headers=headers)
+    body = error_body(status, code, message, param)
+    body["error"] |= more
+    return web.json_response(body, status=status, headers=headers)
+
+
+def full_response(message: str, places: int) -> web.Response:
+    """There is no room for another session now."""
+    return error_response(503, "server_full", message, retry_after=RETRY_AFTER_SECONDS, places=places)
 
 
 def error_bytes(status: int, code: str, message: str) -> bytes:
@@ -92,7 +104,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except RefusedError as error:
         return error_response(400, error.code, str(error), error.param)
     except ServerFullError as error:
-        return error_response(503, "server_full", str(error))
+        return full_response(str(error), error.places)
     except PipelineError as error:
         return error_response(status_of(error), error.code, error.message)
     except web.HTTPRequestEntityTooLarge as error:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from pipelines.models.mirror import Mirror, Offer
 from pipelines.models.sources_hub import HubFile
 from pipelines.runtime.worker import Worker
 from server.http.errors import error_response
+from server.http.ranges import copy, is_ranged, range_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,8 +149,8 @@ class _HubMirror:
         }
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)
-        size, ranged = file.size or 0, _is_ranged(request, headers["ETag"])
-        start, end = _range(request, size) if ranged else (0, size)
+        size, ranged = file.size or 0, is_ranged(request, headers["ETag"])
+        start, end = range_of(request, size) if ranged else (0, size)
         if ranged and start >= end:
             message = f"{request.headers['Range']} is not a range of the {size} bytes of {file.path}"
             return error_response(416, "range_not_satisfiable", message, headers={"Content-Range": f"bytes */{size}"})
@@ -196,29 +197,7 @@ class _HubMirror:
             path = await fetch
         with await self._threads.read(Path.open, path, "rb") as opened:
             await response.prepare(request)
-            await self._copy(opened, response, start, end)
-
-    async def _copy(self, file: IO[bytes], response: web.StreamResponse, start: int, end: int) -> None:
-        file.seek(start)
-        while start < end:
-            block = await self._threads.read(file.read, min(_BLOCK, end - start))
-            if not block:
-                raise ConnectionResetError("the file has become shorter")  # the client sees that it is not whole
-            await response.write(block)
-            start += len(block)
-
-
-def _is_ranged(request: web.Request, etag: str) -> bool:
-    return "Range" in request.headers and request.headers.get("If-Range", etag) == etag
-
-
-def _range(request: web.Request, size: int) -> tuple[int, int]:
-    """From, and up to; not before that when it is none."""
-    try:
-        start, end, _ = request.http_range.indices(size)
-    except ValueError:
-        return size, size
-    return start, end
+            await copy(opened, response, start, end, self._threads.read)
 
 
 def _oid(file: HubFile) -> str:

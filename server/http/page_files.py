@@ -1,4 +1,7 @@
-"""The page's own files. Few and small, they are read once, so that no request names a path on the disk."""
+"""The page's own files. Few and small, they are read once, so that no request names a path on the disk.
+
+And the headers that browsers go by, of every response.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,15 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
+STATIC = Path(__file__).parents[2] / "static"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PERMISSIONS_POLICY = ", ".join(
+    f"{name}=(self)"
+    for name in ("microphone", "camera", "display-capture", "screen-wake-lock", "speaker-selection", "autoplay")
+)
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -23,6 +35,16 @@ _TYPES = {
 class _File:
     body: bytes
     headers: dict[str, str]
+
+
+async def secure(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers; a signal handler of applications (``on_response_prepare``)."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Server"] = "visavis"  # and not which versions of what
+    if response.content_type == "text/html":
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
 
 
 class PageFiles:

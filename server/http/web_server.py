@@ -43,7 +43,7 @@ class WebServer:
         self.doors = Doors(settings.max_connections, settings.max_connections_per_address, proxies, descriptors)
         self._context = tls_context(settings)
         self._greeting = Doors(_GREETED, _GREETED_PER_ADDRESS, proxies, descriptors)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
+        self._runner = _runner(app)
         self._server: asyncio.Server | None = None
         self._tls: TlsListener | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -61,16 +61,15 @@ class WebServer:
 
     async def start(self) -> None:
         """Start the application and listen. Raises :class:`SettingsError` when the port cannot be had."""
-        await self._runner.setup()
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("the application was not set up")
-        server.request_handler = partial(_outermost, handler=server.request_handler)
+        await _set_up(self._runner)
         loop = asyncio.get_running_loop()
         host, port = self._settings.host, self._settings.port
         timeouts = {"keepalive_timeout": self._settings.idle_timeout, "lingering_time": _LINGER_SECONDS}
         limits = Limits(self.doors, self._settings.request_timeout)
-        protocol = partial(Connection, server, limits, loop=loop, access_log=None, **timeouts)
+
+        def protocol() -> Connection:
+            return Connection(_server_of(self._runner), limits, loop=loop, access_log=None, **timeouts)
+
         try:
             if self._context is None:
                 self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
@@ -81,6 +80,13 @@ class WebServer:
                 self._renewal = asyncio.create_task(_renew(self._context, self._settings), name="tls-renewal")
         except OSError as error:
             raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+    async def hand_over(self, app: web.Application) -> None:
+        """From now on ``app`` serves, and the application of before ends with its connections."""
+        runner = _runner(app)
+        await _set_up(runner)
+        before, self._runner = self._runner, runner
+        await before.cleanup()
 
     async def close(self) -> None:
         """Accept nobody any more, end the application and every connection. Idempotent."""
@@ -93,6 +99,22 @@ class WebServer:
             with suppress(asyncio.CancelledError):
                 await self._renewal
         await self._runner.cleanup()
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, shutdown_timeout=_END_SECONDS)
+
+
+async def _set_up(runner: web.AppRunner) -> None:
+    await runner.setup()
+    server = _server_of(runner)
+    server.request_handler = partial(_outermost, handler=server.request_handler)
+
+
+def _server_of(runner: web.AppRunner) -> web.Server:
+    if runner.server is None:
+        raise RuntimeError("the application was not set up")
+    return runner.server
 
 
 async def _renew(context: ssl.SSLContext, settings: Settings) -> None:

@@ -87,7 +87,7 @@ class LoopWatch:
 
     def _tell(self, late: float, due: float, now: float) -> None:
         """At most one warning a minute: a loop in trouble must not be kept busy with saying so."""
-        culprit = self._caught[1] if self._caught[0] == due else "it could not be seen what"
+        culprit = self._caught[1] if self._caught[0] == due else "something that had ended before anybody looked"
         if not self._was_ready:
             log.debug("before the server was ready the event loop was held up for %.0f ms by %s", late * 1000, culprit)
             return

@@ -143,7 +143,9 @@ class Requests:
             raise WyomingError("invalid_value", f"name: there is no model of that name; legal is {engine.name}")
         known, language = languages_of(engine), (wish.language or "").lower().partition("-")[0] or None
         if language is not None and language not in known:
-            raise WyomingError("invalid_value", f"language: {engine.name} does not know it; legal are {listed(known)}")
+            raise WyomingError(
+                "invalid_value", f"language: {engine.name} does not know it; legal values are {listed(known)}"
+            )
         self._language = language
 
     async def _sound_starts(self, event: Event) -> None:
@@ -221,7 +223,9 @@ class Requests:
             language = None if wish is None or wish.language is None else wish.language.lower().partition("-")[0]
             return Tongue(language, usual, voices)
         if wish.name not in voices:
-            raise WyomingError("invalid_value", f"voice.name: there is no such voice; legal are {listed(voices)}")
+            raise WyomingError(
+                "invalid_value", f"voice.name: there is no such voice; legal values are {listed(voices)}"
+            )
         return Tongue(None, wish.name, voices)
 
     async def _say(self, text: str) -> None:

@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--wav", type=Path, metavar="FILE", help="what to say (default: one synthesised question)")
     parser.add_argument(
-        "--loss", type=number(0, 100), default=0.0, metavar="%%", help="lose this share of what is sent"
+        "--loss", type=number(0, 100), default=0.0, metavar="PERCENT", help="lose this share of what is sent"
     )
     parser.add_argument("--jitter", type=number(0), default=0.0, metavar="MS", help="delay what is sent by up to this")
     parser.add_argument(

@@ -100,7 +100,7 @@ async def test_the_recogniser_of_the_documentation_holds_a_conversation(tmp_path
         rows = (await (await http.get(f"{url}/v1/engines")).json())["data"]
     (row,) = [row for row in rows if row["stage"] == "stt"]
     assert (row["engine"], row["ok"], row["languages"]) == ("stopwatch", True, ["en"])
-    assert row["reason"] == "asked for; tells how long you have spoken; pocketsphinx stands by"
+    assert row["reason"] == "chosen in the settings; tells how long you have spoken; pocketsphinx stands by"
 
 
 @pytest.mark.usefixtures("stopwatch")

@@ -19,7 +19,7 @@ PATH = "forwarding_policy: {escalation_path: [b]}}]}\nbackends: [{id: b, models:
 
 def test_a_folder_that_is_not_there_is_refused_before_the_start(tmp_path: Path) -> None:
     settings = load_settings({"port": 0, "cache": tmp_path, "pipelines": tmp_path / "gone"})
-    with pytest.raises(SettingsError, match=r"^pipelines: .*gone: No such file or directory; legal is a folder that"):
+    with pytest.raises(SettingsError, match=r"^pipelines: .*gone: No such file or directory; it must be a folder that"):
         check(settings)
 
 

@@ -6,16 +6,25 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from pipelines.definitions.mapping import LOCAL, Backend
-from pipelines.routing.definition import TELLS_CONFIDENCE, Definition, ForwardingPolicy, Options, Pipeline, Stage
+from pipelines.routing.definition import (
+    TELLS_CONFIDENCE,
+    Assistant,
+    Definition,
+    ForwardingPolicy,
+    Options,
+    Pipeline,
+    Stage,
+)
 from pipelines.routing.library import Library
 from tests.pipelines.routing.test_library import MAPS, USERS
 from tools.doc_tables import DOCS
 
 TEXT = (DOCS / "reference" / "pipelines.md").read_text("utf-8")
-EXAMPLE, MAPPING = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLE, ASSISTANT, MAPPING = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
 def section(title: str) -> str:
@@ -49,6 +58,11 @@ def test_the_types_that_tell_their_confidence_are_as_they_are_told() -> None:
 def test_the_defaults_are_as_they_are_told() -> None:
     for name, field in Options.model_fields.items():
         assert f"| `options.{name}` | `{str(field.default).lower()}` |" in TEXT
+
+
+def test_the_words_of_the_assistant_are_as_they_are_told() -> None:
+    assert yaml.safe_load(ASSISTANT)["assistant"].keys() == Assistant.model_fields.keys()
+    Assistant.model_validate(yaml.safe_load(ASSISTANT)["assistant"])
 
 
 def test_the_example_is_sound(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"allowed_origins": "https://app.example/"}, "allowed_origins"),
         ({"trusted_proxies": "proxy"}, "trusted_proxies"),
         ({"ice_address": ["nowhere"]}, "ice_address"),
-        ({"prot": 1}, r"there is no setting 'prot'; did you mean port\? Legal are allowed_origins, api_key"),
+        ({"prot": 1}, r"there is no setting 'prot'; did you mean port\? Legal values are allowed_origins, api_key"),
         ({"port": "x"}, "^port: must be a valid integer, not 'x'$"),
         ({"port": -1}, "^port: must be greater than or equal to 0, not -1$"),
         ({"host": ""}, "^host: String should have at least 1 character"),
@@ -74,8 +74,14 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"chat_quantization": "3bit"}, "chat_quantization.* 'bnb-nf4'"),
         ({"chat_device_map": "everywhere"}, "chat_device_map.* 'balanced_low_0'"),
         ({"chat_max_memory": {"0": "20GiB"}}, "chat_max_memory: needs chat_device_map"),
-        ({"chat_max_memory": {"gpu": "20GiB"}, "chat_device_map": "auto"}, "'gpu' is no device; legal are the numbers"),
-        ({"chat_max_memory": {"0": "20"}, "chat_device_map": "auto"}, "'20' is no size for 0; legal are such as 20GiB"),
+        (
+            {"chat_max_memory": {"gpu": "20GiB"}, "chat_device_map": "auto"},
+            "'gpu' is no device; legal values are the numbers",
+        ),
+        (
+            {"chat_max_memory": {"0": "20"}, "chat_device_map": "auto"},
+            "'20' is no size for 0; a size is such as 20GiB",
+        ),
         ({"model_server_key": "secret"}, "model_server_key: needs model_server"),
     ],
 )
@@ -105,7 +111,10 @@ def test_origins_and_proxies_are_lists(monkeypatch):
     [
         ({"VISAVIS_PROT": "1"}, r"^VISAVIS_PROT in the environment is no setting; did you mean VISAVIS_PORT\?$"),
         ({"visavis_stt_modell": "1"}, "visavis_stt_modell in the environment .* did you mean VISAVIS_STT_MODEL"),
-        ({"VISAVIS_XYZZY": "1"}, "VISAVIS_XYZZY in the environment is no setting; legal are VISAVIS_ALLOWED_ORIGINS, "),
+        (
+            {"VISAVIS_XYZZY": "1"},
+            "VISAVIS_XYZZY in the environment is no setting; legal values are VISAVIS_ALLOWED_ORIGINS, ",
+        ),
         ({"VISAVIS_PORT": "x"}, r"^port: must be a valid integer, not 'x' \(VISAVIS_PORT\)$"),
         ({"VISAVIS_DOWNLOAD": "maybe"}, r"^download: must be a valid boolean, not 'maybe' \(VISAVIS_DOWNLOAD\)$"),
         ({"VISAVIS_ICE_SERVERS": "stun:a"}, r"^ice_servers: must be JSON \(VISAVIS_ICE_SERVERS\)$"),

@@ -14,7 +14,7 @@ from training.starter.__main__ import main
         (["train", "--minutes", "-1"], "training.starter train: --minutes: must be a number above 0, not"),
         (["train", "--steps", "0"], "training.starter train: --steps: must be a whole number of at least 1, not '0'"),
         (["train", "--threads", "0"], "--threads: must be a whole number of at least 1, not '0'"),
-        (["train", "--device", "tpu"], "visavis: models: --device: there is no 'tpu'; legal are cpu, cuda"),
+        (["train", "--device", "tpu"], "visavis: models: --device: there is no 'tpu'; legal values are cpu, cuda"),
         (["train", "--device", "cuda:99"], "visavis: models: --device: torch has no cuda:99 here; legal"),
         (["train", "--out", "/dev/null/x"], "visavis: models: --out: /dev/null/x: Not a directory"),
         (["train", "--resume", "--out", "/nowhere"], "/nowhere holds no checkpoint"),

@@ -91,14 +91,14 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 def _check_device(device: str) -> None:
     """Raise :class:`ModelError` for a device that torch does not have."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise ModelError("unknown_device", f"--device: there is no {device!r}; legal are cpu, cuda, cuda:N")
+        raise ModelError("unknown_device", f"--device: there is no {device!r}; legal values are cpu, cuda, cuda:N")
     if device != "cpu":
         import torch
 
         cards = torch.cuda.device_count()
         if int(device.partition(":")[2] or 0) >= cards:
             legal = ", ".join(("cpu", *(f"cuda:{n}" for n in range(cards))))
-            raise ModelError("device_unavailable", f"--device: torch has no {device} here; legal are {legal}")
+            raise ModelError("device_unavailable", f"--device: torch has no {device} here; legal values are {legal}")
 
 
 def _make(folder: Path) -> None:

@@ -75,7 +75,9 @@ def read_adapter(name: str, path: Path) -> Adapter:
     Raises :class:`ModelError`: ``adapter_name``, ``adapter_missing``, ``adapter_broken``, ``adapter_unsupported``.
     """
     if not _NAME.fullmatch(name):
-        message = f"an adapter cannot be called {name[:80]!r}; legal are letters, digits, '.', '_' and '-', at most 64"
+        message = (
+            f"an adapter cannot be called {name[:80]!r}; legal values are letters, digits, '.', '_' and '-', at most 64"
+        )
         raise ModelError("adapter_name", message)
     try:
         if path.is_file():

@@ -45,7 +45,7 @@ def format_of(path: Path) -> Format:
         with path.open("rb") as file:
             if file.read(4) == b"GGUF":
                 return "gguf"
-        raise ModelError("format_unknown", f"{path} is no GGUF file; legal are one, or a folder with a model")
+        raise ModelError("format_unknown", f"{path} must be a GGUF file, or a folder with a model")
     if not path.is_dir():
         raise ModelError("model_missing", f"there is no file or folder {path}")
     if any(path.glob("openvino*_model.xml")):

@@ -35,9 +35,9 @@ def problem_with(memory: Mapping[str, str]) -> str:
     """What is wrong with ``max_memory``; empty: nothing."""
     for device, size in memory.items():
         if not _DEVICE.fullmatch(device):
-            return f"{device[:20]!r} is no device; legal are the numbers of GPUs (0, 1, …) and cpu"
+            return f"{device[:20]!r} is no device; legal values are the numbers of GPUs (0, 1, …) and cpu"
         if not _SIZE.fullmatch(size):
-            return f"{size[:20]!r} is no size for {device}; legal are such as 20GiB or 500MB"
+            return f"{size[:20]!r} is no size for {device}; a size is such as 20GiB or 500MB"
     return ""
 
 

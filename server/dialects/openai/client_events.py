@@ -44,7 +44,14 @@ from server.dialects.openai.models import (
     SessionUpdate,
     events,
 )
-from server.dialects.openai.settings import RefusedError, Served, merge, merge_response, refusal
+from server.dialects.openai.settings import (
+    RefusedError,
+    Served,
+    check_recording,
+    merge,
+    merge_response,
+    refusal,
+)
 from server.dialects.openai.shapes import Json, error_event, item_object, server_event
 from server.dialects.openai.vision import VisionPatch, merge_vision
 from server.http.json_input import JsonInputError, read_json_object
@@ -269,11 +276,12 @@ class RealtimeClient:
         return any(isinstance(item, FunctionCall) and item.call.id == call_id for item in items)
 
     def _update(self, event: SessionUpdate) -> None:
+        check_recording(event.session, self._served.recording)
         given = event.session.audio or Audio()
         formats = self._audio.formats_with(given.input, given.output, "session")
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)
         if settings.tool_choice not in ("auto", "none") and not takes_choice(self._conversation.llm):
-            message = f"{self._conversation.llm.name} cannot be made to call a function; legal are auto and none"
+            message = f"{self._conversation.llm.name} cannot be made to call a function; legal values are auto and none"
             raise RefusedError("session.tool_choice", message, "tool_choice_unsupported")
         self._audio.formats = formats
         self._conversation.configure(settings)
@@ -282,6 +290,13 @@ class RealtimeClient:
             self._refuse("tools_not_taken", message, "session.tools")
         if event.session.vision is not None:
             self._update_vision(event.session.vision, event.event_id)
+        if event.session.recording is not None and self._served.recording is not None:
+            enabled, video = self._served.recording.wanted
+            wish = event.session.recording
+            enabled, video = [
+                old if new is None else new for new, old in ((wish.enabled, enabled), (wish.video, video))
+            ]
+            self._served.recording.want(enabled, video)
         self._updated()
 
     def _update_vision(self, patch: VisionPatch, event_id: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from media.frames import Samples
-from pipelines.assistant.events import EnginesChanged, Event, SettingsChanged
+from pipelines.assistant.events import EnginesChanged, Event, RecordingChanged, SessionOver, SettingsChanged
 from pipelines.assistant.session import AssistantSession
 from server.dialects.openai.audio import EventAudio, Microphone, format_json
 from server.dialects.openai.client_events import RealtimeClient
@@ -143,6 +143,11 @@ class RealtimeDialect:
                 return [self._session_event("session.updated")]
             case EnginesChanged():
                 return [status_event(self._served.status())]
+            case SessionOver():
+                return []  # its end is told with the farewell
+            case RecordingChanged():
+                seconds = round(event.seconds, 3)
+                return [server_event("recording.changed", state=event.state, seconds=seconds, reason=event.reason)]
             case _:
                 return self._events.translate(event)
 
@@ -162,4 +167,7 @@ def session_in_effect(session: AssistantSession, served: Served, codec: str | No
     event = session_event("session.updated", session.id, settings, voice.tts.voices[0], models)
     shown: Json = event["session"]
     shown["vision"] = vision_json(vision.settings, codec, vision.unavailable)
+    if served.recording is not None:
+        enabled, video = served.recording.wanted
+        shown["recording"] = {"enabled": enabled, "video": video}
     return shown

@@ -132,21 +132,21 @@ class OutputAudio(Given):
 
 def _modality(value: object) -> object:
     if value is not None and value not in (["audio"], ["text"]):
-        raise PydanticCustomError("modalities", 'legal are ["audio"] (a voice, and its words) and ["text"]')
+        raise PydanticCustomError("modalities", 'legal values are ["audio"] (a voice, and its words) and ["text"]')
     return value
 
 
 def _tokens(value: object) -> object:
     if value in (None, "inf") or (type(value) is int and 1 <= value <= LONGEST_RESPONSE_TOKENS):
         return value
-    raise PydanticCustomError("tokens", 'legal are 1 to {most} and "inf"', {"most": LONGEST_RESPONSE_TOKENS})
+    raise PydanticCustomError("tokens", 'legal values are 1 to {most} and "inf"', {"most": LONGEST_RESPONSE_TOKENS})
 
 
 def _tracing(value: object) -> object:
     """Nothing is traced; stock clients ask for it by default."""
     if value is None or value == "auto" or isinstance(value, Mapping):
         return value
-    raise PydanticCustomError("tracing", 'legal are null, "auto" and an object; nothing is traced')
+    raise PydanticCustomError("tracing", 'legal values are null, "auto" and an object; nothing is traced')
 
 
 class FunctionTool(Given):
@@ -169,7 +169,7 @@ class NamedChoice(Given):
 
 def _tool(value: object) -> object:
     if isinstance(value, Mapping) and value.get("type") == "mcp":
-        raise PydanticCustomError("mcp", "tools of MCP servers are set up at the server; legal is type: function")
+        raise PydanticCustomError("mcp", "tools of MCP servers are set up at the server; use type: function")
     return value
 
 
@@ -185,7 +185,7 @@ def _tools(tools: list[FunctionTool] | None) -> list[FunctionTool] | None:
 def _choice(value: object) -> object:
     if value is None or isinstance(value, Mapping) or value in ("auto", "none", "required"):
         return value
-    text = 'legal are "auto", "none", "required" and an object like {example}'
+    text = 'legal values are "auto", "none", "required" and an object like {example}'
     raise PydanticCustomError("tool_choice", text, {"example": '{"type": "function", "name": "…"}'})
 
 
@@ -207,11 +207,19 @@ class Answering(Given):
     """A wish: how hard a model thinks is a setting of the server."""
 
 
+class RecordingPatch(Given):
+    """Whether the session is recorded, where the server allows it."""
+
+    enabled: bool | None = None
+    video: bool | None = None
+    """The annotated camera, too."""
+
+
 def _truncation(value: object) -> object:
     """What does not fit the model's context is left out from the oldest turn on, whatever is wished."""
     if value in (None, "auto", "disabled") or isinstance(value, Mapping):
         return value
-    raise PydanticCustomError("truncation", 'legal are "auto", "disabled" and an object; "auto" is in effect')
+    raise PydanticCustomError("truncation", 'legal values are "auto", "disabled" and an object; "auto" is in effect')
 
 
 class SessionPatch(Answering):
@@ -226,3 +234,4 @@ class SessionPatch(Answering):
     tracing: Annotated[Any, BeforeValidator(_tracing)] = None
     truncation: Annotated[Any, BeforeValidator(_truncation)] = None
     vision: VisionPatch | None = None
+    recording: RecordingPatch | None = None

@@ -17,6 +17,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
 )
 from pipelines.voice.history import FunctionCall
 from server.dialects.openai.shapes import (
@@ -31,6 +32,7 @@ from server.dialects.openai.shapes import (
 
 Progress = (
     ResponseText
+    | ResponseWords
     | ResponseAudioStarted
     | ResponseAudioStopped
     | ResponseGenerated
@@ -104,6 +106,8 @@ class ResponseEvents:
                 self._parts.append(event.text)
                 kind = "response.output_audio_transcript.delta" if self._spoken else "response.output_text.delta"
                 return [*self._open(), self._part_event(kind, delta=delta)]
+            case ResponseWords():
+                return [self._words(event)]
             case ResponseAudioStarted():
                 self._sounding = self._sound.plays
                 started = server_event("output_audio_buffer.started", response_id=self._about.response_id)
@@ -120,6 +124,14 @@ class ResponseEvents:
                 return [*self._open(), *self._close("failed", details=details)]
             case ResponseInterrupted():
                 return self._interrupted(event)
+
+    def _words(self, event: ResponseWords) -> Json:
+        words = [
+            {"text": word.text, "start_ms": milliseconds(word.start), "end_ms": milliseconds(word.end)}
+            for word in event.words
+        ]
+        ids = {"response_id": self._about.response_id, "item_id": self._about.item_id}
+        return server_event("turn.words", **ids, words=words, **({"estimated": True} if event.estimated else {}))
 
     # ------------------------------------------------------------------------------------------------ the sound
 

@@ -36,6 +36,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -115,9 +116,9 @@ class RealtimeEvents:
                     event, self._conversation_id, self._append, self._sound
                 )
                 return [response.created()]
-            case ResponseText() | ResponseAudioStarted() | ResponseGenerated() | ResponseAudioStopped():
+            case ResponseText() | ResponseWords() | ResponseAudioStarted() | ResponseAudioStopped():
                 return self._progress(event)
-            case ResponseInterrupted() | ResponseFailed():
+            case ResponseGenerated() | ResponseInterrupted() | ResponseFailed():
                 return self._progress(event)
             case TurnLatency():
                 return [self._latency(event)]

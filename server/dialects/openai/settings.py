@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
 
@@ -46,6 +46,26 @@ class RefusedError(Exception):
         self.code = code
 
 
+class RecordingDesk(Protocol):
+    """Takes wishes for a recording of one session."""
+
+    @property
+    def wanted(self) -> tuple[bool, bool]:
+        """Whether it is recorded, or is about to be, and whether with the video."""
+        ...
+
+    def want(self, enabled: bool, video: bool) -> None:
+        """The client wants this from now on."""
+        ...
+
+
+def check_recording(patch: SessionPatch, desk: RecordingDesk | None) -> None:
+    """Raise :class:`RefusedError` for a recording that cannot be."""
+    if patch.recording is not None and patch.recording.enabled and desk is None:
+        message = "nothing is recorded here: the server keeps no recordings (its setting recordings), or not of this"
+        raise RefusedError("session.recording.enabled", message, "recording_not_allowed")
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What this server and this peer can do."""
@@ -64,6 +84,8 @@ class Served:
     """Whether the voice is played by us, as on a peer connection; else the client is sent it and plays it itself."""
     own_events: bool = True
     """Whether the client is told events that the service has not, too."""
+    recording: RecordingDesk | None = None
+    """Where the client asks for a recording of the session; ``None``: there can be none."""
     tools: Callable[[], tuple[Tool, ...]] = tuple
     """Those that the server runs itself, beside the session's own; of one name the session's counts."""
 
@@ -234,7 +256,9 @@ def _language(
     language = wish.language.lower().partition("-")[0]
     legal = served.languages()
     if language not in legal:
-        message = f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal are null and {listed(legal)}"
+        message = (
+            f"who listens does not know {wish.language[:LONGEST_SHOWN]!r}; legal values are null and {listed(legal)}"
+        )
         raise RefusedError("session.audio.input.transcription.language", message)
     return language
 

@@ -22,7 +22,8 @@ SUBPROTOCOL = "openai-insecure-api-key."
 """In front of the key among the subprotocols of a WebSocket: browsers cannot send headers with one."""
 CREATE = "POST /v1/realtime/client_secrets"
 _OPENED = re.compile(
-    r"/offer|/v1/realtime(/calls(/.*)?|/ice_servers)?|/v1/live/sessions(/.*)?|/whip(/.*)?|/whep/.*|/start"
+    r"/offer|/v1/status|/v1/realtime(/calls(/.*)?|/ice_servers)?|/v1/live/sessions(/.*)?|/whip(/.*)?|/whep/.*|/start"
+    r"|/v1/sessions/\{session\}/recording(/.*)?"
     r"|(/sessions/\{\w+\})?/api/offer(/.*)?"
 )
 """Routes that a client secret opens, as they were added to the router. ``/whep`` alone is not among them: it shows

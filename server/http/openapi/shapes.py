@@ -22,13 +22,26 @@ class Shape(BaseModel):
 # ---------------------------------------------------------------------------------------------------- errors, probes
 
 
+class ModelProgress(Shape):
+    """How far a model has come that the server waits for; ``percent`` is null where that is not known."""
+
+    engine: str
+    name: str
+    percent: int | None
+
+
 class ErrorDetail(Shape):
-    """What went wrong, and where in the request."""
+    """What went wrong, and where in the request; the other fields come with ``server_full`` and ``warming_up``."""
 
     message: str
     type: Literal["invalid_request_error", "server_error"]
     code: str
     param: str | None
+    retry_after: int | None = None
+    """Seconds."""
+    places: int | None = None
+    """How many sessions there may be."""
+    progress: list[ModelProgress] | None = None
 
 
 class Error(Shape):
@@ -46,7 +59,7 @@ class Alive(Shape):
 class Ready(Shape):
     """Whether another session would be accepted."""
 
-    status: Literal["ready", "full"]
+    status: Literal["ready", "full", "starting"]
 
 
 class FetchedModel(Shape):

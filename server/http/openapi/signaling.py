@@ -126,14 +126,17 @@ class OfferBody(BaseModel):
     session: OfferedSession | None = None
     pipeline: str | None = None
     """Id of the pipeline that is run, if not the usual one."""
+    resume: str | None = None
+    """The session whose conversation and settings this one goes on with, if they are still known."""
 
 
 class OfferAnswer(Shape):
-    """The SDP answer."""
+    """The SDP answer; ``resumed``: whether an earlier conversation goes on."""
 
     sdp: str
     type: Literal["answer"]
     session_id: str
+    resumed: bool
 
 
 class ExpiresAfter(Shape):

@@ -11,7 +11,7 @@ and who needs the key. A new word in a path goes into ``PARAMETERS``, at the end
 from __future__ import annotations
 
 from media.files import CONTENT_TYPES as SOUNDS
-from server.http.openapi import shapes
+from server.http.openapi import shapes, status_shapes
 from server.http.openapi.audio_tasks import AUDIO_TASKS
 from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
@@ -21,6 +21,7 @@ from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.speech import SpeechBody
 from server.http.rest.transcript_formats import CONTENT_TYPES as TRANSCRIPTS
+from server.recordings.store import CONTENT_TYPES as RECORDED
 
 ANY_JSON = {"type": "object"}
 PAGE = (
@@ -68,9 +69,53 @@ STATE = (
         {200: json_answer("a row for each stage", shapes.EngineList)},
     ),
     Operation(
+        "GET",
+        "/v1/status",
+        "state",
+        "What a client needs to know before it calls",
+        {
+            200: json_answer(
+                "all of it; without the key what everybody may know", status_shapes.Status, status_shapes.ShortStatus
+            )
+        },
+    ),
+    Operation(
         "GET", "/metrics", "state", "Metrics for Prometheus", {200: Answer("the text format", {"text/plain": TEXT})}
     ),
     Operation("GET", "/openapi.json", "state", "This document", {200: json_answer("OpenAPI 3.1", ANY_JSON)}),
+)
+
+RECORDED_RANGE = {"Range": ({"type": "string"}, "of bytes")}
+
+RECORDINGS = (
+    Operation(
+        "GET",
+        "/v1/sessions/{session}/recording",
+        "recordings",
+        "What has been recorded of a session",
+        {200: json_answer("its files", status_shapes.Recorded)},
+        refuses=(404,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/sessions/{session}/recording",
+        "recordings",
+        "End a recording and delete it",
+        {200: json_answer("it is gone", status_shapes.RecordingGone)},
+        refuses=(404,),
+    ),
+    Operation(
+        "GET",
+        "/v1/sessions/{session}/recording/{name}",
+        "recordings",
+        "One of its files, or a range of it",
+        {
+            200: Answer("the file", dict.fromkeys(RECORDED.values(), BYTES)),
+            206: Answer("the range", dict.fromkeys(RECORDED.values(), BYTES)),
+        },
+        headers=RECORDED_RANGE,
+        refuses=(404, 416),
+    ),
 )
 
 TRANSCRIPT = any_of(shapes.PlainTranscript, shapes.VerboseTranscript)
@@ -219,6 +264,7 @@ HUB = (
 OPERATIONS = (
     *PAGE,
     *STATE,
+    *RECORDINGS,
     *CALLS,
     *REALTIME,
     *LIVE,

@@ -109,7 +109,7 @@ class Sent:
         """Raises :class:`InputError` (415) for what is not read, and (400) for parameters that are wrong."""
         family = self.content_type.partition("/")[0]
         if family not in ("audio", "video", "image") and self.content_type not in CONTENT_TYPES:
-            message = f"Content-Type: legal are {', '.join(CONTENT_TYPES)}, not {self.content_type[:60]!a}"
+            message = f"Content-Type: legal values are {', '.join(CONTENT_TYPES)}, not {self.content_type[:60]!a}"
             raise InputError(415, "unsupported_media_type", message, hdrs.CONTENT_TYPE)
         self.form()
         self.answer_rate()

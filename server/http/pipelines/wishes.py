@@ -63,7 +63,7 @@ class _Headers:
             return None
         known = {word.lower(): word for word in legal}
         if value.lower() not in known:
-            raise _refused(name, f"legal are {', '.join(legal)}, not {_shown(value)}")
+            raise _refused(name, f"legal values are {', '.join(legal)}, not {_shown(value)}")
         return known[value.lower()]
 
     def milliseconds(self, name: str) -> float | None:

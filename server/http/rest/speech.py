@@ -71,7 +71,9 @@ class SpeechOut:
         check_name("tts", self._engine.name, body.model)
         voice = self._voice if body.voice in VOICES and body.voice not in self._engine.voices else body.voice
         if voice is not None and voice not in self._engine.voices:
-            raise refuse("voice", f"there is none called {body.voice[:60]!r}; legal are {listed(self._engine.voices)}")
+            raise refuse(
+                "voice", f"there is none called {body.voice[:60]!r}; legal values are {listed(self._engine.voices)}"
+            )
         return await self._post(request, body, self._engine, voice)
 
     async def _post(

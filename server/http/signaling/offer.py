@@ -22,12 +22,27 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def post_offer(request: web.Request) -> web.Response:
-    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision`` and ``pipeline`` → ``{"sdp", "type": "answer",
-    "session_id"}``."""
+    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision``, ``pipeline`` and ``resume`` → ``{"sdp", "type":
+    "answer", "session_id", "resumed"}``.
+
+    ``resume``: the id of a session whose conversation and settings this one goes on with, if they are still known.
+    """
     body = await json_body(request)
-    kind = CallKind(pipeline=pipeline_in(body))
-    session_id, sdp = await answered(request, body, SessionPatch(vision=offered_vision(body)), kind)
-    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id})
+    wanted, pipeline, wishes = resume_in(body), pipeline_in(body), SessionPatch(vision=offered_vision(body))
+    read = readable(request, body)
+    await asyncio.sleep(0)  # some milliseconds are over: let audio go first
+    known = wanted is not None and request[GRANTED].may_reach(wanted) and request.app[REGISTRY].remembers(wanted)
+    kind = CallKind(resumable=True, previous=wanted if known else None, pipeline=pipeline)
+    session_id, sdp = await opened(request, read, wishes, kind)
+    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id, "resumed": known})
+
+
+def resume_in(body: object) -> str | None:
+    """The session whose conversation a body wants to go on with. Raises :class:`HttpError` (400)."""
+    name = body.get("resume") if isinstance(body, Mapping) else None
+    if not isinstance(name, str | None):
+        raise HttpError(400, "invalid_value", "resume: must be the session_id of an answer, or null", "resume")
+    return name
 
 
 def pipeline_in(body: object) -> str | None:

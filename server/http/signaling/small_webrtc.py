@@ -54,10 +54,9 @@ async def _start(request: web.Request) -> web.Response:
     transport = body.get("transport") or ("daily" if body.get("createDailyRoom") is True else TRANSPORTS[0])
     if transport not in TRANSPORTS:
         legal = " and ".join(f'"{name}"' for name in TRANSPORTS)
-        raise _wrong("transport", f"legal are {legal}: this server has no other")
+        raise _wrong("transport", f"legal values are {legal}: this server has no other")
     wishes = _wishes(body.get("body"), "body")
-    if not request.app[REGISTRY].has_room:
-        raise HttpError(503, "server_full", "all places are taken")  # sooner told than with the offer
+    request.app[REGISTRY].check_room()  # sooner told than with the offer
     start = request.app[STARTS].add(wishes, pipeline_in(body.get("body")))
     request[GRANTED].made(start.id)
     servers = [server.json() for server in ice_servers_for(request)]
@@ -74,7 +73,7 @@ async def _offer(request: web.Request) -> web.Response:
     body = _object(await json_body(request), "the body")
     previous, restart = _identity(body, start, request[GRANTED]), body.get("restart_pc")
     if not isinstance(restart, bool | None):
-        raise _wrong("restart_pc", "legal are true, false and null")
+        raise _wrong("restart_pc", "legal values are true, false and null")
     given = body.get("requestData") if body.get("requestData") is not None else body.get("request_data")
     wishes = _wishes(given, "requestData") if given is not None or start is None else start.wishes
     peer = request.app[REGISTRY].find(previous) if previous is not None else None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer
 
+from media.aiortc_internals.ports import bind_within
 from server.settings import Settings
 from server.transports.webrtc.ice_servers import IceServer, for_session
 
@@ -25,7 +26,12 @@ _ELSEWHERE = (("0.0.0.0", "198.51.100.1"), ("::", "2001:db8::1"))
 
 
 def gather_as_set(settings: Settings) -> None:
-    """Offer the addresses of ``ice_address``; without it every interface's, or :func:`own_addresses` on loopback."""
+    """Offer the addresses of ``ice_address``; without it every interface's, or :func:`own_addresses` on loopback.
+
+    At each of them media goes through the ports of ``ice_port_range``.
+    """
+    ports = settings.ice_port_range
+    bind_within(None if ports is None else range(ports.first, ports.last + 1))
     if settings.ice_address:
         gather_from(settings.ice_address)
     elif settings.on_loopback:

@@ -17,6 +17,7 @@ from media.opus import RATE
 from pipelines.assistant.session import END_SECONDS, AssistantSession
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.supervision import end
+from server.recordings.recorder import Recorder
 from server.settings import Settings
 from server.transports.interface import SessionCounts, Speaks
 from server.transports.webrtc.connection import Connection, Owner
@@ -44,6 +45,8 @@ class Docked:
     """… but on those with these labels, which have dialects of their own."""
     ending: Callable[[str], None] = lambda reason: None
     """Is told the reason when the end of the session is decided, while its conversation still runs."""
+    recorder: Recorder | None = None
+    """What records it, when its client asks for that."""
 
 
 class PeerConnection:
@@ -54,6 +57,7 @@ class PeerConnection:
         self._settings = settings
         self._voice = docked.voice
         self._ending = docked.ending
+        self.recorder = docked.recorder
         owner = Owner(session.id, lambda what: self._channels.tell_failure(what), self._on_end)
         self._connection = Connection(offer, settings, clock, owner)
         rate = RATE if settings.bench_echo else VAD_RATE
@@ -175,6 +179,9 @@ class PeerConnection:
         work["messages"] = self._channels.serve_after(session.running)
         work["telling"] = self._channels.tell("the client's events", session.optional)
         work["session"] = session.run(None if self._settings.bench_echo else microphone)
+        if (recorder := self.recorder) is not None:
+            taps = self.tracks.taps
+            work["recording"] = session.optional.keep("the recording", lambda: recorder.run(taps))
         if self._settings.bench_echo and microphone is not None and self._voice is not None:
             work["echo"] = echo(microphone, self._voice)
         return work

@@ -20,6 +20,7 @@ from media.opus import FRAME_SECONDS, RATE
 from media.video_tracks import VideoIn, VideoOut
 from pipelines.assistant.session import AssistantSession
 from pipelines.vision.camera import Shot
+from server.recordings.recorder import Taps
 from server.transports.webrtc.negotiation import Taken
 from server.transports.webrtc.offers import Offer
 
@@ -102,6 +103,13 @@ class Tracks:
     def microphone(self) -> Channel[AudioChunk] | None:
         """What is heard."""
         return self.audio[0].chunks if self.audio else None
+
+    @property
+    def taps(self) -> Taps:
+        """Where the call can be listened to, once it is connected."""
+        user = self.audio[0].followers if self.audio else None
+        assistant = self._voice.sounding if self._voice is not None and self._is_heard else None
+        return Taps(user, assistant, self.shown.followers if self.video else None)
 
     def work(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What has to run for as long as the session."""

@@ -25,6 +25,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
     SpeechStarted,
     SpeechStopped,
     TurnLatency,
@@ -37,7 +38,8 @@ from tests.fakes.vision import FakeVision
 
 
 def kinds(line: MemoryTransport) -> list[type]:
-    return [type(event) for event in line.told if not isinstance(event, PartialTranscript)]
+    """Without those that come as often as it pleases the recogniser and the voice."""
+    return [type(event) for event in line.told if not isinstance(event, PartialTranscript | ResponseWords)]
 
 
 async def answered(line: MemoryTransport) -> None:

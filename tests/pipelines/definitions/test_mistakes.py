@@ -64,22 +64,22 @@ B0 = "line 6: backends.0"
 MISTAKES = {
     "unknown word": (
         stage("modle: x"),
-        f"{S0}.modle: there is no field 'modle'; did you mean model? Legal are {FIELDS}",
+        f"{S0}.modle: there is no field 'modle'; did you mean model? Legal values are {FIELDS}",
     ),
-    "unknown word, like none": (stage("q: x"), f"{S0}.q: there is no field 'q'; legal are {FIELDS}"),
+    "unknown word, like none": (stage("q: x"), f"{S0}.q: there is no field 'q'; legal values are {FIELDS}"),
     "unknown word of the policy": (
         policy("min_confidense: 1"),
         f"{POLICY0}.min_confidense: there is no field 'min_confidense'; did you mean min_confidence? "
-        f"Legal are {POLICY}",
+        f"Legal values are {POLICY}",
     ),
     "unknown word of the file": (
         HEAD + LISTEN + "pipeline: x\n",
-        "line 5: pipeline: there is no field 'pipeline'; did you mean pipelines? Legal are backend_map, backends, "
-        "model_map, pipelines, tools",
+        "line 5: pipeline: there is no field 'pipeline'; did you mean pipelines? Legal values are backend_map, "
+        "backends, model_map, pipelines, tools",
     ),
     "unknown option": (
         HEAD + "      - {id: a, type: text_to_audio, options: {sped: 1}}\n",
-        f"{S0}.options.sped: there is no field 'sped'; did you mean speed? Legal are language, speed, voice",
+        f"{S0}.options.sped: there is no field 'sped'; did you mean speed? Legal values are language, speed, voice",
     ),
     "unknown stage type": (
         HEAD + "      - {id: a, type: audio_to_tex}\n",
@@ -168,8 +168,8 @@ MISTAKES = {
     ),
     "a path to nowhere": (
         policy("escalation_path: [cpuu]"),
-        f"{POLICY0}.escalation_path.0: there is no backend 'cpuu'; did you mean cpu? Legal are cpu, cuda, gpu, igpu, "
-        "npu, ollama",
+        f"{POLICY0}.escalation_path.0: there is no backend 'cpuu'; did you mean cpu? Legal values are cpu, cuda, gpu, "
+        "igpu, npu, ollama",
     ),
     "a path to who cannot": (
         policy("escalation_path: [ollama]"),
@@ -203,7 +203,7 @@ MISTAKES = {
     ),
     "inputs that are not there": (
         stage("inputs: [inptu]"),
-        f"{S0}.inputs.0: there is no stage 'inptu'; did you mean input? Legal are input",
+        f"{S0}.inputs.0: there is no stage 'inptu'; did you mean input? Legal values are input",
     ),
     "inputs that are oneself": (stage("inputs: [listen]"), f"{S0}.inputs.0: stage listen cannot take its own output"),
     "a cycle": (
@@ -245,7 +245,8 @@ MISTAKES = {
     ),
     "a map to nowhere": (
         HEAD + LISTEN + "backend_map: {mine: cpuu}\n",
-        "line 5: backend_map.mine: there is no backend 'cpuu'; did you mean cpu? Legal are absent, cpu, cuda, gpu, "
+        "line 5: backend_map.mine: there is no backend 'cpuu'; did you mean cpu? Legal values are absent, cpu, cuda, "
+        "gpu, "
         "igpu, npu, ollama",
     ),
     "a map that comes back": (
@@ -259,8 +260,8 @@ MISTAKES = {
     ),
     "a map to half an address": (
         HEAD + LISTEN + "backend_map:\n  a:\n    kind: openai\n    base_ulr: x\n",
-        "line 8: backend_map.a.base_ulr: there is no field 'base_ulr'; did you mean base_url? Legal are api_key_env, "
-        "base_url, capabilities, energy, hardware, kind, models, priority",
+        "line 8: backend_map.a.base_ulr: there is no field 'base_ulr'; did you mean base_url? Legal values are "
+        "api_key_env, base_url, capabilities, energy, hardware, kind, models, priority",
     ),
     "models that are no text": (
         HEAD + LISTEN + "model_map: {a: 1}\n",
@@ -269,13 +270,14 @@ MISTAKES = {
     "five of many": (
         HEAD + "".join(f"      - {{id: s{n}, type: audio_to_text, x: 1}}\n" for n in range(9)),
         "; ".join(
-            f"line {n + 4}: pipelines.0.stages.{n}.x: there is no field 'x'; legal are {FIELDS}" for n in range(5)
+            f"line {n + 4}: pipelines.0.stages.{n}.x: there is no field 'x'; legal values are {FIELDS}"
+            for n in range(5)
         ),
     ),
     "of one stage, all": (
         HEAD
         + "      - id: a\n        type: text_to_audio\n        q: 1\n        model: 3\n        options: {speed: 9}\n",
-        f"line 6: pipelines.0.stages.0.q: there is no field 'q'; legal are {FIELDS}; "
+        f"line 6: pipelines.0.stages.0.q: there is no field 'q'; legal values are {FIELDS}; "
         "line 7: pipelines.0.stages.0.model: must be a valid string, not 3; "
         "line 8: pipelines.0.stages.0.options.speed: must be less than or equal to 4, not 9",
     ),
@@ -296,7 +298,10 @@ MISTAKES = {
     "a merge of no mapping": (stage("<<: 1"), "line 4: << takes a mapping, or a list of mappings"),
     "a list": ("- pipelines\n", "line 1: must be a mapping"),
     "a word": ("pipelines\n", "line 1: must be a mapping, not 'pipelines'"),
-    "empty": ("# nothing\n", "is empty; legal are the fields backend_map, backends, model_map, pipelines, tools"),
+    "empty": (
+        "# nothing\n",
+        "is empty; legal values are the fields backend_map, backends, model_map, pipelines, tools",
+    ),
     "itself": ("pipelines: &a [*a]\n", "line 1: refers to itself"),
     "billion laughs": (
         "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"

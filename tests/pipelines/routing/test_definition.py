@@ -49,7 +49,10 @@ def test_what_ships_is_valid():
         ),
         (speaking("speed: fast"), r"options.speed: must be a number, not 'fast' \(definition_invalid\)$"),
         (speaking("speed: 9"), "speed: must be less than or equal to 4, not 9"),
-        (speaking("sped: 1"), "there is no field 'sped'; did you mean speed\\? Legal are language, speed, voice"),
+        (
+            speaking("sped: 1"),
+            "there is no field 'sped'; did you mean speed\\? Legal values are language, speed, voice",
+        ),
         (speaking("[1]"), "options: must be a mapping"),
         (
             GOOD.replace("audio_to_text}", "text_generation, options: {max_tokens: 0}}"),
@@ -59,7 +62,7 @@ def test_what_ships_is_valid():
             GOOD.replace("audio_to_text}", "video_analysis, options: {max_fps: x}}"),
             "max_fps: must be a number",
         ),
-        (GOOD.replace("audio_to_text}", "audio_to_text, options: {a: 1}}"), "no field 'a'; legal are language"),
+        (GOOD.replace("audio_to_text}", "audio_to_text, options: {a: 1}}"), "no field 'a'; legal values are language"),
         ("pipelines: [\n", "line 2"),
     ],
 )

@@ -80,11 +80,11 @@ def test_several_sinks_give_several_media() -> None:
         ),
         (
             [("a", "audio_to_text", ["b"])],
-            "stages.0.inputs.0: there is no stage 'b'; legal are input",
+            "stages.0.inputs.0: there is no stage 'b'; legal values are input",
         ),
         (
             [("listen", "audio_to_text", []), ("think", "text_generation", ["lisen"])],
-            "stages.1.inputs.0: there is no stage 'lisen'; did you mean listen? Legal are input, listen",
+            "stages.1.inputs.0: there is no stage 'lisen'; did you mean listen? Legal values are input, listen",
         ),
         ([("a", "audio_enhance", ["a"])], "stages.0.inputs.0: stage a cannot take its own output"),
         ([("a", "audio_enhance", ["input", "input"])], "stages.0.inputs.1: input is named twice"),

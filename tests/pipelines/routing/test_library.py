@@ -200,8 +200,8 @@ def test_of_two_that_say_something_else_of_a_backend_the_first_counts(tmp_path: 
     [
         (
             one("p", ", forwarding_policy: {escalation_path: [moon]}"),
-            "line 4: pipelines.0.stages.0.forwarding_policy.escalation_path.0: there is no backend 'moon'; legal are "
-            "cpu, cuda, gpu, igpu, npu, ollama",
+            "line 4: pipelines.0.stages.0.forwarding_policy.escalation_path.0: there is no backend 'moon'; legal "
+            "values are cpu, cuda, gpu, igpu, npu, ollama",
         ),
         (
             one("p", ", forwarding_policy: {escalation_path: [b]}", "x") + "backends: [{id: b, models: [y]}]\n",
@@ -213,9 +213,11 @@ def test_of_two_that_say_something_else_of_a_backend_the_first_counts(tmp_path: 
         ),
         (
             "backend_map: {a: moon}\n",
-            "line 1: backend_map.a: there is no backend 'moon'; legal are absent, cpu, cuda, gpu, igpu, npu, ollama",
+            "line 1: backend_map.a: there is no backend 'moon'; "
+            "legal values are "
+            "absent, cpu, cuda, gpu, igpu, npu, ollama",
         ),
-        ("", "is empty; legal are the fields backend_map, backends, model_map, pipelines, tools"),
+        ("", "is empty; legal values are the fields backend_map, backends, model_map, pipelines, tools"),
     ],
 )
 def test_what_does_not_fit_together_is_told_and_left_out(text: str, said: str, tmp_path: Path, write: Write) -> None:

@@ -38,8 +38,8 @@ def test_the_device_and_why(wanted, library, device, reason):
     ("wanted", "library", "code", "named"),
     [
         ("tpu", GPU, "unknown_device", "auto, cpu, cuda, igpu, npu"),
-        ("cuda", CPU, "device_unavailable", "legal are auto, cpu: there is no NVIDIA driver"),
-        ("npu", GPU, "device_unavailable", "torch has no npu here, legal are auto, cpu, cuda"),
+        ("cuda", CPU, "device_unavailable", "legal values are auto, cpu: there is no NVIDIA driver"),
+        ("npu", GPU, "device_unavailable", "torch has no npu here, legal values are auto, cpu, cuda"),
         ("auto", Library("torch", reason="torch is not installed"), "device_unavailable", "torch is not installed"),
     ],
 )

@@ -37,7 +37,7 @@ async def test_each_text_with_its_own_adapter(tmp_path: Path) -> None:
         assert alone[0] == alone[3], "an adapter that was used leaves nothing behind"
         assert len(set(alone)) == 3
         assert await asyncio.gather(*(said(name) for name in ("loud", "", "calm"))) == [alone[2], alone[0], alone[1]]
-        for name, words in (("nobody", "legal are calm, loud"), ("odd", "does not fit|is not for this model")):
+        for name, words in (("nobody", "legal values are calm, loud"), ("odd", "does not fit|is not for this model")):
             with pytest.raises(TaskError, match=f"parameters.adapter_id: .*({words})"):
                 await said(name)
         assert await said("") == alone[0]

@@ -26,6 +26,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -124,7 +125,7 @@ async def test_one_turn_in_order():
         await settle()
         s.out.playouts[0].play(5)
         await settle()
-        assert s.kinds() == [
+        assert s.kinds(ResponseWords) == [
             SpeechStarted,
             SpeechStopped,
             UserTurn,

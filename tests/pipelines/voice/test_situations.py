@@ -18,6 +18,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    ResponseWords,
     SpeechStarted,
     SpeechStopped,
     UserTurn,
@@ -325,7 +326,8 @@ async def test_resumed_after_the_reply_was_prepared_leaves_no_trace():
         assert s.remembered == [] and s.out.playouts == []
         await s.hush(0.8)
         assert len(s.llm.requests) == 2
-        assert s.kinds() == [SpeechStarted, SpeechStopped, UserTurn, ResponseStarted, ResponseText, ResponseGenerated]
+        told = s.kinds(ResponseWords)
+        assert told == [SpeechStarted, SpeechStopped, UserTurn, ResponseStarted, ResponseText, ResponseGenerated]
         assert s.last(ResponseText).text == "Here you are."
         assert len(s.conversation.history.items) == 2
         assert all("Nothing" not in m.content for m in s.llm.requests[1].messages)

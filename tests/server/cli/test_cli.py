@@ -33,7 +33,10 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["srve"], "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal are serve, talk, eval, doctor"),
+        (
+            ["srve"],
+            "visavis: COMMAND: there is no 'srve'; did you mean serve? Legal values are serve, talk, eval, doctor",
+        ),
         (
             ["serve", "--prot", "1"],
             "visavis serve: there is no --prot here; did you mean --port? (see visavis serve --help)",
@@ -42,7 +45,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["serve", "fast"], "visavis serve: there is no fast here (see"),
         (
             ["serve", "--device", "gpu"],
-            "visavis serve: --device: there is no 'gpu'; did you mean igpu? Legal are auto, cpu, cuda, igpu, npu (see",
+            "visavis serve: --device: there is no 'gpu'; did you mean igpu? Legal values are auto, cpu, cuda",
         ),
         (["serve", "--port", "x"], "visavis: port: must be a valid integer, not 'x'"),
         (["serve", "--bench-tone-seconds", "x"], "visavis: bench_tone_seconds: must be a valid number, not 'x'"),

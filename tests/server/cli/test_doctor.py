@@ -331,7 +331,7 @@ def test_https_is_looked_at(flags, facts, status, said):
     check = find(replace(FACTS, **facts), "network", "https", load_settings(flags))
     assert check.status == status
     assert said in check.detail
-    assert check.remedy == ("visavis serve --tls-self-signed" if flags is OPEN else "")
+    assert check.remedy == ("visavis serve --tls self-signed" if flags is OPEN else "")
 
 
 @pytest.mark.parametrize("flags", [{}, {**OPEN, "public_origins": "https://assistant.example.org"}])

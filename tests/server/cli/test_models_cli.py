@@ -131,7 +131,7 @@ def test_an_unknown_model_names_those_there_are(
     assert before[0] == 0
     assert run(*action, name) == (
         2,
-        f"visavis: models: there is no model '{name}'; {said} are eye, ear (model_unknown)\n",
+        f"visavis: models: there is no model '{name}'; {said} values are eye, ear (model_unknown)\n",
     )
     assert stored(tmp_path).exists()
 

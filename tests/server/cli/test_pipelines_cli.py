@@ -92,4 +92,4 @@ def test_a_file_that_is_not_there_and_an_action_that_is_none_are_told(run: Run, 
     assert (status, output) == (1, f"wrong: {tmp_path / 'gone.yaml'}: No such file or directory\n")
     status, _, errors = run("lst")
     assert status == 2
-    assert "there is no 'lst'; did you mean list? Legal are list, run, check" in errors
+    assert "there is no 'lst'; did you mean list? Legal values are list, run, check" in errors

@@ -63,10 +63,10 @@ def test_folders_are_looked_at(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert refused(models=tmp_path / "none").startswith(
-        f"models: {tmp_path / 'none'}: No such file or directory; legal"
+        f"models: {tmp_path / 'none'}: No such file or directory; it must be"
     )
     assert refused(models=file).startswith(f"models: {file}: Not a directory")
-    assert refused(cache=file / "cache").startswith(f"cache: {file / 'cache'}: {file} is no folder; legal")
+    assert refused(cache=file / "cache").startswith(f"cache: {file / 'cache'}: {file} is no folder; it must be")
     check(load_settings({"port": 0, "models": tmp_path, "cache": tmp_path / "not" / "yet"}))
 
 

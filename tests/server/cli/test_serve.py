@@ -78,7 +78,7 @@ async def test_sigterm_ends_it_and_its_children():
 async def test_https_is_served_with_a_certificate_made_here(tmp_path):
     config = tmp_path / "visavis.yaml"
     config.write_text(f"cache: {tmp_path}\n")
-    process = await start("--profile", "bench", "--tls-self-signed", "--config", str(config))
+    process = await start("--profile", "bench", "--tls", "self-signed", "--config", str(config))
     try:
         seen = await read_until(process, "SSL_CERT_FILE=")
         found = re.search(r"ready: (https://127\.0\.0\.1:\d+)", seen)
@@ -148,7 +148,7 @@ async def test_a_crash_tells_where_it_was():
                 (("--pipeline", "nowhere.yaml"), "nowhere.yaml"),
             )
         ),
-        (("--profile", "fast"), "--profile: there is no 'fast'; legal are auto, embedded, bench"),
+        (("--profile", "fast"), "--profile: there is no 'fast'; legal values are auto, embedded, bench"),
     ],
 )
 async def test_bad_flags_end_with_one_line(flags, said):
@@ -189,3 +189,11 @@ async def test_the_loop_is_warned_of_from_the_moment_that_it_says_it_is_ready(mo
     await serve._serve(load_settings({"port": 0, "ice_address": ("127.0.0.1",)}), Heard())
     assert [ready for words, ready in told if "visavis is ready" in words] == [False]
     assert told[-1] == ("Stopping …", True)
+
+
+def test_a_phone_is_told_the_addresses_in_the_network():
+    addresses = ["127.0.0.1", "192.0.2.7", "2001:db8::7"]
+    there = ["https://192.0.2.7:8443", "https://[2001:db8::7]:8443"]
+    assert serve.reachable("https://0.0.0.0:8443", addresses) == there
+    assert serve.reachable("https://[::]:8443", addresses) == there
+    assert serve.reachable("https://192.0.2.9:8443", addresses) == ["https://192.0.2.9:8443"]

@@ -334,7 +334,7 @@ async def test_a_model_that_is_asked_for_and_cannot_be_had_is_refused_by_name(tm
 )
 async def test_an_unknown_model_names_the_known_ones(tmp_path, stage, setting, legal):
     made = parts(tmp_path, **{setting: "gpt-99"})
-    with pytest.raises(DefinitionError, match=f"{setting}: there is no model 'gpt-99'; legal are {legal} "):
+    with pytest.raises(DefinitionError, match=f"{setting}: there is no model 'gpt-99'; legal values are {legal} "):
         await stage(made)
 
 
@@ -412,7 +412,7 @@ async def test_voices_in_the_users_folder_speak_beside_the_embedded_ones(tmp_pat
 
 
 async def test_a_voice_that_is_not_here_names_those_that_are(tmp_path):
-    with pytest.raises(DefinitionError, match="voice: there is no voice 'nobody'; legal are en-us, "):
+    with pytest.raises(DefinitionError, match="voice: there is no voice 'nobody'; legal values are en-us, "):
         await tts(parts(tmp_path, voice="nobody"))
 
 

@@ -49,12 +49,12 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
         ),
         (
             {"stt_model": "./nowhere"},
-            r"stt_model: there is no model './nowhere'; legal are auto, pocketsphinx, .*a folder",
+            r"stt_model: there is no model './nowhere'; legal values are auto, pocketsphinx, .*a folder",
         ),
-        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal are auto, openai, starter"),
+        ({"chat_model": "gpt-99"}, "chat_model: there is no model 'gpt-99'; legal values are auto, openai, starter"),
         ({"tts_model": "espeak"}, r"tts_model: there is no model 'espeak'; did you mean espeak-ng\?"),
         ({"tts_model": "."}, "tts_model: there is no model '.'"),
-        ({"language": "xx"}, "language: there is no language 'xx'; legal are af, am, .*zh "),
+        ({"language": "xx"}, "language: there is no language 'xx'; legal values are af, am, .*zh "),
         ({"language": "en-US"}, r"language: there is no language 'en-us'; did you mean en\?"),
         ({"language": "english"}, r"language: there is no language 'english'; did you mean en\?"),
         (
@@ -67,7 +67,7 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
         ),
         (
             {"stt_task": "translate", "stt_model": "whisper-base.en"},
-            "for stt_task translate legal are auto, whisper-base, ",
+            "for stt_task translate legal values are auto, whisper-base, ",
         ),
         (
             {"language": "de", "download": False},
@@ -83,7 +83,7 @@ def test_nothing_in_particular_is_always_possible(tmp_path: Path) -> None:
             {"tts_model": "piper-en_GB-alba-medium", "download": False},
             "tts_model piper-en_GB-alba-medium: .* is not here",
         ),
-        ({"voice": "nobody"}, "voice: there is no voice 'nobody'; legal are .*en_US-lessac-medium, .*en-us"),
+        ({"voice": "nobody"}, "voice: there is no voice 'nobody'; legal values are .*en_US-lessac-medium, .*en-us"),
         ({"voice": "en_US-lesac-medium"}, r"voice: .* did you mean en_US-lessac-medium\?"),
         (
             {"voice": "en_US-lessac-medium", "tts_model": "espeak-ng"},
@@ -171,10 +171,11 @@ def test_names_in_a_pipeline_are_checked_too(tmp_path: Path) -> None:
 def test_a_device_that_is_not_here_is_refused(tmp_path: Path) -> None:
     cuda = wishes(tmp_path, device="cuda")
     with pytest.raises(
-        DefinitionError, match=r"device: there is no cuda here \(.*there is no NVIDIA driver.*legal are auto, cpu \("
+        DefinitionError,
+        match=r"device: there is no cuda here \(.*there is no NVIDIA driver.*legal values are auto, cpu \(",
     ):
         cuda.check(devices)
     cuda.check(lambda: devices("cuda"))
-    with pytest.raises(DefinitionError, match=r"device: there is no npu here .* legal are auto, cpu, cuda \("):
+    with pytest.raises(DefinitionError, match=r"device: there is no npu here .* legal values are auto, cpu, cuda \("):
         wishes(tmp_path, device="npu").check(lambda: devices("cuda"))
     wishes(tmp_path, device="cpu").check(lambda: pytest.fail("nothing has to be looked at"))

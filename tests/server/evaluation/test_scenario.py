@@ -9,7 +9,7 @@ from server.evaluation.scenario import SHIPPED, load
 
 HEAD = "version: 1\nname: one\nturns:\n"
 MISTAKES = {
-    "  - {say: hello, expect: [{replies: {}}]}": r"line 4: turns\.0\.expect\.0\.replies: .*legal are.*reply",
+    "  - {say: hello, expect: [{replies: {}}]}": r"line 4: turns\.0\.expect\.0\.replies: .*legal values are.*reply",
     "  - {say: hello, expect: [{reply: {word_min: 3}}]}": r"line 4: .*word_min: .*words_min",
     "  - {say: hello, expect: [{not: heard}]}": r"line 4: .*must be one of early_reply, reply, stopped",
     "  - {say: hello, expect: [{no_turn: false}]}": "no_turn: must be true",

@@ -298,7 +298,7 @@ async def test_what_the_model_cannot_take_is_refused_by_its_name(rest):
         await client.chat.completions.create(model="gpt-4o", messages=seen(data_uri(PNG)))
     with pytest.raises(openai.BadRequestError, match="takes none"):
         await client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=TOOLS)
-    with pytest.raises(openai.NotFoundError, match="legal are scripted"):
+    with pytest.raises(openai.NotFoundError, match="legal values are scripted"):
         await client.chat.completions.create(model="llama-99", messages=HELLO)
 
 
