@@ -80,7 +80,7 @@ class Response:
     emit: Callable[[VoiceEvent], None]
     clock: Clock
     times: TurnTimes = field(default_factory=TurnTimes)
-    script: Script = field(init=False)
+    script: Script = field(default_factory=Script, init=False)
     text: str = ""
     """What has been generated (and, with a voice, queued) so far."""
     cut: bool = False
@@ -91,9 +91,6 @@ class Response:
     """What it has cost, where the engine knows."""
     told: bool = False
     """Whether the outcome has been told: :class:`ResponseGenerated` or :class:`ResponseFailed`, exactly once."""
-
-    def __post_init__(self) -> None:
-        self.script = Script(lambda words, estimated: self.emit(ResponseWords(self.id, words, estimated)))
 
     async def run(self, request: ChatRequest, generated: Callable[[], None]) -> None:
         """Answer ``request``; returns when the last sample has been sent. Whatever fails, the outcome is told.
@@ -177,7 +174,12 @@ class Response:
     def _spoken(self, source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         if self.playout is None:
             return source
-        return speak(source, self.voice, self.settings, self.playout, self.script)
+        return speak(source, self.voice, self.settings, self.playout, self.script, self._tell_words)
+
+    def _tell_words(self, script: Script) -> None:
+        words, estimated = script.news()
+        if words:
+            self.emit(ResponseWords(self.id, words, estimated))
 
     def _hungry(self) -> bool:
         """Whether hardly anything is left to hear of what has been synthesised."""

@@ -67,14 +67,10 @@ class VoiceOut(Protocol[P]):
 
 
 class Script:
-    """The words of one reply and when each of them sounds. Pure.
+    """The words of one reply and when each of them sounds. Pure: it outlives the response, in the history."""
 
-    ``told`` is given those that are new, and whether their times are estimated, by :meth:`tell`.
-    """
-
-    def __init__(self, told: Callable[[tuple[WordTiming, ...], bool], object] = lambda words, estimated: None) -> None:
+    def __init__(self) -> None:
         self._words: list[WordTiming] = []
-        self._told = told
         self._new: list[WordTiming] = []
         self._estimated = False
         self.seconds = 0.0
@@ -87,11 +83,10 @@ class Script:
         self._new += moved
         self._estimated = self._estimated or estimated
 
-    def tell(self) -> None:
-        """Tell of the words that have been added since the last time."""
-        if self._new:
-            new, estimated, self._new, self._estimated = tuple(self._new), self._estimated, [], False
-            self._told(new, estimated)
+    def news(self) -> tuple[tuple[WordTiming, ...], bool]:
+        """The words that have been added since the last time, and whether the times of any are estimated."""
+        new, estimated, self._new, self._estimated = tuple(self._new), self._estimated, [], False
+        return new, estimated
 
     def heard(self, seconds: float) -> str:
         """The words of which at least half had sounded after ``seconds`` of the reply."""
@@ -116,8 +111,12 @@ async def speak(
     settings: VoiceSettings,
     playout: Playout,
     script: Script,
+    tell: Callable[[Script], object],
 ) -> AsyncGenerator[str, None]:
-    """Synthesise each clause as it comes and play it; yields each clause once its first sound has been queued."""
+    """Synthesise each clause as it comes and play it; yields each clause once its first sound has been queued.
+
+    ``tell`` is called where words may have been added to ``script``.
+    """
     tongue = Tongue(settings.language, settings.voice, engine.voices)
     async with aclosing(clauses):
         async for clause in clauses:
@@ -132,11 +131,11 @@ async def speak(
                     if not told:
                         yield clause
                     told = True
-                    script.tell()
+                    tell(script)
             if not told:  # nothing in it makes a sound
                 yield clause
             script.add_words(*words.rest(script.seconds - offset), offset=offset)
-            script.tell()
+            tell(script)
     playout.finish()
 
 
