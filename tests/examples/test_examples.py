@@ -5,9 +5,6 @@ Each runs as its file does from a shell, but in this process: to import aiortc a
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
 import re
 import runpy
 import sys
@@ -37,38 +34,31 @@ from server.headless.call import Address
 from server.settings import load_settings
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
+from tests.fakes.programs import loud_question, printed
 from tests.fakes.vision import FakeVision
 from tests.real_models import real_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-RATE = 24_000
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``printed = await run(url, "talk.py", "question.wav")``."""
+    """``out = await run(url, "talk.py", "question.wav")``."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     async def start(url: str, name: str, *arguments: object) -> str:
         monkeypatch.setenv("VISAVIS_URL", url)
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         sys.modules.pop("talk", None)  # it reads the address when it is imported
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            await asyncio.to_thread(runpy.run_path, str(EXAMPLES / name), run_name="__main__")
-        return printed.getvalue()
+        return await printed(EXAMPLES / name)
 
     return start
 
 
 @pytest.fixture
 def question(tmp_path: Path) -> Path:
-    """A sound file in which the fake ears hear something: half a second of noise that is loud."""
-    path = tmp_path / "question.wav"
-    loud = (8000 * np.sin(np.arange(RATE // 2) * 0.1)).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(loud.tobytes())
-    return path
+    """A sound file in which the fake ears hear something."""
+    return loud_question(tmp_path / "question.wav")
 
 
 def answering(heard: str = "what can you do", answer: str = "I can speak.", **more: Any) -> Any:
@@ -89,16 +79,16 @@ def test_each_is_short_and_told_of():
 
 async def test_talk(serve: Any, run: Any, question: Path, tmp_path: Path):
     url, _ = await serve(answering())
-    printed = await run(url, "talk.py", question, tmp_path / "answer.wav")
-    assert printed.startswith("you: what can you do\nassistant: I can speak.\nanswered after ")
+    out = await run(url, "talk.py", question, tmp_path / "answer.wav")
+    assert out.startswith("you: what can you do\nassistant: I can speak.\nanswered after ")
     assert loudness(tmp_path / "answer.wav") > 2000
 
 
 async def test_realtime(serve: Any, run: Any, question: Path, tmp_path: Path):
     pytest.importorskip("websockets", reason="the openai package needs websockets for its Realtime client")
     url, _ = await serve(answering())
-    printed = await run(url, "realtime.py", question, tmp_path / "answer.wav")
-    assert printed == "you: what can you do\nassistant: I can speak.\n"
+    out = await run(url, "realtime.py", question, tmp_path / "answer.wav")
+    assert out == "you: what can you do\nassistant: I can speak.\n"
     assert loudness(tmp_path / "answer.wav") > 2000
 
 
@@ -120,8 +110,8 @@ async def test_search(loopback: None, run: Any, serve: Any):
     settings = load_settings({"download": False, "vision": False, "profile": "embedded"})
     engines = replace(fake_engines(), store=ModelStore(settings.model_cache))
     url, _ = await serve(engines)
-    printed = await run(url, "search.py", "How do I keep people from listening in?")
-    assert printed.splitlines()[-1] == "best: Voice and pictures travel encrypted, over DTLS."
+    out = await run(url, "search.py", "How do I keep people from listening in?")
+    assert out.splitlines()[-1] == "best: Voice and pictures travel encrypted, over DTLS."
 
 
 async def test_camera(serve: Any, run: Any, tmp_path: Path):
@@ -139,8 +129,8 @@ async def test_camera(serve: Any, run: Any, tmp_path: Path):
 
 async def test_recording(serve: Any, run: Any, question: Path, tmp_path: Path):
     url, _ = await serve(answering(), recordings=tmp_path / "here")
-    printed = await run(url, "recording.py", question, tmp_path / "fetched")
-    assert printed.splitlines()[-1] == "deleted from the server"
+    out = await run(url, "recording.py", question, tmp_path / "fetched")
+    assert out.splitlines()[-1] == "deleted from the server"
     sound, events = sorted((tmp_path / "fetched").iterdir(), key=lambda path: path.suffix, reverse=True)
     assert loudness(sound) > 2000
     assert "I can speak." in events.read_text("utf-8")

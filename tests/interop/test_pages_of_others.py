@@ -1,4 +1,4 @@
-"""Pages that are no part of the server, in Chromium: the example, and FastRTC's way of asking as the page on it shows."""
+"""Pages that are no part of the server, in Chromium: the example, and one that was written for FastRTC."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
+from tests.fakes.programs import fences, patched
 
 pytestmark = in_browsers
 
@@ -39,4 +40,15 @@ async def test_the_page_of_fifty_lines(serve_page: Any, site: Any, browser_page:
     await page.locator("#text").fill("When?")
     await page.keyboard.press("Enter")
     await expect(said).to_have_text(["you: hello there", "assistant: Good day.", "you: When?", "assistant: At noon."])
+    await traffic(page, "energy heard")
+
+
+async def test_a_page_for_fastrtc_with_the_difference_that_is_printed(serve_page: Any, site: Any, browser_page: Any):
+    text = (ROOT / "docs" / "migrate" / "from-fastrtc.md").read_text("utf-8")
+    (before,), (diff,) = fences(text, "html"), fences(text, "diff")
+    page = await opened(serve_page, site, browser_page, patched(before, diff))
+    await page.get_by_text("Start").click()
+    await page.wait_for_function("window.calls?.[0]?.connectionState === 'connected'")
+    await say(page, TURN)
+    await expect(page.locator("li")).to_have_text(["you speak", "hello there", "Good day."])
     await traffic(page, "energy heard")
