@@ -111,6 +111,26 @@ async def test_a_bot_of_pipecat_as_a_definition(tmp_path: Path):
         await box.close()
 
 
+RUN = {
+    "from-openai-realtime": ["diff", "python"],
+    "from-hf-speech-to-speech": ["diff", "python"],
+    "from-pipecat": ["diff", "diff", "js", "python", "python", "yaml"],  # js: tests/pipecat/test_pipecat_docs.py
+    "from-fastrtc": ["diff", "html"],  # tests/interop/test_pages_of_others.py
+    "from-speaches-rest": ["diff", "python"],
+    "from-transformers-pipelines": ["python"],  # tests/server/http/tasks/test_task_docs.py
+}
+"""The blocks of each page that a test runs; commands are checked with those of all pages."""
+
+
+def test_every_program_of_every_page_is_run():
+    kinds = ("diff", "html", "js", "python", "yaml")
+    found = {
+        path.stem: [kind for kind in kinds for _ in fences(path.read_text("utf-8"), kind)]
+        for path in (DOCS / "migrate").glob("*.md")
+    }
+    assert found == RUN
+
+
 def test_a_difference_that_does_not_fit_is_none():
     assert patched("a\nb\nc\n", "-b\n+B\n+b2\n-c\n") == "a\nB\nb2\n"
     with pytest.raises(AssertionError):

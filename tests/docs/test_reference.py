@@ -15,9 +15,8 @@ import pytest
 from pipelines.engines.registry import ENGINES
 from pipelines.models.catalogue import load
 from pipelines.vision.detectors import DETECTORS
-from server.observability.metrics import Metrics
+from server.http.app import METRICS
 from server.settings import Settings
-from tests.conftest import fake_engines
 from tests.fakes.service_events import table
 from tools.doc_tables import DOCS
 from tools.reference import cli, events, limits, meters
@@ -59,9 +58,9 @@ async def test_every_route_is_there(serve: Any):
     assert named == served
 
 
-def test_every_metric_is_there():
-    engines = fake_engines()
-    registry = Metrics(engines).registry
+async def test_every_metric_is_there(serve: Any):
+    _, app = await serve()
+    registry = app[METRICS].registry
     served = {f"{one.name}_total" if one.type == "counter" else one.name for one in registry.collect()}
     assert set(first_cells("metrics.md")) == served
     told = {meter.name: meter for meter in meters.found()}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from prometheus_client import ProcessCollector
 
-FOLDER = Path(__file__).parents[2] / "server" / "observability"
+SERVER = Path(__file__).parents[2] / "server"
+_IMPORT = "from prometheus_client"
 _KINDS = {
     "Counter": "counter",
     "counter": "counter",
@@ -40,9 +41,9 @@ class Meter:
 
 def found() -> Iterator[Meter]:
     """All of them, in the order of the source."""
-    for file in ("run_metrics", "metrics", "model_metrics"):
-        tree = ast.parse((FOLDER / f"{file}.py").read_text("utf-8"))
-        for function in ast.walk(tree):
+    texts = [file.read_text("utf-8") for file in sorted(SERVER.rglob("*.py"), reverse=True)]
+    for text in texts:
+        for function in ast.walk(ast.parse(text)) if _IMPORT in text else ():
             if isinstance(function, ast.FunctionDef):
                 yield from _of_function(function)
     for family in ProcessCollector(registry=None).collect():
