@@ -73,6 +73,7 @@ async def test_every_metric_is_there(serve: Any):
 
 def test_every_event_of_ours_is_there():
     assert events.sent("server/dialects/openai", REALTIME) == set(REALTIME)
+    assert set(kinds_of_messages("server/dialects/openai", "server_event")) <= set(REALTIME)
     assert set(table("Vendor events")) <= set(REALTIME)
     assert set(first_cells("events.md", heading="What the server sends")) == set(REALTIME)
 

@@ -98,23 +98,24 @@ def _tidy(text: str) -> str:
 
 def sent(folder: str, known: Iterable[str], *, whole: bool = False) -> set[str]:
     """Which of the ``known`` types of events the source text in a folder names, in full or (unless ``whole``) as a
-    pattern to be filled in (``f"conversation.item.{kind}"``)."""
-    texts, patterns = set(), set()
+    pattern that another text of the same file fills in (``f"conversation.item.{kind}"`` and ``"done"``)."""
+    found: set[str] = set()
     for file in sorted((ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.add(node.value)
-            elif isinstance(node, ast.JoinedStr) and not whole:
-                patterns.add(_pattern(node))
-    return {one for one in known if one in texts or any(re.fullmatch(pattern, one) for pattern in patterns)}
+        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        patterns = {_pattern(node) for node in nodes if isinstance(node, ast.JoinedStr) and not whole}
+        found |= {one for one in known if one in texts or any(_fills(pattern, one, texts) for pattern in patterns)}
+    return found
 
 
 def _pattern(node: ast.JoinedStr) -> str:
-    """A regular expression for what an f-string may become; one without a dot of its own matches nothing."""
-    fixed = [str(part.value) for part in node.values if isinstance(part, ast.Constant)]
-    if not _EVENT.search("".join(fixed).strip(".") + ".x") or " " in "".join(fixed):
-        return r"(?!)"
-    return "".join(re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[a-z_.]+" for p in node.values)
+    """A regular expression for what an f-string may become."""
+    return "".join(re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"([a-z_.]+)" for p in node.values)
+
+
+def _fills(pattern: str, event: str, texts: set[str]) -> bool:
+    match = re.fullmatch(pattern, event)
+    return match is not None and texts.issuperset(match.groups())
 
 
 def handled_by_live() -> set[str]:
