@@ -3,10 +3,6 @@ print."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,20 +43,15 @@ def run(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return start
 
 
-async def test_a_program_for_openai_realtime_runs_unchanged(serve: Any, tmp_path: Path):
+async def test_a_program_for_openai_realtime_runs_unchanged(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (program,) = fences(page("from-openai-realtime"), "python")
     url, _ = await serve(fake_engines(llm=FakeModel("I can speak.")), cache=tmp_path)
-    environment = {**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "not-needed"}
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", program],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "I can speak."
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "not-needed")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    assert await printed(tmp_path / "program.py") == "I can speak.\n"
 
 
 async def test_the_same_with_the_address_in_the_program(run: Run):
