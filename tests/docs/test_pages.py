@@ -22,7 +22,7 @@ from tools.doc_tables import DOCS, filled
 from tools.error_codes import codes, section_of
 
 ROOT = DOCS.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 _FENCE = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
 _TITLE = re.compile(r"#+ (.+)")

@@ -71,9 +71,10 @@ def loudness(path: Path) -> float:
 
 
 def test_each_is_short_and_told_of():
-    told = set(re.findall(r"\]\(([\w./-]+)\)", (EXAMPLES / "README.md").read_text("utf-8")))
+    told = set(re.findall(r"\]\(([\w./#-]+)\)", (EXAMPLES / "README.md").read_text("utf-8")))
     files = {path for path in EXAMPLES.rglob("*") if path.is_file() and path.suffix in (".py", ".yaml", ".html")}
     assert {path.relative_to(EXAMPLES).as_posix() for path in files} <= told
+    assert not [link for link in told if not (EXAMPLES / link.partition("#")[0]).exists()]
     assert not [path.name for path in files if len(path.read_text("utf-8").splitlines()) >= 100]
 
 
