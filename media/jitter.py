@@ -18,6 +18,7 @@ from aiortc.jitterbuffer import JitterFrame
 FIRST_SECONDS = 0.3
 """What an answer may take: a round trip, and the picture. The first frame of a stream is mostly one by itself."""
 LONGEST_SECONDS = 5.0
+"""Seconds between two requests for a key frame."""
 GROWTH = 1.2
 """Each further request waits so many times as long as the one before: key frames are large and crowd each other out."""
 

@@ -5,13 +5,9 @@ A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``.
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -22,6 +18,8 @@ from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.vision.detectors import DETECTORS
 from server.http.doc_pages import anchor
 from tools.error_codes import codes, section_of
+from tools.reference import cli, events, http, limits, meters
+from tools.reference.fields import docstrings, legal
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -64,12 +62,12 @@ def stage_options() -> list[tuple[str, ...]]:
     """One row for each option of stages; types whose option is the same share it."""
     found: dict[tuple[str, ...], list[str]] = {}
     for kind, shape in STAGE_TYPES.items():
-        told = _docstrings(shape.options)
+        told = docstrings(shape.options)
         schema = shape.options.model_json_schema()
         for name, info in shape.options.model_fields.items():
             default = "" if info.default in (None, "", ()) else f"`{str(info.default).lower()}`"
-            legal = _legal(schema["properties"][name], schema.get("$defs", {}))
-            found.setdefault((f"`{name}`", legal, default, told.get(name, "")), []).append(f"`{kind}`")
+            values = legal(schema["properties"][name], schema.get("$defs", {}))
+            found.setdefault((f"`{name}`", values, default, told.get(name, "")), []).append(f"`{kind}`")
     rows = [
         (name, ", ".join(kinds), legal, default, about.replace("``", "`"))
         for (name, legal, default, about), kinds in found.items()
@@ -77,46 +75,8 @@ def stage_options() -> list[tuple[str, ...]]:
     return [("option", "of", "legal", "default", "what"), *rows]
 
 
-def _legal(schema: Mapping[str, Any], others: Mapping[str, Any]) -> str:
-    """The legal values of a field, from its JSON schema."""
-    if "$ref" in schema:
-        return _legal(others[schema["$ref"].rpartition("/")[2]], others)
-    if "anyOf" in schema:
-        kinds = [_legal(one, others) for one in schema["anyOf"] if one.get("type") != "null"]
-        return ", ".join(dict.fromkeys(kinds))
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{str(value).lower()}`" for value in schema.get("enum", [schema.get("const")]))
-    kind = schema.get("type", "")
-    if kind == "array":
-        items = schema.get("items") or {}
-        return f"list of {_legal(items, others) or 'values'}"
-    if kind in ("integer", "number"):
-        least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-        most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-        low = f"above {above:.10g}" if above is not None else f"from {least:.10g}" if least is not None else ""
-        high = f"below {below:.10g}" if below is not None else f"to {most:.10g}" if most is not None else ""
-        return " ".join(part for part in ("whole number" if kind == "integer" else "number", low, high) if part)
-    if kind == "object" and "properties" in schema:
-        return f"mapping of {', '.join(f'`{name}`' for name in schema['properties'])}"
-    if kind == "boolean":
-        return "`true`, `false`"
-    return f"text like `{schema['pattern']}`" if "pattern" in schema else {"string": "text"}.get(kind, kind)
-
-
 def _options(kind: type[BaseModel]) -> list[str]:
     return [f"`{name}`" for name in kind.model_fields]
-
-
-def _docstrings(kind: type[Any]) -> Mapping[str, str]:
-    """What stands below the fields of a model, and of those that it is made from."""
-    told: dict[str, str] = {}
-    for one in reversed([base for base in kind.__mro__ if issubclass(base, BaseModel) and base is not BaseModel]):
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
-        assert isinstance(definition, ast.ClassDef)
-        for field, below in zip(definition.body, definition.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-                told[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
-    return told
 
 
 def tasks() -> list[tuple[str, ...]]:
@@ -129,6 +89,21 @@ def tasks() -> list[tuple[str, ...]]:
         takes, options = (", ".join(f"`{one}`" for one in kind.model_fields) for kind in (spec.inputs, spec.parameters))
         rows.append((shown, spec.about, takes, options, "yes" if spec.stream is not None else ""))
     return [("task", "what it does", "inputs", "parameters", "streams"), *rows]
+
+
+def catalogue() -> list[tuple[str, ...]]:
+    """One row for each model of the catalogue."""
+    rows = [
+        (
+            f"`{model.id}`",
+            model.task,
+            model.requires or "",
+            f"{model.download:,}" if model.download else "",
+            model.licence,
+        )
+        for model in load().models
+    ]
+    return [("model", "task", "needs", "MB to fetch", "licence"), *rows]
 
 
 def models() -> list[tuple[str, ...]]:
@@ -156,7 +131,7 @@ def errors() -> list[tuple[str, ...]]:
     return [("code", "what to do"), *rows]
 
 
-TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+TABLES: dict[str, Callable[[], list[tuple[str, ...]] | str]] = {
     "engines": engines,
     "detectors": detectors,
     "stage_types": stage_types,
@@ -164,7 +139,23 @@ TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "tasks": tasks,
     "models": models,
     "errors": errors,
+    "catalogue": catalogue,
+    "cli": cli.commands,
+    "routes": http.routes,
+    "schemas": http.schemas,
+    "client_events": events.client_events,
+    "session_fields": events.session_fields,
+    "server_events": events.server_events,
+    "rtvi_client": events.rtvi_client,
+    "rtvi_server": events.rtvi_server,
+    "live_client": events.live_client,
+    "live_server": events.live_server,
+    "metrics": meters.meters,
+    "limits_server": limits.of_server,
+    "limits_pipelines": limits.of_pipelines,
+    "limits_media": limits.of_media,
 }
+"""What stands between the marks: rows, the first of which is the head, or Markdown as it is."""
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -173,7 +164,9 @@ def filled(text: str) -> str:
     return _MARKED.sub(lambda match: f"{match[1]}{_markdown(TABLES[match[2]]())}{match[3]}", text)
 
 
-def _markdown(rows: list[tuple[str, ...]]) -> str:
+def _markdown(rows: list[tuple[str, ...]] | str) -> str:
+    if isinstance(rows, str):
+        return rows
     lines = [rows[0], ("---",) * len(rows[0]), *rows[1:]]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 

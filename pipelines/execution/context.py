@@ -12,6 +12,7 @@ MOST_MESSAGES = 40
 MOST_CHARACTERS = 16_000
 """Of them together."""
 MOST_CONTEXTS = 1_000
+"""Conversations of runs that are kept; the one that was used least recently is forgotten first."""
 TTL_SECONDS = 1_800.0
 
 

@@ -17,7 +17,7 @@ from pipelines.stages.units import all_text
 from pipelines.vision.images import packed, still
 
 LONGEST_PROMPT = 4_000
-"""Characters."""
+"""Characters of what is to be drawn."""
 
 
 def given(options: Strict) -> dict[str, Any]:

@@ -46,9 +46,9 @@ def packed(pixels: Pixels) -> bytes:
 
 
 LARGEST_FILE = 4 << 20
-"""Bytes."""
+"""Bytes of a picture that a client sends."""
 LARGEST_SIDE = 4096
-"""Pixels."""
+"""Pixels of a side of such a picture."""
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of the segments that hold the size."""
 MOST_SEGMENTS = 200

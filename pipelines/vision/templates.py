@@ -23,6 +23,7 @@ from pipelines.vision.images import smaller, still
 from pipelines.vision.settings import TemplateImage
 
 MOST_TEMPLATES = 4
+"""Things that one session may look for by their pictures."""
 _SIDE = 160
 """Pixels of the camera picture's longer side when it is searched."""
 _SIZES = tuple(0.1 * 1.08**step for step in range(30))

@@ -31,7 +31,7 @@ _SPAN = regex.compile(
 )
 _ADDRESS = regex.compile(r"(?:https?|ftp|wss?)://\S*|www\.\S*", regex.IGNORECASE)
 LONGEST_ADDRESS = 4_000
-"""Characters."""
+"""Characters of a web address that is followed to its end."""
 
 
 def spans(text: str) -> tuple[list[tuple[int, int]], int | None]:

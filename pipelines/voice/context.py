@@ -20,7 +20,7 @@ Summariser = Callable[[Sequence[Message]], str]
 KEPT_SHARE = 0.6
 """How full the room is after a cut; the rest is for the turns until the next one."""
 LONGEST_SUMMARY = 400
-"""Characters."""
+"""Characters of what is kept of turns that no longer fit."""
 IMAGE_TOKENS = 500
 """What a picture counts: models take 100 to 1,100 tokens for one of 768 pixels."""
 _LONGEST_SENTENCE = 80

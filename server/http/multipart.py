@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 MOST_FIELDS = 64
+"""Fields of a form."""
 _LONGEST_HEAD = 8_192
 """Bytes of the headers of a field."""
 _STEP = 1 << 20

@@ -13,7 +13,7 @@ from pipelines.voice.spoken_text.languages import language_of
 from server.wyoming.wire import WyomingError
 
 LONGEST_TEXT = 32_768
-"""Characters."""
+"""Characters of a text to be spoken."""
 _MAKER = {"name": "visavis", "url": ""}
 
 

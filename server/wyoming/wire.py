@@ -14,7 +14,9 @@ from typing import Any
 from server.http.json_input import JsonInputError, read_json_object
 
 LARGEST_LINE = 64 << 10
+"""Bytes of an event's head."""
 LARGEST_DATA = 256 << 10
+"""Bytes of the JSON that may follow it."""
 LARGEST_PAYLOAD = 1 << 20
 """Bytes; a second of sound has 32,000."""
 _VERSION = "1.10.2"

@@ -14,8 +14,9 @@ from playwright.async_api import Page, expect
 from tests.browser.speech import SPEAKER, say, traffic
 from tests.browser.waiting import in_browsers
 from tests.conftest import fake_engines
-from tests.fakes.engines import FakeRecognizer
+from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import loud
+from tests.fakes.programs import fences, patched
 from tests.pipecat.knowing import Knowing
 from tests.pipecat.packages import CLIENT, CONSOLE, bundled
 
@@ -86,6 +87,14 @@ async def test_showing(open_page, tmp_path):
     await page.get_by_role("button", name="Start").click()
     await page.wait_for_function("document.getElementById('picture').videoWidth > 0")
     await traffic(page, "audio sent", "pictures sent", "pictures decoded")
+
+
+async def test_a_client_that_was_written_for_pipecat(open_page):
+    text = (Path(__file__).parents[2] / "docs" / "migrate" / "from-pipecat.md").read_text("utf-8")
+    (before,), (diff, _) = fences(text, "js"), fences(text, "diff")
+    page = await open_page(ALOUD, patched(before, diff), CLIENT, stt=FakeRecognizer(), llm=FakeModel("I can speak."))
+    await expect(page.locator("p")).to_have_text(["I can speak."])
+    await traffic(page, "energy heard")
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from pipelines.tasks.audio.sounds import Fields, SoundIn, each, wave_of
 LONGEST = 300.0
 """Seconds of one sound; the model hears a stretch of ten of it."""
 MOST_LABELS = 200
+"""Labels in one request."""
 
 
 def _with_a_place(template: str) -> str:

@@ -12,8 +12,9 @@ from pipelines.tasks.image.looking import Asked, Looker, fits_chat, load
 from pipelines.tasks.image.pictures import Fields, PictureBytes, each
 
 MOST_PICTURES = 8
+"""Pictures in one request."""
 LONGEST_TEXT = 8_000
-"""Characters."""
+"""Characters of a message."""
 
 
 class ChatInput(Fields):

@@ -16,6 +16,7 @@ from pipelines.tasks.image.pictures import Fields, OnePicture, as_pil, each
 from pipelines.tasks.image.transformers_models import image_processor, opened, tokenizer
 
 MOST_LABELS = 100
+"""Labels in one request."""
 _Label = Annotated[str, Field(min_length=1, max_length=200)]
 
 

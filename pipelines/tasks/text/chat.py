@@ -16,6 +16,7 @@ from pipelines.tasks.text.generation import Generated, GenerationParameters, cos
 LONGEST = 400_000
 """Characters of a message."""
 MOST_MESSAGES = 1_000
+"""Messages in one request."""
 
 
 class ChatMessage(Strict):

@@ -29,6 +29,7 @@ from pipelines.tasks.text.encoders import (
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 MOST_DOCUMENTS = 1000
+"""Documents in one request."""
 BI_ENCODER = "bi-encoder"
 
 

@@ -15,6 +15,7 @@ from pipelines.tasks.text.encoders import Classifier, Sentences, gives_vectors, 
 
 Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 MOST_SENTENCES = 1000
+"""Sentences in one request."""
 
 
 class SimilarityInputs(Strict):

@@ -16,6 +16,7 @@ from pipelines.tasks.loading import json_file
 LONGEST = 400_000
 """Characters of a text."""
 MOST_TOKENS = 200_000
+"""Tokens in one request."""
 _UNKNOWN = 1 << 30
 
 

@@ -20,7 +20,9 @@ from server.dialects.openai.vision import VisionPatch
 LONGEST_TEXT = 32_000
 """Characters of instructions, and of one part of a message."""
 LONGEST_ID = 64
+"""Characters of the id of an item, a response or a call."""
 LONGEST_EVENT_ID = 512
+"""Characters of an event's own id."""
 
 
 class Given(BaseModel):

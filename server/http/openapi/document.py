@@ -88,6 +88,7 @@ _TAGS = {
     "tasks": "What models do with one item, as clients of several other servers ask for it.",
     "pipelines": "Pipelines of stages, as docs/reference/pipelines.md has them, on what a request brings.",
     "state": "Whether the server is well, and what serves.",
+    "recordings": "What was recorded of a session, as long as it is kept.",
     "hub": "A Hugging Face hub for other machines: set their `HF_ENDPOINT` to this server.",
     "page": "The web client.",
 }

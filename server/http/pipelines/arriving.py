@@ -16,10 +16,11 @@ from pipelines.runtime.worker import Worker
 from pipelines.vision.images import LARGEST_FILE, still
 
 LONGEST_TEXT = 1 << 18
-"""Bytes."""
+"""Bytes of a text."""
 LONGEST_SOUND = 4 * 3600.0
+"""Seconds of a sound."""
 LONGEST_VIDEO = 600.0
-"""Seconds."""
+"""Seconds of a video."""
 _SOUND_SECONDS = 0.25
 """Of the longest piece."""
 _AHEAD = 4

@@ -12,6 +12,7 @@ from pipelines.errors import PipelineError
 from pipelines.routing.run import StageRecord
 
 MOST_RUNS = 256
+"""Runs that can be asked about; the oldest is forgotten first."""
 LATE = "latency_exceeded"
 """Code of the error of a run that misses its time."""
 RunOutcome = Literal["running", "completed", "failed", "late", "cancelled"]

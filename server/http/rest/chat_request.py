@@ -43,6 +43,7 @@ DEFAULT_TOKENS = 2048
 LARGEST_IMAGE = 4 << 20
 """Bytes of a picture."""
 MOST_IMAGES = 16
+"""Pictures in one request."""
 _STEP = 1 << 18
 """Characters of base64, a multiple of four."""
 _DATA_URI = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)

@@ -23,7 +23,7 @@ from server.http.rest.requests import Body, refuse, validated
 from server.http.rest.serving import Places, event_stream
 
 LONGEST_TEXT = 32_768
-"""Characters."""
+"""Characters of a text to be spoken."""
 VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
 """Names of OpenAI's voices that clients have built in; here each means the server's default voice."""
 

@@ -41,6 +41,7 @@ from server.http.rest.transcript_formats import (
 LARGEST_FILE = 25 << 20
 """Bytes, as at OpenAI."""
 LONGEST_SECONDS = 4 * 3600.0
+"""Seconds of a sound file."""
 _PARTS_AHEAD = 2
 """Parts that may wait for the recogniser."""
 _WORD_TIMES = Hearing(word_times=True)

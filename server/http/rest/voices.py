@@ -28,6 +28,7 @@ TASK = "voice-cloning"
 RATE = 24_000
 """Hertz of what is kept of a recording."""
 MOST_VOICES = 32
+"""Voices that are kept at a time."""
 LARGEST_RECORDING = 16 << 20
 """Bytes of a file."""
 _LONGEST_ANSWER = 600.0

@@ -18,6 +18,7 @@ from server.http.tasks.door import TaskDoor, heed_deadline
 
 TASK = "feature-extraction"
 MOST_TEXTS = 2048
+"""Texts in one request."""
 
 
 def _as_texts(value: Any) -> Any:

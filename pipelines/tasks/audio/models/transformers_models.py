@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.errors import ModelError
 
 LARGEST_CONFIG = 4 << 20
-"""Bytes."""
+"""Bytes of a model's configuration."""
 
 
 def config_of(folder: Path) -> dict[str, Any]:

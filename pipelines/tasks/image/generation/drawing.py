@@ -26,7 +26,7 @@ from pipelines.tasks.image.pictures import Fields, each, packed
 from pipelines.tasks.image.transformers_models import config_of
 
 LONGEST_PROMPT = 4_000
-"""Characters."""
+"""Characters of what is to be drawn."""
 _GUIDANCE = 5.0
 """Of Janus, as its authors use it."""
 

@@ -25,7 +25,7 @@ from pipelines.tasks.image.generation.diffusion import (
 from pipelines.tasks.image.pictures import Fields, PictureBytes, as_pil, each, packed
 
 LONGEST_PROMPT = 4_000
-"""Characters."""
+"""Characters of what is to be filmed."""
 
 
 class FilmingInput(Fields):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pipelines.tasks.registry import TASKS
+from tests.fakes.programs import fences, printed
 from tools.doc_tables import DOCS, filled
 
 PAGES = sorted((DOCS / "reference" / "tasks").glob("*.md"))
@@ -33,3 +35,10 @@ async def test_what_the_pages_show_works(ask: Callable[..., Any]) -> None:
             status, answer, headers = await ask(path, json.loads(body))
             assert status == 200, f"{page}: {answer}"
             assert path == "/detect" or headers["X-Model"]
+
+
+async def test_the_program_of_the_page_on_migrating_runs(door: str, tmp_path: Path):
+    (program,) = fences((DOCS / "migrate" / "from-transformers-pipelines.md").read_text("utf-8"), "python")
+    assert program.count("http://127.0.0.1:8080") == 1
+    (tmp_path / "program.py").write_text(program.replace("http://127.0.0.1:8080", door), "utf-8")
+    assert "TextClassificationOutputElement(label=" in await printed(tmp_path / "program.py")
