@@ -1,35 +1,23 @@
-// Wiring only: makes the store and the call, and mounts what shows them.
+// Wiring only: makes the store, mounts the first screen, and loads the rest (later.js) when it stands.
 
 import * as api from "./call/api.js";
-import { createCall } from "./call/call.js";
-import { createRecovery } from "./call/recovery.js";
+import { createLateCall } from "./call/late.js";
+import { unsupported } from "./call/refusals.js";
 import { createServerStatus } from "./call/server_status.js";
-import { createLevels } from "./devices/levels.js";
-import { createOutput } from "./devices/output.js";
 import { load, t, translate } from "./i18n/index.js";
 import { languageOf } from "./i18n/languages.js";
-import * as inspector from "./inspector/drawer.js";
 import * as engines from "./inspector/summary.js";
 import * as language from "./settings/language.js";
-import * as opener from "./settings/opener.js";
 import * as page from "./settings/page.js";
-import { createTeller } from "./settings/session.js";
-import { takeFromAddress } from "./settings/share.js";
 import { createSettings } from "./settings/store.js";
 import { isRunning } from "./state/call.js";
 import { slices, snapshotOf } from "./state/slices.js";
 import { createStore } from "./state/store.js";
 import * as controls from "./view/controls.js";
-import { byId } from "./view/dom.js";
-import * as keys from "./view/keys.js";
 import * as problems from "./view/problems.js";
 import * as stage from "./view/stage.js";
 import * as status from "./view/status.js";
-import * as captions from "./words/caption_strip.js";
 import * as composer from "./words/composer.js";
-import * as download from "./words/download.js";
-import * as ear from "./words/ear.js";
-import * as transcript from "./words/transcript.js";
 
 const store = createStore(slices);
 const settings = createSettings(store);
@@ -37,32 +25,32 @@ page.dress(settings.all);
 await load(languageOf(settings.get("lang"), navigator.languages));
 translate(document);
 const tell = problems.createTell({ dispatch: store.dispatch, t });
-const output = createOutput({ audio: byId("voice"), picture: byId("picture"), dispatch: store.dispatch });
-const levels = createLevels({ show: stage.showLevel, onSilent: (name) => tell("mic_silent", { name }) });
-const call = createCall({ store, output, levels, tell });
-const server = createServerStatus({ store, call });
-const { toggle: inspect } = inspector.mount({ store, call, t, settings, root: byId("inspector") });
-const teller = createTeller({ store, call, settings });
-const context = { store, call, server, t, settings, teller, api, inspect, root: document.body };
+const call = createLateCall({ store, load: async () => (await rest()).call });
+const server = createServerStatus(store);
+const context = { store, call, server, t, tell, settings, api, rest, inspect: async (tab) => (await rest()).inspect(tab), root: document.body };
 
-for (const feature of [status, stage, controls, problems, keys, transcript, composer, ear, engines, language, page, opener]) {
-  feature.mount(context);
-}
-createRecovery({ store, call, tell });
-captions.mount({ ...context, root: byId("caption") });
-download.mount({ ...context, root: byId("conversation-head") });
+for (const feature of [status, stage, controls, problems, composer, engines, language, page]) feature.mount(context);
+const problem = unsupported({ secure: isSecureContext && Boolean(navigator.mediaDevices), webrtc: Boolean(window.RTCPeerConnection) });
+if (problem) store.dispatch({ type: "client.failed", problem });
 
 window.visavis = Object.freeze({ get state() { return snapshotOf(store.state); } });
 window.addEventListener("pagehide", () => isRunning(store.state.call) && call.stop());
-window.addEventListener("hashchange", () => {
-  takeFromAddress(settings);
+window.addEventListener("hashchange", async () => {
+  await takeLink();
   if (api.takeKeyFromAddress()) server.refresh();
 });
 
-takeFromAddress(settings);
+const linked = takeLink();
 api.takeKeyFromAddress();
 server.refresh();
-// What only a call needs, when the page stands.
-for (const extra of ["call/wake_lock.js", "call/media_session.js"]) {
-  import(`./${extra}`).then((feature) => feature.mount(context));
+linked.then(rest);
+
+/** What only a call needs, and what is opened by a button. @returns all that features are given */
+function rest() {
+  return import("./later.js").then((later) => later.mount(context));
+}
+
+/** What was chosen by whoever has made the link to this page. */
+async function takeLink() {
+  if (location.hash) (await import("./settings/share.js")).takeFromAddress(settings);
 }

@@ -14,6 +14,11 @@ export function note(events) {
   newest.splice(0, newest.length - MOST);
 }
 
+/** Remember what happens from here on. */
+export function mount({ store }) {
+  store.subscribe((_, events) => note(events));
+}
+
 /** @returns {object} @param state of the store @param peer RTCPeerConnection or null */
 export function detailsOf(state, peer, browser) {
   const { call, devices, problems, engines } = state;

@@ -1,19 +1,13 @@
-// What mends itself: a permission that is given, a device that is plugged in, a network that is back; and what the page
-// has to say before anybody has pressed anything.
+// What mends itself: a permission that is given, a device that is plugged in, a network that is back.
 
-import { note } from "./details.js";
-import { unsupported } from "./refusals.js";
 import { watchDevices } from "../devices/pickers.js";
 import { permissionOf } from "../devices/media.js";
 import { isRunning } from "../state/call.js";
 
 const MENDED_BY_PERMISSION = new Set(["mic_denied", "mic_dismissed"]);
 
-export function createRecovery({ store, call, tell }) {
+export function mount({ store, call, tell }) {
   const codeNow = () => store.state.problems.problem?.code;
-
-  const problem = unsupported({ secure: isSecureContext && Boolean(navigator.mediaDevices), webrtc: Boolean(window.RTCPeerConnection) });
-  if (problem) store.dispatch({ type: "client.failed", problem });
 
   watchDevices({ store, mended(kind) {
     const { devices, call: slice } = store.state;
@@ -33,8 +27,7 @@ export function createRecovery({ store, call, tell }) {
   window.addEventListener("online", () => store.state.call.phase === "reconnecting" && call.reconnect());
 
   let saidBlind = false;
-  store.subscribe((state, events) => {
-    note(events);
+  store.subscribe((state) => {
     if (MENDED_BY_PERMISSION.has(codeNow())) watchPermission();
     if (!isRunning(state.call)) saidBlind = false;
     const eyes = state.engines.rows?.find(({ stage }) => stage === "vision");

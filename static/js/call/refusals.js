@@ -3,7 +3,6 @@
 // The words are in i18n under `problem.CODE.title` and `problem.CODE.text`; `#CODE` is its anchor in the documentation.
 
 import { ApiError, Unreachable } from "./api.js";
-import { DeviceError } from "../devices/media.js";
 
 /**
  * @typedef {object} Problem
@@ -40,7 +39,7 @@ const noDevice = ({ device, reason }) => {
  * @returns {Problem}
  */
 export function explain(error, facts) {
-  if (error instanceof DeviceError) return noDevice(error);
+  if (error?.name === "DeviceError") return noDevice(error); // of devices/media.js
   if (error instanceof Unreachable) {
     const code = facts.https && !facts.reached ? "cert_untrusted" : "server_unreachable";
     return { code, values: { host: facts.host }, retry: RECONNECT, lost: true, server: true };

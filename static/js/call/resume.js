@@ -14,9 +14,6 @@ export const pauseBefore = (attempt, random = Math.random) => FIRST_MS * 2 ** at
 export const secondsToWait = (retryAfter) =>
   Math.min(LONGEST_SECONDS, Math.max(1, Number.isFinite(retryAfter) ? retryAfter : NO_ANSWER_SECONDS));
 
-/** Whole seconds left. @param until and @param now in ms */
-export const secondsLeft = (until, now) => Math.max(0, Math.ceil((until - now) / 1000));
-
 /** One pause at a time, which can be cut short. */
 export class Pause {
   #timer = 0;

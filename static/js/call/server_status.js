@@ -11,7 +11,7 @@ const ASK_AGAIN_MS = 2000;
 /** Problems of a server with which nobody can talk. */
 const STOPPING = new Set(["unauthorised", "key_wrong", "address_unknown", "server_unreachable", "cert_untrusted"]);
 
-export function createServerStatus({ store, call }) {
+export function createServerStatus(store) {
   const { dispatch } = store;
   let asking = 0;
 
@@ -43,7 +43,7 @@ export function createServerStatus({ store, call }) {
   /** What the user has to mend first stays. */
   function refuse(problem) {
     const { problem: shown } = store.state.problems;
-    if (isIdle() && (!shown || shown.server) && (shown?.code !== problem.code || shown.checking)) call.fail(problem);
+    if (isIdle() && (!shown || shown.server) && (shown?.code !== problem.code || shown.checking)) dispatch({ type: "client.failed", problem });
   }
 
   function solved() {

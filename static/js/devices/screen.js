@@ -12,5 +12,3 @@ export async function openScreen() {
     throw error;
   }
 }
-
-export const canShareScreen = () => Boolean(navigator.mediaDevices?.getDisplayMedia);

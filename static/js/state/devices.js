@@ -1,6 +1,20 @@
 // Microphone, camera, screen and loudspeaker: which there are, which are in use, and what the user has chosen.
 
-import { legal } from "../devices/choice.js";
+const NONE = { microphone: null, camera: null, speaker: null, volume: 1, withCamera: true, pushToTalk: false };
+
+/** What is legal of what was stored; everything else is as if it had not been chosen. Pure. */
+export function legal(found) {
+  const chosen = { ...NONE };
+  for (const kind of ["microphone", "camera", "speaker"]) {
+    const { id, label } = found?.[kind] ?? {};
+    if (typeof id === "string" && id) chosen[kind] = { id, label: typeof label === "string" ? label.slice(0, 200) : "" };
+  }
+  if (Number.isFinite(found?.volume)) chosen.volume = Math.min(1, Math.max(0, found.volume));
+  for (const flag of ["withCamera", "pushToTalk"]) {
+    if (typeof found?.[flag] === "boolean") chosen[flag] = found[flag];
+  }
+  return chosen;
+}
 
 /** What ends with a call. */
 const unused = {

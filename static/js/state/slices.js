@@ -5,8 +5,7 @@ import { devices } from "./devices.js";
 import { engines } from "./engines.js";
 import { latency } from "./latency.js";
 import { problems } from "./problems.js";
-import { recording } from "./recording.js";
-import { settings } from "./settings.js";
+import { recording, settings } from "./session.js";
 import { vision } from "./vision.js";
 import { transcriptOf, words } from "./words.js";
 

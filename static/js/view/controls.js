@@ -1,6 +1,5 @@
 // The buttons of the call.
 
-import { canShareScreen } from "../devices/screen.js";
 import { isReplying, isRunning } from "../state/call.js";
 import { byId, setText } from "./dom.js";
 
@@ -11,7 +10,7 @@ export function mount({ store, call, t }) {
   on("camera", (state) => call.setCamera(!isCameraOn(state)));
   on("share", ({ devices }) => (devices.sharing ? call.unshare() : call.share()));
   on("hush", () => call.hush());
-  byId("share").hidden = !canShareScreen();
+  byId("share").hidden = !navigator.mediaDevices?.getDisplayMedia; // phones
   holdable(byId("talk"), call.talk);
 
   function render(state) {

@@ -1,6 +1,5 @@
 // What stops everything, with the button that helps; and notices, which stop nothing.
 
-import { secondsLeft } from "../call/resume.js";
 import { byId, h, icon, setText } from "./dom.js";
 
 const TICK_MS = 250;
@@ -14,6 +13,9 @@ export function wordsFor({ code, values, progress }, t) {
   const holes = { ...values, loading: loading.join(", ") || t("problem.models") };
   return { title: t(`problem.${code}.title`, holes), text: t(`problem.${code}.text`, holes) };
 }
+
+/** Whole seconds left. @param until and @param now in ms */
+export const secondsLeft = (until, now) => Math.max(0, Math.ceil((until - now) / 1000));
 
 export function mount({ store, call, server, t }) {
   let shownProblem = null;

@@ -12,8 +12,9 @@ export function mount({ store, call }) {
 
   const refresh = () => { byId("send").disabled = !box.value.trim(); };
   box.addEventListener("input", refresh);
-  byId("composer").addEventListener("submit", (event) => {
+  byId("composer").addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (!(await call.ready())) return;
     const message = box.value.trim();
     if (!message || !say(message)) return;
     box.value = "";

@@ -1,7 +1,7 @@
 // The conversation to take along: its words as a file, and its sound where the server may record.
 
 import { transcriptOf, visibleEntries } from "../state/words.js";
-import { recordedSeconds } from "../state/recording.js";
+import { recordedSeconds } from "../state/session.js";
 import { h } from "../view/dom.js";
 
 const EVERY_MS = 1000;

@@ -7,8 +7,8 @@ import { ApiError, Unreachable } from "../../../static/js/call/api.js";
 import { detailsOf, note } from "../../../static/js/call/details.js";
 import { createPushToTalk } from "../../../static/js/call/push_to_talk.js";
 import { explain, isMeant, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
-import { Pause, TRIES, pauseBefore, secondsLeft, secondsToWait } from "../../../static/js/call/resume.js";
-import { legal } from "../../../static/js/devices/choice.js";
+import { Pause, TRIES, pauseBefore, secondsToWait } from "../../../static/js/call/resume.js";
+import { legal } from "../../../static/js/state/devices.js";
 import { loudness, silenceWatch } from "../../../static/js/devices/levels.js";
 import { DeviceError, reasonOf } from "../../../static/js/devices/media.js";
 import { optionsOf } from "../../../static/js/devices/pickers.js";
@@ -17,7 +17,7 @@ import { initialOf, reduce } from "../../../static/js/state/store.js";
 import { slices } from "../../../static/js/state/slices.js";
 import { statusOf } from "../../../static/js/state/call.js";
 import { meaningOf } from "../../../static/js/view/keys.js";
-import { createTell, wordsFor } from "../../../static/js/view/problems.js";
+import { createTell, secondsLeft, wordsFor } from "../../../static/js/view/problems.js";
 
 const t = (key, values = {}) => {
   assert.ok(Object.hasOwn(en, key), `no words for ${key}`);
