@@ -5,7 +5,7 @@ import { languagesOf, nameOf, optionsOf } from "./language.js";
 import { LONGEST_INSTRUCTIONS, SPEED } from "./table.js";
 import { h, setText } from "../view/dom.js";
 
-const NAMES = ["voice", "speed", "language", "pipeline", "instructions"];
+const NAMES = ["voice", "model", "speed", "language", "pipeline", "instructions"];
 
 export function create({ settings, t }) {
   const change = (name) => (value) => settings.set(name, value);
@@ -15,11 +15,12 @@ export function create({ settings, t }) {
   const language = choice(field("language", { label: t("settings.i_speak"), hint: t("settings.language_hint") }));
   const pipeline = choice(field("pipeline", { hint: t("settings.pipeline_hint") }));
   const instructions = lines(field("instructions", { most: LONGEST_INSTRUCTIONS, hint: t("settings.instructions_hint") }));
-  const model = h("p", { class: "note", hidden: true });
+  const model = choice(field("model", { label: t("settings.chat_model") }));
+  const only = h("p", { class: "note", hidden: true });
 
   function render({ engines, settings: { inEffect } }) {
-    const { voices = [], pipelines = [], pipeline: usual } = engines.status ?? {};
-    const { voice: ownVoice, speed: ownSpeed, language: code, pipeline: own, instructions: words } = settings.all;
+    const { voices = [], pipelines = [], models = [], pipeline: usual } = engines.status ?? {};
+    const { voice: ownVoice, model: ownModel, speed: ownSpeed, language: code, pipeline: own, instructions: words } = settings.all;
     voice.show(ownVoice, { ...oneOf(voices.map(labelled(t)), ownVoice, t("settings.usual_voice")),
       reason: engines.status ? "" : t("settings.unknown") });
     speed.show(ownSpeed ?? inEffect?.speed ?? 1);
@@ -30,11 +31,13 @@ export function create({ settings, t }) {
       pipelines.find(({ id }) => id === usual)?.description || t("settings.usual_pipeline")), disabled: pipelines.length < 2 });
     instructions.show(words, { placeholder: inEffect?.instructions ?? "" });
     const name = inEffect?.model || engines.rows?.find(({ stage }) => stage === "llm")?.engine;
-    model.hidden = !name;
-    if (name) setText(model, t("settings.model", { name }));
+    model.element.hidden = models.length < 2;
+    model.show(ownModel, oneOf(models.slice(1).map((id) => [id, id]), ownModel, models[0] ?? ""));
+    only.hidden = !name || models.length > 1;
+    if (name) setText(only, t("settings.model", { name }));
   }
 
-  return { fields: [voice.element, speed.element, language.element, pipeline.element, model, instructions.element], render,
+  return { fields: [voice.element, speed.element, language.element, pipeline.element, model.element, only, instructions.element], render,
     reset: () => settings.reset(NAMES) };
 }
 

@@ -4,7 +4,7 @@ import { INITIAL } from "./table.js";
 
 const TURNS = ["turns", "silence", "eagerness", "interruptible"];
 /** Settings that a session is told of. */
-export const TOLD = ["voice", "speed", "language", "instructions", ...TURNS];
+export const TOLD = ["voice", "model", "speed", "language", "instructions", ...TURNS];
 /** Fields of `session.vision` that can be told back. */
 const VISION = ["enabled", "mode", "detectors", "overlay", "background", "looks", "attach", "auto_frame"];
 
@@ -31,7 +31,8 @@ export function sessionFor(chosen, names, { pushToTalk = false, usual = null } =
   if (TURNS.some(wants) && !pushToTalk) input.turn_detection = turnDetection(chosen, usual);
   const output = Object.fromEntries(["voice", "speed"].filter(wants).map((name) => [name, chosen[name]]));
   const audio = { ...filled("input", input), ...filled("output", output) };
-  return { ...(wants("instructions") ? { instructions: chosen.instructions } : {}), ...filled("audio", audio) };
+  const own = Object.fromEntries(["model", "instructions"].filter(wants).map((name) => [name, chosen[name]]));
+  return { ...own, ...filled("audio", audio) };
 }
 
 const filled = (name, value) => (Object.keys(value).length ? { [name]: value } : {});

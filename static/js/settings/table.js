@@ -19,6 +19,7 @@ export const SPEED = { least: 0.5, most: 2, step: 0.05 };
 /** Name → {initial, legal, link?: a link may carry it}. null: as the server has it. */
 export const TABLE = {
   voice: { initial: null, legal: orNull(text(LONGEST_NAME)), link: true },
+  model: { initial: null, legal: orNull(text(LONGEST_NAME)), link: true },
   speed: { initial: null, legal: orNull(within(SPEED.least, SPEED.most)) },
   language: { initial: null, legal: orNull(text(40)), link: true }, // that the user speaks
   pipeline: { initial: null, legal: orNull(text(LONGEST_NAME)), link: true },

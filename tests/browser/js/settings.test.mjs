@@ -47,6 +47,7 @@ test("the session is told what was chosen", () => {
     output: { voice: "joe" } } });
   assert.deepEqual(sessionFor(chosen, ["language"]), { audio: { input: { transcription: { language: "de" } } } });
   assert.deepEqual(sessionFor(chosen, ["turns"], { pushToTalk: true }), {});
+  assert.deepEqual(sessionFor({ ...chosen, model: "brain:pirate" }, ["model"]), { model: "brain:pirate" });
   assert.deepEqual(turnDetection(INITIAL, { type: "semantic_vad" }), { type: "semantic_vad", interrupt_response: true });
   assert.deepEqual(mergeVision({ overlay: { boxes: false } }, { overlay: { labels: true }, mode: "exact" }),
     { overlay: { boxes: false, labels: true }, mode: "exact" });
