@@ -34,7 +34,11 @@ const problem = unsupported({ secure: isSecureContext && Boolean(navigator.media
 if (problem) store.dispatch({ type: "client.failed", problem });
 
 window.visavis = Object.freeze({ get state() { return snapshotOf(store.state); } });
-window.addEventListener("pagehide", () => isRunning(store.state.call) && call.stop());
+window.addEventListener("pagehide", () => {
+  const { call: slice } = store.state;
+  if (slice.session_id) api.hangUp(slice.session_id);
+  if (isRunning(slice)) call.stop();
+});
 window.addEventListener("hashchange", async () => {
   await takeLink();
   if (api.takeKeyFromAddress()) server.refresh();

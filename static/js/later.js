@@ -13,6 +13,7 @@ import { createTeller } from "./settings/session.js";
 import { byId } from "./view/dom.js";
 import * as keys from "./view/keys.js";
 import { showLevel } from "./view/stage.js";
+import * as steps from "./view/steps.js";
 import * as captions from "./words/caption_strip.js";
 import * as download from "./words/download.js";
 import * as ear from "./words/ear.js";
@@ -33,7 +34,7 @@ function make(context) {
   const call = createCall({ store, output, levels, tell });
   const { toggle: inspect } = inspector.mount({ ...context, call, root: byId("inspector") });
   const all = { ...context, call, inspect, teller: createTeller({ ...context, call }) };
-  for (const feature of [details, recovery, keys, transcript, ear, wakeLock, mediaSession]) feature.mount(all);
+  for (const feature of [details, recovery, keys, steps, transcript, ear, wakeLock, mediaSession]) feature.mount(all);
   captions.mount({ ...all, root: byId("caption") });
   download.mount({ ...all, root: byId("conversation-head") });
   return all;

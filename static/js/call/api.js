@@ -94,6 +94,13 @@ export const fetchIceServers = async (signal) =>
 export const openCall = (body, signal) =>
   request("offer", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
+/** The page is being left: say so even when nothing else gets out any more. */
+export function hangUp(session) {
+  const bearer = storedKey();
+  fetch(`v1/realtime/calls/${encodeURIComponent(session)}/hangup`, { method: "POST", keepalive: true,
+    headers: bearer ? { Authorization: `Bearer ${bearer}` } : {} }).catch(() => {});
+}
+
 /** @returns {session_id, state, seconds, files: [{name, bytes, type, url}]} */
 export const fetchRecording = (session) => request(recordingOf(session), { cache: "no-store" });
 

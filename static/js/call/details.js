@@ -27,7 +27,7 @@ export function detailsOf(state, peer, browser) {
     server: engines.status ? { version: engines.status.version, ready: engines.status.ready } : null,
     problem: problems.problem?.code ?? null, candidates: problems.problem?.candidates ?? [],
     notices: problems.notices.map(({ code }) => code),
-    call: { phase: call.phase, attempt: call.attempt, session_id: call.session_id, typing: call.typing },
+    call: { phase: call.phase, attempt: call.attempt, session_id: call.session_id, typing: call.typing, steps: call.steps },
     peer: peer ? { connection: peer.connectionState, ice: peer.iceConnectionState, signaling: peer.signalingState } : null,
     devices: { microphone: devices.microphone, muted: devices.muted, camera: devices.camera, camera_off: devices.cameraOff,
       counts: Object.fromEntries(Object.entries(devices.listed).map(([kind, list]) => [kind, list.length])) },

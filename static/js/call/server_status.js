@@ -3,8 +3,8 @@
 
 import { facts, fetchStatus, hasKey, useKey } from "./api.js";
 import { explain, needsKey } from "./refusals.js";
-import { isFetching } from "../inspector/fetching.js";
 import { isRunning } from "../state/call.js";
+import { isFetching } from "../state/engines.js";
 
 const ASK_MS = 1500;
 const ASK_AGAIN_MS = 2000;

@@ -1,7 +1,7 @@
 // Tab "Engines": what does which part of the work, where, why, and what better is on its way.
 
+import { failuresOf, progressOf, troubleOf } from "../state/engines.js";
 import { h } from "../view/dom.js";
-import { failuresOf, progressOf, troubleOf } from "./fetching.js";
 
 export function create({ t }) {
   const better = h("p", { class: "advice", id: "engine-advice" });

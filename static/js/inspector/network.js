@@ -8,7 +8,7 @@ const KEPT = 60;
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [240, 36];
 
-export function create({ call, t }) {
+export function create({ store, call, t }) {
   const list = h("dl", { class: "facts-list", id: "network-facts" });
   const lines = { inKbps: spark("in"), outKbps: spark("out") };
   const empty = h("p", { class: "empty" }, t("network.empty"));
@@ -33,7 +33,7 @@ export function create({ call, t }) {
     if (found.inKbps !== null) {
       for (const name of Object.keys(series)) series[name] = [...series[name], found[name]].slice(-KEPT);
     }
-    list.replaceChildren(...factsOf(now, found, t).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+    list.replaceChildren(...[...connectedIn(store.state.call, t), ...factsOf(now, found, t)].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
     Object.entries(lines).forEach(([name, line], place) => {
       line.querySelector("polyline").setAttribute("points", sparkline(series[name], WIDTH, HEIGHT, KEPT));
       sparks.children[place].querySelector("figcaption").textContent =
@@ -52,6 +52,12 @@ export function create({ call, t }) {
     },
     close: () => clearInterval(timer),
   };
+}
+
+/** How long the steps of the connection took. */
+function connectedIn({ steps }, t) {
+  const told = steps.filter(({ ms }) => ms !== null).map(({ name, ms }) => `${t(`step.${name}`)} ${t("step.ms", { ms: Math.round(ms) })}`);
+  return told.length ? [[t("network.connect"), t("network.connect_value", { steps: told.join(" · ") })]] : [];
 }
 
 function spark(name) {

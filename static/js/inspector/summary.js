@@ -1,9 +1,8 @@
 // The engines in two lines, for those who only want to talk: how good ears, brain and voice are and how to better them,
 // and what better is on its way. The table is in the inspector.
 
-import { newsOf } from "../state/engines.js";
+import { arrivals, levelsOf, newsOf, troubleOf } from "../state/engines.js";
 import { byId, setText } from "../view/dom.js";
-import { arrivals, levelsOf, troubleOf } from "./fetching.js";
 
 const TICK_MS = 500;
 

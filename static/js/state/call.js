@@ -15,6 +15,8 @@ const initial = {
   response: null, // id of the response being made
   playing: null, // {response, since}: the response being heard, and since when (ms)
   turns: null, // how the server tells that a turn is over, as it was set when the session began
+  steps: [], // {name, ms}: microphone, server, path, engines, as a connection is made; ms is null until it is done
+  stepSince: 0, // when the step that is not done began, in ms
   farewell: "", // why the server has ended the session, in its words
   stats: NO_STATS,
 };
@@ -25,6 +27,23 @@ const quiet = (slice) => ({
   stats: { ...NO_STATS, remoteEnergy: slice.stats.remoteEnergy },
 });
 const hungUp = (slice) => ({ ...quiet(slice), phase: "idle", typing: false, session_id: null, attempt: 0, farewell: "" });
+
+// What a connection is made of, and how long each part took.
+const ON_THE_WAY = ["server", "path", "engines"];
+const stepsFrom = (names, at) => ({ steps: names.map((name) => ({ name, ms: null })), stepSince: at ?? 0 });
+
+function did(slice, name, at = 0) {
+  const step = slice.steps.find((one) => one.ms === null);
+  if (step?.name !== name) return slice;
+  const steps = slice.steps.map((one) => (one === step ? { name, ms: at - slice.stepSince } : one));
+  return { ...slice, steps, stepSince: at };
+}
+
+function calling(slice, { at }) {
+  const next = did(slice, "microphone", at);
+  const again = next === slice && next.steps[0]?.ms !== null; // another try, with the devices of before
+  return { ...next, ...(again ? stepsFrom(ON_THE_WAY, at) : {}), phase: slice.phase === "reconnecting" ? slice.phase : "connecting" };
+}
 
 const playoutEnds = (slice, event) =>
   slice.playing && event.response_id && slice.playing.response !== event.response_id
@@ -55,15 +74,18 @@ const handlers = {
     return HARMLESS.has(event.error?.code) ? slice : { ...slice, thinking: Boolean(slice.response) };
   },
 
-  "session.created": (slice, event) => ({ ...slice, turns: event.session?.audio?.input?.turn_detection ?? slice.turns }),
-  "client.connecting": (slice, event) =>
-    ({ ...hungUp(slice), phase: event.asking ? "asking" : "connecting", typing: event.typing, stats: NO_STATS }),
-  "client.calling": (slice) => (slice.phase === "reconnecting" ? slice : { ...slice, phase: "connecting" }),
+  "session.created": (slice, event) =>
+    did({ ...slice, turns: event.session?.audio?.input?.turn_detection ?? slice.turns }, "engines", event.at),
+  "client.connecting": (slice, event) => ({
+    ...hungUp(slice), phase: event.asking ? "asking" : "connecting", typing: event.typing, stats: NO_STATS,
+    ...stepsFrom(event.asking ? ["microphone", ...ON_THE_WAY] : ON_THE_WAY, event.at),
+  }),
+  "client.calling": calling,
   "client.waiting": (slice) => ({ ...quiet(slice), phase: "waiting" }),
   "client.reconnecting": (slice, event) => ({ ...quiet(slice), phase: "reconnecting", attempt: event.attempt }),
   "client.faltering": (slice, event) => ({ ...slice, faltering: event.faltering }),
-  "client.answered": (slice, event) => ({ ...slice, session_id: event.session_id }),
-  "client.connected": (slice) => ({ ...slice, phase: "connected", attempt: 0, faltering: false, farewell: "" }),
+  "client.answered": (slice, event) => did({ ...slice, session_id: event.session_id }, "server", event.at),
+  "client.connected": (slice, event) => ({ ...did(slice, "path", event.at), phase: "connected", attempt: 0, faltering: false, farewell: "" }),
   "client.stopped": hungUp,
   "client.failed": (slice, event) => ({ ...hungUp(slice), phase: event.problem.lost ? "lost" : "idle" }),
   "client.stats": (slice, event) => ({ ...slice, stats: event.stats }),

@@ -3,8 +3,16 @@
 import { byId, h, icon, setText } from "./dom.js";
 
 const TICK_MS = 250;
-/** Words of the key field, of whichever problem asks for one. */
-const ANCHOR = "/docs/troubleshooting#";
+const DOCS = "docs/troubleshooting#";
+/** Section of the documentation for problems that share one; the others have a section of their own. */
+const SECTIONS = {
+  unauthorised: "keys", key_wrong: "keys", address_unknown: "the-address-is-refused", server_full: "the-server-is-full",
+  server_busy: "the-server-is-full", warming_up: "the-server-is-still-loading", sdp_rejected: "the-offer-is-refused",
+  server_failed: "an-engine-fails", reconnecting: "lost",
+};
+
+/** Where a problem is explained at length. */
+export const docsOf = (code) => DOCS + (SECTIONS[code] ?? code);
 
 /** Title and text of a problem in the user's language. @param status the server's, as far as it is known */
 export function wordsFor({ code, values, progress }, t) {
@@ -57,7 +65,7 @@ export function mount({ store, call, server, t }) {
     byId("ways").hidden = !problem.candidates?.length;
     byId("ways-list").replaceChildren(...(problem.candidates ?? []).map((way) => h("li", {}, way)));
     if (other) setText(byId("copy-details"), t("problem.copy"));
-    byId("copy-details").dataset.anchor = ANCHOR + problem.code;
+    byId("problem-docs").href = docsOf(problem.code);
     renderKey(problem);
     count();
   }

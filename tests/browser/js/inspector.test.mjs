@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CAPACITY, EventLog, MAX_TEXT, compact, filterOf, summaryOf, toLines } from "../../../static/js/inspector/event_log.js";
-import { arrivals, failuresOf, isFetching, levelsOf, takenOver, troubleOf } from "../../../static/js/inspector/fetching.js";
+import { arrivals, failuresOf, isFetching, levelsOf, takenOver, troubleOf } from "../../../static/js/state/engines.js";
 import { NUMBERS, SQUARES, numberOf, squaresOf } from "../../../static/js/inspector/stamp.js";
 import { difference, read, sparkline } from "../../../static/js/inspector/stats.js";
 import { spread, waterfall } from "../../../static/js/inspector/waterfall.js";
