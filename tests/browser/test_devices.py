@@ -110,8 +110,10 @@ async def test_devices_come_and_go_in_a_call(server: FakeServer, browser_page: A
     await live(page, "audio,video")
     assert await page.evaluate(SENT) == "audio,video,nothing"
 
+    await expect(page.locator("#hint")).to_have_text("Say something")
     await page.keyboard.press("m")
     await expect(page.locator("#status")).to_have_text("Muted")
+    await expect(page.locator("#hint")).to_be_hidden()
     assert await page.evaluate(SENT) == "nothing,video,nothing"
     await live(page, "video")  # the light goes out
     await page.evaluate("() => { window.refusal = ['NotReadableError']; }")

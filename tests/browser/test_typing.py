@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -62,12 +63,15 @@ async def test_what_is_typed_while_connecting_is_shown_and_sent_when_there_is_a_
     await write(page, "First", "Second")
     await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])
     await expect(page.get_by_text("Not sent yet")).to_have_count(2)
+    await expect(page.locator("#steps .done")).to_contain_text(re.compile(r"Microphone ?\d+ ms"))
+    await expect(page.locator("#steps .current")).to_have_text("Server")
     await expect_in_the_box(page, "")
 
     server.answering.set()
     await server.connected()
     first, second = message(1, "First"), message(2, "Second")
     assert [await server.next_event() for _ in range(3)] == [first, second, {"type": "response.create"}]
+    await expect(page.locator("#steps")).to_be_hidden()
     server.send(confirmed(first), confirmed(second))
     await expect(page.get_by_text("Not sent yet")).to_have_count(0)
     await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])

@@ -75,7 +75,7 @@ const handlers = {
   },
 
   "session.created": (slice, event) =>
-    did({ ...slice, turns: event.session?.audio?.input?.turn_detection ?? slice.turns }, "engines", event.at),
+    ({ ...did(slice, "engines", event.at), turns: event.session?.audio?.input?.turn_detection ?? slice.turns }),
   "client.connecting": (slice, event) => ({
     ...hungUp(slice), phase: event.asking ? "asking" : "connecting", typing: event.typing, stats: NO_STATS,
     ...stepsFrom(event.asking ? ["microphone", ...ON_THE_WAY] : ON_THE_WAY, event.at),
@@ -84,7 +84,7 @@ const handlers = {
   "client.waiting": (slice) => ({ ...quiet(slice), phase: "waiting" }),
   "client.reconnecting": (slice, event) => ({ ...quiet(slice), phase: "reconnecting", attempt: event.attempt }),
   "client.faltering": (slice, event) => ({ ...slice, faltering: event.faltering }),
-  "client.answered": (slice, event) => did({ ...slice, session_id: event.session_id }, "server", event.at),
+  "client.answered": (slice, event) => ({ ...did(slice, "server", event.at), session_id: event.session_id }),
   "client.connected": (slice, event) => ({ ...did(slice, "path", event.at), phase: "connected", attempt: 0, faltering: false, farewell: "" }),
   "client.stopped": hungUp,
   "client.failed": (slice, event) => ({ ...hungUp(slice), phase: event.problem.lost ? "lost" : "idle" }),
