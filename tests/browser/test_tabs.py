@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
+from server.engines.manners import MannersSet
 from server.http.signaling.offer import REGISTRY
 from tests.browser.fake_server import STATIC
 from tests.browser.test_typing import write
@@ -57,12 +58,14 @@ async def test_two_tabs_have_each_their_own_words_and_a_closed_one_makes_room(se
 async def test_a_call_in_which_nobody_speaks_ends_with_its_reason_and_every_problem_has_its_page(
     serve: Any, browser_page: Any
 ) -> None:
-    url, _ = await serve(idle_end_minutes=0.02)
+    engines = fake_engines()
+    engines.manners_set = MannersSet(idle_end_minutes=0.02)
+    url, _ = await serve(engines)
     page = await browser_page(url)
     await write(page, "Good evening")  # nothing is said: the microphone of these browsers beeps
     alert = page.get_by_role("alert")
     await expect(alert).to_contain_text("The server has ended the call")
-    await expect(alert).to_contain_text("Nothing was said for 0.02 minutes.")
+    await expect(alert).to_contain_text("The session has ended: nothing was said for 0.02 minutes.")
     link = page.get_by_role("link", name="More about this")
     assert await link.get_attribute("href") == "docs/troubleshooting#ended"
     await page.evaluate("(codes) => { window.codes = codes; }", problem_codes())
