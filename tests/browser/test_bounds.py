@@ -24,7 +24,7 @@ LIVE_LONG = """async ([turns, long]) => {
     for (let n = 0; n < turns; n += 1) {
         happens({ ...delta, response_id: `r${n}`, item_id: `a${n}`, delta: `reply ${n}` });
         happens({ type: "turn.latency", response_id: `r${n}`, voice_to_voice_ms: n, parts: {} });
-        happens({ type: "error", error: { code: "x", message: `${n} `.repeat(long) } });
+        if (n > turns - 9) happens({ type: "error", error: { code: "x", message: `${n} `.repeat(long) } });
     }
     for (let n = 0; n < 10; n += 1) happens({ ...delta, response_id: "r", item_id: "a", delta: "y".repeat(long) });
     happens({ type: "turn.latency", response_id: "r", voice_to_voice_ms: 7, parts: {} });

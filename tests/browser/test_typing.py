@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.fake_server import FakeServer, error
@@ -102,28 +101,30 @@ async def test_what_a_full_server_does_not_take_waits_or_is_given_back(server: F
     assert await server.next_event() == message(2, "Good evening")
 
 
-@pytest.mark.parametrize("how", ["cancelled", "gone before it was confirmed", "refused"])
-async def test_what_has_not_arrived_is_given_back(server: FakeServer, browser_page: Any, how: str) -> None:
+async def test_what_has_not_arrived_is_given_back(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url)
-    if how == "cancelled":
-        server.answering.clear()
-        await write(page, "Good evening")
-        await page.get_by_label("Message to the assistant").fill("and more")
-        await page.get_by_role("button", name="Cancel").click()
-        await expect_in_the_box(page, "Good evening and more")
-        server.answering.set()
-    else:
-        await start(page, server)
-        await write(page, "Good evening")
-        assert await server.next_event() == message(1, "Good evening")
-        if how == "refused":
-            problem = {"code": "invalid_value", "message": "no such words", "event_id": "typed_1"}
-            server.send({"type": "error", "error": problem})
-            await expect(page.locator(".notice.error")).to_contain_text("no such words")
-        else:
-            await server.hang_up()
-            await expect(page.get_by_role("alert")).to_contain_text("Connection lost. Your conversation is kept.")
-        await expect_in_the_box(page, "Good evening")
+    server.answering.clear()
+    await write(page, "Good evening")
+    await page.get_by_label("Message to the assistant").fill("and more")
+    await page.get_by_role("button", name="Cancel").click()
+    await expect_in_the_box(page, "Good evening and more")
+    await expect(page.locator(".entry")).to_have_count(0)
+    server.answering.set()
+
+    await start(page, server)
+    await write(page, "refused")
+    assert await server.next_event() == message(2, "refused")
+    assert await server.next_event() == {"type": "response.create"}
+    problem = {"code": "invalid_value", "message": "no such words", "event_id": "typed_2"}
+    server.send({"type": "error", "error": problem})
+    await expect(page.locator(".notice.error")).to_contain_text("no such words")
+    await expect_in_the_box(page, "refused")
+
+    await write(page, "gone before it was confirmed")
+    assert await server.next_event() == message(3, "gone before it was confirmed")
+    await server.hang_up()
+    await expect(page.get_by_role("alert")).to_contain_text("Connection lost. Your conversation is kept.")
+    await expect_in_the_box(page, "gone before it was confirmed")
     await expect(page.locator(".entry")).to_have_count(0)
 
 

@@ -16,7 +16,7 @@ export function mount({ store, root, t, settings, inspect }) {
   const announcer = document.getElementById("announcer");
   const rows = new Map(); // key of the entry → {element, entry, latency}
   const announced = new Set();
-  const scroll = follow(log, list);
+  follow(log, list);
 
   function place(entry, latency, at) {
     let row = rows.get(entry.key);
@@ -60,7 +60,6 @@ export function mount({ store, root, t, settings, inspect }) {
     count.textContent = replies ? t(replies === 1 ? "words.reply" : "words.replies", { count: replies }) : "";
     announce(entries, { announce: Boolean(settings?.get?.("announce")) });
     sing(state, performance.now());
-    scroll();
   }
 
   /** Mark the word that sounds. Only the texts of three nodes change, and only when a word begins. */
@@ -101,7 +100,7 @@ function draw(row, parts) {
     ...(ahead ? [h("span", { class: "ahead" }, ahead)] : []));
 }
 
-/** Keeps the newest words in sight until the reader scrolls up. @returns a function to call when words were added */
+/** Keeps the newest words in sight until the reader scrolls up. */
 function follow(log, list) {
   let following = true;
   let top = 0;
@@ -117,7 +116,6 @@ function follow(log, list) {
     following = near || (following && log.scrollTop >= top);
     top = log.scrollTop;
   }, { passive: true });
-  return down;
 }
 
 // --- one turn ------------------------------------------------------------------------------------------------------
