@@ -43,7 +43,8 @@ async def asked(server: FakeServer) -> dict[str, Any]:
     return vision
 
 
-async def test_vision_is_changed_by_asking_the_server(server: FakeServer, browser_page: Any) -> None:
+async def test_vision_and_model_are_changed_by_asking_the_server(server: FakeServer, browser_page: Any) -> None:
+    server.status["models"] = ["brain", "brain:pirate"]
     page = await browser_page(server.url)
     await start(page, server)
     server.send(settings("session.created"))
@@ -69,6 +70,12 @@ async def test_vision_is_changed_by_asking_the_server(server: FakeServer, browse
     assert await asked(server) == {"enabled": False}
     server.send(settings(enabled=False))
     await expect(page.get_by_label("Look at my camera")).not_to_be_checked()
+
+    model = page.get_by_label("Language model")
+    assert await model.locator("option").all_inner_texts() == ["brain", "brain:pirate"]
+    for chosen, asked_for in (("brain:pirate", "brain:pirate"), ("", None)):
+        await model.select_option(chosen)
+        assert (await server.next_event())["session"] == {"type": "realtime", "model": asked_for}
 
 
 async def test_what_the_camera_shows_appears_as_chips(server: FakeServer, browser_page: Any) -> None:
