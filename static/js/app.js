@@ -16,7 +16,6 @@ import { createStore } from "./state/store.js";
 import * as controls from "./view/controls.js";
 import * as problems from "./view/problems.js";
 import * as stage from "./view/stage.js";
-import * as status from "./view/status.js";
 import * as composer from "./words/composer.js";
 
 const store = createStore(slices);
@@ -29,7 +28,7 @@ const call = createLateCall({ store, load: async () => (await rest()).call });
 const server = createServerStatus(store);
 const context = { store, call, server, t, tell, settings, api, rest, inspect: async (tab) => (await rest()).inspect(tab), root: document.body };
 
-for (const feature of [status, stage, controls, problems, composer, engines, language, page]) feature.mount(context);
+for (const feature of [stage, controls, problems, composer, engines, language, page]) feature.mount(context);
 const problem = unsupported({ secure: isSecureContext && Boolean(navigator.mediaDevices), webrtc: Boolean(window.RTCPeerConnection) });
 if (problem) store.dispatch({ type: "client.failed", problem });
 
