@@ -14,11 +14,11 @@ export function mount({ store, call }) {
   box.addEventListener("input", refresh);
   byId("composer").addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (!(await call.ready())) return;
     const message = box.value.trim();
-    if (!message || !say(message)) return;
-    box.value = "";
+    if (!message) return;
+    box.value = ""; // at once: what is typed from here on is the next message
     refresh();
+    if (!(await call.ready()) || !say(message)) giveBack([message]);
   });
 
   /** @returns {boolean} whether it was taken */
