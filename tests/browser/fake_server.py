@@ -127,6 +127,8 @@ class FakeServer:
         self.offers: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         """Of the offers."""
+        self.left: list[str] = []
+        """Sessions whose page has been left."""
         self.remembers = False
         """Whether a conversation goes on where the page asks for that."""
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
@@ -152,6 +154,7 @@ class FakeServer:
         app.router.add_get("/v1/sessions/{session}/recording/{name}", self._recorded)
         app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
         app.router.add_post("/offer", self._call)
+        app.router.add_post("/v1/realtime/calls/{session}/hangup", self._left)
         return app
 
     async def connected(self) -> None:
@@ -240,6 +243,10 @@ class FakeServer:
         self.bodies.append(body)
         answer = {"sdp": peer.localDescription.sdp, "type": "answer", "session_id": f"sess_{len(self.offers)}"}
         return web.json_response(answer | {"resumed": self.remembers and "resume" in body})
+
+    async def _left(self, request: web.Request) -> web.Response:
+        self.left.append(request.match_info["session"])
+        return web.Response()
 
     def _on_track(self, peer: RTCPeerConnection, sink: MediaBlackhole, track: MediaStreamTrack) -> None:
         if self.echoes and track.kind == "video" and all(sender.track is None for sender in _videos(peer)):

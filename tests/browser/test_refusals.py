@@ -10,9 +10,17 @@ from playwright.async_api import expect
 from server.http.signaling.offer import REGISTRY
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import spoken, start
-from tests.browser.waiting import CONNECTED, in_browsers, until
+from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 
 pytestmark = in_browsers
+
+
+TRY_NOW = """async () => {
+    while (window.visavis.state.phase === "reconnecting") {
+        document.getElementById("retry").click();
+        await new Promise((next) => setTimeout(next, 20));
+    }
+}"""
 
 
 async def test_a_lost_conversation_goes_on_in_a_new_connection(server: FakeServer, browser_page: Any) -> None:
@@ -30,8 +38,8 @@ async def test_a_lost_conversation_goes_on_in_a_new_connection(server: FakeServe
 
     server.remembers, server.away = False, True
     await server.hang_up()
-    while await page.get_by_role("button", name="Try now").is_visible():
-        await page.get_by_role("button", name="Try now").dispatch_event("click")
+    await expect(page.get_by_role("button", name="Try now")).to_be_visible()
+    await page.evaluate(TRY_NOW)
     await expect(page.get_by_role("alert")).to_contain_text("The connection to the server is gone")
     await expect(page.locator("#status")).to_have_text("Disconnected")
     server.away = False
@@ -128,3 +136,5 @@ async def test_a_server_with_a_key(server: FakeServer, browser_page: Any) -> Non
     await expect(page.locator("#engines")).to_contain_text("running")
     await page.reload()  # kept for the tab
     await start(page, server)
+    await page.reload()  # and whoever leaves a call says so
+    await until_true(lambda: server.left == ["sess_1"])
