@@ -4,7 +4,7 @@
 import { fetchIceServers, openCall } from "./api.js";
 
 /** The voice never pauses: so long without a packet of it something is wrong; it may come back by itself. */
-const FALTER_MS = 1500;
+const FALTER_MS = 1200;
 const LOSE_MS = 4000;
 const WATCH_MS = 250;
 /** From the answer to the open data channel. */
