@@ -49,6 +49,7 @@ export function mount({ store, call, server, t }) {
     if (problem === shownProblem) return;
     if (problem === null) byId("key").value = ""; // accepted: it need not stand in its field any longer
     const other = problem?.code !== shownProblem?.code;
+    const drawnAnew = problem === shownProblem; // with other words
     shownProblem = problem;
     byId("problem").hidden = problem === null;
     if (!problem) return;
@@ -66,15 +67,15 @@ export function mount({ store, call, server, t }) {
     byId("ways-list").replaceChildren(...(problem.candidates ?? []).map((way) => h("li", {}, way)));
     if (other) setText(byId("copy-details"), t("problem.copy"));
     byId("problem-docs").href = docsOf(problem.code);
-    renderKey(problem);
+    renderKey(problem, drawnAnew);
     count();
   }
 
-  function renderKey(problem) {
+  function renderKey(problem, drawnAnew) {
     byId("key-form").hidden = !problem.askKey;
     byId("use-key").disabled = Boolean(problem.checking);
     setText(byId("use-key"), t(problem.checking ? "key.checking" : "key.use"));
-    if (!problem.askKey || problem.checking) return;
+    if (!problem.askKey || problem.checking || drawnAnew) return;
     byId("key").focus();
     byId("key").select(); // a key that was refused stands there to be mended or typed anew
   }
