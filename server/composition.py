@@ -13,6 +13,7 @@ from pipelines.assistant.events import Event as SessionEvent
 from pipelines.assistant.events import SessionOver
 from pipelines.assistant.session import AssistantEngines, AssistantSession, FirstSettings
 from pipelines.engines.llm.messages import time_words
+from pipelines.interfaces.llm import adapter_asked
 from pipelines.interfaces.stt import languages_of
 from pipelines.voice.history import new_id
 from pipelines.voice.tts import VoiceOut
@@ -213,6 +214,7 @@ class Composer:
             self._settings.language,
             plays,
             tools=lambda: tuple(tool.tool for tool in engines.voice.tools()),
+            adapter=lambda name: adapter_asked(engines.voice.llm, name),
         )
 
 

@@ -209,6 +209,12 @@ def adapters_of(model: LanguageModel) -> tuple[str, ...]:
     return tuple(getattr(model, "adapters", ()))
 
 
+def adapter_asked(model: LanguageModel, name: str | None) -> str:
+    """The adapter of ``model`` that ``name`` means, by itself as vLLM has it or as ``MODEL:ADAPTER``; else empty."""
+    own = (name or "").removeprefix(f"{model.name}:")
+    return own if own in adapters_of(model) else ""
+
+
 def adapters_asked(model: LanguageModel, request: ChatRequest) -> Scaled:
     """Those of ``request`` that ``model`` has."""
     there = adapters_of(model) if request.adapters else ()

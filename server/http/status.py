@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from pipelines.interfaces.llm import takes_images
+from pipelines.interfaces.llm import adapters_of, takes_images
 from pipelines.interfaces.stt import languages_of
 from pipelines.models.fetches import Fetch
 from pipelines.routing.definition import Pipeline
@@ -20,7 +20,6 @@ from pipelines.voice.spoken_text.languages import language_of
 from server.engines.build import Engines
 from server.engines.quality import STAGES, Quality, advice, quality_of
 from server.http.access.granted import GRANTED
-from server.http.rest.engine_names import ALIASES
 from server.http.signaling.ice_servers import ice_servers_for
 from server.sessions import Registry
 from server.settings import Settings
@@ -71,7 +70,7 @@ class Status:
             "pipeline": engines.pipeline.id,
             "voices": [{"id": name, "name": _spoken(name), "language": language_of(name)} for name in voice.tts.voices],
             "languages": list(languages_of(voice.stt)),
-            "models": [voice.llm.name, *ALIASES["llm"]],
+            "models": [voice.llm.name, *(f"{voice.llm.name}:{name}" for name in adapters_of(voice.llm))],
             "detectors": self._detectors(),
             "takes_pictures": takes_images(voice.llm),
             "limits": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from aiohttp import web
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack, VideoStreamTrack
 
@@ -72,8 +72,9 @@ class Tone(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self) -> None:
+    def __init__(self, silent: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
+        self._silent = silent
         self._sent = 0
         self._started = 0.0
 
@@ -81,6 +82,8 @@ class Tone(MediaStreamTrack):
         clock = asyncio.get_running_loop().time
         self._started = self._started or clock()
         await asyncio.sleep(max(0.0, self._started + self._sent / SAMPLE_RATE - clock()))
+        while self._silent():  # noqa: ASYNC110 - a test silences it for a moment
+            await asyncio.sleep(0.02)
         times = (self._sent + np.arange(FRAME)) / SAMPLE_RATE
         samples = (6_000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
@@ -115,8 +118,24 @@ class FakeServer:
         """While it is not set, offers wait for their answer."""
         self.answering.set()
         self.engines: list[dict[str, Any]] = ENGINES
+        self.status: dict[str, Any] = {}
+        """More fields of ``GET /v1/status``."""
+        self.away = False
+        """Whether connections are cut off instead of answered."""
+        self.silent = False
+        """Whether the voice stops without a word, as that of a server that was killed."""
         self.offers: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        """Of the offers."""
+        self.left: list[str] = []
+        """Sessions whose page has been left."""
+        self.remembers = False
+        """Whether a conversation goes on where the page asks for that."""
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
+        self.recording: dict[str, bytes] = {}
+        """Files of the recording, by name."""
+        self.echoes = False
+        """Whether the camera's picture is sent back instead of the card."""
         self.ice_servers: list[dict[str, Any]] = []
         self._peers: list[RTCPeerConnection] = []
         self._sinks: list[MediaBlackhole] = []
@@ -129,9 +148,13 @@ class FakeServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
-        app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/status", self._status)
+        app.router.add_get("/v1/sessions/{session}/recording", self._recording)
+        app.router.add_delete("/v1/sessions/{session}/recording", self._recording)
+        app.router.add_get("/v1/sessions/{session}/recording/{name}", self._recorded)
         app.router.add_get("/v1/realtime/ice_servers", self._ice_servers)
-        app.router.add_post("/v1/realtime/calls", self._call)
+        app.router.add_post("/offer", self._call)
+        app.router.add_post("/v1/realtime/calls/{session}/hangup", self._left)
         return app
 
     async def connected(self) -> None:
@@ -162,7 +185,9 @@ class FakeServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        public = request.path == "/" or request.path.startswith("/static/")
+        if self.away and request.transport is not None:
+            request.transport.abort()
+        public = request.path in ("/", "/v1/status") or request.path.startswith("/static/")
         if self.key and not public and request.headers.get("Authorization") != f"Bearer {self.key}":
             return error(401, "This server needs an API key.", "invalid_api_key")
         response: web.StreamResponse = await handler(request)
@@ -172,14 +197,32 @@ class FakeServer:
     async def _page(self, _: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "index.html")
 
-    async def _engines(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": self.engines})
+    async def _status(self, request: web.Request) -> web.Response:
+        ready = self.status.get("ready", True)
+        public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": ready}
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response(public)
+        return web.json_response(public | {"engines": self.engines} | self.status)
+
+    async def _recording(self, request: web.Request) -> web.Response:
+        session = request.match_info["session"]
+        if request.method == "DELETE":
+            self.recording.clear()
+        files = [
+            {"name": name, "bytes": len(data), "type": "audio/wav", "url": f"/v1/sessions/{session}/recording/{name}"}
+            for name, data in self.recording.items()
+        ]
+        return web.json_response({"session_id": session, "state": "done", "seconds": 70, "files": files})
+
+    async def _recorded(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.recording[request.match_info["name"]], content_type="audio/wav")
 
     async def _ice_servers(self, _: web.Request) -> web.Response:
         return web.json_response({"ice_servers": self.ice_servers})
 
     async def _call(self, request: web.Request) -> web.Response:
-        offer = await request.text()
+        body = await request.json()
+        offer = body["sdp"]
         await self.answering.wait()
         if self.refusal is not None:
             refusal, self.refusal = self.refusal, None
@@ -189,20 +232,35 @@ class FakeServer:
         sink = MediaBlackhole()
         self._peers.append(peer)
         self._sinks.append(sink)
-        peer.on("track", sink.addTrack)
+        peer.on("track", lambda track: self._on_track(peer, sink, track))
         peer.on("datachannel", self._on_channel)
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        peer.addTrack(Tone())
-        if "m=video" in offer:
+        peer.addTrack(Tone(lambda: self.silent))
+        if "m=video" in offer and not self.echoes:
             peer.addTrack(Card(self.picture))
         await peer.setLocalDescription(await peer.createAnswer())
         await sink.start()
-        headers = {"Location": "/v1/realtime/calls/rtc_1"}
-        return web.Response(status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers=headers)
+        self.bodies.append(body)
+        answer = {"sdp": peer.localDescription.sdp, "type": "answer", "session_id": f"sess_{len(self.offers)}"}
+        return web.json_response(answer | {"resumed": self.remembers and "resume" in body})
+
+    async def _left(self, request: web.Request) -> web.Response:
+        self.left.append(request.match_info["session"])
+        return web.Response()
+
+    def _on_track(self, peer: RTCPeerConnection, sink: MediaBlackhole, track: MediaStreamTrack) -> None:
+        if self.echoes and track.kind == "video" and all(sender.track is None for sender in _videos(peer)):
+            peer.addTrack(track)  # the first video is the camera
+        else:
+            sink.addTrack(track)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         channel.on("message", lambda message: self._events.put_nowait(json.loads(message)))
         self._channels.put_nowait(channel)
+
+
+def _videos(peer: RTCPeerConnection) -> list[RTCRtpSender]:
+    return [sender for sender in peer.getSenders() if sender.kind == "video"]
 
 
 def error(status: int, message: str, code: str, **headers: str) -> web.Response:

@@ -136,7 +136,7 @@ async def test_behind_a_proxy_the_page_loads_and_says_what_to_configure(serve, s
     target.set_result(url)
     page = await browser_page(f"{origin}/", allow=[REFUSED])
     await page.get_by_role("button", name="Start").click()
-    await until(page, "state => state.problem === 'address'")
+    await until(page, "state => state.problem === 'address_unknown'")
     assert f"VISAVIS_PUBLIC_ORIGINS={origin}" in await page.inner_text("#problem-text")
     assert (await page.evaluate(CALL, ["/offer", ""]))[:2] == [403, "origin_not_allowed"]
     assert len(app[REGISTRY]) == 0
@@ -164,7 +164,7 @@ async def test_the_page_with_a_key(serve, browser_page):
 async def test_the_page_asks_for_the_key(serve, browser_page):
     url, app = await serve(api_key="secret-key")
     page = await browser_page(url, allow=[REFUSED])
-    await until(page, "state => state.problem === 'key'")
+    await until(page, "state => state.problem === 'unauthorised'")
     assert len(app[REGISTRY]) == 0
 
 

@@ -21,8 +21,10 @@ def fetch(model: str, state: str, done: int = 0, total: int = 0, error: str = ""
     return {"model": model, "state": state, "done": done, "total": total, "error": error}
 
 
-def status(*rows: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "engine.status", "data": list(rows)}
+def tell(server: FakeServer, *rows: dict[str, Any]) -> None:
+    """What runs has changed: by an event, and for whoever asks."""
+    server.engines = list(rows)
+    server.send({"type": "engine.status", "data": list(rows)})
 
 
 async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer, browser_page: Any) -> None:
@@ -30,19 +32,21 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
     server.engines = [row("stt", "pocketsphinx", fetch("ears", "fetching", 2, 10)), speak]
     page = await browser_page(server.url)
     line = page.locator("#fetching")
-    await expect(line).to_have_text("Fetching better ears … 20 %")
+    await expect(line).to_have_text("On its way: better ears (ears) 20 %")
     server.engines = [row("stt", "pocketsphinx", fetch("ears", "fetching", 4, 10)), speak]
-    await expect(line).to_have_text("Fetching better ears … 40 %")  # no call yet: the page asks again
+    await expect(line).to_have_text("On its way: better ears (ears) 40 %")  # no call yet: the page asks again
 
     await start(page, server)
     speak = row("tts", "espeak-ng", fetch("joe", "fetching", 1, 4))
-    server.send(status(row("stt", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak))
-    await expect(line).to_have_text("Fetching better ears … 100 %, a better voice … 25 %")
-    server.send(status(row("stt", "moonshine"), speak))
-    await expect(line).to_have_text("Now listening with moonshine. Fetching a better voice … 25 %")
+    tell(server, row("stt", "pocketsphinx", fetch("ears", "arrived", 10, 10)), speak)
+    await expect(line).to_have_text("On its way: better ears (ears) 100 %, a better voice (joe) 25 %")
+    tell(server, row("stt", "moonshine"), speak)
+    await expect(line).to_have_text("Now listening with moonshine. On its way: a better voice (joe) 25 %")
     error = "joe could not be had (the disk is full)"
-    server.send(status(row("stt", "moonshine"), row("tts", "espeak-ng", fetch("joe", "failed", error=error))))
+    tell(server, row("stt", "moonshine"), row("tts", "espeak-ng", fetch("joe", "failed", error=error)))
     await expect(line).to_have_text("Now listening with moonshine")
+    await page.keyboard.press("i")
+    await page.get_by_role("tab", name="Engines").click()
     await expect(page.locator("#engine-table")).to_contain_text(error)
     await expect(line).to_be_hidden(timeout=20_000)
 
@@ -50,11 +54,10 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
 async def test_the_user_says_which_language_they_speak(server: FakeServer, browser_page: Any) -> None:
     server.engines = [row("stt", "pocketsphinx") | {"languages": ["en"]}]
     page = await browser_page(server.url)
-    await expect(page.locator("#engine-table")).to_contain_text("pocketsphinx")
+    await expect(page.locator("#quality")).to_have_text("1 running")
     await expect(page.locator("#language-choice")).to_be_hidden()
     await start(page, server)
-    server.send(status(row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]}))
-    await page.locator("#engines summary").click()
+    tell(server, row("stt", "moonshine + whisper") | {"languages": ["en", "de", "pt"]})
     choice = page.get_by_label("I speak")
     line = await page.locator("#language-choice").bounding_box()
     assert line["height"] < 60  # one line, however long the table below it is

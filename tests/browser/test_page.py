@@ -21,10 +21,11 @@ REFUSE_TO_PLAY_ONCE = """
     };
 """
 PURE_FUNCTIONS = """async () => {
-    const [{ captionAt }, { separateStreams }] = await Promise.all(
-        ["captions", "connection"].map((name) => import(`/static/js/${name}.js`)));
+    const [{ guessPlace, linesAt }, { separateStreams }] = await Promise.all(
+        ["words/captions", "call/connection"].map((name) => import(`/static/js/${name}.js`)));
     const reply = "One moment. This clause is long enough to be cut at its comma, and what follows it goes on "
         + "for a good while before it ends.";
+    const captionAt = (text, seconds) => linesAt(text, guessPlace(text, seconds)).join(" / ");
     const sdp = ["m=audio 9", "a=msid:s a", "m=video 9", "a=msid:s v", "m=application 9", ""].join("\\r\\n");
     return { captions: [0, 0.5, 1, 5, 60].map((seconds) => captionAt(reply, seconds)), nothing: captionAt("", 1),
         sdp: separateStreams(sdp).split("\\r\\n") };
@@ -33,13 +34,15 @@ PURE_FUNCTIONS = """async () => {
 
 async def test_engines_are_listed_with_the_reason_why(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url)
+    await expect(page.get_by_role("table")).to_have_count(0)  # the first screen is calm
+    await expect(page.locator("#quality")).to_have_text("4 running · 1 missing")
+    await page.locator("#engines-open").click()
     table = page.get_by_role("table")
     await expect(table).to_contain_text("pocketsphinx")
     await expect(table).to_contain_text("no Whisper model in the store and the network is closed")
     await expect(table.locator(".troubled")).to_have_count(1)
     await expect(table.locator(".troubled")).to_contain_text("missing")
     await expect(table.locator(".troubled")).to_contain_text("libEGL missing: no vision")
-    await expect(page.locator("#engines-summary")).to_have_text("4 running1 missing")
 
 
 async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, browser_page: Any) -> None:
@@ -51,15 +54,18 @@ async def test_what_stands_in_or_does_not_work_says_so(server: FakeServer, brows
         listen | {"stage": "vision", "engine": "mediapipe", "reason": "its process has ended"},
     ]
     page = await browser_page(server.url)
-    await expect(page.locator("#engines-summary")).to_have_text("0 running2 stand-in1 not working")
+    await expect(page.locator("#quality")).to_have_text("0 running · 2 stand-in · 1 not working")
+    await page.locator("#engines-open").click()
     rows = page.get_by_role("table").locator(".troubled")
     await expect(rows.nth(0)).to_contain_text("pocketsphinx stand-in")
     await expect(rows.nth(0).locator(".reason")).to_have_text("Stands in for whisper-small.en: its file is damaged")
     await expect(rows.nth(1).locator(".reason")).to_have_text("crashed; stands in for whisper-small.en")
     await expect(rows.nth(2)).to_contain_text("mediapipenot working")
     await start(page, server)
-    server.send({"type": "engine.status", "data": [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]})
-    await expect(page.locator("#engines-summary")).to_have_text("1 running")
+    server.engines = [listen | {"engine": "whisper-small.en", "ok": True, "reason": ""}]  # told when asked again, too
+    server.send({"type": "engine.status", "data": server.engines})
+    await expect(page.locator("#quality")).to_have_text("1 running")
+    await expect(rows).to_have_count(0)
 
 
 async def test_captions_keep_to_the_voice_and_the_picture_does_not_hold_it_back(
@@ -69,10 +75,10 @@ async def test_captions_keep_to_the_voice_and_the_picture_does_not_hold_it_back(
     found = await page.evaluate(PURE_FUNCTIONS)
     first, second, third = (
         "One moment.",
-        "This clause is long enough to be cut at its comma,",
-        "and what follows it goes on for a good while before it ends.",
+        "This clause is long enough to be cut at / its comma, and what follows it goes on",
+        "for a good while before it ends.",
     )
-    assert found["captions"] == [first, first, second, third, third]
+    assert found["captions"] == [first, first, second, second, third]
     assert found["nothing"] == ""
     assert found["sdp"] == ["m=audio 9", "a=msid:s a", "m=video 9", "a=msid:s-picture v", "m=application 9", ""]
 
@@ -108,13 +114,13 @@ async def test_a_spoken_conversation(server: FakeServer, browser_page: Any) -> N
 
     state = await until(page, "state => state.status === 'listening' && state.remoteEnergy > 0")
     assert state["transcript"] == [
-        {"role": "user", "text": "What is the weather in Paris?", "final": True, "interrupted": False},
-        {"role": "assistant", "text": "Sunny, <b>warm</b>.", "final": True, "interrupted": False},
+        {"role": "user", "text": "What is the weather in Paris?", "final": True, "interrupted": False, "unheard": ""},
+        {"role": "assistant", "text": "Sunny, <b>warm</b>.", "final": True, "interrupted": False, "unheard": ""},
     ]
     assert state["latency"]["voice_to_voice_ms"] == 312.4
     await expect(page.locator(".assistant .bubble")).to_have_text("Assistant: Sunny, <b>warm</b>.")
-    await expect(page.locator(".assistant .latency summary")).to_have_text("312 ms to first audio")
-    await expect(page.locator("#announcer")).to_have_text("Assistant: Sunny, <b>warm</b>.")
+    await expect(page.locator(".assistant .latency")).to_have_text("0.31 s")
+    await expect(page.locator("#announcer > :last-child")).to_have_text("Assistant: Sunny, <b>warm</b>.")
     await page.wait_for_selector("#picture:not([hidden])")
 
     await page.get_by_role("button", name="Mute").click()
@@ -149,10 +155,16 @@ async def test_an_interrupted_reply_keeps_only_what_was_heard(server: FakeServer
     )
     state = await until(page, "state => state.status === 'listening'")
     assert state["transcript"][1:] == [
-        {"role": "assistant", "text": "Paris is the capital", "final": True, "interrupted": True}
+        {
+            "role": "assistant",
+            "text": "Paris is the capital",
+            "final": True,
+            "interrupted": True,
+            "unheard": "of France and has many museums.",
+        }
     ]
     await expect(page.locator(".entry")).to_have_count(2)
-    await expect(page.locator(".assistant.interrupted .mark")).to_have_text("Interrupted")
+    await expect(page.locator(".assistant.interrupted .cut")).to_have_text("Interrupted here")
 
     await page.keyboard.press("Escape")  # nothing to stop: nothing is sent
     server.send(*reply_begins("r2", "a2", "Once upon a time"))
@@ -165,7 +177,7 @@ async def test_an_interrupted_reply_keeps_only_what_was_heard(server: FakeServer
 async def test_a_refused_microphone_is_explained(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, devices="refused")
     await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked")
+    await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked for this site")
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
     assert server.offers == []
     await page.get_by_role("button", name="Go on by typing").click()
@@ -173,18 +185,22 @@ async def test_a_refused_microphone_is_explained(server: FakeServer, browser_pag
     await until(page, "state => state.status === 'ready' && state.problem === null")
 
 
-async def test_an_insecure_address_is_explained(server: FakeServer, browser_page: Any) -> None:
+async def test_an_insecure_address_is_explained_before_anything_is_asked(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, init=NO_SECURE_CONTEXT)
-    await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text("only over HTTPS")
-    await expect(page.get_by_role("button", name="Go on by typing")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("This address is not secure")
+    await expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    secure = page.get_by_role("link", name="Open the secure address")
+    assert await secure.get_attribute("href") == server.url.replace("http://", "https://")
+    await page.get_by_role("button", name="Go on by typing").click()
+    await server.connected()
+    await until(page, "state => state.status === 'ready' && state.problem === null")
 
 
 async def test_without_a_camera_the_call_goes_on(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, devices="no camera", init=REFUSE_TO_PLAY_ONCE)
     await start(page, server)
     assert "a=sendonly" in server.offers[0]  # the empty place of the camera, and that of the screen
-    await expect(page.locator(".notice")).to_contain_text("No camera was found")
+    await expect(page.locator(".notice")).to_contain_text("no camera was found")
     await expect(page.locator("#orb")).to_be_visible()
     await page.get_by_role("button", name="Tap to hear the assistant").click()
     await expect(page.locator("#hear")).to_be_hidden()

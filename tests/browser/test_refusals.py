@@ -4,24 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
+from aiohttp import web
 from playwright.async_api import expect
 
 from server.http.signaling.offer import REGISTRY
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import spoken, start
-from tests.browser.waiting import CONNECTED, in_browsers, until
+from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 
 pytestmark = in_browsers
 
 
-async def test_a_server_that_goes_away_can_be_reached_again(server: FakeServer, browser_page: Any) -> None:
-    page = await browser_page(server.url)
+TRY_NOW = """async () => {
+    while (window.visavis.state.phase === "reconnecting") {
+        document.getElementById("retry").click();
+        await new Promise((next) => setTimeout(next, 20));
+    }
+}"""
+
+
+async def test_a_lost_conversation_goes_on_in_a_new_connection(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url, allow=["Failed to load resource"])
+    server.remembers = True
     await start(page, server)
     server.send(*spoken("u1", "Are you there?"))
     await server.hang_up()
+    await expect(page.get_by_role("alert")).to_contain_text("Connection lost. Your conversation is kept.")
+    await server.connected()
+    state = await until(page, "state => state.status === 'listening' && state.session_id === 'sess_2'")
+    assert server.bodies[-1]["resume"] == "sess_1"
+    assert [turn["text"] for turn in state["transcript"]] == ["Are you there?"]
+    await expect(page.locator(".note")).to_have_count(0)
+
+    server.remembers, server.away = False, True
+    await server.hang_up()
+    await expect(page.get_by_role("button", name="Try now")).to_be_visible()
+    await page.evaluate(TRY_NOW)
     await expect(page.get_by_role("alert")).to_contain_text("The connection to the server is gone")
     await expect(page.locator("#status")).to_have_text("Disconnected")
+    server.away = False
     await page.get_by_role("button", name="Reconnect").click()
     await server.connected()
     state = await until(page, "state => state.status === 'listening'")
@@ -29,19 +50,34 @@ async def test_a_server_that_goes_away_can_be_reached_again(server: FakeServer, 
     await expect(page.locator(".note")).to_contain_text("New conversation")
 
 
-async def test_a_server_that_stops_says_why(server: FakeServer, browser_page: Any) -> None:
+async def test_a_voice_that_stops_is_noticed_and_may_come_back(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url)
     await start(page, server)
-    reason = "the session has ended: the server is shutting down"
+    await until(page, "state => state.remoteEnergy > 0")
+    server.silent = True
+    await until(page, "state => state.status === 'reconnecting' && state.phase === 'connected'")
+    server.silent = False
+    await until(page, "state => state.status === 'listening'")
+    assert len(server.offers) == 1
+    server.silent = True
+    await until(page, "state => state.phase === 'reconnecting'")
+    server.silent = False
+    await server.connected()
+    await until(page, "state => state.status === 'listening'")
+
+
+async def test_a_server_that_ends_the_call_says_why(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url)
+    await start(page, server)
+    reason = "the session has ended: nobody has spoken for 10 minutes"
     server.send({"type": "error", "error": {"type": "server_error", "code": "session_ended", "message": reason}})
     await server.hang_up()
     await expect(page.get_by_role("alert")).to_contain_text("The server has ended the call")
-    await expect(page.get_by_role("alert")).to_contain_text("The session has ended: the server is shutting down.")
-    await expect(page.locator(".notice")).to_have_count(0)
-    await page.get_by_role("button", name="Reconnect").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The session has ended: nobody has spoken for 10 minutes.")
+    await expect(page.locator(".notice.error")).to_have_count(0)
+    await page.get_by_role("button", name="Start again").click()
     await server.connected()
-    await server.hang_up()
-    await expect(page.get_by_role("alert")).to_contain_text("The connection to the server is gone")
+    await until(page, "state => state.status === 'listening'")
 
 
 async def test_the_real_server_says_that_it_stops(serve: Any, browser_page: Any) -> None:
@@ -50,41 +86,44 @@ async def test_the_real_server_says_that_it_stops(serve: Any, browser_page: Any)
     await page.get_by_role("button", name="Start").click()
     await until(page, CONNECTED)
     await app[REGISTRY].close_all(5.0)
-    await expect(page.get_by_role("alert")).to_contain_text("The server has ended the call")
-    await expect(page.get_by_role("alert")).to_contain_text("The session has ended: the server is shutting down.")
-    await page.get_by_role("button", name="Reconnect").click()
-    await expect(page.get_by_role("alert")).to_contain_text("The server takes no call just now")
+    await until(page, "state => state.phase === 'reconnecting' || state.phase === 'waiting'")
     await expect(page.get_by_role("alert")).to_contain_text("The server is shutting down.")
+    await page.get_by_role("button", name="Stop waiting").click()
+    await until(page, "state => state.status === 'idle' && state.problem === null")
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "title"),
-    [
-        (403, "host_not_allowed", "The server does not know this address"),
-        (429, "too_many_connections", "The server takes no call just now"),
-        (503, "warming_up", "The server takes no call just now"),
-        (500, "internal_error", "The server failed to take the call"),
-        (400, "invalid_sdp", "The server refused the call"),
-    ],
-)
-async def test_a_refused_call_is_explained_in_the_words_of_the_server(
-    server: FakeServer, browser_page: Any, status: int, code: str, title: str
-) -> None:
-    page = await browser_page(server.url, allow=[str(status)])
-    server.refusal = error(status, "here is what to do", code)
-    await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text(title)
-    await expect(page.get_by_role("alert")).to_contain_text("Here is what to do.")
+REFUSALS = [
+    (403, "host_not_allowed", "The server does not know this address"),
+    (429, "too_many_connections", "The server takes no call just now"),
+    (500, "internal_error", "The server failed to take the call"),
+    (503, "server_busy", "The server takes no call just now"),
+    (400, "invalid_sdp", "The server did not accept the call"),
+]
 
 
-async def test_a_full_server_says_when_to_come_back(server: FakeServer, browser_page: Any) -> None:
+async def test_a_refused_call_is_explained_in_the_words_of_the_server(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url, allow=[str(status) for status, _, _ in REFUSALS])
+    alert = page.get_by_role("alert")
+    for status, code, title in REFUSALS:
+        server.refusal = error(status, f"here is what to do about {status}", code)
+        await page.locator("#toggle").click()
+        await expect(alert).to_contain_text(f"Here is what to do about {status}")
+        await expect(alert).to_contain_text(title)
+
+
+async def test_a_full_or_starting_server_is_waited_for(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, allow=["503"])
-    server.refusal = error(503, "All 4 places are taken.", "server_full", **{"Retry-After": "7"})
+    alert = page.get_by_role("alert")
+    server.refusal = error(503, "all 4 places are taken", "server_full", **{"Retry-After": "2"})
     await page.get_by_role("button", name="Start").click()
-    await expect(page.get_by_role("alert")).to_contain_text("All 4 places are taken. Try again in about 7 s.")
-    await page.get_by_role("button", name="Try again").click()
+    await expect(alert).to_contain_text("All 4 places are taken.")
+    await expect(alert).to_contain_text("Trying again in 1 s")
+    progress = [{"engine": "stt", "name": "moonshine", "percent": 62}, {"engine": "llm", "name": "x", "percent": None}]
+    body = {"code": "warming_up", "message": "models are being loaded", "retry_after": 1, "progress": progress}
+    server.refusal = web.json_response({"error": body}, status=503)
+    await expect(alert).to_contain_text("Loading: speech-to-text 62 %, language model.")
     await server.connected()
-    await until(page, "state => state.status === 'listening'")
+    await until(page, "state => state.status === 'listening' && state.problem === null")
 
 
 async def test_a_server_with_a_key(server: FakeServer, browser_page: Any) -> None:
@@ -94,6 +133,8 @@ async def test_a_server_with_a_key(server: FakeServer, browser_page: Any) -> Non
     await expect(page.get_by_role("alert")).to_contain_text("The server does not accept this key")
     await page.get_by_label("Server key").fill(server.key)
     await page.get_by_role("button", name="Use this key").click()
-    await expect(page.get_by_role("table")).to_contain_text("pocketsphinx")
+    await expect(page.locator("#engines")).to_contain_text("running")
     await page.reload()  # kept for the tab
     await start(page, server)
+    await page.reload()  # and whoever leaves a call says so
+    await until_true(lambda: server.left == ["sess_1"])

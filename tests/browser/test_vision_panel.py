@@ -26,9 +26,9 @@ VISION: dict[str, Any] = {
 
 
 MOMENTARY = """async () => {
-    const { initialState, reduce, visibleChips } = await import("/static/js/events.js");
-    const state = reduce(initialState(), { type: "vision.person.appeared", id: 1, at: 1000 });
-    return [1000, 4000, 5000].map((now) => visibleChips(state, now).map((chip) => chip.text));
+    const { vision, visibleChips } = await import("/static/js/state/vision.js");
+    const state = vision.handlers["vision.person.appeared"](vision.initial, { id: 1, at: 1000 });
+    return [1000, 4000, 5000].map((now) => visibleChips(state, now).map((chip) => chip.code));
 }"""
 
 
@@ -43,18 +43,18 @@ async def asked(server: FakeServer) -> dict[str, Any]:
     return vision
 
 
-async def test_vision_is_changed_by_asking_the_server(server: FakeServer, browser_page: Any) -> None:
+async def test_vision_and_model_are_changed_by_asking_the_server(server: FakeServer, browser_page: Any) -> None:
+    server.status["models"] = ["brain", "brain:pirate"]
     page = await browser_page(server.url)
     await start(page, server)
-    await expect(page.locator("#vision")).to_be_hidden()
     server.send(settings("session.created"))
-    await expect(page.locator("#vision-summary")).to_have_text("faces, hands, body")
-    await page.locator("#vision summary").click()
+    await page.get_by_role("button", name="Settings", exact=True).click()
     await expect(page.get_by_label("Things")).to_be_disabled()
+    await expect(page.locator("#settings-vision")).to_contain_text("its model is not here")
 
     await page.get_by_label("Body", exact=True).click()
     assert await asked(server) == {"detectors": ["faces", "hands"]}
-    await page.get_by_label("Captions", exact=True).click()
+    await page.get_by_label("Captions in the picture").click()
     assert await asked(server) == {"overlay": {"captions": False}}
     await page.get_by_label("Look to talk").click()
     assert await asked(server) == {"looks": {"look_to_talk": True}}
@@ -69,7 +69,13 @@ async def test_vision_is_changed_by_asking_the_server(server: FakeServer, browse
     await page.get_by_label("Look at my camera").click()
     assert await asked(server) == {"enabled": False}
     server.send(settings(enabled=False))
-    await expect(page.locator("#vision-summary")).to_have_text("not looking")
+    await expect(page.get_by_label("Look at my camera")).not_to_be_checked()
+
+    model = page.get_by_label("Language model")
+    assert await model.locator("option").all_inner_texts() == ["brain", "brain:pirate"]
+    for chosen, asked_for in (("brain:pirate", "brain:pirate"), ("", None)):
+        await model.select_option(chosen)
+        assert (await server.next_event())["session"] == {"type": "realtime", "model": asked_for}
 
 
 async def test_what_the_camera_shows_appears_as_chips(server: FakeServer, browser_page: Any) -> None:
@@ -83,7 +89,7 @@ async def test_what_the_camera_shows_appears_as_chips(server: FakeServer, browse
         {"type": "vision.lag", "state": "behind", "lag_ms": 900},
     )
     await expect(chips).to_have_text(
-        ["left hand: thumbs up", "looking away", "waiting until you look", "drawing lags behind"]
+        ["left hand: thumbs up", "looking away", "waiting until you look", "the overlay is late"]
     )
     server.send(
         {"type": "vision.gesture.ended", "hand": "left", "gesture": "thumbs up"},
@@ -93,7 +99,7 @@ async def test_what_the_camera_shows_appears_as_chips(server: FakeServer, browse
         {"type": "vision.person.appeared", "id": 1},
     )
     await expect(chips).to_have_count(0)
-    assert await page.evaluate(MOMENTARY) == [["somebody came"], ["somebody came"], []]
+    assert await page.evaluate(MOMENTARY) == [["came"], ["came"], []]
 
 
 async def test_captions_in_the_picture_are_not_written_twice(server: FakeServer, browser_page: Any) -> None:

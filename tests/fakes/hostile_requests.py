@@ -13,7 +13,7 @@ METHODS = (
     b"M-SEARCH", b"PRI", b"G\x00T", b"G\xc9T", b"", b"A" * 300,
 )  # fmt: skip
 PATHS = (
-    b"/", b"/offer", b"/healthz", b"/readyz", b"/metrics", b"/v1/engines", b"/static/style.css", b"/static/js/main.js",
+    b"/", b"/offer", b"/healthz", b"/readyz", b"/metrics", b"/v1/engines", b"/static/css/base.css", b"/static/js/app.js",
     b"/v1/models/files/eye", b"/v1/models/files/eye/current/eye.onnx", b"/nothing", b"/favicon.ico", b"/v1/models",
     b"/v1/models/x", b"/v1/chat/completions", b"/v1/audio/transcriptions", b"/v1/audio/speech", b"/v1/embeddings",
 )  # fmt: skip
@@ -119,7 +119,7 @@ def corpus() -> Iterator[tuple[str, bytes]]:
     for raw in WHOLE:
         yield "whole", raw
     for method in METHODS:
-        for path in (b"/", b"/offer", b"/static/style.css", b"/nothing"):
+        for path in (b"/", b"/offer", b"/static/css/base.css", b"/nothing"):
             yield "method", request(method, path)
     for path in ODD_PATHS:
         yield "path", request(b"GET", path)

@@ -88,6 +88,8 @@ class Served:
     """Where the client asks for a recording of the session; ``None``: there can be none."""
     tools: Callable[[], tuple[Tool, ...]] = tuple
     """Those that the server runs itself, beside the session's own; of one name the session's counts."""
+    adapter: Callable[[str | None], str] = lambda name: ""
+    """What changes the language model where it is asked for by this name (:func:`adapter_asked`); empty: nothing."""
 
 
 def offered_vision(body: object) -> VisionPatch:
@@ -130,6 +132,9 @@ def merge(
         settings = replace(settings, turn=replace(settings.turn, idle_seconds=None))
     settings = _answering(settings, defaults, patch, served)
     settings = replace(settings, voice=_voice(settings.voice, defaults.voice, audio.output, served))
+    if "model" in patch.model_fields_set:  # of a name that is not known, such as the service's own, the usual one
+        adapter = served.adapter(patch.model)
+        settings = replace(settings, adapters=((adapter, 1.0),) if adapter else defaults.adapters)
     heard = audio.input
     if heard is None:
         return settings

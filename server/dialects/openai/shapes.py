@@ -31,7 +31,7 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
             "type": "realtime",
             "object": "realtime.session",
             "id": session_id,
-            "model": models["llm"],
+            "model": _model(models["llm"], settings),
             "instructions": settings.instructions,
             "output_modalities": ["audio"] if settings.spoken else ["text"],
             "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,
@@ -54,6 +54,11 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
             },
         },
     )
+
+
+def _model(name: str, settings: ConversationSettings) -> str:
+    """By which the language model is asked for as it answers here: with its adapter, where it is one."""
+    return f"{name}:{settings.adapters[0][0]}" if len(settings.adapters) == 1 else name
 
 
 def transcription_event(event: Json) -> Json:

@@ -7,14 +7,14 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from pipelines.interfaces.llm import LanguageModel, ToolCall, adapters_of
+from pipelines.interfaces.llm import LanguageModel, ToolCall, adapter_asked
 from pipelines.runtime.worker import Worker
 from pipelines.tools.calling import CallingModel
 from pipelines.tools.server_tool import ServerTool
 from server.http.bodies import json_body
 from server.http.rest.chat_answer import ChatAnswer, call_json
 from server.http.rest.chat_request import ChatBody, chat_request, server_tools
-from server.http.rest.engine_names import adapter_name, check_name
+from server.http.rest.engine_names import check_name
 from server.http.rest.requests import refuse, validated
 from server.http.rest.serving import Places, event_stream
 
@@ -31,7 +31,7 @@ class Chat:
     async def post(self, request: web.Request) -> web.StreamResponse:
         """An answer to the messages of the body."""
         body = validated(ChatBody, await json_body(request))
-        adapter = adapter_name(self._model.name, adapters_of(self._model), body.model)
+        adapter = adapter_asked(self._model, body.model)
         if not adapter:
             check_name("llm", self._model.name, body.model)
         if body.stream_options.include_usage and not body.stream:

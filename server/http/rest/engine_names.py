@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from aiohttp import web
 
-from pipelines.interfaces.llm import adapters_of
+from pipelines.interfaces.llm import adapter_asked, adapters_of
 from pipelines.text import unknown
 from pipelines.voice.settings import VoiceEngines
 from server.http.errors import HttpError
@@ -22,12 +22,6 @@ ALIASES: Mapping[Stage, tuple[str, ...]] = {
 }
 """Names that many clients have built in (OpenAI's models, and what huggingface_hub calls one that it is not told) →
 whoever serves that stage here."""
-
-
-def adapter_name(name: str, adapters: Sequence[str], asked: str | None) -> str:
-    """The adapter that ``asked`` means, by itself as vLLM has it or after the model's ``name``; else empty."""
-    own = (asked or "").removeprefix(f"{name}:")
-    return own if own in adapters else ""
 
 
 def check_name(stage: Stage, name: str, asked: str | None) -> None:
@@ -61,7 +55,7 @@ class EngineNames:
         """One of them, by its name or an alias."""
         asked = request.match_info["id"]
         serving = await self.serving()
-        if adapter := adapter_name(serving["llm"], adapters_of(self._voice.llm), asked):
+        if adapter := adapter_asked(self._voice.llm, asked):
             return web.json_response(self._adapter(adapter))
         for stage, name in serving.items():
             if asked == name or asked in ALIASES[stage]:

@@ -136,6 +136,18 @@ def test_what_is_taken_acts(session, effect):
     assert {name: getattr(settings, name) for name in effect} == effect
 
 
+def test_a_model_is_asked_for_by_its_adapter_and_any_other_name_means_the_usual_one():
+    pirates = here(adapter=lambda name: "pirate" if name in ("pirate", "brain:pirate") else "")
+    for name in ("pirate", "brain:pirate"):
+        settings = updated({"model": name}, served=pirates)
+        assert settings.adapters == (("pirate", 1.0),)
+        assert told(settings)["model"] == "brain:pirate"
+        for usual in (None, "brain", "gpt-realtime"):
+            again = updated({"model": usual}, settings, pirates)
+            assert (again.adapters, told(again)["model"]) == ((), "brain")
+    assert updated({"instructions": "Sing."}, settings, pirates).adapters == (("pirate", 1.0),)
+
+
 def test_it_is_told_back():
     session = {
         "instructions": "Sing.",

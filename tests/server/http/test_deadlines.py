@@ -103,7 +103,7 @@ async def test_answers_that_nobody_takes(serve, connect):
     _, writer = await connect(url, limit=1024)
     with pytest.raises(ConnectionError):
         while True:
-            writer.write(b"GET /static/style.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+            writer.write(b"GET /static/css/base.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
             await writer.drain()
 
 

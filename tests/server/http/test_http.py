@@ -93,7 +93,7 @@ async def test_unknown_paths_and_methods(serve, http):
 
 async def test_the_key_guards_all_but_page_and_probes(serve, http):
     url, _ = await serve(api_key="secret-key")
-    for path in ("/", "/static/style.css", "/healthz", "/readyz"):
+    for path in ("/", "/static/css/base.css", "/healthz", "/readyz"):
         assert (await http.get(url + path)).status == 200, path
     for path in ("/v1/engines", "/metrics", "/nothing", "/static", "//v1/engines"):
         assert (await http.get(url + path)).status == 401, path
@@ -145,7 +145,7 @@ async def test_pages_of_other_origins_are_refused_unless_allowed(serve, http):
 async def test_a_foreign_name_gets_the_page_and_the_advice(serve, http):
     url, app = await serve()
     foreign = {"Host": "assistant.example.org", "Origin": "https://assistant.example.org"}
-    for path in ("/", "/static/js/main.js", "/static/style.css", "/healthz", "/readyz"):
+    for path in ("/", "/static/js/app.js", "/static/css/base.css", "/healthz", "/readyz"):
         assert (await http.get(url + path, headers=foreign)).status == 200, path
     response = await http.post(f"{url}/offer", json={"type": "offer", "sdp": AUDIO}, headers=foreign)
     error = (await response.json())["error"]
@@ -177,13 +177,13 @@ async def test_the_page_says_what_it_may_do(serve, http):
 
 async def test_files_of_the_page_are_cached_by_their_content(serve, http):
     url, _ = await serve()
-    first = await http.get(f"{url}/static/js/main.js")
+    first = await http.get(f"{url}/static/js/app.js")
     assert first.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert first.headers["Cache-Control"] == "no-cache"
     tag = first.headers["ETag"]
     for given in (tag, f'"x", W/{tag}', "*"):
-        again = await http.get(f"{url}/static/js/main.js", headers={"If-None-Match": given})
+        again = await http.get(f"{url}/static/js/app.js", headers={"If-None-Match": given})
         assert (again.status, await again.read()) == (304, b"")
-    assert (await http.get(f"{url}/static/js/main.js", headers={"If-None-Match": '"x"'})).status == 200
-    head = await http.head(f"{url}/static/js/main.js")
+    assert (await http.get(f"{url}/static/js/app.js", headers={"If-None-Match": '"x"'})).status == 200
+    head = await http.head(f"{url}/static/js/app.js")
     assert (head.headers["Content-Length"], await head.read()) == (str(len(await first.read())), b"")

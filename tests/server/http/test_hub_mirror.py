@@ -222,7 +222,7 @@ async def test_the_executor_of_the_codecs_is_left_alone(url, http):
         "visavis/eye/resolve/main/eye.onnx",
         "owner/ear/resolve/main/model.bin",
         "",
-        "static/js/main.js",
+        "static/js/app.js",
     ):
         response = await http.get(f"{url}/{path}")
         assert response.status == 200

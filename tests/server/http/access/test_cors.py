@@ -62,7 +62,7 @@ async def test_every_response_has_a_number_of_its_own_made_here(serve, http):
     numbers = []
     for method, path, status in (
         ("GET", "/", 200),
-        ("GET", "/static/style.css", 200),
+        ("GET", "/static/css/base.css", 200),
         ("GET", "/healthz", 200),
         ("GET", "/v1/engines", 200),
         ("GET", "/nothing", 404),

@@ -116,8 +116,8 @@ async def test_plain_http_is_sent_to_https(secure):
     url, client = await secure()
     plain = url.replace("https:", "http:")
     async with aiohttp.ClientSession() as http:
-        sent = await http.get(f"{plain}/static/style.css?v=1", allow_redirects=False)
-        assert (sent.status, sent.headers["Location"]) == (307, f"{url}/static/style.css?v=1")
+        sent = await http.get(f"{plain}/static/css/base.css?v=1", allow_redirects=False)
+        assert (sent.status, sent.headers["Location"]) == (307, f"{url}/static/css/base.css?v=1")
         posted = await http.post(f"{plain}/offer", data=b"{}", headers={"Authorization": "Bearer secret-key"})
         assert (posted.status, (await posted.json())["error"]["code"]) == (400, "https_required")
     assert (await client.get(sent.headers["Location"])).status == 200

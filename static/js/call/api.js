@@ -1,0 +1,113 @@
+// The server over HTTP: how it is, and the exchange of session descriptions.
+// Addresses are relative, so the page also works behind a reverse proxy that gives it a path of its own.
+
+const STORED_KEY = "visavis.key";
+let key = null;
+let reached = false;
+
+/** The server answered with an error. `status` is HTTP's, `code` and `message` are the server's own words. */
+export class ApiError extends Error {
+  constructor(status, { message, code, retry_after: seconds, progress } = {}, retryAfterSeconds = null) {
+    super(message || `status ${status}`);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = code ?? null;
+    this.retryAfterSeconds = Number.isFinite(seconds) ? seconds : retryAfterSeconds;
+    this.progress = Array.isArray(progress) ? progress : [];
+  }
+}
+
+/** The server did not answer at all. */
+export class Unreachable extends Error {
+  constructor(cause) {
+    super("The server does not answer.", { cause });
+    this.name = "Unreachable";
+  }
+}
+
+/** Keep the server's key for this tab. */
+export function useKey(value) {
+  key = value;
+  try {
+    sessionStorage.setItem(STORED_KEY, value);
+  } catch {
+    // Storage may be forbidden; the key then lasts until the page is left.
+  }
+}
+
+/** Take the key from `#key=…`, and out of the address bar and the history. @returns whether there was one. */
+export function takeKeyFromAddress() {
+  const found = /(?:^#|&)key=([^&]+)/.exec(location.hash);
+  if (!found) return false;
+  try {
+    useKey(decodeURIComponent(found[1]));
+  } catch {
+    useKey(found[1]); // a stray per cent sign: take it as it stands
+  }
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
+/** Whether requests carry a key. */
+export const hasKey = () => Boolean(storedKey());
+
+/** What explains a refusal (see call/refusals.js). */
+export const facts = () =>
+  ({ host: location.host, https: location.protocol === "https:", hasKey: hasKey(), reached });
+
+function storedKey() {
+  try {
+    key ??= sessionStorage.getItem(STORED_KEY);
+  } catch {
+    // see useKey
+  }
+  return key;
+}
+
+async function request(path, { headers, read = (response) => response.json(), ...options } = {}) {
+  const bearer = storedKey();
+  let response;
+  try {
+    response = await fetch(path, {
+      ...options,
+      headers: { ...headers, ...(bearer ? { Authorization: `Bearer ${bearer}` } : {}) },
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Unreachable(error);
+  }
+  reached = true;
+  const body = await (response.ok ? read(response) : response.json()).catch(() => null);
+  if (response.ok && body !== null) return body;
+  const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
+}
+
+/** How the server is (`GET /v1/status`): without the key only {name, version, auth_required, ready}. */
+export const fetchStatus = () => request("v1/status", { cache: "no-store" });
+
+/** @returns RTCIceServers: STUN and TURN servers with credentials for this page; none on most servers */
+export const fetchIceServers = async (signal) =>
+  (await request("v1/realtime/ice_servers", { cache: "no-store", signal })).ice_servers ?? [];
+
+/** Make a call. @param body {sdp, type: "offer", resume?, pipeline?} @returns {sdp, type, session_id, resumed} */
+export const openCall = (body, signal) =>
+  request("offer", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+/** The page is being left: say so even when nothing else gets out any more. */
+export function hangUp(session) {
+  const bearer = storedKey();
+  fetch(`v1/realtime/calls/${encodeURIComponent(session)}/hangup`, { method: "POST", keepalive: true,
+    headers: bearer ? { Authorization: `Bearer ${bearer}` } : {} }).catch(() => {});
+}
+
+/** @returns {session_id, state, seconds, files: [{name, bytes, type, url}]} */
+export const fetchRecording = (session) => request(recordingOf(session), { cache: "no-store" });
+
+/** One file of a recording. @returns {Promise<Blob>} */
+export const fetchRecordingFile = (url) => request(url, { read: (response) => response.blob() });
+
+export const deleteRecording = (session) =>
+  request(recordingOf(session), { method: "DELETE", read: (response) => response.text() });
+
+const recordingOf = (session) => `v1/sessions/${encodeURIComponent(session)}/recording`;

@@ -1,0 +1,65 @@
+// The talk button: what is said while it is held is a turn. Time comes from outside.
+
+/** Shorter is a slip of the finger. */
+export const SHORTEST_MS = 150;
+/** The last word is often not over when the finger is. */
+export const TAIL_MS = 200;
+
+/**
+ * @param send events for the server @param listen (on) lets the microphone through @param hush stops a response
+ * @param tell (code) makes a notice @param clock {now, after(ms, fn) → cancel}
+ */
+export function createPushToTalk({ send, listen, hush, tell, clock = browserClock }) {
+  let since = null; // when it was pressed
+  let endTail = null; // cancels the timer of the tail
+
+  function press() {
+    if (since !== null) return;
+    if (endTail) finish(); // pressed again within the tail: what was said before is a turn of its own
+    since = clock.now();
+    hush();
+    listen(true);
+    send({ type: "input_audio_buffer.clear" });
+  }
+
+  function release() {
+    if (since === null) return;
+    const held = clock.now() - since;
+    since = null;
+    if (held < SHORTEST_MS) {
+      listen(false);
+      send({ type: "input_audio_buffer.clear" });
+      tell("hold_to_talk");
+      return;
+    }
+    endTail = clock.after(TAIL_MS, finish);
+  }
+
+  function finish() {
+    endTail?.();
+    endTail = null;
+    listen(false);
+    send({ type: "input_audio_buffer.commit" });
+    send({ type: "response.create" });
+  }
+
+  return {
+    press,
+    release,
+    /** There is no call any more, or another way of taking turns. */
+    cancel() {
+      endTail?.();
+      endTail = null;
+      if (since !== null) listen(false);
+      since = null;
+    },
+  };
+}
+
+const browserClock = {
+  now: () => performance.now(),
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+};

@@ -1,0 +1,135 @@
+// The conversation to take along: its words as a file, and its sound where the server may record.
+
+import { transcriptOf, visibleEntries } from "../state/words.js";
+import { recordedSeconds } from "../state/session.js";
+import { h } from "../view/dom.js";
+
+const EVERY_MS = 1000;
+
+/** @param api {fetchRecording(session), fetchRecordingFile(url), deleteRecording(session)} */
+export function mount({ store, call, root, t, api }) {
+  const begun = { wall: 0, clock: 0 }; // when the oldest words were said
+  const badge = h("p", { class: "recording", id: "recording", role: "status", hidden: true });
+  const notice = h("p", { id: "recording-why", hidden: true });
+  const video = h("input", { type: "checkbox", id: "record-video" });
+  const record = h("button", { type: "button", id: "record", "aria-pressed": "false", onclick: toggle });
+  const files = h("div", { id: "recorded-files" });
+  const recorder = h("div", { id: "recorder", hidden: true },
+    h("p", {}, t("recording.consent")), record,
+    h("label", { class: "switch" }, video, h("span", {}, t("recording.video"))), notice, files);
+  const save = ["md", "json", "vtt"].map((kind) => h("button", { type: "button", id: `save-${kind}`, onclick: () => keep(kind) },
+    t(`download.${kind}`), h("small", {}, `.${kind}`)));
+  const menu = h("details", { class: "files", id: "files" },
+    h("summary", { class: "button quiet" }, t("download.title")),
+    h("div", { class: "menu" }, ...save, recorder));
+  root.append(badge, menu);
+  let timer = 0;
+  let listed = null;
+
+  async function keep(kind) {
+    const { FORMATS, nameOf, save: hand } = await import("./export.js");
+    const heading = headingOf(store.state, begun, t);
+    const lines = visibleEntries(store.state.words).map((entry) => lineOf(entry, t));
+    hand(nameOf(heading, kind), FORMATS[kind].type, FORMATS[kind].write(lines, heading));
+    menu.open = false;
+  }
+
+  function toggle() {
+    const enabled = !store.state.recording.on;
+    call.send({ type: "session.update", session: { type: "realtime", recording: { enabled, video: enabled && video.checked } } });
+  }
+
+  /** What is there of the recording, once it has stopped: each file can be saved, all of it can be deleted. */
+  async function list() {
+    const { session } = store.state.recording;
+    const found = await api.fetchRecording(session).catch(() => null); // 404: nothing was kept
+    if (session !== store.state.recording.session) return;
+    const rows = (found?.files ?? []).map((file) => h("button", { type: "button", onclick: () => fetchFile(file) },
+      h("span", { dir: "auto" }, file.name), h("small", {}, sizeOf(file.bytes))));
+    const remove = h("button", { type: "button", id: "delete-recording", onclick: forget }, t("recording.delete"));
+    files.replaceChildren(...rows, ...(rows.length && found.state === "done" ? [remove] : []));
+  }
+
+  async function fetchFile(file) {
+    const { save: hand } = await import("./export.js");
+    const blob = await api.fetchRecordingFile(file.url).catch(() => null);
+    if (blob) hand(file.name, file.type, blob);
+    else tell(t("recording.gone"));
+  }
+
+  async function forget() {
+    await api.deleteRecording(store.state.recording.session).then(() => files.replaceChildren(), () => tell(t("recording.gone")));
+  }
+
+  function tell(words) {
+    notice.textContent = words;
+    notice.hidden = !words;
+  }
+
+  function tick() {
+    const seconds = Math.floor(recordedSeconds(store.state.recording, performance.now()));
+    badge.replaceChildren(h("i", { class: "recording-dot", "aria-hidden": "true" }),
+      t("recording.on", { time: `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` }));
+  }
+
+  function render({ recording, engines, call: { phase }, words }) {
+    const talked = transcriptOf(words).length > 0;
+    save.forEach((button) => { button.disabled = !talked; });
+    const allowed = Boolean(engines.status?.recording?.allowed);
+    recorder.hidden = !allowed && !recording.any;
+    record.hidden = !allowed;
+    record.disabled = phase !== "connected";
+    video.disabled = recording.on;
+    record.setAttribute("aria-pressed", String(recording.on));
+    record.replaceChildren(h("span", {}, t(recording.on ? "recording.stop" : "recording.start")));
+    badge.hidden = !recording.on;
+    tell(recording.reason && recording.reason !== "asked" ? t(`recording.reason.${recording.reason}`) : "");
+    if (recording.on && !timer) timer = setInterval(tick, EVERY_MS);
+    if (recording.on) tick();
+    if (!recording.on && timer) timer = clearInterval(timer) ?? 0;
+    const state = recording.any && !recording.on ? recording.session : null;
+    if (state !== listed) {
+      listed = state;
+      files.replaceChildren();
+      if (state) list();
+    }
+  }
+
+  let drawn = {};
+  store.subscribe((state, events) => {
+    if (events?.some(({ type }) => type === "client.connected") && !begun.wall) {
+      Object.assign(begun, { wall: Date.now(), clock: performance.now() });
+    }
+    const same = ["recording", "engines", "call", "words"].every((name) => state[name] === drawn[name]);
+    drawn = state;
+    if (!same) render(state);
+  });
+  render(store.state);
+  document.addEventListener("click", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+  return { render };
+}
+
+function headingOf(state, begun, t) {
+  const start = begun.clock || performance.now();
+  return {
+    title: t("download.heading"), start, origin: (begun.wall || Date.now()) - start, session: state.recording.session,
+    names: { user: t("words.user"), assistant: t("words.assistant"), tool: t("tool.title"), unheard: t("words.unheard") },
+  };
+}
+
+/** An entry as the files want it. */
+function lineOf(entry, t) {
+  const { role, text, unheard, interrupted, failed, from, to, words, tool, note, code } = entry;
+  const said = tool ? `${tool.name}(${tool.arguments})${tool.output === null ? "" : ` → ${tool.output}`}`
+    : role === "note" ? t(`words.note.${note}`)
+      : role === "failure" ? t("words.failed_code", { why: text, code }) : text;
+  const kind = role === "failure" ? "note" : role;
+  return { role: kind, text: said, unheard, interrupted, failed: failed || role === "failure", from, to, words };
+}
+
+function sizeOf(bytes) {
+  if (bytes < 1_000_000) return `${Math.max(1, Math.round(bytes / 1000))} kB`;
+  return `${(bytes / 1_000_000).toFixed(1)} MB`;
+}

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+
+import { qr } from "../../../static/js/settings/qr.js";
+import { mergeVision, sessionFor, turnDetection } from "../../../static/js/settings/session.js";
+import { carriedBy, linkFor } from "../../../static/js/settings/share.js";
+import { legal } from "../../../static/js/settings/store.js";
+import { INITIAL } from "../../../static/js/settings/table.js";
+
+const hash = (rows) =>
+  createHash("sha256").update(rows.map((row) => row.map(Number).join("")).join("\n")).digest("hex").slice(0, 16);
+
+// Modules as the Python package qrcode 8 draws them, for the masks 0 to 7.
+const VECTORS = {
+  "A": ["2bae48594b732587", "43f688a881761c91", "1df28de52a4a3bd0", "bc9009ae87ca68f1", "177b3a1897a152ae", "a6fca46e028f9962", "90e985ca4eb58895", "23eee31305a65603"],
+  "https://192.168.1.20:8443/": ["c5ba4a03f388999f", "32d590ed22b0f37c", "50071617d23735e7", "3ad64b8e3682fa41", "6bc5b370d1478cef", "06301221727b9c67", "b6e221545de4e038", "d1b60d75a0ee5264"],
+  "https://visavis.example/#pipeline=de&voice=de_DE-thorsten-medium&language=de&x=yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy": ["21ce25a6c10113b0", "ffad48fcde0840ed", "d68688cce46e8284", "e983b117c3130ebf", "d3831e814963c6b6", "f720060a158d3155", "645e11a93514da50", "6221acb1eb9fab43"],
+  "ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€ü€": ["0d72292997a6b701", "384789b86a088fac", "7c6ca35dd9a488ed", "f2fe39fa0f2aec3e", "a8ad7ee87c2290c6", "5812e8b0184dc82e", "a2e30a3ffeed744e", "53e5ed3679ca073e"],
+};
+
+test("a QR code has the modules that others draw, with each mask", () => {
+  for (const [text, masks] of Object.entries(VECTORS)) {
+    const drawn = masks.map((_, mask) => hash(qr(text, mask)));
+    assert.deepEqual(drawn, masks);
+    assert.ok(masks.includes(hash(qr(text))));
+  }
+  assert.throws(() => qr("x".repeat(300)), RangeError);
+});
+
+test("a link carries what is legal, and no key", () => {
+  const link = linkFor("https://a.test/x?q=1#key=secret", { ...INITIAL, voice: "joe", language: "de", theme: "dark" });
+  assert.equal(link, "https://a.test/x#voice=joe&language=de");
+  assert.deepEqual(carriedBy("#voice=joe&key=secret&theme=dark"), { voice: "joe" });
+  assert.deepEqual(carriedBy(""), {});
+});
+
+test("what was kept and is not legal is as at first", () => {
+  assert.deepEqual(legal({ speed: 99, theme: "pink", voice: "joe", other: 1 }), { ...INITIAL, voice: "joe" });
+  assert.deepEqual(legal(null), { ...INITIAL });
+});
+
+test("the session is told what was chosen", () => {
+  const chosen = { ...INITIAL, voice: "joe", turns: "server_vad", silence: 700, language: "de" };
+  assert.deepEqual(sessionFor(chosen, ["voice", "turns"]), { audio: {
+    input: { turn_detection: { type: "server_vad", silence_duration_ms: 700, interrupt_response: true } },
+    output: { voice: "joe" } } });
+  assert.deepEqual(sessionFor(chosen, ["language"]), { audio: { input: { transcription: { language: "de" } } } });
+  assert.deepEqual(sessionFor(chosen, ["turns"], { pushToTalk: true }), {});
+  assert.deepEqual(sessionFor({ ...chosen, model: "brain:pirate" }, ["model"]), { model: "brain:pirate" });
+  assert.deepEqual(turnDetection(INITIAL, { type: "semantic_vad" }), { type: "semantic_vad", interrupt_response: true });
+  assert.deepEqual(mergeVision({ overlay: { boxes: false } }, { overlay: { labels: true }, mode: "exact" }),
+    { overlay: { boxes: false, labels: true }, mode: "exact" });
+});
