@@ -6,7 +6,7 @@ import { createRecovery } from "./call/recovery.js";
 import { createServerStatus } from "./call/server_status.js";
 import { createLevels } from "./devices/levels.js";
 import { createOutput } from "./devices/output.js";
-import { load, t, translate } from "./i18n/index.js";
+import { load, more, t, translate } from "./i18n/index.js";
 import { languageOf } from "./i18n/languages.js";
 import * as inspector from "./inspector/drawer.js";
 import * as engines from "./inspector/summary.js";
@@ -63,6 +63,7 @@ takeFromAddress(settings);
 api.takeKeyFromAddress();
 server.refresh();
 // What only a call needs, when the page stands.
+more().then(() => { translate(document); settings.merge({}); });
 for (const extra of ["call/wake_lock.js", "call/media_session.js"]) {
   import(`./${extra}`).then((feature) => feature.mount(context));
 }
