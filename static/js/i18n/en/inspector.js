@@ -14,7 +14,7 @@ export default {
   "turns.heard": "heard after {value} ms, {way} ms of them network and browser",
   "turns.saved": "{value} ms saved by preparing ahead",
   "turns.rest": "the parts do not sum to the whole",
-  "turns.server_spread": "Server: median {median} ms, 95 % within {p95} ms, {count} turns",
+  "turns.server_spread": "Server: median {median} ms, 95 % within {p95} ms, turns: {count}",
   "turns.ear_spread": "Your ear: median {median} ms, 95 % within {p95} ms",
   "turns.part.endpoint": "Deciding that you are done",
   "turns.part.transcript": "Last words understood",

@@ -69,7 +69,7 @@ export default {
   "settings.percent": "{value} %",
   "settings.lang": "Language of this page",
   "settings.lang.browser": "As the browser has it",
-  "settings.lang_hint": "Takes effect when the page is loaded next; without a call, that is now.",
+  "settings.lang_hint": "The page changes at once, also in a call.",
   "settings.captions": "Captions",
   "settings.captions_hint": "The words that are being heard, under the picture.",
   "settings.caption_size": "Size of captions",
