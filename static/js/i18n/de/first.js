@@ -41,6 +41,7 @@ export default {
   "problem.again_in": "Nächster Versuch in {seconds} s",
   "problem.trying": "Neuer Versuch …",
   "problem.copy": "Einzelheiten kopieren",
+  "problem.docs": "Mehr dazu",
   "problem.no_webrtc.title": "Dieser Browser hat kein WebRTC",
   "problem.no_webrtc.text": "Die Seite braucht es, um Ton und Bild zu senden. Nimm einen aktuellen Firefox, Chrome, Edge oder Safari, oder schalte es in den Einstellungen dieses Browsers ein.",
   "problem.insecure_origin.title": "Diese Adresse ist nicht sicher, deshalb versteckt der Browser das Mikrofon",

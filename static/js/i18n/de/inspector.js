@@ -37,6 +37,8 @@ export default {
   "network.path_value": "{local} hier, {remote} dort, {protocol}",
   "network.server": "Adresse des Servers",
   "network.server_value": "{address}:{port}",
+  "network.connect": "Verbunden nach",
+  "network.connect_value": "{steps}",
   "network.rtt": "Hin und zurück",
   "network.rtt_value": "{value} ms",
   "network.loss": "Auf dem Weg hierher verloren",

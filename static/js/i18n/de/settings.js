@@ -32,6 +32,7 @@ export default {
   "settings.pipeline": "Pipeline",
   "settings.pipeline_hint": "Womit zugehört, gedacht und gesprochen wird. Gilt ab dem nächsten Gespräch.",
   "settings.usual_pipeline": "Die übliche des Servers",
+  "settings.chat_model": "Sprachmodell",
   "settings.model": "Sprachmodell: {name}. Es gehört zur Pipeline.",
   "settings.instructions": "Anweisungen",
   "settings.instructions_hint": "Wer der Assistent sein und wie er antworten soll. Leer: wie der Server es vorsieht.",

@@ -1,6 +1,14 @@
 // German. What is said in a call: problems, notices, words, what is seen, and help. Flat keys, in blocks by their prefix.
 
 export default {
+  "status.say_something": "Sag etwas",
+
+  "step.microphone": "Mikrofon",
+  "step.server": "Server",
+  "step.path": "Weg für Ton und Bild",
+  "step.engines": "Technik",
+  "step.ms": "{ms} ms",
+
   "stage.vad": "Stimmerkennung",
   "stage.stt": "Spracherkennung",
   "stage.llm": "Sprachmodell",
@@ -15,7 +23,7 @@ export default {
   "notice.screen_unseen": "Das Sprachmodell auf diesem Server nimmt keine Bilder: Es kann deinen Bildschirm nicht sehen.",
   "notice.mic_gone": "„{name}“ ist weg; jetzt hört „{other}“.",
   "notice.mic_lost": "„{name}“ ist weg, und ein anderes Mikrofon gibt es nicht. Steck eines an, oder tippe.",
-  "notice.mic_silent": "Von „{name}“ kommt kein Ton. Ist es am Headset stummgeschaltet, oder das falsche Gerät?",
+  "notice.mic_silent": "Dein Mikrofon ist nicht zu hören: Von „{name}“ kommt kein Ton. Ist es am Headset stummgeschaltet, oder das falsche Gerät?",
   "notice.mic_denied": "Das Mikrofon bleibt aus: Es ist für diese Seite gesperrt. Klick auf das Symbol links von der Adresse, um es zu erlauben.",
   "notice.mic_dismissed": "Das Mikrofon bleibt aus: Die Frage des Browsers wurde ohne Antwort geschlossen.",
   "notice.mic_system": "Das Mikrofon bleibt aus: Das Betriebssystem sperrt es für diesen Browser.",

@@ -41,6 +41,7 @@ export default {
   "problem.again_in": "Trying again in {seconds} s",
   "problem.trying": "Trying now…",
   "problem.copy": "Copy details",
+  "problem.docs": "More about this",
   "problem.no_webrtc.title": "This browser has no WebRTC",
   "problem.no_webrtc.text": "The page needs it to send sound and pictures. Use a current Firefox, Chrome, Edge or Safari, or switch it on in this browser’s settings.",
   "problem.insecure_origin.title": "This address is not secure, so the browser hides the microphone",

@@ -37,6 +37,8 @@ export default {
   "network.path_value": "{local} here, {remote} there, {protocol}",
   "network.server": "Server’s address",
   "network.server_value": "{address}:{port}",
+  "network.connect": "Connected in",
+  "network.connect_value": "{steps}",
   "network.rtt": "There and back",
   "network.rtt_value": "{value} ms",
   "network.loss": "Lost on the way here",

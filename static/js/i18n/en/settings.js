@@ -32,6 +32,7 @@ export default {
   "settings.pipeline": "Pipeline",
   "settings.pipeline_hint": "Which engines listen, think and speak. Takes effect when the next conversation starts.",
   "settings.usual_pipeline": "The server’s usual one",
+  "settings.chat_model": "Language model",
   "settings.model": "Language model: {name}. It belongs to the pipeline.",
   "settings.instructions": "Instructions",
   "settings.instructions_hint": "Who the assistant shall be, and how it shall answer. Empty: as the server has it.",

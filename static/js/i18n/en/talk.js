@@ -1,6 +1,14 @@
 // English. What is said in a call: problems, notices, words, what is seen, and help. Flat keys, in blocks by their prefix.
 
 export default {
+  "status.say_something": "Say something",
+
+  "step.microphone": "Microphone",
+  "step.server": "Server",
+  "step.path": "Media path",
+  "step.engines": "Engines",
+  "step.ms": "{ms} ms",
+
   "stage.vad": "voice activity",
   "stage.stt": "speech-to-text",
   "stage.llm": "language model",
@@ -15,7 +23,7 @@ export default {
   "notice.screen_unseen": "The language model on this server takes no pictures: it cannot see your screen.",
   "notice.mic_gone": "“{name}” is gone; using “{other}”.",
   "notice.mic_lost": "“{name}” is gone, and there is no other microphone. Plug one in, or type.",
-  "notice.mic_silent": "No sound comes from “{name}”. Is it muted on the headset, or the wrong device?",
+  "notice.mic_silent": "I can’t hear your microphone: no sound comes from “{name}”. Is it muted on the headset, or the wrong device?",
   "notice.mic_denied": "The microphone stays off: it is blocked for this site. Click the icon left of the address to allow it.",
   "notice.mic_dismissed": "The microphone stays off: the browser’s question was closed without an answer.",
   "notice.mic_system": "The microphone stays off: the operating system blocks it for this browser.",

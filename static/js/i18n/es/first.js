@@ -41,6 +41,7 @@ export default {
   "problem.again_in": "Nuevo intento en {seconds} s",
   "problem.trying": "Probando ahora…",
   "problem.copy": "Copiar los detalles",
+  "problem.docs": "Más sobre esto",
   "problem.no_webrtc.title": "Este navegador no tiene WebRTC",
   "problem.no_webrtc.text": "La página lo necesita para enviar sonido e imagen. Usa un Firefox, Chrome, Edge o Safari actual, o actívalo en los ajustes de este navegador.",
   "problem.insecure_origin.title": "Esta dirección no es segura, y por eso el navegador oculta el micrófono",

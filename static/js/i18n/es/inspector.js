@@ -37,6 +37,8 @@ export default {
   "network.path_value": "{local} aquí, {remote} allí, {protocol}",
   "network.server": "Dirección del servidor",
   "network.server_value": "{address}:{port}",
+  "network.connect": "Conectado en",
+  "network.connect_value": "{steps}",
   "network.rtt": "Ida y vuelta",
   "network.rtt_value": "{value} ms",
   "network.loss": "Perdido en el camino hasta aquí",

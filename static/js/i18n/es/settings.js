@@ -32,6 +32,7 @@ export default {
   "settings.pipeline": "Pipeline",
   "settings.pipeline_hint": "Qué motores escuchan, piensan y hablan. Vale a partir de la próxima conversación.",
   "settings.usual_pipeline": "El habitual del servidor",
+  "settings.chat_model": "Modelo de lenguaje",
   "settings.model": "Modelo de lenguaje: {name}. Pertenece al pipeline.",
   "settings.instructions": "Instrucciones",
   "settings.instructions_hint": "Quién ha de ser el asistente y cómo ha de responder. Vacío: como lo tenga el servidor.",

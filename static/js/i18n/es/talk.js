@@ -1,6 +1,14 @@
 // Spanish. What is said in a call: problems, notices, words, what is seen, and help. Flat keys, in blocks by their prefix.
 
 export default {
+  "status.say_something": "Di algo",
+
+  "step.microphone": "Micrófono",
+  "step.server": "Servidor",
+  "step.path": "Camino del sonido",
+  "step.engines": "Motores",
+  "step.ms": "{ms} ms",
+
   "stage.vad": "actividad de voz",
   "stage.stt": "reconocimiento de voz",
   "stage.llm": "modelo de lenguaje",
@@ -15,7 +23,7 @@ export default {
   "notice.screen_unseen": "El modelo de lenguaje de este servidor no acepta imágenes: no puede ver tu pantalla.",
   "notice.mic_gone": "«{name}» ya no está; ahora se usa «{other}».",
   "notice.mic_lost": "«{name}» ya no está y no hay otro micrófono. Conecta uno, o escribe.",
-  "notice.mic_silent": "No llega sonido de «{name}». ¿Está silenciado en los auriculares, o es otro el dispositivo?",
+  "notice.mic_silent": "No se oye tu micrófono: no llega sonido de «{name}». ¿Está silenciado en los auriculares, o es otro el dispositivo?",
   "notice.mic_denied": "El micrófono sigue apagado: está bloqueado para este sitio. Pulsa el icono a la izquierda de la dirección para permitirlo.",
   "notice.mic_dismissed": "El micrófono sigue apagado: la pregunta del navegador se cerró sin respuesta.",
   "notice.mic_system": "El micrófono sigue apagado: el sistema operativo lo bloquea para este navegador.",
