@@ -12,7 +12,7 @@ const english = await partsOf("en");
 const holes = (text) => [...text.matchAll(/\{\w+\}/g)].map(([hole]) => hole).sort().join();
 
 /** Same in two languages, and rightly so: names, marks, and what people of that language say too. */
-const LOANS = /^(controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted)/;
+const LOANS = /^(step\.server|controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted)/;
 
 for (const code of LANGUAGES) {
   test(`${NAMES[code]} has every word, with the same holes`, async () => {
