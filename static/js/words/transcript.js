@@ -2,7 +2,7 @@
 
 import { transcriptOf, visibleEntries } from "../state/words.js";
 import { latencyOf } from "../state/latency.js";
-import { wording } from "../i18n/index.js";
+import { spoken, wording } from "../i18n/index.js";
 import { h, icon } from "../view/dom.js";
 import { partsAt } from "./karaoke.js";
 import { heardMs, whilePlaying } from "./ticker.js";
@@ -88,6 +88,7 @@ export function mount({ store, root, t, settings, inspect }) {
   return { render };
 }
 
+const seconds = (ms) => (ms / 1000).toLocaleString(spoken(), { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const isWhole = (entry) => entry.final && !entry.waiting;
 const speakerOf = ({ role }, t) => (role === "user" || role === "assistant" ? `${t(`words.${role}`)}: ` : "");
 
@@ -169,7 +170,7 @@ function marksOf(entry, latency, t, inspect) {
   else if (entry.typed && entry.role === "user") marks.push(h("span", { class: "mark" }, t("words.sent")));
   if (latency) {
     marks.push(h("button", { type: "button", class: "latency", title: t("words.latency_hint"),
-      onclick: () => inspect?.("turns") }, t("words.latency", { value: (latency.voice_to_voice_ms / 1000).toFixed(2) })));
+      onclick: () => inspect?.("turns") }, t("words.latency", { value: seconds(latency.voice_to_voice_ms) })));
   }
   return marks;
 }
