@@ -228,11 +228,11 @@ def draw(
         size = round(max(11.0, 0.03 * min(height, width)))
         if settings.labels:
             _labels(canvas, shown, size)
+        bottom = _captions(canvas, captions, round(1.32 * size)) if settings.captions else height
         if settings.latency and readout is not None and (text := readout.text()):
             margin = round(0.6 * size)
-            plate([text], Style(round(0.86 * size), (226, 232, 236))).lay(canvas, margin, margin)
-        if settings.captions:
-            _captions(canvas, captions, round(1.32 * size))
+            figures = plate([text], Style(round(0.86 * size), (226, 232, 236)))
+            figures.lay(canvas, margin, bottom - margin - figures.height)  # at the top pages have words of their own
     if canvas is not pixels:
         pixels[...] = canvas
 
@@ -317,8 +317,8 @@ def _label_of(found: Detection) -> str:
             return ""
 
 
-def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> None:
-    """Stacked from the bottom edge, the newest lowest."""
+def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> int:
+    """Stacked from the bottom edge, the newest lowest; returns where the stack begins."""
     height, width = canvas.shape[:2]
     bottom = height - round(0.7 * size)
     for caption in reversed(captions):
@@ -327,6 +327,7 @@ def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> None:
             continue
         sprite.lay(canvas, (width - sprite.width) // 2, bottom - sprite.height)
         bottom -= sprite.height + size // 4
+    return bottom if captions else height
 
 
 def _caption(caption: Caption, width: int, size: int) -> Sprite | None:

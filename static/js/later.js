@@ -8,6 +8,7 @@ import * as recovery from "./call/recovery.js";
 import * as wakeLock from "./call/wake_lock.js";
 import { createLevels } from "./devices/levels.js";
 import { createOutput } from "./devices/output.js";
+import { more, translate } from "./i18n/index.js";
 import * as inspector from "./inspector/drawer.js";
 import { createTeller } from "./settings/session.js";
 import { byId } from "./view/dom.js";
@@ -23,12 +24,18 @@ let mounted = null;
 
 /** @param context of the first screen @returns the same with the call, and what needs it; made once */
 export function mount(context) {
-  mounted ??= make(context);
+  mounted ??= make(context).catch((error) => {
+    mounted = null; // the server was away: the next try asks again
+    throw error;
+  });
   return mounted;
 }
 
-function make(context) {
-  const { store, tell } = context;
+async function make(context) {
+  const { store, tell, settings } = context;
+  await more();
+  translate(document);
+  settings.merge({}); // draws anew, with all words
   const output = createOutput({ audio: byId("voice"), picture: byId("picture"), dispatch: store.dispatch });
   const levels = createLevels({ show: showLevel, onSilent: (name) => tell("mic_silent", { name }) });
   const call = createCall({ store, output, levels, tell });

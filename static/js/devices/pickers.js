@@ -38,6 +38,7 @@ export function watchDevices({ store, mended }) {
   });
 }
 
+/** @returns a function that ends it */
 export function mount({ store, call, root, t }) {
   const selects = {};
   const rows = KINDS.filter((kind) => kind !== "speaker" || canChooseSpeaker()).map((kind) => {
@@ -65,6 +66,6 @@ export function mount({ store, call, root, t }) {
     talk.checked = devices.chosen.pushToTalk;
   }
 
-  store.subscribe(render);
   render(store.state);
+  return store.subscribe(render);
 }

@@ -1,7 +1,7 @@
 // The languages of the page, and which of them a reader would like best.
 
 /** Code → what its speakers call it. */
-export const NAMES = { en: "English" };
+export const NAMES = { en: "English", de: "Deutsch", es: "Español" };
 export const LANGUAGES = Object.keys(NAMES);
 
 /** @param chosen a code or null @param wanted codes in the reader's order, as `navigator.languages` has them @returns a code */

@@ -1,5 +1,6 @@
 // The inspector: closed until it is asked for, and loaded only then. What it shows is in a file for each tab.
 
+import { wording } from "../i18n/index.js";
 import { h } from "../view/dom.js";
 import { EventLog } from "./event_log.js";
 
@@ -30,6 +31,8 @@ export function mount({ store, call, root, t, settings }) {
   const log = recorder(store);
   const opener = document.getElementById("inspect");
   let panels = null; // name → {element, render(state)?, open()?, close()?}, once loaded
+  let modules = null;
+  let said = 0; // which wording of the page they are made with
   let shown = null;
   let due = 0;
 
@@ -37,7 +40,9 @@ export function mount({ store, call, root, t, settings }) {
 
   function draw() {
     due = 0;
-    if (isOpen() && shown) panels[shown].render?.(store.state);
+    if (!isOpen() || !shown || !panels) return;
+    if (said !== wording()) make();
+    panels[shown].render?.(store.state);
   }
 
   store.subscribe(() => {
@@ -49,11 +54,19 @@ export function mount({ store, call, root, t, settings }) {
     const style = h("link", { rel: "stylesheet", href: new URL("../../css/inspector.css", import.meta.url).href });
     const styled = new Promise((done) => { style.onload = style.onerror = done; });
     document.head.append(style);
-    const modules = await Promise.all(TABS.map((name) => import(`./${name}.js`)));
+    modules = await Promise.all(TABS.map((name) => import(`./${name}.js`)));
     await styled;
+    make();
+  }
+
+  /** What is in the drawer; anew in another language. */
+  function make() {
+    said = wording();
+    if (panels && shown) panels[shown].close?.();
     panels = Object.fromEntries(TABS.map((name, place) =>
       [name, modules[place].create({ store, call, t, settings, log })]));
     root.replaceChildren(...frame());
+    if (shown) choose(shown);
   }
 
   function frame() {

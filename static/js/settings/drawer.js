@@ -1,5 +1,6 @@
 // The settings: a sheet at the side, so that what they change can be seen. Every change counts at once.
 
+import { wording } from "../i18n/index.js";
 import { h, icon } from "../view/dom.js";
 import * as assistant from "./assistant.js";
 import * as link from "./link.js";
@@ -15,15 +16,32 @@ const SECTIONS = { assistant, turns: turnTaking, vision, sound, page: thisPage, 
 export async function create(context) {
   const { root, store, t } = context;
   await styled();
-  const made = Object.entries(SECTIONS).map(([name, { create: make }]) => [name, make(context)]);
-  const close = h("button", { class: "button icon quiet", type: "button", "aria-label": t("settings.close"), onclick: () => root.close() },
-    icon("close"));
-  root.replaceChildren(
-    h("header", { class: "card-head" }, h("h2", { id: "settings-title" }, t("settings.title")), close),
-    h("nav", { class: "sheet-nav", "aria-label": t("settings.sections") }, ...made.map(([name]) =>
-      h("a", { href: `#settings-${name}`, onclick: (event) => jump(event, name) }, t(`settings.${name}`)))),
-    h("div", { class: "sheet-body" }, ...made.map(([name, section]) => framed(name, section))),
-  );
+  let made = [];
+  let said = 0; // which wording of the page it is made with
+  make();
+
+  function make() {
+    made.forEach(([, section]) => section.close?.());
+    made = Object.entries(SECTIONS).map(([name, { create: one }]) => [name, one(context)]);
+    said = wording();
+    const close = h("button", { class: "button icon quiet", type: "button", "aria-label": t("settings.close"), onclick: () => root.close() },
+      icon("close"));
+    root.replaceChildren(
+      h("header", { class: "card-head" }, h("h2", { id: "settings-title" }, t("settings.title")), close),
+      h("nav", { class: "sheet-nav", "aria-label": t("settings.sections") }, ...made.map(([name]) =>
+        h("a", { href: `#settings-${name}`, onclick: (event) => jump(event, name) }, t(`settings.${name}`)))),
+      h("div", { class: "sheet-body" }, ...made.map(([name, section]) => framed(name, section))),
+    );
+  }
+
+  /** In another language. Where the reader was, the reader stays. */
+  function remake() {
+    const name = document.activeElement?.name;
+    const top = root.querySelector(".sheet-body").scrollTop;
+    make();
+    root.querySelector(".sheet-body").scrollTop = top;
+    if (name) root.querySelector(`[name="${name}"]`)?.focus({ preventScroll: true });
+  }
 
   /** A section with its name, and a button that makes it as it was at first. */
   function framed(name, { fields, reset }) {
@@ -44,7 +62,9 @@ export async function create(context) {
   }
 
   function draw() {
-    if (root.open) made.forEach(([, section]) => section.render(store.state));
+    if (!root.open) return;
+    if (said !== wording()) remake();
+    made.forEach(([, section]) => section.render(store.state));
   }
 
   store.subscribe(draw);

@@ -30,8 +30,8 @@ export function mount({ store, settings, t }) {
 
   function render(state) {
     const languages = languagesOf(state.engines);
-    if (languages.join() !== shown) {
-      shown = languages.join();
+    if (languages.join() + spoken() !== shown) {
+      shown = languages.join() + spoken();
       select.replaceChildren(...optionsOf(languages, t("settings.any_language")).map(([code, name]) => new Option(name, code)));
     }
     choice.hidden = languages.length < 2;

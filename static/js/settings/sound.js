@@ -8,7 +8,7 @@ const FILTERS = ["echo", "noise", "gain"];
 
 export function create({ store, call, settings, t }) {
   const root = h("div", { class: "pickers" });
-  pickers.mount({ store, call, root, t });
+  const close = pickers.mount({ store, call, root, t });
   const filters = FILTERS.map((name) => check({ name, label: t(`settings.${name}`), hint: t(`settings.${name}_hint`), change: filter(name) }));
   const buffer = choice({ name: "buffer", label: t("settings.buffer"), hint: t("settings.buffer_hint"),
     options: [[0, t("settings.buffer.0")], [80, t("settings.buffer.80")]], change: (value) => settings.set("buffer", Number(value)) });
@@ -28,7 +28,7 @@ export function create({ store, call, settings, t }) {
     buffer.show(String(settings.get("buffer")), { reason: can ? "" : t("settings.buffer_unknown") });
   }
 
-  return { fields: [root, group(t("settings.filters"), ...filters), buffer.element], render, reset() {
+  return { fields: [root, group(t("settings.filters"), ...filters), buffer.element], render, close, reset() {
     const before = JSON.stringify(FILTERS.map(settings.get));
     settings.reset([...FILTERS, "buffer"]);
     if (before !== JSON.stringify(FILTERS.map(settings.get))) filter("echo")(settings.get("echo"));

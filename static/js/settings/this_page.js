@@ -1,12 +1,12 @@
 // The page itself: colours, sizes, keys, its language, and what is read out.
 
-import { NAMES as LANGUAGES } from "../i18n/languages.js";
-import { isRunning } from "../state/call.js";
+import { load, translate } from "../i18n/index.js";
+import { NAMES as LANGUAGES, languageOf } from "../i18n/languages.js";
 import { check, choice } from "./fields.js";
 
-const NAMES = ["theme", "text_size", "lang", "keys", "announce", "captions", "caption_size"];
+const NAMES = ["theme", "text_size", "keys", "announce", "captions", "caption_size"];
 
-export function create({ store, settings, t }) {
+export function create({ settings, t }) {
   const percent = (value) => [String(value), t("settings.percent", { value: Math.round(value * 100) })];
   const pick = (name, options, change = (value) => settings.set(name, value)) =>
     choice({ name, label: t(`settings.${name}`), options, change });
@@ -21,10 +21,11 @@ export function create({ store, settings, t }) {
   const captionSize = number("caption_size", [1, 1.25, 1.5, 2]);
   const [keys, announce] = ["keys", "announce"].map(on);
 
-  /** Words are put into the page when it is made: it is made again, unless that would end a call. */
-  function speak(code) {
+  /** The words come first: whoever sees the change of the setting draws with them. */
+  async function speak(code) {
+    await load(languageOf(code, navigator.languages));
+    translate(document);
     settings.set("lang", code);
-    if (!isRunning(store.state.call)) location.reload();
   }
 
   function render() {
@@ -40,8 +41,7 @@ export function create({ store, settings, t }) {
 
   const fields = [theme, size, lang, captions, captionSize, keys, announce].map(({ element }) => element);
   return { fields, render, reset() {
-    const before = settings.get("lang");
     settings.reset(NAMES);
-    if (before !== settings.get("lang")) speak(null);
+    speak(null);
   } };
 }

@@ -1,5 +1,6 @@
 // What stops everything, with the button that helps; and notices, which stop nothing.
 
+import { wording } from "../i18n/index.js";
 import { byId, h, icon, setText } from "./dom.js";
 
 const TICK_MS = 250;
@@ -28,6 +29,7 @@ export const secondsLeft = (until, now) => Math.max(0, Math.ceil((until - now) /
 export function mount({ store, call, server, t }) {
   let shownProblem = null;
   let shownNotices = null;
+  let said = 0;
 
   byId("retry").addEventListener("click", () => (["reconnecting", "waiting"].includes(store.state.call.phase)
     ? call.reconnect() : call.retry()));
@@ -46,7 +48,8 @@ export function mount({ store, call, server, t }) {
   });
 
   function renderProblem(problem, status) {
-    if (problem === shownProblem) return;
+    if (problem === shownProblem && said === wording()) return;
+    said = wording();
     if (problem === null) byId("key").value = ""; // accepted: it need not stand in its field any longer
     const other = problem?.code !== shownProblem?.code;
     const drawnAnew = problem === shownProblem; // with other words
@@ -92,7 +95,7 @@ export function mount({ store, call, server, t }) {
     if (notices === shownNotices) return;
     shownNotices = notices;
     byId("notices").replaceChildren(...notices.map(({ text, level, code, action }) => {
-      const dismiss = h("button", { class: "button icon quiet", type: "button", "aria-label": t("notice.dismiss"),
+      const dismiss = h("button", { class: "button icon quiet", type: "button", "aria-label": t("notice.dismiss"), "data-t-label": "notice.dismiss",
         onclick: () => store.dispatch({ type: "client.dismissed", text }) }, icon("close"));
       const act = action && h("button", { class: "button small", type: "button", onclick: () => byId(action).click() },
         t(`notice.do.${action}`));

@@ -15,12 +15,12 @@ export function mount({ store, call, root, t, api }) {
   const record = h("button", { type: "button", id: "record", "aria-pressed": "false", onclick: toggle });
   const files = h("div", { id: "recorded-files" });
   const recorder = h("div", { id: "recorder", hidden: true },
-    h("p", {}, t("recording.consent")), record,
-    h("label", { class: "switch" }, video, h("span", {}, t("recording.video"))), notice, files);
+    h("p", { "data-t": "recording.consent" }, t("recording.consent")), record,
+    h("label", { class: "switch" }, video, h("span", { "data-t": "recording.video" }, t("recording.video"))), notice, files);
   const save = ["md", "json", "vtt"].map((kind) => h("button", { type: "button", id: `save-${kind}`, onclick: () => keep(kind) },
-    t(`download.${kind}`), h("small", {}, `.${kind}`)));
+    h("span", { "data-t": `download.${kind}` }, t(`download.${kind}`)), h("small", {}, `.${kind}`)));
   const menu = h("details", { class: "files", id: "files" },
-    h("summary", { class: "button quiet" }, t("download.title")),
+    h("summary", { class: "button quiet", "data-t": "download.title" }, t("download.title")),
     h("div", { class: "menu" }, ...save, recorder));
   root.append(badge, menu);
   let timer = 0;
@@ -46,7 +46,7 @@ export function mount({ store, call, root, t, api }) {
     if (session !== store.state.recording.session) return;
     const rows = (found?.files ?? []).map((file) => h("button", { type: "button", onclick: () => fetchFile(file) },
       h("span", { dir: "auto" }, file.name), h("small", {}, sizeOf(file.bytes))));
-    const remove = h("button", { type: "button", id: "delete-recording", onclick: forget }, t("recording.delete"));
+    const remove = h("button", { type: "button", id: "delete-recording", onclick: forget, "data-t": "recording.delete" }, t("recording.delete"));
     files.replaceChildren(...rows, ...(rows.length && found.state === "done" ? [remove] : []));
   }
 
@@ -100,7 +100,7 @@ export function mount({ store, call, root, t, api }) {
     if (events?.some(({ type }) => type === "client.connected") && !begun.wall) {
       Object.assign(begun, { wall: Date.now(), clock: performance.now() });
     }
-    const same = ["recording", "engines", "call", "words"].every((name) => state[name] === drawn[name]);
+    const same = ["recording", "engines", "call", "words", "settings"].every((name) => state[name] === drawn[name]);
     drawn = state;
     if (!same) render(state);
   });

@@ -2,6 +2,7 @@
 
 import { transcriptOf, visibleEntries } from "../state/words.js";
 import { latencyOf } from "../state/latency.js";
+import { spoken, wording } from "../i18n/index.js";
 import { h, icon } from "../view/dom.js";
 import { partsAt } from "./karaoke.js";
 import { heardMs, whilePlaying } from "./ticker.js";
@@ -20,7 +21,7 @@ export function mount({ store, root, t, settings, inspect }) {
 
   function place(entry, latency, at) {
     let row = rows.get(entry.key);
-    if (row?.entry === entry && row.latency === latency) return;
+    if (row?.entry === entry && row.latency === latency && row.said === wording()) return;
     if (!row) {
       row = { element: h("li", {}) };
       rows.set(entry.key, row);
@@ -32,7 +33,7 @@ export function mount({ store, root, t, settings, inspect }) {
     if (isWhole(entry)) element.removeAttribute("aria-hidden");
     else element.setAttribute("aria-hidden", "true");
     element.replaceChildren(...contentOf(entry, latency, { t, inspect, open: element.querySelector("details")?.open }));
-    Object.assign(row, { entry, latency, shown: null });
+    Object.assign(row, { entry, latency, said: wording(), shown: null });
   }
 
   function announce(entries, { announce }) {
@@ -86,6 +87,7 @@ export function mount({ store, root, t, settings, inspect }) {
   return { render };
 }
 
+const seconds = (ms) => (ms / 1000).toLocaleString(spoken(), { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const isWhole = (entry) => entry.final && !entry.waiting;
 const speakerOf = ({ role }, t) => (role === "user" || role === "assistant" ? `${t(`words.${role}`)}: ` : "");
 
@@ -166,7 +168,7 @@ function marksOf(entry, latency, t, inspect) {
   else if (entry.typed && entry.role === "user") marks.push(h("span", { class: "mark" }, t("words.sent")));
   if (latency) {
     marks.push(h("button", { type: "button", class: "latency", title: t("words.latency_hint"),
-      onclick: () => inspect?.("turns") }, t("words.latency", { value: (latency.voice_to_voice_ms / 1000).toFixed(2) })));
+      onclick: () => inspect?.("turns") }, t("words.latency", { value: seconds(latency.voice_to_voice_ms) })));
   }
   return marks;
 }

@@ -12,7 +12,7 @@ import { legal } from "../../../static/js/state/devices.js";
 import { loudness, silenceWatch } from "../../../static/js/devices/levels.js";
 import { DeviceError, reasonOf } from "../../../static/js/devices/media.js";
 import { optionsOf } from "../../../static/js/devices/pickers.js";
-import en from "../../../static/js/i18n/en.js";
+import { ALL as en } from "./words.mjs";
 import { initialOf, reduce } from "../../../static/js/state/store.js";
 import { slices } from "../../../static/js/state/slices.js";
 import { statusOf } from "../../../static/js/state/call.js";
