@@ -1,63 +1,31 @@
-"""The pages of the documentation hold together: links, anchors, the index, sizes, and what their blocks say."""
+"""The pages of the documentation hold together: links, anchors, the index, sizes, codes. Blocks: test_blocks."""
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import shlex
-import subprocess
-from collections.abc import Iterator
-from itertools import dropwhile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipelines.voice.turn import Eagerness, TurnSettings, eager
-from server.cli.commands import _parser
 from server.dialects.openai.settings import offered_session
 from server.http.doc_pages import anchor
+from tests.docs.blocks import PAGES, name, without_blocks
 from tools.doc_tables import DOCS, filled
 from tools.error_codes import codes, section_of
 
-ROOT = DOCS.parent
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-_FENCE = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
 _TITLE = re.compile(r"#+ (.+)")
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def blocks(path: Path) -> list[tuple[str, str]]:
-    return [(kind, text) for excuse, kind, text in _FENCE.findall(path.read_text("utf-8")) if not excuse]
-
-
 def prose(path: Path) -> str:
-    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", path.read_text("utf-8")))
+    return re.sub(r"`[^`\n]*`", "", without_blocks(path))
 
 
 def anchors(path: Path) -> set[str]:
-    titles = _TITLE.findall(_FENCE.sub("", path.read_text("utf-8")))
+    titles = _TITLE.findall(without_blocks(path))
     return {anchor(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).replace("`", "")) for title in titles}
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of each command, without variables before it and what it is piped or written to."""
-    text = re.sub(r"\$\([^)]*\)", "SAID", text.replace("\\\n", " "))
-    begun = ""
-    for line in text.splitlines():
-        begun += line + "\n"
-        try:
-            words = shlex.split(begun, comments=True)
-        except ValueError:  # a quotation that goes on in the next line
-            continue
-        begun = ""
-        end = next((place for place, word in enumerate(words) if re.match(r"[|;&<>]", word)), len(words))
-        yield list(dropwhile(re.compile(r"[A-Z_]+=").match, words[:end]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -85,32 +53,9 @@ def test_the_index_names_every_page(index):
     assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"} <= named
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_blocks_of_data_and_programs_can_be_read(page):
-    for kind, text in blocks(page):
-        if kind == "json":
-            json.loads(text)
-        elif kind == "yaml":
-            list(yaml.safe_load_all(text))
-        elif kind == "python":
-            compile(text, name(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_commands_are_ones_that_there_are(page):
-    for kind, text in blocks(page):
-        if kind != "sh":
-            continue
-        read = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
-        assert not read.returncode, read.stderr
-        for words in commands(text):
-            if words[:1] == ["visavis"]:
-                _parser().parse_args(words[1:])
-
-
 def test_session_updates_are_taken():
     text = (DOCS / "how-to/tune-turn-taking.md").read_text("utf-8")
-    updates = [json.loads(block) for _, kind, block in _FENCE.findall(text) if kind == "json"]
+    updates = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     assert len(updates) == 3
     for update in updates:
         offered_session(update["session"])
