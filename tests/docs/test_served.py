@@ -47,7 +47,8 @@ def test_every_link_within_leads_to_a_page_and_its_heading(page):
 def test_a_wheel_brings_the_documentation(tmp_path):
     """What setuptools would put into it, as the project's own settings say."""
     listing = (
-        "from setuptools import Distribution; whole = Distribution(); whole.parse_config_files();"
+        "from setuptools import Distribution; whole = Distribution({'script_name': 'setup.py'});"
+        "whole.parse_config_files();"
         "build = whole.get_command_obj('build_py'); build.build_lib = 'lib'; build.ensure_finalized();"
         "print(*build.get_outputs(include_bytecode=False), sep='\\n')"
     )
