@@ -12,6 +12,7 @@ from aiohttp import web
 from playwright.async_api import expect
 
 from server.http.signaling.offer import REGISTRY
+from tests.browser.speech import SPEAKER, say, synthesize
 from tests.browser.waiting import CONNECTED, in_browsers, until_true
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
@@ -53,11 +54,13 @@ async def test_the_page_of_fifty_lines_holds_a_conversation(serve, site, browser
     assert len(html.splitlines()) <= 50
     written: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     origin = await site(written)
-    engines = fake_engines(stt=FakeRecognizer(*["hello there"] * 50), llm=FakeModel(*["I can speak."] * 50))
+    engines = fake_engines(stt=FakeRecognizer(*["hello there"] * 9), llm=FakeModel(*["I can speak."] * 9))
     url, _ = await serve(engines, allowed_origins=origin)
     written.set_result(html.replace("http://127.0.0.1:8080", url))
-    page = await browser_page(origin)
+    page = await browser_page(origin, init=SPEAKER)
     await page.get_by_role("button", name="Start").click()
+    await page.wait_for_function("window.calls.at(-1)?.connectionState === 'connected'")
+    await say(page, await synthesize("Good evening."))
     words = page.locator("#words")
     await expect(words).to_contain_text("You: hello there")
     await expect(words).to_contain_text("Assistant: I can speak.")
