@@ -218,7 +218,7 @@ def judge_yaml(text: str, folder: Path) -> None:
             read(file).validated(Scenario)
         elif keys & {"pipelines", "backends"}:
             read(file).validated(Definition)
-        elif keys & {"services", "apiVersion", "scrape_configs", "http", "settings", "image"}:
+        elif keys & {"services", "apiVersion", "scrape_configs", "groups", "http", "settings", "image", "ingress"}:
             wrong_variables(text)  # Docker's, Kubernetes', Prometheus', Traefik's, and values of the chart
         else:
             raise ValueError(f"a file of nobody known: {sorted(keys)}")

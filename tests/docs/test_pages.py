@@ -47,6 +47,16 @@ def test_a_page_is_short_and_its_tables_are_those_of_the_code(page):
     assert filled(text) == text, "python -m tools.doc_tables"
 
 
+def test_metrics_that_are_named_are_measured():
+    """Names as the code has them; ``_total``, ``_bucket`` and the like are Prometheus' own."""
+    sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")]
+    known = set(re.findall(r"\"((?:visavis|pipeline)_\w+)\"", "".join(file.read_text("utf-8") for file in sources)))
+    for page in ("how-to/monitor.md", "how-to/many-users.md", "explain/speculation.md", "explain/vision-timing.md"):
+        named = set(re.findall(r"\b((?:visavis|pipeline)_[a-z_]+)\b", (DOCS / page).read_text("utf-8")))
+        strange = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in named} - known
+        assert not strange, page
+
+
 @pytest.mark.parametrize("index", ["index.md", "llms.txt"])
 def test_the_index_names_every_page(index):
     named = {target for target, _ in _LINK.findall((DOCS / index).read_text("utf-8"))}
