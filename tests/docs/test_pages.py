@@ -11,7 +11,7 @@ import pytest
 from pipelines.voice.turn import Eagerness, TurnSettings, eager
 from server.dialects.openai.settings import offered_session
 from server.http.doc_pages import anchor
-from tests.docs.blocks import PAGES, name, without_blocks
+from tests.docs.blocks import PAGES, ROOT, blocks, name, without_blocks
 from tools.doc_tables import DOCS, filled
 from tools.error_codes import codes, section_of
 
@@ -61,6 +61,46 @@ def test_metrics_that_are_named_are_measured():
 def test_the_index_names_every_page(index):
     named = {target for target, _ in _LINK.findall((DOCS / index).read_text("utf-8"))}
     assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"} <= named
+
+
+def test_abbreviations_are_in_the_glossary():
+    """Of the pages that people learn from; those that everybody knows who reads them are not explained."""
+    everyday = set(
+        "AMD API ARM BY CC CC0 CPU EPYC ES GA GB GET GPL GPU HTTP HTTPS ID JSON LM MB MIT NASA NVIDIA OBS POST REST RFC "
+        "SDK SHA SSH TCP TLS UDP URL VPN XML YAML HTML CSS CSP PDF USB IP RAM DELETE PUT PNG JPEG WAV PCM GUI IDE AI OK CI "
+        "ADDRESS FILM ONE LICENSE CHANGELOG CONTRIBUTING SECURITY README".split()
+    )
+    known = set(re.findall(r"[A-Z][A-Z0-9]+", (DOCS / "reference" / "glossary.md").read_text("utf-8")))
+    for page in [
+        ROOT / "README.md",
+        *(file for part in ("start", "how-to", "explain") for file in (DOCS / part).glob("*.md")),
+    ]:
+        words = set(re.findall(r"\b[A-Z][A-Z0-9]+\b", _LINK.sub("]", prose(page))))
+        assert not words - everyday - known, name(page)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md"], ids=name)
+def test_five_questions_are_answered_by_a_link(page):
+    """One click from the README, one from the index: fewer than the two that are allowed."""
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    for question in (
+        "What runs where",
+        "How do I make it faster",
+        "from my phone",
+        "How many users",
+        "What leaves my mach",
+    ):
+        (row,) = [line for line in rows if question in line]
+        assert _LINK.findall(row), question
+
+
+def test_commands_are_written_one_way():
+    """``visavis …`` after installing; the path of the environment only where that is explained."""
+    for page in PAGES:
+        shown = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
+        assert not [line for line in shown if re.search(r"\.venv/bin/visavis|python3? -m (server|visavis)", line)], (
+            name(page)
+        )
 
 
 def test_session_updates_are_taken():
