@@ -55,7 +55,8 @@ class Settings(AssistantSettings, BaseSettings):
     api_key: SecretStr | None = None
     """When set, every endpoint but the page, ``/healthz`` and ``/readyz`` needs it as a bearer token."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Web pages from other origins that may use the API, such as ``https://app.example.org``; ``*`` for all."""
+    """Web pages from other origins that may use the API, such as ``https://app.example.org``; ``*`` for all. Those that
+    are named may also show the server's own page in a frame."""
     public_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins under which the server's own page is reached, such as ``https://assistant.example.org``, when a reverse
     proxy stands in front. Without an API key only requests for these and for loopback names are served."""

@@ -28,7 +28,7 @@ from server.http.doc_pages import DocPages
 from server.http.errors import errors
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
-from server.http.page_files import STATIC, PageFiles, secure
+from server.http.page_files import STATIC, PageFiles, secured
 from server.http.pipelines.routes import STREAMED_BODIES, add_pipelines
 from server.http.recordings import RecordingRoutes
 from server.http.request_ids import tell_request_id
@@ -102,7 +102,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     add_openapi(app, keyed=settings.api_key is not None)
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
-    app.on_response_prepare.append(secure)
+    app.on_response_prepare.append(secured(settings.allowed_origins))
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
         app.on_cleanup.append(partial(_close_recordings, recordings))

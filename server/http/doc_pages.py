@@ -21,6 +21,7 @@ from pipelines.runtime.worker import Worker
 FOLDER = Path(__file__).parents[2] / "docs"
 _PICTURES = {".png": "image/png"}
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
+_EXCUSE = re.compile(r"^<!-- not run: (.*?) -->\n", re.MULTILINE)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title></head>
@@ -41,7 +42,7 @@ def rendered(text: str, page: str, pages: frozenset[str]) -> str:
     repository become plain text.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = markdown.parse(_COMMENT.sub("", text))
+    tokens = markdown.parse(_COMMENT.sub("", _EXCUSE.sub(r"*Not run here: \1.*\n\n", text)))
     title = page
     for token, inner in pairwise(tokens):
         if token.type == "heading_open":
@@ -70,7 +71,7 @@ def _turn_links(tokens: list[Token], page: str, pages: frozenset[str]) -> None:
 class DocPages:
     """Serves every document of a folder at ``/docs/PATH``, without its ``.md``, and its pictures.
 
-    Where the folder is not there, as in an installation from a wheel, nothing is found.
+    Where the folder is not there nothing is found.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:

@@ -17,7 +17,7 @@ from server.http.access.cors import allow_reading
 from server.http.access.granted import GRANTED
 from server.http.auth import guard
 from server.http.errors import RETRY_AFTER_SECONDS, error_response, errors
-from server.http.page_files import STATIC, PageFiles, secure
+from server.http.page_files import STATIC, PageFiles, secured
 from server.http.request_ids import tell_request_id
 from server.http.status import STATUS, Json, progress, short
 from server.settings import Settings
@@ -72,6 +72,6 @@ def create_lobby(settings: Settings, arrivals: Arrivals) -> web.Application:
     app.router.add_get("/readyz", ready)
     app.router.add_get(STATUS, status)
     app.router.add_route("*", "/{path:.*}", later)
-    for prepare in (allow_reading, tell_request_id, secure):
+    for prepare in (allow_reading, tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
     return app

@@ -6,15 +6,17 @@ And the headers that browsers go by, of every response.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from server.http.origins import parse_origin
+
 STATIC = Path(__file__).parents[2] / "static"
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
 )
 PERMISSIONS_POLICY = ", ".join(
     f"{name}=(self)"
@@ -37,14 +39,23 @@ class _File:
     headers: dict[str, str]
 
 
-async def secure(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers; a signal handler of applications (``on_response_prepare``)."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Server"] = "visavis"  # and not which versions of what
-    if response.content_type == "text/html":
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
+def secured(allowed_origins: Iterable[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal handler of applications (``on_response_prepare``) that adds the headers.
+
+    Pages of ``allowed_origins`` may show the server's page in a frame; those that are not named (``*``) may not.
+    """
+    named = " ".join(str(origin) for text in allowed_origins if (origin := parse_origin(text)) is not None)
+    policy = "; ".join((CONTENT_SECURITY_POLICY, f"frame-ancestors {named}" if named else "frame-ancestors 'none'"))
+
+    async def secure(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Server"] = "visavis"  # and not which versions of what
+        if response.content_type == "text/html":
+            response.headers["Content-Security-Policy"] = policy
+            response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
+
+    return secure
 
 
 class PageFiles:

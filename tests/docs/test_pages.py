@@ -1,63 +1,31 @@
-"""The pages of the documentation hold together: links, anchors, the index, sizes, and what their blocks say."""
+"""The pages of the documentation hold together: links, anchors, the index, sizes, codes. Blocks: test_blocks."""
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import shlex
-import subprocess
-from collections.abc import Iterator
-from itertools import dropwhile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipelines.voice.turn import Eagerness, TurnSettings, eager
-from server.cli.commands import _parser
 from server.dialects.openai.settings import offered_session
 from server.http.doc_pages import anchor
+from tests.docs.blocks import PAGES, ROOT, blocks, name, without_blocks
 from tools.doc_tables import DOCS, filled
 from tools.error_codes import codes, section_of
 
-ROOT = DOCS.parent
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-_FENCE = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
 _TITLE = re.compile(r"#+ (.+)")
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def blocks(path: Path) -> list[tuple[str, str]]:
-    return [(kind, text) for excuse, kind, text in _FENCE.findall(path.read_text("utf-8")) if not excuse]
-
-
 def prose(path: Path) -> str:
-    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", path.read_text("utf-8")))
+    return re.sub(r"`[^`\n]*`", "", without_blocks(path))
 
 
 def anchors(path: Path) -> set[str]:
-    titles = _TITLE.findall(_FENCE.sub("", path.read_text("utf-8")))
+    titles = _TITLE.findall(without_blocks(path))
     return {anchor(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).replace("`", "")) for title in titles}
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of each command, without variables before it and what it is piped or written to."""
-    text = re.sub(r"\$\([^)]*\)", "SAID", text.replace("\\\n", " "))
-    begun = ""
-    for line in text.splitlines():
-        begun += line + "\n"
-        try:
-            words = shlex.split(begun, comments=True)
-        except ValueError:  # a quotation that goes on in the next line
-            continue
-        begun = ""
-        end = next((place for place, word in enumerate(words) if re.match(r"[|;&<>]", word)), len(words))
-        yield list(dropwhile(re.compile(r"[A-Z_]+=").match, words[:end]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -79,38 +47,65 @@ def test_a_page_is_short_and_its_tables_are_those_of_the_code(page):
     assert filled(text) == text, "python -m tools.doc_tables"
 
 
+def test_metrics_that_are_named_are_measured():
+    """Names as the code has them; ``_total``, ``_bucket`` and the like are Prometheus' own."""
+    sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")]
+    known = set(re.findall(r"\"((?:visavis|pipeline)_\w+)\"", "".join(file.read_text("utf-8") for file in sources)))
+    for page in ("how-to/monitor.md", "how-to/many-users.md", "explain/speculation.md", "explain/vision-timing.md"):
+        named = set(re.findall(r"\b((?:visavis|pipeline)_[a-z_]+)\b", (DOCS / page).read_text("utf-8")))
+        strange = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in named} - known
+        assert not strange, page
+
+
 @pytest.mark.parametrize("index", ["index.md", "llms.txt"])
 def test_the_index_names_every_page(index):
     named = {target for target, _ in _LINK.findall((DOCS / index).read_text("utf-8"))}
     assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"} <= named
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_blocks_of_data_and_programs_can_be_read(page):
-    for kind, text in blocks(page):
-        if kind == "json":
-            json.loads(text)
-        elif kind == "yaml":
-            list(yaml.safe_load_all(text))
-        elif kind == "python":
-            compile(text, name(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+def test_abbreviations_are_in_the_glossary():
+    """Of the pages that people learn from; those that everybody knows who reads them are not explained."""
+    everyday = set(
+        "AMD API ARM BY CC CC0 CPU EPYC ES GA GB GET GPL GPU HTTP HTTPS ID JSON LM MB MIT NASA NVIDIA OBS POST REST "
+        "RFC SDK SHA SSH TCP TLS UDP URL VPN XML YAML HTML CSS CSP PDF USB IP RAM DELETE PUT PNG JPEG WAV PCM AI OK "
+        "CI ADDRESS FILM ONE LICENSE CHANGELOG CONTRIBUTING SECURITY README".split()
+    )
+    known = set(re.findall(r"[A-Z][A-Z0-9]+", (DOCS / "reference" / "glossary.md").read_text("utf-8")))
+    for page in [
+        ROOT / "README.md",
+        *(file for part in ("start", "how-to", "explain") for file in (DOCS / part).glob("*.md")),
+    ]:
+        words = set(re.findall(r"\b[A-Z][A-Z0-9]+\b", _LINK.sub("]", prose(page))))
+        assert not words - everyday - known, name(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_commands_are_ones_that_there_are(page):
-    for kind, text in blocks(page):
-        if kind != "sh":
-            continue
-        read = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
-        assert not read.returncode, read.stderr
-        for words in commands(text):
-            if words[:1] == ["visavis"]:
-                _parser().parse_args(words[1:])
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md"], ids=name)
+def test_five_questions_are_answered_by_a_link(page):
+    """One click from the README, one from the index: fewer than the two that are allowed."""
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    for question in (
+        "What runs where",
+        "How do I make it faster",
+        "from my phone",
+        "How many users",
+        "What leaves my mach",
+    ):
+        (row,) = [line for line in rows if question in line]
+        assert _LINK.findall(row), question
+
+
+def test_commands_are_written_one_way():
+    """``visavis …`` after installing; the path of the environment only where that is explained."""
+    for page in PAGES:
+        shown = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
+        assert not [line for line in shown if re.search(r"\.venv/bin/visavis|python3? -m (server|visavis)", line)], (
+            name(page)
+        )
 
 
 def test_session_updates_are_taken():
     text = (DOCS / "how-to/tune-turn-taking.md").read_text("utf-8")
-    updates = [json.loads(block) for _, kind, block in _FENCE.findall(text) if kind == "json"]
+    updates = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     assert len(updates) == 3
     for update in updates:
         offered_session(update["session"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import aiohttp
 import pytest
@@ -40,6 +42,26 @@ def test_every_link_within_leads_to_a_page_and_its_heading(page):
         if fragment:
             there = rendered((DOCS / f"{target}.md").read_text("utf-8"), target, PAGES)
             assert f'id="{fragment}"' in there
+
+
+def test_a_wheel_brings_the_documentation(tmp_path):
+    """What setuptools would put into it, as the project's own settings say."""
+    listing = (
+        "from setuptools import Distribution; whole = Distribution({'script_name': 'setup.py'});"
+        "whole.parse_config_files();"
+        "build = whole.get_command_obj('build_py'); build.build_lib = 'lib'; build.ensure_finalized();"
+        "print(*build.get_outputs(include_bytecode=False), sep='\\n')"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", listing]
+    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    brought = {line.removeprefix("lib/") for line in done.stdout.splitlines()}
+    assert {f"docs/{page}.md" for page in PAGES} | {"docs/screenshot.png"} <= brought
+
+
+def test_an_excuse_is_shown_to_readers():
+    text = rendered("# A\n\n<!-- not run: needs a card -->\n```sh\nls\n```\n", "a", frozenset())
+    assert "Not run here: needs a card." in text
 
 
 def test_html_in_a_document_is_shown_and_not_done():

@@ -175,6 +175,16 @@ async def test_the_page_says_what_it_may_do(serve, http):
     assert {"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} <= set(policy.split("; "))
 
 
+@pytest.mark.parametrize(
+    ("allowed", "framed_by"),
+    [("", "'none'"), ("*", "'none'"), ("https://a.test,https://b.test", "https://a.test https://b.test")],
+)
+async def test_only_sites_that_are_named_may_frame_the_page(serve, http, allowed, framed_by):
+    url, _ = await serve(allowed_origins=allowed)
+    policy = (await http.get(url)).headers["Content-Security-Policy"]
+    assert f"frame-ancestors {framed_by}" in policy.split("; ")
+
+
 async def test_files_of_the_page_are_cached_by_their_content(serve, http):
     url, _ = await serve()
     first = await http.get(f"{url}/static/js/app.js")
