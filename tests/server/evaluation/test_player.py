@@ -10,7 +10,7 @@ from rich.console import Console
 
 from media.clock import MonotonicClock
 from server.cli.evaluation import run_evaluation
-from server.evaluation.player import Player
+from server.evaluation.playing.player import Player
 from server.evaluation.results import result_of
 from server.evaluation.scenario import SHIPPED, Scenario
 from server.headless.call import Address
@@ -34,6 +34,8 @@ async def test_a_shipped_scenario_passes_on_a_server_of_its_own(tmp_path):
     said, lines = io.StringIO(), tmp_path / "results.jsonl"
     options = Namespace(
         action="run", file=[SHIPPED / "typed-sum.yaml"], url=None, api_key=None, config=None, repeat=1, json=lines,
+        html=None,
+        baseline=None, assets=None,
         junit=tmp_path / "results.xml",
     )  # fmt: skip
     assert await run_evaluation(options, Console(file=said)) == 0, said.getvalue()

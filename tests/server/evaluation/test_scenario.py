@@ -15,9 +15,9 @@ MISTAKES = {
     "  - {say: hello, expect: [{no_turn: false}]}": "no_turn: must be true",
     "  - {say: hello, expect: [reply]}": "must be one expectation",
     "  - {say: hello, expect: [{reply: {matches: '('}}]}": "is no regular expression",
-    "  - {say: hello, type: hello}": "exactly one of say, type and cough",
+    "  - {say: hello, type: hello}": "exactly one of say, inside, type, play, audio, wait_ms, or video",
     "  - {wait: 3}": "wait",
-    "  - {say: hello, pause_ms: 300}": r"pause_ms: has no effect without \.\.\. in say",
+    "  - {say: hello, pause_ms: 300}": r"pause_ms: has no effect without \.\.\. in say or inside",
     "  - {say: hello, when: {started: 300}}": r"when: must be \{reply_started_ms: a number above 0, up to 60000\}",
     "  - {say: hello, when: {reply_started_ms: 300}}": "has no turn before it",
 }
@@ -26,7 +26,7 @@ MISTAKES = {
 def test_what_ships_is_sound_and_named_as_its_file():
     shipped = load([SHIPPED])
     assert len(shipped) >= 10
-    assert all(path.stem == scenario.name and scenario.description for path, scenario in shipped)
+    assert all(one.path.stem == one.scenario.name and one.scenario.description for one in shipped)
 
 
 @pytest.mark.parametrize("turn", MISTAKES)
