@@ -77,8 +77,8 @@ def _add_turn(actions: Any) -> None:
     turn = actions.add_parser(
         "turn",
         help="measure how the end of a turn is found, over a sweep of settings",
-        description="Speak sentences with pauses inside to the turn detector in virtual time, without a server; say how "
-        "many pauses are mistaken for the end, and how long the end takes, for many settings.",
+        description="Speak sentences with pauses inside to the turn detector in virtual time, without a server; say "
+        "how many pauses are mistaken for the end, and how long the end takes, for many settings.",
     )
     turn.add_argument("--clips", type=Path, metavar="DIR", help="folder with recordings of people (WAV) to add")
     turn.add_argument("--markdown", type=Path, metavar="FILE", help="save the table as Markdown")

@@ -26,7 +26,7 @@ from server.evaluation.judging.acoustics import AUDIBLE
 from server.evaluation.judging.observed import Observed
 from server.evaluation.scenario import Scenario
 
-MODELS = ("whisper-small", "whisper-base")
+MODELS = ("whisper-base", "whisper-small.en", "whisper-base.en")
 LONGEST_SECONDS = 28.0
 """Of sound that is listened to at once."""
 _MARGIN = 0.2

@@ -1,4 +1,4 @@
-"""``judge: {model: …}``: the server's own language model is asked three times whether a claim holds. Soft: a small model
+"""``judge: {model: …}``: the server's own language model is asked three times whether a claim holds. Soft: a small one
 judges poorly, so its word is told and fails nothing."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sounds of a scenario's turns, made before the call: synthetic speech, recordings, coughs; and the noise around."""
+"""The sounds of a scenario's turns, made before the call: synthetic speech, recordings, coughs; and the room."""
 
 from __future__ import annotations
 
