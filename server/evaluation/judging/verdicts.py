@@ -200,7 +200,9 @@ def _shows(event: dict[str, Any], wanted: expected.Seen) -> bool:
 
 
 def _event(case: _Case, wanted: expected.Happened) -> Failure:
-    found = [event for _, event in case.observed.during(case.turn, wanted.type)]
+    _, until = case.observed.window(case.turn)
+    since = case.first if case.turn else 0.0  # what the connection itself brings about belongs to the first turn
+    found = [e for time, e in case.observed.events if since <= time < until and e["type"] == wanted.type]
     if any(all(_is(_at(event, path), value) for path, value in wanted.values.items()) for event in found):
         return _FINE
     seen = f"{len(found)} of them had other values" if found else "there was none"

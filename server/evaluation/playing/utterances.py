@@ -18,20 +18,30 @@ _USUAL_LEVEL = 3300.0
 
 
 async def speech(voice: EspeakVoice, text: str, user: User, pause_ms: float = 0) -> Samples:
-    """``text`` as the user says it, 48 kHz; ``...`` is a pause of exactly ``pause_ms`` of silence."""
-    parts: list[Samples] = [np.zeros(0, np.int16)]
-    for place, words in enumerate(text.split(PAUSE_MARK)):
-        if place:
-            parts.append(np.zeros(int(pause_ms * RATE / 1000), np.int16))
-        resampler = Resampler(RATE)
-        pieces = [
-            resampler.push(piece.samples, piece.rate)
-            async for piece in voice.synthesize(words.strip(), user.voice, user.rate)
-        ]
-        spoken = np.concatenate([*pieces, resampler.flush()]) if pieces else parts[0]
-        loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > AUDIBLE)
-        parts.append(spoken[loud[0] : loud[-1] + 1] if len(loud) else spoken)
-    return np.concatenate(parts)
+    """``text`` as the user says it, 48 kHz; ``...`` is a pause of exactly ``pause_ms`` of silence.
+
+    What has pauses is spoken in one go and cut between its words: what is synthesised in parts would end each of them
+    as sentences end, which people who pause to think do not.
+    """
+    parts = [part.split() for part in text.split(PAUSE_MARK)]
+    resampler, pieces, starts = Resampler(RATE), list[Samples](), list[float]()
+    async for piece in voice.synthesize(" ".join(word for part in parts for word in part), user.voice, user.rate):
+        pieces.append(resampler.push(piece.samples, piece.rate))
+        starts += [word.start for word in piece.words]
+    whole = np.concatenate([*pieces, resampler.flush()]) if pieces else np.zeros(0, np.int16)
+    places, number = [0], 0
+    for part in parts[:-1]:
+        number += len(part)
+        places.append(int(starts[number] * RATE) if number < len(starts) else len(whole))
+    spoken = [_trimmed(whole[a:b]) for a, b in zip(places, [*places[1:], len(whole)], strict=True)]
+    pause = np.zeros(int(pause_ms * RATE / 1000), np.int16)
+    return np.concatenate([spoken[0], *(one for part in spoken[1:] for one in (pause, part))])
+
+
+def _trimmed(samples: Samples) -> Samples:
+    """Without the silence before and after."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
 
 
 async def sounds_of(scenario: Scenario, materials: Materials) -> list[Samples | None]:
