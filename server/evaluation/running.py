@@ -44,7 +44,8 @@ def list_scenarios(options: argparse.Namespace, console: Console) -> int:
     """Name them, each with what it shows."""
     for one in load(options.file or [SHIPPED], options.assets):
         scenario = one.scenario
-        console.print(f"{scenario.name:32} {scenario.description or one.path}", markup=False, highlight=False)
+        text = f"{scenario.name:32} {scenario.description or one.path}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
