@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from media.frames import Samples
 from media.opus import FRAME, RATE, OpusDecoder, OpusEncoder, OpusSettings
 from media.resample import Resampler
-from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.interfaces.tts import TextToSpeech
 from pipelines.interfaces.vad import VAD_RATE
-from server.evaluation.endpointing.sentences import PAUSED, PAUSES_MS, VOICES, WHOLE
+from server.evaluation.endpointing.sentences import PAUSED, PAUSES_MS, WHOLE
 from server.evaluation.playing.utterances import speech
 from server.evaluation.scenario import User
 
@@ -25,6 +25,7 @@ NOISE = 10 ** (-66 / 20)
 _VOICE = OpusSettings(application="voip", bitrate=32_000, fec=False, expected_loss_percent=0)
 SPEECH_ENDS = {"jfk48.wav": 10.45}
 """Seconds, where a known recording goes on after its last word: here with the audience."""
+PEOPLE = "people"
 LONGEST_SECONDS = 20.0
 """Longer recordings are many utterances, of which nobody knows where each ends."""
 
@@ -42,10 +43,11 @@ class Clip:
     """Where the speech ends, in seconds."""
     sound_end: float
     """Where its last sound has died away."""
-    of_people: bool = True
+    source: str = PEOPLE
+    """Who speaks: people, or an engine's name."""
 
 
-def prepare(name: str, speech: NDArray[np.float64], until: float | None = None, of_people: bool = True) -> Clip:
+def prepare(name: str, speech: NDArray[np.float64], until: float | None = None, source: str = PEOPLE) -> Clip:
     """Silence and noise around ``speech`` (48 kHz), through Opus; what comes after ``until`` seconds is no speech."""
     speech = speech / np.abs(speech).max() * 0.7
     fade = np.linspace(0, 1, RATE // 100)
@@ -57,7 +59,7 @@ def prepare(name: str, speech: NDArray[np.float64], until: float | None = None, 
     level = np.sqrt((frames**2).mean(1))[: None if until is None else int((LEAD_SECONDS + until) * 100)]
     on, sounding = (np.flatnonzero(level > share * level.max()) for share in (0.06, 0.015))
     gaps = [(a / 100, b / 100) for a, b in zip(on[:-1] + 1, on[1:], strict=True) if b - a >= 10]
-    return Clip(name, heard, tuple(gaps), (int(on[-1]) + 1) / 100, (int(sounding[-1]) + 1) / 100, of_people)
+    return Clip(name, heard, tuple(gaps), (int(on[-1]) + 1) / 100, (int(sounding[-1]) + 1) / 100, source)
 
 
 def recordings(folder: Path) -> Iterator[Clip]:
@@ -70,16 +72,13 @@ def recordings(folder: Path) -> Iterator[Clip]:
         yield prepare("jfk48.wav 8.1-10.45", load(bench)[int(8.1 * RATE) : int(10.45 * RATE)])
 
 
-async def sentences() -> list[Clip]:
-    """The sentences, spoken by espeak-ng in several voices."""
-    voice, clips = EspeakVoice(), list[Clip]()
-    try:
-        for number, text in enumerate((*PAUSED, *WHOLE)):
-            user = User(voice=VOICES[number % len(VOICES)])
-            sound = await speech(voice, text, user, PAUSES_MS[number % len(PAUSES_MS)])
-            clips.append(prepare(text, sound / 32768, of_people=False))
-    finally:
-        await voice.close()
+async def sentences(voice: TextToSpeech, names: Sequence[str]) -> list[Clip]:
+    """The sentences, spoken by the voices ``names`` of an engine in turn."""
+    clips = list[Clip]()
+    for number, text in enumerate((*PAUSED, *WHOLE)):
+        user = User().model_copy(update={"voice": names[number % len(names)]})
+        sound = await speech(voice, text, user, PAUSES_MS[number % len(PAUSES_MS)])
+        clips.append(prepare(text, sound / 32768, source=voice.name))
     return clips
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,18 +15,22 @@ from media.frames import Samples
 from pipelines.engines.stt.whisper import WhisperRecognizer
 from pipelines.engines.stt.whisper_model import load_whisper
 from pipelines.engines.stt.whisper_settings import WhisperSettings
+from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.engines.tts.piper_voices import PiperVoices, load_piper
 from pipelines.engines.turn.smart_turn import SmartTurn
 from pipelines.engines.vad.silero import SileroVad
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelStore
-from server.evaluation.endpointing.clips import Clip, recordings, sentences
+from server.evaluation.endpointing.clips import PEOPLE, Clip, recordings, sentences
 from server.evaluation.endpointing.drawing import svg
+from server.evaluation.endpointing.sentences import VOICES
 from server.evaluation.endpointing.spans import Heard, listen
 from server.evaluation.endpointing.sweep import BUDGETS_MS, RATES, Curve, curves
 from server.headless.sounds import check_place
 from server.settings import SettingsError, load_settings
 
 MODELS = {"smart-turn": "the turn detector", "whisper-base": "the recogniser"}
+PIPER, PIPER_FILES = "piper-en_US-joe-medium", (".onnx", ".onnx.json")
 Row = tuple[str, ...]
 HEAD: Row = (
     "policy",
@@ -77,32 +82,45 @@ async def measure_turns(options: argparse.Namespace, console: Console) -> int:
     """Do what the command line says."""
     for flag, place in (("--markdown", options.markdown), ("--svg", options.svg), ("--json", options.json)):
         check_place(place, flag)
-    judge = Models(ModelStore(load_settings({}).model_cache))
+    store = ModelStore(load_settings({}).model_cache)
+    judge = Models(store)
     try:
-        heard = await _listened(judge, options.clips)
+        heard = await _listened(judge, store, options.clips)
     finally:
         await judge.close()
-    sets = {"synthetic sentences": [one for one in heard if not one.clip.of_people]}
-    if any(one.clip.of_people for one in heard):
-        sets["recordings of people"] = [one for one in heard if one.clip.of_people]
-    found = {f"{name}: {_size(group)}": curves(group) for name, group in sets.items()}
+    sources = dict.fromkeys(one.clip.source for one in heard)
+    sets = {source: [one for one in heard if one.clip.source == source] for source in sources}
+    found = {f"spoken by {source}: {_size(group)}": curves(group) for source, group in sets.items()}
     for name, lines in found.items():
         table = Table(*HEAD, title=name)
         for line in lines:
             table.add_row(*row(line))
         console.print(table)
     _write(options.markdown, "\n".join(_markdown(name, lines) for name, lines in found.items()))
-    _write(options.svg, svg(next(iter(found)), next(iter(found.values()))))
+    drawn = max(sets, key=lambda source: (source == PIPER, source == PEOPLE))
+    title = f"spoken by {drawn}: {_size(sets[drawn])}"
+    _write(options.svg, svg(title, found[title]))
     _write(options.json, "".join(json.dumps(span.line()) + "\n" for one in heard for span in one.spans))
     return 0
 
 
-async def _listened(judge: Models, folder: Path | None) -> list[Heard]:
-    clips: list[Clip] = await sentences()
+async def _listened(judge: Models, store: ModelStore, folder: Path | None) -> list[Heard]:
+    clips = await _spoken(EspeakVoice(), VOICES)
+    if (files := store.find(PIPER)) is not None:
+        network, config = (next(p for p in files.files.values() if p.name.endswith(end)) for end in PIPER_FILES)
+        voices = PiperVoices({"joe": Kept("joe", load_piper(network, config, 1, "cpu"))})
+        clips += [replace(clip, source=PIPER) for clip in await _spoken(voices, ("joe",))]
     if folder is not None:
         clips += _of_people(folder)
     vad = SileroVad()
     return [await listen(clip, vad, judge) for clip in clips]
+
+
+async def _spoken(voice: EspeakVoice | PiperVoices, names: Sequence[str]) -> list[Clip]:
+    try:
+        return await sentences(voice, names)
+    finally:
+        await voice.close()
 
 
 def _of_people(folder: Path) -> list[Clip]:

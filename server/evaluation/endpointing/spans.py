@@ -48,7 +48,7 @@ class Span:
     """Where the speech ends, measured on the recording, if this is its end; else where the pause begins."""
     known: tuple[tuple[float, Evidence], ...]
     """What is known from which moment on."""
-    of_people: bool
+    source: str
 
     def line(self) -> dict[str, Any]:
         """For JSON."""
@@ -103,6 +103,4 @@ def _span(clip: Clip, pause: tuple[float, float], resumed: float | None, known: 
     after_the_end = start >= clip.end - 0.1
     true_end = clip.end if after_the_end else start
     later = None if after_the_end else resumed
-    return Span(
-        clip.name, start, noticed, later, true_end, tuple(sorted(known, key=lambda one: one[0])), clip.of_people
-    )
+    return Span(clip.name, start, noticed, later, true_end, tuple(sorted(known, key=lambda one: one[0])), clip.source)

@@ -66,9 +66,23 @@ class Observed:
     def understood(self, turn: int) -> str:
         """What the server took for the words of a turn."""
         items = {event["item_id"] for _, event in self.during(turn, "input_audio_buffer.speech_started")}
+        if (going_on := self._open_at(self.window(turn)[0])) is not None:
+            items.add(going_on)  # who goes on before the turn is over has not begun another one
         return " ".join(
             e["transcript"] for _, e in self.events if e["type"] == COMPLETED and e["item_id"] in items
         ).strip()
+
+    def _open_at(self, moment: float) -> str | None:
+        """The item of the user's whose speech had begun and was not over."""
+        item: str | None = None
+        for time, event in self.events:
+            if time >= moment:
+                break
+            if event["type"] == "input_audio_buffer.speech_started":
+                item = event["item_id"]
+            elif event["type"] == "input_audio_buffer.committed" and event["item_id"] == item:
+                item = None
+        return item
 
     def responses(self, turn: int) -> list[tuple[float, str]]:
         """When those that a turn brought about began, and their ids."""

@@ -39,14 +39,19 @@ class Mouth:
         """Whether all has been said."""
         return not self._frames
 
+    @property
+    def ends_at(self) -> float:
+        """When what has been said so far has left."""
+        started = self._clock.now() if self._start is None else self._start
+        return started + (self._number + len(self._frames)) * FRAME_SECONDS
+
     def say(self, samples: Samples) -> Spoken:
         """Say it (48 kHz) from the next frame on; when its voice begins and ends."""
         blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480).astype(float)
         loud = np.sqrt((blocks**2).mean(1))
         voiced = np.flatnonzero(loud > VOICED * loud.max())
         padded = np.pad(samples, (0, -len(samples) % FRAME))
-        started = self._clock.now() if self._start is None else self._start
-        begin = started + (self._number + len(self._frames)) * FRAME_SECONDS
+        begin = self.ends_at
         self._frames.extend(padded.reshape(-1, FRAME))
         if not len(voiced):
             return Spoken(begin, begin + len(samples) / 48_000)

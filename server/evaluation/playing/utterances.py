@@ -8,6 +8,7 @@ from media.frames import Samples
 from media.opus import RATE
 from media.resample import Resampler
 from pipelines.engines.tts.espeak import EspeakVoice
+from pipelines.interfaces.tts import TextToSpeech
 from server.evaluation.judging.acoustics import AUDIBLE
 from server.evaluation.materials import Materials, Wave
 from server.evaluation.scenario import Scenario, User
@@ -17,7 +18,7 @@ _USUAL_LEVEL = 3300.0
 """RMS of speech (-20 dB of full scale) where nobody speaks to measure the noise against."""
 
 
-async def speech(voice: EspeakVoice, text: str, user: User, pause_ms: float = 0) -> Samples:
+async def speech(voice: TextToSpeech, text: str, user: User, pause_ms: float = 0) -> Samples:
     """``text`` as the user says it, 48 kHz; ``...`` is a pause of exactly ``pause_ms`` of silence.
 
     What has pauses is spoken in one go and cut between its words: what is synthesised in parts would end each of them
