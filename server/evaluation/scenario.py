@@ -40,7 +40,7 @@ class Noise(Strict):
 def _voice(value: str) -> str:
     name = value.removeprefix(_ESPEAK)
     if name not in ESPEAK_VOICES:
-        raise ValueError(unknown("voice", name, ESPEAK_VOICES))
+        raise ValueError(unknown("voice", name, tuple(ESPEAK_VOICES)))
     return name
 
 
