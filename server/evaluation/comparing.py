@@ -38,10 +38,13 @@ def compared(results: Sequence[Result], baseline: Sequence[Result]) -> list[Comp
         if found is not None and now is not None and then is not None:
             middle, low, high = found
             change = f"× {middle:.2f} ({low:.2f} to {high:.2f})"
-            medians = (f"{one['median']:.0f} ms (n {one['n']})" for one in (then, now))
-            told.append(Comparison(figure, *medians, change, low > LATENCY_MARGIN))
+            told.append(Comparison(figure, _median(then), _median(now), change, low > LATENCY_MARGIN))
     told.append(_cutoffs(new, old))
     return told
+
+
+def _median(one: dict[str, float]) -> str:
+    return f"{one['median']:.0f} ms (n {one['n']})"
 
 
 def _rate(figure: str, new: Sequence[Result], old: Sequence[Result]) -> Comparison:

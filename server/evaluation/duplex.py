@@ -126,7 +126,7 @@ def _loud(samples: Samples, level: float | None) -> np.ndarray:
     """Which 10 ms are louder than ``level``, or than 6 % of the loudest."""
     blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480).astype(np.float64)
     levels = np.sqrt((blocks**2).mean(1))
-    return levels > (_VOICED * levels.max(initial=1.0) if level is None else level)
+    return np.asarray(levels > (_VOICED * levels.max(initial=1.0) if level is None else level), bool)
 
 
 def table(played: Sequence[Played]) -> Table:

@@ -31,7 +31,7 @@ def _bursts(seconds: float, *at: tuple[float, float, float]) -> Wave:
 
 def _tone(seconds: float, *of: tuple[float, float]) -> Wave:
     time = np.arange(int(seconds * RATE)) / RATE
-    return np.sum([level * np.sin(2 * math.pi * hertz * time) for hertz, level in of], axis=0)
+    return np.asarray(sum(level * np.sin(2 * math.pi * hertz * time) for hertz, level in of), np.float64)
 
 
 def _keys() -> Wave:

@@ -24,6 +24,8 @@ class Abilities:
     """Need → why it is not met."""
     engines: dict[str, str]
     """Stage → engine, as far as the server tells."""
+    model: str = "default"
+    """By which its language model is asked for."""
 
     def lacking(self, scenario: Scenario) -> str:
         """Why a scenario cannot be played; empty when it can."""
@@ -49,7 +51,8 @@ async def abilities_of(address: Address) -> Abilities:
         lacks.setdefault("vision", "no detector of the server's is available")
     if told.get("quality", {}).get("llm") == "basic":
         lacks["model"] = "the server's language model is the smallest one"
-    return Abilities(f"visavis {told.get('version', '')}".strip(), lacks, engines)
+    name = f"visavis {told.get('version', '')}".strip()
+    return Abilities(name, lacks, engines, next(iter(told.get("models", [])), "default"))
 
 
 async def _status(address: Address) -> dict[str, Any]:

@@ -169,10 +169,11 @@ def read_lines(path: Path) -> list[Result]:
     try:
         found = []
         for line in path.read_text("utf-8").splitlines():
-            told = json.loads(line)
+            told: dict[str, Any] = json.loads(line)
             told.pop("passed", None)
             told["verdicts"] = tuple(Verdict(**one) for one in told["verdicts"])
-            found.append(Result(**{name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}))
+            fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+            found.append(Result(**fields))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SettingsError(f"--baseline: {path} holds no results of visavis eval: {error}") from error
     if not found:

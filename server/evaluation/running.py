@@ -84,7 +84,7 @@ async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
 async def server_of(url: str | None, config: Path | None) -> AsyncIterator[str]:
     """The server that is named, or one of its own."""
     async with AsyncExitStack() as stack:
-        yield url or await stack.enter_async_context(own_server(config))
+        yield url if url is not None else await stack.enter_async_context(own_server(config))
 
 
 def check(address: Address) -> None:
@@ -108,7 +108,7 @@ class _Judges:
             if self.ear is None:
                 self.ear = hearer(ModelStore(load_settings({}).model_cache), self.abilities.engines.get("stt", ""))
             await listen(scenario, player.observed, self.ear)
-        await ask_opinions(scenario, player.observed, self.address)
+        await ask_opinions(scenario, player.observed, self.address, self.abilities.model)
         return result_of(scenario, player.observed, attempt, config)
 
 
@@ -175,9 +175,9 @@ def _report(
             tell(console, f"[red]{foreign(group.name)}[/]: {one.expected}: {one.kind}: {foreign(one.message)}")
     for name, rows in comparisons.items():
         tell(console, f"compared {foreign(name)}:")
-        for one in rows:
-            worse = " [red]regression[/]" if one.regressed else ""
-            tell(console, f"  {one.figure}: {one.before} → {one.now}  {one.change}{worse}")
+        for row in rows:
+            worse = " [red]regression[/]" if row.regressed else ""
+            tell(console, f"  {row.figure}: {row.before} → {row.now}  {row.change}{worse}")
     if hearers := sorted({one.hearer for one in results if one.hearer}):
         tell(console, f"[dim]heard by {foreign(', '.join(hearers))}[/dim]")
     tell(console, "[dim]Synthetic voices flatter some recognisers and puzzle others: people sound otherwise.[/dim]")

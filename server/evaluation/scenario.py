@@ -205,16 +205,18 @@ def load(paths: list[Path], assets: Path | None = None) -> list[Loaded]:
 def _loaded(file: Path, document: Document, assets: Path | None) -> Loaded:
     scenario = document.validated(Scenario)
     materials = Materials((file.parent, *(() if assets is None else (assets,))))
+    named: list[tuple[tuple[str | int, ...], str, str | None]] = [
+        (("turns", number), use, getattr(turn, use))
+        for number, turn in enumerate(scenario.turns)
+        for use in ("play", "audio", "video")
+    ]
+    if scenario.user.noise is not None:
+        named.append((("user", "noise", "file"), "noise", scenario.user.noise.file))
     problems = [
-        Problem((*where, name), message)
-        for where, holder, names in [
-            (("user", "noise"), scenario.user.noise, ("file",)),
-            *((("turns", n), turn, ("play", "audio", "video")) for n, turn in enumerate(scenario.turns)),
-        ]
-        for name in names
-        if holder is not None and (value := getattr(holder, name)) is not None
-        and (message := materials.lacks(value, "noise" if name == "file" else name))
-    ]  # fmt: skip
+        Problem(where if use == "noise" else (*where, use), message)
+        for where, use, value in named
+        if value is not None and (message := materials.lacks(value, use))
+    ]
     number = sum(1 for _ in itertools.islice(scenario.variants(), MOST_VARIANTS + 1))
     if number > MOST_VARIANTS:
         problems.append(Problem(("matrix",), f"has more than {MOST_VARIANTS} combinations"))

@@ -88,7 +88,8 @@ def load(path: Path) -> NDArray[np.float64]:
         rate = file.getframerate()
         data = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
     sound = data.mean(1) / 32768
-    return np.interp(np.arange(int(len(sound) * RATE / rate)) * rate / RATE, np.arange(len(sound)), sound)
+    places = np.arange(int(len(sound) * RATE / rate)) * rate / RATE
+    return np.asarray(np.interp(places, np.arange(len(sound)), sound), np.float64)
 
 
 def _through_opus(sound: NDArray[np.float64]) -> Samples:

@@ -20,7 +20,7 @@ ASKED = (
 SECONDS = 60.0
 
 
-async def ask_opinions(scenario: Scenario, observed: Observed, address: Address) -> None:
+async def ask_opinions(scenario: Scenario, observed: Observed, address: Address, model: str) -> None:
     """Put the votes into ``observed``; a server that cannot be asked has none."""
     wanted = [
         (number, given.model)
@@ -35,12 +35,12 @@ async def ask_opinions(scenario: Scenario, observed: Observed, address: Address)
             turn = scenario.turns[number]
             said = turn.type or turn.words or observed.texts.get(number, "")
             texts = [one.format(said=said, answered=observed.answered(number), claim=claim) for one in ASKED]
-            votes = [vote for text in texts if (vote := await _vote(http, address, text)) is not None]
+            votes = [vote for text in texts if (vote := await _vote(http, address, model, text)) is not None]
             observed.opinions[number, claim] = votes
 
 
-async def _vote(http: aiohttp.ClientSession, address: Address, text: str) -> bool | None:
-    body = {"model": "default", "temperature": 0, "max_tokens": 8, "messages": [{"role": "user", "content": text}]}
+async def _vote(http: aiohttp.ClientSession, address: Address, model: str, text: str) -> bool | None:
+    body = {"model": model, "temperature": 0, "max_tokens": 8, "messages": [{"role": "user", "content": text}]}
     root = address.root.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
     try:
         async with http.post(f"{root}/v1/chat/completions", json=body, headers=address.headers) as got:

@@ -193,10 +193,10 @@ def _shows(event: dict[str, Any], wanted: expected.Seen) -> bool:
     kind = event["type"]
     if wanted.gesture is not None:
         same = str(event.get("gesture", "")).replace("_", " ") == wanted.gesture.replace("_", " ")
-        return kind == "vision.gesture.started" and same
+        return bool(kind == "vision.gesture.started" and same)
     if wanted.person is not None:
-        return kind == f"vision.person.{wanted.person}"
-    return kind == "vision.changed" and any(holds(str(event.get("scene", "")), word) for word in wanted.scene)
+        return bool(kind == f"vision.person.{wanted.person}")
+    return bool(kind == "vision.changed") and any(holds(str(event.get("scene", "")), word) for word in wanted.scene)
 
 
 def _event(case: _Case, wanted: expected.Happened) -> Failure:
@@ -250,6 +250,8 @@ def _acoustic(case: _Case, wanted: expected.Acoustic) -> Failure:
 
 def _opinion(case: _Case, wanted: expected.Opinion) -> Failure:
     votes = case.observed.opinions.get((case.turn, wanted.model), [])
+    if not votes:
+        return "disliked", f"the server's model could not be asked: {wanted.model}"
     if sum(votes) * 2 > len(votes):
         return _FINE
     return "disliked", f"{sum(votes)} of {len(votes)} say that it is true: {wanted.model}"

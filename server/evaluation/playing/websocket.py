@@ -41,7 +41,7 @@ MOST_FRAMES = 15_000
 class Player:
     """Plays what has come, in real time. ``tell`` is given what the service would tell of it over WebRTC."""
 
-    def __init__(self, ear: Ear, clock: Clock, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, ear: Ear, clock: Clock, tell: Callable[[dict[str, Any]], object]) -> None:
         self._ear, self._clock, self._tell = ear, clock, tell
         self._frames: deque[tuple[Samples, str, str]] = deque(maxlen=MOST_FRAMES)
         self._resampler = Resampler(RATE)
