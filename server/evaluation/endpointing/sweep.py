@@ -92,9 +92,9 @@ def curves(heard: Sequence[Heard]) -> list[Curve]:
     usual = TurnSettings()
     now = (usual.min_delay_seconds, usual.silence_seconds, usual.max_delay_seconds)
     found = [
-        _curve(heard, "pause, sound and words", lambda s: lambda e: pause_needed(e, *s), _triples(), now),
+        _curve(heard, "pause, sound and words", lambda s: lambda e: pause_needed(e, *s, True), _triples(), now),
         _curve(heard, "pause and sound", lambda s: lambda e: pause_needed(_only(e, "sound"), *s), _triples(), now),
-        _curve(heard, "pause and words", lambda s: lambda e: pause_needed(_only(e, "text"), *s), _triples(), now),
+        _curve(heard, "pause and words", lambda s: lambda e: pause_needed(_only(e, "text"), *s, True), _triples(), now),
     ]
     silences = [(round(0.1 + 0.05 * n, 3),) for n in range(43)]
     found.append(_curve(heard, "pause alone", lambda s: lambda e: s[0], silences, (usual.silence_seconds,)))
