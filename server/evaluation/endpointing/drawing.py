@@ -1,4 +1,7 @@
-"""Curves of false cut-offs against latency as SVG, readable in light and dark. Pure."""
+"""Curves of false cut-offs against latency as SVG. Pure.
+
+Without a style sheet, which a strict policy would keep away; on white, so that it is read on any ground.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,8 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 60, 50, 20, 60
 MOST_MS = 1500.0
 _COLOURS = ("#2f6fd0", "#1f8a5b", "#b06000", "#777777", "#b03a8c")
 _DASHES = ("", "8 3", "3 3", "1 3", "10 3 2 3")
-_STYLE = (
-    "svg { color: #222; background: #fff } text { font: 12px system-ui, sans-serif; fill: currentColor } "
-    ".grid { stroke: #8885 } .line { fill: none; stroke-width: 2 } "
-    "@media (prefers-color-scheme: dark) { svg { color: #ddd; background: #16181d } }"
-)
+_FONT = 'font-family="system-ui, sans-serif" font-size="12" fill="#222222"'
+_GRID = 'stroke="#cccccc"'
 
 
 def svg(title: str, curves: Sequence[Curve]) -> str:
@@ -24,7 +24,8 @@ def svg(title: str, curves: Sequence[Curve]) -> str:
     most = max(0.1, min(1.0, max((point.cut for curve in curves for point in curve.points), default=1.0)))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="False cut-offs against latency: {escape(title)}"><style>{_STYLE}</style>',
+        f'aria-label="False cut-offs against latency: {escape(title)}" {_FONT}>',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="20">False cut-offs against the time from end of speech to end of turn</text>',
         f'<text x="{_LEFT}" y="38">{escape(title)}</text>',
     ]
@@ -32,13 +33,13 @@ def svg(title: str, curves: Sequence[Curve]) -> str:
     for number, curve in enumerate(curves):
         colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
         steps = _steps([point for point in curve.points if point.latency_ms <= MOST_MS], most)
-        parts.append(f'<polyline class="line" stroke="{colour}" stroke-dasharray="{dash}" points="{steps}"/>')
+        stroke = f'stroke-width="2" stroke="{colour}" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline fill="none" {stroke} points="{steps}"/>')
         if curve.present is not None and curve.present.latency_ms <= MOST_MS:
             x, y = _place(curve.present, most)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
         y = _TOP + 16 + 18 * number
         x = WIDTH - 300
-        stroke = f'class="line" stroke="{colour}" stroke-dasharray="{dash}"'
         parts.append(f'<line x1="{x}" x2="{x + 34}" y1="{y}" y2="{y}" {stroke}/>')
         parts.append(f'<text x="{x + 42}" y="{y + 4}">{escape(curve.policy)}</text>')
     return "\n".join([*parts, "</svg>\n"])
@@ -75,12 +76,12 @@ def _grid(most: float) -> list[str]:
     parts = []
     for milliseconds in range(0, int(MOST_MS) + 1, 300):
         x = _x(milliseconds)
-        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>')
+        parts.append(f'<line {_GRID} x1="{x}" x2="{x}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>')
         parts.append(f'<text x="{x}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{milliseconds}</text>')
     for n in range(5):
         share = most * n / 4
         y = _y(share, most)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line {_GRID} x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{share:.0%}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 16}" text-anchor="middle">mean latency, ms</text>')
     return parts
