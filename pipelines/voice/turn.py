@@ -190,12 +190,8 @@ Decision = (
 class TurnMachine:
     """One session's turn-taking. Feed it in audio order: :meth:`voice`, then :meth:`tick`, for every window."""
 
-    def __init__(
-        self, settings: TurnSettings | None = None, *, expect_words: bool = False, awaits_words: bool = False
-    ) -> None:
-        """``awaits_words``: :meth:`judge` is called with the text of every pause, sooner or later."""
-        self.settings = settings or TurnSettings()
-        self._awaits_words = awaits_words
+    def __init__(self, settings: TurnSettings | None = None, expect_words: bool = False, awaits_words: bool = False):
+        self.settings, self._awaits_words = settings or TurnSettings(), awaits_words  # the text of every pause comes
         self.expect_words = expect_words
         """Whether :meth:`words` is called while the user speaks, and :meth:`judge` with the text of every pause."""
         self.responding = False
