@@ -74,7 +74,7 @@ class Conversation:
         self._clock = around.clock
         self._sight = around.sight
         self._segmenter = Segmenter(settings.segmenter)
-        self._machine = TurnMachine(settings.turn, expect_words=streams_partials(around.engines.stt))
+        self._machine = TurnMachine(settings.turn, streams_partials(around.engines.stt), awaits_words=True)
         self._ring = AudioRing(RING_SECONDS)
         self._turn: SpokenTurn | None = None
         self._decided = asyncio.Event()

@@ -31,6 +31,12 @@ _APART = re.compile(r"[\s—–-]+")
 
 _DIGITS = frozenset("zero oh one two three four five six seven eight nine double triple hundred thousand point".split())
 
+_NUMBER = re.compile(r"(?:\d[\d ,-]*)\d(?=\W*$)")
+_YEAR = re.compile(r"1[0-9]\d\d|20\d\d|\d{1,3}(,000)+")
+"""What is no number that is dictated: years, and round ones."""
+_WHOLE_NUMBER = 7
+"""Digits that a telephone number may have without another one."""
+
 _SURE = 0.94
 """Smart Turn says more of nearly every sentence that is over (``tests/benchmarks/cutoffs.py``)."""
 _UNDECIDED = 0.7
@@ -65,7 +71,8 @@ def trails_off(text: str) -> bool:
     """Whether the words ask to be continued: a conjunction, an article, a filler, a number being dictated, a comma.
 
     A full stop says little: recognisers that write punctuation end nearly all they hear with one. It is believed where
-    the last word may well be one (``I know what that is.``), and not behind an article or a conjunction.
+    the last word may well be one (``I know what that is.``), and not behind an article or a conjunction. Where such a
+    recogniser writes none, it heard no end: capitals tell that it is one. Three digits are dictated on, as words are.
     """
     said, end = words(text), text.rstrip().rstrip(_CLOSERS)
     if not said or end.endswith(("!", "?")):
@@ -74,20 +81,30 @@ def trails_off(text: str) -> bool:
         return True
     if said[-1] in (_NEVER_LAST if end.endswith(".") else _UNFINISHED):
         return True
-    return len(said) >= 3 and all(word in _DIGITS for word in said[-3:])
+    if len(said) >= 3 and all(word in _DIGITS for word in said[-3:]):
+        return True
+    number = _NUMBER.search(text)
+    if number is not None and 3 <= sum(map(str.isdigit, number[0])) < _WHOLE_NUMBER and not _YEAR.fullmatch(number[0]):
+        return True
+    return len(said) > 1 and not end.endswith(".") and any(map(str.isupper, text))
 
 
-def pause_needed(evidence: Evidence, shortest: float, usual: float, longest: float) -> float:
+def pause_needed(
+    evidence: Evidence, shortest: float, usual: float, longest: float, awaits_words: bool = False
+) -> float:
     """Seconds a pause must last to end the turn.
 
     ``usual`` when the sound has not been judged. A judgement moves it between ``shortest`` (surely complete) and
     ``longest`` (surely not). Many mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9 comes
     down to the shortest. Words that trail off get the longest, unless the sound is sure: then the middle of usual and
-    longest, for the words may be misheard.
+    longest, for the words may be misheard. ``awaits_words``: they are on their way, and before they are there it is
+    ``usual`` at least. That costs no time, for there is no answer without them, and "I think" sounds complete.
     """
     needed = usual
     if evidence.sound is not None:
         needed = _between(evidence.sound, shortest, usual, longest)
+    if awaits_words and evidence.text is None:
+        return max(needed, usual)
     if evidence.text is not None and trails_off(evidence.text):
         sure = evidence.sound is not None and evidence.sound >= 0.9
         needed = max(needed, (usual + longest) / 2) if sure else longest

@@ -190,8 +190,8 @@ Decision = (
 class TurnMachine:
     """One session's turn-taking. Feed it in audio order: :meth:`voice`, then :meth:`tick`, for every window."""
 
-    def __init__(self, settings: TurnSettings | None = None, *, expect_words: bool = False) -> None:
-        self.settings = settings or TurnSettings()
+    def __init__(self, settings: TurnSettings | None = None, expect_words: bool = False, awaits_words: bool = False):
+        self.settings, self._awaits_words = settings or TurnSettings(), awaits_words  # the text of every pause comes
         self.expect_words = expect_words
         """Whether :meth:`words` is called while the user speaks, and :meth:`judge` with the text of every pause."""
         self.responding = False
@@ -226,7 +226,7 @@ class TurnMachine:
         if settings.mode is not TurnMode.SEMANTIC_VAD:
             return settings.silence_seconds
         limits = (settings.min_delay_seconds, settings.silence_seconds, settings.max_delay_seconds)
-        return pause_needed(self._evidence, *limits)
+        return pause_needed(self._evidence, *limits, awaits_words=self._awaits_words)
 
     def voice(self, event: Voice) -> list[Decision]:
         """Speech started or paused."""

@@ -21,6 +21,7 @@ from pipelines.models.weights.quantization import LEGAL
 from pipelines.text import nearest
 from pipelines.vision.detectors import DETECTORS
 from server.cli.at_once import ended_at_once
+from server.cli.evaluation import add_evaluation, run_evaluation
 from server.cli.models import add_models, run_models
 from server.cli.pipelines import add_pipelines, run_pipelines
 from server.cli.stopping import end_on_signals, leave
@@ -143,8 +144,6 @@ async def _talk(options: argparse.Namespace, console: Console) -> int:
 
 
 async def _eval(options: argparse.Namespace, console: Console) -> int:
-    from server.cli.evaluation import run_evaluation
-
     return await run_evaluation(options, console)
 
 
@@ -183,7 +182,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_serve(commands)
     _add_talk(commands)
-    _add_evaluation(commands)
+    add_evaluation(commands, whole)
     _add_doctor(commands)
     add_models(commands)
     add_pipelines(commands)
@@ -304,24 +303,6 @@ def _add_talk(commands: Any) -> None:
     )
     talk.add_argument("--pipeline", metavar="ID", help="talk to this pipeline of the server (visavis pipelines list)")
     talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def _add_evaluation(commands: Any) -> None:
-    command = commands.add_parser(
-        "eval",
-        help="play spoken scenarios to a server and judge what it does",
-        description="Play scenarios (YAML) to a server over a peer connection and judge what it understood, said and "
-        "when. Without --url a server with the embedded engines is started for it. Exit status: 0 all passed, "
-        "1 something failed, 2 the command or a file is wrong.",
-    )
-    command.add_argument("action", choices=["run", "list"], help="run the scenarios, or list them")
-    command.add_argument("file", nargs="*", type=Path, help="scenario, or folder of them (default: those that ship)")
-    command.add_argument("--url", help="server; with a path offers are posted there (default: one of its own)")
-    command.add_argument("--api-key", metavar="KEY", help="the server's key, if it has one")
-    command.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings of its own server")
-    command.add_argument("--repeat", type=whole(1), default=1, metavar="N", help="play each so often (default 1)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="save a JSON line for each result")
-    command.add_argument("--junit", type=Path, metavar="FILE", help="save the results as JUnit's XML")
 
 
 def _add_doctor(commands: Any) -> None:

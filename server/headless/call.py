@@ -103,7 +103,7 @@ async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSession
 class Call:
     """``async with Call(…) as call``: a live connection whose data channel is open; hung up at the end.
 
-    ``take`` is given the text of every event. Raises :class:`SettingsError` when no connection comes about.
+    ``take`` is given the text of every event on the data channel named ``channel``. Raises :class:`SettingsError` when no connection comes about.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class Call:
         take: Callable[[str], object],
         listen: Listen,
         camera: MediaStreamTrack | None = None,
+        channel: str = "oai-events",
     ) -> None:
         if urlsplit(address.url).hostname in ("127.0.0.1", "localhost", "::1"):
             ice.gather_from(["127.0.0.1"])
@@ -124,7 +125,7 @@ class Call:
             self._pc.addTransceiver(camera, direction="sendrecv")
         self._listen = listen
         self._tasks: set[asyncio.Task[None]] = set()
-        self._channel: Any = self._pc.createDataChannel("oai-events")
+        self._channel: Any = self._pc.createDataChannel(channel)
         self._channel.on("message", take)
         self._opened = asyncio.Event()
         self._channel.on("open", self._opened.set)

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from pipelines.runtime.worker import Worker
 
 FOLDER = Path(__file__).parents[2] / "docs"
-_PICTURES = {".png": "image/png"}
+_PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 _EXCUSE = re.compile(r"^<!-- not run: (.*?) -->\n", re.MULTILINE)
 _PAGE = """<!doctype html>

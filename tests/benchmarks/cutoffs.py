@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-import av
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from media.frames import AudioChunk, AudioRing, Rechunker, Samples, rms
+from media.opus import RATE
 from pipelines.engines.turn.smart_turn import SmartTurn
 from pipelines.engines.vad.silero import SileroVad
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
@@ -44,6 +41,7 @@ from pipelines.voice.turn import (
     TurnSettings,
 )
 from pipelines.voice.vad import Segmenter
+from server.evaluation.endpointing.clips import SPEECH_ENDS, Clip, load, prepare
 
 MODES = {
     "semantic_vad": TurnSettings(),
@@ -54,27 +52,6 @@ CLASSES = ((0.1, 0.3), (0.3, 0.8), (0.8, 99.0))
 """Seconds: pauses are counted by their length."""
 PHASES = 4
 """Each recording is heard this often, 8 ms apart."""
-RATE = 48_000
-SPEECH_ENDS = {"jfk48.wav": 10.45}
-"""Seconds, where a recording goes on after its last word: here with the audience; a recogniser hears no word in it."""
-LEAD_SECONDS, TRAIL_SECONDS = 0.5, 3.0
-NOISE = 10 ** (-66 / 20)
-"""The microphone's own noise, as in ``bench/client.py``; full scale is 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """One utterance with silence around it."""
-
-    name: str
-    samples: Samples
-    """16 kHz."""
-    pauses: tuple[tuple[float, float], ...]
-    """Begin and end in seconds, of those within the utterance."""
-    end: float
-    """Where the speech ends, in seconds."""
-    sound_end: float
-    """Where its last sound has died away."""
 
 
 @dataclass
@@ -94,51 +71,10 @@ class Outcome:
 def clips(folder: Path) -> Iterator[Clip]:
     """Every recording of ``folder`` and the clip of the voice-to-voice benchmark, which has no silence at its end."""
     for path in sorted(folder.glob("*.wav")):
-        yield prepare(path.name, _load(path), SPEECH_ENDS.get(path.name))
+        yield prepare(path.name, load(path), SPEECH_ENDS.get(path.name))
     bench = folder / "jfk48.wav"
     if bench.exists():
-        yield prepare("jfk48.wav 8.1-10.45", _load(bench)[int(8.1 * RATE) : int(10.45 * RATE)])
-
-
-def prepare(name: str, speech: NDArray[np.float64], until: float | None = None) -> Clip:
-    """Silence and noise around ``speech`` (48 kHz), through Opus; what comes after ``until`` seconds is no speech."""
-    speech = speech / np.abs(speech).max() * 0.7
-    fade = np.linspace(0, 1, RATE // 100)
-    speech[: len(fade)] *= fade
-    speech[-len(fade) :] *= fade[::-1]
-    padded = np.concatenate([np.zeros(int(LEAD_SECONDS * RATE)), speech, np.zeros(int(TRAIL_SECONDS * RATE))])
-    heard = _through_opus(padded + np.random.default_rng(1).normal(0, NOISE, len(padded)))
-    frames = heard[: len(heard) // 160 * 160].reshape(-1, 160).astype(np.float64)
-    level = np.sqrt((frames**2).mean(1))[: None if until is None else int((LEAD_SECONDS + until) * 100)]
-    on, sounding = (np.flatnonzero(level > share * level.max()) for share in (0.06, 0.015))
-    gaps = [(a / 100, b / 100) for a, b in zip(on[:-1] + 1, on[1:], strict=True) if b - a >= 10]
-    return Clip(name, heard, tuple(gaps), (int(on[-1]) + 1) / 100, (int(sounding[-1]) + 1) / 100)
-
-
-def _load(path: Path) -> NDArray[np.float64]:
-    with wave.open(str(path)) as file:
-        rate = file.getframerate()
-        data = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
-    sound = data.mean(1) / 32768
-    return np.interp(np.arange(int(len(sound) * RATE / rate)) * rate / RATE, np.arange(len(sound)), sound)
-
-
-def _through_opus(sound: NDArray[np.float64]) -> Samples:
-    encoder: av.AudioCodecContext = av.AudioCodecContext.create("libopus", "w")
-    encoder.rate, encoder.layout, encoder.format, encoder.bit_rate = RATE, "mono", "s16", 32_000
-    encoder.time_base, encoder.options = Fraction(1, RATE), {"application": "voip", "frame_duration": "20"}
-    decoder: av.AudioCodecContext = av.AudioCodecContext.create("libopus", "r")
-    decoder.rate, decoder.layout, decoder.format = RATE, "mono", "s16"
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=VAD_RATE)
-    pcm, parts = np.clip(sound * 32767, -32767, 32767).astype(np.int16), []
-    for start in range(0, len(pcm) - 960 + 1, 960):
-        frame = av.AudioFrame.from_ndarray(pcm[None, start : start + 960], format="s16", layout="mono")
-        frame.rate, frame.pts = RATE, start
-        for packet in encoder.encode(frame):
-            for decoded in decoder.decode(packet):
-                decoded.pts = None
-                parts += [part.to_ndarray()[0] for part in resampler.resample(decoded)]
-    return np.concatenate(parts)
+        yield prepare("jfk48.wav 8.1-10.45", load(bench)[int(8.1 * RATE) : int(10.45 * RATE)])
 
 
 # ---------------------------------------------------------------------------------------------------- listening

@@ -284,10 +284,41 @@ def test_backchannels(text, expected):
         ("“Good night.”", False),
         ("Stop!", False),
         ("", False),
+        ("My number is 555.", True),
+        ("It's 020 794", True),
+        ("My number is 555-1234.", False),
+        ("It was in 1969.", False),
+        ("It costs 2,000", True),
+        ("It costs 2,000.", False),
+        ("Room 12.", False),
+        ("I would like to book a table for four", True),
+        ("what is the weather in paris", False),
+        ("Hello", False),
     ],
 )
 def test_signs_and_last_words_tell_whether_somebody_goes_on(text, expected):
     assert trails_off(text) is expected
+
+
+def test_what_sounds_complete_waits_for_its_words_where_they_are_on_their_way():
+    stage = Stage()
+    stage.machine = TurnMachine(TurnSettings(), awaits_words=True)
+    stage.say(1.0).hush(0.1)
+    stage.machine.judge(Evidence(sound=0.99))
+    stage.hush(0.2)
+    assert stage.machine.hearing, "it may be: I think"
+    stage.machine.judge(Evidence(text="What time is it?"))
+    stage.hush(0.04)
+    assert not stage.machine.hearing
+
+
+def test_a_recogniser_that_is_slow_holds_a_turn_no_longer_than_a_pause_of_which_nothing_is_known():
+    stage = Stage()
+    stage.machine = TurnMachine(TurnSettings(), awaits_words=True)
+    stage.say(1.0).hush(0.1)
+    stage.machine.judge(Evidence(sound=0.99))
+    stage.hush(0.6)
+    assert not stage.machine.hearing
 
 
 # ---------------------------------------------------------------------------------------------------- lips

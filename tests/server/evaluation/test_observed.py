@@ -6,9 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from server.evaluation.observed import Observed, Sound, Spoken, holds, judged, word_error_rate
-from server.evaluation.results import Result, figures, json_lines, junit, result_of, wilson
+from server.evaluation.judging.observed import Observed, Sound, Spoken
+from server.evaluation.judging.verdicts import judged
+from server.evaluation.judging.words import holds, word_error_rate
+from server.evaluation.results import Result, figures, json_lines, junit, result_of
 from server.evaluation.scenario import Scenario
+from server.evaluation.statistics import wilson
 
 
 def scenario(*turns):
@@ -67,7 +70,7 @@ def test_stopping_is_measured_on_the_sound():
     asked = scenario({"type": "talk"}, {"say": "stop", "expect": [{"stopped": {"within_ms": 400}}]})
     assert judged(asked, interrupted(5.3))[0].passed
     assert judged(asked, interrupted(5.6))[0].kind == "not_stopped"
-    cough = scenario({"type": "talk"}, {"cough": True, "expect": [{"not": "stopped"}]})
+    cough = scenario({"type": "talk"}, {"play": "cough", "expect": [{"not": "stopped"}]})
     assert judged(cough, interrupted(9.0))[0].passed
     assert judged(cough, interrupted(5.3, "output_audio_buffer.cleared"))[0].kind == "stopped"
 

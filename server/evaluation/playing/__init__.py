@@ -1,0 +1,1 @@
+"""Plays scenarios to a server, and keeps what comes back."""

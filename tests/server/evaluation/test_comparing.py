@@ -1,0 +1,103 @@
+"""Runs that are compared, and the report of them."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from server.evaluation.comparing import compared
+from server.evaluation.html_report import html_report
+from server.evaluation.judging.verdicts import Verdict
+from server.evaluation.results import Result, grouped, json_lines, read_lines, skipped
+from server.evaluation.scenario import Scenario, Score
+from server.evaluation.statistics import difference, ratio
+from server.settings import SettingsError
+
+LATE = Verdict(0, "reply", False, "late", "<b>after 2 s</b>")
+LIKED = Verdict(0, "judge", False, "disliked", "0 of 3", soft=True)
+
+
+def run(latency, failures=0, n=20, config=""):
+    def one(k):
+        verdicts = (LATE,) if k < failures else (LIKED,)
+        return Result("one", k + 1, verdicts, (latency + 7.0 * (k % 5),), (), ("hi",), ("<i>",), config=config,
+                      wers=(0.0,))  # fmt: skip
+
+    return [one(k) for k in range(n)]
+
+
+def test_a_run_is_the_same_after_it_was_saved(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json_lines(run(400, 3)))
+    assert read_lines(tmp_path / "a.jsonl") == run(400, 3)
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    with pytest.raises(SettingsError, match="holds no results"):
+        read_lines(tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("now", "regressed"),
+    [
+        (run(402), []),
+        (run(300), []),
+        (run(600), ["end of speech → first sound"]),
+        (run(400, 10), ["passed"]),
+        (run(400, 1), []),
+    ],
+)
+def test_only_what_is_surely_worse_is_a_regression(now, regressed):
+    assert [one.figure for one in compared(now, run(400)) if one.regressed] == regressed
+
+
+def test_what_only_one_run_has_played_is_not_compared():
+    other = [Result("two", 1, (), (), (), (), ())]
+    assert compared(run(400), other) == []
+    assert compared([*run(400), skipped(scenario(), "no camera")], run(400))[0].now == "20 of 20"
+
+
+def scenario():
+    return Scenario.model_validate({"version": 1, "name": "one", "turns": [{"say": "x"}]})
+
+
+def test_intervals_hold_the_figure_they_are_of():
+    middle, low, high = ratio([110.0, 120, 130, 140], [100.0, 100, 105, 110])
+    assert low <= middle <= high
+    assert ratio([1.0, 2], [1.0, 2, 3]) is None
+    low, high = difference(9, 10, 5, 10)
+    assert low < 0.4 < high
+
+
+def test_a_score_is_of_all_attempts_together():
+    results = run(400, 2)
+    assert not grouped(results, {})[0].passed
+    assert grouped(results, {"one": Score(pass_rate_min=0.9)})[0].passed
+    (missed,) = grouped(results, {"one": Score(pass_rate_min=0.9, latency_p95_ms=350)})[0].missed
+    assert missed.kind == "late"
+    cut = [Result("one", 1, (), (), (), (), (), cutoffs=1)]
+    assert grouped(cut, {"one": Score(false_cutoffs_max=0)})[0].missed[0].kind == "cut_off"
+    assert grouped([skipped(scenario(), "no camera")], {}) == []
+
+
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = set(), ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_one_file_and_what_others_said_stays_text():
+    results = [*run(400, 1, config="a.yaml"), *run(500, config="b.yaml"), skipped(scenario(), "no <camera>")]
+    page = html_report(results, grouped(results, {}), {"b with a": compared(run(500), run(400))}, "visavis, today")
+    read = Page()
+    read.feed(page)
+    assert not {"script", "link", "img", "iframe", "i", "b", "camera"} & read.tags
+    assert not re.search(r"https?://", page)
+    assert "<b>after 2 s</b>" in read.text
+    assert "regression" in read.text
+    assert "no <camera>" in read.text
