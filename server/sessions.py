@@ -99,6 +99,8 @@ class Registry:
         self._sidebands: dict[str, set[Sideband]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept = KeptConversations()
+        self.begun = 0
+        """Sessions since the start."""
         self._closing = False
         self._leaving = False
         """Whether sessions are asked to go on elsewhere."""
@@ -166,7 +168,7 @@ class Registry:
         if kind.previous is not None:  # not before it is known that there is another to go on in
             self.replaced(kind.previous)
         self._sessions[peer.id] = peer
-        self._metrics.join(peer)
+        self._join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
         try:
             answer = await peer.answer(offer)
@@ -219,7 +221,7 @@ class Registry:
         self._check_room()
         peer = self._composer.socket(wishes, own_events=own_events)
         self._sockets[peer.id] = peer
-        self._metrics.join(peer)
+        self._join(peer)
         await self._serve(connect, peer, lambda: self._leave(peer))
 
     async def attend(self, name: str, connect: Connect, *, own_events: bool = False) -> None:
@@ -265,6 +267,10 @@ class Registry:
         finally:
             peer.close("the server has ended the request", WSCloseCode.GOING_AWAY)
             await asyncio.wait([task])
+
+    def _join(self, peer: PeerConnection | SocketSession) -> None:
+        self.begun += 1
+        self._metrics.join(peer)
 
     def _leave(self, peer: PeerConnection | SocketSession) -> None:
         """A session is over."""

@@ -22,13 +22,32 @@ class Seat:
     number: int
     state: State = "starting"
     sessions: int = 0
-    coming: int = 0
-    """Sessions that were sent there since."""
+    asked: int = 0
+    """Sessions that it has been asked for and has not answered yet."""
+    begun: int = 0
+    """Sessions since its start, as it told last."""
+    settling: list[int] = field(default_factory=list)
+    """Of those that it has answered and may not have told of: after how many reports they have become no session."""
     delay_ms: float = 0.0
     """How late its event loop is."""
     pid: int | None = None
     kept: dict[str, str] = field(default_factory=dict)
     """Conversations of its sessions that could go on elsewhere, by the session."""
+
+    @property
+    def coming(self) -> int:
+        """Sessions that were sent there and are not among :attr:`sessions`."""
+        return self.asked + len(self.settling)
+
+    def ask(self) -> None:
+        """It is being asked for a session."""
+        self.asked += 1
+
+    def answered(self, *, begun: bool) -> None:
+        """It has answered; if there is a session, one of its next two reports tells of it."""
+        self.asked -= 1
+        if begun:
+            self.settling.append(2)
 
     @property
     def load(self) -> tuple[bool, int, float]:
@@ -96,7 +115,7 @@ class Board:
         """What a session remembered whose worker ends or has ended; it stays until the next one has it."""
         self._forget(now)
         for seat in self._seats.values():
-            if seat.state == "leaving" and session in seat.kept:
+            if seat.state in ("leaving", "ended") and session in seat.kept:
                 return seat.kept[session]
         return self._orphans[session][0] if session in self._orphans else None
 
@@ -138,6 +157,8 @@ def told(seat: Seat, message: Mapping[str, Any]) -> None:
             seat.state = "ready"
         case "load":
             seat.sessions, seat.delay_ms = int(message["sessions"]), float(message["delay_ms"])
+            begun, seat.begun = int(message["begun"]) - seat.begun, int(message["begun"])
+            seat.settling = [left - 1 for left in seat.settling[begun:] if left > 1]
         case "kept":
             seat.kept[str(message["session"])] = str(message["state"])
         case "forgotten":

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -32,7 +33,7 @@ from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
 from server.workers.metrics import merged
-from server.workers.passing import Passing, away, json_of
+from server.workers.passing import AwayError, Passing, json_of
 from server.workers.process import WorkerFailedError
 from server.workers.supervisor import Supervisor
 
@@ -41,14 +42,13 @@ log = logging.getLogger(__name__)
 REST = "/{path:.*}"
 OFFERS = ("/offer", "/api/offer")
 """Offers in JSON that may name a session whose conversation goes on."""
-BEGIN = frozenset({"/v1/realtime/calls", "/v1/live/sessions", "/whip", "/start", *OFFERS})
-"""Where sessions begin (``POST``)."""
+BEGIN = ("/v1/realtime/calls", "/v1/live/sessions", "/whip", "/start")
+"""Where other sessions begin (``POST``). All these bodies are read here: a worker that turns out to be gone has not
+answered yet, and another can be asked."""
 SPREAD = frozenset({"/v1/realtime/client_secrets"})
 """What may be done by any worker, and ties what follows to it."""
 REALTIME = "/v1/realtime"
-COMING_SECONDS = 1.0
-"""After its answer a session counts as coming, until its worker surely counts it."""
-_PASSED = frozenset({"/{path}", STATUS, *OFFERS})
+_PASSED = frozenset({"/{path}", STATUS, *OFFERS, *BEGIN})
 
 
 class Front:
@@ -70,25 +70,42 @@ class Front:
 
     async def passed(self, request: web.Request) -> web.StreamResponse:
         """Whatever is not the front's own."""
-        begins = self._begins(request)
         number = worker_in(request.path) or worker_in(request.query.get("call_id", "")) or self._of_key(request)
-        if number is not None:
-            seat = self._board.find(number)
-            if seat is not None:
-                return await self._counted(request, seat) if begins else await self._way(seat).answer(request)
-        if begins:
-            return await self._begun(request)
+        seat = self._board.find(number)
+        if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
+            return await self._begun(request, None, seat)
+        if seat is not None:
+            return await self._way(seat).answer(request)
         if request.path == "/whep" and request.method == hdrs.METH_POST:
             return await self._way(self._only_watched()).answer(request)
         spread = request.path in SPREAD and request.method == hdrs.METH_POST
         seat = self._board.least_loaded() if spread else self._board.house()
         if seat is None:
-            raise away()
+            raise AwayError
         return await self._way(seat).answer(request)
+
+    async def begun(self, request: web.Request) -> web.StreamResponse:
+        """A request that a session begins with."""
+        body = await request.read()
+        return await self._while_there_are_workers(
+            lambda: self._begun(request, body, self._board.find(self._of_key(request)))
+        )
 
     async def offered(self, request: web.Request) -> web.StreamResponse:
         """An offer in JSON, which may name the session that it goes on with (``resume``, ``pc_id``)."""
         body = await request.read()
+        return await self._while_there_are_workers(lambda: self._offered(request, body))
+
+    async def _while_there_are_workers(self, ask: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """A worker that is gone is noticed a moment later: ask again, of those that are left."""
+        for _ in self._board.seats:
+            try:
+                return await ask()
+            except AwayError:
+                log.info("a worker is gone; another is asked")
+        return await ask()
+
+    async def _offered(self, request: web.Request, body: bytes) -> web.StreamResponse:
         told = json_of(body)
         named = told.get("resume") or told.get("pc_id") if isinstance(told, dict) else None
         session = named if isinstance(named, str) and worker_in(named) is not None else None
@@ -101,20 +118,15 @@ class Front:
             return await self._moved(request, body, session, state)
         return await self._begun(request, body)
 
-    def _begins(self, request: web.Request) -> bool:
-        if request.method == hdrs.METH_POST:
-            return request.path in BEGIN
-        return request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query
-
     def _of_key(self, request: web.Request) -> int | None:
         """The worker that a client secret belongs to."""
         return worker_in(key_of(request.headers) or "")
 
-    async def _begun(self, request: web.Request, body: bytes | None = None) -> web.StreamResponse:
-        """A new session, where there are the fewest."""
-        seat = self._board.least_loaded()
+    async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
+        """A new session: of this worker, or else where there are the fewest."""
+        seat = seat or self._board.least_loaded()
         if seat is None:
-            raise away()
+            raise AwayError
         if not self._board.free:
             places = self._board.places
             what = "the only place is taken" if places == 1 else f"all {places} places are taken"
@@ -126,7 +138,7 @@ class Front:
         seat = self._board.least_loaded()
         worker = self._supervisor.worker(seat) if seat is not None else None
         if seat is None or worker is None:
-            raise away()
+            raise AwayError
         await worker.adopt(session, state)
         answer = await self._counted(request, seat, body)
         before = self._board.moved(session) if answer.status == 200 else None
@@ -136,24 +148,20 @@ class Front:
 
     async def _counted(self, request: web.Request, seat: Seat, body: bytes | None = None) -> web.StreamResponse:
         """The worker's answer; meanwhile, and until the worker counts the session itself, it counts as coming."""
-        seat.coming += 1
-
-        def come() -> None:
-            seat.coming -= 1
-
-        asyncio_loop = asyncio.get_running_loop()
+        seat.ask()
         if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":  # its answer ends with the session
-            asyncio_loop.call_later(COMING_SECONDS, come)
+            seat.answered(begun=True)
             return await self._way(seat).answer(request, body)
-        answer = None
+        begun = False
         try:
             answer = await self._way(seat).answer(request, body)
+            begun = answer.status < 300
             return answer
+        except AwayError:
+            self._supervisor.lost(seat)
+            raise
         finally:
-            if answer is not None and answer.status < 300:
-                asyncio_loop.call_later(COMING_SECONDS, come)
-            else:
-                come()
+            seat.answered(begun=begun)
 
     def _only_watched(self) -> Seat:
         seats = [seat for seat in self._board.seats if self._board.find(seat.number) and seat.sessions]
@@ -163,7 +171,7 @@ class Front:
             raise HttpError(409, "several_sessions", message, "session")
         seat = seats[0] if seats else self._board.house()
         if seat is None:
-            raise away()
+            raise AwayError
         return seat
 
     def _way(self, seat: Seat) -> Passing:
@@ -171,7 +179,7 @@ class Front:
         if way is None:
             worker = self._supervisor.worker(seat)
             if worker is None:
-                raise away()
+                raise AwayError
             scheme = "https" if self._settings.serves_tls else "http"
             way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
         return way
@@ -182,12 +190,12 @@ class Front:
         """``GET /v1/status`` of the oldest worker, with the places of all."""
         seat = self._board.house()
         if seat is None:
-            raise away()
+            raise AwayError
         way = self._way(seat)
         try:
             code, body = await way.fetch(request.raw_path, way.headers_of(request))
         except aiohttp.ClientError as error:
-            raise away() from error
+            raise AwayError from error
         told = json.loads(body)
         if isinstance(told.get("limits"), dict):
             told["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
@@ -269,6 +277,8 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     router.add_get(STATUS, front.status)
     for path in OFFERS:
         router.add_post(path, front.offered)
+    for path in BEGIN:
+        router.add_post(path, front.begun)
     router.add_patch("/api/offer", front.offered)
     router.add_route("*", REST, front.passed)
     for prepare in (allow_reading, _tell_request_id, secure):

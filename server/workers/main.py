@@ -116,7 +116,8 @@ async def _tell_load(registry: Registry, outbox: Outbox) -> None:
     while True:
         due = loop.time() + BEAT_SECONDS
         await asyncio.sleep(BEAT_SECONDS)
-        outbox.send("load", sessions=len(registry), delay_ms=1000.0 * (loop.time() - due))
+        delay = max(0.0, 1000.0 * (loop.time() - due))
+        outbox.send("load", sessions=len(registry), begun=registry.begun, delay_ms=delay)
 
 
 async def _tell_arrivals(arrivals: Arrivals, outbox: Outbox) -> None:

@@ -70,6 +70,13 @@ class Supervisor:
         """Its process."""
         return self._workers.get(seat.number)
 
+    def lost(self, seat: Seat) -> None:
+        """It does not answer: nothing more is sent there, and another takes its place."""
+        if seat.state != "leaving":
+            seat.state = "ended"
+        if (worker := self.worker(seat)) is not None:
+            worker.kill()
+
     async def all_ready(self) -> None:
         """Wait until every worker serves that is being started."""
         for worker in list(self._workers.values()):
