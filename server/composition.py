@@ -61,12 +61,14 @@ class Composer:
         clock: Clock,
         metrics: Metrics,
         recordings: Recordings | None = None,
+        ids: Callable[[str], str] = new_id,
     ) -> None:
         self._engines = engines
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._recordings = recordings
+        self._new_id = ids
 
     def call(
         self,
@@ -151,7 +153,7 @@ class Composer:
         first = self._first(self._engines, wishes, served)
         models: Json = {"stt": voice.stt.name, "llm": voice.llm.name, "tts": voice.tts.name}
         models["language"] = first.conversation.language or self._settings.language
-        event = session_event("session.created", new_id("sess"), first.conversation, voice.tts.voices[0], models)
+        event = session_event("session.created", self._new_id("sess"), first.conversation, voice.tts.voices[0], models)
         session: Json = event["session"]
         session["vision"] = vision_json(first.vision, None if wishes.vision is None else wishes.vision.codec, {})
         return session
@@ -202,6 +204,7 @@ class Composer:
             merge_vision(engines.vision_settings(), wishes.vision or VisionPatch()),
             engines.manners(),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
+            self._new_id("sess"),
         )
 
     def _served(self, engines: AssistantEngines, sounds: bool, *, plays: bool) -> Served:

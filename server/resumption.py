@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pipelines.assistant.session import AssistantSession
 from pipelines.vision.settings import VisionSettings
@@ -53,6 +54,28 @@ def _so_far(item: Item, responses: Responses, heard: list[str]) -> Item:
         return replace(item, text=heard.pop() if heard else "", interrupted=True)
     current = responses.current
     return replace(item, text=current.text, interrupted=True) if current and current.item_id == item.id else item
+
+
+class Memory(Protocol):
+    """Where conversations are kept beside this process, so that they outlive it."""
+
+    def follow(self, session: AssistantSession) -> None:
+        """A session has begun that another may go on with: keep what it remembers, as it changes."""
+        ...
+
+    def ended(self, session_id: str, *, resumable: bool) -> None:
+        """It is over; ``resumable``: another may still go on with it, for a while."""
+        ...
+
+
+class NoMemory:
+    """Of a process that is alone. Implements :class:`Memory`."""
+
+    def follow(self, session: AssistantSession) -> None:
+        """Keep nothing."""
+
+    def ended(self, session_id: str, *, resumable: bool) -> None:
+        """Nothing was kept."""
 
 
 class KeptConversations:

@@ -21,7 +21,7 @@ from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.rtvi.dialect import LEFT
 from server.observability.metrics import Metrics
-from server.resumption import KeptConversations, Remembered, remembered
+from server.resumption import KeptConversations, Memory, NoMemory, Remembered, remembered
 from server.settings import Settings
 from server.transports.interface import REPLACED
 from server.transports.webrtc.offers import Offer
@@ -81,8 +81,16 @@ def session_id_of(name: str) -> str:
 class Registry:
     """The sessions of this process."""
 
-    def __init__(self, composer: Composer, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        composer: Composer,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        memory: Memory | None = None,
+    ) -> None:
         self._composer = composer
+        self._memory = memory or NoMemory()
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
@@ -91,7 +99,11 @@ class Registry:
         self._sidebands: dict[str, set[Sideband]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept = KeptConversations()
+        self.begun = 0
+        """Sessions since the start."""
         self._closing = False
+        self._leaving = False
+        """Whether sessions are asked to go on elsewhere."""
         self._descriptors = own_descriptors()
 
     def __len__(self) -> int:
@@ -123,6 +135,8 @@ class Registry:
         """``previous`` would make room."""
         if self._closing:
             return "the server is shutting down"
+        if self._leaving:
+            return "this part of the server is being restarted"
         if len(self) - (previous in self._sessions) >= self._settings.max_sessions:
             places = self._settings.max_sessions
             return "the only place is taken" if places == 1 else f"all {places} places are taken"
@@ -149,11 +163,12 @@ class Registry:
             docked = replace(docked, labelled={})
         if kind.resumable:
             docked = replace(docked, ending=partial(self._keep, docked.session))
+            self._memory.follow(docked.session)
         peer = PeerConnection(offer, docked, self._settings, self._clock)
         if kind.previous is not None:  # not before it is known that there is another to go on in
-            self._replace(kind.previous)
+            self.replaced(kind.previous)
         self._sessions[peer.id] = peer
-        self._metrics.join(peer)
+        self._join(peer)
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
         try:
             answer = await peer.answer(offer)
@@ -174,16 +189,22 @@ class Registry:
 
     def _keep(self, session: AssistantSession, reason: str) -> None:
         """A session ends; another may go on with its conversation, unless that was not to be."""
-        if reason not in (REPLACED, LEFT) and not self._closing:
+        resumable = reason not in (REPLACED, LEFT) and not self._closing
+        if resumable:
             self._kept.keep(session.id, remembered(session))
+        self._memory.ended(session.id, resumable=resumable)
 
     def _so_far(self, session_id: str) -> Remembered | None:
         """What a session begins with that goes on with the conversation of this one."""
         peer = self._sessions.get(session_id)
         return self._kept.find(session_id) if peer is None or peer.ended_because else remembered(peer.session)
 
-    def _replace(self, session_id: str) -> None:
-        """Its conversation goes on in another."""
+    def adopt(self, session_id: str, what: Remembered) -> None:
+        """Another process has served a session: its conversation may go on here."""
+        self._kept.keep(session_id, what)
+
+    def replaced(self, session_id: str) -> None:
+        """The conversation of a session goes on in another, here or elsewhere."""
         peer = self._sessions.get(session_id)
         if peer is not None:
             peer.close(REPLACED)
@@ -200,7 +221,7 @@ class Registry:
         self._check_room()
         peer = self._composer.socket(wishes, own_events=own_events)
         self._sockets[peer.id] = peer
-        self._metrics.join(peer)
+        self._join(peer)
         await self._serve(connect, peer, lambda: self._leave(peer))
 
     async def attend(self, name: str, connect: Connect, *, own_events: bool = False) -> None:
@@ -247,6 +268,10 @@ class Registry:
             peer.close("the server has ended the request", WSCloseCode.GOING_AWAY)
             await asyncio.wait([task])
 
+    def _join(self, peer: PeerConnection | SocketSession) -> None:
+        self.begun += 1
+        self._metrics.join(peer)
+
     def _leave(self, peer: PeerConnection | SocketSession) -> None:
         """A session is over."""
         self._sessions.pop(peer.id, None)
@@ -279,6 +304,13 @@ class Registry:
         peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
         for peer in peers:
             peer.session.engines_changed()
+
+    def leave(self, seconds: float) -> None:
+        """Take no sessions any more, and ask those that are here to go on elsewhere within ``seconds``."""
+        self._leaving = True
+        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
+        for peer in peers:
+            peer.session.moves(seconds)
 
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""

@@ -111,8 +111,13 @@ class Settings(AssistantSettings, BaseSettings):
     ice_servers: tuple[IceServer, ...] = ()
     """STUN and TURN servers; none are asked unless given."""
 
+    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    """Processes that share the sessions, each with an event loop and engines of its own; ``auto``: as many as the
+    processors and the memory of this machine allow."""
+    drain_seconds: float = Field(30.0, gt=0)
+    """Seconds that sessions get to go on in another worker before theirs is restarted."""
     max_sessions: int = Field(64, ge=1)
-    """One more is answered 503."""
+    """Of all workers together; one more is answered 503."""
     max_viewers: int = Field(4, ge=1)
     """Of one session (WHEP); one more is answered 503. Each costs the encoding of the video once more."""
     pipeline_runs: int = Field(2 * (os.cpu_count() or 2), ge=1)

@@ -51,7 +51,16 @@ class SessionOver:
     reason: str
 
 
-Event = VoiceEvent | VisionEvent | VideoEvent | SettingsChanged | EnginesChanged | RecordingChanged | SessionOver
+@dataclass(frozen=True, slots=True)
+class SessionMoved:
+    """Whoever serves the session ends soon: its client is to go on with the conversation in a new connection."""
+
+    seconds: float
+    """Until the end."""
+
+
+OwnEvent = SettingsChanged | EnginesChanged | RecordingChanged | SessionOver | SessionMoved
+Event = VoiceEvent | VisionEvent | VideoEvent | OwnEvent
 Handler = Callable[[Event], object]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from media.channel import Channel
 from media.clock import Clock
 from media.frames import AudioChunk, FrameConverter
-from pipelines.assistant.events import EnginesChanged, EventBus, SettingsChanged
+from pipelines.assistant.events import EnginesChanged, EventBus, SessionMoved, SettingsChanged
 from pipelines.assistant.manners import Host, Manners
 from pipelines.assistant.vision import SessionVision
 from pipelines.runtime import worker
@@ -53,6 +53,8 @@ class FirstSettings:
     """What the assistant does by itself."""
     time: Callable[[], str] = str
     """Time and date in words, for the model; empty where it is not to know."""
+    id: str = field(default_factory=lambda: new_id("sess"))
+    """The session's."""
 
 
 class AssistantSession:
@@ -70,7 +72,7 @@ class AssistantSession:
         converter: Callable[[], FrameConverter],
         settings: FirstSettings,
     ) -> None:
-        self.id = new_id("sess")
+        self.id = settings.id
         self.sounds = out is not None
         """Whether answers can have a voice."""
         self.engines = engines
@@ -126,6 +128,10 @@ class AssistantSession:
             await end(parts, END_SECONDS)
             self.events.close()
             await asyncio.wait([telling])
+
+    def moves(self, seconds: float) -> None:
+        """Whoever serves the session ends in ``seconds``: tell its clients to go on elsewhere."""
+        self.events.emit(SessionMoved(seconds))
 
     def settings_changed(self) -> None:
         """Tell everybody that settings of the conversation, or of its vision, are others now."""

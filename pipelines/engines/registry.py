@@ -52,6 +52,8 @@ class Asked:
     """Of the pipeline that ships, for the language model."""
     device_map: DeviceMap | None = None
     """How a chat model is dealt out to several devices."""
+    llama_host: Path | None = None
+    """Socket of who lends llama.cpp to several processes; ``None``: this one starts its own."""
 
 
 class Site(Protocol):

@@ -128,10 +128,11 @@ async def _serve(options: argparse.Namespace, console: Console) -> int:
         check(settings)
         try:
             from server.cli.serve import ServerConsole, serve  # a second of imports, for those who may begin
+            from server.cli.serve_workers import serve_workers
         except ImportError as error:  # OpenCV, mostly, which needs libraries that a bare system lacks
             raise SettingsError(f"{error}; {SYSTEM_NEEDS}") from error
 
-    await serve(settings, ServerConsole())
+    await (serve if settings.workers == 1 else serve_workers)(settings, ServerConsole())
     leave(0)
 
 
@@ -199,6 +200,11 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
     serve.add_argument("--port", help="port to listen on (default 8080; 0 takes a free one)")
+    serve.add_argument(
+        "--workers",
+        metavar="N",
+        help="processes that share the sessions (default 1; auto: as many as processors and memory allow)",
+    )
     serve.add_argument(
         "--profile",
         choices=["auto", "embedded", "bench"],

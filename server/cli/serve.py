@@ -78,7 +78,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             loading = build_engines(settings, partial(tell_foreign, console), arrivals)
             engines = await unless_stopped(stop, loading)
             if engines is None:
-                _say(console, "Stopped while loading.")
+                say(console, "Stopped while loading.")
                 return
             gc.collect()
             gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
@@ -93,7 +93,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             tell_https(settings, console, web_server.url)
             ready.set()
             await stop.wait()
-            _say(console, "Stopping …")
+            say(console, "Stopping …")
         finally:
             await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
 
@@ -154,7 +154,7 @@ def reachable(url: str, addresses: Sequence[str]) -> list[str]:
     return [f"{parts.scheme}://{host}:{parts.port}" for host in hosts]
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
     """Tell whoever looks on. A SIGHUP comes when nobody does: the terminal is gone, and sessions still have to end."""
     with suppress(OSError):
         console.print(text)

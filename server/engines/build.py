@@ -35,7 +35,7 @@ from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
 from server.engines.manners import MannersSet, manners_of, persona_of
 from server.engines.on_demand import ModelsOnDemand
-from server.engines.parts import Parts, Upkeep
+from server.engines.parts import Parts, Share, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
 from server.engines.tasks import task_service
 from server.engines.tools import STAGE as TOOLS
@@ -204,8 +204,11 @@ async def build_engines(
     settings: Settings,
     say: Callable[[str], object] = log.info,
     report: Callable[[Fetch], object] = lambda fetch: None,
+    share: Share | None = None,
 ) -> Engines:
     """Load what the definition asks for; ``say`` is told what takes long, ``report`` how far downloads have come.
+
+    ``share``: what of the machine they may use, where there are several workers.
 
     Raises :class:`~pipelines.errors.PipelineError` when the conversation cannot work, or not as asked.
     """
@@ -215,7 +218,7 @@ async def build_engines(
         say(problem.message)
     given = MannersSet.of(settings)
     manners_of(definition.pipelines[0], given)
-    parts = Parts(settings, definition, say, report)
+    parts = Parts(settings, definition, say, report, share)
     parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
     tasks = task_service(settings, parts.store, parts.residency)

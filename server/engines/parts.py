@@ -8,7 +8,9 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from media.clock import Clock, MonotonicClock
@@ -88,8 +90,22 @@ class Places:
                 turn.set_result(None)
 
 
+def own_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of the machine is this process's, where it is one of several workers."""
+
+    cores: int
+    llama_host: Path | None = None
+    """Socket of who lends llama.cpp to all of them."""
+
+
 class Parts:
-    """Shared by the composition of all stages."""
+    """Shared by the composition of all stages. ``share``: without one the machine is this process's alone."""
 
     def __init__(
         self,
@@ -97,8 +113,10 @@ class Parts:
         definition: Definition,
         say: Callable[[str], object],
         report: Callable[[Fetch], object] = lambda fetch: None,
+        share: Share | None = None,
     ) -> None:
         self.settings = settings
+        self._share = share or Share(own_cores())
         self.definition = definition
         self.pipeline = definition.pipelines[0]
         self.say = say
@@ -113,7 +131,7 @@ class Parts:
         idle = settings.unload_minutes * 60.0 or None
         budgets = {} if settings.memory_mb is None else {"cpu": settings.memory_mb * MIB}
         self.residency = Residency(Limits(budgets, idle), on_event=_log_event, clock=self.clock)
-        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cores = self._share.cores
         self.workers: list[CountingWorker] = []
         """Whose queues and batches are counted."""
         self.unusable: dict[str, str] = {}
@@ -140,6 +158,7 @@ class Parts:
             settings.bench_tone_seconds,
             str(ordinary.options.get("instructions", "")) if ordinary is not None else "",
             settings.chat_device_map and DeviceMap(settings.chat_device_map, settings.chat_max_memory),
+            self._share.llama_host,
         )
 
     @cached_property

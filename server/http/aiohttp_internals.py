@@ -63,7 +63,10 @@ class Connection(web.RequestHandler):
             opened.close()
             return
         self._address = address
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel lets go of what is still to be sent after our close
+        if hasattr(socket, "TCP_USER_TIMEOUT") and connected.family in (
+            socket.AF_INET,
+            socket.AF_INET6,
+        ):  # the kernel lets go of what is still to be sent after our close
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * self._limits.seconds))
         super().connection_made(transport)
         self._expect_head()

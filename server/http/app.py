@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from media.clock import MonotonicClock
 from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
+from pipelines.voice.history import new_id
 from server.composition import Composer
 from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
@@ -46,10 +48,12 @@ from server.http.tasks.routes import add_tasks
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.recordings.store import Limits, Recordings
+from server.resumption import Memory
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import model_store
 from server.transports.webrtc import ice
+from server.workers.ids import NewId
 from server.wyoming.listener import listening
 
 log = logging.getLogger(__name__)
@@ -59,22 +63,36 @@ METRICS = web.AppKey("metrics", Metrics)
 WYOMING_PORT = web.AppKey("wyoming_port", int)
 
 
-def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class Among:
+    """What an application is among others, when a front passes requests on to it."""
+
+    ids: NewId
+    """Makes ids that tell whose they are."""
+    memory: Memory
+    """Where its conversations are kept, too."""
+
+
+def create_app(
+    settings: Settings, engines: Engines, ready: asyncio.Event | None = None, among: Among | None = None
+) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller.
 
     ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
     """
     ice.gather_as_set(settings)
-    secrets = ClientSecrets(time.time)
-    access = guard(settings, secrets, MonotonicClock())
+    ids = among.ids if among is not None else new_id
+    secrets = ClientSecrets(time.time, ids)
+    access = guard(settings, secrets, MonotonicClock(), front=among is not None)
     layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
     recordings = _recordings(settings)
-    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings)
-    app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics)
+    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids)
+    memory = among.memory if among is not None else None
+    app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics, memory)
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
     app.router.add_post("/offer", post_offer)
@@ -86,7 +104,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     viewers = add_whip(app)
     metrics.viewers.set_function(lambda: len(viewers))
     add_client_secrets(app, secrets, composer.effective_session)
-    add_small_webrtc(app)
+    add_small_webrtc(app, ids)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -36,12 +37,21 @@ def is_open(request: web.Request) -> bool:
     return _route(request) in OPEN
 
 
-def guard(settings: Settings, secrets: ClientSecrets, clock: Clock) -> Middleware:
+def guard(
+    settings: Settings,
+    secrets: ClientSecrets,
+    clock: Clock,
+    *,
+    front: bool = False,
+    behind: Collection[str] = (),
+) -> Middleware:
     """Checks the name asked for, the origin, the rate and the key of every request but those to :data:`OPEN` routes.
 
-    Handlers find what let the request in as ``request[GRANTED]``.
+    Handlers find what let the request in as ``request[GRANTED]``. ``front``: as for
+    :class:`~server.http.proxies.Proxies`; it has checked the rate of every address.
+    ``behind``: routes whose keys are judged by a server behind this one.
     """
-    checks = _Checks(settings, secrets, clock)
+    checks = _Checks(settings, secrets, clock, front)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -51,6 +61,8 @@ def guard(settings: Settings, secrets: ClientSecrets, clock: Clock) -> Middlewar
         if is_open(request):
             return await handler(request)
         refusal = checks.before_the_key(request)
+        if _route(request) in behind:
+            return refusal or await handler(request)
         if _route(request) in PARTLY_OPEN and (refusal is None or refusal.status == HTTPStatus.FORBIDDEN):
             if refusal is None:
                 checks.key(request)
@@ -65,13 +77,13 @@ def guard(settings: Settings, secrets: ClientSecrets, clock: Clock) -> Middlewar
 
 
 class _Checks:
-    def __init__(self, settings: Settings, secrets: ClientSecrets, clock: Clock) -> None:
+    def __init__(self, settings: Settings, secrets: ClientSecrets, clock: Clock, front: bool) -> None:
         own = settings.api_key.get_secret_value() if settings.api_key is not None else None
         self.names = OwnNames(settings.public_origins, settings.allowed_origins, keyed=own is not None)
-        self._proxies = Proxies(settings.trusted_proxies)
+        self._proxies = Proxies(settings.trusted_proxies, front=front)
         self._keys = Keys(own, secrets)
         burst = settings.rate_limit_burst
-        self._addresses = _limit(settings.requests_per_address, burst, clock)
+        self._addresses = None if front else _limit(settings.requests_per_address, burst, clock)
         self._of_keys = _limit(settings.rate_limit_per_key, burst, clock)
 
     def before_the_key(self, request: web.Request) -> web.Response | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import web
 
@@ -44,7 +45,15 @@ class Arrivals:
         return progress((str(self._stages.get(fetch.model, "")), fetch) for fetch in known)
 
 
-def create_lobby(settings: Settings, arrivals: Arrivals) -> web.Application:
+class Progress(Protocol):
+    """What is waited for."""
+
+    def progress(self) -> list[Json]:
+        """How far it has come."""
+        ...
+
+
+def create_lobby(settings: Settings, arrivals: Progress) -> web.Application:
     """The application of a server that still loads. Who needs a key later needs it now."""
     access = guard(settings, ClientSecrets(time.time), MonotonicClock())
     app = web.Application(middlewares=[access, errors])

@@ -16,11 +16,15 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Proxies:
     """Reverse proxies whose word on the client, the scheme and the host is taken."""
 
-    def __init__(self, trusted: Iterable[Network]) -> None:
+    def __init__(self, trusted: Iterable[Network], *, front: bool = False) -> None:
         self._networks = tuple(trusted)
+        self._front = front
+        """Whether requests come through a Unix socket from a front of ours: such a peer has no address."""
 
     def trusts(self, address: str | None) -> bool:
         """Whether a connection from this address is a trusted proxy's."""
+        if self._front and not address:
+            return True
         ip = read_address(address or "")
         return ip is not None and any(ip in network for network in self._networks)
 

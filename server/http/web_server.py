@@ -7,6 +7,7 @@ import logging
 import ssl
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
@@ -30,18 +31,28 @@ _LINGER_SECONDS = 2.0
 _END_SECONDS = 1.0
 """How long requests may take to end when the server stops."""
 _BACKLOG = 512
+_BEHIND_A_FRONT = 1 << 20
+"""Connections: the front has counted those who came."""
 _GREETED, _GREETED_PER_ADDRESS = 256, 32
 """TLS connections that are being set up at a time."""
 
 
 class WebServer:
-    """An application on a port. Raises :class:`SettingsError` for a certificate that cannot be used."""
+    """An application on a port, or on a Unix socket behind a front, where neither TLS nor limits of connections are.
 
-    def __init__(self, app: web.Application, settings: Settings) -> None:
+    ``raw``: bodies are left as they were packed. Raises :class:`SettingsError` for a certificate that cannot be used.
+    """
+
+    def __init__(
+        self, app: web.Application, settings: Settings, unix: Path | None = None, *, raw: bool = False
+    ) -> None:
         self._settings = settings
+        self._unix = unix
+        self._raw = raw
         proxies, descriptors = Proxies(settings.trusted_proxies), own_descriptors()
-        self.doors = Doors(settings.max_connections, settings.max_connections_per_address, proxies, descriptors)
-        self._context = tls_context(settings)
+        places = (settings.max_connections, settings.max_connections_per_address)
+        self.doors = Doors(*(places if unix is None else (_BEHIND_A_FRONT, _BEHIND_A_FRONT)), proxies, descriptors)
+        self._context = tls_context(settings) if unix is None else None
         self._greeting = Doors(_GREETED, _GREETED_PER_ADDRESS, proxies, descriptors)
         self._runner = _runner(app)
         self._server: asyncio.Server | None = None
@@ -66,12 +77,15 @@ class WebServer:
         host, port = self._settings.host, self._settings.port
         timeouts = {"keepalive_timeout": self._settings.idle_timeout, "lingering_time": _LINGER_SECONDS}
         limits = Limits(self.doors, self._settings.request_timeout)
+        packed = {"auto_decompress": False} if self._raw else {}
 
         def protocol() -> Connection:
-            return Connection(_server_of(self._runner), limits, loop=loop, access_log=None, **timeouts)
+            return Connection(_server_of(self._runner), limits, loop=loop, access_log=None, **timeouts, **packed)
 
         try:
-            if self._context is None:
+            if self._unix is not None:
+                self._server = await loop.create_unix_server(protocol, str(self._unix), backlog=_BACKLOG)
+            elif self._context is None:
                 self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
             else:
                 listener = TlsListener(protocol, self._context, self._greeting, self._settings.request_timeout)

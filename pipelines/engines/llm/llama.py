@@ -13,11 +13,13 @@ import logging
 import secrets
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 from pipelines.engines.llm import llama_process
 from pipelines.engines.llm.grammar import answer_grammar
@@ -82,10 +84,48 @@ def _begins(rules: str, ordinary: str) -> bool:
     return rules.startswith(ordinary) and (not added or (bool(ordinary) and added.startswith("\n")))
 
 
-class LlamaProcess:
-    """A running llama.cpp: its address, and the task that waits for its end."""
+class Llama(Protocol):
+    """A running llama.cpp, whoever has started it."""
 
-    def __init__(self, process: ChildProcess, lines: deque[str], reader: asyncio.Task[None]) -> None:
+    url: str
+    key: str
+    """What requests must show."""
+    device: str
+    """Where it computes."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Its number in the operating system."""
+        ...
+
+    @property
+    def last_words(self) -> str:
+        """What it wrote before it ended, on one line."""
+        ...
+
+    async def gone(self) -> None:
+        """Wait until it has ended."""
+        ...
+
+    async def end(self) -> None:
+        """End it by force, and wait for that. Idempotent."""
+        ...
+
+    async def release(self) -> None:
+        """Need it no more. Idempotent."""
+        ...
+
+
+class LlamaProcess:
+    """One that is a child of this process: its address, and the task that waits for its end."""
+
+    def __init__(self, process: ChildProcess, lines: deque[str], reader: asyncio.Task[None], key: str = "") -> None:
+        self.key = key
         self._process = process
         self._lines = lines
         self._reader = reader
@@ -100,7 +140,7 @@ class LlamaProcess:
         CHILDREN.add(process)
         lines: deque[str] = deque(maxlen=_LAST_LINES)
         reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
-        self = cls(process, lines, reader)
+        self = cls(process, lines, reader, config.key)
         try:
             process.stdin.write(f"{config.to_json()}\n".encode())
             async with asyncio.timeout(START_SECONDS):
@@ -142,6 +182,10 @@ class LlamaProcess:
         await self.gone()
         await asyncio.wait([self._reader])
 
+    async def release(self) -> None:
+        """As :meth:`end`: it is nobody else's."""
+        await self.end()
+
 
 async def _begun() -> ChildProcess:
     # Run as a script, away from the folder of the script, where other names might hide those of packages.
@@ -177,7 +221,9 @@ class LlamaChat:
         manner: Manner | None = None,
         options: ChatOptions | None = None,
         on_usage: Callable[[Usage], None] | None = None,
+        spawn: Callable[[Config], Awaitable[Llama]] = LlamaProcess.spawn,
     ) -> None:
+        self._spawn = spawn
         self.name = f"{SERVER} {name}"
         self.restarts = 0
         """How often the process has been started again."""
@@ -187,7 +233,7 @@ class LlamaChat:
         self._options = replace(options or ChatOptions(), grammar=answer_grammar)
         self._on_usage = on_usage
         self._starting = asyncio.Lock()
-        self._process: LlamaProcess | None = None
+        self._process: Llama | None = None
         self._chat: OpenAIChat | None = None
         self._last: OpenAIChat | None = None
         """Of the process before."""
@@ -272,7 +318,7 @@ class LlamaChat:
             await asyncio.wait([watch])
         process, self._process = self._process, None
         if process is not None:
-            await process.end()
+            await process.release()
         for chat in filter(None, (self._chat, self._last)):
             await chat.close()
 
@@ -305,11 +351,11 @@ class LlamaChat:
         if last is not None:
             await last.close()
         config = replace(self._config, key=secrets.token_hex(16))
-        self._process = process = await LlamaProcess.spawn(config)
+        self._process = process = await self._spawn(config)
         self._chat = OpenAIChat(
             f"{process.url}/v1",
             self._model,
-            api_key=config.key,
+            api_key=process.key,
             server=SERVER,
             options=self._options,
             on_usage=self._on_usage,
@@ -380,7 +426,12 @@ async def build(site: Site, found: Found) -> Built[LlamaChat] | Built[LocalChat]
     )
     options = ChatOptions(adapters=site.adapters.numbered(len(own)), always=tuple(range(len(own))))
     manner = Manner(spec.prompt, site.asked.instructions, spec.surroundings, spec.tools)
-    engine = LlamaChat(found.name, config, manner=manner, options=options)
+    spawn: Callable[[Config], Awaitable[Llama]] = LlamaProcess.spawn
+    if (host := site.asked.llama_host) is not None:
+        from pipelines.engines.llm.llama_shared import BorrowedLlama
+
+        spawn = partial(BorrowedLlama.borrow, host)
+    engine = LlamaChat(found.name, config, manner=manner, options=options, spawn=spawn)
     try:
         await engine.warm()
         if found.required and wanted == "cuda" and engine.device != wanted:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from media.frames import Samples
-from pipelines.assistant.events import EnginesChanged, Event, RecordingChanged, SessionOver, SettingsChanged
+from pipelines.assistant.events import (
+    EnginesChanged,
+    Event,
+    RecordingChanged,
+    SessionMoved,
+    SessionOver,
+    SettingsChanged,
+)
 from pipelines.assistant.session import AssistantSession
 from server.dialects.openai.audio import EventAudio, Microphone, format_json
 from server.dialects.openai.client_events import RealtimeClient
@@ -145,6 +152,8 @@ class RealtimeDialect:
                 return [status_event(self._served.status())]
             case SessionOver():
                 return []  # its end is told with the farewell
+            case SessionMoved():
+                return [server_event("session.moved", session_id=self._session.id, seconds=event.seconds)]
             case RecordingChanged():
                 seconds = round(event.seconds, 3)
                 return [server_event("recording.changed", state=event.state, seconds=seconds, reason=event.reason)]

@@ -13,7 +13,7 @@ from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode
 
 Json = dict[str, Any]
-OWN_EVENTS = ("vision.", "visavis.", "turn.", "engine.", "recording.")
+OWN_EVENTS = ("vision.", "visavis.", "turn.", "engine.", "recording.", "session.moved")
 """How the types of events of ours begin."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.voice.history import new_id
 from server.dialects.openai.fields import SessionPatch
 
 PREFIX = "ek_"
@@ -72,10 +73,11 @@ def _plain(call: str) -> str:
 
 
 class ClientSecrets:
-    """Those of this server; a restart forgets them all. ``now`` gives Unix seconds."""
+    """Those of this server; a restart forgets them all. ``now`` gives Unix seconds, ``ids`` new ids of a kind."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], ids: Callable[[str], str] = new_id) -> None:
         self._now = now
+        self._new_id = ids
         self._active: dict[str, ClientSecret] = {}
         self._ended: dict[str, ClientSecret] = {}
 
@@ -90,7 +92,7 @@ class ClientSecrets:
         self._forget()
         if len(self._active) >= MOST_SECRETS:
             raise TooManySecretsError(f"{MOST_SECRETS} client secrets are in use; revoke some, or let them expire")
-        name = secrets.token_hex(8)
+        name = self._new_id("ek").removeprefix(PREFIX)
         value = f"{PREFIX}{name}_{secrets.token_urlsafe(32)}"
         created = int(self._now())
         secret = ClientSecret(name, _digest(value), created, created + seconds, session)

@@ -7,7 +7,7 @@ start. Source: ``@pipecat-ai/small-webrtc-transport`` 1.10 (``smallWebRTCTranspo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -34,9 +34,9 @@ LONGEST_ID = 100
 STARTS = web.AppKey("starts", Starts)
 
 
-def add_small_webrtc(app: web.Application) -> None:
-    """The routes."""
-    app[STARTS] = Starts(MonotonicClock(), app[REGISTRY].goes_on)
+def add_small_webrtc(app: web.Application, ids: Callable[[str], str]) -> None:
+    """The routes; ``ids`` makes new ids of a kind."""
+    app[STARTS] = Starts(MonotonicClock(), app[REGISTRY].goes_on, ids)
     app.router.add_post(START, _start)
     for path in (OFFER, SESSION_OFFER):
         app.router.add_post(path, _offer)

@@ -31,9 +31,11 @@ class Start:
 
 
 class Starts:
-    """Bounded, and each is forgotten after a while. ``lives`` tells of a session whether it may go on."""
+    """Bounded, and each is forgotten after a while. ``lives`` tells of a session whether it may go on; ``ids`` makes
+    new ids of a kind."""
 
-    def __init__(self, clock: Clock, lives: Callable[[str], bool]) -> None:
+    def __init__(self, clock: Clock, lives: Callable[[str], bool], ids: Callable[[str], str] = new_id) -> None:
+        self._new_id = ids
         self._clock = clock
         self._lives = lives
         self._starts: dict[str, Start] = {}
@@ -46,7 +48,7 @@ class Starts:
         if len(self._starts) >= MOST_STARTS:
             unused = (start.id for start in self._starts.values() if not self._is_used(start))
             del self._starts[next(unused, next(iter(self._starts)))]
-        start = Start(new_id("start"), wishes, self._clock.now() + START_SECONDS, pipeline)
+        start = Start(self._new_id("start"), wishes, self._clock.now() + START_SECONDS, pipeline)
         self._starts[start.id] = start
         return start
 

@@ -1,0 +1,1 @@
+"""Several worker processes behind one front: ``visavis serve --workers N``, each with engines of its own."""

@@ -1,0 +1,165 @@
+"""What the front knows of its workers, and which of them gets a request. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+KEPT_SECONDS = 60.0
+"""For which a conversation waits whose worker has ended: clients offer a new connection within some 30 s."""
+MOST_KEPT = 1024
+SLOW_MS = 60.0
+"""Lateness of a worker's event loop above which others are preferred: sound comes every 20 ms."""
+
+State = Literal["starting", "ready", "leaving", "ended"]
+
+
+@dataclass(slots=True)
+class Seat:
+    """One worker, as it told last."""
+
+    number: int
+    state: State = "starting"
+    sessions: int = 0
+    asked: int = 0
+    """Sessions that it has been asked for and has not answered yet."""
+    begun: int = 0
+    """Sessions since its start, as it told last."""
+    settling: list[int] = field(default_factory=list)
+    """Of those that it has answered and may not have told of: after how many reports they have become no session."""
+    delay_ms: float = 0.0
+    """How late its event loop is."""
+    pid: int | None = None
+    kept: dict[str, str] = field(default_factory=dict)
+    """Conversations of its sessions that could go on elsewhere, by the session."""
+
+    @property
+    def coming(self) -> int:
+        """Sessions that were sent there and are not among :attr:`sessions`."""
+        return self.asked + len(self.settling)
+
+    def ask(self) -> None:
+        """It is being asked for a session."""
+        self.asked += 1
+
+    def answered(self, *, begun: bool) -> None:
+        """It has answered; if there is a session, one of its next two reports tells of it."""
+        self.asked -= 1
+        if begun:
+            self.settling.append(2)
+
+    @property
+    def load(self) -> tuple[bool, int, float]:
+        """The smaller, the sooner it gets the next session."""
+        return self.delay_ms > SLOW_MS, self.sessions + self.coming, self.delay_ms
+
+
+class Board:
+    """``places``: sessions of all workers together."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._seats: dict[int, Seat] = {}
+        self._orphans: dict[str, tuple[str, float]] = {}
+        """Conversations whose worker is gone, and until when they are kept."""
+
+    def add(self, number: int) -> Seat:
+        """A worker is being started."""
+        seat = self._seats[number] = Seat(number)
+        return seat
+
+    def remove(self, number: int, now: float) -> None:
+        """It is gone; its conversations wait for a while."""
+        seat = self._seats.pop(number, None)
+        if seat is None:
+            return
+        seat.state = "ended"
+        for session, state in seat.kept.items():
+            self._orphans[session] = state, now + KEPT_SECONDS
+        self._forget(now)
+
+    def find(self, number: int | None) -> Seat | None:
+        """The worker of that number while it serves, even if it is about to end."""
+        seat = self._seats.get(number) if number is not None else None
+        return seat if seat is not None and seat.state in ("ready", "leaving") else None
+
+    @property
+    def seats(self) -> list[Seat]:
+        """All, oldest first."""
+        return list(self._seats.values())
+
+    @property
+    def sessions(self) -> int:
+        """Of all workers, those included that are on their way."""
+        return sum(seat.sessions + seat.coming for seat in self._seats.values())
+
+    @property
+    def free(self) -> int:
+        """How many more sessions would be accepted."""
+        return max(0, self.places - self.sessions) if any(self._ready()) else 0
+
+    def house(self) -> Seat | None:
+        """The worker that gets what is no session: models of tasks are loaded once, in the oldest."""
+        return next(iter(self._ready()), None)
+
+    def least_loaded(self) -> Seat | None:
+        """The worker for another session."""
+        return min(self._ready(), key=lambda seat: seat.load, default=None)
+
+    def owner(self, session: str) -> Seat | None:
+        """The worker that still has this session or its conversation, and takes sessions."""
+        return next((seat for seat in self._ready() if session in seat.kept), None)
+
+    def conversation(self, session: str, now: float) -> str | None:
+        """What a session remembered whose worker ends or has ended; it stays until the next one has it."""
+        self._forget(now)
+        for seat in self._seats.values():
+            if seat.state in ("leaving", "ended") and session in seat.kept:
+                return seat.kept[session]
+        return self._orphans[session][0] if session in self._orphans else None
+
+    def moved(self, session: str) -> Seat | None:
+        """A conversation goes on elsewhere; returns the worker that still has the session, if one does."""
+        self._orphans.pop(session, None)
+        for seat in self._seats.values():
+            if seat.kept.pop(session, None) is not None:
+                return seat
+        return None
+
+    def shown(self) -> list[dict[str, Any]]:
+        """For ``GET /v1/workers``."""
+        return [
+            {
+                "number": seat.number,
+                "state": seat.state,
+                "pid": seat.pid,
+                "sessions": seat.sessions,
+                "event_loop_delay_ms": round(seat.delay_ms, 1),
+            }
+            for seat in self._seats.values()
+        ]
+
+    def _ready(self) -> Iterable[Seat]:
+        return (seat for seat in self._seats.values() if seat.state == "ready")
+
+    def _forget(self, now: float) -> None:
+        for session in [name for name, (_, until) in self._orphans.items() if until <= now]:
+            del self._orphans[session]
+        while len(self._orphans) > MOST_KEPT:
+            del self._orphans[next(iter(self._orphans))]
+
+
+def told(seat: Seat, message: Mapping[str, Any]) -> None:
+    """Note what a worker says of itself."""
+    match message.get("type"):
+        case "ready":
+            seat.state = "ready"
+        case "load":
+            seat.sessions, seat.delay_ms = int(message["sessions"]), float(message["delay_ms"])
+            begun, seat.begun = int(message["begun"]) - seat.begun, int(message["begun"])
+            seat.settling = [left - 1 for left in seat.settling[begun:] if left > 1]
+        case "kept":
+            seat.kept[str(message["session"])] = str(message["state"])
+        case "forgotten":
+            seat.kept.pop(str(message["session"]), None)

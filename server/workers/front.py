@@ -1,0 +1,293 @@
+"""The front of several workers: it chooses one for each session, and passes everything on that is not its own.
+
+Its own are the page, the probes, the metrics of all, and ``/v1/workers``. Requests about a session, a start or with a
+client secret carry the worker in the id (:mod:`server.workers.ids`); new sessions go to the one with the fewest; all
+else goes to the oldest, so that the models of tasks are loaded once. Media goes past it, from worker to client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+from aiohttp import hdrs, web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from media.clock import Clock, MonotonicClock
+from server.http.access.client_secrets import ClientSecrets
+from server.http.access.cors import allow_reading
+from server.http.access.keys import key_of
+from server.http.auth import guard
+from server.http.bodies import bodies
+from server.http.doc_pages import DocPages
+from server.http.errors import HttpError, errors, full_response
+from server.http.page_files import STATIC, PageFiles, secure
+from server.http.proxies import Proxies
+from server.http.request_ids import X_REQUEST_ID, request_id
+from server.http.status import STATUS
+from server.settings import Settings
+from server.workers.board import Board, Seat
+from server.workers.ids import worker_in
+from server.workers.metrics import merged
+from server.workers.passing import AwayError, Passing, json_of
+from server.workers.process import WorkerFailedError
+from server.workers.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+REST = "/{path:.*}"
+OFFERS = ("/offer", "/api/offer")
+"""Offers in JSON that may name a session whose conversation goes on."""
+BEGIN = ("/v1/realtime/calls", "/v1/live/sessions", "/whip", "/start")
+"""Where other sessions begin (``POST``). All these bodies are read here: a worker that turns out to be gone has not
+answered yet, and another can be asked."""
+SPREAD = frozenset({"/v1/realtime/client_secrets"})
+"""What may be done by any worker, and ties what follows to it."""
+REALTIME = "/v1/realtime"
+_PASSED = frozenset({"/{path}", STATUS, *OFFERS, *BEGIN})
+
+
+class Front:
+    """The handlers. ``clock`` times how long conversations are kept."""
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, clock: Clock) -> None:
+        self._supervisor = supervisor
+        self._settings = settings
+        self._clock = clock
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._ways: dict[int, Passing] = {}
+        self._restarts: set[asyncio.Task[bool]] = set()
+
+    @property
+    def _board(self) -> Board:
+        return self._supervisor.board
+
+    # ------------------------------------------------------------------------------------------------ passed on
+
+    async def passed(self, request: web.Request) -> web.StreamResponse:
+        """Whatever is not the front's own."""
+        number = worker_in(request.path) or worker_in(request.query.get("call_id", "")) or self._of_key(request)
+        seat = self._board.find(number)
+        if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
+            return await self._begun(request, None, seat)
+        if seat is not None:
+            return await self._way(seat).answer(request)
+        if request.path == "/whep" and request.method == hdrs.METH_POST:
+            return await self._way(self._only_watched()).answer(request)
+        spread = request.path in SPREAD and request.method == hdrs.METH_POST
+        seat = self._board.least_loaded() if spread else self._board.house()
+        if seat is None:
+            raise AwayError
+        return await self._way(seat).answer(request)
+
+    async def begun(self, request: web.Request) -> web.StreamResponse:
+        """A request that a session begins with."""
+        body = await request.read()
+        return await self._while_there_are_workers(
+            lambda: self._begun(request, body, self._board.find(self._of_key(request)))
+        )
+
+    async def offered(self, request: web.Request) -> web.StreamResponse:
+        """An offer in JSON, which may name the session that it goes on with (``resume``, ``pc_id``)."""
+        body = await request.read()
+        return await self._while_there_are_workers(lambda: self._offered(request, body))
+
+    async def _while_there_are_workers(self, ask: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """A worker that is gone is noticed a moment later: ask again, of those that are left."""
+        for _ in self._board.seats:
+            try:
+                return await ask()
+            except AwayError:
+                log.info("a worker is gone; another is asked")
+        return await ask()
+
+    async def _offered(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        told = json_of(body)
+        named = told.get("resume") or told.get("pc_id") if isinstance(told, dict) else None
+        session = named if isinstance(named, str) and worker_in(named) is not None else None
+        seat = self._board.find(worker_in(session)) if session is not None else None
+        if seat is not None and (seat.state == "ready" or request.method != hdrs.METH_POST):
+            return await self._counted(request, seat, body)
+        if seat is None and (seat := self._board.find(self._of_key(request))) is not None:
+            return await self._counted(request, seat, body)
+        if session is not None and (state := self._board.conversation(session, self._clock.now())) is not None:
+            return await self._moved(request, body, session, state)
+        return await self._begun(request, body)
+
+    def _of_key(self, request: web.Request) -> int | None:
+        """The worker that a client secret belongs to."""
+        return worker_in(key_of(request.headers) or "")
+
+    async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
+        """A new session: of this worker, or else where there are the fewest."""
+        seat = seat or self._board.least_loaded()
+        if seat is None:
+            raise AwayError
+        if not self._board.free:
+            places = self._board.places
+            what = "the only place is taken" if places == 1 else f"all {places} places are taken"
+            return full_response(what, places)
+        return await self._counted(request, seat, body)
+
+    async def _moved(self, request: web.Request, body: bytes, session: str, state: str) -> web.StreamResponse:
+        """The conversation of a worker that ends, or has ended, goes on in another."""
+        seat = self._board.least_loaded()
+        worker = self._supervisor.worker(seat) if seat is not None else None
+        if seat is None or worker is None:
+            raise AwayError
+        await worker.adopt(session, state)
+        answer = await self._counted(request, seat, body)
+        before = self._board.moved(session) if answer.status == 200 else None
+        if before is not None and (old := self._supervisor.worker(before)) is not None:
+            old.send("replaced", session=session)
+        return answer
+
+    async def _counted(self, request: web.Request, seat: Seat, body: bytes | None = None) -> web.StreamResponse:
+        """The worker's answer; meanwhile, and until the worker counts the session itself, it counts as coming."""
+        seat.ask()
+        if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":  # its answer ends with the session
+            seat.answered(begun=True)
+            return await self._way(seat).answer(request, body)
+        begun = False
+        try:
+            answer = await self._way(seat).answer(request, body)
+            begun = answer.status < 300
+            return answer
+        except AwayError:
+            self._supervisor.lost(seat)
+            raise
+        finally:
+            seat.answered(begun=begun)
+
+    def _only_watched(self) -> Seat:
+        seats = [seat for seat in self._board.seats if self._board.find(seat.number) and seat.sessions]
+        if len(seats) > 1:
+            count = sum(seat.sessions for seat in seats)
+            message = f"there are {count} sessions: watch one of them at /whep/SESSION"
+            raise HttpError(409, "several_sessions", message, "session")
+        seat = seats[0] if seats else self._board.house()
+        if seat is None:
+            raise AwayError
+        return seat
+
+    def _way(self, seat: Seat) -> Passing:
+        way = self._ways.get(seat.number)
+        if way is None:
+            worker = self._supervisor.worker(seat)
+            if worker is None:
+                raise AwayError
+            scheme = "https" if self._settings.serves_tls else "http"
+            way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
+        return way
+
+    # ------------------------------------------------------------------------------------------------ its own
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/status`` of the oldest worker, with the places of all."""
+        seat = self._board.house()
+        if seat is None:
+            raise AwayError
+        way = self._way(seat)
+        try:
+            code, body = await way.fetch(request.raw_path, way.headers_of(request))
+        except aiohttp.ClientError as error:
+            raise AwayError from error
+        told = json.loads(body)
+        if isinstance(told.get("limits"), dict):
+            told["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
+            told["limits"]["workers"] = len(self._board.seats)
+        return web.json_response(told, status=code, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """``GET /healthz``."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """``GET /readyz``: whether some worker takes another session."""
+        if self._board.free:
+            return web.json_response({"status": "ready"})
+        full = self._board.house() is not None
+        return web.json_response({"status": "full" if full else "starting"}, status=503)
+
+    async def workers(self, request: web.Request) -> web.Response:
+        """``GET /v1/workers``."""
+        return web.json_response({"object": "list", "data": self._board.shown()})
+
+    async def restart(self, request: web.Request) -> web.Response:
+        """``POST /v1/workers/{number}/restart``: 202 at once; a new one starts, and then this one's sessions move."""
+        text = request.match_info["number"]
+        seat = self._board.find(int(text)) if text.isdecimal() and len(text) < 10 else None
+        if seat is None or seat.state != "ready":
+            serving = ", ".join(str(one.number) for one in self._board.seats if one.state == "ready")
+            raise HttpError(404, "worker_not_found", f"number: there is no worker {text[:20]!a}; those are {serving}")
+        task = asyncio.create_task(self._restarted(seat.number), name="restart")
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+        return web.json_response({"number": seat.number, "state": "leaving"}, status=202)
+
+    async def _restarted(self, number: int) -> bool:
+        try:
+            return await self._supervisor.restart(number)
+        except (WorkerFailedError, OSError):
+            return False  # it was told in the log
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """``GET /metrics`` of all workers."""
+        key = self._settings.api_key
+        headers = {hdrs.AUTHORIZATION: f"Bearer {key.get_secret_value()}"} if key is not None else {}
+        seats = [seat for seat in self._board.seats if self._board.find(seat.number)]
+        told = await asyncio.gather(
+            *(self._way(seat).fetch("/metrics", headers) for seat in seats), return_exceptions=True
+        )
+        texts = {
+            seat.number: answer[1].decode()
+            for seat, answer in zip(seats, told, strict=True)
+            if not isinstance(answer, BaseException) and answer[0] == 200
+        }
+        body = await asyncio.to_thread(merged, texts, self._board.seats)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def close(self, app: web.Application) -> None:
+        """End what is passed on and what is being restarted."""
+        for task in list(self._restarts):
+            task.cancel()
+        await asyncio.gather(*self._restarts, return_exceptions=True)
+        for way in self._ways.values():
+            await way.close()
+
+
+def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
+    """The application of the front; the supervisor stays with the caller."""
+    clock = MonotonicClock()
+    front = Front(supervisor, settings, clock)
+    access = guard(settings, ClientSecrets(time.time), clock, behind=_PASSED)
+    app = web.Application(middlewares=[access, errors, bodies(settings.request_timeout, streamed={"/{path}"})])
+    PageFiles(STATIC).add_to(app)
+    DocPages().add_to(app)
+    router = app.router
+    router.add_get("/healthz", front.alive)
+    router.add_get("/readyz", front.ready)
+    router.add_get("/metrics", front.metrics)
+    router.add_get("/v1/workers", front.workers)
+    router.add_post("/v1/workers/{number}/restart", front.restart)
+    router.add_get(STATUS, front.status)
+    for path in OFFERS:
+        router.add_post(path, front.offered)
+    for path in BEGIN:
+        router.add_post(path, front.begun)
+    router.add_patch("/api/offer", front.offered)
+    router.add_route("*", REST, front.passed)
+    for prepare in (allow_reading, _tell_request_id, secure):
+        app.on_response_prepare.append(prepare)
+    app.on_cleanup.append(front.close)
+    return app
+
+
+async def _tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """That of the worker's answer, which its log knows, or else our own."""
+    if X_REQUEST_ID not in response.headers:
+        response.headers[X_REQUEST_ID] = request_id(request)

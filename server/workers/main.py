@@ -1,0 +1,160 @@
+"""A worker process: the whole server on a Unix socket, behind a front (``-m server.workers.main``).
+
+Reads its orders from the standard input and ends when that ends: a front that is killed leaves no worker behind. What
+is printed goes to the standard error; the standard output belongs to the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from media.clock import MonotonicClock
+from pipelines.errors import PipelineError
+from server.cli.stopping import leave
+from server.cli.terminal import tell_foreign
+from server.engines.build import build_engines
+from server.engines.parts import Share
+from server.http.app import Among, create_app
+from server.http.lobby import Arrivals
+from server.http.signaling.offer import REGISTRY
+from server.http.web_server import WebServer
+from server.observability.logs import process_log
+from server.sessions import Registry
+from server.settings import SettingsError
+from server.stores import model_store
+from server.workers.handover import HandoverError, from_text
+from server.workers.ids import ids_of
+from server.workers.memory import ToldMemory
+from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read, read_orders
+
+BEAT_SECONDS = 0.25
+"""Between two reports of how loaded it is."""
+SWITCH_SECONDS = 0.0005
+"""As for a server of one process: see :mod:`server.cli.serve`."""
+
+
+class Outbox:
+    """The pipe to the front. A front that is gone is noticed by the other pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+
+    def send(self, kind: FromWorker, **fields: object) -> None:
+        """Tell the front."""
+        with suppress(OSError):
+            self._file.write(line(kind, **fields))
+
+
+async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, console: Console) -> int:
+    """Serve until the front says stop or is gone; returns the status to exit with."""
+    settings = orders.settings
+    arrivals = Arrivals(model_store(settings).catalogue)
+    beats = asyncio.create_task(_tell_arrivals(arrivals, outbox), name="arrivals")
+    try:
+        engines = await build_engines(
+            settings,
+            lambda text: tell_foreign(console, text),
+            arrivals,
+            Share(orders.cores, orders.llama_host),
+        )
+    except (SettingsError, PipelineError) as error:
+        outbox.send("failed", message=str(error))
+        return 2
+    finally:
+        beats.cancel()
+    memory = ToldMemory(
+        lambda session, state: outbox.send("kept", session=session, state=state),
+        lambda session: outbox.send("forgotten", session=session),
+    )
+    app = create_app(settings, engines, among=Among(ids_of(orders.number), memory))
+    server = WebServer(app, settings, orders.socket)
+    await server.start()
+    gc.collect()
+    gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
+    outbox.send("ready", rows=[asdict(row) for row in engines.rows()], missing=list(engines.missing))
+    registry = app[REGISTRY]
+    beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
+    try:
+        await _obey(registry, inbox, outbox)
+    finally:
+        beat.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.shutdown_timeout + 4.0):
+                await server.close()
+                await engines.close()
+    return 0
+
+
+async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox) -> None:
+    """Do what the front says, until it says stop or nothing more."""
+    while text := await inbox.readline():
+        message = read(text)
+        match message.get("type"):
+            case "adopt":
+                with suppress(HandoverError):
+                    registry.adopt(message["session"], from_text(message["state"]))
+                outbox.send("adopted", session=message["session"])
+            case "replaced":
+                registry.replaced(message["session"])
+            case "leave":
+                registry.leave(message["seconds"])
+            case "stop":
+                return
+
+
+async def _tell_load(registry: Registry, outbox: Outbox) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        delay = max(0.0, 1000.0 * (loop.time() - due))
+        outbox.send("load", sessions=len(registry), begun=registry.begun, delay_ms=delay)
+
+
+async def _tell_arrivals(arrivals: Arrivals, outbox: Outbox) -> None:
+    before: list[Any] = []
+    while True:
+        if (now := arrivals.progress()) != before:
+            before = now
+            outbox.send("arrivals", progress=now)
+        await asyncio.sleep(2 * BEAT_SECONDS)
+
+
+async def _main(descriptor: int) -> int:
+    inbox = asyncio.StreamReader(limit=LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(inbox), sys.stdin)
+    if not (first := await inbox.readline()):
+        return 1  # the front has ended meanwhile
+    orders = read_orders(first)
+    console = Console(file=sys.stderr, soft_wrap=True)
+    async with process_log(orders.settings.log_level, console, MonotonicClock()):
+        return await work(orders, inbox, Outbox(descriptor), console)
+
+
+def main() -> None:
+    """Entry point."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # meant for the front, which ends its workers
+        signal.signal(number, signal.SIG_IGN)
+    messages = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints must not come between the lines
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        import uvloop
+    except ImportError:
+        status = asyncio.run(_main(messages))
+    else:
+        status = uvloop.run(_main(messages))
+    leave(status)
+
+
+if __name__ == "__main__":
+    main()

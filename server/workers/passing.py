@@ -1,0 +1,250 @@
+"""Requests and WebSockets passed on to a worker, and its answers back: a reverse proxy over Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import WSMsgType, hdrs, web
+from multidict import CIMultiDict
+
+from server.http.errors import HttpError
+from server.http.proxies import Proxies
+from server.transports.websocket.event_socket import LARGEST_RECEIVED
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.1
+"""Between looks at whether the client is still there."""
+LARGEST_HEADER = 64 << 10
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+    }
+)
+"""Of one connection and not of the request (RFC 9110, 7.6.1)."""
+_HANDSHAKE = frozenset(
+    {
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "content-length",
+    }
+)
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A worker's answer to a handshake that it does not complete."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+_refusal: ContextVar[list[Refused] | None] = ContextVar("refusal", default=None)
+
+
+class Passing:
+    """The connections to one worker. Close it with :meth:`close`."""
+
+    def __init__(self, socket: Path, proxies: Proxies, scheme: str) -> None:
+        self._proxies = proxies
+        self._scheme = scheme
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(_keep_refusal)
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=15.0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
+            auto_decompress=False,
+            skip_auto_headers=(hdrs.USER_AGENT, hdrs.CONTENT_TYPE, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=LARGEST_HEADER,
+            max_field_size=LARGEST_HEADER,
+            trace_configs=[trace],
+        )
+
+    async def close(self) -> None:
+        """End all of them. Idempotent."""
+        await self._client.close()
+
+    async def answer(self, request: web.Request, body: bytes | None = None) -> web.StreamResponse:
+        """The worker's answer, as it comes. ``body``: what has been read of the request already, all of it."""
+        if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket" and request.method == hdrs.METH_GET:
+            return await self._socket(request)
+        async with await self._asked(request, body) as told:
+            response = web.StreamResponse(status=told.status, reason=told.reason, headers=_end_to_end(told.headers))
+            await response.prepare(request)
+            try:
+                async for piece in told.content.iter_any():
+                    await response.write(piece)
+            except aiohttp.ClientError as error:
+                log.warning("a worker has broken an answer off: %s", error)
+                if request.transport is not None:
+                    request.transport.abort()  # the client must not take what it has for all of it
+                raise ConnectionResetError("the worker has broken its answer off") from error
+            await response.write_eof()
+            return response
+
+    async def fetch(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """What the front itself wants to know of the worker: status and body. Raises :class:`aiohttp.ClientError`."""
+        async with self._client.get(f"http://localhost{path}", headers=headers) as told:
+            return told.status, await told.read()
+
+    def headers_of(self, request: web.Request) -> CIMultiDict[str]:
+        """Those of the request as the worker is to get them: who asks is told by us and nobody else."""
+        asked = self._proxies.asked(request.headers, request.host, request.remote)
+        headers = _end_to_end(request.headers)
+        for name in _FORWARDED:
+            headers.popall(name, None)
+        headers["X-Forwarded-For"] = asked.client
+        headers["X-Forwarded-Proto"] = asked.scheme or self._scheme
+        host, port = asked.host.host, asked.host.port
+        headers["X-Forwarded-Host"] = host if port is None else f"{host}:{port}"
+        return headers
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    async def _asked(self, request: web.Request, body: bytes | None) -> aiohttp.ClientResponse:
+        """The head of the answer; a client that leaves before has its request taken back."""
+        data: Any = body if body is not None else request.content if request.body_exists else None
+        call = self._client.request(
+            request.method,
+            f"http://localhost{request.raw_path}",
+            headers=self.headers_of(request),
+            data=data,
+            allow_redirects=False,
+        )
+        asking = asyncio.create_task(_awaited(call), name="passing")
+        try:
+            while not asking.done():
+                await asyncio.wait({asking}, timeout=LOOK_SECONDS)
+                if request.transport is None or request.transport.is_closing():
+                    raise ConnectionResetError("the client has left")
+            return asking.result()
+        except aiohttp.ClientError as error:
+            raise AwayError from error
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait({asking})
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        """A WebSocket of the worker's, and the client's, joined: every message goes through, in its order."""
+        refused: list[Refused] = []
+        _refusal.set(refused)
+        headers = self.headers_of(request)
+        for name in _HANDSHAKE:
+            headers.popall(name, None)
+        offered = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
+        protocols = [name.strip() for text in offered for name in text.split(",") if name.strip()]
+        try:
+            inner = await self._client.ws_connect(
+                f"http://localhost{request.raw_path}",
+                headers=headers,
+                protocols=protocols,
+                autoclose=False,
+                autoping=False,
+                max_msg_size=0,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            if not refused:
+                raise AwayError from error
+            told = refused[0]
+            return web.Response(status=told.status, body=told.body, headers=_end_to_end(told.headers))
+        except aiohttp.ClientError as error:
+            raise AwayError from error
+        chosen = (inner.protocol,) if inner.protocol else ()
+        outer = web.WebSocketResponse(
+            autoping=False, autoclose=False, protocols=chosen, compress=False, max_msg_size=LARGEST_RECEIVED
+        )
+        try:
+            await outer.prepare(request)
+            await _joined(outer, inner)
+        finally:
+            await inner.close()
+        return outer
+
+
+async def _awaited(call: Any) -> aiohttp.ClientResponse:
+    response: aiohttp.ClientResponse = await call
+    return response
+
+
+async def _joined(outer: web.WebSocketResponse, inner: aiohttp.ClientWebSocketResponse) -> None:
+    ways = {
+        asyncio.create_task(_pump(outer, inner), name="passing-in"),
+        asyncio.create_task(_pump(inner, outer), name="passing-out"),
+    }
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _pump(source: Any, sink: Any) -> None:
+    """Every message of one to the other, and then how it ended."""
+    while True:
+        message = await source.receive()
+        match message.type:
+            case WSMsgType.TEXT:
+                await sink.send_str(message.data)
+            case WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            case WSMsgType.PING:
+                await sink.ping(message.data)
+            case WSMsgType.PONG:
+                await sink.pong(message.data)
+            case WSMsgType.CLOSE:
+                await sink.close(code=message.data or 1000, message=(message.extra or "").encode())
+                return
+            case _:  # it is broken off
+                await sink.close(code=1011 if source.close_code in (None, 1006) else source.close_code)
+                return
+
+
+async def _keep_refusal(session: aiohttp.ClientSession, context: Any, told: aiohttp.TraceRequestEndParams) -> None:
+    """aiohttp tells of a refused handshake only its status: keep what the worker says."""
+    refused, response = _refusal.get(), told.response
+    if refused is not None and response.status != 101:
+        refused.append(Refused(response.status, CIMultiDict(response.headers), await response.read()))
+
+
+def _end_to_end(headers: Any) -> CIMultiDict[str]:
+    named = {name.strip().lower() for text in headers.getall(hdrs.CONNECTION, ()) for name in text.split(",")}
+    skipped = _HOP_BY_HOP | (named - {"close", "upgrade", "keep-alive"})
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in skipped)
+
+
+class AwayError(HttpError):
+    """The worker is gone, and has answered nothing; another may be about to take its place."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "worker_restarting", "this part of the server is being restarted: come again")
+
+
+def json_of(body: bytes) -> Any:
+    """The JSON in a body; ``None`` where there is none: whoever serves the request says what is wrong with it."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
