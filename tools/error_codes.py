@@ -37,7 +37,7 @@ SECTIONS = (
         r"https_required|invalid_host|(host|origin)_not_allowed|invalid_subprotocol|upgrade_required",
     ),
     ("The server is full", r"server_full|server_busy|rate_limit\w*|too_many_\w+|engine_(busy|closed)|stt_busy"),
-    ("The server is still loading", r"warming_up"),
+    ("The server is still loading", r"warming_up|worker_(restarting|failed)"),
     ("No recording", r"no_recording|recording_\w+"),
     ("No way for media", r"ice_\w+|invalid_candidates|unknown_section"),
     (_OFFER, r"\w*sdp\w*|no_(codec|media|opus)|invalid_type|renegotiation_\w+|nothing_(sent|to_watch)"),

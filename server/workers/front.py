@@ -33,7 +33,7 @@ from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
 from server.workers.metrics import merged
-from server.workers.passing import AwayError, Passing, json_of
+from server.workers.passing import AwayError, Passing, away, json_of
 from server.workers.process import WorkerFailedError
 from server.workers.supervisor import Supervisor
 
@@ -81,7 +81,7 @@ class Front:
         spread = request.path in SPREAD and request.method == hdrs.METH_POST
         seat = self._board.least_loaded() if spread else self._board.house()
         if seat is None:
-            raise AwayError
+            raise away()
         return await self._way(seat).answer(request)
 
     async def begun(self, request: web.Request) -> web.StreamResponse:
@@ -126,7 +126,7 @@ class Front:
         """A new session: of this worker, or else where there are the fewest."""
         seat = seat or self._board.least_loaded()
         if seat is None:
-            raise AwayError
+            raise away()
         if not self._board.free:
             places = self._board.places
             what = "the only place is taken" if places == 1 else f"all {places} places are taken"
@@ -138,7 +138,7 @@ class Front:
         seat = self._board.least_loaded()
         worker = self._supervisor.worker(seat) if seat is not None else None
         if seat is None or worker is None:
-            raise AwayError
+            raise away()
         await worker.adopt(session, state)
         answer = await self._counted(request, seat, body)
         before = self._board.moved(session) if answer.status == 200 else None
@@ -171,7 +171,7 @@ class Front:
             raise HttpError(409, "several_sessions", message, "session")
         seat = seats[0] if seats else self._board.house()
         if seat is None:
-            raise AwayError
+            raise away()
         return seat
 
     def _way(self, seat: Seat) -> Passing:
@@ -179,7 +179,7 @@ class Front:
         if way is None:
             worker = self._supervisor.worker(seat)
             if worker is None:
-                raise AwayError
+                raise away()
             scheme = "https" if self._settings.serves_tls else "http"
             way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
         return way
@@ -190,7 +190,7 @@ class Front:
         """``GET /v1/status`` of the oldest worker, with the places of all."""
         seat = self._board.house()
         if seat is None:
-            raise AwayError
+            raise away()
         way = self._way(seat)
         try:
             code, body = await way.fetch(request.raw_path, way.headers_of(request))

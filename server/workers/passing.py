@@ -140,7 +140,7 @@ class Passing:
                     raise ConnectionResetError("the client has left")
             return asking.result()
         except aiohttp.ClientError as error:
-            raise AwayError from error
+            raise away() from error
         finally:
             if not asking.done():
                 asking.cancel()
@@ -166,11 +166,11 @@ class Passing:
             )
         except aiohttp.WSServerHandshakeError as error:
             if not refused:
-                raise AwayError from error
+                raise away() from error
             told = refused[0]
             return web.Response(status=told.status, body=told.body, headers=_end_to_end(told.headers))
         except aiohttp.ClientError as error:
-            raise AwayError from error
+            raise away() from error
         chosen = (inner.protocol,) if inner.protocol else ()
         outer = web.WebSocketResponse(
             autoping=False, autoclose=False, protocols=chosen, compress=False, max_msg_size=LARGEST_RECEIVED
@@ -238,8 +238,10 @@ def _end_to_end(headers: Any) -> CIMultiDict[str]:
 class AwayError(HttpError):
     """The worker is gone, and has answered nothing; another may be about to take its place."""
 
-    def __init__(self) -> None:
-        super().__init__(503, "worker_restarting", "this part of the server is being restarted: come again")
+
+def away() -> AwayError:
+    """What a client is told then."""
+    return AwayError(503, "worker_restarting", "this part of the server is being restarted: come again")
 
 
 def json_of(body: bytes) -> Any:

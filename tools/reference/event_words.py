@@ -40,6 +40,7 @@ REALTIME = {
     "turn.latency": "how long the turn took, and which part of it how long",
     "turn.words": "the next words of a spoken response with their times",
     "visavis.reply_held": "a response that the user's voice had turned down: what became of it",
+    "session.moved": "whoever serves the session ends soon: go on in a new connection, with `resume`",
     "recording.changed": "the session is recorded from now on, or no longer",
     "vision.changed": "what the camera shows now, in words and as objects",
     "vision.person.appeared": "somebody came into the picture",

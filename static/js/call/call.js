@@ -241,6 +241,8 @@ export function createCall({ store, output, levels, tell }) {
     retry: () => start({ typing: lastTyping, again: true }),
     /** Do not wait any longer: try now. */
     reconnect: () => (["reconnecting", "waiting"].includes(store.state.call.phase) ? pause.end() : start({ typing: lastTyping, again: true })),
+    /** The server asks to go on in a new connection: it ends this one soon. */
+    move: () => store.state.call.phase === "connected" && tryAgain(),
     tap: output.tap,
     stats: async () => (connection ? connection.peer.getStats() : null),
     get peer() { return connection?.peer ?? null; },

@@ -27,7 +27,8 @@ export function mount({ store, call, tell }) {
   window.addEventListener("online", () => store.state.call.phase === "reconnecting" && call.reconnect());
 
   let saidBlind = false;
-  store.subscribe((state) => {
+  store.subscribe((state, events) => {
+    if (events?.some(({ type }) => type === "session.moved")) call.move();
     if (MENDED_BY_PERMISSION.has(codeNow())) watchPermission();
     if (!isRunning(state.call)) saidBlind = false;
     const eyes = state.engines.rows?.find(({ stage }) => stage === "vision");
