@@ -25,7 +25,7 @@ from server.http.auth import guard
 from server.http.bodies import bodies
 from server.http.doc_pages import DocPages
 from server.http.errors import HttpError, errors, full_response
-from server.http.page_files import STATIC, PageFiles, secure
+from server.http.page_files import STATIC, PageFiles, secured
 from server.http.proxies import Proxies
 from server.http.request_ids import X_REQUEST_ID, request_id
 from server.http.status import STATUS
@@ -48,6 +48,8 @@ answered yet, and another can be asked."""
 SPREAD = frozenset({"/v1/realtime/client_secrets"})
 """What may be done by any worker, and ties what follows to it."""
 REALTIME = "/v1/realtime"
+WORKERS, RESTART = "/v1/workers", "/v1/workers/{number}/restart"
+"""What a server of one process has not."""
 _PASSED = frozenset({"/{path}", STATUS, *OFFERS, *BEGIN})
 
 
@@ -272,8 +274,8 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     router.add_get("/healthz", front.alive)
     router.add_get("/readyz", front.ready)
     router.add_get("/metrics", front.metrics)
-    router.add_get("/v1/workers", front.workers)
-    router.add_post("/v1/workers/{number}/restart", front.restart)
+    router.add_get(WORKERS, front.workers)
+    router.add_post(RESTART, front.restart)
     router.add_get(STATUS, front.status)
     for path in OFFERS:
         router.add_post(path, front.offered)
@@ -281,7 +283,7 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
         router.add_post(path, front.begun)
     router.add_patch("/api/offer", front.offered)
     router.add_route("*", REST, front.passed)
-    for prepare in (allow_reading, _tell_request_id, secure):
+    for prepare in (allow_reading, _tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
     app.on_cleanup.append(front.close)
     return app

@@ -27,6 +27,7 @@ from server.evaluation.scenario import Scenario
 from server.http.openapi.table import OPERATIONS
 from server.settings import Settings, load_settings
 from server.settings_sources import PREFIX, check_environment
+from server.workers.front import RESTART, WORKERS
 from tools.doc_tables import DOCS
 
 ROOT = DOCS.parent
@@ -121,7 +122,7 @@ def _pattern(path: str) -> str:
     return "".join(".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", path))
 
 
-_PATHS = [_pattern(operation.path) for operation in OPERATIONS]
+_PATHS = [_pattern(path) for path in (*(operation.path for operation in OPERATIONS), WORKERS, RESTART)]
 
 
 def _make(words: list[str]) -> str | None:
