@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CAPACITY, EventLog, MAX_TEXT, compact, filterOf, summaryOf, toLines } from "../../../static/js/inspector/event_log.js";
-import { arrivals, failuresOf, isFetching, levelsOf, takenOver, troubleOf } from "../../../static/js/state/engines.js";
+import { arrivals, engines, failuresOf, isFetching, levelsOf, newsOf, takenOver, troubleOf } from "../../../static/js/state/engines.js";
 import { NUMBERS, SQUARES, numberOf, squaresOf } from "../../../static/js/inspector/stamp.js";
 import { difference, read, sparkline } from "../../../static/js/inspector/stats.js";
 import { spread, waterfall } from "../../../static/js/inspector/waterfall.js";
@@ -173,4 +173,13 @@ test("what comes, what failed and what is wrong", () => {
   const better = { stage: "stt", engine: "whisper", ok: true };
   assert.deepEqual(takenOver(rows, [better, { stage: "new", engine: "x" }]), [{ stage: "stt", engine: "whisper" }]);
   assert.deepEqual([takenOver(null, [better]), takenOver(rows, [{ ...better, ok: false }])], [[], []]);
+});
+
+test("what has taken over is news for a while", () => {
+  const tell = engines.handlers["engine.status"];
+  const before = tell(engines.initial, { at: 0, data: [{ stage: "stt", engine: "pocketsphinx" }] });
+  const after = tell(before, { at: 1000, data: [{ stage: "stt", engine: "moonshine" }] });
+  assert.deepEqual([0, 1000, 8999, 9000].map((now) => newsOf(after, now).map(({ engine }) => engine)),
+    [["moonshine"], ["moonshine"], ["moonshine"], []]);
+  assert.deepEqual(newsOf(before, 1), []);
 });
