@@ -94,7 +94,7 @@ async def _lending(crew: Crew, cores: int) -> Any:
     """Who lends llama.cpp to the workers, if it can be had here."""
     if crew.llama_host is None:
         return None
-    from pipelines.engines.llm.llama import SERVER
+    from pipelines.engines.llm.llama_child import SERVER
     from pipelines.engines.llm.llama_shared import LlamaHost
 
     host = LlamaHost(crew.count, threads_for(SERVER, cores))

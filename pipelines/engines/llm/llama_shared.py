@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.engines.llm.llama import SERVER, START_SECONDS, LlamaProcess
+from pipelines.engines.llm.llama_child import SERVER, START_SECONDS, LlamaProcess
 from pipelines.engines.llm.llama_process import Config
 from pipelines.errors import LLMError
 
@@ -29,7 +29,7 @@ _END = b"end\n"
 
 
 class BorrowedLlama:
-    """Implements :class:`~pipelines.engines.llm.llama.Llama` on a process that somebody else has started."""
+    """Implements :class:`~pipelines.engines.llm.llama_child.Llama` on a process that somebody else has started."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: dict[str, str]) -> None:
         self.url, self.device, self.key = told["url"], told["device"], told["key"]
