@@ -103,7 +103,8 @@ async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSession
 class Call:
     """``async with Call(…) as call``: a live connection whose data channel is open; hung up at the end.
 
-    ``take`` is given the text of every event on the data channel named ``channel``. Raises :class:`SettingsError` when no connection comes about.
+    ``take`` is given the text of every event on the data channel named ``channel``. Raises :class:`SettingsError` when
+    no connection comes about.
     """
 
     def __init__(
