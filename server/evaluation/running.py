@@ -66,11 +66,13 @@ async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
             address = Address(url, options.api_key)
             check(address)
             name = config.name if config is not None else (options.url or "")
-            results += await _play_all(loaded, address, name, options.repeat, console)
+            async for result in _played(loaded, address, name, options.repeat):
+                results.append(result)
+                _write(options.json, json_lines(results))  # a run that is ended early has not been for nothing
+                _tell(result, console)
     scores = {one.scenario.name: one.scenario.score for one in loaded}
     groups = grouped(results, scores)
     comparisons = _compared(results, baseline, options.baseline)
-    _write(options.json, json_lines(results))
     _write(options.junit, junit(results))
     told = f"visavis {_version()}, {date.today().isoformat()}; {len(results)} results"
     _write(options.html, html_report(results, groups, comparisons, told))
@@ -112,29 +114,27 @@ class _Judges:
         return result_of(scenario, player.observed, attempt, config)
 
 
-async def _play_all(
-    loaded: Sequence[Loaded], address: Address, config: str, repeat: int, console: Console
-) -> list[Result]:
-    judges, results = _Judges(address, await abilities_of(address)), list[Result]()
+async def _played(loaded: Sequence[Loaded], address: Address, config: str, repeat: int) -> AsyncIterator[Result]:
+    judges = _Judges(address, await abilities_of(address))
     try:
         for one in loaded:
             for scenario in one.scenario.variants():
                 if lacking := judges.abilities.lacking(scenario):
-                    results.append(skipped(scenario, lacking, config))
-                    tell(console, f"[yellow]skipped[/] {foreign(results[-1].title)}: {foreign(lacking)}")
+                    yield skipped(scenario, lacking, config)
                     continue
                 for attempt in range(1, repeat + 1):
                     player = Player(scenario, address, MonotonicClock(), one.materials)
                     await player.play()
-                    results.append(await judges.result(scenario, player, attempt, config))
-                    _tell(results[-1], console)
+                    yield await judges.result(scenario, player, attempt, config)
     finally:
         if judges.ear is not None:
             await judges.ear.close()
-    return results
 
 
 def _tell(result: Result, console: Console) -> None:
+    if result.skipped:
+        tell(console, f"[yellow]skipped[/] {foreign(result.title)}: {foreign(result.skipped)}")
+        return
     colour = "green]passed" if result.passed else "red]failed"
     tell(console, f"[{colour}[/] {foreign(result.title)}")
     for one in result.verdicts:

@@ -92,9 +92,9 @@ def curves(heard: Sequence[Heard]) -> list[Curve]:
     usual = TurnSettings()
     now = (usual.min_delay_seconds, usual.silence_seconds, usual.max_delay_seconds)
     found = [
-        _curve(heard, "pause, sound and words", lambda s: lambda e: pause_needed(e, *s, True), _triples(), now),
-        _curve(heard, "pause and sound", lambda s: lambda e: pause_needed(_only(e, "sound"), *s), _triples(), now),
-        _curve(heard, "pause and words", lambda s: lambda e: pause_needed(_only(e, "text"), *s, True), _triples(), now),
+        _curve(heard, "pause, sound and words", lambda given: _fused(given, "sound", "text"), _triples(), now),
+        _curve(heard, "pause and sound", lambda given: _fused(given, "sound"), _triples(), now),
+        _curve(heard, "pause and words", lambda given: _fused(given, "text"), _triples(), now),
     ]
     silences = [(round(0.1 + 0.05 * n, 3),) for n in range(43)]
     found.append(_curve(heard, "pause alone", lambda s: lambda e: s[0], silences, (usual.silence_seconds,)))
@@ -104,8 +104,18 @@ def curves(heard: Sequence[Heard]) -> list[Curve]:
     return found
 
 
-def _only(evidence: Evidence, what: str) -> Evidence:
-    return Evidence(sound=evidence.sound) if what == "sound" else Evidence(text=evidence.text)
+def _fused(settings: tuple[float, ...], *known: str) -> Needed:
+    """The server's own way, by what of the evidence it may know."""
+    shortest, usual, longest = settings
+
+    def needed(evidence: Evidence) -> float:
+        seen = Evidence(
+            evidence.sound if "sound" in known else None,
+            evidence.text if "text" in known else None,
+        )
+        return pause_needed(seen, shortest, usual, longest, awaits_words="text" in known)
+
+    return needed
 
 
 def _pipecat(settings: tuple[float, ...]) -> Needed:

@@ -114,7 +114,10 @@ def ducked_ms(before: Samples, after: Samples) -> float | None:
         return None
     limit = float(np.quantile(reference, 0.9)) * 10 ** (-DUCKED_DB / 20)
     levels, width = _levels(after), int(DUCK_SECONDS * 100)
-    for n in range(len(levels) - width + 1):
+    loud = np.flatnonzero(levels > limit)
+    if not len(loud):
+        return 0.0
+    for n in range(int(loud[0]), len(levels) - width + 1):  # a pause of its own that it is in is no ducking
         if levels[n : n + width].max() <= limit:
             return 10.0 * n
     return None
