@@ -15,6 +15,7 @@ const ANNOUNCED = 3;
 export function mount({ store, root, t, settings, inspect }) {
   const [log, list, empty, count] = ["log", "entries", "empty", "turns"].map((id) => root.querySelector(`#${id}`));
   const announcer = document.getElementById("announcer");
+  document.head.append(h("link", { rel: "stylesheet", href: new URL("../../css/said.css", import.meta.url).href }));
   const rows = new Map(); // key of the entry → {element, entry, latency}
   const announced = new Set();
   follow(log, list);
