@@ -24,7 +24,8 @@ _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 _EXCUSE = re.compile(r"^<!-- not run: (.*?) -->\n", re.MULTILINE)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="icon" href="/static/favicon.svg"><link rel="stylesheet" href="/static/docs.css"></head>
 <body><nav><a href="/">visavis</a> · <a href="/docs/index">Documentation</a></nav><main>
 {body}</main></body></html>
 """

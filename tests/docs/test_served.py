@@ -25,6 +25,9 @@ async def test_pages_are_served_to_everybody_under_the_policy_of_the_page(serve)
             assert "default-src 'self'" in response.headers["Content-Security-Policy"]
             text = await response.text()
         assert '<h3 id="mic_denied">' in text
+        for file in re.findall(r'href="(/static/[^"]+)"', text):
+            async with client.get(file) as response:
+                assert response.status == 200, file
         assert 'href="/docs/how-to/https-on-a-lan"' in text
         async with client.get("/docs/screenshot.png") as response:
             assert response.content_type == "image/png"
