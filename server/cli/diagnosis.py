@@ -153,7 +153,7 @@ def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
         detail = f"cannot listen on {address}: {facts.tcp_problem} (another visavis, perhaps)"
         yield Check("network", "port", "missing", detail, "visavis serve --port 0")
     if facts.udp_problem is not None:
-        yield Check("network", "media", "missing", f"no UDP socket can be had: {facts.udp_problem}")
+        yield Check("network", "media", "missing", f"no UDP socket can be opened: {facts.udp_problem}")
     yield from _https(facts, settings)
     yield from _folders(facts, settings)
 

@@ -19,12 +19,13 @@ from markdown_it.token import Token
 from pipelines.runtime.worker import Worker
 
 FOLDER = Path(__file__).parents[2] / "docs"
-_PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
+_AS_THEY_ARE = {".png": "image/png", ".svg": "image/svg+xml", ".txt": "text/plain"}
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 _EXCUSE = re.compile(r"^<!-- not run: (.*?) -->\n", re.MULTILINE)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="icon" href="/static/favicon.svg"><link rel="stylesheet" href="/static/docs.css"></head>
 <body><nav><a href="/">visavis</a> · <a href="/docs/index">Documentation</a></nav><main>
 {body}</main></body></html>
 """
@@ -69,7 +70,7 @@ def _turn_links(tokens: list[Token], page: str, pages: frozenset[str]) -> None:
 
 
 class DocPages:
-    """Serves every document of a folder at ``/docs/PATH``, without its ``.md``, and its pictures.
+    """Serves every document of a folder at ``/docs/PATH``, without its ``.md``, its pictures, and ``llms.txt``.
 
     Where the folder is not there nothing is found.
     """
@@ -77,10 +78,10 @@ class DocPages:
     def __init__(self, folder: Path = FOLDER) -> None:
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         self._texts = {name[:-3]: path.read_text("utf-8") for name, path in files.items() if name.endswith(".md")}
-        self._pictures = {
+        self._as_they_are = {
             name: (path.read_bytes(), kind)
             for name, path in files.items()
-            if (kind := _PICTURES.get(path.suffix)) is not None
+            if (kind := _AS_THEY_ARE.get(path.suffix)) is not None
         }
         self._rendered: dict[str, str] = {}
         self._worker: Worker | None = None
@@ -102,8 +103,10 @@ class DocPages:
 
     async def _named(self, request: web.Request) -> web.Response:
         name = request.match_info["name"].removesuffix(".md")
-        if (picture := self._pictures.get(name)) is not None:
-            return web.Response(body=picture[0], content_type=picture[1])
+        if (file := self._as_they_are.get(name)) is not None:
+            return web.Response(
+                body=file[0], content_type=file[1], charset="utf-8" if file[1] == "text/plain" else None
+            )
         if name not in self._texts or self._worker is None:
             raise web.HTTPNotFound
         if name not in self._rendered:

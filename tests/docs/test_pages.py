@@ -120,6 +120,13 @@ def test_the_pauses_are_those_of_the_code():
         assert told == pytest.approx([turn.min_delay_seconds, turn.silence_seconds, turn.max_delay_seconds])
 
 
+def test_the_explanation_of_speculation_has_the_same_pauses():
+    turn = eager(TurnSettings(), Eagerness.MEDIUM)
+    part = (DOCS / "explain/speculation.md").read_text("utf-8").split("## How long a pause must last")[1].split("##")[0]
+    told = [float(value) for value in re.findall(r"\| ([\d.]+) s \|", part)]
+    assert told == pytest.approx([turn.min_delay_seconds, turn.silence_seconds, turn.max_delay_seconds])
+
+
 def test_every_code_leads_to_a_cure():
     text = (DOCS / "troubleshooting.md").read_text("utf-8")
     parts = {part.splitlines()[0].lstrip("# "): part for part in re.split(r"\n(?=#)", text)}

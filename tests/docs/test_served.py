@@ -25,9 +25,15 @@ async def test_pages_are_served_to_everybody_under_the_policy_of_the_page(serve)
             assert "default-src 'self'" in response.headers["Content-Security-Policy"]
             text = await response.text()
         assert '<h3 id="mic_denied">' in text
+        for file in re.findall(r'href="(/static/[^"]+)"', text):
+            async with client.get(file) as response:
+                assert response.status == 200, file
         assert 'href="/docs/how-to/https-on-a-lan"' in text
         async with client.get("/docs/screenshot.png") as response:
             assert response.content_type == "image/png"
+        async with client.get("/docs/llms.txt") as response:
+            assert response.content_type == "text/plain"
+            assert (await response.text()).startswith("# visavis")
         for name in ("nothing", "../README", "%2e%2e/README", "grafana/visavis.json"):
             async with client.get(f"/docs/{name}") as response:
                 assert response.status == 404

@@ -300,7 +300,7 @@ class RealtimeClient:
         self._updated()
 
     def _update_vision(self, patch: VisionPatch, event_id: str | None) -> None:
-        """What cannot be had is told; the rest is done."""
+        """Report unavailable detectors as ``error`` events; apply the other settings."""
         if patch.codec is not None:
             message = "the codec is agreed on when the session begins: give it with the offer"
             param = "session.vision.codec"

@@ -47,7 +47,7 @@ PAGE = (
         "/docs/{name}",
         "page",
         "A page or a picture of the documentation",
-        {200: Answer("the page", {"text/html": TEXT, "image/png": BYTES})},
+        {200: Answer("the page", {"text/html": TEXT, "text/plain": TEXT, "image/png": BYTES})},
         refuses=(404, 503),
     ),
 )
