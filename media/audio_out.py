@@ -50,7 +50,7 @@ class AudioOut(MediaStreamTrack):
         self._following = False
 
     def follow(self, arrival: float) -> None:
-        """A packet of the peer arrived at ``arrival`` (clock seconds): leave a little after such ones, not at any moment.
+        """A packet of the peer arrived at ``arrival`` (clock seconds): leave a little after such ones, not anytime.
 
         Only in silence, and in steps too small to matter for a playout buffer. Jitter of the arrivals averages out.
         """
