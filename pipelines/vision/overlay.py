@@ -320,14 +320,14 @@ def _label_of(found: Detection) -> str:
 def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> int:
     """Stacked from the bottom edge, the newest lowest; returns where the stack begins."""
     height, width = canvas.shape[:2]
-    bottom = height - round(0.7 * size)
+    bottom: int = height - round(0.7 * size)
     for caption in reversed(captions):
         sprite = _caption(caption, width, size)
         if sprite is None or bottom - sprite.height < height // 3:
             continue
         sprite.lay(canvas, (width - sprite.width) // 2, bottom - sprite.height)
         bottom -= sprite.height + size // 4
-    return bottom if captions else height
+    return bottom if captions else int(height)
 
 
 def _caption(caption: Caption, width: int, size: int) -> Sprite | None:
