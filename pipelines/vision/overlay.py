@@ -327,7 +327,7 @@ def _captions(canvas: Pixels, captions: Sequence[Caption], size: int) -> int:
             continue
         sprite.lay(canvas, (width - sprite.width) // 2, bottom - sprite.height)
         bottom -= sprite.height + size // 4
-    return bottom if captions else int(height)
+    return int(bottom) if captions else int(height)
 
 
 def _caption(caption: Caption, width: int, size: int) -> Sprite | None:

@@ -197,7 +197,7 @@ class Front:
         try:
             code, body = await way.fetch(request.raw_path, way.headers_of(request))
         except aiohttp.ClientError as error:
-            raise AwayError from error
+            raise away() from error
         told = json.loads(body)
         if isinstance(told.get("limits"), dict):
             told["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
