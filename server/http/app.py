@@ -19,6 +19,7 @@ from server.composition import Composer
 from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
+from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.secret_routes import add_client_secrets
@@ -66,8 +67,8 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     """
     ice.gather_as_set(settings)
     secrets = ClientSecrets(time.time)
-    access = guard(settings, secrets, MonotonicClock())
-    layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
+    admittance = Admittance(settings, secrets, MonotonicClock())
+    layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines

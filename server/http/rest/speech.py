@@ -59,27 +59,31 @@ class SpeechOut:
         self._voice = voice
         self._codecs = codecs
         self._cloned = cloned
-        self._places = Places(2, 32)
+        self.places = Places(2, 32)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """The text of the body, spoken, from its first clause on."""
         body = validated(SpeechBody, await json_body(request))
+        return await self._post(request, body, *self.speaker(body))
+
+    def speaker(self, body: SpeechBody) -> tuple[TextToSpeech, str | None]:
+        """Who speaks what a body asks for, and in which voice. Raises :class:`HttpError`."""
         if self._cloned is not None and body.voice in self._cloned.voices:
             if body.speed != 1.0:
                 raise refuse("speed", "a cloned voice speaks at its own, leave it out")
-            return await self._post(request, body, self._cloned, body.voice)
+            return self._cloned, body.voice
         check_name("tts", self._engine.name, body.model)
         voice = self._voice if body.voice in VOICES and body.voice not in self._engine.voices else body.voice
         if voice is not None and voice not in self._engine.voices:
             raise refuse(
                 "voice", f"there is none called {body.voice[:60]!r}; legal values are {listed(self._engine.voices)}"
             )
-        return await self._post(request, body, self._engine, voice)
+        return self._engine, voice
 
     async def _post(
         self, request: web.Request, body: SpeechBody, engine: TextToSpeech, voice: str | None
     ) -> web.StreamResponse:
-        async with self._places.place(), aclosing(self._encoded(body, engine, voice)) as pieces:
+        async with self.places.place(), aclosing(self.encoded(body, engine, voice)) as pieces:
             first = await anext(pieces, None)  # what fails before it has a status of its own
             if first is None:
                 raise refuse("input", "nothing in it makes a sound", "invalid_value")
@@ -87,10 +91,10 @@ class SpeechOut:
                 return await _as_events(request, body, first, pieces)
             return await _as_file(request, body, first, pieces)
 
-    async def _encoded(self, body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[bytes, None]:
+    async def encoded(self, body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[bytes, None]:
         """The bytes of the file; none at all where nothing sounds."""
         encoder: Encoder | None = None
-        async with aclosing(_spoken(body, engine, voice)) as pieces:
+        async with aclosing(spoken(body, engine, voice)) as pieces:
             async for piece in pieces:
                 if encoder is None:
                     encoder = await self._codecs.run(Encoder, body.response_format)
@@ -100,7 +104,8 @@ class SpeechOut:
             yield data
 
 
-async def _spoken(body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[Speech, None]:
+async def spoken(body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[Speech, None]:
+    """The text of a body in pieces; each counts the times of its words from the beginning of its clause."""
     splitter = ClauseSplitter()
     tongue = Tongue(None, voice, engine.voices)
     for clause in (*splitter.push(body.input), *splitter.flush()):
