@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -19,6 +20,7 @@ from server.composition import Composer
 from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
+from server.grpc.extra import Shared, add_grpc
 from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
@@ -53,6 +55,9 @@ from server.stores import model_store
 from server.transports.webrtc import ice
 from server.wyoming.listener import listening
 
+if TYPE_CHECKING:
+    from server.grpc.listener import GrpcListener
+
 log = logging.getLogger(__name__)
 
 ENGINES = web.AppKey("engines", Engines)
@@ -60,15 +65,18 @@ METRICS = web.AppKey("metrics", Metrics)
 WYOMING_PORT = web.AppKey("wyoming_port", int)
 
 
-def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None = None) -> web.Application:
+def create_app(
+    settings: Settings, engines: Engines, ready: asyncio.Event | None = None, grpc: GrpcListener | None = None
+) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller.
 
-    ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
+    ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`; ``grpc``: a port that listens already.
     """
     ice.gather_as_set(settings)
     secrets = ClientSecrets(time.time)
     admittance = Admittance(settings, secrets, MonotonicClock())
-    layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
+    large = bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)
+    layers = [guard(settings, admittance), errors, large]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -104,6 +112,7 @@ def create_app(settings: Settings, engines: Engines, ready: asyncio.Event | None
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
     app.on_response_prepare.append(secure)
+    add_grpc(app, Shared(settings, engines, admittance, store, house), grpc)
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
         app.on_cleanup.append(partial(_close_recordings, recordings))

@@ -81,7 +81,8 @@ class _Checks:
 
     def key(self, request: web.Request) -> web.Response | None:
         """Refuses what the key does not open; else notes what does."""
-        granted = self._admittance.judge(key_of(request.headers), asking(_route(request), request.match_info, request.query))
+        asked = asking(_route(request), request.match_info, request.query)
+        granted = self._admittance.judge(key_of(request.headers), asked)
         if isinstance(granted, Denied):
             challenge = {str(hdrs.WWW_AUTHENTICATE): granted.challenge}
             return error_response(granted.status, granted.code, granted.message, headers=challenge)
