@@ -10,6 +10,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -145,7 +146,7 @@ class AccessUnits:
         """The pictures that the decoder still holds."""
         return self._pictures(None) if self._begun else []
 
-    def _pictures(self, packet: av.Packet | None) -> list[Picture]:
+    def _pictures(self, packet: av.Packet[Any] | None) -> list[Picture]:
         try:
             return [self._converter.picture(frame, self._side) for frame in self._decoder.decode(packet)]
         except av.FFmpegError as error:

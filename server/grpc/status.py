@@ -1,7 +1,7 @@
 """Codes of errors → gRPC's status, and the details that travel with one. The one table of it.
 
-Details are those of ``google.rpc`` (https://grpc.io/docs/guides/error): ``ErrorInfo`` with the code as over HTTP
-and the field that is wrong, and ``RetryInfo`` where it is worth to come again. The trailer ``error-code`` has the code, too.
+Details are those of ``google.rpc`` (https://grpc.io/docs/guides/error): ``ErrorInfo`` with the code as over HTTP and
+the field that is wrong, ``RetryInfo`` where it is worth to come again. The trailer ``error-code`` has the code, too.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode as Code
 
 from pipelines.errors import PipelineError
 from server.http.errors import RETRY_AFTER_SECONDS, HttpError
 
-Code = grpc.StatusCode
 DOMAIN = "visavis"
 DETAILS = "grpc-status-details-bin"
 ERROR_CODE = "error-code"

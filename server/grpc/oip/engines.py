@@ -9,6 +9,7 @@ import numpy as np
 
 from media.frames import Picture
 from pipelines.interfaces.llm import ToolCall
+from pipelines.interfaces.vision import Detection
 from pipelines.routing.items import Text
 from pipelines.vision.camera import DETECTION_SIDE
 from pipelines.vision.images import smaller
@@ -199,7 +200,7 @@ class VisionModel(WholeModel):
             ask.kept[detectors] = [0, await ask.stack.enter_async_context(self._watching.looker(detectors, ask.call))]
         state = ask.kept[detectors]
         pixels = await self._watching.codecs.run(smaller, image, DETECTION_SIDE)
-        found = ()
+        found: tuple[Detection, ...] = ()
         for _ in range(1 if begun else 2):  # what is followed is told from its second picture on
             found = await self._watching.look(state[1], Shown(state[0], Picture(pixels, state[0] * _STEP)))
             state[0] += 1

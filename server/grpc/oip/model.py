@@ -127,7 +127,11 @@ class WholeModel:
     """A model whose result comes in one piece, that can always be used, and has one version."""
 
     decoupled = False
-    versions: Sequence[str] = ("1",)
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """See :class:`OipModel`."""
+        return ("1",)
 
     def why_not(self) -> str:
         """See :class:`OipModel`."""

@@ -90,7 +90,8 @@ def _of_raw(data: bytes, tensor: Tensor, shape: Sequence[int], count: int, place
 
 
 def _elements(data: bytes, count: int, place: str) -> list[bytes]:
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while at < len(data) and len(found) <= count:
         if at + 4 > len(data):
             break
@@ -135,7 +136,7 @@ def write_outputs(
                 made.contents.bytes_contents.extend(value)
             continue
         kind, field, _ = _KINDS[tensor.datatype]
-        array = np.asarray(value, kind)
+        array: np.ndarray[Any, Any] = np.asarray(value, kind)
         made.shape.extend(array.shape)
         if raw:
             response.raw_output_contents.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
