@@ -68,7 +68,9 @@ class PipelineRuns:
                 self.house.observe(pipeline, run.records, kept.total or 0.0)
 
 
-def spoken_in(pipeline: Pipeline, language: str) -> Pipeline:
-    """The pipeline whose ears expect that language."""
+def by_segments(pipeline: Pipeline, language: str = "") -> Pipeline:
+    """The pipeline, whose ears tell what they heard pause by pause and not word by word, which few can; ``language``:
+    what is spoken, if that is known."""
     ears = [stage.id for stage in pipeline.stages if stage.type == "audio_to_text"]
-    return with_options(pipeline, {stage: {"language": language} for stage in ears})
+    options = {"word_times": False, **({"language": language} if language else {})}
+    return with_options(pipeline, {stage: options for stage in ears})

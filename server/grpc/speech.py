@@ -11,7 +11,7 @@ from pipelines.interfaces.tts import Speech
 from pipelines.routing.items import Item, Partial, Text
 from pipelines.routing.stage_types import STAGE_TYPES
 from server.grpc.generated import speech_pb2
-from server.grpc.runs import PipelineRuns, spoken_in
+from server.grpc.runs import PipelineRuns, by_segments
 from server.grpc.shell import Call, arriving, bad
 from server.http.pipelines.arriving import InputError, pcm
 from server.http.rest.requests import validated
@@ -49,10 +49,9 @@ class SpeechServicer:
             config = first.config
             pipeline = self._runs.pipeline(config.pipeline or USUAL)
             gives = {STAGE_TYPES[one.type].gives for one in pipeline.graph.sinks}
-            if pipeline.takes != ("audio",) or "text" not in gives:
+            if "audio" not in pipeline.takes or pipeline.graph.lacking(("audio",)) or "text" not in gives:
                 raise bad("config.pipeline", f"{pipeline.id} is none from sound to text")
-            if config.language:
-                pipeline = spoken_in(pipeline, config.language)
+            pipeline = by_segments(pipeline, config.language)
             sound = _Sound(
                 _within("config.sample_rate", config.sample_rate or 16_000, RATES),
                 _within("config.channels", config.channels or 1, _CHANNELS),

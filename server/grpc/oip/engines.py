@@ -17,7 +17,7 @@ from server.grpc.chat import text_request
 from server.grpc.frames import Shown
 from server.grpc.oip.model import Ask, OipModel, Outputs, Pieces, WholeModel
 from server.grpc.oip.tensors import BYTES, Tensor
-from server.grpc.runs import PipelineRuns, spoken_in
+from server.grpc.runs import PipelineRuns, by_segments
 from server.grpc.shell import bad, heed_latency
 from server.grpc.speech import RATES, USUAL
 from server.grpc.vision import Watching
@@ -87,9 +87,7 @@ class SpeechToTextModel(WholeModel):
         """The whole text, and what was said when."""
         ask.only("sample_rate", "language")
         rate = ask.whole("sample_rate", 16_000, *RATES)
-        pipeline = self._runs.pipeline(USUAL)
-        if language := ask.word("language"):
-            pipeline = spoken_in(pipeline, language)
+        pipeline = by_segments(self._runs.pipeline(USUAL), ask.word("language"))
         sound = pcm(once(ask.inputs["audio"].astype("<i2").tobytes()), rate, 1)
         outputs = self._runs.outputs(pipeline, {"audio": sound}, ask.call)
         async with aclosing(outputs):
