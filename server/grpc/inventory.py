@@ -64,11 +64,12 @@ class Inventory:
         here = await self._worker.run(self._here)
         statuses = self._residency.status()
         catalogue = {model.id: model for model in self._store.catalogue.models}
+        served = self._of_catalogue()
         loaded = [status.name.partition(" (")[0] for status in statuses]
         rows = []
         for model_id in dict.fromkeys((*catalogue, *uses, *loaded)):
             known = catalogue.get(model_id)
-            tasks = dict.fromkeys((*uses.get(model_id, ()), *((known.task,) if known else ())))
+            tasks = dict.fromkeys((*uses.get(model_id, ()), *(served.get(known.task, (known.task,)) if known else ())))
             own = [status for status in statuses if is_of(status.name, model_id)]
             there = model_id in here or known is None
             estimate = max(known.memory.values(), default=0) * _MEBIBYTE if known else 0
@@ -157,6 +158,15 @@ class Inventory:
                 await self.tasks.look(task)
                 for model in self.tasks.models(task):
                     found[model].append(task)
+        return found
+
+    def _of_catalogue(self) -> dict[str, list[str]]:
+        """What the catalogue calls a task → the tasks that its models serve."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for task in self.tasks.tasks:
+            spec = self.tasks.spec(task)
+            if spec.needs_model:
+                found[spec.catalogue_task or spec.name].append(task)
         return found
 
     def _here(self) -> set[str]:

@@ -41,7 +41,9 @@ async def spoken(serve: Callable[..., Any], tmp_path: Any) -> AsyncIterator[Call
     """``server = await spoken(llm=…, folders=(…,), grpc_message_mb=…)``: engines that do as told, and settings."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, folders: tuple[Any, ...] = (), settings: dict[str, Any] | None = None, **engines: Any) -> Spoken:
+        async def start(
+            *, folders: tuple[Any, ...] = (), settings: dict[str, Any] | None = None, **engines: Any
+        ) -> Spoken:
             tasks = TaskService(None, residency := Residency(), only_cpu, TaskOptions(folders=folders))
             made = replace(fake_engines(**engines), tasks=tasks, residency=residency)
             _, app = await serve(made, cache=tmp_path, grpc_port=0, **(settings or {}))

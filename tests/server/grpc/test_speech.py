@@ -124,7 +124,12 @@ async def test_text_becomes_samples_with_the_times_of_words(spoken):
     async for response in client.synthesize(request, timeout=PATIENCE):
         data += response.audio.data
     assert sum(map(len, decode(data, RATE, 10.0))) / RATE == pytest.approx(0.5, abs=0.15)
-    for wrong in ({"text": ""}, {"text": "x", "voice": "nobody"}, {"text": "x", "speed": 9}, {"text": "x", "format": 77}):
+    for wrong in (
+        {"text": ""},
+        {"text": "x", "voice": "nobody"},
+        {"text": "x", "speed": 9},
+        {"text": "x", "format": 77},
+    ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.synthesize(speech_pb2.SynthesizeRequest(**wrong), timeout=PATIENCE).read()
         assert caught.value.code() is Code.INVALID_ARGUMENT

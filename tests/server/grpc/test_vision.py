@@ -56,9 +56,7 @@ def film(codec: str, count: int, fps: int = 30) -> list[vision_pb2.WatchRequest]
         picture.pts = n
         packets += encoder.encode(picture)
     packets += encoder.encode(None)
-    return [
-        frame(encoding=encoding, data=bytes(packet), time=n / fps) for n, packet in enumerate(packets)
-    ]
+    return [frame(encoding=encoding, data=bytes(packet), time=n / fps) for n, packet in enumerate(packets)]
 
 
 async def watched(client, *requests) -> list[vision_pb2.WatchResponse]:
