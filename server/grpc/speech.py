@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from media.files import ENCODED_RATE, AudioFormat
 from pipelines.interfaces.tts import Speech
 from pipelines.routing.items import Item, Partial, Text
-from pipelines.routing.stage_types import STAGE_TYPES
+from pipelines.routing.stage_types import STAGE_TYPES, Medium
 from server.grpc.generated import speech_pb2
 from server.grpc.runs import PipelineRuns, by_segments
 from server.grpc.shell import Call, arriving, bad
@@ -18,6 +18,7 @@ from server.http.rest.requests import validated
 from server.http.rest.speech import SpeechBody, SpeechOut, spoken
 
 USUAL = "transcribe"
+_SOUND: tuple[Medium, ...] = ("audio",)
 RATES, _CHANNELS = (8_000, 96_000), (1, 8)
 _FORMATS: dict[int, AudioFormat] = {
     speech_pb2.AUDIO_FORMAT_UNSPECIFIED: "pcm",
@@ -49,7 +50,7 @@ class SpeechServicer:
             config = first.config
             pipeline = self._runs.pipeline(config.pipeline or USUAL)
             gives = {STAGE_TYPES[one.type].gives for one in pipeline.graph.sinks}
-            if "audio" not in pipeline.takes or pipeline.graph.lacking(("audio",)) or "text" not in gives:
+            if "audio" not in pipeline.takes or pipeline.graph.lacking(_SOUND) or "text" not in gives:
                 raise bad("config.pipeline", f"{pipeline.id} is none from sound to text")
             pipeline = by_segments(pipeline, config.language)
             sound = _Sound(

@@ -18,6 +18,7 @@ from server.http.pipelines.routes import PLACES
 from tests.fakes.grpc_client import code_of
 from tests.fakes.vision import FakeVision
 from tests.patience import PATIENCE, until
+from tests.vision_models import photo, stored_models
 
 Code = grpc.StatusCode
 WIDTH, HEIGHT = 64, 48
@@ -41,8 +42,14 @@ def still(kind: str) -> vision_pb2.WatchRequest:
     return frame(encoding=f"FRAME_ENCODING_{kind.upper()}", data=data)
 
 
-def film(codec: str, count: int, fps: int = 30) -> list[vision_pb2.WatchRequest]:
-    """Access units of a film of a moving square."""
+def square(n: int) -> np.ndarray:
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[50:90, 5 * n % 250 : 5 * n % 250 + 40] = 255
+    return pixels
+
+
+def film(codec: str, count: int, fps: int = 30, pixels=square) -> list[vision_pb2.WatchRequest]:
+    """Access units of a film, of a moving square unless ``pixels`` gives another."""
     name, encoding = {"VP8": ("libvpx", "FRAME_ENCODING_VP8"), "H264": ("libx264", "FRAME_ENCODING_H264")}[codec]
     encoder = av.CodecContext.create(name, "w")
     encoder.width, encoder.height, encoder.pix_fmt = 320, 240, "yuv420p"
@@ -50,9 +57,7 @@ def film(codec: str, count: int, fps: int = 30) -> list[vision_pb2.WatchRequest]
     encoder.options = {"tune": "zerolatency", "preset": "ultrafast"} if codec == "H264" else {"deadline": "realtime"}
     packets = []
     for n in range(count):
-        pixels = np.zeros((240, 320, 3), np.uint8)
-        pixels[50:90, 5 * n % 250 : 5 * n % 250 + 40] = 255
-        picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+        picture = av.VideoFrame.from_ndarray(pixels(n), format="rgb24").reformat(format="yuv420p")
         picture.pts = n
         packets += encoder.encode(picture)
     packets += encoder.encode(None)
@@ -129,6 +134,26 @@ async def test_a_client_that_is_gone_frees_everything(spoken):
     await server.channel.close()  # as when the process is killed: the connection is gone
     await until(lambda: server.app[PLACES].running == 0 and len(engines.trackers._idle) == 1)
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "grpc-frames"]
+
+
+async def test_real_eyes_follow_a_face_through_a_film(spoken):
+    from pipelines.engines.mediapipe.tasks import MediaPipeVision
+    from pipelines.vision.tracking import TrackedVision
+
+    face = cv2.resize(photo("sergey.png"), (240, 240))
+
+    def pixels(n: int) -> np.ndarray:
+        canvas = np.full((240, 320, 3), 90, np.uint8)
+        canvas[:, 2 * n : 2 * n + 240] = face
+        return canvas
+
+    engine = await asyncio.to_thread(MediaPipeVision, stored_models())
+    server = await spoken(vision=TrackedVision(engine))
+    begin = config(every_frame=True, detectors=["faces"])
+    told = await watched(server.client("VisionService"), begin, *film("H264", 30, pixels=pixels))
+    seen = [one.detections[0] for one in told if one.detections]
+    assert len(seen) >= 25 and {one.id for one in seen} == {0}
+    assert seen[-1].box.x > seen[0].box.x + 0.1 and len(seen[-1].trail) > 20
 
 
 @pytest.mark.parametrize(
