@@ -139,9 +139,12 @@ async def test_one_more_than_may_wait_is_told_when_to_come_again(spoken, monkeyp
 async def test_texts_become_vectors(spoken, tiny_models):
     server = await spoken(folders=(tiny_models,))
     client = server.client("EmbeddingService")
-    made = await client.embed(embeddings_pb2.EmbedRequest(texts=["one", "two", "one"]), timeout=PATIENCE)
+    made = await client.embed(
+        embeddings_pb2.EmbedRequest(texts=["one", "one and two and three", "one"]), timeout=PATIENCE
+    )
     first, second, third = (list(one.values) for one in made.embeddings)
-    assert len(first) > 8 and first == pytest.approx(third, abs=1e-4) != second
+    assert len(first) > 8 and first == pytest.approx(third, abs=1e-4)
+    assert first != pytest.approx(second, abs=1e-4)
     assert made.model and made.tokens > 0
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.embed(embeddings_pb2.EmbedRequest(texts=["one"], model="none/such"), timeout=PATIENCE)

@@ -123,6 +123,16 @@ async def test_a_client_that_leaves_a_stream_frees_the_model(spoken):
     await asyncio.gather(reading, return_exceptions=True)
 
 
+async def test_a_client_that_leaves_one_answer_frees_the_model(spoken):
+    model = FakeModel("one two three")
+    model.gate.clear()
+    server = await spoken(llm=model)
+    call = server.client("GRPCInferenceService").model_infer(ask("chat", text("Hello?")))
+    await until(lambda: bool(model.requests))
+    call.cancel()
+    await until(lambda: model.cancelled == 1)
+
+
 async def test_values_that_are_not_raw_are_answered_likewise(spoken, tiny_models):
     server = await spoken(folders=(tiny_models,))
     request = pb.ModelInferRequest(model_name="embed")
