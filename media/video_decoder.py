@@ -10,12 +10,14 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from media.frames import reduced
+from media.frames import Picture, reduced
+from media.video_convert import Converter
 from media.video_timing import Backlog, is_key_frame, size_of_key_frame
 
 TIME_BASE = Fraction(1, 90_000)
@@ -109,6 +111,46 @@ class VideoDecoder:
             frame, self._newest = self._newest, None
         if frame is not None and not self._closed:
             self._deliver(frame)
+
+
+class AccessUnits:
+    """Encoded frames of one stream in, every picture out, in their order. Blocking: for a worker's thread.
+
+    ``side``: pixels; larger pictures are made smaller.
+    """
+
+    def __init__(self, codec: str, side: int) -> None:
+        self._codec = codec
+        self._side = side
+        self._decoder = _decoder(codec)
+        self._converter = Converter()
+        self._begun = False
+
+    def decode(self, data: bytes, time: float) -> list[Picture]:
+        """The pictures that a frame (VP8, H264) at ``time`` seconds completes. Raises :class:`ValueError` for one that
+        cannot be decoded, for a first one that is no key frame, and for a picture that is too large."""
+        if not data:
+            raise ValueError("is empty")
+        if is_key_frame(self._codec, data):
+            width, height = size_of_key_frame(self._codec, data)
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"a picture may have {MOST_PIXELS} pixels, not {width} × {height}")
+            self._begun = True
+        elif not self._begun:
+            raise ValueError("decoding begins with a key frame, and the first frame is none")
+        packet = av.Packet(data)
+        packet.pts, packet.time_base = round(time / TIME_BASE), TIME_BASE
+        return self._pictures(packet)
+
+    def finish(self) -> list[Picture]:
+        """The pictures that the decoder still holds."""
+        return self._pictures(None) if self._begun else []
+
+    def _pictures(self, packet: av.Packet[Any] | None) -> list[Picture]:
+        try:
+            return [self._converter.picture(frame, self._side) for frame in self._decoder.decode(packet)]
+        except av.FFmpegError as error:
+            raise ValueError(f"cannot be decoded as {self._codec}") from error
 
 
 def _decoder(codec: str) -> VideoCodecContext:

@@ -148,6 +148,11 @@ class ModelWorker:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
+    def load(self) -> None:
+        """Bring the model into memory. Blocks. Raises :class:`PipelineError`."""
+        with self._resident.lease():
+            pass
+
     def counts(self) -> batching.WorkerCounts:
         """What it has done."""
         return self._worker.counts()

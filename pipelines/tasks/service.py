@@ -146,6 +146,15 @@ class TaskService:
         device, _ = choose_device(self._options.device, self._devices.library(library))
         return [self._worker(spec, model, one) for one in dict.fromkeys((device, "cpu"))]
 
+    async def loader(self, task: str, model: str = "auto") -> Callable[[], None]:
+        """What brings the model for ``task`` into memory; it blocks. Raises as :meth:`runner` does, and
+        :class:`TaskError` (``unsupported_value``) where several models or none would have to be loaded."""
+        await self.look(task)
+        runner = self.runner(task, model)
+        if not isinstance(runner, ModelRunner) or not runner.spec.needs_model:
+            raise TaskError("unsupported_value", f"model: {task} has no model of its own to be loaded")
+        return (await self.backends(runner.spec, runner.models[0]))[0].load
+
     def deadline(self) -> float | None:
         """Until when the running task's item must have begun."""
         return deadline.get()

@@ -159,7 +159,7 @@ class VisionStage:
         """Spent with that, waiting for the worker included."""
         self._gives_way_until = self._rests_until = 0.0
         """By the clock."""
-        self._session = _Session(trackers)
+        self._session = Looker(trackers)
         self._worker = worker
         self._clock = clock
         self._settings = settings
@@ -216,7 +216,7 @@ class VisionStage:
         except EngineBusyError:  # the worker has closed
             return
         finally:
-            await self._close()
+            await self._session.close_on(self._worker)
 
     async def _detect(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
         began = self._clock.now()
@@ -259,19 +259,12 @@ class VisionStage:
         looks = self._settings.looks
         return self._settings.mode != "exact" and not (looks.lips or looks.look_to_talk or looks.gestures)
 
-    async def _close(self) -> None:
-        closing = asyncio.ensure_future(self._worker.run(self._session.close))
-        closing.add_done_callback(self._closed)
-        with suppress(EngineBusyError):
-            await asyncio.shield(closing)
 
-    def _closed(self, closing: asyncio.Future[None]) -> None:
-        if closing.cancelled() or closing.exception() is not None:
-            self._session.close()  # no worker to do it: a few milliseconds here are better than detectors for ever
+class Looker:
+    """One session's tracker, which is given back once, whatever is still under way on the worker when that ends.
 
-
-class _Session:
-    """A tracker that is given back once, whatever is still under way on the worker when the stage is cancelled."""
+    Blocking but for :meth:`close_on`: call it on a worker.
+    """
 
     def __init__(self, trackers: TrackerPool) -> None:
         self.detectors: tuple[DetectorName, ...] | None = None
@@ -284,12 +277,15 @@ class _Session:
 
     @property
     def is_open(self) -> bool:
+        """Whether there is a tracker."""
         return self._tracker is not None
 
     def is_set(self, settings: VisionSettings) -> bool:
+        """Whether it looks for what ``settings`` say."""
         return self.detectors == settings.needed and self._templates == settings.templates
 
     def set(self, settings: VisionSettings) -> None:
+        """Look for what ``settings`` say. Raises :class:`VisionError`."""
         with self._lock:
             if self._closed:
                 return
@@ -303,10 +299,12 @@ class _Session:
                 self._tracker.look_for(settings.templates)
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
+        """All that is found. Raises :class:`VisionError`."""
         with self._lock:
             return self._tracker.detect(picture) if self._tracker else ()
 
     def suspend(self) -> None:
+        """Give the tracker back; the next :meth:`set` gets another."""
         with self._lock:
             tracker, self._tracker = self._tracker, None
             self.detectors, self._templates = None, ()
@@ -314,5 +312,17 @@ class _Session:
                 tracker.close()
 
     def close(self) -> None:
+        """Give the tracker back for good."""
         self._closed = True
         self.suspend()
+
+    async def close_on(self, worker: Worker) -> None:
+        """The same on a worker, also for a task that is being cancelled."""
+        closing = asyncio.ensure_future(worker.run(self.close))
+        closing.add_done_callback(self._closed_on)
+        with suppress(EngineBusyError):
+            await asyncio.shield(closing)
+
+    def _closed_on(self, closing: asyncio.Future[None]) -> None:
+        if closing.cancelled() or closing.exception() is not None:
+            self.close()  # no worker to do it: a few milliseconds here are better than detectors for ever

@@ -200,6 +200,7 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
     serve.add_argument("--port", help="port to listen on (default 8080; 0 takes a free one)")
+    serve.add_argument("--grpc-port", metavar="PORT", help="speak gRPC on this port, too (needs the extra grpc)")
     serve.add_argument(
         "--workers",
         metavar="N",

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
+from server.grpc.extra import grpc_listener
 from server.http.app import create_app
 from server.http.lobby import Arrivals, create_lobby
 from server.http.tls.certificates import fingerprint
@@ -31,6 +33,9 @@ from server.observability.logs import process_log
 from server.settings import Settings
 from server.stores import model_store
 from server.transports.webrtc.ice import own_addresses
+
+if TYPE_CHECKING:
+    from server.grpc.listener import GrpcListener
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +77,12 @@ async def _serve(settings: Settings, console: Console) -> None:
         console.print("Loading engines …")
         arrivals = Arrivals(model_store(settings).catalogue, downloads)
         web_server = WebServer(create_lobby(settings, arrivals), settings)
+        listener = grpc_listener(settings)
         engines: Engines | None = None
         try:
             await web_server.start()
+            if listener is not None:
+                await listener.start()
             loading = build_engines(settings, partial(tell_foreign, console), arrivals)
             engines = await unless_stopped(stop, loading)
             if engines is None:
@@ -84,18 +92,20 @@ async def _serve(settings: Settings, console: Console) -> None:
             gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
             ready = asyncio.Event()
             news = EngineNews(engines.choices, console)
-            await web_server.hand_over(create_app(settings, engines, ready))
+            await web_server.hand_over(create_app(settings, engines, ready, listener))
             console.print(table(engines.rows()))
             engines.choices.on_change(news.tell)
             if not settings.download:
                 tell_missing(engines, console)
             tell(console, f"visavis is ready: [bold]{foreign(web_server.url)}[/bold]   (Ctrl-C to stop)")
+            if listener is not None:
+                tell_foreign(console, f"  gRPC is spoken on {settings.host_of_grpc}, port {listener.port}")
             tell_https(settings, console, web_server.url)
             ready.set()
             await stop.wait()
             say(console, "Stopping …")
         finally:
-            await _close(web_server, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+            await _close(web_server, listener, engines, settings.shutdown_timeout + CLOSE_SECONDS)
 
 
 class EngineNews:
@@ -160,11 +170,13 @@ def say(console: Console, text: str) -> None:
         console.print(text)
 
 
-async def _close(web_server: WebServer, engines: Engines | None, seconds: float) -> None:
+async def _close(web_server: WebServer, listener: GrpcListener | None, engines: Engines | None, seconds: float) -> None:
     """End sessions, connections and engines; what takes longer is let go of: the process is about to end."""
     try:
         async with asyncio.timeout(seconds):
             await web_server.close()
+            if listener is not None:
+                await listener.close()
             if engines is not None:
                 await engines.close()
     except TimeoutError:

@@ -108,6 +108,8 @@ def _of_a_worker(settings: Settings) -> Settings:
         raise SettingsError("workers: several need Unix sockets, which this system lacks; run several servers instead")
     if settings.wyoming_port is not None:
         raise SettingsError("workers: Wyoming is served by a server of one worker; leave wyoming_port out, or workers")
+    if settings.grpc_port is not None:
+        raise SettingsError("workers: gRPC is served by a server of one worker; leave grpc_port out, or workers")
     return settings.model_copy(update={"workers": 1})
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,6 +22,8 @@ from server.composition import Composer
 from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
+from server.grpc.extra import Shared, add_grpc
+from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.secret_routes import add_client_secrets
@@ -56,6 +59,9 @@ from server.transports.webrtc import ice
 from server.workers.ids import NewId
 from server.wyoming.listener import listening
 
+if TYPE_CHECKING:
+    from server.grpc.listener import GrpcListener
+
 log = logging.getLogger(__name__)
 
 ENGINES = web.AppKey("engines", Engines)
@@ -74,17 +80,22 @@ class Among:
 
 
 def create_app(
-    settings: Settings, engines: Engines, ready: asyncio.Event | None = None, among: Among | None = None
+    settings: Settings,
+    engines: Engines,
+    ready: asyncio.Event | None = None,
+    grpc: GrpcListener | None = None,
+    among: Among | None = None,
 ) -> web.Application:
     """The application. Ending it ends every session; the engines stay with the caller.
 
-    ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`.
+    ``ready``: as for :class:`~server.observability.loop_monitor.LoopWatch`; ``grpc``: a port that listens already.
     """
     ice.gather_as_set(settings)
     ids = among.ids if among is not None else new_id
     secrets = ClientSecrets(time.time, ids)
-    access = guard(settings, secrets, MonotonicClock(), front=among is not None)
-    layers = [access, errors, bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)]
+    admittance = Admittance(settings, secrets, MonotonicClock(), front=among is not None)
+    large = bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)
+    layers = [guard(settings, admittance), errors, large]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -121,6 +132,7 @@ def create_app(
     app.on_response_prepare.append(allow_reading)
     app.on_response_prepare.append(tell_request_id)
     app.on_response_prepare.append(secured(settings.allowed_origins))
+    add_grpc(app, Shared(settings, engines, admittance, store, house), grpc)
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
         app.on_cleanup.append(partial(_close_recordings, recordings))

@@ -9,16 +9,13 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from media.clock import Clock
 from server.admission import neighbourhood
-from server.http.access.client_secrets import ClientSecrets
+from server.http.access.admittance import Admittance
 from server.http.access.cors import CORS_ORIGIN
 from server.http.access.granted import CLIENT, GRANTED
-from server.http.access.keys import Denied, Keys, asking, key_of
-from server.http.access.rate_limits import RateLimit
+from server.http.access.keys import Denied, asking, key_of
 from server.http.errors import error_response
 from server.http.origins import Asked, OwnNames, parse_authority
-from server.http.proxies import Proxies
 from server.http.request_ids import named
 from server.settings import Settings
 
@@ -37,21 +34,13 @@ def is_open(request: web.Request) -> bool:
     return _route(request) in OPEN
 
 
-def guard(
-    settings: Settings,
-    secrets: ClientSecrets,
-    clock: Clock,
-    *,
-    front: bool = False,
-    behind: Collection[str] = (),
-) -> Middleware:
+def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = ()) -> Middleware:
     """Checks the name asked for, the origin, the rate and the key of every request but those to :data:`OPEN` routes.
 
-    Handlers find what let the request in as ``request[GRANTED]``. ``front``: as for
-    :class:`~server.http.proxies.Proxies`; it has checked the rate of every address.
-    ``behind``: routes whose keys are judged by a server behind this one.
+    Handlers find what let the request in as ``request[GRANTED]``. ``behind``: routes whose keys are judged by a server
+    behind this one.
     """
-    checks = _Checks(settings, secrets, clock, front)
+    checks = _Checks(settings, admittance)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -77,41 +66,33 @@ def guard(
 
 
 class _Checks:
-    def __init__(self, settings: Settings, secrets: ClientSecrets, clock: Clock, front: bool) -> None:
-        own = settings.api_key.get_secret_value() if settings.api_key is not None else None
-        self.names = OwnNames(settings.public_origins, settings.allowed_origins, keyed=own is not None)
-        self._proxies = Proxies(settings.trusted_proxies, front=front)
-        self._keys = Keys(own, secrets)
-        burst = settings.rate_limit_burst
-        self._addresses = None if front else _limit(settings.requests_per_address, burst, clock)
-        self._of_keys = _limit(settings.rate_limit_per_key, burst, clock)
+    def __init__(self, settings: Settings, admittance: Admittance) -> None:
+        self.names = OwnNames(settings.public_origins, settings.allowed_origins, keyed=admittance.keyed)
+        self._admittance = admittance
 
     def before_the_key(self, request: web.Request) -> web.Response | None:
         """Refuses what is no sound request, what is asked for under a foreign name or from a foreign page, and what an
         address asks too often: keys that are guessed included."""
         if (refusal := _unsound(request)) is not None:
             return refusal
-        asked = self._proxies.asked(request.headers, request.host, request.remote)
+        asked = self._admittance.proxies.asked(request.headers, request.host, request.remote)
         if (refusal := self._foreign(request, asked)) is not None:
             return refusal
         request[CLIENT] = neighbourhood(asked.client)
-        if self._addresses is None or self._proxies.trusts(asked.client) or request.method == hdrs.METH_OPTIONS:
+        if request.method == hdrs.METH_OPTIONS:
             return None
-        who = neighbourhood(asked.client)
-        return _too_many(self._addresses.wait(who), f"requests from {who}")
+        return _too_many(self._admittance.wait_of(asked.client), f"requests from {request[CLIENT]}")
 
     def key(self, request: web.Request) -> web.Response | None:
         """Refuses what the key does not open; else notes what does."""
-        granted = self._keys.judge(key_of(request.headers), asking(_route(request), request.match_info, request.query))
+        asked = asking(_route(request), request.match_info, request.query)
+        granted = self._admittance.judge(key_of(request.headers), asked)
         if isinstance(granted, Denied):
             challenge = {str(hdrs.WWW_AUTHENTICATE): granted.challenge}
             return error_response(granted.status, granted.code, granted.message, headers=challenge)
         request[GRANTED] = granted
         request[CLIENT] += f" {granted.secret.id}" if granted.secret is not None else ""
-        if self._of_keys is None:
-            return None
-        who = granted.secret.id if granted.secret is not None else ""
-        return _too_many(self._of_keys.wait(who), "requests with this key")
+        return _too_many(self._admittance.wait_with(granted), "requests with this key")
 
     def _foreign(self, request: web.Request, asked: Asked) -> web.Response | None:
         """Refuses what is asked for under a foreign name, or from a foreign page, in words that help its owner."""
@@ -135,10 +116,6 @@ class _Checks:
             return None
         log.info("refused %s from %s: %s", named(request), asked.client, code)
         return error_response(403, code, message, param)
-
-
-def _limit(per_minute: float, burst: int, clock: Clock) -> RateLimit | None:
-    return RateLimit(per_minute, burst, clock) if per_minute else None
 
 
 def _too_many(seconds: int, what: str) -> web.Response | None:

@@ -13,6 +13,7 @@ from media.clock import MonotonicClock
 from pipelines.engines.registry import stage_of
 from pipelines.models.catalogue import Catalogue
 from pipelines.models.fetches import Fetch
+from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.granted import GRANTED
@@ -55,7 +56,7 @@ class Progress(Protocol):
 
 def create_lobby(settings: Settings, arrivals: Progress) -> web.Application:
     """The application of a server that still loads. Who needs a key later needs it now."""
-    access = guard(settings, ClientSecrets(time.time), MonotonicClock())
+    access = guard(settings, Admittance(settings, ClientSecrets(time.time), MonotonicClock()))
     app = web.Application(middlewares=[access, errors])
 
     async def status(request: web.Request) -> web.Response:

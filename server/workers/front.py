@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
+from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
@@ -266,7 +267,7 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     """The application of the front; the supervisor stays with the caller."""
     clock = MonotonicClock()
     front = Front(supervisor, settings, clock)
-    access = guard(settings, ClientSecrets(time.time), clock, behind=_PASSED)
+    access = guard(settings, Admittance(settings, ClientSecrets(time.time), clock), behind=_PASSED)
     app = web.Application(middlewares=[access, errors, bodies(settings.request_timeout, streamed={"/{path}"})])
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import WSMsgType, hdrs, web
+from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
 
 from server.http.errors import HttpError
@@ -103,7 +103,7 @@ class Passing:
             await response.write_eof()
             return response
 
-    async def fetch(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def fetch(self, path: str, headers: LooseHeaders) -> tuple[int, bytes]:
         """What the front itself wants to know of the worker: status and body. Raises :class:`aiohttp.ClientError`."""
         async with self._client.get(f"http://localhost{path}", headers=headers) as told:
             return told.status, await told.read()

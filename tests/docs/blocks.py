@@ -34,6 +34,7 @@ ROOT = DOCS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 RUN_BY = {
     "docs/how-to/clients/agents-js.md": "tests/interop/test_agents_docs.py",
+    "docs/how-to/clients/grpc.md": "tests/server/grpc/test_grpc_docs.py",
     "docs/how-to/clients/pipecat.md": "tests/pipecat/test_pipecat_docs.py",
     "docs/how-to/clients/whip.md": "tests/browser/test_whip.py",
     "docs/how-to/clients/curl.md": "tests/server/http/test_curl.py",

@@ -37,7 +37,7 @@ def check_hope(pipeline: Pipeline, sent: Sent, accept: str) -> None:
 def ready_for(pipeline: Pipeline, sent: Sent, given: Input, asked: Asked, accept: str) -> Ready:
     """Everything that can be said before a run begins. Raises :class:`InputError` (400), and
     :class:`~server.http.errors.HttpError` (406)."""
-    pipeline = _with_options(pipeline, given.options)
+    pipeline = with_options(pipeline, given.options)
     media = tuple(given.media)
     if lacking := _lacking(pipeline, media):
         raise InputError(400, "wrong_input", f"pipeline {pipeline.id}: {lacking}")
@@ -47,7 +47,7 @@ def ready_for(pipeline: Pipeline, sent: Sent, given: Input, asked: Asked, accept
     shape = shape_of(accept, gives, sent.content_type, _also(sinks) if "video" in media else ())
     if shape.medium == "video" and "video" not in gives:
         wanted = _watching(sinks)
-        pipeline = _with_options(pipeline, {stage.id: {"annotate": True} for stage in wanted})
+        pipeline = with_options(pipeline, {stage.id: {"annotate": True} for stage in wanted})
     else:
         wanted = [one for one in sinks if shape.medium in (None, STAGE_TYPES[one.type].gives)]
     return Ready(pipeline, given, asked, shape, tuple(stage.id for stage in wanted), sent.answer_rate())
@@ -70,7 +70,7 @@ def _also(sinks: Sequence[Stage]) -> tuple[Medium, ...]:
     return ("video",) if _watching(sinks) else ()
 
 
-def _with_options(pipeline: Pipeline, options: Mapping[str, Mapping[str, Any]]) -> Pipeline:
+def with_options(pipeline: Pipeline, options: Mapping[str, Mapping[str, Any]]) -> Pipeline:
     """The pipeline with other options for this run. Raises :class:`InputError` (400)."""
     if not options:
         return pipeline

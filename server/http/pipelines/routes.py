@@ -19,6 +19,7 @@ from server.http.pipelines.wishes import asked
 from server.settings import Settings
 
 PLACES = web.AppKey("pipeline_places", Places)
+STORE = web.AppKey("pipeline_runs", RunStore)
 PIPELINES = "/v1/pipelines"
 PIPELINE, RUN = f"{PIPELINES}/{{pipeline}}", f"{PIPELINES}/runs/{{run}}"
 STREAMED_BODIES = frozenset((PIPELINE,))
@@ -31,7 +32,7 @@ def add_pipelines(app: web.Application, house: Pipelines, settings: Settings) ->
     files = Worker("pipeline-files", threads=settings.pipeline_runs, inbox=2 * settings.pipeline_runs)
     workers = Workers(files, Worker("pipeline-codecs", threads=2, inbox=1024))
     app[PLACES] = places
-    store = RunStore()
+    app[STORE] = store = RunStore()
     handlers = PipelineHandlers(house, Runs(house, places, store, workers, settings), store)
     app.router.add_get(PIPELINES, handlers.list)
     app.router.add_get(RUN, handlers.run)

@@ -60,8 +60,8 @@ class Runs:
     async def _in_turn(
         self, request: web.Request, pipeline: Pipeline, sent: Sent, wanted: Asked, began: float
     ) -> web.StreamResponse:
-        async with self._place(wanted):
-            wanted = _less_the_wait(wanted, time.monotonic() - began)
+        async with held(self._places, wanted):
+            wanted = less_the_wait(wanted, time.monotonic() - began)
             body = body_of(request, self._seconds, self._most)
             async with aclosing(body):
                 given = await input_of(sent, body, pipeline.takes, self._workers)
@@ -69,22 +69,6 @@ class Runs:
                     return await self._run(request, ready_for(pipeline, sent, given, wanted, accepted(request)))
                 finally:
                     await given.close()
-
-    @asynccontextmanager
-    async def _place(self, wanted: Asked) -> AsyncIterator[None]:
-        """A place for the run, if it comes in time."""
-        latest = wanted.wishes.max_latency_ms
-        held = self._places.place(wanted.wishes.priority)
-        try:
-            async with asyncio.timeout(None if latest is None else latest / 1000):
-                await held.__aenter__()
-        except TimeoutError as error:
-            message = f"all places were taken for {latest:g} ms: the run has not begun"
-            raise HttpError(504, "latency_exceeded", message, "X-Max-Latency-Ms") from error
-        try:
-            yield
-        finally:
-            await held.__aexit__(None, None, None)
 
     async def _run(self, request: web.Request, ready: Ready) -> web.StreamResponse:
         pipeline, given = ready.pipeline, ready.given
@@ -141,7 +125,24 @@ def _has_left(request: web.Request) -> bool:
     return bool(poll.poll(0))
 
 
-def _less_the_wait(wanted: Asked, waited: float) -> Asked:
+@asynccontextmanager
+async def held(places: Places, wanted: Asked) -> AsyncIterator[None]:
+    """A place for the run, if it comes in time. Raises :class:`HttpError` (503, 504)."""
+    latest = wanted.wishes.max_latency_ms
+    place = places.place(wanted.wishes.priority)
+    try:
+        async with asyncio.timeout(None if latest is None else latest / 1000):
+            await place.__aenter__()
+    except TimeoutError as error:
+        message = f"all places were taken for {latest:g} ms: the run has not begun"
+        raise HttpError(504, "latency_exceeded", message, "X-Max-Latency-Ms") from error
+    try:
+        yield
+    finally:
+        await place.__aexit__(None, None, None)
+
+
+def less_the_wait(wanted: Asked, waited: float) -> Asked:
     """The time of a run counts from when it was asked for."""
     latest = wanted.wishes.max_latency_ms
     if latest is None:

@@ -23,25 +23,34 @@ class Chat:
     """The handler. Two answers are given at a time: engines that take four keep room for conversations."""
 
     def __init__(self, model: LanguageModel, reader: Worker, tools: Callable[[], Sequence[ServerTool]] = tuple) -> None:
+        self.places = Places(2, 32)
         self._model = model
         self._reader = reader
         self._tools = tools
-        self._places = Places(2, 32)
 
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        """An answer to the messages of the body."""
-        body = validated(ChatBody, await json_body(request))
+    async def prepared(self, body: ChatBody) -> ChatAnswer:
+        """The answer that a body asks for, to be given at one of the :attr:`places`. Raises :class:`HttpError`."""
         adapter = adapter_asked(self._model, body.model)
         if not adapter:
             check_name("llm", self._model.name, body.model)
-        if body.stream_options.include_usage and not body.stream:
-            raise refuse("stream_options", "is for stream: true alone")
         own = server_tools(body, self._tools())
         own = () if body.tool_choice.type == "none" else own
         asked = await self._reader.run(chat_request, body, self._model, [tool.tool for tool in own], adapter)  # long
         model = CallingModel(self._model, lambda: own) if own else self._model
-        answer = ChatAnswer(model, asked, body.stop, parallel=body.parallel_tool_calls)
-        async with self._places.place(), aclosing(answer.pieces()) as pieces:
+        return ChatAnswer(model, asked, body.stop, parallel=body.parallel_tool_calls)
+
+    @property
+    def name(self) -> str:
+        """Who answers."""
+        return self._model.name
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """An answer to the messages of the body."""
+        body = validated(ChatBody, await json_body(request))
+        if body.stream_options.include_usage and not body.stream:
+            raise refuse("stream_options", "is for stream: true alone")
+        answer = await self.prepared(body)
+        async with self.places.place(), aclosing(answer.pieces()) as pieces:
             if body.stream:
                 return await _stream(request, answer, pieces, usage=body.stream_options.include_usage)
             texts: list[str] = []

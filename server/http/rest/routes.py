@@ -19,6 +19,8 @@ from server.http.rest.speech import SpeechOut
 from server.http.rest.transcriptions import LARGEST_FILE, Transcriptions
 from server.http.rest.voices import LARGEST_RECORDING, ClonedVoices
 
+CHATS, SPEAKING = web.AppKey("chats", Chat), web.AppKey("speaking", SpeechOut)
+"""Who serves the same to other doors of the server."""
 CHAT, TRANSCRIPTIONS, TRANSLATIONS = "/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"
 VOICES, DETECT_LANGUAGE = "/v1/audio/voices", "/detect-language"
 _FORM = 1 << 16
@@ -52,6 +54,7 @@ def add_rest(
     hearing = Transcriptions(voice.stt, voice.vad, files, reader)
     cloned = ClonedVoices(tasks, reader) if tasks is not None else None
     speech = SpeechOut(voice.tts, engines.conversation_settings().voice.voice, codecs, cloned)
+    app[SPEAKING], app[CHATS] = speech, Chat(voice.llm, reader, voice.tools)
     loading = AdapterLoading(voice.llm, engines.adapters, adapters, reader)
     if tasks is not None and cloned is not None:
         app.router.add_post(VOICES, served(cloned.post))
@@ -60,7 +63,7 @@ def add_rest(
     app.router.add_get("/v1/models", served(names.list))
     app.router.add_get("/v1/models/{id:.+}", served(names.get))
     for path, handler in (
-        (CHAT, Chat(voice.llm, reader, voice.tools).post),
+        (CHAT, app[CHATS].post),
         (TRANSCRIPTIONS, hearing.transcribe),
         (TRANSLATIONS, hearing.translate),
         ("/v1/audio/speech", speech.post),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from media.files import CONTENT_TYPES, AudioFormat, Encoder
 from pipelines.errors import PipelineError, listed
-from pipelines.interfaces.tts import Speech, TextToSpeech
+from pipelines.interfaces.tts import Speech, TextToSpeech, WordTiming
 from pipelines.runtime.worker import Worker
 from pipelines.voice.clauses import ClauseSplitter
 from pipelines.voice.context import approximate_tokens
@@ -59,27 +60,32 @@ class SpeechOut:
         self._voice = voice
         self._codecs = codecs
         self._cloned = cloned
-        self._places = Places(2, 32)
+        self.places = Places(2, 32)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """The text of the body, spoken, from its first clause on."""
         body = validated(SpeechBody, await json_body(request))
+        return await self._post(request, body, *self.speaker(body))
+
+    def speaker(self, body: SpeechBody) -> tuple[TextToSpeech, str | None]:
+        """Who speaks what a body asks for, and in which voice. Raises :class:`HttpError`."""
         if self._cloned is not None and body.voice in self._cloned.voices:
             if body.speed != 1.0:
                 raise refuse("speed", "a cloned voice speaks at its own, leave it out")
-            return await self._post(request, body, self._cloned, body.voice)
+            return self._cloned, body.voice
         check_name("tts", self._engine.name, body.model)
         voice = self._voice if body.voice in VOICES and body.voice not in self._engine.voices else body.voice
         if voice is not None and voice not in self._engine.voices:
             raise refuse(
                 "voice", f"there is none called {body.voice[:60]!r}; legal values are {listed(self._engine.voices)}"
             )
-        return await self._post(request, body, self._engine, voice)
+        return self._engine, voice
 
     async def _post(
         self, request: web.Request, body: SpeechBody, engine: TextToSpeech, voice: str | None
     ) -> web.StreamResponse:
-        async with self._places.place(), aclosing(self._encoded(body, engine, voice)) as pieces:
+        encoded = self.encoded(body.response_format, spoken(body, engine, voice))
+        async with self.places.place(), aclosing(encoded) as pieces:
             first = await anext(pieces, None)  # what fails before it has a status of its own
             if first is None:
                 raise refuse("input", "nothing in it makes a sound", "invalid_value")
@@ -87,26 +93,30 @@ class SpeechOut:
                 return await _as_events(request, body, first, pieces)
             return await _as_file(request, body, first, pieces)
 
-    async def _encoded(self, body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[bytes, None]:
-        """The bytes of the file; none at all where nothing sounds."""
+    async def encoded(self, kind: AudioFormat, spoken: AsyncGenerator[Speech, None]) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file of that kind; none at all where nothing sounds."""
         encoder: Encoder | None = None
-        async with aclosing(_spoken(body, engine, voice)) as pieces:
+        async with aclosing(spoken) as pieces:
             async for piece in pieces:
                 if encoder is None:
-                    encoder = await self._codecs.run(Encoder, body.response_format)
+                    encoder = await self._codecs.run(Encoder, kind)
                 if data := await self._codecs.run(encoder.push, piece.samples, piece.rate):
                     yield data
         if encoder is not None and (data := await self._codecs.run(encoder.finish)):
             yield data
 
 
-async def _spoken(body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[Speech, None]:
-    splitter = ClauseSplitter()
+async def spoken(body: SpeechBody, engine: TextToSpeech, voice: str | None) -> AsyncGenerator[Speech, None]:
+    """The text of a body in pieces. The times of their words count from the beginning of it all."""
+    splitter, seconds = ClauseSplitter(), 0.0
     tongue = Tongue(None, voice, engine.voices)
     for clause in (*splitter.push(body.input), *splitter.flush()):
+        begin = seconds
         async with aclosing(sound_of(clause, engine, tongue, body.speed)) as pieces:
             async for piece in pieces:
-                yield piece
+                words = tuple(WordTiming(word.text, begin + word.start, begin + word.end) for word in piece.words)
+                yield replace(piece, words=words)
+                seconds += len(piece.samples) / piece.rate
 
 
 async def _as_file(

@@ -179,9 +179,15 @@ def heed_deadline(request: web.Request) -> None:
 
     Raises :class:`HttpError`.
     """
-    if (asked := request.headers.get(X_MAX_LATENCY)) is None:
-        return
+    if (by := deadline_of(request.headers)) is not None:
+        services.deadline.set(by)
+
+
+def deadline_of(headers: Mapping[str, str]) -> float | None:
+    """What that header says, in monotonic seconds. Raises :class:`HttpError`."""
+    if (asked := headers.get(X_MAX_LATENCY)) is None:
+        return None
     if not (asked.isascii() and asked.isdigit() and 0 < int(asked[:12]) <= 3_600_000):
         message = f"{X_MAX_LATENCY}: must be milliseconds from 1 to 3600000, not {asked[:40]!a}"
         raise HttpError(400, "invalid_value", message, X_MAX_LATENCY)
-    services.deadline.set(time.monotonic() + int(asked) / 1000)
+    return time.monotonic() + int(asked) / 1000

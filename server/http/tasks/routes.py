@@ -20,6 +20,7 @@ from server.http.tasks.reranking import Reranking
 from server.http.tasks.text_embeddings_inference import TextEmbeddingsInference
 from server.http.tasks.tokens import Tokens
 
+DOOR = web.AppKey("task_door", TaskDoor)
 LARGER_BODIES = {"/v1/tasks/{task}": LARGEST_FIELD * 4 // 3 + (1 << 16)}
 """Routes → bytes of their bodies, where these may be larger than usual: files."""
 
@@ -27,7 +28,7 @@ LARGER_BODIES = {"/v1/tasks/{task}": LARGEST_FIELD * 4 // 3 + (1 << 16)}
 def add_tasks(app: web.Application, tasks: TaskService) -> Callable[[], Awaitable[str | None]]:
     """Serve ``tasks``, which end with ``app``. Returns what finds the id of the embedding model, if one is here."""
     reader = Worker("task-answers", inbox=64)
-    door = TaskDoor(tasks)
+    app[DOOR] = door = TaskDoor(tasks)
     envelope, embeddings, completions = Envelope(door), Embeddings(door, reader), Completions(door)
     tei, reranking, tokens, libre = TextEmbeddingsInference(door), Reranking(door), Tokens(door), LibreTranslate(door)
     app.router.add_get("/v1/tasks", served(envelope.list))

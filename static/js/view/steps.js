@@ -14,7 +14,7 @@ export const isWaitingForWords = (state) =>
 
 export function mount({ store, t }) {
   const list = h("ol", { class: "steps", id: "steps", hidden: true });
-  const hint = h("p", { class: "hint", id: "hint", hidden: true });
+  const hint = h("p", { id: "hint", hidden: true });
   byId("caption").before(list, hint);
   let shown = null;
   let waiting = 0;

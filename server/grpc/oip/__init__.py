@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: engines, tasks and pipelines as models with tensors in and out."""
