@@ -29,7 +29,10 @@ _ROWS: tuple[tuple[Code, str], ...] = (
     (Code.DEADLINE_EXCEEDED, r"latency_exceeded|deadline|request_timeout|(llm|remote)_timeout"),
     (Code.RESOURCE_EXHAUSTED, r"server_(busy|full)|rate_limit_exceeded|(engine|stt)_busy|too_many_\w+|adapters_full"),
     (Code.RESOURCE_EXHAUSTED, r"out_of_memory|does_not_fit|no_space|input_audio_buffer_full|output_too_large"),
-    (Code.UNAVAILABLE, r"warming_up|(engine|stt|vision)_closed|engine_stuck|(stt|task)_stuck|no_backend"),
+    (
+        Code.UNAVAILABLE,
+        r"warming_up|worker_restarting|(engine|stt|vision)_closed|engine_stuck|(stt|task)_stuck|no_backend",
+    ),
     (Code.UNAVAILABLE, r"(llm|remote|server)_(unavailable|unreachable|http_error|no_answer|invalid)|llm_bad_stream"),
     (Code.UNAVAILABLE, r"download_failed|check_failed|llm_key_refused|remote_bad_answer"),
     (Code.ALREADY_EXISTS, r"adapter_exists|target_exists"),

@@ -106,16 +106,9 @@ def create_app(
     app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics, memory)
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
-    app.router.add_post("/offer", post_offer)
-    app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
     RecordingRoutes(recordings).add_to(app)
-    add_calls(app)
-    add_live(app)
-    app.router.add_get(REALTIME, get_realtime, allow_head=False)
-    viewers = add_whip(app)
-    metrics.viewers.set_function(lambda: len(viewers))
+    _add_signaling(app, ids)
     add_client_secrets(app, secrets, composer.effective_session)
-    add_small_webrtc(app, ids)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
@@ -129,9 +122,8 @@ def create_app(
     house = pipeline_house(engines, MonotonicClock(), metrics.observe_run)
     metrics.registry.register(add_pipelines(app, house, settings))
     add_openapi(app, keyed=settings.api_key is not None)
-    app.on_response_prepare.append(allow_reading)
-    app.on_response_prepare.append(tell_request_id)
-    app.on_response_prepare.append(secured(settings.allowed_origins))
+    for prepare in (allow_reading, tell_request_id, secured(settings.allowed_origins)):
+        app.on_response_prepare.append(prepare)
     add_grpc(app, Shared(settings, engines, admittance, store, house), grpc)
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
@@ -141,6 +133,18 @@ def create_app(
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app
+
+
+def _add_signaling(app: web.Application, ids: NewId) -> None:
+    """The ways in which sessions begin and end."""
+    app.router.add_post("/offer", post_offer)
+    app.router.add_get("/v1/realtime/ice_servers", get_ice_servers)
+    add_calls(app)
+    add_live(app)
+    app.router.add_get(REALTIME, get_realtime, allow_head=False)
+    viewers = add_whip(app)
+    app[METRICS].viewers.set_function(lambda: len(viewers))
+    add_small_webrtc(app, ids)
 
 
 def _recordings(settings: Settings) -> Recordings | None:
