@@ -10,7 +10,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 from pydantic import Field
@@ -63,6 +63,9 @@ class Envelope:
             spec = self._door.tasks.spec(task)
         row = await self._row(task)
         row["inputs"], row["parameters"] = spec.inputs.model_json_schema(), spec.parameters.model_json_schema()
+        if (asked := request.query.get("model")) is not None:
+            with told({}):
+                row["model"] = {"id": asked, **await self._door.tasks.tell(task, asked)}
         return web.json_response(row)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -190,7 +193,8 @@ def _first(spec: Spec) -> str:
 
 
 def _takes_file(spec: Spec) -> bool:
-    return spec.inputs.model_fields[_first(spec)].annotation is bytes
+    kind = spec.inputs.model_fields[_first(spec)].annotation
+    return any(one is bytes or getattr(one, "__origin__", None) is bytes for one in (kind, *get_args(kind)))
 
 
 def _is_file(content_type: str) -> bool:
