@@ -82,6 +82,7 @@ class HttpError(Exception):
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.body = error_body(status, code, message, param)
         self.response = error_response(status, code, message, param)
         if status == HTTPStatus.REQUEST_TIMEOUT:
             self.response.force_close()  # the rest of the request may still come, and is none
