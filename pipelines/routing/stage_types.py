@@ -235,6 +235,8 @@ class Watching(Strict):
     """Whether the points of faces, hands and bodies are told."""
     trails: bool = True
     """Whether is told where what is followed has been in the last second."""
+    tracks: bool = False
+    """Whether the whole way of everything that was followed is told, once it has gone."""
     annotate: bool = False
     """Give every picture, too, with what was found drawn onto it."""
 

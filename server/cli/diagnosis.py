@@ -285,7 +285,8 @@ def _usable(facts: Facts, spec: EngineSpec) -> tuple[Status, str, str]:
 
 
 def _vision(facts: Facts) -> Check:
-    models = [model for model in facts.models if stage_of(model.task) == "vision" and model.requires == "mediapipe"]
+    served = {model_id for row in DETECTORS.values() for model_id in row.models}
+    models = [model for model in facts.models if model.id in served]
     ready = {model.id for model in models if model.problem is None}
     if facts.vision is not None:
         return Check("engines", "vision", "better", "nothing is seen: the vision libraries are missing")
