@@ -105,7 +105,7 @@ def test_real_weights_find_the_person_of_each_photo(weights: Path) -> None:
 def test_a_film_is_followed_with_real_weights_by_the_detector_of_sessions(weights: Path) -> None:
     vision = TrackedVision(MediaPipeVision({"objects": weights}, VisionOptions()))
     tracker = vision.open(("objects",))
-    told = [tracker.detect(picture) for picture in camera("face_then_gestures_jfk.mp4", 3)]
+    told = [tracker.detect(picture) for picture in camera("face_then_gestures_jfk.mp4", 1.5)]
     tracker.close()
     people = [[one.id for one in found if one.label == "person"] for found in told]
     assert sum(map(bool, people)) >= 0.8 * len(people)

@@ -57,7 +57,7 @@ def test_things_that_look_alike_keep_their_ids_through_a_crossing(
     slowest: float, fastest: float, noise: float, missing: float, least: float
 ) -> None:
     """Greedy pairing with the velocity of the last step kept 0.99, 0.90 and 0.63 of these."""
-    kept = [cross(seed, slowest, fastest, noise, missing) for seed in range(40)]
+    kept = [cross(seed, slowest, fastest, noise, missing) for seed in range(20)]
     assert np.mean(kept) >= least
 
 
@@ -84,7 +84,7 @@ def test_a_faint_detection_continues_a_thing_and_begins_none() -> None:
 def test_the_pairing_is_the_best_of_all() -> None:
     chance = np.random.default_rng(3)
     for _ in range(60):
-        rows, columns = chance.integers(1, 5, 2)
+        rows, columns = map(int, chance.integers(1, 5, 2))
         fits: list[list[float | None]] = [
             [None if chance.random() < 0.3 else float(chance.normal()) for _ in range(columns)] for _ in range(rows)
         ]
