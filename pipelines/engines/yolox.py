@@ -108,7 +108,7 @@ def _cells(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 def _things(
     raw: NDArray[np.float32], grid: NDArray[np.float32], stride: NDArray[np.float32], least: float
-) -> list[tuple[int, float, NDArray[np.float32]]]:
+) -> list[tuple[int, float, NDArray[np.floating[Any]]]]:
     """Kind, score and corners in pixels of each thing, the surest first."""
     scores = raw[:, 4:5] * raw[:, 5:]
     labels = scores.argmax(1)
@@ -122,7 +122,7 @@ def _things(
     return [(int(labels[likely[n]]), float(best[likely[n]]), corners[n]) for n in kept]
 
 
-def distinct(corners: NDArray[np.float32], labels: NDArray[Any], same: float = _SAME) -> Sequence[int]:
+def distinct(corners: NDArray[np.floating[Any]], labels: NDArray[Any], same: float = _SAME) -> Sequence[int]:
     """Which boxes remain when of those of a kind that overlap only the surest counts; they come the surest first."""
     kept: list[int] = []
     areas = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0), axis=1)

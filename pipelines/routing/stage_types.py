@@ -331,10 +331,10 @@ assert set(STAGE_TYPES) == set(get_args(StageType))
 
 def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` as the stage reads it. Raises :class:`Problems` naming the options and what is legal."""
-    if kind not in STAGE_TYPES:
+    if (shape := dict[str, StageShape](STAGE_TYPES).get(kind)) is None:
         return dict(given)
     try:
-        return STAGE_TYPES[kind].options.model_validate(dict(given)).model_dump(exclude_unset=True)
+        return shape.options.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
         raise Problems(explain(error)) from None
 
