@@ -66,12 +66,11 @@ class Strict(BaseModel):
 def _wrong_type(annotation: object, value: object) -> str:
     """What a field must be where pydantic would take something else for it: ``yes`` for true, true for 1."""
     kinds = {annotation, *get_args(annotation)}
-    given = shown(value)
     if bool in kinds:
         legal = isinstance(value, bool) or bool(kinds - {annotation, bool})
-        return "" if legal else f"must be true or false, not {given}"
+        return "" if legal else f"must be true or false, not {shown(value)}"
     if kinds & {int, float} and str not in kinds and isinstance(value, bool | str):
-        return f"must be {'a number' if float in kinds else 'a whole number'}, not {given}"
+        return f"must be {'a number' if float in kinds else 'a whole number'}, not {shown(value)}"
     return ""
 
 
@@ -331,7 +330,8 @@ assert set(STAGE_TYPES) == set(get_args(StageType))
 
 def checked(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` as the stage reads it. Raises :class:`Problems` naming the options and what is legal."""
-    if (shape := dict[str, StageShape](STAGE_TYPES).get(kind)) is None:
+    shape = next((shape for name, shape in STAGE_TYPES.items() if name == kind), None)
+    if shape is None:
         return dict(given)
     try:
         return shape.options.model_validate(dict(given)).model_dump(exclude_unset=True)
