@@ -29,6 +29,7 @@ from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection, DetectionKind, overlap
 from pipelines.vision.detectors import DETECTORS, KINDS, DetectorName, without_replaced
 from pipelines.vision.images import smaller
+from pipelines.vision.scene import PERSON
 from pipelines.vision.settings import VisionSettings
 
 
@@ -48,13 +49,12 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
         scored += [box for box in boxes if all(overlap(box.box, face.box) < SAME_FACE for face in faces)]
     rest = [
         seen for name, detections in found.items() if name not in ("holistic", "face_landmarks", "faces")
-        for seen in detections if not (seen.label == _PERSON and seen.kind == "object" and _KNOW_PEOPLE & found.keys())
+        for seen in detections if not (seen.label == PERSON and seen.kind == "object" and _KNOW_PEOPLE & found.keys())
     ]  # fmt: skip
     everything = [*scored, *kept, *rest]
     return tuple(seen for kind in KINDS for seen in _numbered(_of_kind(everything, kind)))
 
 
-_PERSON = "person"
 _KNOW_PEOPLE = {"faces", "face_landmarks", "pose", "holistic"}
 
 
