@@ -31,8 +31,6 @@ from pipelines.runtime.hardware import threads_for
 
 _DEVICES = {"cpu": "cpu", "cuda": "gpu", "igpu": "gpu", "npu": "npu"}
 """Our devices → LiteRT's."""
-MODULE_BYTES = 60 << 20
-"""Memory of the process of a module beside its model (measured with a model of 0.2 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
