@@ -236,6 +236,9 @@ ENGINES: list[EngineSpec] = [
         "espeak-ng", "tts", "embedded voice; needs no download", f"{_TTS}.espeak:build", ("espeakng-loader",),
         stands_by=True, remark="robotic",
     ),
+    EngineSpec(
+        "litert", "vision", "LiteRT: any `.tflite` model, for the task `tflite`", packages=("ai-edge-litert",),
+    ),
     EngineSpec("mediapipe", "vision", "MediaPipe: faces, hands, bodies and things", packages=("mediapipe",)),
     EngineSpec("bench", "stt", "for measuring", "pipelines.engines.stubs:build_stt", stub=True),
     EngineSpec("bench", "llm", "for measuring", "pipelines.engines.stubs:build_llm", stub=True),

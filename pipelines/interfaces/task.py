@@ -107,6 +107,14 @@ class TaskSpec(Generic[M, I, P]):
     architecture that its ``config.json`` tells (:mod:`pipelines.tasks.architectures`)."""
     cached: Callable[[Job[I, P]], bool] = lambda job: False
     """Whether the same item has the same result again, and that is small enough to keep for a while."""
+    files: str = ""
+    """For what single files are models of, whatever they are for: a pattern such as ``*.tflite``. They are looked for
+    in the folders of models, in the folders in these, and among the files of the catalogue's models; ``load`` and
+    ``tell`` are given the file. Nobody can guess which is meant: it has to be named if there are several."""
+    tell: Callable[[Path], Mapping[str, Any]] | None = None
+    """What can be told of a model without loading it, for clients. Raises as ``load``."""
+    unload: Callable[[M], object] | None = None
+    """For models that own processes; dropping the last reference is enough for the others."""
     batch: int = 16
     """Items of a batch, at most: 1 for what is computed one after another in any case, so that clients have their turn
     between items, and where there is ``stream`` between pieces. Tasks with the same ``load`` share one model in memory,

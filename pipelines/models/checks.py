@@ -300,6 +300,7 @@ CHECKS: dict[tuple[str, str], Callable[[ModelFiles], str]] = {
     ("text-to-speech", "piper-tts"): _piper,
     ("ocr", "onnxruntime"): _ocr,
     ("audio-to-audio", "onnxruntime"): _clean,
+    ("object-detection", "onnxruntime"): _detector("objects"),
     ("speaker-embedding", "torch"): _voice_vector,
     ("embedding", "transformers"): _minilm,
     ("embedding", "onnxruntime"): _minilm_onnx,

@@ -66,12 +66,11 @@ class Strict(BaseModel):
 def _wrong_type(annotation: object, value: object) -> str:
     """What a field must be where pydantic would take something else for it: ``yes`` for true, true for 1."""
     kinds = {annotation, *get_args(annotation)}
-    given = shown(value)
     if bool in kinds:
         legal = isinstance(value, bool) or bool(kinds - {annotation, bool})
-        return "" if legal else f"must be true or false, not {given}"
+        return "" if legal else f"must be true or false, not {shown(value)}"
     if kinds & {int, float} and str not in kinds and isinstance(value, bool | str):
-        return f"must be {'a number' if float in kinds else 'a whole number'}, not {given}"
+        return f"must be {'a number' if float in kinds else 'a whole number'}, not {shown(value)}"
     return ""
 
 
@@ -235,6 +234,8 @@ class Watching(Strict):
     """Whether the points of faces, hands and bodies are told."""
     trails: bool = True
     """Whether is told where what is followed has been in the last second."""
+    tracks: bool = False
+    """Whether the whole way of everything that was followed is told, once it has gone."""
     annotate: bool = False
     """Give every picture, too, with what was found drawn onto it."""
 

@@ -35,6 +35,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "ctranslate2": ("ctranslate2",),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime"),
     "openvino": ("openvino",),
+    "litert": ("ai-edge-litert",),
 }
 """Libraries that run models → the packages that may bring them."""
 PROBE_SECONDS = 60.0
@@ -155,6 +156,7 @@ def survey(*, deep: bool = False, root: Path = Path("/"), ask: Ask | None = None
     npu = (root / "dev/accel/accel0").exists()
     renders = any((root / "dev/dri").glob("renderD*"))
     may_use = {"torch": nvidia, "ctranslate2": nvidia, "onnxruntime": nvidia or npu, "openvino": npu or renders}
+    may_use["litert"] = nvidia or npu or renders
     found = {name: package_of(name) for name in LIBRARIES}
     asked = [name for name, package in found.items() if package is not None and (deep or may_use[name])]
     with ThreadPoolExecutor(max_workers=len(LIBRARIES)) as pool:  # each waits for a process
@@ -193,6 +195,10 @@ def ask_process(library: str) -> dict[str, Any]:
     return dict(answer)
 
 
+_NO_HARDWARE = {"openvino": "there is no NPU and no GPU of Intel's", "litert": "there is no GPU and no NPU"}
+"""Why a library that was not asked has no other device."""
+
+
 def _answer(ask: Ask, library: str) -> dict[str, Any]:
     try:
         return ask(library)
@@ -204,7 +210,7 @@ def _library(name: str, installed: str | None, answer: dict[str, Any] | None) ->
     if installed is None:
         return Library(name, reason=f"{name} is not installed")
     if answer is None:
-        reason = "there is no NPU and no GPU of Intel's" if name == "openvino" else "there is no NVIDIA driver"
+        reason = _NO_HARDWARE.get(name, "there is no NVIDIA driver")
         return Library(name, installed, ("cpu",), reason=reason)
     accelerators = tuple(Accelerator(**row) for row in answer.get("accelerators", ()))
     return Library(

@@ -7,8 +7,11 @@ hang it.
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -78,11 +81,34 @@ def probe_openvino() -> Row:
     return _row(devices, found, facts, "" if found else "OpenVINO finds no NPU and no GPU of Intel's")
 
 
+def probe_litert() -> Row:
+    """GPUs, which LiteRT reaches through WebGPU, and NPUs: what a model of one addition can be compiled for."""
+    import tempfile
+
+    from ai_edge_litert.compiled_model import CompiledModel, HardwareAccelerator, Options
+
+    found = []
+    gpu = "cuda" if os.path.exists("/dev/nvidiactl") else "igpu"  # WebGPU does not say whose it is
+    kinds = ((HardwareAccelerator.GPU, gpu, "GPU through WebGPU"), (HardwareAccelerator.NPU, "npu", "NPU"))
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(zlib.decompress(base64.b85decode(_ADDITION)))
+        file.flush()
+        for kind, device, name in kinds:
+            try:
+                CompiledModel.from_file(file.name, options=Options(hardware_accelerators=kind)).close()
+            except RuntimeError:
+                continue
+            found.append({"device": device, "name": name})
+    reason = "" if found else "LiteRT can start no GPU (WebGPU needs Vulkan) and no NPU"
+    return _row(["cpu", *(str(one["device"]) for one in found)], found, reason=reason)
+
+
 PROBES: dict[str, Callable[[], Row]] = {
     "torch": probe_torch,
     "ctranslate2": probe_ctranslate2,
     "onnxruntime": probe_onnxruntime,
     "openvino": probe_openvino,
+    "litert": probe_litert,
 }
 
 _IDENTITY = (
@@ -90,6 +116,12 @@ _IDENTITY = (
     b"b\x12\n\x01y\x12\r\n\x0b\x08\x01\x12\x07\n\x05\x12\x03y_0B\x02\x10\x11"
 )
 """An ONNX model of one node, y = x: with less no session starts, and without a session no provider."""
+
+_ADDITION = (
+    b"c-mc$F%H5o6hmKVhDwbph7KLM1Dt`0fuRFODYs?h7Qsnfi1?8c{crornStecJHyDtkwmXaREIj4g}2ZNp)zpFIS2FU>x#O!*}d!("
+    b"9`;O>8tYrML$hBs?7r1|3l97$G{D@&Szhw=HOIz3&F@*0e}wb3+VxKx%*T4*1H{}A*Z"
+)
+"""A ``.tflite`` model that adds four numbers to themselves (``tests/fakes/tiny_tflite.py``), packed."""
 
 
 def _row(

@@ -11,6 +11,7 @@ from pipelines.execution.work import Work
 from pipelines.interfaces.vision import Detection, VisionTracker
 from pipelines.vision.detectors import DetectorName
 from pipelines.vision.scene import describe
+from pipelines.vision.track_log import Way
 
 
 class Rate:
@@ -81,3 +82,17 @@ def as_json(found: Detection, *, landmarks: bool, trails: bool) -> dict[str, Any
     if trails and len(found.trail):
         told["trail"] = [[round(float(x), 4), round(float(y), 4)] for x, y in found.trail]
     return told
+
+
+def as_track(way: Way) -> dict[str, Any]:
+    """The whole way of one thing for clients; ``path``: time in seconds, and the centre in fractions of the picture."""
+    told: dict[str, Any] = {"kind": way.kind, "id": way.id}
+    if way.label:
+        told["label"] = way.label
+    return told | {
+        "from": round(way.points[0][0], 3),
+        "to": round(way.last, 3),
+        "pictures": way.seen,
+        "score": round(float(way.score), 3),
+        "path": [[round(time, 3), round(x, 4), round(y, 4)] for time, x, y in way.points],
+    }

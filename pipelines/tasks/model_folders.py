@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class TaskModel:
 
     id: str
     folder: Path
-    """What ``load`` is given."""
+    """What ``load`` is given: a folder, or a file where single files are models."""
     origin: str
     """Where it lies, for people: ``catalogue``, ``folder``, ``hub cache``, or empty for a task without a model."""
     revision: str = ""
@@ -42,7 +43,8 @@ class TaskModel:
     def estimate(self) -> int:
         """Bytes in memory, roughly: those of the weights and a fifth more; 0 if unknown."""
         with suppress(OSError):
-            sizes = [path.stat().st_size for path in self.folder.iterdir() if path.suffix in _WEIGHTS]
+            files = [self.folder] if self.folder.is_file() else self.folder.iterdir()
+            sizes = [path.stat().st_size for path in files if path.suffix in _WEIGHTS]
             return sum(sizes) * 6 // 5
         return 0
 
@@ -59,11 +61,15 @@ class TaskModels:
         """What the catalogue has for the task, the preferred first."""
         wanted = spec.catalogue_task or spec.name
         known = self._store.catalogue.models if self._store is not None else ()
+        if spec.files:
+            return [model for model in known if any(fnmatchcase(name, spec.files) for name in model.results)]
         return [model for model in known if model.task == wanted]
 
     def here(self, spec: TaskSpec[Any, Any, Any], *, take: bool) -> list[TaskModel]:
         """Models of the task, the preferred first. With ``take`` those of the catalogue are also taken into the store
         from the user's folder, which may copy files."""
+        if spec.files:
+            return self._files_here(spec)
         found: dict[str, TaskModel] = {}
         for model in self.of_catalogue(spec):
             if (files := self._in_store(model.id, take=take)) is not None:
@@ -76,6 +82,22 @@ class TaskModels:
             if name not in found:
                 found[name] = TaskModel(name, path, origin, revision, fits=serves(spec, folder_at(path)))
         return sorted(found.values(), key=lambda model: -model.fits)
+
+    def _files_here(self, spec: TaskSpec[Any, Any, Any]) -> list[TaskModel]:
+        """Models that are single files: those of the catalogue, then those in folders, by name without its ending."""
+        found: dict[str, TaskModel] = {}
+        for model in self.of_catalogue(spec):
+            if (files := self._in_store(model.id, take=False)) is not None:
+                mine = {name: path for name, path in files.files.items() if fnmatchcase(name, spec.files)}
+                for name, path in mine.items():
+                    model_id = model.id if len(mine) == 1 else f"{model.id}/{Path(name).stem}"
+                    found[model_id] = TaskModel(model_id, path, "catalogue", files.version)
+        for root in self._folders:
+            for before, folder in (("", root), *((f"{inner.name}/", inner) for inner in _folders_in(root))):
+                with suppress(OSError):
+                    for path in sorted(folder.glob(spec.files)):
+                        found.setdefault(before + path.stem, TaskModel(before + path.stem, path, "folder"))
+        return list(found.values())
 
     def _in_store(self, model_id: str, *, take: bool) -> ModelFiles | None:
         if self._store is None:

@@ -57,6 +57,8 @@ TASKS: dict[str, str] = {
     "text-to-speech": "pipelines.tasks.audio.text_to_speech:SPEC",
     "voice-cloning": "pipelines.tasks.audio.voice_cloning:SPEC",
     "zero-shot-audio-classification": "pipelines.tasks.audio.zero_shot_audio_classification:SPEC",
+    # any
+    "tflite": "pipelines.tasks.tflite:SPEC",
     # video
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib.util import find_spec
@@ -54,6 +54,10 @@ class TaskOptions:
     """Folders with models beside that of the store."""
     ensembles: tuple[Ensemble, ...] = ()
     """Models that are made of others."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """Library → where its models run, for those that do not go by ``device``."""
+    loads: Mapping[str, Callable[[Path, str, str], Any]] = field(default_factory=dict)
+    """Task → what loads its models, where settings have a say in that."""
 
 
 class TaskService:
@@ -99,7 +103,8 @@ class TaskService:
             return ""
         known = [model.id for model in self._models.of_catalogue(spec) if self._may(model.id)]
         pull = f"visavis models pull {known[0]}, or " if known else ""
-        return f"no model for {task} is here: {pull}put a folder with one into that of --models"
+        what = f"a file {spec.files}" if spec.files else "a folder with one"
+        return f"no model for {task} is here: {pull}put {what} into that of --models"
 
     def runner(self, task: str, model: str = "auto") -> ModelRunner | EnsembleRunner:
         """See :class:`~pipelines.interfaces.task.Tasks`. Also raises ``model_not_allowed``, ``labels_differ``."""
@@ -108,7 +113,7 @@ class TaskService:
                 insist_aligned(model, self._labels(ensemble))
                 spec = spec_of(task, self._registry)
                 return EnsembleRunner(ensemble, spec, partial(self.runner, task), partial(self._afresh, task))
-        spec = spec_of(task, self._registry)
+        spec = self.spec(task)
         if lacking := [name for name in spec.packages if find_spec(name) is None]:
             raise TaskError("model_not_here", f"{task} needs the package {' and '.join(lacking)}")
         chosen = self._chosen(spec, model)
@@ -123,7 +128,17 @@ class TaskService:
 
     def spec(self, task: str) -> Spec:
         """What a task is. Raises :class:`TaskError` (``unknown_task``)."""
-        return spec_of(task, self._registry)
+        spec, load = spec_of(task, self._registry), self._options.loads.get(task)
+        return spec if load is None else replace(spec, load=load)
+
+    async def tell(self, task: str, model: str) -> Mapping[str, Any]:
+        """What can be told of a model without loading it. Raises as :meth:`runner`, and :class:`TaskError`
+        (``unsupported_value``) for a task whose models tell nothing."""
+        spec = self.spec(task)
+        if spec.tell is None:
+            raise TaskError("unsupported_value", f"model: models of {task} tell nothing before they are loaded")
+        await self.look(task)
+        return await self._reader.run(spec.tell, self._chosen(spec, model)[0].folder)
 
     async def look(self, task: str) -> None:
         """Look for the models of ``task`` off the event loop; what asks right after this need not."""
@@ -143,7 +158,8 @@ class TaskService:
             return [self._worker(spec, model, "cpu")]
         if self._devices is None:
             self._devices = await self._reader.run(self._survey)
-        device, _ = choose_device(self._options.device, self._devices.library(library))
+        wanted = self._options.devices.get(library, self._options.device)
+        device, _ = choose_device(wanted, self._devices.library(library))
         return [self._worker(spec, model, one) for one in dict.fromkeys((device, "cpu"))]
 
     async def loader(self, task: str, model: str = "auto") -> Callable[[], None]:
@@ -208,6 +224,9 @@ class TaskService:
             return [TaskModel(spec.name, Path(), "")]
         usable = self._usable(spec)
         if asked == "auto":
+            if spec.files and len(usable) > 1:
+                legal = ", ".join(model.id for model in usable)
+                raise TaskError("invalid_value", f"model: has to be named, legal values are {legal}")
             if found := [model for model in usable if model.fits]:
                 return found
             raise TaskError("model_not_here", self.why_not(spec.name) or f"no model for {spec.name} is here")
@@ -231,6 +250,7 @@ class TaskService:
                 precision=dtype if model.origin else "",
                 device=device,
                 estimate=model.estimate if model.origin else 0,
+                unload=spec.unload,
             )
             self._workers[key] = ModelWorker(spec, self._residency.add(plan), device)
         return self._workers[key]

@@ -90,9 +90,10 @@ _ROWS = (
         "person-segmentation", ("mediapipe-selfie-segmenter", "mediapipe-selfie-segmenter-published"), alike=True,
     ),
     DetectorSpec(
-        "objects", ("object",), "things of everyday life by name",
+        "objects", ("object",),
+        "things of everyday life by name; people, too, where no detector of faces or bodies looks",
         "pipelines.engines.mediapipe.objects:open_objects", "Things",
-        "object-detection", ("mediapipe-efficientdet-lite0",),
+        "object-detection", ("yolox-nano", "mediapipe-efficientdet-lite0"), alike=True,
     ),
     DetectorSpec(
         "holistic", ("face", "hand", "pose"), "one person's face, hands and body at once",

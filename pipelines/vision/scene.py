@@ -54,6 +54,10 @@ _POSE_NOSE, _POSE_LEFT_EAR, _POSE_RIGHT_EAR = 0, 7, 8
 """Landmarks of a pose (BlazePose)."""
 
 
+PERSON = "person"
+"""What detectors of things call somebody."""
+
+
 def describe(detections: Sequence[Detection], before: str = "") -> str:
     """What the camera shows, such as ``one person, right hand raised, facing the camera, smiling, thumbs up, a cup``.
 
@@ -64,7 +68,8 @@ def describe(detections: Sequence[Detection], before: str = "") -> str:
     faces = [found for found in detections if found.kind == "face"]
     hands = [found for found in detections if found.kind == "hand"]
     poses = [found for found in detections if found.kind == "pose"]
-    people = max(len(faces), len(poses))
+    objects = [found for found in detections if found.kind == "object"]
+    people = max(len(faces), len(poses), sum(found.label == PERSON for found in objects))
     if not people:
         words = [f"{_count(len(hands), 'hand')} visible" if hands else "nobody in view"]
     else:
@@ -73,7 +78,7 @@ def describe(detections: Sequence[Detection], before: str = "") -> str:
     if people == 1:
         words += _face(faces[0], before) if faces else []
         words += [hand.gesture for hand in hands if hand.gesture][:1]
-    things = sorted({found.label for found in detections if found.kind == "object" and found.label})
+    things = sorted({found.label for found in objects if found.label not in ("", PERSON)})
     words += [f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things[:_MOST_THINGS]]
     return ", ".join(words)
 

@@ -1,8 +1,10 @@
 """Follows what was found from picture to picture: lasting ids, where things have been, which faces are believed.
 
-**Ids.** Each thing is expected where it was heading (constant velocity) and takes the detection that fits: greedily
-by overlap and distance, which for the two or three things of a camera picture gives what an optimal assignment gives.
-A thing that is missed for a moment keeps its id; ids are not used twice in a session.
+**Ids.** Each thing is expected where it was heading (constant velocity) and takes the detection that fits, by overlap
+and distance, such that all together fit best. First the sure detections are dealt out, then the faint ones to what is
+still missing: they may continue a thing that is half hidden, and never begin one (ByteTrack: Zhang et al.,
+arXiv:2110.06864). While things of a kind cover each other, their velocities stay as they were before, for a box then
+often holds both. A thing that is missed for a moment keeps its id; ids are not used twice in a session.
 
 **Faces that are none.** The short-range face model fires on clocks and toys with scores of 0.70–0.87, while real faces
 get 0.56–0.93; no threshold separates them. A face is told once something else speaks for it:
@@ -38,6 +40,7 @@ from pipelines.interfaces.vision import (
     contains,
     overlap,
 )
+from pipelines.vision.association import assign
 from pipelines.vision.settings import DetectorName, TemplateImage
 from pipelines.vision.templates import Templates
 
@@ -111,6 +114,12 @@ _MESH_POINTS = 100
 """More than the six of a face that is only boxed."""
 _NOSE = 0
 """Landmark of a pose."""
+SURE_THING = 0.5
+"""Score with which a thing begins to be followed; fainter ones only go on."""
+_VELOCITY_SECONDS = 0.4
+"""Time over which it is measured."""
+_COVERS = 0.1
+"""Overlap of where two are expected, from which their boxes may hold both."""
 _FARTHEST_GUESS = 0.5
 """Seconds that a thing is thought to go on as it went."""
 
@@ -127,13 +136,15 @@ class Following:
     """How far from where it was expected something may be, in its own sizes."""
     by_label: bool = False
     """Whether things with different labels are different."""
+    sure: float = 0.0
+    """Score with which one begins; a fainter detection only continues what was there."""
 
 
 FOLLOWING: dict[DetectionKind, Following] = {
     "face": Following(hits=2, keep_seconds=1.0, reach=0.8),
     "hand": Following(hits=1, keep_seconds=0.5, reach=1.5),  # at once: gestures are waited for
     "pose": Following(hits=1, keep_seconds=1.0, reach=1.0),
-    "object": Following(hits=2, keep_seconds=1.0, reach=0.8, by_label=True),
+    "object": Following(hits=2, keep_seconds=1.0, reach=0.8, by_label=True, sure=SURE_THING),
 }
 """Kinds that are followed; others pass through."""
 
@@ -151,6 +162,8 @@ class Track:
     velocity: tuple[float, float] = (0.0, 0.0)
     """Pictures per second, across and down."""
     trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL_POINTS))
+    free: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL_POINTS))
+    """The same without the places at which it may have been covered by another."""
 
     def expected(self, time: float) -> Box:
         """Where it would be at ``time`` if it went on as it went."""
@@ -158,13 +171,14 @@ class Track:
         x, y, width, height = self.seen.box
         return x + ahead * self.velocity[0], y + ahead * self.velocity[1], width, height
 
-    def take(self, seen: Detection, time: float) -> None:
-        """It is here now."""
-        (x, y), (u, v) = centre(self.seen.box), centre(seen.box)
-        passed = time - self.time
-        if passed > 0:
-            now = (u - x) / passed, (v - y) / passed
-            self.velocity = (self.velocity[0] + now[0]) / 2, (self.velocity[1] + now[1]) / 2
+    def take(self, seen: Detection, time: float, *, covered: bool = False) -> None:
+        """It is here now; ``covered``: or what covers it, or both."""
+        u, v = centre(seen.box)
+        if not covered:
+            self.free.append((time, u, v))
+            while self.free[0][0] < time - _VELOCITY_SECONDS:
+                self.free.popleft()
+            self.velocity = _slope(self.free)
         self.seen, self.time = seen, time
         self.trail.append((time, u, v))
         while self.trail[0][0] < time - TRAIL_SECONDS:
@@ -173,7 +187,10 @@ class Track:
     def shift(self, seconds: float) -> None:
         """The clock has been set."""
         self.time += seconds
-        self.trail = deque(((at + seconds, x, y) for at, x, y in self.trail), maxlen=_TRAIL_POINTS)
+        for places in (self.trail, self.free):
+            moved = [(at + seconds, x, y) for at, x, y in places]
+            places.clear()
+            places.extend(moved)
 
     def told(self) -> Detection:
         """What was seen last, with id and trail."""
@@ -205,8 +222,8 @@ class Follower:
         self.lost = [track.id for track in self._tracks if track.id is not None and track not in kept]
         self._tracks = kept
         told = []
-        for track, seen in self._assigned(now, time):
-            track.take(seen, time)
+        for track, seen, covered in self._assigned(now, time):
+            track.take(seen, time, covered=covered)
             if track.id is None:
                 track.hits += believed(track)
                 if track.hits >= options.hits:
@@ -215,25 +232,39 @@ class Follower:
                 told.append(track.told())
         return sorted(told, key=lambda detection: detection.id)
 
-    def _assigned(self, now: Sequence[Detection], time: float) -> list[tuple[Track, Detection]]:
-        """Each detection with its track, a new one where none fits."""
-        expected = [track.expected(time) for track in self._tracks]
-        fits = sorted(
-            ((fit, t, d) for t, track in enumerate(self._tracks) for d, seen in enumerate(now)
-             if (fit := _fit(track.seen, expected[t], seen, self._options)) is not None),
-            reverse=True,
-        )  # fmt: skip
+    def _assigned(self, now: Sequence[Detection], time: float) -> list[tuple[Track, Detection, bool]]:
+        """Each detection with its track, a new one where none fits, and whether another one covers it; faint ones that
+        continue nothing are left out."""
+        before, options = list(self._tracks), self._options
+        expected = [track.expected(time) for track in before]
         pairs: dict[int, int] = {}
-        for _, t, d in fits:
-            if d not in pairs and t not in pairs.values():
-                pairs[d] = t
+        for sure in (True, False):
+            left = [t for t in range(len(before)) if t not in pairs.values()]
+            new = [d for d, seen in enumerate(now) if (seen.score >= options.sure) == sure]
+            fits = [[_fit(before[t].seen, expected[t], now[d], options) for d in new] for t in left]
+            pairs |= {new[d]: left[t] for d, t in assign(fits).items()}
         found = []
         for d, seen in enumerate(now):  # in their order, so that new ids go from left to right
-            if d not in pairs:
-                pairs[d] = len(self._tracks)
+            if d in pairs:
+                others = (box for t, box in enumerate(expected) if t != pairs[d])
+                covered = any(overlap(expected[pairs[d]], box) > _COVERS for box in others)
+                found.append((before[pairs[d]], seen, covered))
+            elif seen.score >= options.sure:
                 self._tracks.append(Track(seen, time, seen.box))
-            found.append((self._tracks[pairs[d]], seen))
+                found.append((self._tracks[-1], seen, False))
         return found
+
+
+def _slope(places: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Pictures per second, across and down: the line through ``places`` with the least squares."""
+    count = len(places)
+    middle = [sum(place[n] for place in places) / count for n in range(3)]
+    spread = sum((at - middle[0]) ** 2 for at, _, _ in places)
+    if spread <= 0:
+        return 0.0, 0.0
+    across = sum((at - middle[0]) * (x - middle[1]) for at, x, _ in places) / spread
+    down = sum((at - middle[0]) * (y - middle[2]) for at, _, y in places) / spread
+    return across, down
 
 
 class Tracking:

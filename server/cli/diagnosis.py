@@ -132,6 +132,8 @@ def _cuda_remedy(library: Library) -> str:
         return "pip install --force-reinstall torch" if "without CUDA" in library.reason else "nvidia-smi"
     if library.name == "onnxruntime":
         return "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    if library.name == "litert":
+        return "apt-get install libvulkan1"
     return "pip install nvidia-cublas-cu12"
 
 
@@ -229,6 +231,7 @@ def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
         yield _stage(facts, "llm", settings.chat_model, embedded=embedded)
     yield _stage(facts, "tts", settings.tts_model, embedded=embedded)
     yield _vision(facts)
+    yield _tflite(facts, settings.litert_device)
     for stage in ("stt", "llm", "tts"):
         yield Check("engines", f"{stage} by name", "ok", ", ".join(named(stage)))
 
@@ -282,7 +285,8 @@ def _usable(facts: Facts, spec: EngineSpec) -> tuple[Status, str, str]:
 
 
 def _vision(facts: Facts) -> Check:
-    models = [model for model in facts.models if stage_of(model.task) == "vision" and model.requires == "mediapipe"]
+    served = {model_id for row in DETECTORS.values() for model_id in row.models}
+    models = [model for model in facts.models if model.id in served]
     ready = {model.id for model in models if model.problem is None}
     if facts.vision is not None:
         return Check("engines", "vision", "better", "nothing is seen: the vision libraries are missing")
@@ -292,6 +296,20 @@ def _vision(facts: Facts) -> Check:
             "engines", "vision", "better", "nothing is seen: no models are here", _pull(next(iter(models), None))
         )
     return Check("engines", "vision", "ok", f"mediapipe on cpu finds {', '.join(found)}")
+
+
+def _tflite(facts: Facts, wanted: str) -> Check:
+    """What ``.tflite`` models run on."""
+    library = facts.devices.library("litert")
+    if library.version is None:
+        return Check(
+            "engines", "tflite", "ok", "no .tflite models: LiteRT is not installed (pip install ai-edge-litert)"
+        )
+    try:
+        device, reason = choose_device(wanted, library)
+    except ModelError as error:
+        return Check("engines", "tflite", "missing", f"litert_{error.message}")
+    return Check("engines", "tflite", "ok", f"litert {library.version} on {device}: {reason}")
 
 
 def _where(facts: Facts, spec: EngineSpec) -> str:

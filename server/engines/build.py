@@ -37,7 +37,7 @@ from server.engines.manners import MannersSet, manners_of, persona_of
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Share, Upkeep
 from server.engines.stages import llm, stt, tts, turn, vad
-from server.engines.tasks import task_service
+from server.engines.tasks import note_litert, task_service
 from server.engines.tools import STAGE as TOOLS
 from server.engines.tools import tools
 from server.engines.vision import vision
@@ -222,6 +222,7 @@ async def build_engines(
     parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
     tasks = task_service(settings, parts.store, parts.residency)
+    await asyncio.to_thread(note_litert, parts)
     voice = VoiceEngines(
         await vad(parts),
         turn=await turn(parts),

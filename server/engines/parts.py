@@ -28,7 +28,7 @@ from pipelines.models.weights.placement import DeviceMap
 from pipelines.routing.definition import SHIPPED, Definition, Stage, load
 from pipelines.routing.policy import Need
 from pipelines.routing.stage_types import StageType
-from pipelines.runtime.hardware import Devices, choose_device, survey
+from pipelines.runtime.hardware import Devices, Library, choose_device, survey
 from pipelines.runtime.temperature import Sensors, Temperatures
 from pipelines.runtime.worker import Worker
 from server.engines.choices import Choices
@@ -311,6 +311,10 @@ class Parts:
         found = self._look().library(library)
         device, reason = choose_device(self.settings.device, found)
         return device, f"on the CPU, {found.reason}" if device == "cpu" and found.reason else reason
+
+    def library(self, name: str) -> Library:
+        """What is known of a library that runs models. Blocking."""
+        return self._look().library(name)
 
     def _look(self) -> Devices:
         if self._devices is None:

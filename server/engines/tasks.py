@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from pipelines.engines.litert.modules import LiteRtLoader, LiteRtOptions
+from pipelines.errors import ModelError
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
+from pipelines.runtime.hardware import choose_device
 from pipelines.tasks.ensemble import read_ensembles
 from pipelines.tasks.registry import TASKS
 from pipelines.tasks.service import TaskOptions, TaskService
+from server.engines.parts import Parts
 from server.settings import Settings
 
 
@@ -16,5 +22,29 @@ def task_service(settings: Settings, store: ModelStore, residency: Residency) ->
     Raises :class:`~pipelines.errors.DefinitionError` for a file of ensembles that cannot be read.
     """
     ensembles = read_ensembles(settings.ensembles, list(TASKS)) if settings.ensembles is not None else ()
-    options = TaskOptions(settings.device, settings.task_models, ensembles=ensembles)
+    options = TaskOptions(
+        settings.device,
+        settings.task_models,
+        ensembles=ensembles,
+        devices={"litert": settings.litert_device},
+        loads={"tflite": LiteRtLoader(litert_options(settings)).load},
+    )
     return TaskService(store, residency, options=options)
+
+
+def litert_options(settings: Settings) -> LiteRtOptions:
+    """How ``.tflite`` models are run."""
+    cache = settings.cache.expanduser() / "litert" if settings.litert_weight_cache else None
+    return LiteRtOptions(settings.litert_threads, settings.litert_modules, cache)
+
+
+def note_litert(parts: Parts) -> None:
+    """Tell where ``.tflite`` models run, if LiteRT is installed. Blocking: it may look at devices."""
+    if find_spec("ai_edge_litert") is None or parts.bench:
+        return
+    try:
+        device, reason = choose_device(parts.settings.litert_device, parts.library("litert"))
+    except ModelError as error:
+        parts.choices.note("tflite", "none", f"litert_{error.message}", ok=False)
+    else:
+        parts.choices.note("tflite", "litert", f"runs .tflite models: {reason}", device=device)

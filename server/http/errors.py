@@ -84,6 +84,7 @@ class HttpError(Exception):
         self.message = message
         self.code = code
         self.param = param
+        self.body = error_body(status, code, message, param)
         self.response = error_response(status, code, message, param)
         if status == HTTPStatus.REQUEST_TIMEOUT:
             self.response.force_close()  # the rest of the request may still come, and is none

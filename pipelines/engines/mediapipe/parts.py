@@ -32,10 +32,11 @@ class VisionOptions:
     """0–1. Clear gestures reach 0.58–0.90; a hand that makes none is called ``None`` with as much."""
     min_hand_presence: float = 0.3
     """0–1, for gestures, whose hand model is the small one; it gives a hand seen from the side less than 0.5."""
-    min_object_score: float = 0.5
+    faint_object_score: float = 0.2
+    """0–1. Things of less than :data:`pipelines.vision.tracking.SURE_THING` are told only where they go on."""
     max_faces: int = 4
     max_hands: int = 2
-    max_objects: int = 5
+    max_objects: int = 12
     device: Device = "cpu"
     """``gpu`` is MediaPipe's GPU delegate (OpenGL ES through EGL, not CUDA); what it cannot run, the CPU does."""
     quiet: bool = True

@@ -29,6 +29,7 @@ from pipelines.errors import VisionError
 from pipelines.interfaces.vision import Detection, DetectionKind, overlap
 from pipelines.vision.detectors import DETECTORS, KINDS, DetectorName, without_replaced
 from pipelines.vision.images import smaller
+from pipelines.vision.scene import PERSON
 from pipelines.vision.settings import VisionSettings
 
 
@@ -37,7 +38,7 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
 
     A hand is told by the recogniser of gestures rather than by the holistic landmarker. Where the face landmarker
     works, a face is what it accepts, with the score that the face detector gives it: the latter alone also finds faces
-    in clocks and toys.
+    in clocks and toys. A person is a thing only where no detector looks that knows more of people.
     """
     whole = found.get("holistic", ())
     kept = [seen for seen in whole if seen.kind == "pose" or (seen.kind == "hand" and "gestures" not in found)]
@@ -48,10 +49,13 @@ def merge(found: Mapping[DetectorName, Sequence[Detection]]) -> tuple[Detection,
         scored += [box for box in boxes if all(overlap(box.box, face.box) < SAME_FACE for face in faces)]
     rest = [
         seen for name, detections in found.items() if name not in ("holistic", "face_landmarks", "faces")
-        for seen in detections
+        for seen in detections if not (seen.label == PERSON and seen.kind == "object" and _KNOW_PEOPLE & found.keys())
     ]  # fmt: skip
     everything = [*scored, *kept, *rest]
     return tuple(seen for kind in KINDS for seen in _numbered(_of_kind(everything, kind)))
+
+
+_KNOW_PEOPLE = {"faces", "face_landmarks", "pose", "holistic"}
 
 
 def _scores(face: Detection, boxes: Sequence[Detection]) -> list[float]:

@@ -1,4 +1,4 @@
-"""``object-detection``: things with their names and places, by MediaPipe's detector or one of transformers."""
+"""``object-detection``: things with their names and places, by YOLOX, MediaPipe's detector or one of transformers."""
 
 from __future__ import annotations
 
@@ -39,8 +39,26 @@ Detector = Callable[[Pixels, float], list[Detected]]
 
 def load(folder: Path, device: str, dtype: str) -> Detector:
     """The detector in ``folder``. Raises :class:`ModelError` (``model_broken``)."""
+    if (network := next(iter(sorted(folder.glob("yolox*.onnx"))), None)) is not None:
+        return _by_yolox(network)
     file = next(iter(sorted(folder.glob("*.tflite"))), None)
     return _by_transformers(folder, device) if file is None else _by_mediapipe(file)
+
+
+def _by_yolox(file: Path) -> Detector:
+    from pipelines.engines.yolox import Yolox
+
+    network = Yolox(file)
+
+    def detect(pixels: Pixels, least: float) -> list[Detected]:
+        height, width = pixels.shape[:2]
+        found = []
+        for one in network.find(pixels, least, _MOST):
+            corners = ((one.left * width, one.top * height), (one.right * width, one.bottom * height))
+            found.append(Detected(label=one.label, score=round(one.score, 4), box=box_around(corners, width, height)))
+        return found
+
+    return detect
 
 
 def _by_mediapipe(file: Path) -> Detector:

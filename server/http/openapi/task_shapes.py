@@ -27,6 +27,8 @@ class TaskDetails(TaskRow):
 
     inputs: dict[str, Any]
     parameters: dict[str, Any]
+    model: dict[str, Any] = Field(default_factory=dict)
+    """What the model that was asked for takes and gives, where it tells that."""
 
 
 class TaskList(Shape):

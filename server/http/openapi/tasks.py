@@ -26,6 +26,11 @@ NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}}
 REFUSES = (403, 404, 415, 422, 501)
 
 
+FILES: dict[str, Any] = {
+    "type": "object",
+    "properties": {"file": {"type": "array", "items": BYTES}, "parameters": {"type": "string"}},
+    "required": ["file"],
+}
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
@@ -50,7 +55,8 @@ TASKS = (
         "tasks",
         "One task, with the schemas of its data",
         {200: json_answer("the task", task_shapes.TaskDetails)},
-        refuses=(404,),
+        query={"model": ({"type": "string"}, "A model to tell of, of tasks whose models tell something: `tflite`.")},
+        refuses=(400, 403, 404, 501),
     ),
     Operation(
         "POST",
@@ -66,13 +72,14 @@ TASKS = (
                     "image/png": BYTES,
                     "image/jpeg": BYTES,
                 },
-                WHO,
+                {**WHO, "X-Failed-Items": "of several files: how many have an error in their place"},
                 (task_shapes.TaskEvent, shapes.Error),
             )
         },
-        {"application/json": TaskBody, "application/octet-stream": BYTES},
+        {"application/json": TaskBody, "application/octet-stream": BYTES, "multipart/form-data": FILES},
         refuses=REFUSES,
-        words="For a task that takes a file the body may be that file, with its own content type.",
+        words="For a task that takes a file the body may be that file, with its own content type, or a form with "
+        "several files and `parameters` in JSON; of several files each has its result or its error in its place.",
     ),
     _asked("/v1/embeddings", "Texts as vectors", json_answer("a vector for each", shapes.EmbeddingList), EmbeddingBody),
     _asked(

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.tasks import service as services
 from pipelines.tasks.ensemble import EnsembleRunner
 from pipelines.tasks.runner import ModelRunner
 from pipelines.tasks.service import TaskService
-from server.http.errors import HttpError
+from server.http.errors import HttpError, status_of
 from server.http.rest.serving import Places
 
 MOST_ITEMS = 2048
@@ -110,9 +110,7 @@ class TaskDoor:
 
         ``names``: fields of the task → those of the request, for errors; ``numbered``: whether to say which item.
         """
-        if not items or len(items) > MOST_ITEMS:
-            name = next(iter(names.values()), "inputs")
-            raise HttpError(400, "invalid_value", f"{name}: must hold 1 to {MOST_ITEMS:,}, not {len(items):,}", name)
+        limited(items, names)
         begun = time.monotonic()
         async with self._places.place():
             work = [asyncio.ensure_future(runner.run(item, parameters)) for item in items]
@@ -128,6 +126,25 @@ class TaskDoor:
                     one.cancel()
                 await asyncio.gather(*work, return_exceptions=True)
         return Answer(done, time.monotonic() - begun)
+
+    async def run_each(
+        self,
+        runner: ModelRunner | EnsembleRunner,
+        items: Sequence[Mapping[str, Any]],
+        parameters: Mapping[str, Any],
+        names: Mapping[str, str],
+    ) -> Sequence[Done | HttpError]:
+        """As :meth:`run`, but what is wrong with an item stands in its place and does not end the others."""
+        limited(items, names)
+        async with self._places.place():
+            work = [asyncio.ensure_future(runner.run(item, parameters)) for item in items]
+            try:
+                await asyncio.wait(work)
+                return [_result(one, names, n) for n, one in enumerate(work)]
+            finally:
+                for one in work:
+                    one.cancel()
+                await asyncio.gather(*work, return_exceptions=True)
 
     @asynccontextmanager
     async def stream(
@@ -146,6 +163,23 @@ class TaskDoor:
                 yield _all(first, pieces)
             finally:
                 await pieces.aclose()
+
+
+def limited(items: Sequence[Any], names: Mapping[str, str]) -> None:
+    """Raise :class:`HttpError` for no items, or too many."""
+    if not items or len(items) > MOST_ITEMS:
+        name = next(iter(names.values()), "inputs")
+        raise HttpError(400, "invalid_value", f"{name}: must hold 1 to {MOST_ITEMS:,}, not {len(items):,}", name)
+
+
+def _result(work: asyncio.Future[Done], names: Mapping[str, str], item: int) -> Done | HttpError:
+    try:
+        with told(names, item):
+            return work.result()
+    except HttpError as error:
+        return error
+    except PipelineError as error:
+        return HttpError(status_of(error), error.code, error.message)
 
 
 async def _all(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from aiohttp import web
 from pydantic import Field
 
 from pipelines.interfaces.task import Done, TaskSpec
+from pipelines.runtime.worker import Worker
 from server.http.bodies import json_body
 from server.http.errors import HttpError
+from server.http.multipart import MultipartError, read_form
 from server.http.rest.requests import Body, validated
 from server.http.rest.serving import event_stream
-from server.http.tasks.door import TaskDoor, heed_deadline, model_headers, told
+from server.http.tasks.door import Answer, TaskDoor, heed_deadline, model_headers, told
 
 Spec = TaskSpec[Any, Any, Any]
 IN_A_LIST = ("text-classification", "translation", "summarization", "text2text-generation")
@@ -32,6 +34,9 @@ class TaskRequestOptions(Body):
 
     use_cache: bool = True
     """Whether a result that is kept will do."""
+    errors: Literal["request", "item"] | None = None
+    """Of several items: whether one that fails fails the request (``request``: default for texts), or has its error in
+    its place among the results (``item``: default for files)."""
 
 
 class TaskBody(Body):
@@ -48,8 +53,9 @@ class TaskBody(Body):
 class Envelope:
     """The handlers."""
 
-    def __init__(self, door: TaskDoor) -> None:
+    def __init__(self, door: TaskDoor, reader: Worker) -> None:
         self._door = door
+        self._reader = reader
 
     async def list(self, request: web.Request) -> web.Response:
         """All tasks."""
@@ -63,6 +69,9 @@ class Envelope:
             spec = self._door.tasks.spec(task)
         row = await self._row(task)
         row["inputs"], row["parameters"] = spec.inputs.model_json_schema(), spec.parameters.model_json_schema()
+        if (asked := request.query.get("model")) is not None:
+            with told({}):
+                row["model"] = {"id": asked, **await self._door.tasks.tell(task, asked)}
         return web.json_response(row)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -79,6 +88,9 @@ class Envelope:
         names = {first: "inputs"} if not isinstance(body.inputs, Mapping) else {}
         several = isinstance(body.inputs, list) and _is_text(spec)
         items = [_item(spec, one) for one in (body.inputs if several else [body.inputs])]
+        errors = body.options.errors or ("item" if _takes_file(spec) else "request")
+        if several and errors == "item" and not body.stream:
+            return await self._each(runner, items, body.parameters)
         if not body.stream:
             answer = await self._door.run(runner, items, body.parameters, names, numbered=several)
             outputs = [done.output for done in answer.done]
@@ -114,8 +126,29 @@ class Envelope:
         runner = await self._door.runner(spec.name, request.query.get("model", "auto"))
         if not (data := await request.read()):
             raise HttpError(400, "invalid_value", "inputs: the body is empty; it has to be the file", "inputs")
+        if request.content_type == "multipart/form-data":
+            return await self._form(runner, request.headers["Content-Type"], data)
         answer = await self._door.run(runner, [{first: data}], {}, {first: "inputs"})
         return _answered(answer.done[0].output, answer.headers)
+
+    async def _each(
+        self, runner: Any, items: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> web.Response:
+        """The result of each item, or ``{"error"}`` in its place."""
+        begun = time.monotonic()
+        results = await self._door.run_each(runner, items, parameters, {_first(runner.spec): "inputs"})
+        told = [one.body if isinstance(one, HttpError) else one.output for one in results]
+        done = [one for one in results if not isinstance(one, HttpError)]
+        if not done:
+            return _answered(told, {"X-Failed-Items": str(len(told))})
+        headers = Answer(done, time.monotonic() - begun).headers
+        return _answered(told, {**headers, "X-Failed-Items": str(len(told) - len(done))})
+
+    async def _form(self, runner: Any, content_type: str, data: bytes) -> web.Response:
+        """Several files in one form, with ``parameters`` as JSON beside them."""
+        files, parameters = await self._reader.run(_fields, content_type, data)
+        first = _first(runner.spec)
+        return await self._each(runner, [{first: one} for one in files], parameters)
 
     async def _streamed(
         self, request: web.Request, runner: Any, item: Mapping[str, Any], body: TaskBody
@@ -139,6 +172,25 @@ class Envelope:
                 last |= {name.lower().replace("-", "_"): one for name, one in model_headers(piece.model, "").items()}
                 await events.send(last)
         return events.response
+
+
+def _fields(content_type: str, data: bytes) -> tuple[list[bytes], Mapping[str, Any]]:
+    """Files of a form in order, and its ``parameters``. Raises :class:`HttpError`."""
+    try:
+        fields = read_form(content_type, data)
+        texts = {field.name: field.text for field in fields if field.filename is None}
+    except MultipartError as error:
+        raise HttpError(400, "invalid_body", f"inputs: {error}", "inputs") from error
+    if unknown := [name for name in texts if name != "parameters"]:
+        message = f"{unknown[0][:200]}: is no field of this form, legal values are files, and parameters"
+        raise HttpError(400, "invalid_value", message, unknown[0][:200])
+    try:
+        parameters = json.loads(texts.get("parameters", "{}"))
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise HttpError(400, "invalid_value", "parameters: must be an object in JSON", "parameters")
+    return [field.data for field in fields if field.filename is not None], parameters
 
 
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff\xe0": "image/jpeg", b"\xff\xd8\xff\xe1": "image/jpeg"}
@@ -190,7 +242,8 @@ def _first(spec: Spec) -> str:
 
 
 def _takes_file(spec: Spec) -> bool:
-    return spec.inputs.model_fields[_first(spec)].annotation is bytes
+    kind = spec.inputs.model_fields[_first(spec)].annotation
+    return any(one is bytes or getattr(one, "__origin__", None) is bytes for one in (kind, *get_args(kind)))
 
 
 def _is_file(content_type: str) -> bool:

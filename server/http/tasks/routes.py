@@ -29,7 +29,7 @@ def add_tasks(app: web.Application, tasks: TaskService) -> Callable[[], Awaitabl
     """Serve ``tasks``, which end with ``app``. Returns what finds the id of the embedding model, if one is here."""
     reader = Worker("task-answers", inbox=64)
     app[DOOR] = door = TaskDoor(tasks)
-    envelope, embeddings, completions = Envelope(door), Embeddings(door, reader), Completions(door)
+    envelope, embeddings, completions = Envelope(door, reader), Embeddings(door, reader), Completions(door)
     tei, reranking, tokens, libre = TextEmbeddingsInference(door), Reranking(door), Tokens(door), LibreTranslate(door)
     app.router.add_get("/v1/tasks", served(envelope.list))
     app.router.add_get("/v1/tasks/{task}", served(envelope.get))

@@ -141,6 +141,29 @@ async def test_pictures_of_a_video_are_analysed_at_the_rate_that_is_wanted() -> 
     assert (vision.opened, vision.closed) == (1, 1)
 
 
+async def test_the_way_of_each_thing_is_told_once_it_has_gone() -> None:
+    class Passing(FakeVision):
+        """Something crosses in half a second; something else stays."""
+
+        def detect(self, picture: Picture) -> tuple[Detection, ...]:
+            passing = Detection("object", 1, (picture.time, 0.4, 0.2, 0.2), 0.8, "car")
+            return (
+                Detection("object", 0, (0.0, 0.0, 0.1, 0.1), 0.9, "cup"),
+                *((passing,) if picture.time < 0.5 else ()),
+            )
+
+    watch = {"id": "watch", "type": "video_analysis", "options": {"max_fps": 10, "tracks": True}}
+    async with executing(FakeStageEngines(vision=Passing())) as executor:
+        found = await outputs(executor, pipeline(watch), {"video": gives(*(picture(n / 10) for n in range(40)))})
+    values = [item.value for _, item in found]
+    place = next(n for n, one in enumerate(values) if "track" in one)
+    car, cup = (one["track"] for one in values if "track" in one)
+    assert values[place - 1]["time"] == pytest.approx(2.0), "as it comes, not at the end"
+    assert (car["label"], car["id"], car["from"], car["to"], car["pictures"]) == ("car", 1, 0.0, 0.4, 5)
+    assert car["path"] == [[n / 10, pytest.approx(n / 10 + 0.1), 0.5] for n in range(5)]
+    assert (cup["label"], cup["to"], cup["pictures"]) == ("cup", 3.9, 40)
+
+
 async def test_a_detector_that_is_not_there_is_named() -> None:
     watch = {"id": "watch", "type": "video_analysis", "options": {"detectors": ["objects"]}}
     async with executing(FakeStageEngines()) as executor:

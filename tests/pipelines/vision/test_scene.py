@@ -47,6 +47,8 @@ SIDE = 0.9
     ("detections", "words"),
     [
         ([], "nobody in view"),
+        ([thing("person"), thing("cup")], "one person, a cup"),
+        ([thing("person"), thing("person"), hand(0.5, 0.5)], "two people"),
         ([hand(0.5, 0.5)], "one hand visible"),
         ([hand(0.2, 0.5), hand(0.8, 0.5, number=1)], "two hands visible"),
         ([face()], "one person, facing the camera"),
