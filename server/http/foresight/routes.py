@@ -125,8 +125,8 @@ class ForesightRoutes:
         with self._predictions.watching(prediction):
             if not film.over and request.method != hdrs.METH_HEAD:
                 return await self._send_growing(request, film, headers)
-            if not film.size:
-                raise HttpError(404, "video_not_found", "this prediction has no video", "id")
+            if not film.whole and film.over:
+                raise HttpError(404, "video_not_found", "this prediction has no video, or it was not finished", "id")
             try:
                 return await send_file(request, film.path, headers, self._predictions.reader.run)
             except FileNotFoundError:
@@ -185,7 +185,9 @@ class ForesightRoutes:
                     break
                 await grown.wait()
         if not film.whole:
-            raise ConnectionResetError("the video was not finished")  # the client sees that it is not whole
+            if request.transport is not None:
+                request.transport.close()  # without the last chunk, so that the client sees that it is not whole
+            raise ConnectionResetError("the video was not finished")
         await response.write_eof()
         return response
 
