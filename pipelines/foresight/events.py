@@ -47,8 +47,9 @@ class Frame:
     pts: float
     """Seconds from the first frame."""
     pixels: Pixels
-    confidence: float
-    """0–1: how far the method trusts this frame; 1 for the picture itself, 0 where nothing is foretold."""
+    confidence: float | None
+    """0–1: how far the method trusts this frame; 1 for the picture itself, 0 where nothing is foretold, ``None`` where
+    the method cannot tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

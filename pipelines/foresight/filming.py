@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -34,7 +34,7 @@ class Scene:
     """How long before."""
     prompt: str = ""
     """What its asker says about it."""
-    states: asyncio.Future[Any] | None = field(default=None)
+    states: asyncio.Future[Any] | None = None
     """Where whoever describes the picture leaves what it sees in it, for a generator that can use that."""
 
 
@@ -43,7 +43,8 @@ class Filmed:
     """The next frame."""
 
     pixels: Pixels
-    confidence: float
+    confidence: float | None
+    """``None`` where the method cannot tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

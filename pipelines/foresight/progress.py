@@ -55,12 +55,13 @@ class Progress:
         self._text_ended = True
         return [TextDone(code, message)]
 
-    def frame(self, pixels: Pixels, confidence: float) -> Sequence[Event]:
+    def frame(self, pixels: Pixels, confidence: float | None) -> Sequence[Event]:
         """The next frame; more than were planned are left out."""
         if self.over or self._video_ended or self._frames == self.plan.frames:
             return []
         index, self._frames = self._frames, self._frames + 1
-        return [Frame(index, self.plan.frames, index / self.plan.fps, pixels, min(max(confidence, 0.0), 1.0))]
+        sure = None if confidence is None else min(max(confidence, 0.0), 1.0)
+        return [Frame(index, self.plan.frames, index / self.plan.fps, pixels, sure)]
 
     def preview(self, index: int, pixels: Pixels, step: int, steps: int) -> Sequence[Event]:
         """What the frame ``index`` is going to be like."""

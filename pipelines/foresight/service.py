@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.foresight.describing import Describer, Describers
 from pipelines.foresight.executor import Emit, Makers, foresee
@@ -58,6 +59,8 @@ class Foresight:
 
     async def foresee(self, scene: Scene, quality: Quality, emit: Emit) -> None:
         """See :func:`~pipelines.foresight.executor.foresee`."""
+        if self._generator is not None and self._generator.describer is not None:
+            scene = replace(scene, states=asyncio.get_running_loop().create_future())
         await foresee(scene, quality, self.makers(scene), emit)
 
     def close(self) -> None:

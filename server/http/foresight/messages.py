@@ -45,8 +45,8 @@ def message_of(event: Event, session_id: str, jpeg: bytes = b"") -> Message | No
         case TextDone(code, message):
             return _failed("text_failed", code, message) if code else None
         case Frame(index, total, pts, _, confidence):
-            told = {"type": "video_frame", **_place(index, total, pts), "confidence": round(confidence, 3)}
-            return {**told, "data": _base64(jpeg)}
+            sure = None if confidence is None else round(confidence, 3)
+            return {"type": "video_frame", **_place(index, total, pts), "confidence": sure, "data": _base64(jpeg)}
         case Preview(index, total, pts, _, step, steps):
             return {
                 "type": "video_frame",
