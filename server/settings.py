@@ -24,6 +24,7 @@ from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_assistant import AssistantSettings
+from server.settings_foresight import ForesightSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
@@ -40,7 +41,7 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(AssistantSettings, BaseSettings):
+class Settings(AssistantSettings, ForesightSettings, BaseSettings):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)

@@ -33,6 +33,8 @@ class Generator:
     filmer: Filmer
     describer: Describer | None = None
     """Who describes for it, where it needs to know what that one sees."""
+    workers: tuple[Worker, ...] = ()
+    """Their threads, which end with the predictions."""
 
 
 class Foresight:
@@ -67,3 +69,5 @@ class Foresight:
         """End all threads. Idempotent."""
         self._films.close()
         self._brief.close()
+        for worker in self._generator.workers if self._generator is not None else ():
+            worker.close()

@@ -15,6 +15,7 @@ from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
+from pipelines.voice.foreseeing import ForeseeingModel
 from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.llm import Recital
 from pipelines.voice.reading import Eyes, ReadingModel
@@ -259,7 +260,8 @@ class Responses:
             watch = replace(watch, allowed=emit.opened)  # nothing is run speculatively
         tools = self._tools if settings.tool_choice != "none" else tuple
         eyes = Eyes(around.sight, lambda: engines.assistant.reader)
-        thinks = CallingModel(ReadingModel(LookingModel(engines.llm, around.sight), eyes), tools, watch)
+        reads = ReadingModel(LookingModel(engines.llm, around.sight), eyes)
+        thinks = CallingModel(ForeseeingModel(reads, around.sight, watch.allowed), tools, watch)
         model = Recital(says) if says else thinks
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)

@@ -34,6 +34,7 @@ from pipelines.voice.tts import VoiceSettings
 from server.engines.assistant import assistant_tools
 from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.foresight import generator
 from server.engines.manners import MannersSet, manners_of, persona_of
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Upkeep
@@ -258,6 +259,7 @@ async def build_engines(
         adapters=parts.adapters,
         default_adapter=settings.chat_adapter,
         tasks=tasks,
+        generator=await generator(parts),
         sources=Sources(
             lambda: library.backends,
             ModelsOnDemand(parts),

@@ -1,0 +1,50 @@
+"""The user asks what happens next: words are spoken, and the film is in the video that comes back, over a connection."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from media.opus import RATE
+from tests.conftest import fake_engines
+from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
+from tests.fakes.moving import moving
+from tests.fakes.peer import Peer, loud
+from tests.fakes.vision import FakeVision
+
+TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
+BORDER = np.array([255, 176, 32])
+
+
+def filmed(n: int) -> av.VideoFrame:
+    """A wall that slides past, at 15 frames a second of the camera's clock."""
+    frame = av.VideoFrame.from_ndarray(moving(n % 40, (320, 240)), format="rgb24").reformat(format="yuv420p")
+    frame.pts, frame.time_base = n * 3000, Fraction(1, 90_000)
+    return frame
+
+
+def bordered(frame: av.VideoFrame) -> bool:
+    """Whether this is a frame of a film: it has a border that no camera has."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return bool(np.abs(pixels[1, 40:-40].mean(axis=0) - BORDER).max() < 60)
+
+
+async def test_what_happens_next_is_said_and_shown(serve):
+    model, voice = FakeModel("I do not know."), FakeVoice()
+    engines = fake_engines(
+        stt=FakeRecognizer("show me what happens next"), llm=model, tts=voice, vision=FakeVision()
+    )
+    url, _ = await serve(engines)
+    async with Peer(url, kinds=("audio", "video")) as peer:
+        await peer.show(filmed, lambda: len(peer.seen) >= 2)
+        assert not any(map(bordered, peer.seen))
+        peer.say(TURN, RATE)
+        await peer.show(filmed, lambda: any(map(bordered, peer.seen)) and peer.named("output_audio_buffer.stopped"))
+        response = (await peer.event("response.done"))["response"]
+        assert response["status"] == "completed", response
+        await peer.show(filmed, lambda: not bordered(peer.seen[-1]))
+    said = response["output"][0]["content"][0]["transcript"]
+    assert "moves left" in said
+    assert model.requests == []
