@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -22,6 +24,7 @@ def moving(n: float, size: tuple[int, int] = (256, 256)) -> Pixels:
     return np.asarray((wall * (1 - cover) + np.array([220, 60, 40]) * cover).round(), np.uint8)
 
 
+@cache
 def _wall() -> Pixels:
     noise = np.random.default_rng(1).integers(0, 256, (600, 600, 3)).astype(np.float32)
     soft = cv2.GaussianBlur(noise, (0, 0), 6)
