@@ -15,7 +15,9 @@ from pipelines.runtime.worker import Worker
 from pipelines.vision.images import snapshot
 
 MOST_TOKENS = 160
-QUESTION = "Say in two or three short sentences what this picture shows, and what is likely to happen in the next seconds."
+QUESTION = (
+    "Say in two or three short sentences what this picture shows, and what is likely to happen in the next seconds."
+)
 _MEASURED = "measured"
 _CAPTIONS = ("image-text-to-text", "image-to-text")
 """Tasks of which one describes a picture, the preferred first."""

@@ -58,7 +58,9 @@ def _made(parts: Parts, folder: Path) -> Generator:
     plan = Loadable(folder.name, load, precision=dtype, device=device, estimate=_size(folder))
     films, words = Worker("foresight-generator", inbox=INBOX), Worker("foresight-narrator", inbox=INBOX)
     filmer = LtxFilmer(parts.residency.add(plan), films, needs_states=narrator is not None)
-    return Generator(filmer, None if narrator is None else Narrator(parts.residency.add(narrator), words), (films, words))
+    return Generator(
+        filmer, None if narrator is None else Narrator(parts.residency.add(narrator), words), (films, words)
+    )
 
 
 def _around(parts: Parts, adapter: Path, device: str, dtype: str) -> tuple[Path, Loadable[ChatLooker] | None]:

@@ -42,9 +42,7 @@ def bordered(frame: av.VideoFrame) -> bool:
 
 async def test_what_happens_next_is_said_and_shown(serve):
     model, voice = FakeModel("I do not know."), FakeVoice()
-    engines = fake_engines(
-        stt=FakeRecognizer("show me what happens next"), llm=model, tts=voice, vision=FakeVision()
-    )
+    engines = fake_engines(stt=FakeRecognizer("show me what happens next"), llm=model, tts=voice, vision=FakeVision())
     url, _ = await serve(engines)
     async with Peer(url, kinds=("audio", "video")) as peer:
         await peer.show(filmed, lambda: len(peer.seen) >= 2)

@@ -64,7 +64,9 @@ class Seen:
 class Trainer:
     """``pipeline``: an LTX pipeline with patches of one latent. Raises :class:`ModelError` (``model_broken``) for others."""
 
-    def __init__(self, pipeline: Any, fusion: Fusion, adapter: Adapter, *, rate: float = 1e-4, fps: float = 15.0) -> None:
+    def __init__(
+        self, pipeline: Any, fusion: Fusion, adapter: Adapter, *, rate: float = 1e-4, fps: float = 15.0
+    ) -> None:
         config = pipeline.transformer.config
         if (config.patch_size, config.patch_size_t) != (1, 1):
             raise ModelError("model_broken", "generators whose patches hold several latents are not trained here")
@@ -109,7 +111,7 @@ class Trainer:
         total = 0.0
         for seen in films:
             noise, level = torch.randn_like(seen.latents), torch.rand(()).clamp(0.02, 0.98).item()
-            loss = self.loss(seen, noise, level, dropped=random.random() < DROPPED)  # noqa: S311
+            loss = self.loss(seen, noise, level, dropped=random.random() < DROPPED)
             if loss.requires_grad:
                 (loss / len(films)).backward()
             total += float(loss.detach())
@@ -130,7 +132,9 @@ def seen_by(pipeline: Any, encoder: ImageEncoder, describer: ChatLooker | None, 
     vae, height, width = pipeline.vae, film.frames.shape[1], film.frames.shape[2]
     video = torch.from_numpy(film.frames).permute(3, 0, 1, 2)[None].to(vae.device, vae.dtype) / 127.5 - 1
     raw = vae.encode(video).latent_dist.mode().float()
-    mean, deviation = (one.to(raw.device)[None, :, None, None, None].float() for one in (vae.latents_mean, vae.latents_std))
+    mean, deviation = (
+        one.to(raw.device)[None, :, None, None, None].float() for one in (vae.latents_mean, vae.latents_std)
+    )
     prompt, mask, *_ = pipeline.encode_prompt(film.prompt, do_classifier_free_guidance=False, device=vae.device)
     assert height % 32 == 0 == width % 32, "films are made to fit when they are read"
     latents = (raw - mean) * vae.config.scaling_factor / deviation
@@ -154,7 +158,9 @@ def films_in(folder: Path, width: int, height: int, frames: int, fps: float) -> 
             for frame in container.decode(video=0):
                 if (frame.time or 0.0) >= len(taken) / fps - 1e-6:
                     pixels = frame.to_ndarray(format="rgb24")
-                    taken.append(np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+                    taken.append(
+                        np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+                    )
                 if len(taken) == frames:
                     break
         words = path.with_suffix(".txt")
@@ -179,7 +185,9 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     device = made.pipeline.device
     fusion, adapter = Fusion(shape).to(device), Adapter(transformer, shape.context_width).to(device)
-    say(f"{len(films)} films; {sum(one.numel() for one in fusion.parameters()) / 1e6:.1f} million weights of the fusion")
+    say(
+        f"{len(films)} films; {sum(one.numel() for one in fusion.parameters()) / 1e6:.1f} million weights of the fusion"
+    )
     trainer = Trainer(made.pipeline, fusion, adapter, rate=wishes.rate, fps=wishes.fps)
     for n in range(wishes.steps):
         loss = trainer.step(random.sample(examples, min(wishes.batch, len(examples))))

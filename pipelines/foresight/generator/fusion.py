@@ -50,7 +50,9 @@ class Fusion(nn.Module):
         ignored = torch.zeros(seen.shape[:2], dtype=torch.bool, device=seen.device)
         if states is not None:
             read = self.states(states) + self.kinds[1]
-            mask = torch.ones(read.shape[:2], dtype=torch.bool, device=read.device) if states_mask is None else states_mask
+            mask = (
+                torch.ones(read.shape[:2], dtype=torch.bool, device=read.device) if states_mask is None else states_mask
+            )
             seen, ignored = torch.cat([seen, read], 1), torch.cat([ignored, ~mask.bool()], 1)
         queries = self.queries.expand(len(patches), -1, -1)
         told: Tensor = self.exit(self.layers(queries, seen, memory_key_padding_mask=ignored))

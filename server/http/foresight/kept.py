@@ -251,5 +251,3 @@ class Predictions:
     def _drop_timer(self, session_id: str) -> None:
         if (timer := self._timers.pop(session_id, None)) is not None:
             timer.cancel()
-
-

@@ -76,6 +76,8 @@ async def test_what_is_foreseen_is_the_answer_once_it_may_be_given():
 @pytest.mark.parametrize("sources", [(), ("screen",)])
 async def test_without_a_camera_the_model_answers(sources):
     shown = Shown()
-    model = ForeseeingModel(FakeModel("No idea."), Sight(sources=lambda: sources, foresee=shown.foresee), asyncio.Event().wait)
+    model = ForeseeingModel(
+        FakeModel("No idea."), Sight(sources=lambda: sources, foresee=shown.foresee), asyncio.Event().wait
+    )
     assert await answer(model, "What happens next?") == "No idea. "
     assert shown.asked == []
