@@ -1,7 +1,7 @@
 """A prediction within a session: from its last camera frames, into the picture that goes back.
 
-What was asked last counts: a new question ends the prediction before. The film plays over the camera's own frames, which
-keep the time, and is gone when it is over.
+What was asked last counts: a new question ends the prediction before. The film plays over the camera's own frames,
+which keep the time, and is gone when it is over.
 """
 
 from __future__ import annotations

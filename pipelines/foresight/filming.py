@@ -1,4 +1,4 @@
-"""How a video is made on this machine's processor: by what moves, or by coming closer where nothing tells what moves."""
+"""How a video is made on this machine's processor: by what moves, or by coming closer where nothing tells what."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _CARD_BYTES = 1 << 16
 
 
 async def generator(parts: Parts) -> Generator | None:
-    """The one that is asked for. Raises :class:`ModelError` (``model_not_here``, ``model_broken``) naming the setting."""
+    """The one that is asked for. Raises :class:`ModelError` (``model_not_here``, ``model_broken``)."""
     folder = parts.settings.foresight_generator
     if folder is None or parts.bench:
         return None

@@ -43,7 +43,7 @@ class FakeDescriber:
 
 
 class FakeFilmer:
-    """Black frames, after what ``before`` returns; ``errors`` are raised in turn, each after ``frames_before`` frames."""
+    """Black frames, after what ``before`` returns; ``errors`` are raised in turn, after ``frames_before`` frames."""
 
     method: Method = "generated"
     model = "fake-generator"

@@ -1,4 +1,4 @@
-"""The user asks what happens next: words are spoken, and the film is in the video that comes back, over a connection."""
+"""The user asks what happens next: words are spoken, and the film is in the video that comes back."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Seen:
 
 
 class Trainer:
-    """``pipeline``: an LTX pipeline with patches of one latent. Raises :class:`ModelError` (``model_broken``) for others."""
+    """``pipeline``: LTX with patches of one latent. Raises :class:`ModelError` (``model_broken``) for others."""
 
     def __init__(
         self, pipeline: Any, fusion: Fusion, adapter: Adapter, *, rate: float = 1e-4, fps: float = 15.0

@@ -1,4 +1,4 @@
-"""Context tokens into a video generator: a second cross-attention beside that to the prompt (IP-Adapter, Ye et al. 2023).
+"""Context tokens into a video generator: a second cross-attention beside that to the prompt (IP-Adapter, Ye 2023).
 
 Each block of the generator keeps its own weights; what is added is scaled by a gate that begins at zero. So an adapter
 that has not been trained leaves the generator as it is, to the bit.

@@ -100,7 +100,7 @@ async def test_text_comes_before_any_made_frame_though_the_video_goes_on_at_once
     """The video waits for nothing but its own work; the words are there while it is at it."""
     told, work = Told(), asyncio.Event()
     running = asyncio.create_task(foresee(scene, "low", Makers(FakeDescriber(), FakeFilmer(work.wait), worker), told))
-    while not told.of(TextDone):
+    while not told.of(TextDone):  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert "".join(chunk.text for chunk in told.of(TextChunk)) == "A cat. "
     assert len(told.of(Frame)) == 1
@@ -143,7 +143,7 @@ async def test_cancelling_ends_both_halves(worker, scene):
     never, told = asyncio.Event(), Told()
     describer, filmer = FakeDescriber(before=never.wait), FakeFilmer(never.wait)
     running = asyncio.create_task(foresee(scene, "low", Makers(describer, filmer, worker), told))
-    while not filmer.plans:
+    while not filmer.plans:  # noqa: ASYNC110
         await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

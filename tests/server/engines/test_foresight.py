@@ -54,9 +54,9 @@ async def test_none_is_there_unless_it_is_named(ltx):
 
 
 async def test_what_is_no_generator_is_refused_with_the_name_of_the_setting(tmp_path, ltx):
-    with pytest.raises(ModelError, match="foresight_generator: .* holds no pipeline"):
+    with pytest.raises(ModelError, match=r"foresight_generator: .* holds no pipeline"):
         await generator(Parts(foresight_generator=tmp_path))
-    with pytest.raises(ModelError, match="foresight.json cannot be read"):
+    with pytest.raises(ModelError, match=r"foresight\.json cannot be read"):
         await generator(Parts(foresight_generator=ltx, foresight_adapter=tmp_path))
     shape = {"patch_width": 24, "state_width": 32, "context_width": 16}
     (tmp_path / "own").mkdir()

@@ -27,7 +27,10 @@ def kind_of(folder: Path) -> str:
 
 
 def opened_pipeline(folder: Path, device: str, dtype: str, kind: Any = None) -> Any:
-    """The pipeline, as one of the class ``kind`` if not its own. Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``)."""
+    """The pipeline, as one of the class ``kind`` if not its own.
+
+    Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``).
+    """
     if find_spec("diffusers") is None:
         raise ModelError("model_not_here", f"{folder.name} needs the package diffusers: {REMEDY}")
     import diffusers

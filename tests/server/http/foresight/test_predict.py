@@ -238,7 +238,7 @@ async def test_predictions_are_bounded_and_forgotten(page, monkeypatch, tmp_path
     last = (await page.predict(quality="low"))["session_id"]
     async with page.http.ws_connect(f"{page.url}/api/ws/{last}") as socket:
         assert [message async for message in socket]
-    while (await page.get(f"/api/videos/{last}.mp4"))[0] != 404:
+    while (await page.get(f"/api/videos/{last}.mp4"))[0] != 404:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
