@@ -29,6 +29,8 @@ _AGREEMENT = 1.0
 """Pixels by which the flow forward and backward may differ before a pixel counts for 1/e."""
 _SMOOTH = 5
 """Side of the window in which single wrong vectors are outvoted."""
+_NO_MAP = np.empty(0, np.float32)
+"""OpenCV takes x and y as one map, or as two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +51,10 @@ class Movement:
 def movement(earlier: Pixels, later: Pixels, seconds: float) -> Movement:
     """The movement between two pictures of the same size that are ``seconds`` apart."""
     before, after = (np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (earlier, later))
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back = np.asarray(flow.calc(after, before, None), np.float32)
-    forth = np.asarray(flow.calc(before, after, None), np.float32)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    nothing = np.zeros((*after.shape, 2), np.float32)
+    back = np.asarray(flow.calc(after, before, nothing.copy()), np.float32)
+    forth = np.asarray(flow.calc(before, after, nothing), np.float32)
     there = _sampled(forth, _grid(back) + back)
     error = np.linalg.norm(there + back, axis=2)
     moved = np.stack([cv2.medianBlur(np.ascontiguousarray(-back[..., n]), _SMOOTH) for n in (0, 1)], axis=2)
@@ -70,7 +73,7 @@ def extrapolated(last: Pixels, moving: Movement, fps: float, frames: int) -> Ite
     for n in range(1, frames + 1):
         step = _sampled(step, grid - step) * keep
         source = _traced(source, grid - step)
-        picture = cv2.remap(last, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        picture = cv2.remap(last, source, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         x, y = source[..., 0], source[..., 1]
         known = float(((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)).mean())
         trust = 1.0 if moving.still else moving.agreement * known
@@ -85,11 +88,12 @@ def _grid(like: Field) -> Field:
 def _sampled(field: Field, places: Field) -> Field:
     """The field where ``places`` point to; beyond its edge as at the edge."""
     mode = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=mode), np.float32)
+    return np.asarray(cv2.remap(field, places, _NO_MAP, cv2.INTER_LINEAR, borderMode=mode), np.float32)
 
 
 def _traced(source: Field, places: Field) -> Field:
     """Where in the last picture that is from which comes to ``places``; beyond the edge it goes on evenly."""
     height, width = source.shape[:2]
     inside = np.stack([places[..., 0].clip(0, width - 1), places[..., 1].clip(0, height - 1)], axis=2)
-    return _sampled(source, inside) + (places - inside)
+    there: Field = _sampled(source, inside) + (places - inside)
+    return there

@@ -48,7 +48,7 @@ async def secure(request: web.Request, response: web.StreamResponse) -> None:
 
 
 class PageFiles:
-    """Serves ``index.html`` at ``/``, ``foresight.html`` at ``/foresight``, all files of a folder under ``/static/``."""
+    """Serves ``index.html`` at ``/``, ``foresight.html`` at ``/foresight``, all of a folder under ``/static/``."""
 
     def __init__(self, folder: Path) -> None:
         paths = [path for path in sorted(folder.rglob("*")) if path.suffix in _TYPES and path.is_file()]

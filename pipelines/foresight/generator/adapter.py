@@ -30,7 +30,8 @@ class Beside(nn.Module):
         key, value = attention.norm_k(self.keys(context)), self.values(context)
         query, key, value = (one.unflatten(2, (attention.heads, -1)).transpose(1, 2) for one in (query, key, value))
         found = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return self.gate * attention.to_out[0](found)
+        looked: Tensor = self.gate * attention.to_out[0](found)
+        return looked
 
 
 class Adapter(nn.Module):
@@ -77,6 +78,7 @@ def _hook(beside: nn.Module, context: Tensor, strength: float) -> Any:
             more = torch.cat([torch.zeros_like(more), more])
         else:
             more = beside(attention, hidden, given.expand(len(hidden), -1, -1))
-        return output + strength * more
+        together: Tensor = output + strength * more
+        return together
 
     return add

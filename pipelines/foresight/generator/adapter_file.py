@@ -1,4 +1,4 @@
-"""A trained fusion and adapter as a folder: ``foresight.json`` tells for whom, ``foresight.safetensors`` has weights."""
+"""A trained fusion and adapter as a folder: ``foresight.json`` tells for whom, ``foresight.safetensors`` holds it."""
 
 from __future__ import annotations
 

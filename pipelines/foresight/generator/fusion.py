@@ -45,7 +45,7 @@ class Fusion(nn.Module):
         self.exit = nn.Linear(shape.width, shape.context_width)
 
     def forward(self, patches: Tensor, states: Tensor | None = None, states_mask: Tensor | None = None) -> Tensor:
-        """``(batch, patches, width)``, ``(batch, states, width)``, which of these count → ``(batch, tokens, width)``."""
+        """``(batch, patches, width)``, ``(batch, states, width)``, which of these count → ``(batch, tokens, …)``."""
         seen = self.patches(patches) + self.kinds[0]
         ignored = torch.zeros(seen.shape[:2], dtype=torch.bool, device=seen.device)
         if states is not None:
