@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +30,8 @@ _AGREEMENT = 1.0
 """Pixels by which the flow forward and backward may differ before a pixel counts for 1/e."""
 _SMOOTH = 5
 """Side of the window in which single wrong vectors are outvoted."""
-_NO_MAP = np.empty(0, np.float32)
-"""OpenCV takes x and y as one map, or as two."""
+_NO_MAP: Any = None
+"""OpenCV takes x and y as one map, or as two; its stubs know only of two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

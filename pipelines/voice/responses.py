@@ -10,12 +10,12 @@ from typing import Any
 
 from media.clock import Clock
 from pipelines.errors import EngineBusyError
+from pipelines.foresight.asking import ForeseeingModel
 from pipelines.interfaces.llm import ChatRequest, ToolCall
 from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
-from pipelines.foresight.asking import ForeseeingModel
 from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.llm import Recital
 from pipelines.voice.reading import Eyes, ReadingModel

@@ -113,7 +113,7 @@ class Trainer:
             noise, level = torch.randn_like(seen.latents), torch.rand(()).clamp(0.02, 0.98).item()
             loss = self.loss(seen, noise, level, dropped=random.random() < DROPPED)
             if loss.requires_grad:
-                (loss / len(films)).backward()
+                torch.autograd.backward(loss / len(films))
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_([*self._fusion.parameters(), *self._adapter.parameters()], 1.0)
         self._optimizer.step()

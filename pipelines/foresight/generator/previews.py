@@ -37,7 +37,9 @@ class Palette:
 
     def __init__(self, latents: Tensor, picture: Tensor) -> None:
         """``latents``: ``(channels, height, width)`` of ``picture``, ``(3, larger height, larger width)`` in -1 … 1."""
-        small = torch.nn.functional.adaptive_avg_pool2d(picture[None].float(), latents.shape[-2:])[0]
+        small = torch.nn.functional.adaptive_avg_pool2d(picture[None].float(), (latents.shape[-2], latents.shape[-1]))[
+            0
+        ]
         known = _with_one(latents.float().flatten(1).T)
         wanted = small.flatten(1).T
         ridge = _RIDGE * len(known) * torch.eye(known.shape[1], device=known.device)

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.foresight.asking import ForeseeingModel, asks_to_foresee
+from pipelines.interfaces.llm import ChatRequest, Message
 from pipelines.voice.visual_context import Sight
 from tests.fakes.engines import FakeModel
 
