@@ -20,7 +20,7 @@ _CODECS: dict[VideoFormat, tuple[str, dict[str, str], dict[str, str]]] = {
     "mp4": (
         "libx264",
         {"preset": "veryfast", "tune": "zerolatency"},
-        {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"},
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ),
     "webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}, {"live": "1", "cluster_time_limit": "500"}),
 }
@@ -30,10 +30,13 @@ _CODECS: dict[VideoFormat, tuple[str, dict[str, str], dict[str, str]]] = {
 class VideoEncoder:
     """Pictures of one size with growing times in; those of another size are made to fit."""
 
-    def __init__(self, kind: VideoFormat) -> None:
+    def __init__(self, kind: VideoFormat, fragment_seconds: float = 0.5) -> None:
+        """``fragment_seconds``: how much of an MP4 is ready at a time."""
         self._kind = kind
         self._written = Sink()
         codec, self._codec_options, options = _CODECS[kind]
+        if kind == "mp4":
+            options = {**options, "frag_duration": str(round(fragment_seconds * 1e6))}
         self._codec = codec
         self._container = av.open(self._written, "w", format=kind, options=options)
         self._stream: VideoStream | None = None

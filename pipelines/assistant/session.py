@@ -18,10 +18,9 @@ from media.clock import Clock
 from media.frames import AudioChunk, FrameConverter
 from pipelines.assistant.events import EnginesChanged, EventBus, SessionMoved, SettingsChanged
 from pipelines.assistant.manners import Host, Manners
-from pipelines.assistant.vision import SessionVision
+from pipelines.assistant.vision import SeeingEngines, SessionVision
 from pipelines.runtime import worker
 from pipelines.runtime.supervision import Supervisor, end
-from pipelines.vision.camera import VisionEngines
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import Problem
@@ -34,7 +33,7 @@ END_SECONDS = 1.0
 """What the parts of a session may take to end before they are let go."""
 
 
-class AssistantEngines(VisionEngines, Protocol):
+class AssistantEngines(SeeingEngines, Protocol):
     """What all sessions share."""
 
     @property

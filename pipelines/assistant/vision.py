@@ -6,16 +6,20 @@ the model gets pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from media.channel import Channel
 from media.clock import Clock
 from media.frames import FrameConverter, Picture, VideoFrame
 from media.video_feed import VideoFeed
 from pipelines.assistant.events import Event, SettingsChanged
+from pipelines.assistant.foreseeing import Foreseeing
 from pipelines.errors import EngineBusyError, PipelineError
+from pipelines.foresight.service import Foresight
 from pipelines.interfaces.llm import Image
 from pipelines.interfaces.vision import Detection
 from pipelines.runtime.supervision import Supervisor
@@ -40,8 +44,19 @@ NEWEST_SECONDS = 3.0
 """A camera's frame older than this no longer shows what there is to see; a screen that stands still sends nothing."""
 VOICE_SECONDS = 2.0
 """After a sign of a voice in which another one, or the answer, is to be expected."""
+FILMED_SIDE = 768
+"""Pixels of the longer side of frames that predictions are made of."""
 ANSWER_SECONDS = 0.8
 """From the end of a turn on, at most, vision leaves the processor to the answer, which mostly begins sooner."""
+
+
+class SeeingEngines(VisionEngines, Protocol):
+    """What the vision of a session needs of what all sessions share."""
+
+    @property
+    def foresight(self) -> Foresight:
+        """Says and shows what comes next."""
+        ...
 
 
 class SessionVision:
@@ -53,7 +68,7 @@ class SessionVision:
 
     def __init__(
         self,
-        engines: VisionEngines,
+        engines: SeeingEngines,
         converter: Callable[[], FrameConverter],
         clock: Clock,
         settings: VisionSettings,
@@ -69,6 +84,7 @@ class SessionVision:
             lambda: self.settings.attach == "always",
             self.image,
             self.whole_image,
+            self._foresee,
         )
         """What the conversation may ask; what fails is as if it were not there."""
         self._engines = engines
@@ -89,8 +105,14 @@ class SessionVision:
         self.camera = Camera(engines, converter(), clock, settings, Watchers(emit, failed, self._look), optional)
         painter = Painter(engines.drawing_worker, converter(), settings)
         self._compositor = Compositor(
-            self.camera, painter, clock, lambda: optional.call("captions", self._subtitles) or (), failed
+            self.camera,
+            painter,
+            clock,
+            lambda: optional.call("captions", self._subtitles) or (),
+            failed,
+            lambda: self._foreseeing.shown(),
         )
+        self._foreseeing = Foreseeing(engines.foresight, clock, partial(self._newest, "camera"), self._reduced)
 
     # ------------------------------------------------------------------------------------------------ in and out
 
@@ -112,7 +134,7 @@ class SessionVision:
         if not self._feeds:
             return {}
         camera = self._feeds[0].subscribe()  # once: whoever watches is run again on the same pictures
-        return {"vision": lambda: self.camera.run(camera)}
+        return {"vision": lambda: self.camera.run(camera), "foresight": self._foreseeing.run}
 
     # ------------------------------------------------------------------------------------------------ settings
 
@@ -197,6 +219,14 @@ class SessionVision:
             return await self._engines.drawing_worker.run(self._whole, frame) if frame is not None else None
         except EngineBusyError:
             return None
+
+    async def _foresee(self, prompt: str) -> AsyncGenerator[str, None]:
+        async with aclosing(self._foreseeing.foresee(prompt)) as words:
+            async for text in words:
+                yield text
+
+    async def _reduced(self, frame: VideoFrame) -> Picture:
+        return await self._engines.drawing_worker.run(self._converter().picture, frame, FILMED_SIDE)
 
     def _whole(self, frame: VideoFrame) -> Image:
         return snapshot(self._converter().picture(frame, LARGEST_SIDE).pixels, LARGEST_SIDE, FINE_QUALITY)

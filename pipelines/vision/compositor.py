@@ -162,7 +162,8 @@ SMALLEST_SIDE = 2
 class Compositor:
     """Makes the returned picture of one session out of the camera's shots.
 
-    ``captions`` are the subtitles of the moment; ``failed`` is told of a picture that could not be made.
+    ``captions`` are the subtitles of the moment; ``failed`` is told of a picture that could not be made; ``film`` is
+    what is shown instead of the camera, and what is written on it.
     """
 
     def __init__(
@@ -172,7 +173,9 @@ class Compositor:
         clock: Clock,
         captions: Callable[[], Sequence[Caption]],
         failed: Callable[[VisionError], object],
+        film: Callable[[], tuple[Pixels, str] | None] = lambda: None,
     ) -> None:
+        self._film = film
         self._camera = camera
         self._painter = painter
         self._clock = clock
@@ -197,6 +200,8 @@ class Compositor:
             shot = replace(shot, found=camera.found if camera.is_fresh(shot.frame) else ())
         readout = Readout(self._returned.rate, self._delay, camera.age(shot.frame), self._voice_to_voice)
         try:
+            if (film := self._film()) is not None:
+                return await self._painter.insert(shot, *film)
             frame = await self._painter.render(shot, self._captions(), readout)
         except EngineBusyError:
             return None
@@ -249,6 +254,14 @@ class Painter:
             return frame
         return await self._worker.run(self._converter.scaled, frame, width, height)
 
+    async def insert(self, shot: Shot, pixels: Pixels, label: str) -> VideoFrame | None:
+        """Another picture in the place and at the time of the shot's; ``None`` when there are enough already."""
+        settings, frame = self._settings, shot.frame
+        if not self._rate.takes(frame.time or 0.0, settings.frame_rate):
+            return None
+        size = returned_size(frame, settings.width, settings.height, LARGEST_SIDE)
+        return await self._worker.run(lambda: self._converter.frame(labelled(_resized(pixels, *size), label), frame))
+
     def _paint(self, shot: Shot, drawing: _Drawing, width: int, height: int) -> VideoFrame:
         picture = shot.picture or self._converter.picture(shot.frame)
         found, marked = shot.found or (), drawing.found
@@ -281,6 +294,17 @@ def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
     smaller = pixels.shape[0] > height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+
+
+def labelled(pixels: Pixels, label: str) -> Pixels:
+    """The picture with a border and ``label`` (ASCII) in a corner: nobody takes it for the camera's."""
+    shown = pixels.copy()
+    height, width = shown.shape[:2]
+    cv2.rectangle(shown, (0, 0), (width - 1, height - 1), (255, 176, 32), max(2, height // 120))
+    place, scale = (height // 40 + 4, height - height // 30 - 2), max(0.4, height / 720)
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        cv2.putText(shown, label, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return shown
 
 
 def returned_size(frame: VideoFrame, width: int | None, height: int | None, largest: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from media.clock import Clock
 from pipelines.errors import EngineBusyError
+from pipelines.foresight.asking import ForeseeingModel
 from pipelines.interfaces.llm import ChatRequest, ToolCall
 from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
@@ -259,7 +260,8 @@ class Responses:
             watch = replace(watch, allowed=emit.opened)  # nothing is run speculatively
         tools = self._tools if settings.tool_choice != "none" else tuple
         eyes = Eyes(around.sight, lambda: engines.assistant.reader)
-        thinks = CallingModel(ReadingModel(LookingModel(engines.llm, around.sight), eyes), tools, watch)
+        reads = ReadingModel(LookingModel(engines.llm, around.sight), eyes)
+        thinks = CallingModel(ForeseeingModel(reads, around.sight, watch.allowed), tools, watch)
         model = Recital(says) if says else thinks
         voice = replace(settings.voice, language=language)
         return Response(*ids, model, engines.tts, voice, playout, emit, around.clock, times)

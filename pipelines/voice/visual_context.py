@@ -61,6 +61,9 @@ class Sight:
     """What the camera or the screen shows now."""
     whole: Callable[[Source], Awaitable[Image | None]] = _no_picture
     """The same at its full size, for those who read small print."""
+    foresee: Callable[[str], AsyncGenerator[str, None]] | None = None
+    """Says what comes next before the camera, given what the user said, and shows it in the picture that goes back;
+    ``None`` where that cannot be."""
 
 
 async def look_back(sight: Sight, clock: Clock, given_up: Callable[[], bool]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.assistant.manners import Manners
 from pipelines.errors import PipelineError
+from pipelines.foresight.service import Foresight, Generator
 from pipelines.interfaces.llm import calls_unasked
 from pipelines.interfaces.stt import languages_of
 from pipelines.interfaces.vision import VisionDetector
@@ -33,6 +34,7 @@ from pipelines.voice.tts import VoiceSettings
 from server.engines.assistant import assistant_tools
 from server.engines.backends import RoutedEngines, Sources
 from server.engines.choices import Choice, Choices
+from server.engines.foresight import generator
 from server.engines.manners import MannersSet, manners_of, persona_of
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts, Share, Upkeep
@@ -94,11 +96,18 @@ class Engines:
     trackers: TrackerPool | None = field(init=False, default=None)
     """Where sessions get their trackers; ``None`` without vision."""
 
+    generator: Generator | None = None
+    """The model that makes videos up, where the operator has chosen one."""
+
+    foresight: Foresight = field(init=False)
+    """Predictions of what comes next."""
+
     routes: RoutedEngines = field(init=False)
     """What the stages of any pipeline compute with."""
 
     def __post_init__(self) -> None:
         self.routes = RoutedEngines(self.voice, self.vision, self.sources)
+        self.foresight = Foresight(lambda: self.voice.llm, lambda: self.voice.assistant.tasks, self.generator)
         if self.vision is not None:
             self.trackers = TrackerPool(self.vision)
 
@@ -185,6 +194,7 @@ class Engines:
     async def close(self) -> None:
         """End workers, processes and connections."""
         await self.routes.close()
+        self.foresight.close()
         await self.voice.stt.close()
         await self.voice.llm.close()
         await self.voice.tts.close()
@@ -253,6 +263,7 @@ async def build_engines(
         adapters=parts.adapters,
         default_adapter=settings.chat_adapter,
         tasks=tasks,
+        generator=await generator(parts),
         sources=Sources(
             lambda: library.backends,
             ModelsOnDemand(parts),

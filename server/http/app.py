@@ -31,6 +31,8 @@ from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
 from server.http.doc_pages import DocPages
 from server.http.errors import errors
+from server.http.foresight.routes import LARGER_BODIES as PICTURE_BODIES
+from server.http.foresight.routes import add_foresight
 from server.http.hub_mirror import add_hub_mirror
 from server.http.openapi.document import add_openapi
 from server.http.page_files import STATIC, PageFiles, secured
@@ -94,8 +96,8 @@ def create_app(
     ids = among.ids if among is not None else new_id
     secrets = ClientSecrets(time.time, ids)
     admittance = Admittance(settings, secrets, MonotonicClock(), front=among is not None)
-    large = bodies(settings.request_timeout, {**LARGER_BODIES, **TASK_BODIES}, STREAMED_BODIES)
-    layers = [guard(settings, admittance), errors, large]
+    larger = {**LARGER_BODIES, **TASK_BODIES, **PICTURE_BODIES}
+    layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, larger, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
     app[ENGINES] = engines
@@ -119,6 +121,7 @@ def create_app(
     tasks = engines.tasks or task_service(settings, store, engines.residency)
     folders = [store.folder, store.root] if settings.chat_adapter_loading else []
     add_rest(app, engines, add_tasks(app, tasks), tasks, list(filter(None, folders)))
+    add_foresight(app, engines.foresight)
     house = pipeline_house(engines, MonotonicClock(), metrics.observe_run)
     metrics.registry.register(add_pipelines(app, house, settings))
     add_openapi(app, keyed=settings.api_key is not None)

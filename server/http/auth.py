@@ -21,7 +21,7 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/static/{name}", "/docs", "/docs/{name}", "/healthz", "/readyz"})
+OPEN = frozenset({"/", "/foresight", "/static/{name}", "/docs", "/docs/{name}", "/healthz", "/readyz"})
 """Routes without secrets or effects, served to everybody under any name: the page must load before it can ask for a
 key, or say what to configure; probes have no key."""
 

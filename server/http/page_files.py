@@ -59,7 +59,7 @@ def secured(allowed_origins: Iterable[str]) -> Callable[[web.Request, web.Stream
 
 
 class PageFiles:
-    """Serves ``index.html`` at ``/`` and every file of a folder under ``/static/``."""
+    """Serves ``index.html`` at ``/``, ``foresight.html`` at ``/foresight``, all of a folder under ``/static/``."""
 
     def __init__(self, folder: Path) -> None:
         paths = [path for path in sorted(folder.rglob("*")) if path.suffix in _TYPES and path.is_file()]
@@ -68,10 +68,14 @@ class PageFiles:
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_get("/", self._index)
+        app.router.add_get("/foresight", self._foresight)
         app.router.add_get("/static/{name:.+}", self._named)
 
     async def _index(self, request: web.Request) -> web.Response:
         return self._send(request, "index.html")
+
+    async def _foresight(self, request: web.Request) -> web.Response:
+        return self._send(request, "foresight.html")
 
     async def _named(self, request: web.Request) -> web.Response:
         return self._send(request, request.match_info["name"])

@@ -333,3 +333,17 @@ def ltx(folder: Path) -> Path:
     )  # fmt: skip
     d.LTXPipeline(d.FlowMatchEulerDiscreteScheduler(), vae, encoder, tokens, transformer).save_pretrained(folder)
     return folder
+
+
+def dinov2(folder: Path) -> Path:
+    """DINOv2: pictures as vectors, patch by patch."""
+    import transformers as t
+
+    config = t.Dinov2Config(
+        image_size=28, patch_size=14, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=2
+    )
+    t.Dinov2Model(config).save_pretrained(folder)
+    t.BitImageProcessorPil(
+        size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder)
+    return folder

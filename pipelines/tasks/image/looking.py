@@ -5,6 +5,7 @@ Pictures are handed over as such, never as addresses or paths: processors would 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +56,15 @@ class Answered:
     def done(self, output: Any) -> Done:
         """With ``output`` as the task's."""
         return Done(output, self.tokens, self.answer_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Ear:
+    """Who is told an answer as it is written."""
+
+    say: Callable[[str], None]
+    stopped: Callable[[], bool]
+    see: Callable[[Any], None] | None = None
 
 
 class Looker(Protocol):
@@ -176,6 +186,22 @@ class ChatLooker:
         """See :class:`Looker`."""
         read = {name: self._there(value) for name, value in self._preparing.prepare(asked).items()}
         return generated(self._model, self._preparing.words, read, asked)
+
+    def tell(
+        self,
+        asked: Asked,
+        say: Callable[[str], None],
+        stopped: Callable[[], bool],
+        see: Callable[[Any], None] | None = None,
+    ) -> None:
+        """The same, as it is written: ``say`` is given its pieces, and it ends soon after ``stopped`` turns true.
+
+        ``see`` is given the hidden states of picture and question, ``(1, tokens, width)``, before the first word.
+        """
+        from pipelines.tasks.image.speaking_looker import spoken
+
+        read = {name: self._there(value) for name, value in self._preparing.prepare(asked).items()}
+        spoken(self._model, self._preparing.words, read, asked.max_new_tokens, Ear(say, stopped, see))
 
     def _there(self, value: Any) -> Any:
         import torch

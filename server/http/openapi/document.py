@@ -87,6 +87,7 @@ _TAGS = {
     "REST": "The same engines for clients of OpenAI's REST API.",
     "tasks": "What models do with one item, as clients of several other servers ask for it.",
     "pipelines": "Pipelines of stages, as docs/reference/pipelines.md has them, on what a request brings.",
+    "foresight": "Predictions: what comes next after a picture, in words and as a video.",
     "state": "Whether the server is well, and what serves.",
     "recordings": "What was recorded of a session, as long as it is kept.",
     "hub": "A Hugging Face hub for other machines: set their `HF_ENDPOINT` to this server.",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from media.files import CONTENT_TYPES as SOUNDS
 from server.http.openapi import shapes, status_shapes
 from server.http.openapi.audio_tasks import AUDIO_TASKS
+from server.http.openapi.foresight import FORESIGHT
 from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
@@ -275,6 +276,7 @@ OPERATIONS = (
     *AUDIO_TASKS,
     *TASKS,
     *PIPELINES,
+    *FORESIGHT,
     *HUB,
 )
 PARAMETERS = {

@@ -26,14 +26,17 @@ def kind_of(folder: Path) -> str:
     return str(told.get("_class_name", ""))
 
 
-def opened_pipeline(folder: Path, device: str, dtype: str) -> Any:
-    """The pipeline. Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``)."""
+def opened_pipeline(folder: Path, device: str, dtype: str, kind: Any = None) -> Any:
+    """The pipeline, as one of the class ``kind`` if not its own.
+
+    Raises :class:`ModelError` (``model_broken``, ``model_not_here``, ``model_needs_remote_code``).
+    """
     if find_spec("diffusers") is None:
         raise ModelError("model_not_here", f"{folder.name} needs the package diffusers: {REMEDY}")
     import diffusers
     import torch
 
-    kind = getattr(diffusers, kind_of(folder), None)
+    kind = kind or getattr(diffusers, kind_of(folder), None)
     if kind is None:
         raise ModelError(
             "model_broken", f"{folder.name}: diffusers knows no {kind_of(folder) or 'pipeline'} of its own"

@@ -1,0 +1,1 @@
+"""Foresight: a picture, and at once words about what comes next, while a short video of it is made."""

@@ -1,0 +1,133 @@
+"""How a video is made on this machine's processor: by what moves, or by coming closer where nothing tells what."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from media.frames import Pixels
+from pipelines.foresight.events import Method
+from pipelines.foresight.motion import extrapolated, movement
+from pipelines.foresight.push_in import pushed_in
+from pipelines.foresight.quality import Grain, Plan
+from pipelines.runtime.worker import Worker
+
+AHEAD = 4
+"""Frames that are made before the first of them is taken."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What a prediction is made of."""
+
+    picture: Pixels
+    earlier: Pixels | None = None
+    """What was to be seen a moment before, in the same size."""
+    earlier_seconds: float = 0.0
+    """How long before."""
+    prompt: str = ""
+    """What its asker says about it."""
+    states: asyncio.Future[Any] | None = None
+    """Where whoever describes the picture leaves what it sees in it, for a generator that can use that."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filmed:
+    """The next frame."""
+
+    pixels: Pixels
+    confidence: float | None
+    """``None`` where the method cannot tell."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guessed:
+    """What a frame is going to be like."""
+
+    index: int
+    pixels: Pixels
+    step: int
+    steps: int
+
+
+class Filmer(Protocol):
+    """Makes videos."""
+
+    method: Method
+    model: str
+    """Its name, where it is one."""
+    grain: Grain
+    """What sizes it can make."""
+
+    def film(self, scene: Scene, first: Pixels, plan: Plan) -> AsyncGenerator[Filmed | Guessed, None]:
+        """The frames that follow ``first``, which is the picture in the size of ``plan``; their guesses before them.
+
+        Closing it ends the work soon. Raises :class:`~pipelines.errors.PipelineError`.
+        """
+        ...
+
+
+def fitted(pixels: Pixels, plan: Plan) -> Pixels:
+    """The picture in the size of the video."""
+    if pixels.shape[:2] == (plan.height, plan.width):
+        return np.ascontiguousarray(pixels)
+    how = cv2.INTER_AREA if pixels.shape[0] > plan.height else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (plan.width, plan.height), interpolation=how), np.uint8)
+
+
+class MotionFilmer:
+    """What moves goes on (:mod:`pipelines.foresight.motion`)."""
+
+    method: Method = "motion-extrapolation"
+    model = ""
+    grain = Grain()
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def film(self, scene: Scene, first: Pixels, plan: Plan) -> AsyncGenerator[Filmed | Guessed, None]:
+        """See :class:`Filmer`."""
+        assert scene.earlier is not None, "one picture shows no movement"
+        earlier, seconds = scene.earlier, scene.earlier_seconds
+
+        def produce(stop: threading.Event) -> Iterator[Filmed]:
+            moving = movement(fitted(earlier, plan), first, seconds)
+            for pixels, confidence in extrapolated(first, moving, plan.fps, plan.frames - 1):
+                if stop.is_set():
+                    return
+                yield Filmed(pixels, confidence)
+
+        async with aclosing(self._worker.stream(produce, ahead=AHEAD)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+class PushInFilmer:
+    """The camera comes closer (:mod:`pipelines.foresight.push_in`)."""
+
+    method: Method = "push-in"
+    model = ""
+    grain = Grain()
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def film(self, scene: Scene, first: Pixels, plan: Plan) -> AsyncGenerator[Filmed | Guessed, None]:
+        """See :class:`Filmer`."""
+
+        def produce(stop: threading.Event) -> Iterator[Filmed]:
+            for pixels in pushed_in(first, plan.frames - 1):
+                if stop.is_set():
+                    return
+                yield Filmed(pixels, 0.0)
+
+        async with aclosing(self._worker.stream(produce, ahead=AHEAD)) as frames:
+            async for frame in frames:
+                yield frame

@@ -1,0 +1,73 @@
+"""Predictions on what is here now: who describes, who films."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pipelines.foresight.describing import Describer, Describers
+from pipelines.foresight.executor import Emit, Makers, foresee
+from pipelines.foresight.filming import Filmer, MotionFilmer, PushInFilmer, Scene
+from pipelines.foresight.quality import Quality
+from pipelines.interfaces.llm import LanguageModel
+from pipelines.interfaces.task import Tasks
+from pipelines.runtime.worker import Worker
+
+INBOX = 64
+"""Videos that wait for their turn: one is made at a time, for it takes all that the processor has."""
+
+
+def _no_model() -> LanguageModel | None:
+    return None
+
+
+def _no_tasks() -> Tasks | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """A model that makes videos up, where the operator has chosen one."""
+
+    filmer: Filmer
+    describer: Describer | None = None
+    """Who describes for it, where it needs to know what that one sees."""
+    workers: tuple[Worker, ...] = ()
+    """Their threads, which end with the predictions."""
+
+
+class Foresight:
+    """What all predictions share. ``chat`` and ``tasks`` are asked each time: models come and go."""
+
+    def __init__(
+        self,
+        chat: Callable[[], LanguageModel | None] = _no_model,
+        tasks: Callable[[], Tasks | None] = _no_tasks,
+        generator: Generator | None = None,
+    ) -> None:
+        self._films = Worker("foresight-films", inbox=INBOX)
+        self._brief = Worker("foresight", inbox=INBOX)
+        self._describers = Describers(chat, tasks, self._brief)
+        self._generator = generator
+        self._motion, self._push_in = MotionFilmer(self._films), PushInFilmer(self._films)
+
+    def makers(self, scene: Scene) -> Makers:
+        """Who makes a prediction of ``scene``."""
+        if (generator := self._generator) is not None:
+            return Makers(generator.describer or self._describers.best(), generator.filmer, self._brief)
+        filmer = self._push_in if scene.earlier is None else self._motion
+        return Makers(self._describers.best(), filmer, self._brief)
+
+    async def foresee(self, scene: Scene, quality: Quality, emit: Emit) -> None:
+        """See :func:`~pipelines.foresight.executor.foresee`."""
+        if self._generator is not None and self._generator.describer is not None:
+            scene = replace(scene, states=asyncio.get_running_loop().create_future())
+        await foresee(scene, quality, self.makers(scene), emit)
+
+    def close(self) -> None:
+        """End all threads. Idempotent."""
+        self._films.close()
+        self._brief.close()
+        for worker in self._generator.workers if self._generator is not None else ():
+            worker.close()

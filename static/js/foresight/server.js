@@ -1,0 +1,50 @@
+// The server: asks for predictions, listens to them, fetches their videos. The key is kept until the tab is closed.
+
+const KEY = "visavis-key";
+
+/** An answer of the server that is an error. */
+export class Refusal extends Error {
+  constructor(status, error) {
+    super(error?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = error?.code ?? "";
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY) ?? "",
+  set: (text) => sessionStorage.setItem(KEY, text),
+};
+
+const headers = () => (key.get() ? { Authorization: `Bearer ${key.get()}` } : {});
+
+/** Begin a prediction. */
+export async function predict(body) {
+  const response = await fetch("api/predict", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headers() },
+    body: JSON.stringify(body),
+  });
+  const told = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(response.status, told.error);
+  return told;
+}
+
+/** Listen to one: `tell` is given each message, `end` is called once when nothing more comes. Returns what cancels it. */
+export function watch(id, tell, end) {
+  const url = new URL(`api/ws/${id}`, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  const spoken = ["visavis.foresight"];
+  if (key.get()) spoken.push(`openai-insecure-api-key.${key.get()}`);
+  const socket = new WebSocket(url, spoken);
+  socket.onmessage = (event) => tell(JSON.parse(event.data));
+  socket.onclose = () => end();
+  return () => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ type: "cancel" }));
+}
+
+/** The video as a file that a player or a link may be given. */
+export async function fetchVideo(url) {
+  const response = await fetch(url.replace(/^\//, ""), { headers: headers() });
+  if (!response.ok) throw new Refusal(response.status, (await response.json().catch(() => ({}))).error);
+  return URL.createObjectURL(await response.blob());
+}

@@ -1,0 +1,64 @@
+"""The page /foresight in real browsers: a picture, or the camera; words and a film; errors with what to do."""
+
+from __future__ import annotations
+
+from pipelines.vision.images import packed
+from tests.browser.waiting import in_browsers
+from tests.conftest import fake_engines
+from tests.fakes.moving import moving
+
+pytestmark = in_browsers
+
+FILE = {"name": "wall.png", "mimeType": "image/png", "buffer": packed(moving(0))}
+
+
+async def text(page, selector: str) -> str:
+    return (await page.inner_text(selector)).strip()
+
+
+async def test_a_picture_becomes_words_and_a_film(browser_page, serve):
+    url, _ = await serve(fake_engines())
+    page = await browser_page(url + "/foresight", color_scheme="dark")
+    assert await page.is_disabled("#ask")
+    await page.set_input_files("#file", [FILE])
+    await page.select_option("#quality", "low")
+    await page.click("#ask")
+    await page.wait_for_selector("#save:not([hidden])")
+    assert (await text(page, "#text")).startswith("This is one picture")
+    assert "nothing is foretold" in await text(page, "#facts")
+    assert await page.evaluate("document.getElementById('film').width") == 256
+    blob = await page.evaluate("fetch(document.getElementById('save').href).then((r) => r.blob()).then((b) => b.size)")
+    assert blob > 1000
+    await page.wait_for_selector("#history button")
+    await page.click("#history button")
+    await page.wait_for_selector("#badge:not([hidden])")
+
+
+async def test_the_camera_is_asked_for_a_moment_before_and_let_go(browser_page, serve):
+    url, _ = await serve(fake_engines())
+    page = await browser_page(url + "/foresight")
+    await page.click("#camera")
+    await page.wait_for_selector("#live:not([hidden])")
+    await page.select_option("#quality", "low")
+    await page.click("#ask")
+    await page.wait_for_selector("#save:not([hidden])")
+    assert "What moves goes on" in await text(page, "#facts")
+    await page.click("#camera")
+    assert await page.evaluate("document.getElementById('live').srcObject === null")
+
+
+async def test_a_key_is_asked_for_and_what_is_no_picture_is_refused(browser_page, serve):
+    url, _ = await serve(fake_engines(), api_key="correct-horse-battery")
+    page = await browser_page(url + "/foresight", allow=[r"status of 401"], devices="refused")
+    await page.set_input_files("#file", [{**FILE, "buffer": b"no picture"}])
+    await page.wait_for_selector("#problem:not([hidden])")
+    assert "damaged" in await text(page, "#problem")
+    await page.click("#camera")
+    await page.wait_for_selector("text=This page may not use the camera.")
+    await page.set_input_files("#file", [FILE])
+    await page.select_option("#quality", "low")
+    await page.wait_for_selector("#ask:not([disabled])")
+    await page.click("#ask")
+    await page.fill("#key-text", "correct-horse-battery")
+    await page.click("#key button")
+    await page.wait_for_selector("#save:not([hidden])")
