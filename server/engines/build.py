@@ -233,15 +233,7 @@ async def build_engines(
     await asyncio.to_thread(parts.check)
     tasks = task_service(settings, parts.store, parts.residency)
     await asyncio.to_thread(note_litert, parts)
-    voice = VoiceEngines(
-        await vad(parts),
-        turn=await turn(parts),
-        stt=await stt(parts),
-        llm=await llm(parts),
-        tts=await tts(parts),
-        assistant=await assistant_tools(parts, tasks),
-        tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
-    )
+    voice, box = await _voice(parts, tasks)
     return Engines(
         voice,
         await vision(parts),
@@ -272,3 +264,16 @@ async def build_engines(
             environment=os.environ.get,
         ),
     )
+
+
+async def _voice(parts: Parts, tasks: TaskService) -> tuple[VoiceEngines, Toolbox | None]:
+    voice = VoiceEngines(
+        await vad(parts),
+        turn=await turn(parts),
+        stt=await stt(parts),
+        llm=await llm(parts),
+        tts=await tts(parts),
+        assistant=await assistant_tools(parts, tasks),
+        tools=(box := await tools(parts)) or tuple,  # last: whatever fails before leaves none of their processes behind
+    )
+    return voice, box

@@ -66,7 +66,7 @@ def test_the_index_names_every_page(index):
 def test_abbreviations_are_in_the_glossary():
     """Of the pages that people learn from; those that everybody knows who reads them are not explained."""
     everyday = set(
-        "AMD API ARM BY CC CC0 CPU EPYC ES GA GB GET GPL GPU HTTP HTTPS ID JSON LM MB MIT NASA NVIDIA OBS POST REST "
+        "AMD API ARM BY CC CC0 CPU EPYC ES GA GB GET GPL GPU HTTP HTTPS ID JSON KB LM MB MIT NASA NVIDIA OBS POST REST "
         "RFC SDK SHA SSH TCP TLS UDP URL VPN XML YAML HTML CSS CSP PDF USB IP RAM DELETE PUT PNG JPEG WAV PCM AI OK "
         "CI ADDRESS FILM ONE LICENSE CHANGELOG CONTRIBUTING SECURITY README".split()
     )
