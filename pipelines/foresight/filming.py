@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +21,8 @@ from pipelines.foresight.push_in import pushed_in
 from pipelines.foresight.quality import Grain, Plan
 from pipelines.runtime.worker import Worker
 
+NICE = 15
+"""Of threads that make videos, 0–19."""
 AHEAD = 4
 """Frames that are made before the first of them is taken."""
 
@@ -82,6 +86,14 @@ def fitted(pixels: Pixels, plan: Plan) -> Pixels:
     return np.asarray(cv2.resize(pixels, (plan.width, plan.height), interpolation=how), np.uint8)
 
 
+def give_way() -> None:
+    """Have the system prefer other threads to this one: those who speak, listen and write words. Linux has a priority
+    for each thread, and those that it begins, as OpenCV's, have the same."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
 class MotionFilmer:
     """What moves goes on (:mod:`pipelines.foresight.motion`)."""
 
@@ -98,6 +110,7 @@ class MotionFilmer:
         earlier, seconds = scene.earlier, scene.earlier_seconds
 
         def produce(stop: threading.Event) -> Iterator[Filmed]:
+            give_way()
             moving = movement(fitted(earlier, plan), first, seconds)
             for pixels, confidence in extrapolated(first, moving, plan.fps, plan.frames - 1):
                 if stop.is_set():
@@ -123,6 +136,7 @@ class PushInFilmer:
         """See :class:`Filmer`."""
 
         def produce(stop: threading.Event) -> Iterator[Filmed]:
+            give_way()
             for pixels in pushed_in(first, plan.frames - 1):
                 if stop.is_set():
                     return

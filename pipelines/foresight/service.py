@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from pipelines.errors import EngineBusyError
 from pipelines.foresight.describing import Describer, Describers
 from pipelines.foresight.executor import Emit, Makers, foresee
 from pipelines.foresight.filming import Filmer, MotionFilmer, PushInFilmer, Scene
@@ -16,6 +18,9 @@ from pipelines.runtime.worker import Worker
 
 INBOX = 64
 """Videos that wait for their turn: one is made at a time, for it takes all that the processor has."""
+
+
+SETTLE_SECONDS = 2.0
 
 
 def _no_model() -> LanguageModel | None:
@@ -64,6 +69,12 @@ class Foresight:
         if self._generator is not None and self._generator.describer is not None:
             scene = replace(scene, states=asyncio.get_running_loop().create_future())
         await foresee(scene, quality, self.makers(scene), emit)
+
+    async def settle(self) -> None:
+        """Wait, a moment at most, until no video is being made: a process that ends in the midst of OpenCV aborts."""
+        with suppress(TimeoutError, EngineBusyError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._films.run(lambda: None)
 
     def close(self) -> None:
         """End all threads. Idempotent."""

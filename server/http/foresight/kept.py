@@ -201,6 +201,7 @@ class Predictions:
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._foresight.settle()
         for session_id in list(self._kept):
             self._forget(session_id)
         await asyncio.gather(*self._removing, return_exceptions=True)

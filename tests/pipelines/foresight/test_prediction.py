@@ -202,6 +202,7 @@ async def test_the_text_is_not_slowed_by_the_making_of_the_video(worker):
         alone = min([await seconds(FakeFilmer(errors=[ModelError("x_y", "")])) for _ in range(3)])
         beside = min([await seconds(film) for _ in range(3)])
     finally:
+        await foresight.settle()
         foresight.close()
     assert beside <= 1.1 * alone
 
