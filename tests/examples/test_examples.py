@@ -27,7 +27,7 @@ from server.cli.main import main
 from server.engines.parts import Parts
 from server.engines.stages import llm
 from server.engines.tools import tools
-from server.evaluation.player import Player
+from server.evaluation.playing.player import Player
 from server.evaluation.results import result_of
 from server.evaluation.scenario import load as scenarios
 from server.headless.call import Address

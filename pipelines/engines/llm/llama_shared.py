@@ -36,7 +36,7 @@ class BorrowedLlama:
         self.pid = int(told["pid"])
         self.last_words = "it is shared, and its host has the details"
         self._writer = writer
-        self._end = asyncio.create_task(_until_closed(reader), name="llama-loan")
+        self._end = asyncio.create_task(_until_closed(reader, writer), name="llama-loan")
 
     @classmethod
     async def borrow(cls, host: Path, config: Config) -> BorrowedLlama:
@@ -79,9 +79,10 @@ class BorrowedLlama:
         await self.gone()
 
 
-async def _until_closed(reader: asyncio.StreamReader) -> None:
+async def _until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         await reader.read()
+    writer.close()
 
 
 @dataclass(slots=True)
@@ -160,6 +161,8 @@ class LlamaHost:
     async def _running(self, name: str, config: Config) -> _Lent:
         async with self._locks.setdefault(name, asyncio.Lock()):
             lent = self._lent.get(name)
+            if lent is not None and not lent.process.alive:
+                await lent.process.end()  # gives its pipes back
             if lent is None or not lent.process.alive:
                 many = replace(
                     config,
