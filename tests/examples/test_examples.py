@@ -197,8 +197,8 @@ async def test_own_pipeline(serve: Any, question: Path, capsys: pytest.CaptureFi
 
 
 async def test_scenario(serve: Any):
-    ((_, scenario),) = scenarios([EXAMPLES / "scenarios"])
-    scenario = scenario.model_copy(update={"turns": scenario.turns[:1]})  # each takes a second to be quiet
+    [loaded] = scenarios([EXAMPLES / "scenarios"])
+    scenario = loaded.scenario.model_copy(update={"turns": loaded.scenario.turns[:1]})  # each takes a second to be quiet
     model = FakeModel("At nine.")
     url, _ = await serve(fake_engines(llm=model))
     observed = await Player(scenario, Address(url), MonotonicClock()).play()
