@@ -74,7 +74,7 @@ async def told_by(board: Board, peer: Peer, text: str) -> None:
 
 
 async def test_sessions_are_shared_out_and_outlive_their_worker(loopback, tmp_path):
-    async with workers(tmp_path, max_sessions=4, drain_seconds=60.0) as (url, http, supervisor):
+    async with workers(tmp_path, max_sessions=8, drain_seconds=60.0) as (url, http, supervisor):
         board = supervisor.board
         async with Resuming(url) as one, Resuming(url) as two:
             assert {number(one), number(two)} == {1, 2}
@@ -105,7 +105,7 @@ async def the_front_knows_all(http: aiohttp.ClientSession, one: Peer, two: Peer)
     assert [worker["state"] for worker in workers] == ["ready", "ready"]
     async with http.get("/v1/status") as told:
         limits = (await told.json())["limits"]
-    assert (limits["max_sessions"], limits["workers"]) == (4, 2)
+    assert (limits["max_sessions"], limits["workers"]) == (8, 2)
     async with http.get("/metrics") as told:
         page = await told.text()
     assert all(f'visavis_sessions{{worker="{n}"}} 1.0' in page for n in (1, 2))
