@@ -3,16 +3,17 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { LANGUAGES, NAMES, languageOf } from "../../../static/js/i18n/languages.js";
-import { load, more, spoken, t, wording } from "../../../static/js/i18n/index.js";
+import { add, load, more, spoken, t, wording } from "../../../static/js/i18n/index.js";
 import { ALL, PARTS, partsOf } from "./words.mjs";
 
 const STATIC = new URL("../../../static/", import.meta.url);
-const PAGE = readFileSync(new URL("index.html", STATIC), "utf8");
+/** Page → the part of the words that is there when it stands. */
+const PAGES = { "index.html": "first", "foresight.html": "foresight" };
 const english = await partsOf("en");
 const holes = (text) => [...text.matchAll(/\{\w+\}/g)].map(([hole]) => hole).sort().join();
 
 /** Same in two languages, and rightly so: names, marks, and what people of that language say too. */
-const LOANS = /^(step\.server|controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted)/;
+const LOANS = /^(step\.server|controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted|foresight\.fact\.video)/;
 
 for (const code of LANGUAGES) {
   test(`${NAMES[code]} has every word, with the same holes`, async () => {
@@ -57,8 +58,11 @@ test("words change while the page runs, and what is late comes in the language t
   assert.ok(wording() > before);
 });
 
-test("every visible text of index.html has a key that says it", () => {
-  const body = PAGE.slice(PAGE.indexOf("<body>")).replace(/<symbol.*?<\/symbol>|<noscript>.*?<\/noscript>/gs, "");
+for (const [name, part] of Object.entries(PAGES)) test(`every visible text of ${name} has a key that says it`, () => {
+  const page = readFileSync(new URL(name, STATIC), "utf8");
+  const title = /<title data-t="([^"]+)">([^<]+)</.exec(page);
+  if (title) assert.equal(ALL[title[1]], title[2]);
+  const body = page.slice(page.indexOf("<body>")).replace(/<symbol.*?<\/symbol>|<noscript>.*?<\/noscript>/gs, "");
   for (const [, tag, attributes, text] of body.matchAll(/<(\w+)((?:\s[^<>]*)?)>([^<>]*[A-Za-z]{2}[^<>]*)</g)) {
     const key = /data-t="([^"]+)"/.exec(attributes)?.[1];
     const drawn = /id="(status-text|talk-text|mute-text|camera-text|share-text|toggle)"/.test(attributes) || text.trim() === "visavis";
@@ -71,7 +75,7 @@ test("every visible text of index.html has a key that says it", () => {
       if (said) assert.equal(ALL[new RegExp(`${named}="([^"]+)"`).exec(element)?.[1]], said, element);
     }
   }
-  for (const [, key] of PAGE.matchAll(/data-t[\w-]*="([^"]+)"/g)) assert.ok(Object.hasOwn(english.first, key), `${key} is not in first.js`);
+  for (const [, key] of page.matchAll(/data-t[\w-]*="([^"]+)"/g)) assert.ok(Object.hasOwn(english[part], key), `${key} is not in ${part}.js`);
 });
 
 /** Code without comments, and without what is said to programmers. */
@@ -93,7 +97,8 @@ test("every key that the code names has words, and no text is in code", () => {
     for (const [, prefix] of code.matchAll(/\bt\(`([\w.]+\.)\$\{/g)) {
       assert.ok([...known].some((key) => key.startsWith(prefix)), `${name}: ${prefix}`);
     }
-    for (const [, text] of code.matchAll(/"([^"\n]*)"/g)) {
+    const templates = [...code.matchAll(/`([^`]*)`/g)].map(([, text]) => ["", text.replace(/\$\{.*?\}/g, "{}")]);
+    for (const [, text] of [...code.matchAll(/"([^"\n]*)"/g), ...templates]) {
       assert.ok(!/^[A-Z][a-z]+ [a-z]+ |[a-z]{2,} [a-z]{2,} [a-z]{2,}.*[.!?]$/.test(text), `${name}: "${text}"`);
     }
     for (const [, text] of code.matchAll(/(?:setText\(.*?, |textContent = |\}, )"(\w[^"]*)"/g)) assert.equal(text, "", name);
