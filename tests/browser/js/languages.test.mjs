@@ -35,6 +35,16 @@ test("no key is in two parts, so that each has one place", () => {
   assert.equal(new Set(keys).size, keys.length);
 });
 
+test("another page has its English at once, and its words in every language with those of the first screen", async () => {
+  assert.equal(t("foresight.ask"), "foresight.ask");
+  add("foresight", english.foresight);
+  assert.equal(t("foresight.ask"), "Look ahead");
+  await load("es");
+  assert.equal(t("foresight.badge.ahead", { seconds: "0,5" }), "dentro de 0,5 s");
+  assert.equal(t("controls.start"), "Empezar");
+  await load("en");
+});
+
 test("the reader's language is chosen, then the browser's, then English", () => {
   assert.equal(languageOf("es", ["de"]), "es");
   assert.equal(languageOf("xx", ["fr-FR", "de-AT"]), "de");
@@ -97,8 +107,13 @@ test("every key that the code names has words, and no text is in code", () => {
     for (const [, prefix] of code.matchAll(/\bt\(`([\w.]+\.)\$\{/g)) {
       assert.ok([...known].some((key) => key.startsWith(prefix)), `${name}: ${prefix}`);
     }
-    const templates = [...code.matchAll(/`([^`]*)`/g)].map(([, text]) => ["", text.replace(/\$\{.*?\}/g, "{}")]);
-    for (const [, text] of [...code.matchAll(/"([^"\n]*)"/g), ...templates]) {
+    for (const [, key] of code.matchAll(/"(foresight\.[\w.-]+)"/g)) assert.ok(known.has(key), `${name}: ${key}`);
+    for (const [, trouble] of code.matchAll(/new Trouble\("(\w+)"/g)) assert.ok(known.has(`foresight.problem.${trouble}`), `${name}: ${trouble}`);
+    for (const [, text] of code.matchAll(/`([^`]*)`/g)) {
+      const said = text.replace(/\$\{[^}]*\}/g, "{}");
+      assert.ok(!/^[A-Z][a-z]+ (\{\}|[a-z]+) [a-z]|^[A-Z] [a-z]+ |\{\} [a-z]{2,} \{\}|\{\} [a-z]{1,2} [a-z]+/.test(said), `${name}: ${said}`);
+    }
+    for (const [, text] of code.matchAll(/"([^"\n]*)"/g)) {
       assert.ok(!/^[A-Z][a-z]+ [a-z]+ |[a-z]{2,} [a-z]{2,} [a-z]{2,}.*[.!?]$/.test(text), `${name}: "${text}"`);
     }
     for (const [, text] of code.matchAll(/(?:setText\(.*?, |textContent = |\}, )"(\w[^"]*)"/g)) assert.equal(text, "", name);
