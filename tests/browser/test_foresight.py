@@ -47,6 +47,8 @@ async def test_the_camera_is_asked_for_a_moment_before_and_let_go(browser_page, 
     await page.wait_for_selector("html[lang=es][data-theme=dark]")
     assert await page.evaluate(BACKGROUND) == "rgb(13, 17, 19)"
     assert await page.evaluate("getComputedStyle(document.body).fontSize") == "18.4px"
+    await page.set_viewport_size({"width": 320, "height": 640})
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
     await page.click("#camera")
     await page.wait_for_selector("#live:not([hidden])")
     await page.select_option("#quality", "low")
