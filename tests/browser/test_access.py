@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import reply_begins, reply_ends, spoken, start
 from tests.browser.waiting import in_browsers, until
+from tests.conftest import fake_engines
 from tests.packages import node_modules
 
 pytestmark = in_browsers
@@ -77,6 +78,18 @@ async def test_axe_finds_nothing_in_eight_states_and_two_themes(server: FakeServ
     await page.locator("#toggle").click()
     await expect(page.locator("#problem")).to_be_visible()
     await look("error")
+    assert not found, "\n".join(found)
+
+
+async def test_axe_finds_nothing_on_the_page_of_predictions(serve: Any, browser_page: Any) -> None:
+    url, _ = await serve(fake_engines())
+    page = await browser_page(url + "/foresight", init=axe(), reduced_motion="reduce")
+    await page.set_input_files("#file", [{"name": "no.txt", "mimeType": "text/plain", "buffer": b"no picture"}])
+    await expect(page.locator("#problem")).to_be_visible()
+    found: list[str] = []
+    for theme, rules in RULES.items():
+        await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        found.extend(f"{theme}: {row}" for row in await page.evaluate(RUN, rules))
     assert not found, "\n".join(found)
 
 

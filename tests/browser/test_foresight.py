@@ -12,20 +12,28 @@ pytestmark = in_browsers
 FILE = {"name": "wall.png", "mimeType": "image/png", "buffer": packed(moving(0))}
 
 
+CHOSEN = """localStorage.setItem("visavis.settings", '{"lang": "es", "theme": "dark", "text_size": 1.15}')"""
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+
+
 async def text(page, selector: str) -> str:
     return (await page.inner_text(selector)).strip()
 
 
 async def test_a_picture_becomes_words_and_a_film(browser_page, serve):
     url, _ = await serve(fake_engines())
-    page = await browser_page(url + "/foresight", color_scheme="dark")
+    page = await browser_page(url + "/foresight", locale="de-AT", color_scheme="light")
+    await page.wait_for_selector("html[lang=de]")
+    assert await page.title() == "Vorausschau · visavis"
+    assert await text(page, "#ask") == "Vorausschauen"
     assert await page.is_disabled("#ask")
     await page.set_input_files("#file", [FILE])
     await page.select_option("#quality", "low")
     await page.click("#ask")
     await page.wait_for_selector("#save:not([hidden])")
     assert (await text(page, "#text")).startswith("This is one picture")
-    assert "nothing is foretold" in await text(page, "#facts")
+    assert await text(page, "#facts dd") == "Nur eine Kamera, die näher kommt: Vorhergesagt wird nichts"
+    assert await text(page, "#state") == "Das Video schaut 0,9 s voraus."
     assert await page.evaluate("document.getElementById('film').width") == 256
     assert (await page.get_attribute("#save", "href")).startswith("blob:")
     await page.wait_for_selector("#history button")
@@ -35,13 +43,18 @@ async def test_a_picture_becomes_words_and_a_film(browser_page, serve):
 
 async def test_the_camera_is_asked_for_a_moment_before_and_let_go(browser_page, serve):
     url, _ = await serve(fake_engines())
-    page = await browser_page(url + "/foresight")
+    page = await browser_page(url + "/foresight", init=CHOSEN, locale="de-AT", color_scheme="light")
+    await page.wait_for_selector("html[lang=es][data-theme=dark]")
+    assert await page.evaluate(BACKGROUND) == "rgb(13, 17, 19)"
+    assert await page.evaluate("getComputedStyle(document.body).fontSize") == "18.4px"
+    await page.set_viewport_size({"width": 320, "height": 640})
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
     await page.click("#camera")
     await page.wait_for_selector("#live:not([hidden])")
     await page.select_option("#quality", "low")
     await page.click("#ask")
     await page.wait_for_selector("#save:not([hidden])")
-    assert "What moves goes on" in await text(page, "#facts")
+    assert await text(page, "#facts dd") == "Lo que se mueve sigue moviéndose"
     await page.click("#camera")
     assert await page.evaluate("document.getElementById('live').srcObject === null")
 

@@ -43,6 +43,8 @@ async def test_the_language_changes_in_a_call(server: FakeServer, browser_page: 
     await expect(page.locator("#composer-text")).to_have_attribute("placeholder", "Escribe en vez de hablar")
     assert len(server.offers) == 1  # the call goes on
 
+    await expect(page.get_by_role("link", name="Otra página")).to_have_attribute("href", "foresight")
+
     await choice.select_option("en")
     await expect(root).to_have_attribute("lang", "en")
     await expect(page.locator("#status")).to_have_text("Speaking")

@@ -1,25 +1,24 @@
 // The page: a picture or the camera, a question, and what comes next in words and as a film.
 
+import { t } from "../i18n/index.js";
+import { dressed, seconds } from "./dress.js";
 import { Film } from "./film.js";
-import { fetchVideo, key, predict, Refusal, watch } from "./server.js";
+import { fetchVideo, key, predict, watch } from "./server.js";
 import { Source } from "./source.js";
+import { told } from "./trouble.js";
 
 const at = (id) => document.getElementById(id);
-const METHODS = {
-  "motion-extrapolation": "What moves goes on",
-  "push-in": "Only a camera that comes closer: nothing is foretold",
-  generated: "Made up by a model",
-};
 const MOST_KEPT = 12;
 
+const ready = dressed();
 const source = new Source(at("live"));
 const film = new Film(at("film"), shown);
 let cancel = null;
 let visit = null; // the prediction on the screen
 const visits = [];
 
-function say(text) {
-  at("state").textContent = text;
+function say(state, values) {
+  at("state").textContent = t(`foresight.state.${state}`, values);
 }
 
 function problem(text) {
@@ -30,18 +29,18 @@ function problem(text) {
 function shown({ index, total, confidence, preview }) {
   const badge = at("badge");
   badge.hidden = false;
-  if (preview) badge.textContent = `A guess after step ${preview.step} of ${preview.steps}`;
-  else if (!index) badge.textContent = "Now";
+  if (preview) badge.textContent = t("foresight.badge.guess", preview);
+  else if (!index) badge.textContent = t("foresight.badge.now");
   else {
-    const sure = confidence === null ? "" : confidence > 0 ? `, ${Math.round(100 * confidence)} % sure` : "";
-    badge.textContent = `${((index / visit.fps)).toFixed(1)} s ahead${sure}`;
+    const values = { seconds: seconds(index / visit.fps), percent: Math.round(100 * confidence) };
+    badge.textContent = t(`foresight.badge.${confidence > 0 ? "sure" : "ahead"}`, values);
   }
 }
 
 function fact(name, value) {
   const facts = at("facts");
   for (const old of facts.querySelectorAll(`[data-name="${name}"]`)) old.remove();
-  for (const [kind, text] of [["dt", name], ["dd", value]]) {
+  for (const [kind, text] of [["dt", t(`foresight.fact.${name}`)], ["dd", value]]) {
     const node = document.createElement(kind);
     node.dataset.name = name;
     node.textContent = text;
@@ -56,10 +55,10 @@ function tell(message) {
     case "video_restarted":
       Object.assign(mine, { fps: message.fps, total: message.total_frames });
       film.plan(message);
-      if (message.method) fact("How", METHODS[message.method] + (message.model ? ` (${message.model})` : ""));
-      if (message.described_by) fact("Words by", message.described_by);
-      fact("Video", `${message.width} × ${message.height}, ${message.total_frames} frames`);
-      if (message.reason) fact("Made again, smaller", message.reason);
+      if (message.method) fact("how", made(message));
+      if (message.described_by) fact("words_by", message.described_by);
+      fact("video", t("foresight.size", { width: message.width, height: message.height, total: message.total_frames }));
+      if (message.reason) fact("smaller", message.reason);
       break;
     case "text_chunk":
       mine.text += message.text;
@@ -69,27 +68,32 @@ function tell(message) {
       film.add(message);
       if (!message.preview) {
         at("progress").value = (message.frame_index + 1) / message.total_frames;
-        if (message.frame_index) say(`Frame ${message.frame_index + 1} of ${message.total_frames}`);
+        if (message.frame_index) say("frame", { number: message.frame_index + 1, total: message.total_frames });
       }
       break;
     case "video_complete":
       mine.video = message.video_url;
-      say(`The video looks ${message.horizon_s.toFixed(1)} s ahead.`);
+      say("done", { seconds: seconds(message.horizon_s) });
       at("again").hidden = false;
       offer(mine);
       break;
     case "video_failed":
     case "text_failed":
-      problem(`${message.type === "video_failed" ? "No video" : "No words"}: ${message.error.message}`);
+      problem(t(`foresight.problem.${message.type}`, { why: message.error.message }));
       break;
     case "cancelled":
-      say("Stopped.");
+      say("stopped");
       break;
     case "thinking_complete":
-      fact("First words after", `${message.first_text_ms ?? "–"} ms`);
-      fact("First new frame after", `${message.first_new_frame_ms ?? "–"} ms`);
+      fact("first_words", t("foresight.ms", { value: message.first_text_ms ?? "–" }));
+      fact("first_frame", t("foresight.ms", { value: message.first_new_frame_ms ?? "–" }));
       break;
   }
+}
+
+function made({ method, model }) {
+  const how = t(`foresight.method.${method}`);
+  return model ? t("foresight.made_by", { how, model }) : how;
 }
 
 async function offer(mine) {
@@ -99,7 +103,7 @@ async function offer(mine) {
     at("save").href = url;
     at("save").hidden = false;
   } catch (error) {
-    problem(`The video cannot be fetched: ${error.message}`);
+    problem(t("foresight.problem.no_file", { why: told(error) }));
   }
 }
 
@@ -117,15 +121,15 @@ async function ask(event) {
     at("facts").replaceChildren();
     at("progress").value = 0;
     film.begin(canvas);
-    at("film").setAttribute("aria-label", "The picture, then the video of what comes next");
-    say("Looking ahead …");
+    at("film").setAttribute("aria-label", t("foresight.film"));
+    say("looking");
     const mine = visit;
     const begun = await predict({ ...taken, prompt: mine.prompt, quality: at("quality").value });
     cancel = watch(begun.session_id, tell, () => ended(mine));
   } catch (error) {
     busy(false);
-    if (error instanceof Refusal && error.status === 401) return askKey();
-    problem(error instanceof TypeError ? "The server cannot be reached." : error.message);
+    if (error.status === 401) return askKey();
+    problem(told(error));
   }
 }
 
@@ -148,7 +152,7 @@ function remember(mine) {
   const button = document.createElement("button");
   const image = Object.assign(document.createElement("img"), { src: mine.url, alt: "" });
   const words = document.createElement("span");
-  words.textContent = mine.prompt || mine.text || "Without words";
+  words.textContent = mine.prompt || mine.text || t("foresight.wordless");
   button.append(image, words);
   button.type = "button";
   button.onclick = () => !cancel && again(mine);
@@ -182,6 +186,7 @@ function askKey() {
 }
 
 async function take(file) {
+  await ready;
   problem("");
   try {
     const canvas = await source.file(file);
@@ -191,26 +196,27 @@ async function take(file) {
     film.begin(canvas);
     at("badge").hidden = true;
     at("source").textContent = file.name;
-    say("Ready.");
+    say("ready");
   } catch (error) {
-    problem(error.message);
+    problem(told(error));
   }
   busy(cancel !== null);
 }
 
 async function toggleCamera() {
+  await ready;
   problem("");
   try {
     if (source.live) source.stop();
     else await source.start();
   } catch (error) {
-    problem(error.message);
+    problem(told(error));
   }
   at("camera").setAttribute("aria-pressed", String(source.live));
   at("live").hidden = !source.live;
   at("film").hidden = source.live;
   at("badge").hidden = true;
-  at("source").textContent = source.live ? "The camera" : "or drop one here";
+  at("source").textContent = t(source.live ? "foresight.camera" : "foresight.drop");
   busy(cancel !== null);
 }
 

@@ -1,15 +1,22 @@
 // The server: asks for predictions, listens to them, fetches their videos. The key is kept until the tab is closed.
 
-const KEY = "visavis-key";
+import { Trouble } from "./trouble.js";
+
+const KEY = "visavis.key"; // as the main page has it
 
 /** An answer of the server that is an error. */
-export class Refusal extends Error {
+export class Refusal extends Trouble {
   constructor(status, error) {
-    super(error?.message ?? `The server answered ${status}.`);
+    super("status", { status });
     this.status = status;
-    this.code = error?.code ?? "";
+    this.said = error?.message ?? "";
   }
 }
+
+/** `fetch`, with a Trouble where there is no server. */
+const ask = (url, options) => fetch(url, options).catch(() => {
+  throw new Trouble("unreachable");
+});
 
 export const key = {
   get: () => sessionStorage.getItem(KEY) ?? "",
@@ -20,7 +27,7 @@ const headers = () => (key.get() ? { Authorization: `Bearer ${key.get()}` } : {}
 
 /** Begin a prediction. */
 export async function predict(body) {
-  const response = await fetch("api/predict", {
+  const response = await ask("api/predict", {
     method: "POST",
     headers: { "Content-Type": "application/json", ...headers() },
     body: JSON.stringify(body),
@@ -44,7 +51,7 @@ export function watch(id, tell, end) {
 
 /** The video as a file that a player or a link may be given. */
 export async function fetchVideo(url) {
-  const response = await fetch(url.replace(/^\//, ""), { headers: headers() });
+  const response = await ask(url.replace(/^\//, ""), { headers: headers() });
   if (!response.ok) throw new Refusal(response.status, (await response.json().catch(() => ({}))).error);
   return URL.createObjectURL(await response.blob());
 }

@@ -1,5 +1,7 @@
 // Where the picture comes from: a file, or the camera, of which a moment before is remembered so that movement shows.
 
+import { Trouble } from "./trouble.js";
+
 const LONGEST = 1024; // pixels of a picture's longer side: the server makes larger ones smaller itself
 const APART = 66; // milliseconds between the two pictures of the camera
 const LARGEST = 4 << 20; // bytes that the server takes
@@ -23,12 +25,12 @@ export class Source {
     return this.#stream !== null;
   }
 
-  /** Take a file. Throws an Error with words for people. */
+  /** Take a file. Throws a Trouble. */
   async file(file) {
-    if (!["image/jpeg", "image/png"].includes(file.type)) throw new Error("Take a JPEG or a PNG.");
+    if (!["image/jpeg", "image/png"].includes(file.type)) throw new Trouble("type");
     this.stop();
     const bitmap = await createImageBitmap(file).catch(() => {
-      throw new Error("This picture cannot be opened: it may be damaged.");
+      throw new Trouble("damaged");
     });
     const canvas = drawn(bitmap, bitmap.width, bitmap.height);
     bitmap.close();
@@ -36,14 +38,14 @@ export class Source {
     return canvas;
   }
 
-  /** Open the camera. Throws an Error with words for people. */
+  /** Open the camera. Throws a Trouble. */
   async start() {
-    if (!navigator.mediaDevices) throw new Error("Browsers give the camera to pages over HTTPS or on localhost only.");
+    if (!navigator.mediaDevices) throw new Trouble("insecure");
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });
     } catch (error) {
-      const why = { NotAllowedError: "This page may not use the camera.", NotFoundError: "There is no camera." };
-      throw new Error(why[error.name] ?? `The camera does not open: ${error.message}`);
+      const why = { NotAllowedError: "denied", NotFoundError: "missing" };
+      throw new Trouble(why[error.name] ?? "camera", { why: error.message });
     }
     this.#picture = null;
     this.#video.srcObject = this.#stream;
@@ -81,7 +83,7 @@ function drawn(source, width, height) {
 
 async function packed(canvas) {
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
-  if (!blob || blob.size > LARGEST) throw new Error("This picture is too large.");
+  if (!blob || blob.size > LARGEST) throw new Trouble("large");
   const bytes = new Uint8Array(await blob.arrayBuffer());
   let text = "";
   for (let n = 0; n < bytes.length; n += 0x8000) text += String.fromCharCode(...bytes.subarray(n, n + 0x8000));

@@ -6,6 +6,9 @@ import first from "./en/first.js";
 /** Files of each language, beside `first`. */
 const PARTS = ["talk", "inspector", "settings"];
 
+/** Files that are wanted in any language from the beginning. */
+const begun = ["first"];
+
 const english = { ...first };
 let words = english;
 let language = "en";
@@ -15,11 +18,17 @@ let whole = false; // whether all parts are wanted
 /** Speak a language from now on. English stays where it cannot be had. @param code see languages.js */
 export async function load(code) {
   if (code === language) return;
-  const found = code === "en" ? english : await partsOf(code, ["first", ...(whole ? PARTS : [])]);
+  const found = code === "en" ? english : await partsOf(code, [...begun, ...(whole ? PARTS : [])]);
   if (!found) return;
   words = found;
   language = code;
   edition += 1;
+}
+
+/** Before `load`: another page than the main one speaks. @param part its file @param own its English, which came with it */
+export function add(part, own) {
+  Object.assign(english, own);
+  begun.push(part);
 }
 
 let coming = null;
@@ -68,7 +77,7 @@ export function t(key, values = {}) {
 /** Attributes of an element whose words the page speaks: attribute with the key → where the words go. */
 const PLACES = { "data-t": null, "data-t-label": "aria-label", "data-t-title": "title", "data-t-placeholder": "placeholder" };
 
-/** Speak what stands in index.html, and what was made with keys in these attributes. @param root the document */
+/** Speak what stands in the page's HTML, and what was made with keys in these attributes. @param root the document */
 export function translate(root) {
   if (edition === 0) return; // English, as it is written there
   root.documentElement.lang = language;

@@ -2,6 +2,7 @@
 
 import { load, translate } from "../i18n/index.js";
 import { NAMES as LANGUAGES, languageOf } from "../i18n/languages.js";
+import { h } from "../view/dom.js";
 import { check, choice } from "./fields.js";
 
 const NAMES = ["theme", "text_size", "keys", "announce", "captions", "caption_size"];
@@ -39,7 +40,9 @@ export function create({ settings, t }) {
     announce.show(settings.get("announce"));
   }
 
-  const fields = [theme, size, lang, captions, captionSize, keys, announce].map(({ element }) => element);
+  // A call goes on in this tab, and the key of this one holds in the other.
+  const foresight = h("a", { class: "link", href: "foresight", target: "_blank", rel: "opener" }, t("settings.foresight"));
+  const fields = [...[theme, size, lang, captions, captionSize, keys, announce].map(({ element }) => element), foresight];
   return { fields, render, reset() {
     settings.reset(NAMES);
     speak(null);

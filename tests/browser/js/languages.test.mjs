@@ -3,16 +3,17 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { LANGUAGES, NAMES, languageOf } from "../../../static/js/i18n/languages.js";
-import { load, more, spoken, t, wording } from "../../../static/js/i18n/index.js";
+import { add, load, more, spoken, t, wording } from "../../../static/js/i18n/index.js";
 import { ALL, PARTS, partsOf } from "./words.mjs";
 
 const STATIC = new URL("../../../static/", import.meta.url);
-const PAGE = readFileSync(new URL("index.html", STATIC), "utf8");
+/** Page → the part of the words that is there when it stands. */
+const PAGES = { "index.html": "first", "foresight.html": "foresight" };
 const english = await partsOf("en");
 const holes = (text) => [...text.matchAll(/\{\w+\}/g)].map(([hole]) => hole).sort().join();
 
 /** Same in two languages, and rightly so: names, marks, and what people of that language say too. */
-const LOANS = /^(step\.server|controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted)/;
+const LOANS = /^(step\.server|controls\.start|page\.inspector.*|inspector\.title|help\.help|settings\.pipeline|tool\.|quality\.|chip\.gesture|words\.interrupted|foresight\.fact\.video)/;
 
 for (const code of LANGUAGES) {
   test(`${NAMES[code]} has every word, with the same holes`, async () => {
@@ -32,6 +33,16 @@ for (const code of LANGUAGES) {
 test("no key is in two parts, so that each has one place", () => {
   const keys = PARTS.flatMap((part) => Object.keys(english[part]));
   assert.equal(new Set(keys).size, keys.length);
+});
+
+test("another page has its English at once, and its words in every language with those of the first screen", async () => {
+  assert.equal(t("foresight.ask"), "foresight.ask");
+  add("foresight", english.foresight);
+  assert.equal(t("foresight.ask"), "Look ahead");
+  await load("es");
+  assert.equal(t("foresight.badge.ahead", { seconds: "0,5" }), "dentro de 0,5 s");
+  assert.equal(t("controls.start"), "Empezar");
+  await load("en");
 });
 
 test("the reader's language is chosen, then the browser's, then English", () => {
@@ -57,8 +68,11 @@ test("words change while the page runs, and what is late comes in the language t
   assert.ok(wording() > before);
 });
 
-test("every visible text of index.html has a key that says it", () => {
-  const body = PAGE.slice(PAGE.indexOf("<body>")).replace(/<symbol.*?<\/symbol>|<noscript>.*?<\/noscript>/gs, "");
+for (const [name, part] of Object.entries(PAGES)) test(`every visible text of ${name} has a key that says it`, () => {
+  const page = readFileSync(new URL(name, STATIC), "utf8");
+  const title = /<title data-t="([^"]+)">([^<]+)</.exec(page);
+  if (title) assert.equal(ALL[title[1]], title[2]);
+  const body = page.slice(page.indexOf("<body>")).replace(/<symbol.*?<\/symbol>|<noscript>.*?<\/noscript>/gs, "");
   for (const [, tag, attributes, text] of body.matchAll(/<(\w+)((?:\s[^<>]*)?)>([^<>]*[A-Za-z]{2}[^<>]*)</g)) {
     const key = /data-t="([^"]+)"/.exec(attributes)?.[1];
     const drawn = /id="(status-text|talk-text|mute-text|camera-text|share-text|toggle)"/.test(attributes) || text.trim() === "visavis";
@@ -71,7 +85,7 @@ test("every visible text of index.html has a key that says it", () => {
       if (said) assert.equal(ALL[new RegExp(`${named}="([^"]+)"`).exec(element)?.[1]], said, element);
     }
   }
-  for (const [, key] of PAGE.matchAll(/data-t[\w-]*="([^"]+)"/g)) assert.ok(Object.hasOwn(english.first, key), `${key} is not in first.js`);
+  for (const [, key] of page.matchAll(/data-t[\w-]*="([^"]+)"/g)) assert.ok(Object.hasOwn(english[part], key), `${key} is not in ${part}.js`);
 });
 
 /** Code without comments, and without what is said to programmers. */
@@ -92,6 +106,12 @@ test("every key that the code names has words, and no text is in code", () => {
     for (const [, key] of code.matchAll(/\bt\("([^"]+)"/g)) assert.ok(known.has(key), `${name}: ${key}`);
     for (const [, prefix] of code.matchAll(/\bt\(`([\w.]+\.)\$\{/g)) {
       assert.ok([...known].some((key) => key.startsWith(prefix)), `${name}: ${prefix}`);
+    }
+    for (const [, key] of code.matchAll(/"(foresight\.[\w.-]+)"/g)) assert.ok(known.has(key), `${name}: ${key}`);
+    for (const [, trouble] of code.matchAll(/new Trouble\("(\w+)"/g)) assert.ok(known.has(`foresight.problem.${trouble}`), `${name}: ${trouble}`);
+    for (const [, text] of code.matchAll(/`([^`]*)`/g)) {
+      const said = text.replace(/\$\{[^}]*\}/g, "{}");
+      assert.ok(!/^[A-Z][a-z]+ (\{\}|[a-z]+) [a-z]|^[A-Z] [a-z]+ |\{\} [a-z]{2,} \{\}|\{\} [a-z]{1,2} [a-z]+/.test(said), `${name}: ${said}`);
     }
     for (const [, text] of code.matchAll(/"([^"\n]*)"/g)) {
       assert.ok(!/^[A-Z][a-z]+ [a-z]+ |[a-z]{2,} [a-z]{2,} [a-z]{2,}.*[.!?]$/.test(text), `${name}: "${text}"`);

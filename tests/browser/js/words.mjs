@@ -1,9 +1,9 @@
-// All words of a language, as the page has them once it stands.
+// All words of a language, as the pages have them once they stand.
 
 import { readdirSync } from "node:fs";
 
 const FOLDER = new URL("../../../static/js/i18n/", import.meta.url);
-export const PARTS = ["first", "talk", "inspector", "settings"];
+export const PARTS = ["first", "talk", "inspector", "settings", "foresight"];
 
 /** @returns {Promise<object>} part → its words */
 export async function partsOf(code) {

@@ -78,6 +78,7 @@ export default {
   "settings.keys_hint": "M schaltet das Mikrofon, V die Kamera; ? zeigt alle.",
   "settings.announce": "Fertige Beiträge ansagen",
   "settings.announce_hint": "Für Screenreader. Die Stimme spricht die Antworten schon.",
+  "settings.foresight": "Eine andere Seite: was ein Bild zeigt und was als Nächstes kommen kann",
   "settings.link_hint": "Öffnet diese Seite mit deiner Stimme, Sprache und Pipeline. Nie mit einem Schlüssel.",
   "settings.copy": "Kopieren",
   "settings.copied": "Kopiert",

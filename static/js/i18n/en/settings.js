@@ -78,6 +78,7 @@ export default {
   "settings.keys_hint": "M mutes, V is the camera; press ? for all of them.",
   "settings.announce": "Announce finished turns",
   "settings.announce_hint": "For screen readers. The voice says the answers already.",
+  "settings.foresight": "Another page: what a picture shows, and what may come next",
   "settings.link_hint": "Opens this page with your voice, language and pipeline. It never holds a key.",
   "settings.copy": "Copy",
   "settings.copied": "Copied",

@@ -78,6 +78,7 @@ export default {
   "settings.keys_hint": "M es el micrófono, V la cámara; con ? se ven todas.",
   "settings.announce": "Anunciar los turnos terminados",
   "settings.announce_hint": "Para lectores de pantalla. La voz ya dice las respuestas.",
+  "settings.foresight": "Otra página: qué muestra una imagen y qué puede venir después",
   "settings.link_hint": "Abre esta página con tu voz, idioma y pipeline. Nunca lleva una clave.",
   "settings.copy": "Copiar",
   "settings.copied": "Copiado",
