@@ -90,6 +90,7 @@ export function createCall({ store, output, levels, tell }) {
     event(event) {
       if (typeof event?.type !== "string" || event.type.startsWith("client.")) return; // not for the server to send
       dispatch(event);
+      talk.told(event);
     },
     track: (track) => output.play(track),
     faltering: (faltering) => dispatch({ type: "client.faltering", faltering }),
@@ -104,7 +105,7 @@ export function createCall({ store, output, levels, tell }) {
       drop();
       const until = pause.begin(secondsToWait(problem.wait) * 1000, connect);
       dispatch({ type: "client.waiting", problem, until });
-    } else if (talked && problem.lost) tryAgain();
+    } else if (talked && (problem.lost || problem.passing)) tryAgain();
     else fail(problem);
   }
 

@@ -41,6 +41,7 @@ export default {
   "notice.camera_policy": "Gespräch ohne Kamera: Dieser Seite ist sie verboten.",
   "notice.muted_speaking": "Dein Mikrofon ist aus: Niemand hört dich.",
   "notice.hold_to_talk": "Halte die Taste, solange du sprichst.",
+  "notice.nothing_heard": "Niemand hat gesprochen, solange die Taste gehalten wurde.",
   "notice.engine_missing": "Dieser Server kann nicht sehen: {reason}. Sprechen geht.",
 
   "problem.reconnect": "Neu verbinden",

@@ -41,6 +41,7 @@ export default {
   "notice.camera_policy": "Talking without the camera: this page was told not to use it.",
   "notice.muted_speaking": "You are muted: nobody hears you.",
   "notice.hold_to_talk": "Hold the button while you talk.",
+  "notice.nothing_heard": "Nothing was heard while the button was held.",
   "notice.engine_missing": "No vision on this server: {reason}. Voice works.",
 
   "problem.reconnect": "Reconnect",

@@ -41,6 +41,7 @@ export default {
   "notice.camera_policy": "Conversación sin cámara: esta página la tiene prohibida.",
   "notice.muted_speaking": "Tu micrófono está apagado: nadie te oye.",
   "notice.hold_to_talk": "Mantén pulsado el botón mientras hablas.",
+  "notice.nothing_heard": "No se oyó nada mientras el botón estaba pulsado.",
   "notice.engine_missing": "Este servidor no puede ver: {reason}. La voz funciona.",
 
   "problem.reconnect": "Reconectar",
