@@ -68,9 +68,11 @@ test("every notice that is made has words", () => {
   for (const device of ["mic", "camera"]) reasons.forEach((reason) => tell(`${device}_${reason}`, { name: "A", other: "B" }));
   ["mic_insecure", "muted_speaking", "hold_to_talk", "nothing_heard", "screen_failed", "screen_unseen"].forEach((code) => tell(code));
   tell("mic_silent", { name: "A" });
+  tell("pipeline_unknown", { name: "A" });
   tell("engine_missing", { reason: "libEGL is missing" });
   assert.equal(new Set(made.map(({ text }) => text)).size, made.length);
   for (const { action } of made) assert.ok(!action || en[`notice.do.${action}`]);
+  ["time_limit", "size_limit", "disk_full", "failed"].forEach((reason) => t(`recording.reason.${reason}`));
 });
 
 test("what the server says is worth waiting for, with its progress", () => {
