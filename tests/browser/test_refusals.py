@@ -147,7 +147,6 @@ async def test_a_pipeline_that_the_server_has_not_keeps_nobody_from_talking(
     server.refusal = error(404, "there is no pipeline 'gone'", "unknown_pipeline")
     await start(page, server)
     await expect(page.locator("#notices")).to_contain_text("The server has no pipeline gone")
-    assert server.refusal is None
     assert "pipeline" not in server.bodies[-1]
 
 
