@@ -389,6 +389,6 @@ def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings
     try:
         return sourced(**flags)
     except ValidationError as error:
-        raise SettingsError("; ".join(map(explainer.problem, error.errors(include_url=False)))) from error
+        raise SettingsError(explainer.problems(error.errors(include_url=False))) from error
     except UnreadableError as error:
         raise SettingsError(explainer.unreadable(error)) from error

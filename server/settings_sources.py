@@ -89,6 +89,18 @@ def read_file(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in data.items()}
 
 
+_ONE_OF = re.compile(r"bool|int|float|str|constrained-\w+|literal\[.*\]")
+"""What pydantic puts behind a setting that takes several kinds of values, for each of them."""
+_LEGAL = "Input should be "
+
+
+def _either(before: ErrorDetails | None, problem: ErrorDetails) -> ErrorDetails:
+    """What is legal by one kind of values or by another."""
+    legal = problem["msg"].removeprefix(_LEGAL).partition(", unable to ")[0]
+    message = f"{_LEGAL}{legal}" if before is None else f"{before['msg']}, or {legal}"
+    return {**problem, "loc": problem["loc"][:1], "msg": message, "type": "one_of"}
+
+
 class Explainer:
     """Pydantic's errors for people, with the place that the wrong value came from."""
 
@@ -100,8 +112,18 @@ class Explainer:
         self._environment = {name.upper() for name in environment}
         self._file = file
 
-    def problem(self, problem: ErrorDetails) -> str:
-        """One error."""
+    def problems(self, problems: Iterable[ErrorDetails]) -> str:
+        """All of them, each setting once."""
+        told: dict[tuple[int | str, ...], ErrorDetails] = {}
+        for problem in problems:
+            place = problem["loc"]
+            if len(place) == 2 and _ONE_OF.fullmatch(str(place[1])):  # of several kinds of values it is none
+                place = place[:1]
+                problem = _either(told.get(place), problem)
+            told[place] = problem
+        return "; ".join(map(self._problem, told.values()))
+
+    def _problem(self, problem: ErrorDetails) -> str:
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden" and name not in self._names:
             return f"{unknown('setting', name, self._names)}{self._source(name)}"

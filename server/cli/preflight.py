@@ -19,6 +19,7 @@ from server.stores import conversation, model_store
 
 RESOLVE_SECONDS = 3.0
 """The system looks for a name much longer, and cannot be interrupted meanwhile."""
+WRITABLE = "it must be a folder that can be written to, or made"
 
 
 def check(settings: Settings) -> None:
@@ -93,7 +94,9 @@ def _folders(settings: Settings) -> list[str]:
             problems.append(f"{name}: {folder}: {error.strerror}; it must be a folder that can be read")
     cache = settings.cache.expanduser()
     if "cache" in settings.model_fields_set and (problem := _unusable(cache)):
-        problems.append(f"cache: {settings.cache}: {problem}; it must be a folder that can be written to, or made")
+        problems.append(f"cache: {settings.cache}: {problem}; {WRITABLE}")
+    if settings.recordings is not None and (problem := _unusable(settings.recordings)):
+        problems.append(f"recordings: {settings.recordings}: {problem}; {WRITABLE}")
     return problems
 
 

@@ -160,7 +160,7 @@ async def test_hold_to_talk_by_mouse_key_and_finger(server: FakeServer, browser_
     await start(page, server, "ready")
     assert (await server.next_event())["session"] == {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
     talk = page.locator("#talk")
-    turn = ("input_audio_buffer.clear", "input_audio_buffer.commit", "response.create")
+    turn = ("input_audio_buffer.clear", "input_audio_buffer.commit")
     assert await page.evaluate(SENT) == "nothing,video,nothing"
 
     await talk.hover()
@@ -171,13 +171,10 @@ async def test_hold_to_talk_by_mouse_key_and_finger(server: FakeServer, browser_
     await page.mouse.up()
     await events(server, *turn)
     await until(page, "state => state.status === 'ready'")
-
-    await page.locator("body").click(position={"x": 5, "y": 5})
-    await page.keyboard.down(" ")
-    await page.wait_for_timeout(200)
-    await page.keyboard.down(" ")  # repeats
-    await page.keyboard.up(" ")
-    await events(server, *turn)
+    empty = {"code": "input_audio_buffer_commit_empty", "message": "nobody has spoken"}
+    server.send({"type": "error", "error": empty})
+    heard_nothing = page.locator("[data-code='nothing_heard']")
+    await expect(heard_nothing).to_have_text("Nothing was heard while the button was held.")
 
     touch = {"pointerType": "touch", "pointerId": 7, "button": 0, "bubbles": True}
     await page.evaluate("() => { Element.prototype.setPointerCapture = () => {}; }")
@@ -189,6 +186,15 @@ async def test_hold_to_talk_by_mouse_key_and_finger(server: FakeServer, browser_
     await page.evaluate(SLIP, touch)
     await events(server, "input_audio_buffer.clear", "input_audio_buffer.clear")
     await expect(page.locator(".notice[data-code='hold_to_talk']")).to_be_visible()
+
+    await page.locator("body").click(position={"x": 5, "y": 5})
+    await page.keyboard.down(" ")
+    await page.wait_for_timeout(200)
+    await page.keyboard.down(" ")  # repeats
+    await page.keyboard.up(" ")
+    await events(server, *turn)
+    server.send({"type": "input_audio_buffer.committed", "item_id": "u1"})
+    await events(server, "response.create")
 
     server.send(*reply_begins("r1", "a1", "Once upon a time"))
     await until(page, "state => state.status === 'speaking'")

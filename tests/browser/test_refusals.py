@@ -126,6 +126,30 @@ async def test_a_full_or_starting_server_is_waited_for(server: FakeServer, brows
     await until(page, "state => state.status === 'listening' && state.problem === null")
 
 
+async def test_a_worker_that_is_replaced_and_a_proxy_that_has_lost_it_end_no_conversation(
+    server: FakeServer, browser_page: Any
+) -> None:
+    page = await browser_page(server.url, allow=["502", "503"])
+    await start(page, server)
+    for refusal in (error(502, "bad gateway", "bad_gateway"), error(503, "come again", "worker_restarting")):
+        server.refusal = refusal
+        await server.hang_up()
+        await until(page, "state => state.phase !== 'connected'")
+        await server.connected()
+        await until(page, "state => state.status === 'listening'")
+        assert server.refusal is None
+
+
+async def test_a_pipeline_that_the_server_has_not_keeps_nobody_from_talking(
+    server: FakeServer, browser_page: Any
+) -> None:
+    page = await browser_page(f"{server.url}#pipeline=gone", allow=["404"])
+    server.refusal = error(404, "there is no pipeline 'gone'", "unknown_pipeline")
+    await start(page, server)
+    await expect(page.locator("#notices")).to_contain_text("The server has no pipeline gone")
+    assert "pipeline" not in server.bodies[-1]
+
+
 async def test_a_server_with_a_key(server: FakeServer, browser_page: Any) -> None:
     server.key = "right & proper"
     page = await browser_page(f"{server.url}#key=wrong", allow=["401"])

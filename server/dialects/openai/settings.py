@@ -97,12 +97,7 @@ def offered_vision(body: object) -> VisionPatch:
     :class:`RefusedError`."""
     session = body.get("session") if isinstance(body, Mapping) else None
     wish = session.get("vision") if isinstance(session, Mapping) else None
-    try:
-        return VisionPatch() if wish is None else VisionPatch.model_validate(wish)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        path = ".".join(["session", "vision", *map(str, problem["loc"])])
-        raise RefusedError(path, f"{path}: {problem['msg']}") from error
+    return VisionPatch() if wish is None else offered_session({"vision": wish}).vision or VisionPatch()
 
 
 def offered_session(session: object) -> SessionPatch:

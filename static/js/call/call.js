@@ -22,6 +22,7 @@ export function createCall({ store, output, levels, tell }) {
   let connection = null;
   let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
   let resume = null; // id of the session with whose conversation the next one begins
+  let unknown = null; // a pipeline that was chosen, perhaps by a link, and that the server has not
   let lastTyping = false;
   let talked = false; // there was a connection: its conversation is worth another one
   let timer = 0;
@@ -67,13 +68,24 @@ export function createCall({ store, output, levels, tell }) {
       resume = session_id ?? resume;
       dispatch({ type: "client.answered", session_id, resumed: Boolean(resumed) });
     } catch (error) {
-      if (mine === attempt) refused(explain(error, facts())); // else stopped or restarted meanwhile
+      if (mine !== attempt) return; // stopped or restarted meanwhile
+      const { pipeline } = wishes();
+      if (error.code === "unknown_pipeline" && pipeline) withoutPipeline(pipeline);
+      else refused(explain(error, facts()));
     }
   }
 
   function wishes() {
     const { pipeline } = store.state.settings;
-    return { ...(resume ? { resume } : {}), ...(pipeline ? { pipeline } : {}) };
+    return { ...(resume ? { resume } : {}), ...(pipeline && pipeline !== unknown ? { pipeline } : {}) };
+  }
+
+  /** Who has it chosen need not know how to choose another one before anything can be said. */
+  function withoutPipeline(name) {
+    unknown = name;
+    tell("pipeline_unknown", { name });
+    drop();
+    connect();
   }
 
   const handlers = {
@@ -90,6 +102,7 @@ export function createCall({ store, output, levels, tell }) {
     event(event) {
       if (typeof event?.type !== "string" || event.type.startsWith("client.")) return; // not for the server to send
       dispatch(event);
+      talk.told(event);
     },
     track: (track) => output.play(track),
     faltering: (faltering) => dispatch({ type: "client.faltering", faltering }),
@@ -104,7 +117,7 @@ export function createCall({ store, output, levels, tell }) {
       drop();
       const until = pause.begin(secondsToWait(problem.wait) * 1000, connect);
       dispatch({ type: "client.waiting", problem, until });
-    } else if (talked && problem.lost) tryAgain();
+    } else if (talked && (problem.lost || problem.passing)) tryAgain();
     else fail(problem);
   }
 

@@ -13,6 +13,7 @@ import { ApiError, Unreachable } from "./api.js";
  * @property {boolean} [askKey] show the field for the server's key
  * @property {boolean} [checking] the key is being tried
  * @property {boolean} [lost] there was a connection, or there is no server
+ * @property {boolean} [passing] it may be over in a moment: a conversation that was lost tries again
  * @property {boolean} [server] it is the server's, and over when the server answers again
  * @property {boolean} [secure] show the address that the browser would trust
  * @property {object[]} [candidates] the ways that were tried
@@ -20,6 +21,10 @@ import { ApiError, Unreachable } from "./api.js";
 
 const AGAIN = "problem.again";
 const RECONNECT = "problem.reconnect";
+/** Seconds: a worker that is being replaced is back in less than Retry-After says. */
+const SOON = 2;
+/** What a reverse proxy says while the server behind it is started again. */
+const GATEWAY = new Set([502, 504]);
 
 /** The page cannot work here, whatever the user does. @param where {secure, webrtc} @returns {Problem|null} */
 export function unsupported({ secure, webrtc }) {
@@ -57,9 +62,10 @@ function answered(error, facts) {
   if (status === 401) return needsKey(facts.hasKey);
   if (status === 403) return { code: "address_unknown", values, retry: AGAIN, server: true };
   if (code === "warming_up") return { code: "warming_up", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0, progress: error.progress };
+  if (code === "worker_restarting") return { code: "warming_up", values, retry: AGAIN, wait: SOON };
   if (code === "server_full") return { code: "server_full", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0 };
-  if (status === 503 || status === 429) return { code: "server_busy", values, retry: AGAIN };
-  if (status >= 500) return { code: "server_failed", values, retry: AGAIN };
+  if (status === 503 || status === 429) return { code: "server_busy", values, retry: AGAIN, passing: true };
+  if (status >= 500) return { code: "server_failed", values, retry: AGAIN, passing: GATEWAY.has(status) };
   return { code: "sdp_rejected", values, retry: AGAIN };
 }
 

@@ -5,6 +5,8 @@ import { INITIAL } from "./table.js";
 const TURNS = ["turns", "silence", "eagerness", "interruptible"];
 /** Settings that a session is told of. */
 export const TOLD = ["voice", "model", "speed", "language", "instructions", ...TURNS];
+/** What a server refuses when it runs with other engines than it did when this was chosen. */
+const APART = ["language"];
 /** Fields of `session.vision` that can be told back. */
 const VISION = ["enabled", "mode", "detectors", "overlay", "background", "looks", "attach", "auto_frame"];
 
@@ -71,11 +73,19 @@ export function createTeller({ store, call, settings }) {
     if (Object.keys(session).length) call.update(session);
   }
 
+  /** An update is refused as a whole: what this server may not have any more goes apart from the rest. */
+  function tellAll(state) {
+    const names = differing(settings.all);
+    tell(names.filter((name) => APART.includes(name)));
+    tell(names.filter((name) => !APART.includes(name)));
+    tell([], visionFor(settings.get("vision"), missing(state)));
+  }
+
   store.subscribe((state, events) => {
     for (const event of events) {
       if (event.type === "client.connecting") usual = null;
       if (event.type === "session.created") usual ??= event.session?.vision ?? null;
-      if (event.type === "client.connected") tell(differing(settings.all), visionFor(settings.get("vision"), missing(state)));
+      if (event.type === "client.connected") tellAll(state);
       if (event.type === "client.settings" && state.call.phase === "connected") {
         tell(Object.keys(event.changed).filter((name) => TOLD.includes(name)));
       }

@@ -1,7 +1,8 @@
 // The call and whose turn it is.
 
 /** Errors that only tell of a race the user cannot see. */
-export const HARMLESS = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
+export const HARMLESS = new Set(["response_cancel_not_active", "conversation_already_has_active_response",
+  "input_audio_buffer_commit_empty"]);
 const NO_STATS = { remoteEnergy: 0, framesPerSecond: null, roundTripMs: null };
 
 const initial = {

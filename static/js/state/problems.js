@@ -4,6 +4,8 @@ import { HARMLESS } from "./call.js";
 
 const MAX_NOTICES = 3;
 const MAX_NOTICE_TEXT = 400;
+/** Its button is that of the page: once the microphone is on again, it would switch it off. */
+const MUTED = "muted_speaking";
 
 const initial = {
   problem: null, // see call/refusals.js; `until` (ms) is when it is tried again by itself
@@ -16,6 +18,9 @@ function notify(slice, words, level = "info", more = {}) {
   return { ...slice, notices: [...others, { text, level, ...more }].slice(-MAX_NOTICES) };
 }
 
+/** It is not so any more. */
+const withoutNotice = (slice, code) => ({ ...slice, notices: slice.notices.filter((notice) => notice.code !== code) });
+
 const handlers = {
   error: (slice, event) =>
     event.error?.code === "session_ended" || HARMLESS.has(event.error?.code)
@@ -23,7 +28,8 @@ const handlers = {
       : notify(slice, event.error?.message ?? event.error?.code ?? event.type, "error"),
   "client.connecting": () => initial,
   "client.connected": (slice) => ({ ...slice, problem: null }),
-  "client.stopped": (slice) => ({ ...slice, problem: null }),
+  "client.stopped": (slice) => ({ ...withoutNotice(slice, MUTED), problem: null }),
+  "client.muted": (slice, { muted }) => (muted ? slice : withoutNotice(slice, MUTED)),
   "client.failed": (slice, event) => ({ ...slice, problem: event.problem }),
   "client.waiting": (slice, event) => ({ ...slice, problem: { ...event.problem, until: event.until, stop: true } }),
   "client.reconnecting": (slice, { attempt, tries, until }) =>

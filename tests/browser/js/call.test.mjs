@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { ApiError, Unreachable } from "../../../static/js/call/api.js";
 import { detailsOf, note } from "../../../static/js/call/details.js";
 import { createPushToTalk } from "../../../static/js/call/push_to_talk.js";
-import { explain, isMeant, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
+import { explain, isMeant, isWorthWaiting, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
 import { Pause, TRIES, pauseBefore, secondsToWait } from "../../../static/js/call/resume.js";
 import { legal } from "../../../static/js/state/devices.js";
 import { loudness, silenceWatch } from "../../../static/js/devices/levels.js";
@@ -66,11 +66,13 @@ test("every notice that is made has words", () => {
   const tell = createTell({ dispatch: (event) => made.push(event), t });
   const reasons = ["denied", "dismissed", "system", "missing", "busy", "policy", "gone", "lost"];
   for (const device of ["mic", "camera"]) reasons.forEach((reason) => tell(`${device}_${reason}`, { name: "A", other: "B" }));
-  ["mic_insecure", "muted_speaking", "hold_to_talk", "screen_failed", "screen_unseen"].forEach((code) => tell(code));
+  ["mic_insecure", "muted_speaking", "hold_to_talk", "nothing_heard", "screen_failed", "screen_unseen"].forEach((code) => tell(code));
   tell("mic_silent", { name: "A" });
+  tell("pipeline_unknown", { name: "A" });
   tell("engine_missing", { reason: "libEGL is missing" });
   assert.equal(new Set(made.map(({ text }) => text)).size, made.length);
   for (const { action } of made) assert.ok(!action || en[`notice.do.${action}`]);
+  ["time_limit", "size_limit", "disk_full", "failed"].forEach((reason) => t(`recording.reason.${reason}`));
 });
 
 test("what the server says is worth waiting for, with its progress", () => {
@@ -82,6 +84,23 @@ test("what the server says is worth waiting for, with its progress", () => {
   assert.equal(explain(new ApiError(401, {}), { ...facts, hasKey: true }).code, "key_wrong");
   assert.equal(sentence("all places are taken"), "All places are taken.");
   assert.ok(isMeant("the session has ended: idle") && !isMeant("the server is shutting down") && !isMeant(""));
+});
+
+test("a server that is being replaced is waited for, and one behind a proxy that has lost it is tried again", () => {
+  const problem = explain(new ApiError(503, { code: "worker_restarting", message: "m" }, 5), facts);
+  assert.ok(isWorthWaiting(problem));
+  wordsFor(problem, t);
+  const passing = (status) => Boolean(explain(new ApiError(status, {}), facts).passing);
+  assert.deepEqual([502, 503, 504, 429, 500, 400].map(passing), [true, true, true, true, false, false]);
+});
+
+test("that nobody hears is not said any longer than it is so", () => {
+  const told = (...events) => [{ type: "client.notice", text: "muted", level: "info", code: "muted_speaking" },
+    { type: "client.notice", text: "else", level: "info", code: "mic_silent" }, ...events]
+    .reduce((state, event) => reduce(slices, state, { at: 0, ...event }), initialOf(slices)).problems.notices.map(({ text }) => text);
+  assert.deepEqual(told({ type: "client.muted", muted: true }), ["muted", "else"]);
+  assert.deepEqual(told({ type: "client.muted", muted: false }), ["else"]);
+  assert.deepEqual(told({ type: "client.stopped" }), ["else"]);
 });
 
 test("pauses double, and waiting is bounded", () => {
@@ -112,7 +131,7 @@ function talking() {
       clock.timers = clock.timers.filter(({ at }) => at > clock.time);
       due.forEach(({ then }) => then());
     } };
-  const talk = createPushToTalk({ clock, send: ({ type }) => log.push(type), hush() {},
+  const talk = createPushToTalk({ clock, send: ({ type }) => Boolean(log.push(type)), hush() {},
     listen: (on) => log.push(on ? "open" : "shut"), tell: (code) => log.push(code) });
   const taken = () => log.splice(0);
   return { talk, clock, taken };
@@ -130,7 +149,23 @@ test("what is said while the button is held is a turn, with its tail", () => {
   clock.pass(199);
   assert.deepEqual(taken(), []);
   clock.pass(1);
-  assert.deepEqual(taken(), ["shut", "input_audio_buffer.commit", "response.create"]);
+  assert.deepEqual(taken(), ["shut", "input_audio_buffer.commit"]);
+  talk.told({ type: "input_audio_buffer.committed" });
+  talk.told({ type: "input_audio_buffer.committed" }); // another's
+  assert.deepEqual(taken(), ["response.create"]);
+});
+
+test("a button that was held in silence asks for no answer", () => {
+  const { talk, clock, taken } = talking();
+  talk.press();
+  clock.pass(400);
+  talk.release();
+  clock.pass(200);
+  taken();
+  talk.told({ type: "error", error: { code: "rate_limit_exceeded" } });
+  talk.told({ type: "error", error: { code: "input_audio_buffer_commit_empty" } });
+  talk.told({ type: "input_audio_buffer.committed" });
+  assert.deepEqual(taken(), ["nothing_heard"]);
 });
 
 test("a press too short is dropped and explained", () => {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 
 import { qr } from "../../../static/js/settings/qr.js";
-import { mergeVision, sessionFor, turnDetection } from "../../../static/js/settings/session.js";
+import { createTeller, mergeVision, sessionFor, turnDetection } from "../../../static/js/settings/session.js";
 import { carriedBy, linkFor } from "../../../static/js/settings/share.js";
 import { legal } from "../../../static/js/settings/store.js";
 import { INITIAL } from "../../../static/js/settings/table.js";
@@ -51,4 +51,15 @@ test("the session is told what was chosen", () => {
   assert.deepEqual(turnDetection(INITIAL, { type: "semantic_vad" }), { type: "semantic_vad", interrupt_response: true });
   assert.deepEqual(mergeVision({ overlay: { boxes: false } }, { overlay: { labels: true }, mode: "exact" }),
     { overlay: { boxes: false, labels: true }, mode: "exact" });
+});
+
+test("a language that the server does not know any more keeps no other setting from being told", () => {
+  const sent = [];
+  let happens;
+  const all = { ...INITIAL, language: "xx", instructions: "Be brief.", voice: "joe" };
+  createTeller({ call: { update: (session) => sent.push(session) }, settings: { all, get: (name) => all[name] },
+    store: { state: { devices: {}, call: {}, engines: {} }, subscribe(then) { happens = then; } } });
+  happens({ engines: {} }, [{ type: "client.connected" }]);
+  assert.deepEqual(sent, [{ audio: { input: { transcription: { language: "xx" } } } },
+    { instructions: "Be brief.", audio: { output: { voice: "joe" } } }]);
 });

@@ -67,7 +67,9 @@ def test_folders_are_looked_at(tmp_path: Path) -> None:
     )
     assert refused(models=file).startswith(f"models: {file}: Not a directory")
     assert refused(cache=file / "cache").startswith(f"cache: {file / 'cache'}: {file} is no folder; it must be")
+    assert refused(recordings=file / "kept").startswith(f"recordings: {file / 'kept'}: {file} is no folder; it must be")
     check(load_settings({"port": 0, "models": tmp_path, "cache": tmp_path / "not" / "yet"}))
+    check(load_settings({"port": 0, "recordings": tmp_path / "not" / "yet"}))
 
 
 def test_the_certificate_is_looked_at(tmp_path: Path) -> None:

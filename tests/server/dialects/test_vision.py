@@ -139,3 +139,7 @@ def test_a_bad_wish_in_an_offer_is_named():
         offered_vision({"type": "offer", "session": {"vision": {"codec": "av1"}}})
     assert (refused.value.param, refused.value.code) == ("session.vision.codec", "invalid_value")
     assert "h264" in str(refused.value)
+    with pytest.raises(RefusedError, match=r"^session\.vision: must be an object$"):
+        offered_vision({"type": "offer", "session": {"vision": 7}})
+    with pytest.raises(RefusedError, match=r"^session\.vision: there is no field 'faces'; the fields are attach"):
+        offered_vision({"type": "offer", "session": {"vision": {"faces": True}}})

@@ -14,6 +14,7 @@ from server.recordings import files as recorded
 from server.recordings.files import Batch, DiskFullError, RecordingFiles
 from server.recordings.stereo import MOST_SECONDS, RATE, WAIT_SECONDS, Sides, mono
 from server.recordings.store import Limits, Recordings
+from server.workers.ids import ids_of
 
 
 def test_both_sides_are_written_as_far_as_both_have_come():
@@ -87,4 +88,16 @@ def test_only_the_files_of_a_session_are_its_own(tmp_path):
     assert recordings.delete("sess_12345678") == 2
     assert recordings.files("sess_12345678") == []
     assert (tmp_path / "sess_123456789.wav").exists()
+    recordings.close()
+
+
+def test_a_session_of_one_worker_of_several_is_found_and_deleted(tmp_path):
+    recordings = Recordings(tmp_path, Limits(60, 10_000_000))
+    session = ids_of(3)("sess")
+    for name in (f"{session}.wav", f"{session}.jsonl", f"{ids_of(3)('sess')}.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [file.name for file in recordings.files(session)] == [f"{session}.jsonl", f"{session}.wav"]
+    assert recordings.delete(session) == 2
+    for odd in ("sess_3w*", "sess_w12345678", "sess_3w../12345678", "sess_12345678\n"):
+        assert recordings.files(odd) == []
     recordings.close()

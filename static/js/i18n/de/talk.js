@@ -41,6 +41,8 @@ export default {
   "notice.camera_policy": "Gespräch ohne Kamera: Dieser Seite ist sie verboten.",
   "notice.muted_speaking": "Dein Mikrofon ist aus: Niemand hört dich.",
   "notice.hold_to_talk": "Halte die Taste, solange du sprichst.",
+  "notice.nothing_heard": "Niemand hat gesprochen, solange die Taste gehalten wurde.",
+  "notice.pipeline_unknown": "Diese Pipeline hat der Server nicht: {name}. Das Gespräch nimmt die übliche.",
   "notice.engine_missing": "Dieser Server kann nicht sehen: {reason}. Sprechen geht.",
 
   "problem.reconnect": "Neu verbinden",
@@ -134,6 +136,7 @@ export default {
   "recording.reason.time_limit": "Die Aufnahme ist zu Ende: Länger nimmt der Server nicht auf.",
   "recording.reason.size_limit": "Die Aufnahme ist zu Ende: Mehr behält der Server nicht.",
   "recording.reason.disk_full": "Die Aufnahme ist zu Ende: Der Datenträger des Servers ist voll.",
+  "recording.reason.failed": "Die Aufnahme wurde beendet: Der Server kann sie nicht schreiben.",
 
   "engines.on_its_way": "Unterwegs: {list}",
   "engines.better": "{thing} ({model}) {percent}",

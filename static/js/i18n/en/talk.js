@@ -41,6 +41,8 @@ export default {
   "notice.camera_policy": "Talking without the camera: this page was told not to use it.",
   "notice.muted_speaking": "You are muted: nobody hears you.",
   "notice.hold_to_talk": "Hold the button while you talk.",
+  "notice.nothing_heard": "Nothing was heard while the button was held.",
+  "notice.pipeline_unknown": "The server has no pipeline {name}: this conversation takes the usual one.",
   "notice.engine_missing": "No vision on this server: {reason}. Voice works.",
 
   "problem.reconnect": "Reconnect",
@@ -134,6 +136,7 @@ export default {
   "recording.reason.time_limit": "Recording has stopped: it has reached the longest time that the server keeps.",
   "recording.reason.size_limit": "Recording has stopped: it has reached the greatest size that the server keeps.",
   "recording.reason.disk_full": "Recording has stopped: the server’s disk is full.",
+  "recording.reason.failed": "Recording has stopped: the server cannot write it.",
 
   "engines.on_its_way": "On its way: {list}",
   "engines.better": "{thing} ({model}) {percent}",

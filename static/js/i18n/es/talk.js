@@ -41,6 +41,8 @@ export default {
   "notice.camera_policy": "Conversación sin cámara: esta página la tiene prohibida.",
   "notice.muted_speaking": "Tu micrófono está apagado: nadie te oye.",
   "notice.hold_to_talk": "Mantén pulsado el botón mientras hablas.",
+  "notice.nothing_heard": "No se oyó nada mientras el botón estaba pulsado.",
+  "notice.pipeline_unknown": "El servidor no tiene la pipeline {name}: esta conversación usa la habitual.",
   "notice.engine_missing": "Este servidor no puede ver: {reason}. La voz funciona.",
 
   "problem.reconnect": "Reconectar",
@@ -134,6 +136,7 @@ export default {
   "recording.reason.time_limit": "La grabación ha parado: el servidor no graba más tiempo.",
   "recording.reason.size_limit": "La grabación ha parado: el servidor no guarda más tamaño.",
   "recording.reason.disk_full": "La grabación ha parado: el disco del servidor está lleno.",
+  "recording.reason.failed": "La grabación se ha detenido: el servidor no puede escribirla.",
 
   "engines.on_its_way": "En camino: {list}",
   "engines.better": "{thing} ({model}) {percent}",
