@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MIB = 1 << 20
-WORKER_MIB = 900
+WORKER_MIB = 1000
 """Memory of one worker with the engines of ``auto`` on a processor (Whisper base, Moonshine, Piper, vision): RSS on
 Linux x86-64, rounded up; llama.cpp is shared and not among them."""
 SPARE_MIB = 1024

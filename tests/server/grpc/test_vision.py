@@ -182,5 +182,5 @@ async def test_what_is_no_picture_is_refused(spoken, requests, code):
 async def test_without_an_engine_nothing_can_be_watched(spoken):
     server = await spoken()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await watched(server.client("VisionService"), config(), rgb())
+        await watched(server.client("VisionService"), config())
     assert (caught.value.code(), code_of(caught.value)) == (Code.FAILED_PRECONDITION, "detector_unavailable")
