@@ -198,7 +198,9 @@ async def test_own_pipeline(serve: Any, question: Path, capsys: pytest.CaptureFi
 
 async def test_scenario(serve: Any):
     [loaded] = scenarios([EXAMPLES / "scenarios"])
-    scenario = loaded.scenario.model_copy(update={"turns": loaded.scenario.turns[:1]})  # each takes a second to be quiet
+    scenario = loaded.scenario.model_copy(
+        update={"turns": loaded.scenario.turns[:1]}
+    )  # each takes a second to be quiet
     model = FakeModel("At nine.")
     url, _ = await serve(fake_engines(llm=model))
     observed = await Player(scenario, Address(url), MonotonicClock()).play()
