@@ -12,7 +12,7 @@ pytestmark = in_browsers
 FILE = {"name": "wall.png", "mimeType": "image/png", "buffer": packed(moving(0))}
 
 
-CHOSEN = """if (location.protocol !== "about:")
+CHOSEN = """if (location.protocol === "http:")
     localStorage.setItem("visavis.settings", '{"lang": "es", "theme": "dark", "text_size": 1.15}')"""
 SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
