@@ -167,9 +167,9 @@ class Front:
             seat.answered(begun=begun)
 
     def _only_watched(self) -> Seat:
-        seats = [seat for seat in self._board.seats if self._board.find(seat.number) and seat.sessions]
+        seats = [seat for seat in self._board.seats if self._board.find(seat.number) and seat.sessions + seat.coming]
         if len(seats) > 1:
-            count = sum(seat.sessions for seat in seats)
+            count = sum(seat.sessions + seat.coming for seat in seats)
             message = f"there are {count} sessions: watch one of them at /whep/SESSION"
             raise HttpError(409, "several_sessions", message, "session")
         seat = seats[0] if seats else self._board.house()
