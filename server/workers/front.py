@@ -64,6 +64,7 @@ class Front:
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[int, Passing] = {}
         self._restarts: set[asyncio.Task[bool]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def _board(self) -> Board:
@@ -180,12 +181,21 @@ class Front:
     def _way(self, seat: Seat) -> Passing:
         way = self._ways.get(seat.number)
         if way is None:
+            self._let_go()
             worker = self._supervisor.worker(seat)
             if worker is None:
                 raise away()
             scheme = "https" if self._settings.serves_tls else "http"
             way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
         return way
+
+    def _let_go(self) -> None:
+        """Close the connections to workers that are gone: another has come, so some may be."""
+        living = {seat.number for seat in self._board.seats}
+        for number in [number for number in self._ways if number not in living]:
+            task = asyncio.create_task(self._ways.pop(number).close(), name="way")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     # ------------------------------------------------------------------------------------------------ its own
 
@@ -258,7 +268,7 @@ class Front:
         """End what is passed on and what is being restarted."""
         for task in list(self._restarts):
             task.cancel()
-        await asyncio.gather(*self._restarts, return_exceptions=True)
+        await asyncio.gather(*self._restarts, *self._closing, return_exceptions=True)
         for way in self._ways.values():
             await way.close()
 

@@ -38,20 +38,50 @@ from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read
 
 BEAT_SECONDS = 0.25
 """Between two reports of how loaded it is."""
+FLUSH_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
 """As for a server of one process: see :mod:`server.cli.serve`."""
 
 
-class Outbox:
-    """The pipe to the front. A front that is gone is noticed by the other pipe."""
+MOST_WAITING = 32 << 20
+"""Bytes that may wait for a front that does not read; what comes beyond them is dropped: the next report is newer."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
+
+class _Ending(asyncio.Protocol):
+    """Tells when all has been written, or nobody reads any more."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The pipe is closed."""
+        self.ended.set()
+
+
+class Outbox:
+    """The pipe to the front. Never waits: sound must not stand still for a front that is busy. A front that is gone is
+    noticed by the other pipe."""
+
+    def __init__(self, pipe: asyncio.WriteTransport, ending: _Ending) -> None:
+        self._pipe = pipe
+        self._ending = ending
+
+    @classmethod
+    async def on(cls, descriptor: int) -> Outbox:
+        """On a pipe that nobody else writes to."""
+        file = os.fdopen(descriptor, "wb", buffering=0)
+        return cls(*await asyncio.get_running_loop().connect_write_pipe(_Ending, file))
 
     def send(self, kind: FromWorker, **fields: object) -> None:
         """Tell the front."""
-        with suppress(OSError):
-            self._file.write(line(kind, **fields))
+        if not self._pipe.is_closing() and self._pipe.get_write_buffer_size() < MOST_WAITING:
+            self._pipe.write(line(kind, **fields))
+
+    async def close(self) -> None:
+        """Let what has been sent leave, if it leaves soon: the process is about to end."""
+        self._pipe.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.ended.wait(), FLUSH_SECONDS)
 
 
 async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, console: Console) -> int:
@@ -137,7 +167,10 @@ async def _main(descriptor: int) -> int:
     orders = read_orders(first)
     console = Console(file=sys.stderr, soft_wrap=True)
     async with process_log(orders.settings.log_level, console, MonotonicClock()):
-        return await work(orders, inbox, Outbox(descriptor), console)
+        outbox = await Outbox.on(descriptor)
+        status = await work(orders, inbox, outbox, console)
+        await outbox.close()
+        return status
 
 
 def main() -> None:
