@@ -31,11 +31,19 @@ def quality_of(row: Choice, models: Iterable[Model]) -> Quality:
     if not names:
         return "basic"
     known = {model.id: model.download or 0 for model in models}
-    sizes = [known[name] for name in names if name in known]
+    sizes = [size for name in names if (size := _size_of(name, known)) is not None]
     if len(sizes) < len(names):
         return "best"
     good, best = _LEAST_MB[stage]
     return "best" if max(sizes) >= best else "good" if max(sizes) >= good else "basic"
+
+
+def _size_of(name: str, known: Mapping[str, int]) -> int | None:
+    """Of the model that an engine is named after: ``whisper-base``, ``llama.cpp smollm2-135m-instruct-gguf``; a voice goes
+    by its own name, ``en_US-joe-medium`` of ``piper-en_US-joe-medium``. ``None``: none of the catalogue's."""
+    last = name.partition(", ")[0].rpartition(" ")[2]  # what stands before it is told behind a comma
+    found = next((model for model in (name, last, f"piper-{last}") if model in known), None)
+    return None if found is None else known[found]
 
 
 def advice(words: Mapping[str, Quality], rows: Sequence[Choice], models: Sequence[Model]) -> str | None:

@@ -152,7 +152,11 @@ def test_how_good_an_engine_is_follows_from_its_model():
         "good",
         "best",
     ]
-    assert [word("tts", name) for name in ("espeak-ng", "none")] == ["basic", "basic"]
+    assert word("llm", "llama.cpp smollm2-135m-instruct-gguf, starter first") == "basic", (
+        "as it is called while it serves"
+    )
+    voices = ("espeak-ng", "none", "piper en_US-joe-medium")
+    assert [word("tts", name) for name in voices] == ["basic", "basic", "good"]
 
 
 def test_what_is_advised_is_what_helps_most():
