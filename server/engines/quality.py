@@ -39,8 +39,8 @@ def quality_of(row: Choice, models: Iterable[Model]) -> Quality:
 
 
 def _size_of(name: str, known: Mapping[str, int]) -> int | None:
-    """Of the model that an engine is named after: ``whisper-base``, ``llama.cpp smollm2-135m-instruct-gguf``; a voice goes
-    by its own name, ``en_US-joe-medium`` of ``piper-en_US-joe-medium``. ``None``: none of the catalogue's."""
+    """Of the model that an engine is named after: ``whisper-base``, ``llama.cpp smollm2-135m-instruct-gguf``; a voice
+    goes by its own name, ``en_US-joe-medium`` of ``piper-en_US-joe-medium``. ``None``: none of the catalogue's."""
     last = name.partition(", ")[0].rpartition(" ")[2]  # what stands before it is told behind a comma
     found = next((model for model in (name, last, f"piper-{last}") if model in known), None)
     return None if found is None else known[found]
