@@ -5,7 +5,7 @@ A refusal names the field and what is legal, and nothing of the event it stands 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -27,7 +27,6 @@ from server.dialects.openai.fields import (
     TurnDetection,
 )
 from server.dialects.openai.models import SERVED, ResponseOptions, SessionUpdate
-from server.dialects.openai.vision import VisionPatch
 
 VAD_SILENCE_SECONDS = 0.5
 """Silence that ends a turn with ``server_vad``, unless the client says otherwise: the service's default."""
@@ -90,14 +89,6 @@ class Served:
     """Those that the server runs itself, beside the session's own; of one name the session's counts."""
     adapter: Callable[[str | None], str] = lambda name: ""
     """What changes the language model where it is asked for by this name (:func:`adapter_asked`); empty: nothing."""
-
-
-def offered_vision(body: object) -> VisionPatch:
-    """``session.vision`` of an offer's body, if given: how the session wants to be seen. Raises
-    :class:`RefusedError`."""
-    session = body.get("session") if isinstance(body, Mapping) else None
-    wish = session.get("vision") if isinstance(session, Mapping) else None
-    return VisionPatch() if wish is None else offered_session({"vision": wish}).vision or VisionPatch()
 
 
 def offered_session(session: object) -> SessionPatch:

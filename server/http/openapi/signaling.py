@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 
 from server.dialects.live.models import LiveCreate
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.vision import VisionPatch
 from server.http.openapi.rows import TEXT, Answer, Operation, json_answer
 from server.http.openapi.shapes import Shape
 
@@ -112,18 +111,13 @@ WHIP = (
 )
 
 
-class OfferedSession(BaseModel):
-    """How the session wants to be seen."""
-
-    vision: VisionPatch | None = None
-
-
 class OfferBody(BaseModel):
     """An SDP offer, as in the examples of aiortc; other fields are ignored."""
 
     sdp: str
     type: Literal["offer"]
-    session: OfferedSession | None = None
+    session: SessionPatch | None = None
+    """The settings that it begins with, as ``session.update`` takes them."""
     pipeline: str | None = None
     """Id of the pipeline that is run, if not the usual one."""
     resume: str | None = None

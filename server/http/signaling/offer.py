@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.settings import offered_vision
+from server.dialects.openai.settings import offered_session
 from server.http.access.granted import GRANTED
 from server.http.bodies import json_body
 from server.http.errors import HttpError
@@ -22,13 +22,14 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def post_offer(request: web.Request) -> web.Response:
-    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision``, ``pipeline`` and ``resume`` → ``{"sdp", "type":
-    "answer", "session_id", "resumed"}``.
+    """``{"sdp", "type": "offer"}`` and perhaps ``session``, ``pipeline`` and ``resume`` → ``{"sdp", "type": "answer",
+    "session_id", "resumed"}``.
 
+    ``session``: the settings that the session begins with, as ``session.update`` takes them.
     ``resume``: the id of a session whose conversation and settings this one goes on with, if they are still known.
     """
     body = await json_body(request)
-    wanted, pipeline, wishes = resume_in(body), pipeline_in(body), SessionPatch(vision=offered_vision(body))
+    wanted, pipeline, wishes = resume_in(body), pipeline_in(body), session_in(body)
     read = readable(request, body)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
     known = wanted is not None and request[GRANTED].may_reach(wanted) and request.app[REGISTRY].remembers(wanted)
@@ -43,6 +44,12 @@ def resume_in(body: object) -> str | None:
     if not isinstance(name, str | None):
         raise HttpError(400, "invalid_value", "resume: must be the session_id of an answer, or null", "resume")
     return name
+
+
+def session_in(body: object) -> SessionPatch:
+    """The settings that a body begins its session with. Raises
+    :class:`~server.dialects.openai.settings.RefusedError`."""
+    return offered_session(body.get("session") if isinstance(body, Mapping) else None)
 
 
 def pipeline_in(body: object) -> str | None:

@@ -73,6 +73,21 @@ async def test_a_session_runs_the_pipeline_that_is_asked_for(live):
     assert registry.all[-1].session.engines.pipeline.id == "pirate"
 
 
+async def test_an_offer_brings_the_settings_that_its_session_begins_with(live):
+    http, registry = live
+    wish = {"instructions": "Answer in rhymes.", "max_output_tokens": 7, "vision": {"max_fps": 2}}
+    offer = {"sdp": OFFER, "type": "offer", "pipeline": "pirate"}
+    async with http.post("/offer", json=offer | {"session": wish}) as answer:
+        assert answer.status == 200, await answer.text()
+    settings = registry.all[-1].session.conversation.settings
+    assert (settings.instructions, settings.max_tokens) == ("Answer in rhymes.", 7)
+    assert settings.voice.speed == 1.5, "what is not given stays the pipeline's"
+    for wrong, field in (({"instruction": "?"}, "session.instruction"), (7, "session")):
+        async with http.post("/offer", json=offer | {"session": wrong}) as answer:
+            assert (answer.status, (await answer.json())["error"]["param"]) == (400, field)
+    assert len(registry.all) == 1
+
+
 async def test_pipelines_that_are_not_there_or_no_conversation(live):
     http, registry = live
     for name, status, words in (
