@@ -28,7 +28,7 @@ async def test_start_is_there_after_little_and_works_before_the_rest_has_come(
         held.put_nowait(route)
 
     await page.route("**/js/later.js", hold)
-    await page.goto(server.url)
+    await page.goto(server.url, wait_until="domcontentloaded")  # a held script holds Firefox's "load", too
     await expect(page.locator("#quality")).to_contain_text("running")  # the server's status has come
     await expect(page.locator("#status")).to_have_text("Idle")
     start = page.get_by_role("button", name="Start")
