@@ -159,8 +159,11 @@ WINDOWS = {
     "tablet": (820, 1180),
     "laptop": (1280, 800),
 }
-REACHABLE = """() => {
+REACHABLE = """async () => {
     const out = [];
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches; // stock Firefox cannot be told to
+    const ends = ({ effect }) => Number.isFinite(effect.getComputedTiming().endTime);
+    if (!still) await Promise.allSettled(document.getAnimations().filter(ends).map(({ finished }) => finished));
     const width = document.documentElement.clientWidth;
     const { scrollWidth } = document.documentElement;
     if (scrollWidth > width) out.push(`the page is ${scrollWidth} wide, not ${width}`);
@@ -179,7 +182,7 @@ REACHABLE = """() => {
         }
     }
     const moving = document.getAnimations().filter(({ playState }) => playState === "running");
-    if (moving.length) out.push(`${moving.length} animations`);
+    if (still && moving.length) out.push(`${moving.length} animations`);
     window.scrollTo(0, 0);
     return out;
 }"""
