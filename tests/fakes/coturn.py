@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.http.tls.certificates import make_certificate
+from server.http.tls.certificates import self_signed
 from tests.fakes.networks import Host
 from tests.patience import PATIENCE
 
@@ -57,14 +57,14 @@ async def coturn(
 ) -> AsyncIterator[Coturn]:
     """Listens and relays at ``address``: on ``host``, at the ports given (plain, TLS), or here, at free ones."""
     port, tls_port = ports or (free_port(address), free_port(address))
-    private, public = make_certificate(folder, address)
+    kept = self_signed(folder, [address])
     log = folder / "coturn.log"
     options = ["--no-cli", "--no-multicast-peers", "--no-dtls", "--no-software-attribute", "--simple-log"]
     options += ["--use-auth-secret", "--realm", "visavis.test", "--fingerprint", "-v"]
     options += [word for secret in secrets for word in ("--static-auth-secret", secret)]
     options += ["--listening-ip", address, "--relay-ip", address, "--relay-threads", "1"]
     options += ["--listening-port", str(port), "--tls-listening-port", str(tls_port)]
-    options += ["--cert", str(private), "--pkey", str(private), "--log-file", str(log)]
+    options += ["--cert", str(kept.path), "--pkey", str(kept.path), "--log-file", str(log)]
     options += ["--pidfile", str(folder / "coturn.pid"), "--userdb", str(folder / "coturn.db")]
     if host is None:
         options += ["--allow-loopback-peers"]
@@ -75,7 +75,7 @@ async def coturn(
             command if host is None else host.command(*command), stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            made = Coturn(address, port, tls_port, log, public)
+            made = Coturn(address, port, tls_port, log, kept.public)
             for one in (port, tls_port):
                 await (_listens(made, one, process) if host is None else host.do(_listens(made, one, process)))
             yield made
