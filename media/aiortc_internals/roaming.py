@@ -20,15 +20,15 @@ import media.aiortc_internals.version  # noqa: F401 - checked before anything he
 
 log = logging.getLogger(__name__)
 
-TRIES = 2
-"""How often the address of before is asked again: with the first time 3.5 s in all."""
+TRIES = 1
+"""How often the address of before is asked again: with the first time 1.5 s in all."""
 
 
 def follow_peer(pc: RTCPeerConnection) -> None:
     """From now on the peer is followed, on all transports of the connection. Idempotent."""
-    transports = {transceiver.receiver.transport for transceiver in pc.getTransceivers()}
+    transports = [transceiver.receiver.transport for transceiver in pc.getTransceivers()]
     if pc.sctp is not None:
-        transports.add(pc.sctp.transport)
+        transports.append(pc.sctp.transport)
     for transport in transports:
         connection: Any = transport.transport._connection
         if "check_incoming" not in vars(connection):

@@ -51,7 +51,9 @@ class Peer:
         order: tuple[str, ...] = (),
         key: str | None = None,
         relays: Sequence[GivenServer] = (),
+        patience: float = PATIENCE,
     ) -> None:
+        self.patience = patience
         self.url = url
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.session = session
@@ -106,7 +108,7 @@ class Peer:
             offer["session"] = self.session
         self.answer = await self._signal(offer)
         await self.pc.setRemoteDescription(RTCSessionDescription(self.answer["sdp"], self.answer["type"]))
-        await self.until(lambda: self.pc.connectionState == "connected")
+        await self.until(lambda: self.pc.connectionState == "connected", self.patience)
 
     async def _signal(self, offer: dict[str, Any]) -> dict[str, Any]:
         async with aiohttp.ClientSession() as http, http.post(self.url + "/offer", json=offer, headers=self.headers) as response:
