@@ -66,6 +66,8 @@ async def coturn(
     options += ["--listening-port", str(port), "--tls-listening-port", str(tls_port)]
     options += ["--cert", str(kept.path), "--pkey", str(kept.path), "--log-file", str(log)]
     options += ["--pidfile", str(folder / "coturn.pid"), "--userdb", str(folder / "coturn.db")]
+    if ":" in address:
+        options += ["--allocation-default-address-family", "keep"]
     if host is None:
         options += ["--allow-loopback-peers"]
     command = ("turnserver", "-c", "/dev/null", *options)

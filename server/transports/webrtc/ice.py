@@ -41,7 +41,7 @@ def gather_as_set(settings: Settings) -> None:
     if settings.ice_address:
         gather_from(settings.ice_address)
     elif settings.on_loopback:
-        _choose(own_addresses)
+        _choose((lambda: ["::1", *own_addresses()]) if ":" in settings.host else own_addresses)
     else:
         gather_from(None)
 
