@@ -2,7 +2,8 @@
 
 Packets are decoded here and not by aiortc (see :mod:`media.aiortc_internals.receive`): nothing is held back but what
 waits behind a gap. What is missing, be it lost, broken, or a pause of the sender (DTX), is made up once
-(:class:`AudioTimeline`) and filled with what was heard just before (:class:`Concealer`).
+(:class:`AudioTimeline`) and filled with what the next packet repeats of it, or what was heard just before
+(:class:`Concealer`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import av
 import numpy as np
 from aiortc import RTCRtpReceiver
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from media.clock import Clock
 from media.fan_out import FanOut
 from media.frames import AudioChunk, Samples, silence
 from media.jitter import Received, ReorderBuffer, signed
+from media.libopus_internals import OpusError
 from media.opus import RATE, OpusDecoder
 from media.resample import Resampler
 
@@ -180,6 +181,10 @@ class AudioTimeline:
         self._count(now)
         return self._ahead <= MOST_AHEAD_SECONDS * self._rate
 
+    def lacks(self, timestamp: int) -> bool:
+        """Whether something is missing before the packet with this timestamp, and not for longer than a loss lasts."""
+        return self._next is not None and 0 < signed(timestamp - self._next, 32) <= self._stall
+
     def packet(self, timestamp: int, now: float) -> int:
         """Samples to make up before a packet that is played at ``now``; negative: so many were made up too much."""
         self._heard_at = now
@@ -262,6 +267,8 @@ class AudioIn:
         """Packets that could not be decoded."""
         self.refused = 0
         """Packets that were not decoded because the sender is far ahead of real time."""
+        self.repeated_samples = 0
+        """At 48 kHz: of packets that were lost, as the packets behind them told it (in-band FEC)."""
         self._rate = rate
         self._clock = clock
         self._timeline = AudioTimeline(RATE)
@@ -319,15 +326,31 @@ class AudioIn:
             if not self._timeline.takes(self._clock.now()):
                 self.refused += 1
                 continue
+            repeated = self._repeated(packet)
             samples = self._decode(packet.payload)
             if len(samples):
-                self._play(packet.timestamp, samples)
+                self._play(packet.timestamp, samples, repeated)
 
-    def _play(self, timestamp: int, samples: Samples) -> None:
-        """Deliver a decoded packet at its place on the timeline, and before it whatever is missing up to there."""
+    def _repeated(self, packet: Received) -> Samples:
+        """What a packet behind a gap says of the one before it; nothing where none is lost."""
+        if packet.payload and self._timeline.lacks(packet.timestamp):
+            return self._decoder.before(packet.payload)
+        return silence(0, RATE)
+
+    def _play(self, timestamp: int, samples: Samples, repeated: Samples) -> None:
+        """Deliver a decoded packet at its place on the timeline, and before it whatever is missing up to there.
+
+        ``repeated`` is the end of what is missing, as far as it is known.
+        """
         missing = self._timeline.packet(timestamp, self._clock.now())
         if missing > 0:
-            self._make_up(missing)
+            known = min(missing, len(repeated))
+            if missing > known:
+                self._make_up(missing - known)
+            if known:
+                self._timeline.made_up(known)
+                self.repeated_samples += known
+                self._deliver(self.concealer.received(repeated[-known:]))
         samples = self.concealer.received(samples)
         kept = self._give_back(samples, -missing)
         self._timeline.played(len(samples), len(samples) - len(kept))
@@ -353,7 +376,7 @@ class AudioIn:
             return silence(0, RATE)
         try:
             return self._decoder.decode(payload)
-        except av.FFmpegError:
+        except OpusError:
             self.broken += 1
             return silence(0, RATE)
 

@@ -2,7 +2,8 @@
 
 aiortc would encode in the event loop's default executor after measuring the audio level sample by sample in Python;
 both cost more than the codec. A track may return encoded packets instead, which also leaves bitrate, in-band FEC and
-DTX to us. Codecs are told to use the caller's thread: FFmpeg would start one for each processor, which Opus never uses.
+DTX to us. Packets are decoded by libopus itself (:mod:`media.libopus_internals`), which can use the in-band FEC, or by
+FFmpeg where it is not found. Codecs are told to use the caller's thread: FFmpeg would start one for each processor, which Opus never uses.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
 from media.frames import Samples
+from media.libopus_internals import Decoder, OpusError, library
 from media.resample import frame_of, mono
 
 RATE = 48_000
@@ -86,20 +88,33 @@ class OpusDecoder:
     """Opus packets of any kind → mono samples at 48 kHz."""
 
     def __init__(self) -> None:
-        self._codec: AudioCodecContext | None = _codec("r")
+        found = library()
+        self._direct = Decoder(found, RATE) if found is not None else None
+        self._codec: AudioCodecContext | None = _codec("r") if self._direct is None else None
 
     def decode(self, payload: bytes) -> Samples:
-        """The samples of a packet that is not empty, shape ``(n,)``. Raises :class:`av.FFmpegError` for a broken one.
+        """The samples of a packet that is not empty, shape ``(n,)``. Raises :class:`OpusError` for a broken one.
 
         After :meth:`close` there are none.
         """
+        if self._direct is not None:
+            return self._direct.decode(payload)
         if self._codec is None:
             return np.zeros(0, np.int16)
-        pieces = [mono(frame) for frame in self._codec.decode(av.Packet(payload))]
+        try:
+            pieces = [mono(frame) for frame in self._codec.decode(av.Packet(payload))]
+        except av.FFmpegError as error:
+            raise OpusError(str(error)) from error
         return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.int16), *pieces])
+
+    def before(self, payload: bytes) -> Samples:
+        """What a packet repeats of the one before it, if that is lost and the packet not yet decoded (in-band FEC)."""
+        return self._direct.before(payload) if self._direct is not None else np.zeros(0, np.int16)
 
     def close(self) -> None:
         """Free the codec's memory. Idempotent."""
+        if self._direct is not None:
+            self._direct.close()
         self._codec = None
 
 

@@ -49,7 +49,8 @@ class Settings(AssistantSettings, ForesightSettings, GrpcSettings, LiteRtSetting
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     host: str = Field("127.0.0.1", min_length=1)
-    """Address to listen on. Anything but loopback needs an API key."""
+    """Address to listen on; ``0.0.0.0`` is every one of IPv4, ``::`` every one of both families. Anything but loopback
+    needs an API key."""
     port: int = Field(8080, ge=0, le=65535)
     """TCP port; 0 takes a free one."""
     profile: Profile = "auto"
@@ -222,6 +223,13 @@ class Settings(AssistantSettings, ForesightSettings, GrpcSettings, LiteRtSetting
     def _split(cls, value: object) -> object:
         """In the environment a list is written with commas."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("host", mode="before")
+    @classmethod
+    def _without_brackets(cls, value: object) -> object:
+        """As in a URL, an IPv6 address may stand in brackets."""
+        bracketed = isinstance(value, str) and value.startswith("[") and value.endswith("]")
+        return value[1:-1] if bracketed and isinstance(value, str) else value
 
     @field_validator("api_key")
     @classmethod

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aioice.ice
+import aiortc.rtcicetransport
 import hypothesis
 import pytest
 
@@ -84,8 +85,10 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def gathers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which local addresses and ports are offered is a setting of the whole process: no test leaves its own behind."""
+    """Which local addresses, ports and relays are offered is set for the whole process: no test leaves its own behind."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
+    monkeypatch.setattr(aioice.ice, "relayed_candidate", aioice.ice.relayed_candidate)
+    monkeypatch.setattr(aiortc.rtcicetransport, "parse_stun_turn_uri", aiortc.rtcicetransport.parse_stun_turn_uri)
     monkeypatch.setattr(aioice.ice, "asyncio", asyncio)
 
 

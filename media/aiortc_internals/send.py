@@ -1,7 +1,8 @@
 """Outgoing tracks: one that goes on after an error, and the bitrate of video.
 
 aiortc stops a track for good when it raises. It starts VP8 at 0.5 Mbit/s and H264 at 1, and follows the receiver's
-estimate (REMB) up to 1.5 and 3; there is no setting. The private names used here are those of the release line that
+estimate (REMB) up to 1.5 and 3; there is no setting. Its packets of video are larger than some paths let through. The
+private names used here are those of the release line that
 :mod:`media.aiortc_internals.version` insists on.
 """
 
@@ -12,10 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCRtpSender, RTCRtpTransceiver
-from aiortc.codecs import get_encoder
+from aiortc.codecs import get_encoder, h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
+
+LARGEST_PAYLOAD = 1180
+"""Bytes of video in a packet: with RTP, its extensions, SRTP, TURN, UDP and IPv6 these are 1280, which every path lets
+through whole (RFC 8200 §5). aiortc's 1300 come in pieces out of a VPN, and routers drop those."""
+for _codec in (h264, vpx):
+    _codec.PACKET_MAX = LARGEST_PAYLOAD
 
 _LEAST = 50_000
 """Bits per second: less than this is no video at all."""

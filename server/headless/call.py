@@ -116,8 +116,9 @@ class Call:
         camera: MediaStreamTrack | None = None,
         channel: str = "oai-events",
     ) -> None:
-        if urlsplit(address.url).hostname in ("127.0.0.1", "localhost", "::1"):
-            ice.gather_from(["127.0.0.1"])
+        host = urlsplit(address.url).hostname
+        if host in ("127.0.0.1", "localhost", "::1"):
+            ice.gather_from([host if host == "::1" else "127.0.0.1"])
         self._address = address
         self._pc = RTCPeerConnection(ice.configuration(()))
         self.voice: RTCRtpSender = self._pc.addTrack(microphone)

@@ -31,7 +31,7 @@ class Proxies:
     def asked(self, headers: CIMultiDictProxy[str], host: str, peer: str | None) -> Asked:
         """The request as the browser sent it: ``X-Forwarded-For``, ``-Proto`` and ``-Host``, else ``Forwarded``
         (RFC 7239). Of several values the last is the one that our proxy added. ``host`` is the ``Host`` header."""
-        origin, client = headers.get("Origin"), peer or ""
+        origin, client = headers.get("Origin"), str(read_address(peer or "") or peer or "")
         own = parse_authority(host) or Authority("")
         if not self.trusts(peer):
             return Asked(own, origin, client=client)

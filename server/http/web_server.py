@@ -19,7 +19,7 @@ from server.http.errors import HttpError, shaped
 from server.http.proxies import Proxies
 from server.http.request_ids import X_REQUEST_ID, request_id
 from server.http.tls.context import take_up, tls_context
-from server.http.tls.listener import TlsListener
+from server.http.tls.listener import EVERYWHERE, TlsListener, both_families
 from server.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -86,14 +86,16 @@ class WebServer:
             if self._unix is not None:
                 self._server = await loop.create_unix_server(protocol, str(self._unix), backlog=_BACKLOG)
             elif self._context is None:
-                self._server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
+                where = {"sock": both_families(port)} if host == EVERYWHERE else {"host": host, "port": port}
+                self._server = await loop.create_server(protocol, backlog=_BACKLOG, **where)
             else:
                 listener = TlsListener(protocol, self._context, self._greeting, self._settings.request_timeout)
                 await listener.start(host, port, _BACKLOG)
                 self._tls = listener
                 self._renewal = asyncio.create_task(_renew(self._context, self._settings), name="tls-renewal")
         except OSError as error:
-            raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            place = f"[{host}]" if ":" in host else host
+            raise SettingsError(f"cannot listen on {place}:{port}: {error.strerror}") from error
 
     async def hand_over(self, app: web.Application) -> None:
         """From now on ``app`` serves, and the application of before ends with its connections."""

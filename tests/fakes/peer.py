@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import count
@@ -24,6 +24,7 @@ from media.clock import MonotonicClock
 from media.opus import RATE
 from media.video_tracks import VideoIn, VideoOut
 from server.transports.webrtc import ice
+from server.transports.webrtc.ice_servers import GivenServer
 from tests.patience import PATIENCE
 
 
@@ -34,7 +35,8 @@ async def _as_it_is(frame: av.VideoFrame) -> av.VideoFrame:
 class Peer:
     """``async with Peer(url) as peer``; ``kinds`` (audio, video, screen) chooses the media of the offer.
 
-    ``order`` does, too, and writes the sections in just this order; ``data`` in it is the data channel.
+    ``order`` does, too, and writes the sections in just this order; ``data`` in it is the data channel. With ``relays``
+    (TURN servers) it is reached through those alone.
     """
 
     def __init__(
@@ -47,8 +49,13 @@ class Peer:
         codecs: tuple[str, ...] = (),
         rewrite: Callable[[str], str] = str,
         order: tuple[str, ...] = (),
+        key: str | None = None,
+        relays: Sequence[GivenServer] = (),
+        patience: float = PATIENCE,
     ) -> None:
+        self.patience = patience
         self.url = url
+        self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.session = session
         """Sent with the offer."""
         self.codecs = codecs
@@ -69,7 +76,9 @@ class Peer:
         self.camera: Channel[av.VideoFrame] = Channel(1)
         self.screen: Channel[av.VideoFrame] = Channel(1)
         self.microphone = AudioOut(MonotonicClock())
-        self.pc = RTCPeerConnection(ice.configuration((), answers=bool(order)))
+        self.pc = RTCPeerConnection(
+            ice.relayed(relays) if relays else ice.configuration((), answers=bool(order))
+        )
         self.channel: Any = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,10 +108,10 @@ class Peer:
             offer["session"] = self.session
         self.answer = await self._signal(offer)
         await self.pc.setRemoteDescription(RTCSessionDescription(self.answer["sdp"], self.answer["type"]))
-        await self.until(lambda: self.pc.connectionState == "connected")
+        await self.until(lambda: self.pc.connectionState == "connected", self.patience)
 
     async def _signal(self, offer: dict[str, Any]) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/offer", json=offer) as response:
+        async with aiohttp.ClientSession() as http, http.post(self.url + "/offer", json=offer, headers=self.headers) as response:
             answer: dict[str, Any] = await response.json()
             assert response.status == 200, answer
             return answer

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 
 from media.clock import Clock
 from media.frames import Samples
+from media.libopus_internals import OpusError
 from media.opus import RATE, OpusDecoder
 from server.evaluation.judging.acoustics import AUDIBLE, Piece
 from server.evaluation.judging.observed import Observed, Sound
@@ -26,7 +26,7 @@ class Ear:
         """An Opus packet has arrived."""
         try:
             samples = self._decoder.decode(payload) if payload else np.zeros(0, np.int16)
-        except av.FFmpegError:
+        except OpusError:
             return
         self.sound(samples, self._clock.now(), timestamp / RATE)
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _HANDSHAKE = b"\x16"
 """First byte of a connection that speaks TLS (RFC 8446, 5.1)."""
 _HEAD_BYTES = 8192
+EVERYWHERE = "::"
+"""The host that means every address of this machine, of IPv4 as well."""
 _PAUSE_SECONDS = 1.0
 """After an accept that failed, mostly for want of file descriptors."""
 _CLOSE_SECONDS = 1.0
@@ -59,12 +61,16 @@ class TlsListener:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, _, _, _, address in dict.fromkeys(found):
-                listening = socket.socket(family, socket.SOCK_STREAM)
-                self._listening.append(listening)
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                listening.bind(address)
+                if host == EVERYWHERE:
+                    listening = both_families(port)
+                    self._listening.append(listening)
+                else:
+                    listening = socket.socket(family, socket.SOCK_STREAM)
+                    self._listening.append(listening)
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    if family == socket.AF_INET6:
+                        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    listening.bind(address)
                 listening.listen(backlog)
                 listening.setblocking(False)
         except OSError:
@@ -125,6 +131,22 @@ class TlsListener:
             self._doors.leave(address)
             if not handed:
                 connected.close()
+
+
+def both_families(port: int) -> socket.socket:
+    """Bound to every address of this machine: who comes by IPv4 has an address such as ``::ffff:192.0.2.1``.
+
+    Raises ``OSError``, where there is no IPv6 as well.
+    """
+    made = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind((EVERYWHERE, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 async def _peek(connected: socket.socket) -> bytes:

@@ -11,6 +11,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from media.aiortc_internals.closing import close_peer
 from media.aiortc_internals.guard import guard_peer
+from media.aiortc_internals.roaming import follow_peer
 from media.clock import Clock
 from server.settings import Settings
 from server.transports.barrier import Barrier
@@ -67,6 +68,7 @@ class Connection:
         await asyncio.sleep(0)
         await self.pc.setRemoteDescription(RTCSessionDescription(negotiation.sdp, "offer"))
         guard_peer(self.pc)
+        follow_peer(self.pc)
         taken()
         await asyncio.sleep(0)
         description = await self.pc.createAnswer()

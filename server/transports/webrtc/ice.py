@@ -6,16 +6,21 @@ aioice never gathers 127.0.0.1 and has no setting for local addresses.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
 
 import aioice.ice
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer, RTCIceTransportPolicy
 
 from media.aiortc_internals.ports import bind_within
+from media.aiortc_internals.relays import REST_SECONDS, watch_relays
+from media.clock import MonotonicClock
 from server.settings import Settings
-from server.transports.webrtc.ice_servers import IceServer, for_session
+from server.transports.webrtc.ice_servers import GivenServer, IceServer, for_session
+
+log = logging.getLogger(__name__)
 
 OWN_NAME = "visavis"
 """Of this server's own side, where a TURN server logs who relays."""
@@ -28,16 +33,24 @@ _ELSEWHERE = (("0.0.0.0", "198.51.100.1"), ("::", "2001:db8::1"))
 def gather_as_set(settings: Settings) -> None:
     """Offer the addresses of ``ice_address``; without it every interface's, or :func:`own_addresses` on loopback.
 
-    At each of them media goes through the ports of ``ice_port_range``.
+    At each of them media goes through the ports of ``ice_port_range``. What is wrong with a TURN server is told.
     """
+    watch_relays(_tell_relay, MonotonicClock())
     ports = settings.ice_port_range
     bind_within(None if ports is None else range(ports.first, ports.last + 1))
     if settings.ice_address:
         gather_from(settings.ice_address)
     elif settings.on_loopback:
-        _choose(own_addresses)
+        _choose((lambda: ["::1", *own_addresses()]) if ":" in settings.host else own_addresses)
     else:
         gather_from(None)
+
+
+def _tell_relay(server: str, why: str) -> None:
+    log.warning(
+        "the TURN server %s gives this server no relay: %s. Calls go on without; it is asked again in %g s",
+        server, why, REST_SECONDS,
+    )  # fmt: skip
 
 
 def gather_from(addresses: Sequence[str] | None) -> None:
@@ -87,9 +100,19 @@ def configuration(servers: Sequence[IceServer], *, answers: bool = False) -> RTC
     max-bundle aiortc shares the first one beforehand, and then stops it with the others unless the offer names that
     section first. One that offers wants max-bundle, and audio or video before its data channel.
     """
-    ice_servers = [
-        RTCIceServer(urls=server.urls, username=server.username, credential=server.credential)
-        for server in for_session(servers, OWN_NAME, time.time())
-    ]
+    given = for_session(servers, OWN_NAME, time.time(), "server")
     policy = RTCBundlePolicy.MAX_COMPAT if answers else RTCBundlePolicy.MAX_BUNDLE
-    return RTCConfiguration(iceServers=ice_servers, bundlePolicy=policy)
+    return RTCConfiguration(iceServers=_for_aiortc(given), bundlePolicy=policy)
+
+
+def relayed(servers: Sequence[GivenServer]) -> RTCConfiguration:
+    """For a peer connection that offers, and is reached through a TURN server only: the first of these."""
+    return RTCConfiguration(
+        iceServers=_for_aiortc(servers),
+        bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+        iceTransportPolicy=RTCIceTransportPolicy.RELAY,
+    )
+
+
+def _for_aiortc(servers: Sequence[GivenServer]) -> list[RTCIceServer]:
+    return [RTCIceServer(urls=one.urls, username=one.username, credential=one.credential) for one in servers]

@@ -1,0 +1,101 @@
+"""The libopus that PyAV brings, called directly: FFmpeg's wrapper cannot decode what is sent again in the next packet.
+
+An Opus packet may carry the speech of the one before at a low bit rate (in-band FEC, RFC 6716 §2.1.7). Only
+``opus_decode(…, decode_fec=1)`` gets at it. The functions are libopus's public API; where the file lies in PyAV's wheel
+is not, and a test pins it. Where it is not found, everything works but this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import logging
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+
+from media.frames import Samples
+
+log = logging.getLogger(__name__)
+
+_LONGEST = 5760
+"""Samples of the longest packet, 120 ms at 48 kHz."""
+_PLACES = ("../av.libs", ".dylibs", "../av.dylibs")
+"""Where wheels for Linux and Windows, and for macOS, keep the libraries that they bring; from the package's folder."""
+
+
+class OpusError(Exception):
+    """A packet that cannot be decoded."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """libopus, or ``None`` where none is found that is new enough (1.4)."""
+    package = Path(av.__file__).parent
+    brought = [str(path) for place in _PLACES for path in sorted((package / place).glob("*opus*"))]
+    for name in filter(None, (*brought, ctypes.util.find_library("opus"))):
+        try:
+            found = ctypes.CDLL(name)
+            found.opus_packet_has_lbrr.argtypes = [ctypes.c_char_p, ctypes.c_int32]
+            found.opus_packet_get_nb_samples.argtypes = [ctypes.c_char_p, ctypes.c_int32, ctypes.c_int32]
+            found.opus_decoder_create.argtypes = [ctypes.c_int32, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
+            found.opus_decoder_create.restype = ctypes.c_void_p
+            found.opus_decoder_destroy.argtypes = [ctypes.c_void_p]
+            found.opus_decoder_destroy.restype = None
+            found.opus_decode.argtypes = [
+                ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int, ctypes.c_int,
+            ]  # fmt: skip
+        except (OSError, AttributeError):
+            continue
+        return found
+    log.info("no libopus is found beside FFmpeg's: what senders repeat of lost packets (FEC) is not used")
+    return None
+
+
+class Decoder:
+    """One stream, mono at ``rate`` hertz. :meth:`close` frees it."""
+
+    def __init__(self, found: ctypes.CDLL, rate: int) -> None:
+        self._library = found
+        self._rate = rate
+        error = ctypes.c_int()
+        self._state: int | None = found.opus_decoder_create(rate, 1, ctypes.byref(error))
+        if error.value or not self._state:
+            raise MemoryError(f"libopus gives no decoder ({error.value})")
+        self._out = np.empty(_LONGEST, np.int16)
+
+    def decode(self, payload: bytes) -> Samples:
+        """The samples of a packet that is not empty. Raises :class:`OpusError`. After :meth:`close` there are none."""
+        return self._decode(payload, _LONGEST, 0)
+
+    def before(self, payload: bytes) -> Samples:
+        """What a packet says of the one before it, which is lost; nothing when it says nothing.
+
+        To be asked before the packet itself is decoded.
+        """
+        if self._library.opus_packet_has_lbrr(payload, len(payload)) != 1:
+            return np.zeros(0, np.int16)
+        count = self._library.opus_packet_get_nb_samples(payload, len(payload), self._rate)
+        try:
+            return self._decode(payload, count, 1) if count > 0 else np.zeros(0, np.int16)
+        except OpusError:
+            return np.zeros(0, np.int16)
+
+    def close(self) -> None:
+        """Free the memory. Idempotent."""
+        state, self._state = self._state, None
+        if state is not None:
+            self._library.opus_decoder_destroy(state)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _decode(self, payload: bytes, count: int, repeated: int) -> Samples:
+        if self._state is None:
+            return np.zeros(0, np.int16)
+        got = self._library.opus_decode(self._state, payload, len(payload), self._out.ctypes.data, count, repeated)
+        if got < 0:
+            raise OpusError(f"libopus: error {got}")
+        return self._out[:got].copy()
