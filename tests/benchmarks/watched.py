@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -87,15 +87,17 @@ class Watched:
 
 
 @asynccontextmanager
-async def running(tree: Path, *flags: str, profile: str = "bench") -> AsyncIterator[Watched]:
-    """A server of the checkout ``tree``, stopped at the end."""
+async def running(
+    tree: Path, *flags: str, profile: str = "bench", before: Callable[[], object] = more_important
+) -> AsyncIterator[Watched]:
+    """A server of the checkout ``tree``, stopped at the end; ``before`` is called in its process as it starts."""
     port = free_port()
     command = [sys.executable, "-P", str(WRAPPER), str(port), "serve", "--port", "0", *flags]
     if profile:
         command += ["--profile", profile]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200"},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=more_important,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=before,
     )  # fmt: skip
     server = Watched(process, port)
     reading: asyncio.Task[None] | None = None
