@@ -102,9 +102,14 @@ class Record:
         self._file = path.open("w", encoding="utf-8", buffering=1) if path is not None else None
         self._began = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._began
+
     def tell(self, kind: str, **fields: Any) -> None:
         """One more line."""
-        line = {"kind": kind, "at": round(time.monotonic() - self._began, 1), **fields}
+        line = {"kind": kind, "at": round(self.seconds, 1), **fields}
         self.lines.append(line)
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")

@@ -9,8 +9,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -181,6 +181,10 @@ class Habits:
     """Of a conversation; exponentially distributed."""
     connection: float
     """Of a connection, after which it offers a new one with ``resume``."""
+    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
+    """How often it does what."""
+    settings: Mapping[str, Any] | None = None
+    """Of each session, in a ``session.update``."""
 
     @classmethod
     def usual(cls, accelerate: float) -> Habits:
@@ -231,6 +235,9 @@ class Caller:
                 resume=self._previous is not None, resumed=call.resumed,
             )  # fmt: skip
             self._previous = call.session_id
+            if self._habits.settings is not None:
+                session = {"type": "realtime", **self._habits.settings}
+                call.send({"type": "session.update", "session": session})
             while not self._stop and time.monotonic() < leaves and not call.lost:
                 await asyncio.sleep(self._habits.pause * self._random.uniform(2 / 3, 4 / 3))
                 await self._turn(call)
@@ -243,7 +250,8 @@ class Caller:
                 await call.close()
 
     async def _turn(self, call: Call) -> None:
-        kind = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        weights = self._habits.weights
+        kind = self._random.choices(list(weights), list(weights.values()))[0]
         await call.until(lambda: call.ear.quiet_for() > REPLY_OVER, LONGEST_REPLY)
         began, errors = time.monotonic(), len(call.named("error"))
         told = await getattr(self, f"_{kind}")(call)

@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,11 @@ class Watched:
 
 @asynccontextmanager
 async def running(
-    tree: Path, *flags: str, profile: str = "bench", before: Callable[[], object] = more_important
+    tree: Path,
+    *flags: str,
+    profile: str = "bench",
+    before: Callable[[], object] = more_important,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Watched]:
     """A server of the checkout ``tree``, stopped at the end; ``before`` is called in its process as it starts."""
     port = free_port()
@@ -96,7 +101,7 @@ async def running(
     if profile:
         command += ["--profile", profile]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200"},
+        *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200", **(environment or {})},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=before,
     )  # fmt: skip
     server = Watched(process, port)
@@ -141,6 +146,7 @@ async def quiet_call(url: str) -> AsyncIterator[Quiet]:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
+        process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         process.terminate()
         try:
             async with asyncio.timeout(15):

@@ -4,8 +4,8 @@
 
 A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. ``collect`` frees first
 what nobody holds any more, ``trim`` gives free memory back to the system as well, ``kinds`` tells what there is most
-of. It asks nothing of the checkout but ``server.cli.main`` and the registry of sessions, so that two versions can be
-compared.
+of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but ``server.cli.main`` and the registry of
+sessions, so that two versions can be compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,8 @@ class Watch(asyncio.DatagramProtocol):
         """Somebody asks."""
         if data in (b"collect", b"trim"):
             gc.collect()
+        if data.startswith(b"wall "):
+            move_wall_clock(float(data[5:]))
         if data == b"trim":
             with suppress(OSError, AttributeError):  # a libc other than GNU's
                 ctypes.CDLL(None).malloc_trim(0)
@@ -77,6 +81,17 @@ class Watch(asyncio.DatagramProtocol):
             self._late = max(self._late, now - self._due)
         self._due = now + BEAT_SECONDS
         asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat_again)
+
+
+def move_wall_clock(seconds: float, now: Callable[[], float] = time.time) -> None:
+    """Let this process believe that it is so much later than it is: what a machine sees whose clock is set.
+
+    Linux has no such namespace for the wall clock (only for the monotonic ones), so it is Python that is told.
+    """
+    import aiortc.clock
+
+    time.time = lambda: now() + seconds
+    aiortc.clock.current_datetime = lambda: datetime.fromtimestamp(time.time(), UTC)
 
 
 def kinds() -> dict[str, Any]:
