@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -87,15 +88,21 @@ class Watched:
 
 
 @asynccontextmanager
-async def running(tree: Path, *flags: str, profile: str = "bench") -> AsyncIterator[Watched]:
-    """A server of the checkout ``tree``, stopped at the end."""
+async def running(
+    tree: Path,
+    *flags: str,
+    profile: str = "bench",
+    before: Callable[[], object] = more_important,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Watched]:
+    """A server of the checkout ``tree``, stopped at the end; ``before`` is called in its process as it starts."""
     port = free_port()
     command = [sys.executable, "-P", str(WRAPPER), str(port), "serve", "--port", "0", *flags]
     if profile:
         command += ["--profile", profile]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200"},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=more_important,
+        *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200", **(environment or {})},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=before,
     )  # fmt: skip
     server = Watched(process, port)
     reading: asyncio.Task[None] | None = None
@@ -139,6 +146,7 @@ async def quiet_call(url: str) -> AsyncIterator[Quiet]:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
+        process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         process.terminate()
         try:
             async with asyncio.timeout(15):

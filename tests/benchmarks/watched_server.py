@@ -2,24 +2,33 @@
 
     PYTHONPATH=CHECKOUT python -P tests/benchmarks/watched_server.py WATCH_PORT serve --profile bench …
 
-A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. It asks nothing of the
-checkout but ``server.cli.main`` and the registry of sessions, so that two versions can be compared.
+A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. ``collect`` frees first
+what nobody holds any more, ``trim`` gives free memory back to the system as well, ``kinds`` tells what there is most
+of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but ``server.cli.main`` and the registry of
+sessions, so that two versions can be compared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 BEAT_SECONDS = 0.002
+MOST_KINDS = 60
+"""Kinds of objects that ``kinds`` tells; a datagram holds no more."""
 
 
 class Watch(asyncio.DatagramProtocol):
@@ -37,10 +46,16 @@ class Watch(asyncio.DatagramProtocol):
         self._beat_again()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Somebody asks; ``collect`` frees first what nobody holds any more."""
-        if data == b"collect":
+        """Somebody asks."""
+        if data in (b"collect", b"trim"):
             gc.collect()
-        self._transport.sendto(json.dumps(self.told()).encode(), addr)
+        if data.startswith(b"wall "):
+            move_wall_clock(float(data[5:]))
+        if data == b"trim":
+            with suppress(OSError, AttributeError):  # a libc other than GNU's
+                ctypes.CDLL(None).malloc_trim(0)
+        told = kinds() if data == b"kinds" else self.told()
+        self._transport.sendto(json.dumps(told).encode(), addr)
         self._late = 0.0
 
     def told(self) -> dict[str, Any]:
@@ -57,6 +72,7 @@ class Watch(asyncio.DatagramProtocol):
             "rss_mb": round(int(status["VmRSS"].split()[0]) / 1024, 1),
             "peak_mb": round(int(status["VmHWM"].split()[0]) / 1024, 1),
             "cpu_s": round(time.process_time(), 2),
+            "objects": sys.getallocatedblocks(),
         }
 
     def _beat_again(self) -> None:
@@ -67,13 +83,36 @@ class Watch(asyncio.DatagramProtocol):
         asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat_again)
 
 
+def move_wall_clock(seconds: float, now: Callable[[], float] = time.time) -> None:
+    """Let this process believe that it is so much later than it is: what a machine sees whose clock is set.
+
+    Linux has no such namespace for the wall clock (only for the monotonic ones), so it is Python that is told.
+    """
+    import aiortc.clock
+
+    time.time = lambda: now() + seconds
+    aiortc.clock.current_datetime = lambda: datetime.fromtimestamp(time.time(), UTC)
+
+
+def kinds() -> dict[str, Any]:
+    """How many objects there are of each type, and tasks by what they run: the most frequent ones."""
+    gc.collect()
+    types = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
+    tasks = Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
+    return {"types": dict(types.most_common(MOST_KINDS)), "tasks": dict(tasks.most_common(MOST_KINDS))}
+
+
 def main() -> None:
     """Run the command line of the checkout on the path, watched."""
     port = int(sys.argv[1])
     setup = web.AppRunner.setup
 
     async def setup_watched(self: web.AppRunner) -> None:
+        from server.http.signaling.offer import REGISTRY
+
         await setup(self)
+        if REGISTRY not in self.app:
+            return  # what answers while the engines are being loaded
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: Watch(self.app), local_addr=("127.0.0.1", port))
 

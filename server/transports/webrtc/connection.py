@@ -120,11 +120,16 @@ class Connection:
     async def watch(self, sent: Callable[[], int] | None = None) -> None:
         """End it when nothing arrives any more; ICE consent alone would take 30 s to notice.
 
-        ``sent`` counts what a peer that only takes was sent: while that is nothing, some have nothing to report.
+        ``sent`` counts what a peer that only takes was sent: while that is nothing, some have nothing to report. Time
+        in which this process did not run (a machine that slept, or was moved) is nobody's silence: what has arrived
+        meanwhile is read only after those who waited for the time.
         """
         seen, since, reported = -1, self._clock.now(), 0
+        pause = min(1.0, self._settings.peer_timeout / 3)
         while True:
-            await self._clock.sleep(min(1.0, self._settings.peer_timeout / 3))
+            before = self._clock.now()
+            await self._clock.sleep(pause)
+            since += max(0.0, self._clock.now() - before - pause)
             received, counted = self._bytes_received(), sent() if sent is not None else 0
             if received != seen or (sent is not None and counted == reported):
                 seen, since, reported = received, self._clock.now(), counted

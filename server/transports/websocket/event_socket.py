@@ -157,13 +157,18 @@ class EventSocket(Generic[D]):
 
     async def _feel_pulse(self, socket: WebSocketResponse) -> None:
         """Notice that the client is gone without a word. aiohttp's own heartbeat ends clients that are not listened to:
-        their pongs wait behind the sound that there is no room for."""
+        their pongs wait behind the sound that there is no room for.
+
+        When this process did not run for a while (a machine that slept), pongs that have come lie unread at the moment
+        at which they are looked for: they are looked for once more."""
         with suppress(ConnectionError):  # the reader is told, too
             while True:
                 await asyncio.sleep(PING_SECONDS)
                 self._was_heard = not self._is_listening
                 await socket.ping()
                 await asyncio.sleep(PING_SECONDS / 2)
+                if not self._was_heard:
+                    await asyncio.sleep(PING_SECONDS / 20)
                 if not self._was_heard and self._is_listening:
                     self.end("the client does not answer", WSCloseCode.POLICY_VIOLATION)
 

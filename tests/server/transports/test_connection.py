@@ -67,3 +67,15 @@ async def test_who_is_sent_nothing_has_nothing_to_report(watched):
     assert bool(watched.ended) is not watched.only_takes
     await watched.pass_seconds(9, sent=1)
     assert watched.ended == ["nothing has arrived for 6 s"]
+
+
+async def test_time_in_which_the_process_did_not_run_is_nobodys_silence(watched):
+    await watched.pass_seconds(3, received=1, sent=1)
+    await watched.clock.sleeper()
+    watched.clock.advance(60.0)  # the machine slept
+    await asyncio.sleep(0)
+    assert not watched.ended
+    await watched.pass_seconds(30, received=1, sent=1)
+    assert not watched.ended, "the peer is still there"
+    await watched.pass_seconds(10, sent=1)
+    assert watched.ended == ["nothing has arrived for 6 s"]
