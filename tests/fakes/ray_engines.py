@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from pipelines.engines.remote.replica import Loaded
-from pipelines.engines.remote.rows import Row
+from pipelines.engines.remote.rows import Place, Row
 from pipelines.errors import EngineBusyError, LLMError, STTError, TTSError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece, ToolCall, Usage
 from pipelines.interfaces.stt import Transcript
@@ -20,7 +20,7 @@ from pipelines.runtime.worker import session, spoken_language
 BUILD = f"{__name__}:build"
 
 
-async def build(row: Row) -> Loaded:
+async def build(row: Row, place: Place) -> Loaded:
     engine = {"stt": Ears, "llm": Brain, "tts": Voice}.get(row.stage, Doer)(row.model)
     return Loaded(row.stage, engine, row.model)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from pipelines.engines.remote import library
-from pipelines.engines.remote.messages import Call
+from pipelines.engines.remote.messages import Call, Deployed
 from pipelines.engines.remote.wire import Failed, RemoteError
 
 LONGEST_CONNECT = 10.0
@@ -26,6 +26,9 @@ class Deployments:
         """What comes back; a :class:`Failed` is the last one. Closing it cancels the work."""
         response: Any = None
         try:
+            if not call.deployment:
+                yield await asyncio.to_thread(deployed, self._application)
+                return
             handle = await self._handle(call.deployment)
             options: dict[str, Any] = {"method_name": call.method, "stream": call.streams}
             if call.session:
@@ -68,6 +71,19 @@ def _handle(application: str, deployment: str) -> Any:
         told = f"there are {', '.join(there)}" if there else "nothing is deployed there: visavis serve-engines"
         message = f"Ray Serve has no application {name}; {told}"
         raise RemoteError("not_deployed", message) from error
+
+
+def deployed(application: str) -> dict[str, Deployed]:
+    """What is deployed of an application, by stage. Blocking."""
+    found, start = {}, app_name(application, "")
+    for name, one in library.serve().status().applications.items():
+        if name.startswith(start):
+            stage = name.removeprefix(start)
+            row = one.deployments.get(stage)
+            states = {} if row is None else {str(getattr(k, "value", k)): n for k, n in row.replica_states.items()}
+            message = one.message or ("" if row is None else row.message)
+            found[stage] = Deployed(str(one.status.value), states.get("RUNNING", 0), sum(states.values()), message[:300])
+    return found
 
 
 def connect(address: str) -> None:

@@ -26,6 +26,8 @@ from pipelines.interfaces.tts import Speech
 
 NAMED = "ray"
 """What its engines are called before that of the model."""
+PROBE_SECONDS = 15.0
+"""For an answer to the question what it can do: nobody waits for it, and the first one finds the way."""
 _ERRORS: Mapping[str, type[PipelineError]] = {"stt": STTError, "llm": LLMError, "tts": TTSError}
 
 
@@ -60,10 +62,10 @@ class Remote:
         """What the engine says of itself; ``otherwise`` until it is known."""
         return otherwise if self.about is None else self.about.abilities.get(ability, otherwise)
 
-    async def probe(self, seconds: float | None = None) -> None:
+    async def probe(self, seconds: float = PROBE_SECONDS) -> None:
         """Find out whether it answers, and what it can do. Raises the stage's error."""
         with self.errors():
-            about: About = await self.link.call(Call(self.stage, "describe"), seconds or self.patience.begin)
+            about: About = await self.link.call(Call(self.stage, "describe"), seconds)
             if about.protocol != PROTOCOL:
                 told = f"it runs visavis {about.visavis} (protocol {about.protocol}), and here is protocol {PROTOCOL}"
                 raise RemoteError("wrong_version", f"{told}: run the same version on both")
@@ -85,6 +87,8 @@ class Remote:
     async def call(self, method: str, *arguments: Any, seconds: float) -> Any:
         """The result of a call for the running task's session. Raises the stage's error."""
         asker = Asker.here()
+        if self.about is None:
+            await self.probe(seconds)
         with self.errors():
             found = await self.link.call(Call(self.stage, method, (*arguments, asker), asker.session), seconds)
         if isinstance(found, Failed):
@@ -94,6 +98,8 @@ class Remote:
     async def stream(self, method: str, *arguments: Any, begin: float, pause: float) -> AsyncGenerator[Any, None]:
         """The pieces of a call for the running task's session. Raises the stage's error; closing it cancels."""
         asker = Asker.here()
+        if self.about is None:
+            await self.probe(begin)
         call = Call(self.stage, method, (*arguments, asker), asker.session, streams=True)
         async with aclosing(self.link.stream(call, begin, pause)) as pieces:
             with self.errors():

@@ -27,6 +27,24 @@ class Call:
     """Whether there are pieces, and not one result."""
 
 
+STATUS = Call("", "status")
+"""Asks what is deployed: stage → :class:`Deployed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """How one deployment is."""
+
+    status: str
+    """As Ray Serve calls it, such as ``RUNNING``."""
+    running: int
+    """Replicas that work."""
+    replicas: int
+    """All of them."""
+    message: str = ""
+    """What is wrong with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What to be connected with."""

@@ -126,6 +126,8 @@ class RemoteUtterance:
         heard = Heard(samples[:count], self._asker)
         seconds = self._remote.patience.begin + 0.1 * count / VAD_RATE
         call = Call(self._remote.stage, "transcribe", (heard,), self._asker.session)
+        if self._remote.about is None:
+            await self._remote.probe(seconds)
         with self._remote.errors():
             found = await self._remote.link.call(call, seconds)
         if isinstance(found, Failed):

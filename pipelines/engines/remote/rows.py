@@ -99,18 +99,28 @@ class Row(Strict):
         return self
 
 
-class Plan(Strict):
+class Place(Strict):
+    """Where replicas find models, on whichever machine they run."""
+
+    models: Path | None = None
+    """Folder of models there."""
+    cache: Path | None = None
+    """Where they are kept. Default: as ``visavis serve`` has it."""
+    download: bool = True
+    """Whether what is missing is fetched."""
+
+
+class Plan(Place):
     """The file."""
 
     application: str = Field("visavis", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
     """What the applications are called before the stage's name; the setting ``ray_application`` says the same."""
     engines: tuple[Row, ...] = Field(min_length=1, max_length=64)
-    models: Path | None = None
-    """Folder of models on the machines of the replicas."""
-    cache: Path | None = None
-    """Where models are kept there. Default: as ``visavis serve`` has it."""
-    download: bool = True
-    """Whether replicas fetch what is not there."""
+
+    @property
+    def place(self) -> Place:
+        """What it says for all replicas."""
+        return Place(models=self.models, cache=self.cache, download=self.download)
 
     @model_validator(mode="after")
     def _each_once(self) -> Plan:

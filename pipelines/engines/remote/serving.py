@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.engines.remote import library
 from pipelines.engines.remote.replica import Replica
-from pipelines.engines.remote.rows import Row
+from pipelines.engines.remote.rows import Place, Row
 from pipelines.engines.remote.wire import About, Asker, Heard
 from pipelines.interfaces.llm import ChatRequest
 
@@ -21,9 +21,11 @@ from pipelines.interfaces.llm import ChatRequest
 class EngineReplica:
     """One replica of one engine, as Ray Serve calls it. ``build`` names the function that loads it."""
 
-    async def __init__(self, row: Mapping[str, Any], build: str) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, row: Mapping[str, Any], place: Mapping[str, Any], build: str
+    ) -> None:
         told = Row.model_validate(row)
-        loaded = await resolve_name(build)(told)
+        loaded = await resolve_name(build)(told, Place.model_validate(place))
         self._replica = Replica(loaded, node := _node())
         self._transcribe = self._replica.transcribed
         if node:  # where Ray Serve only pretends, it cannot batch
@@ -82,10 +84,15 @@ def _node() -> str:
     return str(ray.get_runtime_context().get_node_id())[:8]
 
 
-def application(row: Row, build: str) -> Any:
-    """The application of one engine. Raises :class:`~pipelines.engines.remote.wire.RemoteError`."""
+def application(row: Row, place: Place, build: str) -> Any:
+    """The application of one engine, which ``build`` loads. Raises :class:`~pipelines.engines.remote.wire.RemoteError`."""
     deployment = library.serve().deployment(EngineReplica)
-    return deployment.options(**options(row)).bind(row.model_dump(mode="json", exclude_unset=True), build)
+    return deployment.options(**options(row)).bind(plain(row), plain(place), build)
+
+
+def plain(told: Row | Place) -> dict[str, Any]:
+    """As plain data, and only what was said."""
+    return told.model_dump(mode="json", exclude_unset=True)
 
 
 def options(row: Row) -> dict[str, Any]:
@@ -101,6 +108,7 @@ def options(row: Row) -> dict[str, Any]:
         "ray_actor_options": actor,
         "max_ongoing_requests": row.max_ongoing,
         "max_queued_requests": row.max_queued,
+        "logging_config": {"enable_access_log": False, "log_level": "WARNING"},
         "health_check_period_s": row.health_seconds,
         "health_check_timeout_s": max(row.health_seconds, 10.0),
         "graceful_shutdown_timeout_s": row.drain_seconds,
