@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 import sys
 from contextlib import aclosing, suppress
 from typing import Any
@@ -65,8 +66,12 @@ class Desk:
             del self._room[number], self._calls[number]
 
     async def _tell(self, number: int, what: What, value: Any) -> None:
+        try:
+            message = framed((number, what, value))
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            message = framed((number, "piece", Failed("failed", f"what came back cannot be passed on: {error}")))
         with suppress(ConnectionError):
-            self._writer.write(framed((number, what, value)))
+            self._writer.write(message)
             await self._writer.drain()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from pipelines.engines.remote import library
@@ -16,11 +16,12 @@ LONGEST_CONNECT = 10.0
 
 
 class Deployments:
-    """The deployments of one application. ``handles`` are given in tests; else they are looked up by name."""
+    """The deployments of one application; ``find`` looks one up by the name of both, and may block."""
 
-    def __init__(self, application: str, handles: dict[str, Any] | None = None) -> None:
+    def __init__(self, application: str, find: Callable[[str, str], Any] | None = None) -> None:
         self._application = application
-        self._handles = dict(handles or {})
+        self._find = find or found
+        self._handles: dict[str, Any] = {}
 
     async def pieces(self, call: Call) -> AsyncGenerator[Any, None]:
         """What comes back; a :class:`Failed` is the last one. Closing it cancels the work."""
@@ -40,9 +41,11 @@ class Deployments:
             else:
                 yield await response
             response = None
-        except Exception as error:  # noqa: BLE001 - told to the stage, as what it means
+        except Exception as error:  # told to the stage, as what it means
+            if _is_cancelled():  # Ray Serve takes that for an error of its own
+                raise asyncio.CancelledError from error
             response = None
-            self._handles.pop(call.deployment, None) if not isinstance(error, RemoteError) else None
+            self._handles.pop(call.deployment, None)
             yield failure(error, call.deployment)
         finally:
             if response is not None:
@@ -50,8 +53,13 @@ class Deployments:
 
     async def _handle(self, deployment: str) -> Any:
         if deployment not in self._handles:
-            self._handles[deployment] = await asyncio.to_thread(_handle, self._application, deployment)
+            self._handles[deployment] = await asyncio.to_thread(self._find, self._application, deployment)
         return self._handles[deployment]
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def app_name(application: str, deployment: str) -> str:
@@ -59,8 +67,11 @@ def app_name(application: str, deployment: str) -> str:
     return f"{application}-{deployment}"
 
 
-def _handle(application: str, deployment: str) -> Any:
+def found(application: str, deployment: str) -> Any:
+    """The handle of a deployment. Raises :class:`RemoteError`: ``not_deployed``, ``unreachable``."""
     serve, name = library.serve(), app_name(application, deployment)
+    if not library.ray().is_initialized():  # else it would begin a cluster of its own
+        raise RemoteError("unreachable", "this process has joined no cluster")
     try:
         return serve.get_app_handle(name)
     except library.module("serve.exceptions").RayServeException as error:
@@ -75,15 +86,15 @@ def _handle(application: str, deployment: str) -> Any:
 
 def deployed(application: str) -> dict[str, Deployed]:
     """What is deployed of an application, by stage. Blocking."""
-    found, start = {}, app_name(application, "")
+    rows, start = {}, app_name(application, "")
     for name, one in library.serve().status().applications.items():
         if name.startswith(start):
             stage = name.removeprefix(start)
             row = one.deployments.get(stage)
             states = {} if row is None else {str(getattr(k, "value", k)): n for k, n in row.replica_states.items()}
             message = one.message or ("" if row is None else row.message)
-            found[stage] = Deployed(str(one.status.value), states.get("RUNNING", 0), sum(states.values()), message[:300])
-    return found
+            rows[stage] = Deployed(str(one.status.value), states.get("RUNNING", 0), sum(states.values()), message[:300])
+    return rows
 
 
 def connect(address: str) -> None:

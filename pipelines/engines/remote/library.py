@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -38,6 +39,8 @@ def module(name: str) -> Any:
 def _imported(name: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours tells others how it is used
     try:
-        return import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it uses what others have deprecated
+            return import_module(name)
     except ImportError as error:
         raise RemoteError("not_installed", f"Ray Serve is not installed ({error}): {REMEDY}") from error
