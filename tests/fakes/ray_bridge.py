@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from pipelines.engines.remote.bridge import Desk
 from pipelines.engines.remote.calls import Deployments
-from pipelines.engines.remote.messages import Orders
-from pipelines.engines.remote.wire import LARGEST, Failed, framed, next_message
+from pipelines.engines.remote.messages import Deployed, Orders
+from pipelines.engines.remote.replica import Loaded, Replica
+from pipelines.engines.remote.wire import LARGEST, Failed, RemoteError, framed, next_message
 
 
 class InProcess:
@@ -91,3 +92,35 @@ async def _ready(value: object) -> object:
     if isinstance(value, Exception):
         raise value
     return value
+
+
+class ReplicaHandles:
+    """The handle of a deployment with one replica in this process, without Ray."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+
+    def options(self, method_name: str, **options: object) -> Handles:
+        own = {"describe": lambda: self.replica.about, "transcribe": self.replica.transcribed}
+        return Handles(own.get(method_name) or getattr(self.replica, method_name))
+
+
+class Cluster:
+    """Deployments by stage, which come and go as the test says."""
+
+    def __init__(self, **engines: Loaded) -> None:
+        self.replicas = {stage: ReplicaHandles(Replica(loaded, "node")) for stage, loaded in engines.items()}
+        self.away: Failed | None = None
+        self.bridges = Bridges(Deployments("app", self._find, self._look))
+
+    async def start(self) -> InProcess:
+        self.bridges.problem = self.away
+        return await self.bridges.start()
+
+    def _find(self, application: str, stage: str) -> ReplicaHandles:
+        if stage not in self.replicas:
+            raise RemoteError("not_deployed", f"there is no {application}-{stage}")
+        return self.replicas[stage]
+
+    def _look(self, application: str) -> dict[str, Deployed]:
+        return {stage: Deployed("RUNNING", 2, 3) for stage in self.replicas}

@@ -16,11 +16,17 @@ LONGEST_CONNECT = 10.0
 
 
 class Deployments:
-    """The deployments of one application; ``find`` looks one up by the name of both, and may block."""
+    """The deployments of one application; ``find`` looks one up by the name of both, ``look`` how all are."""
 
-    def __init__(self, application: str, find: Callable[[str, str], Any] | None = None) -> None:
+    def __init__(
+        self,
+        application: str,
+        find: Callable[[str, str], Any] | None = None,
+        look: Callable[[str], dict[str, Deployed]] | None = None,
+    ) -> None:
         self._application = application
         self._find = find or found
+        self._look = look or deployed
         self._handles: dict[str, Any] = {}
 
     async def pieces(self, call: Call) -> AsyncGenerator[Any, None]:
@@ -28,7 +34,7 @@ class Deployments:
         response: Any = None
         try:
             if not call.deployment:
-                yield await asyncio.to_thread(deployed, self._application)
+                yield await asyncio.to_thread(self._look, self._application)
                 return
             handle = await self._handle(call.deployment)
             options: dict[str, Any] = {"method_name": call.method, "stream": call.streams}

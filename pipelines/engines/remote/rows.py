@@ -64,6 +64,8 @@ class Row(Strict):
     """Of a recogniser: utterances that are computed together."""
     batch_wait_ms: float = Field(5.0, ge=0, le=1000)
     """How long one waits for others."""
+    per_node: int | None = Field(None, ge=1, le=100)
+    """The most replicas on one machine, so that the loss of one does not take all; ``None``: as many as fit."""
     others: int = Field(2, ge=0, le=100)
     """Replicas that a session may go to while its own is full; 0: it waits for its own."""
     health_seconds: float = Field(10.0, gt=0)

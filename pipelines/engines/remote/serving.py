@@ -116,6 +116,8 @@ def options(row: Row) -> dict[str, Any]:
             request_router_class=library.ROUTER, request_router_kwargs={"num_fallback_replicas": row.others}
         ),
     }
+    if row.per_node is not None:
+        told["max_replicas_per_node"] = row.per_node
     least, most = row.least, row.most
     if least == most:
         return {**told, "num_replicas": least}
