@@ -20,7 +20,7 @@ class RemoteSettings(ForesightSettings):
     """Where Ray is, and which stages it serves."""
 
     ray_address: str | None = None
-    """Ray cluster whose engines may be used, as HOST:PORT of its head, or ``auto``; this machine is one of its nodes."""
+    """Ray cluster with engines, as HOST:PORT of its head, or ``auto``; this machine is one of its nodes."""
     ray_application: str = Field("visavis", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
     """Name under which its engines were deployed."""
     remote_stages: Annotated[tuple[str, ...], NoDecode] = ()

@@ -25,8 +25,8 @@ class Clauses:
 
     :meth:`read` and :meth:`watch` are the owner's tasks; :meth:`take` gives what they find. ``hungry`` tells whether
     the listener has heard nearly all that was taken: then a model that stalls in the middle of a clause must not keep
-    the words that are there. When the model fails and another one can take over, that one goes on behind the clauses that
-    have been taken, or begins anew if none has: one answer is heard.
+    the words that are there. When the model fails and another one can take over, that one goes on behind the clauses
+    that have been taken, or begins anew if none has: one answer is heard.
     """
 
     def __init__(

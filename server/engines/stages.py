@@ -34,7 +34,7 @@ from pipelines.text import unknown
 from server.engines.local import Local, Rung, candidate, stubbed
 from server.engines.model_servers import STAGE, ModelServers
 from server.engines.parts import Parts
-from server.engines.remote.conversation import Elsewhere, elsewhere
+from server.engines.remote.conversation import put_before
 from server.engines.wishes import OPENAI, STARTER, TYPES, Wish
 
 _SMALL = "small talk, sums and the camera"
@@ -88,8 +88,8 @@ async def llm(parts: Parts) -> LanguageModel:
     first = here is None and (served is None or servers.problem is not None)
     starter = await _starter(local, first or (here is not None and _goes_behind(parts, wish, here[0])), reasons)
     rungs = [rung for rung in (served, here and _with_starter(parts, wish, *here, starter.engine), starter) if rung]
-    remote = await elsewhere(parts, STAGE)
-    ladder = _ladder(parts, rungs, servers, remote, asked_for=word == OPENAI, broken=broken)
+    ladder = _ladder(parts, rungs, servers, asked_for=word == OPENAI, broken=broken)
+    await put_before(parts, STAGE, ladder)
 
     def take_over(model_id: str) -> None:
         rung = _with_starter(parts, wish, model_id, local.rungs[model_id], starter.engine)
@@ -115,20 +115,12 @@ def _on_llama(requires: str | None) -> bool:
 
 
 def _ladder(
-    parts: Parts,
-    here: list[Rung[LanguageModel]],
-    servers: ModelServers,
-    remote: Elsewhere | None,
-    *,
-    asked_for: bool,
-    broken: str,
+    parts: Parts, rungs: list[Rung[LanguageModel]], servers: ModelServers, *, asked_for: bool, broken: str
 ) -> FallbackModel:
-    """The first of ``here``, with the others behind it, and whatever server is found later before it; ``remote`` before
-    all of them.
+    """The first of ``rungs``, with the others behind it, and whatever server is found later before it.
 
     ``broken`` is a model that is here and cannot be used: if the first is the starter, it stands in for that.
     """
-    rungs = [remote.rung, *here] if remote is not None else here
     models = [rung.engine for rung in rungs]
     need = parts.need("text_generation")
     ladder = FallbackModel(
@@ -145,9 +137,7 @@ def _ladder(
     parts.choices.note(STAGE, ladder.name, reason, device=rungs[0].device, ok=ladder.name != Nobody.name, wanted=wanted)
     parts.choices.watch(STAGE, ladder)
     if servers.problem is not None:
-        ladder.start_without(servers.problem, len(rungs) - len(here))
-    if remote is not None and remote.problem is not None:
-        ladder.start_without(remote.problem)
+        ladder.start_without(servers.problem)
     parts.upkeep.append(ladder.keep_probing)
     if servers.missing:
         parts.upkeep.append(partial(servers.keep_looking, ladder))
@@ -343,17 +333,11 @@ async def _composed(
     else:
         reason = "; ".join(filter(None, (embedded.reason, lacks)))
         parts.choices.note(stage, embedded.engine.name, reason, device=embedded.device, wanted=broken)
-    remote = await elsewhere(parts, stage)
-    if remote is not None:
-        parts.choices.replace(stage, remote.rung.engine.name, remote.rung.reason, device=remote.rung.device)
-    candidates = [candidate(parts, rung) for rung in (*([remote.rung] if remote else []), *rungs, embedded)]
+    candidates = [candidate(parts, rung) for rung in (*rungs, embedded)]
     need = parts.need(TYPES[stage])
     ladder: Any = ladder_of(candidates, parts.choices.failure_of(stage), parts.clock, need=need)
     parts.choices.watch(stage, ladder)
-    if remote is not None:
-        parts.upkeep.append(ladder.keep_probing)
-        if remote.problem is not None:
-            ladder.start_without(remote.problem)
+    await put_before(parts, stage, ladder)
 
     def take_over(model_id: str) -> None:
         (better, *_), reason = told()

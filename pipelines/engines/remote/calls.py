@@ -1,5 +1,4 @@
-"""How work is asked of Ray Serve's deployments: handles by name, and what its errors mean. Inside the bridge's process.
-"""
+"""How work is asked of Ray Serve's deployments: handles by name, and what its errors mean. In the bridge's process."""
 
 from __future__ import annotations
 
@@ -126,7 +125,8 @@ def connect(address: str) -> None:
 
 def _away(address: str, error: Exception) -> str:
     told = " ".join(str(error).split())[:200]
-    return f"no Ray cluster answers at {address} ({told}); this machine has to be one of its nodes: ray start --address=HEAD:6379"
+    node = "this machine has to be one of its nodes: ray start --address=HEAD:6379"
+    return f"no Ray cluster answers at {address} ({told}); {node}"
 
 
 def failure(error: Exception, deployment: str) -> Failed:

@@ -88,12 +88,13 @@ class Row(Strict):
         problems = []
         if self.stage not in DEPLOYABLE:
             problems.append(Problem(("stage",), unknown("stage", self.stage, DEPLOYABLE)))
-        for name in ("batch", "batch_wait_ms", "language"):
-            if name in self.model_fields_set and self.stage != "stt":
-                problems.append(Problem((name,), "is for the stage stt"))
-        for name in ("target", "up_seconds", "down_seconds"):
-            if name in self.model_fields_set and self.least == self.most:
-                problems.append(Problem((name,), "needs replicas: {min: …, max: …}"))
+        given = self.model_fields_set
+        if self.stage != "stt":
+            names = ("batch", "batch_wait_ms", "language")
+            problems += [Problem((name,), "is for the stage stt") for name in names if name in given]
+        if self.least == self.most:
+            names = ("target", "up_seconds", "down_seconds")
+            problems += [Problem((name,), "needs replicas: {min: …, max: …}") for name in names if name in given]
         if self.stage == "stt" and self.batch > self.max_ongoing:
             problems.append(Problem(("batch",), f"{self.batch} is more than max_ongoing, {self.max_ongoing}"))
         if problems:

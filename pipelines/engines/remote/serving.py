@@ -85,7 +85,7 @@ def _node() -> str:
 
 
 def application(row: Row, place: Place, build: str) -> Any:
-    """The application of one engine, which ``build`` loads. Raises :class:`~pipelines.engines.remote.wire.RemoteError`."""
+    """The application of one engine, which ``build`` loads. Raises :class:`RemoteError`."""
     deployment = library.serve().deployment(EngineReplica)
     return deployment.options(**options(row)).bind(plain(row), plain(place), build)
 

@@ -138,11 +138,10 @@ class Route(Generic[E]):
         place = 0 if before is None else names.index(before)
         self._rungs = (*self._rungs[:place], self._rung(engine), *self._rungs[place:])
 
-    def start_without(self, error: PipelineError, place: int = 0) -> None:
-        """The engine at that place is known not to work yet: let it rest as after a failure."""
-        rung = self._rungs[place]
-        self.on_failure(rung.engine.name, error)
-        rung.breaker.failed(self.clock.now())
+    def start_without(self, error: PipelineError) -> None:
+        """The preferred engine is known not to work yet: let it rest as after a failure."""
+        self.on_failure(self._rungs[0].engine.name, error)
+        self._rungs[0].breaker.failed(self.clock.now())
 
     def listen(self, listener: Callable[[float], object]) -> None:
         """Tell ``listener`` how sure each result is, where the engine tells."""

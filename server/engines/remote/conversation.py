@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from pipelines.engines.registry import Stage
 from pipelines.engines.remote.engines import NAMED
-from pipelines.errors import PipelineError
-from server.engines.local import Rung
+from pipelines.routing.routes.route import Route
+from server.engines.local import Rung, candidate
 from server.engines.parts import Parts
 from server.engines.remote.ray import BACKEND
 
 _STAND_BY: Final = "the engines of this machine stand by"
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """An engine of another machine."""
+async def put_before(parts: Parts, stage: Stage, ladder: Route[Any]) -> None:
+    """The engine of the stage on Ray goes before those of ``ladder``, where the settings say that there is one.
 
-    rung: Rung[Any]
-    problem: PipelineError | None
-    """Why it does not answer yet."""
-
-
-async def elsewhere(parts: Parts, stage: Stage) -> Elsewhere | None:
-    """Who serves the stage on Ray; ``None`` where the settings do not say that anybody does."""
+    One that does not answer rests, and is asked again until it does.
+    """
     ray = parts.ray
     if ray is None or stage not in ray.stages:
-        return None
+        return
     if not ray.told:
         ray.told = True
         parts.upkeep.append(partial(ray.keep_looking, parts.clock, partial(_tell, parts)))
     problem = await ray.known(stage)
     engine: Any = {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}[stage]()
-    reason = f"{ray.reason(stage)}; {_STAND_BY}"
-    return Elsewhere(Rung(engine, "-", reason, backend=BACKEND, named=True), problem)
+    rung: Rung[Any] = Rung(engine, "-", f"{ray.reason(stage)}; {_STAND_BY}", backend=BACKEND, named=True)
+    ladder.prefer(candidate(parts, rung))
+    parts.choices.replace(stage, engine.name, rung.reason, device=rung.device)
+    if ladder.keep_probing not in parts.upkeep:
+        parts.upkeep.append(ladder.keep_probing)
+    if problem is not None:
+        ladder.start_without(problem)
 
 
 def _tell(parts: Parts, stage: str, words: str) -> None:

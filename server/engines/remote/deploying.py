@@ -93,7 +93,9 @@ class Deployer:
                 return found
             if time.monotonic() > until:
                 missing = ", ".join(sorted(wanted - told))
-                raise RemoteError("timeout", f"not all is deployed yet: {missing} (does a node have what they reserve?)")
+                raise RemoteError(
+                    "timeout", f"not all is deployed yet: {missing} (does a node have what they reserve?)"
+                )
             time.sleep(_LOOK_SECONDS)
 
 

@@ -109,7 +109,9 @@ async def test_the_last_one_to_fail_ends_the_answer():
         remote.go.set()
         await s.hush(0.1)
         failed = s.last(ResponseFailed)
-        assert (failed.error.code, failed.heard) == ("llm_failed", "That is a long story. Once upon a"), "what is there is said"
+        assert (failed.error.code, failed.heard) == ("llm_failed", "That is a long story. Once upon a"), (
+            "what is there is said"
+        )
 
 
 async def test_nothing_is_said_in_the_place_of_a_model_that_has_called_a_tool():
