@@ -24,9 +24,9 @@ from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_assistant import AssistantSettings
-from server.settings_foresight import ForesightSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
+from server.settings_remote import RemoteSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
@@ -43,7 +43,7 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(AssistantSettings, ForesightSettings, GrpcSettings, LiteRtSettings, BaseSettings):
+class Settings(AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, BaseSettings):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -321,6 +321,8 @@ class Settings(AssistantSettings, ForesightSettings, GrpcSettings, LiteRtSetting
         named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
         if named and self.profile == "bench":
             raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
+        if self.remote_stages and self.profile == "bench":
+            raise ValueError("remote_stages: profile bench answers with stubs and asks nobody")
         if self.chat_adapters and self.chat_model == "auto":
             raise ValueError("chat_adapters: needs chat_model, the model that they were made for")
         if self.chat_adapter is not None and self.chat_adapter not in self.chat_adapters:

@@ -64,6 +64,7 @@ SECTIONS = (
     ),
     (_MODELS, r"(revision|repo|file|format)_unknown|no_previous_version|check_failed|assemble_failed"),
     (_MODELS, r"conver\w+|no_conversion|target_exists|quantized_already|measuring_failed"),
+    ("Engines on Ray", r"not_deployed|wrong_version"),
     ("Memory", r"out_of_memory|does_not_fit"),
     ("A definition is refused", r"definition_\w+|cannot_combine|labels_differ|template_unusable"),
     ("An engine fails", r"(stt|llm|tts|vad|vision|turn|turn_model|stage|task|part|input|engine)_\w+|tool_call_invalid"),

@@ -19,7 +19,7 @@ from pipelines.text import base_url, unknown
 
 Hardware = Literal["cpu", "cuda", "igpu", "npu", "remote"]
 """What a backend runs on."""
-Kind = Literal["local", "openai", "visavis"]
+Kind = Literal["local", "openai", "visavis", "ray"]
 
 LOCAL = ("cpu", "cuda", "igpu", "npu")
 """Ids of the backends that are found on this machine, where it has them."""
@@ -38,7 +38,8 @@ class Place(Strict):
     hardware: Hardware | None = None
     """``None``: as found out, ``remote`` for one with an address."""
     kind: Kind = "local"
-    """``openai``: a server that speaks OpenAI's REST API; ``visavis``: another visavis."""
+    """``openai``: a server that speaks OpenAI's REST API; ``visavis``: another visavis; ``ray``: the Ray cluster of the
+    settings."""
     base_url: str | None = None
     api_key_env: str | None = None
     """Name of the environment variable that holds its key."""
@@ -66,13 +67,13 @@ class Place(Strict):
     @model_validator(mode="after")
     def _has_address(self) -> Place:
         problems = []
-        if self.kind != "local" and not self.base_url:
+        if self.kind in ("openai", "visavis") and not self.base_url:
             problems.append(Problem(("kind",), f"base_url is required for a backend of kind {self.kind}"))
-        if self.kind == "local":
+        if self.kind in ("local", "ray"):
             for name, value in (("base_url", self.base_url), ("api_key_env", self.api_key_env)):
                 if value is not None:
                     problems.append(Problem((name,), "is for kind openai or visavis; name one of them"))
-            if self.hardware == "remote":
+            if self.hardware == "remote" and self.kind == "local":
                 problems.append(Problem(("hardware",), "remote is for kind openai or visavis, with a base_url"))
         if problems:
             raise Problems(problems)

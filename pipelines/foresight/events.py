@@ -75,7 +75,7 @@ class TextDone:
 
 @dataclass(frozen=True, slots=True)
 class VideoStartedOver:
-    """There was no room for the video: it is made once more, smaller."""
+    """There was no room for the video, or who made it is gone: it is made once more, smaller or in another way."""
 
     plan: Plan
     reason: str

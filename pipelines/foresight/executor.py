@@ -36,6 +36,8 @@ class Makers:
     filmer: Filmer
     worker: Worker
     """For what is brief: the first frame is made here, not behind the videos of others."""
+    otherwise: Filmer | None = None
+    """Who makes the video, from its first frame on, where ``filmer`` fails: one of this machine for one of another."""
 
 
 async def foresee(scene: Scene, quality: Quality, makers: Makers, emit: Emit) -> None:
@@ -53,6 +55,7 @@ class _Prediction:
         plan = plan_for(quality, width, height, filmer.grain)
         self._scene = scene
         self._makers = makers
+        self._filmer = filmer
         self._emit = emit
         self._progress = Progress(plan, By(filmer.method, filmer.model, makers.describer.name))
 
@@ -100,13 +103,15 @@ class _Prediction:
 
     async def _video(self, first: Pixels) -> None:
         plan = self._progress.plan
-        for again in (True, False):
+        again = True
+        while True:
             try:
-                async with aclosing(self._makers.filmer.film(self._scene, first, plan)) as frames:
+                async with aclosing(self._filmer.film(self._scene, first, plan)) as frames:
                     await self._take(frames)
                 await self._tell(self._progress.video_ended())
             except PipelineError as error:
                 smaller = self._smaller(plan) if error.code in NO_ROOM and again else None
+                smaller, again = smaller or self._otherwise(plan), False
                 if smaller is None:
                     await self._tell(self._progress.video_failed(error.code, error.message))
                     return
@@ -123,7 +128,16 @@ class _Prediction:
     def _smaller(self, plan: Plan) -> Plan | None:
         lower = plan.smaller
         height, width = self._scene.picture.shape[:2]
-        return None if lower is None else plan_for(lower.quality, width, height, self._makers.filmer.grain)
+        return None if lower is None else plan_for(lower.quality, width, height, self._filmer.grain)
+
+    def _otherwise(self, plan: Plan) -> Plan | None:
+        """What the other one makes; ``None`` where there is none, or it has been asked."""
+        other = self._makers.otherwise
+        if other is None or self._filmer is other:
+            return None
+        self._filmer = other
+        height, width = self._scene.picture.shape[:2]
+        return plan_for(plan.quality, width, height, other.grain)
 
     async def _take(self, frames: AsyncGenerator[Filmed | Guessed, None]) -> None:
         async for made in frames:

@@ -40,6 +40,8 @@ class Generator:
     """Who describes for it, where it needs to know what that one sees."""
     workers: tuple[Worker, ...] = ()
     """Their threads, which end with the predictions."""
+    elsewhere: bool = False
+    """Whether it is another machine's: then what moves goes on where it cannot be had."""
 
 
 class Foresight:
@@ -59,10 +61,11 @@ class Foresight:
 
     def makers(self, scene: Scene) -> Makers:
         """Who makes a prediction of ``scene``."""
+        plain = self._push_in if scene.earlier is None else self._motion
         if (generator := self._generator) is not None:
-            return Makers(generator.describer or self._describers.best(), generator.filmer, self._brief)
-        filmer = self._push_in if scene.earlier is None else self._motion
-        return Makers(self._describers.best(), filmer, self._brief)
+            otherwise = plain if generator.elsewhere else None
+            return Makers(generator.describer or self._describers.best(), generator.filmer, self._brief, otherwise)
+        return Makers(self._describers.best(), plain, self._brief)
 
     async def foresee(self, scene: Scene, quality: Quality, emit: Emit) -> None:
         """See :func:`~pipelines.foresight.executor.foresee`."""

@@ -119,7 +119,10 @@ class ChatRequest:
     """How many alternatives are told of each token, with its logarithmic probability; ``None``: nothing is told."""
     on_logprobs: Callable[[list[dict[str, Any]]], None] | None = field(default=None, compare=False, repr=False)
     """Is told of the next tokens, in the form of OpenAI's ``logprobs.content``, before their text comes."""
-
+    on_lost: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
+    """Where a model that fails in the midst of its answer may be replaced: is given what it has streamed, takes back
+    what nobody has made use of, and returns what stays. Another model then goes on behind that, or begins anew where
+    nothing stays. ``None``: what has been streamed cannot be taken back, and the failure is raised."""
     adapters: Scaled = ()
     """What changes the model for this answer: such as it has (:func:`adapters_of`)."""
     adapters_needed: bool = True

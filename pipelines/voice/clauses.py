@@ -170,6 +170,11 @@ class ClauseSplitter:
         self._text, self._first, self._begins_line = "", True, True
         return [rest] if rest else []
 
+    def drop(self) -> str:
+        """Forget what has not been given out as a clause; returns it."""
+        dropped, self._text = self._text, ""
+        return dropped
+
     def settle(self) -> list[str]:
         """A sentence ends here, whatever may follow: return it (nothing or one clause). A block of code goes on."""
         if self._is_fenced or not self._text.strip():

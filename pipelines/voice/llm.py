@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from media.clock import Clock
 from pipelines.errors import LLMError, guarded
@@ -24,7 +25,8 @@ class Clauses:
 
     :meth:`read` and :meth:`watch` are the owner's tasks; :meth:`take` gives what they find. ``hungry`` tells whether
     the listener has heard nearly all that was taken: then a model that stalls in the middle of a clause must not keep
-    the words that are there.
+    the words that are there. When the model fails and another one can take over, that one goes on behind the clauses
+    that have been taken, or begins anew if none has: one answer is heard.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Clauses:
         hungry: Callable[[], bool],
     ) -> None:
         self._model = model
-        self._request = request
+        self._request = replace(request, on_lost=self._lost)
         self._clock = clock
         self._on_first_token = on_first_token
         self._hungry = hungry
         self._splitter = ClauseSplitter()
+        self._dropped = ""
+        """What a model that failed had said and nobody had taken, until another one says something."""
         self.cut = False
         """Whether the answer ended because it reached the limit of tokens; known once all has been taken."""
         self.calls: list[ToolCall] = []
@@ -65,6 +69,8 @@ class Clauses:
                         await self._said(piece)
         except Exception as error:  # noqa: BLE001 - raised again by take(), once all that was said has been taken
             failure = error
+        for clause in self._splitter.push(self._dropped):  # nobody has taken over
+            await self._clauses.put(clause)
         for clause in self._splitter.flush():
             await self._clauses.put(clause)
         await self._clauses.put(failure)
@@ -88,13 +94,30 @@ class Clauses:
                 raise clause
             yield clause
 
+    def _lost(self, said: str) -> str:
+        """The model has failed, and another one is there: what has not been taken is dropped, what was taken stays."""
+        waiting = [str(self._clauses.get_nowait()) for _ in range(self._clauses.qsize())]
+        self._dropped = " ".join((*waiting, self._splitter.drop()))
+        stays = _letters(said) - _letters(self._dropped)
+        if stays <= 0:
+            self._splitter = ClauseSplitter()  # the next clause is the first one again
+            return ""
+        ends = [place for place, character in enumerate(said, 1) if not character.isspace()]
+        return said[: ends[stays - 1]]
+
     async def _said(self, piece: str) -> None:
+        self._dropped = ""
         if self._latest is None and piece:
             self._on_first_token()
         if piece or self._latest is not None:
             self._latest = self._clock.now()
         for clause in self._splitter.push(piece):
             await self._clauses.put(clause)
+
+
+def _letters(text: str) -> int:
+    """Characters but for white space, which clauses lose."""
+    return sum(not character.isspace() for character in text)
 
 
 class Recital:

@@ -24,6 +24,7 @@ from server.cli.at_once import ended_at_once
 from server.cli.evaluation import add_evaluation, run_evaluation
 from server.cli.models import add_models, run_models
 from server.cli.pipelines import add_pipelines, run_pipelines
+from server.cli.serve_engines import add_serve_engines, run_serve_engines
 from server.cli.stopping import end_on_signals, leave
 from server.cli.terminal import tell_failure
 from server.settings import Settings, SettingsError, load_settings
@@ -110,6 +111,8 @@ def run(arguments: Sequence[str]) -> int:
             return _models(options)
         if options.command == "pipelines":
             return run_pipelines(options, Console())
+        if options.command == "serve-engines":
+            return run_serve_engines(options, Console())
         return _run(_COMMANDS[options.command](options, Console()))
     except (SettingsError, PipelineError) as error:
         tell_failure(Console(stderr=True), error)
@@ -187,6 +190,7 @@ def _parser() -> Parser:
     _add_doctor(commands)
     add_models(commands)
     add_pipelines(commands)
+    add_serve_engines(commands)
     return parser
 
 
@@ -236,6 +240,9 @@ def _add_serve(commands: Any) -> None:
         serve.add_argument(flag, metavar="MODEL", help=f"who {does}: {legal}")
     _add_weights(serve)
     _add_manners(serve)
+    serve.add_argument("--ray-address", metavar="HOST:PORT", help="Ray cluster with engines (visavis serve-engines)")
+    serve.add_argument("--ray-application", metavar="NAME", help="name under which they were deployed")
+    serve.add_argument("--remote-stages", metavar="STAGES", help="who is asked there first, such as stt,llm,tts")
     serve.add_argument("--language", metavar="CODE", help="language that is spoken, such as en")
     serve.add_argument(
         "--no-download",

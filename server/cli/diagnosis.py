@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipelines.engines.mediapipe.library import REPORTS
 from pipelines.engines.registry import TASKS, EngineSpec, Stage, called, engines, named, runner, stage_of, standby
+from pipelines.engines.remote.library import REMEDY
 from pipelines.engines.stt.whisper_settings import ENGLISH_ONLY
 from pipelines.errors import ModelError
 from pipelines.runtime.hardware import Library, choose_device
@@ -23,6 +24,7 @@ Status = Literal["ok", "better", "missing"]
 _ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", *(name for spec in engines("vad") for name in spec.packages))
 _LITTLE_DISK = 2 << 30
 _LITTLE_MEMORY = 1 << 30
+RAY_START = "ray start --address=HEAD:6379 --num-cpus=0 --num-gpus=0"
 _FEW_DAYS = 14
 """In which a certificate should be renewed."""
 
@@ -230,6 +232,7 @@ def _engines(facts: Facts, settings: Settings) -> Iterator[Check]:
     else:
         yield _stage(facts, "llm", settings.chat_model, embedded=embedded)
     yield _stage(facts, "tts", settings.tts_model, embedded=embedded)
+    yield from _ray(facts, settings)
     yield _vision(facts)
     yield _tflite(facts, settings.litert_device)
     for stage in ("stt", "llm", "tts"):
@@ -266,6 +269,18 @@ def _stage(facts: Facts, stage: Stage, word: str, *, embedded: bool) -> Check:
         return Check("engines", stage, "better", f"{last.name} on cpu, {last.remark}: {facts.not_served}", remedy)
     remedy = _pull(next(iter(models), None))
     return Check("engines", stage, "better", f"{last.name} on cpu: {last.remark}; nothing better is here", remedy)
+
+
+def _ray(facts: Facts, settings: Settings) -> Iterator[Check]:
+    """Engines on other machines: without them those of this machine serve."""
+    if settings.ray_address is None:
+        return
+    if facts.ray is not None:
+        yield Check("engines", "ray", "ok", f"at {settings.ray_address}: {facts.ray}")
+    elif facts.versions.get("ray") is None:
+        yield Check("engines", "ray", "better", "the package ray is not installed", REMEDY)
+    else:
+        yield Check("engines", "ray", "better", f"engines of this machine serve: {facts.ray_problem}", RAY_START)
 
 
 def _tools(facts: Facts) -> Iterator[Check]:

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from pipelines.engines.registry import ENGINES
+from pipelines.engines.remote.link import Link
+from pipelines.engines.remote.messages import STATUS, Deployed
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import load_tools
 from pipelines.runtime.hardware import Devices, survey
@@ -23,9 +25,12 @@ from server.engines.wishes import Wishes
 from server.settings import Settings, SettingsError
 from server.stores import conversation, model_store
 
-_OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino", "mcp")
+_OTHERS = ("visavis", "aiohttp", "aiortc", "av", "numpy", "onnxruntime-gpu", "torchvision", "openvino", "mcp", "ray")
 PACKAGES = tuple(dict.fromkeys((*_OTHERS, *(package for spec in ENGINES for package in spec.packages))))
 """Whose versions are told."""
+
+_RAY_SECONDS = 20.0
+"""For Ray to be joined and asked."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +81,10 @@ class Facts:
     """Bytes."""
     asked_problem: str | None = None
     """What the settings or the pipeline ask for and cannot have; ``None`` when all can be had."""
+    ray: str | None = None
+    """What a Ray cluster runs of ours, for people; ``None``: the settings name none, or it cannot be told."""
+    ray_problem: str | None = None
+    """Why it cannot."""
     tools: Sequence[tuple[str, str]] = ()
     """What the server runs itself, as it is written down: a name, and what it is."""
     folder_problem: str | None = None
@@ -94,6 +103,7 @@ async def gather(settings: Settings) -> Facts:
         asyncio.to_thread(survey, deep=True), asyncio.to_thread(_models, settings), _language_model(settings)
     )
     models, catalogue_problem = stored
+    ray, ray_problem = await _ray(settings)
     tls_problem, tls_days = _certificate(settings)
     cache_problem, cache_free = _writable(settings.cache.expanduser())
     return Facts(
@@ -111,6 +121,8 @@ async def gather(settings: Settings) -> Facts:
         cache_problem=cache_problem,
         cache_free=cache_free,
         asked_problem=_asked(settings),
+        ray=ray,
+        ray_problem=ray_problem,
         tools=_tools(settings),
         folder_problem=_readable(settings.models),
         models=models,
@@ -230,6 +242,23 @@ def _models(settings: Settings) -> tuple[list[ModelState], str | None]:
         ], None
     except PipelineError as error:
         return [], error.message
+
+
+async def _ray(settings: Settings) -> tuple[str | None, str | None]:
+    """The engines on Ray, asked as a server would; or why they cannot be had."""
+    if settings.ray_address is None:
+        return None, None
+    link = Link(settings.ray_address, settings.ray_application)
+    try:
+        found: dict[str, Deployed] = await link.call(STATUS, _RAY_SECONDS)
+    except PipelineError as error:
+        return None, error.message
+    finally:
+        await link.close()
+    if missing := [stage for stage in settings.remote_stages if stage not in found]:
+        return None, f"{settings.ray_application} has no {', '.join(missing)} there: visavis serve-engines"
+    told = (f"{stage} {one.status.lower()}, {one.running} of {one.replicas} replicas" for stage, one in found.items())
+    return "; ".join(told) or "nothing is deployed there", None
 
 
 async def _language_model(settings: Settings) -> tuple[str | None, str]:

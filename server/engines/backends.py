@@ -34,6 +34,7 @@ from pipelines.runtime.temperature import Temperatures
 from pipelines.voice.settings import VoiceEngines
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.remote.engines import KINDS, Servers, address
+from server.engines.remote.ray import RayEngines
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Sources:
     temperature: Temperatures = lambda hardware: None
     environment: Callable[[str], str | None] = lambda name: None
     """The value of an environment variable, for keys."""
+    ray: RayEngines | None = None
+    """Engines of a Ray cluster; who closes the backends closes them."""
 
 
 class RoutedEngines:
@@ -75,7 +78,7 @@ class RoutedEngines:
         self._vision = vision
         self._sources = sources or Sources()
         self._clock = clock or MonotonicClock()
-        self._servers = Servers(self._sources.environment)
+        self._servers = Servers(self._sources.environment, self._sources.ray)
         self._rungs: dict[tuple[Any, ...], Rung[Any]] = {}
         """What is known of an engine stays, whoever asks for it."""
 

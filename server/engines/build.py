@@ -231,6 +231,8 @@ async def build_engines(
     parts = Parts(settings, definition, say, report, share)
     parts.upkeep.append(partial(library.keep_watching, parts.clock))
     await asyncio.to_thread(parts.check)
+    if parts.ray is not None:
+        parts.ray.begin()
     tasks = task_service(settings, parts.store, parts.residency)
     await asyncio.to_thread(note_litert, parts)
     voice, box = await _voice(parts, tasks)
@@ -262,6 +264,7 @@ async def build_engines(
             tasks=lambda: tasks,
             temperature=parts.temperature,
             environment=os.environ.get,
+            ray=parts.ray,
         ),
     )
 

@@ -98,6 +98,16 @@ class Choices:
         ]
         self._tell()
 
+    def explain(self, stage: str, engine: str, reason: str, *, of: str) -> None:
+        """What is to be said of the stage's engine, where its name begins with ``of``; failures of it stay."""
+        before = self._rows
+        self._rows = [
+            replace(row, engine=engine, reason=reason) if row.stage == stage and row.engine.startswith(of) else row
+            for row in before
+        ]
+        if self._rows != before:
+            self._tell()
+
     def on_change(self, tell: Callable[[], object]) -> Callable[[], None]:
         """Call ``tell`` on the event loop, which is running, whenever the status is another; returns what ends that."""
         self._loop = asyncio.get_running_loop()

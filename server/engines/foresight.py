@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.engines.remote.rows import FORESIGHT
 from pipelines.errors import ModelError
 from pipelines.foresight.generator.filmer import LtxFilmer
 from pipelines.foresight.generator.narrator import Narrator
@@ -28,6 +29,9 @@ _CARD_BYTES = 1 << 16
 async def generator(parts: Parts) -> Generator | None:
     """The one that is asked for. Raises :class:`ModelError` (``model_not_here``, ``model_broken``)."""
     folder = parts.settings.foresight_generator
+    if parts.ray is not None and FORESIGHT in parts.ray.stages:
+        parts.say(f"foresight: videos are made up {parts.ray.reason(FORESIGHT)}; its licence is told where it runs")
+        return Generator(parts.ray.filmer(), elsewhere=True)
     if folder is None or parts.bench:
         return None
     made = await parts.aside(_made, parts, folder)

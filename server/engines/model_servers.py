@@ -91,7 +91,8 @@ class ModelServers:
                 if model is not None:
                     reason = f"{reason}; {ladder.name} stands by"
                     ladder.prefer(candidate(self._parts, self.rung(model, reason)))
-                    self._parts.choices.replace(STAGE, model.name, reason, device="-")
+                    if ladder.name == model.name:
+                        self._parts.choices.replace(STAGE, model.name, reason, device="-")
                     log.info("%s answers from now on: %s", model.name, reason)
                     return
 

@@ -32,6 +32,7 @@ from pipelines.runtime.hardware import Devices, Library, choose_device, survey
 from pipelines.runtime.temperature import Sensors, Temperatures
 from pipelines.runtime.worker import Worker
 from server.engines.choices import Choices
+from server.engines.remote.ray import RayEngines
 from server.engines.wishes import Wish, Wishes, not_here
 from server.observability.model_metrics import CountingWorker
 from server.settings import Settings
@@ -142,6 +143,8 @@ class Parts:
         """Models that would be fetched, if that were allowed."""
         self.upkeep: list[Upkeep] = []
         """What goes on as long as the server runs."""
+        self.ray = RayEngines.of(settings)
+        """Engines of other machines; ``None`` where none are named."""
         self._devices: Devices | None = None
 
     @cached_property

@@ -34,6 +34,7 @@ from pipelines.text import unknown
 from server.engines.local import Local, Rung, candidate, stubbed
 from server.engines.model_servers import STAGE, ModelServers
 from server.engines.parts import Parts
+from server.engines.remote.conversation import put_before
 from server.engines.wishes import OPENAI, STARTER, TYPES, Wish
 
 _SMALL = "small talk, sums and the camera"
@@ -88,6 +89,7 @@ async def llm(parts: Parts) -> LanguageModel:
     starter = await _starter(local, first or (here is not None and _goes_behind(parts, wish, here[0])), reasons)
     rungs = [rung for rung in (served, here and _with_starter(parts, wish, *here, starter.engine), starter) if rung]
     ladder = _ladder(parts, rungs, servers, asked_for=word == OPENAI, broken=broken)
+    await put_before(parts, STAGE, ladder)
 
     def take_over(model_id: str) -> None:
         rung = _with_starter(parts, wish, model_id, local.rungs[model_id], starter.engine)
@@ -335,11 +337,13 @@ async def _composed(
     need = parts.need(TYPES[stage])
     ladder: Any = ladder_of(candidates, parts.choices.failure_of(stage), parts.clock, need=need)
     parts.choices.watch(stage, ladder)
+    await put_before(parts, stage, ladder)
 
     def take_over(model_id: str) -> None:
         (better, *_), reason = told()
         ladder.prefer(candidate(parts, better))
-        parts.choices.replace(stage, better.engine.name, reason, device=better.device)
+        if ladder.name == better.engine.name:
+            parts.choices.replace(stage, better.engine.name, reason, device=better.device)
 
     if wish.word == "auto":
         plans = missing()

@@ -66,6 +66,7 @@ class Status:
             "warming_up": progress((row.stage, fetch) for row in engines.rows() for fetch in row.fetching),
             "engines": engines.status(),
             "quality": self._quality(),
+            "ray": self._ray(),
             "pipelines": [{"id": one.id, "description": one.description or one.name} for one in self._pipelines()],
             "pipeline": engines.pipeline.id,
             "voices": [{"id": name, "name": _spoken(name), "language": language_of(name)} for name in voice.tts.voices],
@@ -86,6 +87,10 @@ class Status:
             },
             "ice_servers": [server.json() for server in ice_servers_for(request)],
         }
+
+    def _ray(self) -> Json | None:
+        sources = self._engines.sources
+        return None if sources is None or sources.ray is None else sources.ray.status()
 
     def _quality(self) -> Json:
         rows = self._engines.rows()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ from pipelines.interfaces.llm import (
     UNABLE,
     ChatRequest,
     LanguageModel,
+    Message,
     Piece,
     adapters_of,
     calls_unasked,
@@ -31,6 +33,8 @@ from pipelines.routing.routes.racing import pumped
 from pipelines.routing.routes.route import Route
 
 _REFUSED = Passes(REFUSALS)
+GO_ON = "(A fault cut you off there. Go on from the next word, and say only what is still missing.)"
+"""What a model is told that takes over an answer of which a part has been heard."""
 
 
 @runtime_checkable
@@ -47,8 +51,9 @@ class FallbackModel(Route[LanguageModel]):
 
     A model that fails before its first word hands the request to the next, and rests, so that a dead server does not
     cost every turn its timeout. While :meth:`keep_probing` runs, no turn has to find out whether a server is back.
-    After a first word has been given there is no going back: the failure is raised, for the user has heard half an
-    answer.
+    After a first word has been given another model takes over only where whoever reads the answer can take words back
+    (:attr:`~pipelines.interfaces.llm.ChatRequest.on_lost`): it begins anew if nothing of the answer stays, and goes on
+    behind what does. Else, and once a tool has been called, the failure is raised: it is half an answer.
 
     Usable is an answer from its first word on. Where the policy checks confidence, words are held back for as long as
     they may still become one of :data:`~pipelines.routing.refusals.REFUSALS`; such an answer, or an empty one, has the
@@ -64,14 +69,24 @@ class FallbackModel(Route[LanguageModel]):
         if all(lacking(model, request) for model in self.engines):
             insist(self, request)
         attempts = self.attempts(able=lambda model: not lacking(model, request))
-        attempt, answer = await self.obtain(attempts, partial(self._begun, request), _Answer.aclose)
-        async with aclosing(answer):
-            with attempt:
-                attempt.commit()  # somebody else may be asked only before the first word
-                for piece in answer.held:
-                    yield piece
-                async for piece in answer.rest:
-                    yield piece
+        lost = None if request.response_format or request.top_logprobs is not None else request.on_lost
+        asked, said, apart = request, "", False
+        while True:
+            attempt, answer = await self.obtain(attempts, partial(self._begun, asked), _Answer.aclose)
+            async with aclosing(answer), aclosing(answer.pieces()) as pieces:
+                with attempt:
+                    attempt.commit(lost is None)  # else somebody else may be asked only before the first word
+                    async for piece in pieces:
+                        if not isinstance(piece, str):
+                            attempt.commit()
+                        elif apart and piece:
+                            piece, apart = f" {piece}", False
+                        said += str(piece)
+                        yield piece
+                    return
+            assert lost is not None
+            said = lost(said)
+            asked, apart = _going_on(request, said), bool(said.strip())
 
     @property
     def takes_images(self) -> bool:
@@ -140,12 +155,26 @@ class FallbackModel(Route[LanguageModel]):
         return guarded(lambda: stream(request), *self.errors, model.name)
 
 
+def _going_on(request: ChatRequest, said: str) -> ChatRequest:
+    """What is asked of a model that takes over when ``said`` stays."""
+    if not said.strip():
+        return request
+    return replace(request, messages=(*request.messages, Message("assistant", said.strip()), Message("user", GO_ON)))
+
+
 class _Answer:
     """An answer that has begun: the pieces that were read to know it, and the rest."""
 
     def __init__(self, rest: AsyncGenerator[Piece, None]) -> None:
         self.held: list[Piece] = []
         self.rest = rest
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """All of them."""
+        for piece in self.held:
+            yield piece
+        async for piece in self.rest:
+            yield piece
 
     async def aclose(self) -> None:
         """End it. Idempotent."""

@@ -147,7 +147,7 @@ class FallbackRecognizer(Route[SpeechToText]):
     """
 
     errors = (STTError, "stt_failed")
-    hopeless = frozenset(("stt_busy", "stt_closed", "engine_stuck"))
+    hopeless = frozenset(("stt_busy", "stt_closed", "stt_timeout", "engine_stuck"))
     usual = RestPolicy(retries=1)
     waits: ClassVar[bool] = False
 

@@ -15,18 +15,21 @@ from pipelines.interfaces.llm import ChatRequest, Piece
 from pipelines.routing.routes.task import TaskEngine
 from pipelines.routing.stage_types import StageType
 from pipelines.text import header_value
+from server.engines.remote.ray import RayEngines
 from server.engines.remote.rest import Rest
 from server.engines.remote.speech import RemoteRecognizer, RemoteVoice
 from server.engines.remote.tasks import RemoteEmbedding, RemoteTask
 
+_ALL: list[StageType] = [
+    "audio_to_text", "text_generation", "text_to_audio", "embedding", "image_to_text", "text_to_image", "image_edit",
+    "image_enhance", "audio_enhance", "text_to_video",
+]  # fmt: skip
 KINDS: Mapping[Kind, list[StageType]] = {
     "local": ["audio_to_text", "text_generation", "text_to_audio", "video_analysis"],
     "openai": ["text_generation"],
-    "visavis": [
-        "audio_to_text", "text_generation", "text_to_audio", "embedding", "image_to_text", "text_to_image",
-        "image_edit", "image_enhance", "audio_enhance", "text_to_video",
-    ],
-}  # fmt: skip
+    "ray": _ALL,
+    "visavis": _ALL,
+}
 """What a backend can do whose capabilities no file tells."""
 LIST_SECONDS = 2.0
 """A server that takes longer to list its models is away."""
@@ -35,10 +38,12 @@ UNNAMED = "default"
 
 
 class Servers:
-    """Makes the engines. ``environment`` gives the value of a variable that holds a key."""
+    """Makes the engines. ``environment`` gives the value of a variable that holds a key, ``ray`` the engines of a
+    cluster."""
 
-    def __init__(self, environment: Callable[[str], str | None]) -> None:
+    def __init__(self, environment: Callable[[str], str | None], ray: RayEngines | None = None) -> None:
         self._environment = environment
+        self._ray = ray
         self._engines: dict[tuple[Any, ...], Any] = {}
 
     def engine(self, backend: Backend, kind: Stage | None, model: str, task: str) -> Any:
@@ -55,8 +60,12 @@ class Servers:
         """End all connections."""
         for engine in self._engines.values():
             await engine.close()
+        if self._ray is not None:
+            await self._ray.close()
 
     def _make(self, backend: Backend, kind: Stage | None, model: str, task: str) -> Any:
+        if backend.kind == "ray":
+            return self._on_ray(backend, kind, task)
         url, key = backend.base_url or "", self._key(backend)
         if kind == "llm":
             return RemoteModel(backend.id, url, model, key)
@@ -70,6 +79,11 @@ class Servers:
         if backend.kind == "visavis":
             return _Task(rest, RemoteTask(rest, task, model))
         raise PipelineError("no_backend", f"{backend.id} is asked by OpenAI's REST API, which has no {task}")
+
+    def _on_ray(self, backend: Backend, kind: Stage | None, task: str) -> Any:
+        if (ray := self._ray) is None:
+            raise PipelineError("no_backend", f"{backend.id} is on Ray, and the setting ray_address names no cluster")
+        return {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}.get(kind or "", lambda: ray.task(task))()
 
     def _key(self, backend: Backend) -> str | None:
         if backend.api_key_env is None:

@@ -64,12 +64,33 @@ class StatusRecording(Shape):
     max_mb: int
 
 
+class RayEngine(Shape):
+    """An engine on Ray, as far as is known: which it is, where, and how many replicas of it there are and run."""
+
+    engine: str | None
+    device: str | None
+    status: str | None
+    replicas: int | None
+    running: int | None
+
+
+class StatusRay(Shape):
+    """The Ray cluster that runs engines; ``problem``: why not all of them can be had."""
+
+    address: str
+    application: str
+    connected: bool
+    problem: str | None
+    engines: dict[str, RayEngine]
+
+
 class Status(ShortStatus):
     """What a client needs to know before it calls. While the server still loads, only ``warming_up`` is more."""
 
     warming_up: list[ModelProgress]
     engines: list[EngineRow]
     quality: StatusQuality
+    ray: StatusRay | None
     pipelines: list[StatusPipeline]
     pipeline: str
     voices: list[StatusVoice]

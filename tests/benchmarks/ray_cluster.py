@@ -1,0 +1,83 @@
+"""A real Ray cluster of two nodes on this machine: loopback only, no dashboard, nothing told to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.engines.remote.calls import app_name, deployed
+from pipelines.engines.remote.rows import Place, Row
+from pipelines.engines.remote.serving import application
+from tests.fakes.ray_engines import BUILD
+
+ROOT = Path(__file__).parents[2]
+APPLICATION = "bench"
+STORE_BYTES = 80 << 20
+
+
+class TwoNodes:
+    """A head and another node, and this process as a driver that deploys."""
+
+    def __init__(self, cluster: Any, far: Any) -> None:
+        self.address: str = cluster.address
+        self.head_node_id: str = cluster.head_node.node_id[:8]
+        self._cluster = cluster
+        self._far = far
+
+    async def deploy(self, build: str = BUILD, **row: Any) -> None:
+        """One engine; returns when it serves."""
+        from ray import serve
+
+        told = Row.model_validate({"cpus": 0.1, "health_seconds": 1, "drain_seconds": 0, **row})
+        name = app_name(APPLICATION, told.stage)
+        await asyncio.to_thread(
+            serve.run, application(told, Place(download=False), build), name=name, route_prefix=None
+        )
+
+    async def running(self, stage: str) -> int:
+        """How many replicas of it work."""
+        rows = await asyncio.to_thread(deployed, APPLICATION)
+        return rows[stage].running if stage in rows else 0
+
+    async def until(self, stage: str, replicas: int, seconds: float = 60.0) -> bool:
+        """Wait until so many replicas work; whether they do in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await self.running(stage) != replicas:  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(0.2)
+                return True
+        return False
+
+    async def lose_node(self) -> None:
+        """The other node is gone at once, with all that ran on it."""
+        await asyncio.to_thread(self._cluster.remove_node, self._far, False)
+
+    def lose_head(self) -> None:
+        """What holds the cluster together is gone."""
+        self._cluster.head_node.kill_gcs_server()
+
+
+@contextlib.contextmanager
+def two_nodes() -> Iterator[TwoNodes]:
+    """Start it, and end all of its processes."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0"}
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
+    common = {"num_cpus": 8, "num_gpus": 0, "object_store_memory": STORE_BYTES, "node_ip_address": "127.0.0.1"}
+    cluster = Cluster(initialize_head=True, head_node_args={**common, "include_dashboard": False})
+    try:
+        far = cluster.add_node(**common)
+        ray.init(address=cluster.address, namespace="bench", log_to_driver=False, logging_level=logging.ERROR)
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+        yield TwoNodes(cluster, far)
+    finally:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        cluster.shutdown()
