@@ -179,7 +179,7 @@ def _told(do: Callable[[], Any]) -> Any:
 def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-    CHILDREN.add(process)
+    CHILDREN.add(process, "litert")
     assert process.stdout is not None
     answer = module_process.read(process.stdout, "")
     return process, answer[0] if answer is not None else {"error": f"its process ended with status {process.wait()}"}

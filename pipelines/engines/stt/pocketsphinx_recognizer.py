@@ -57,7 +57,7 @@ class Decoder:
             process = await ChildProcess.start(command, longest_line=_LONGEST_ANSWER)
         except OSError as error:
             raise STTError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
-        CHILDREN.add(process)
+        CHILDREN.add(process, PocketSphinxRecognizer.name)
         return cls(process)
 
     @property
