@@ -27,8 +27,8 @@ from server.settings_assistant import AssistantSettings
 from server.settings_foresight import ForesightSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
-from server.settings_tracking import TrackingSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
+from server.settings_tracking import TrackingSettings
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
 from server.transports.webrtc.ports import PortRange, parse_ports

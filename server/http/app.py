@@ -51,8 +51,8 @@ from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
 from server.http.tracking.start import add_tracking, history_of
-from server.observability.loop_monitor import LoopWatch
 from server.observability.history.history import History
+from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
 from server.observability.tracking_metrics import TrackingMetrics
 from server.recordings.store import Limits, Recordings

@@ -55,13 +55,16 @@ def asked(query: Mapping[str, str], now: float) -> Question | None:
     if not now - LONGEST_SECONDS <= begin < now:
         message = "from: legal values are seconds since 1970 of the last year, or seconds before now such as -600"
         raise HttpError(400, "invalid_value", message, "from")
+    end = min(now, _number(query, "to", now))
+    if end <= begin:
+        raise HttpError(400, "invalid_value", "to: legal values are seconds since 1970 after `from`", "to")
     step = _number(query, "step", 1.0)
     if not 1.0 <= step <= 86_400.0:
         raise HttpError(400, "invalid_value", "step: legal values are seconds from 1 to 86400", "step")
     if not names:
         return None
-    step = max(step, float(math.ceil((now - begin) / MOST_POINTS)))
-    return Question(() if "all" in names else names, begin, now, step, query.get("session"))
+    step = max(step, float(math.ceil((end - begin) / MOST_POINTS)))
+    return Question(() if "all" in names else names, begin, end, step, query.get("session"))
 
 
 def curves(points: Mapping[Key, Sequence[Point]], question: Question) -> list[Json]:

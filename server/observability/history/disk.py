@@ -77,7 +77,8 @@ class Disk:
         try:
             database = self._open()
             found = database.execute(
-                "SELECT s.worker, s.name, s.labels, p.slot, p.mean, p.peak FROM points p JOIN series s ON s.id = p.series "
+                "SELECT s.worker, s.name, s.labels, p.slot, p.mean, p.peak "
+                "FROM points p JOIN series s ON s.id = p.series "
                 "WHERE p.slot >= ? AND p.slot < ? AND (? < 0 OR s.worker = ?) ORDER BY p.slot",
                 (int(question.begin // STEP), math.ceil(question.end / STEP), worker, worker),
             )

@@ -48,8 +48,8 @@ class Resources:
         self._machine = (0.0, 0.0)
 
     def read(self, children: Mapping[int, str], *, threads: bool = True) -> Used:
-        """``children``: process id → engine. ``threads``: whether the times of threads are read, which costs the most, and
-        those of the children with them: since they were read last."""
+        """``children``: process id → engine. ``threads``: whether the times of threads are read, which costs the most,
+        and those of the children with them: since they were read last."""
         used, now = Used(), dict[str, float]()
         own = self._times(f"{self._proc}/{self._own}/stat")
         used.cpu = self._since("own", own[0], now) if own else self._since("own", sum(os.times()[:2]), now)

@@ -1,5 +1,7 @@
-"""One look at everything: readings of the system, the ledger of engines and what sessions told become a sample. Pure but
-for the readings, which are passed in."""
+"""One look at everything: readings of the system, the ledger of engines and what sessions told become a sample.
+
+Pure: the readings are passed in.
+"""
 
 from __future__ import annotations
 

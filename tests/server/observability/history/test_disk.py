@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_in_the_middle_of_writing_leaves_a_sound_file(t
 def test_the_file_keeps_to_its_limit_by_forgetting_the_oldest(tmp_path):
     disk = Disk(tmp_path, 1 << 18)
     keys = [key("visavis_engine_errors_total", engine=f"engine {n}") for n in range(100)]
-    for slot in range(0, 300):
+    for slot in range(300):
         disk.write(slot * STEP, [(one, 1.0, 1.0) for one in keys])
     disk.close()
     assert (tmp_path / FILE).stat().st_size < 3 << 18
