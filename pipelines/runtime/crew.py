@@ -137,6 +137,11 @@ class Crew:
         return len(self._hands)
 
     @property
+    def size(self) -> int:
+        """Threads that there are to be."""
+        return self._size
+
+    @property
     def away(self) -> int:
         """Threads left behind in jobs that have not ended yet."""
         return len(self._away)

@@ -50,7 +50,7 @@ from server.http.signaling.whip import add_whip
 from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
-from server.http.tracking.start import add_tracking, history_of
+from server.http.tracking.start import CATCHER, SCALER, add_tracking, history_of
 from server.observability.history.history import History
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
@@ -109,7 +109,6 @@ def create_app(
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
     app[HISTORY] = history = history_of(settings, among.number if among is not None else 0)
-    metrics.registry.register(TrackingMetrics(history))
     recordings = _recordings(settings)
     composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids, history.notes)
     memory = among.memory if among is not None else None
@@ -122,7 +121,7 @@ def create_app(
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
-    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY]).get)
+    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY], lambda pool: app[SCALER].why(pool)).get)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
@@ -142,7 +141,8 @@ def create_app(
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
     history.watched.sessions = lambda: app[REGISTRY].ids
-    add_tracking(app, history, settings)
+    add_tracking(app, history, settings, engines)
+    metrics.registry.register(TrackingMetrics(history, app[SCALER], app[CATCHER]))
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app

@@ -7,19 +7,31 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pipelines.runtime.scaling import Scaler
 from server.observability.history.history import History
+from server.observability.reports.catcher import Catcher
 
 
 class TrackingMetrics(Collector):
     """Reads a history, and nothing of the system, at a scrape."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, scaler: Scaler, catcher: Catcher) -> None:
         self._history = history
+        self._scaler = scaler
+        self._catcher = catcher
 
     def collect(self) -> Iterator[Metric]:
         yield from self._filled(*_engines())
         yield from self._filled(*_workers())
         yield from self._filled(*_machine())
+        changes = CounterMetricFamily("visavis_pool_changes", "Changes of a pool's size", labels=["pool", "direction"])
+        for (pool, direction), count in self._scaler.changes.items():
+            changes.add_metric([pool, direction], count)
+        yield changes
+        caught = CounterMetricFamily("visavis_error_reports", "Unexpected errors that were reported", labels=["type"])
+        for kind, count in dict(self._catcher.kinds).items():
+            caught.add_metric([kind], count)
+        yield caught
 
     def _filled(self, *families: Metric) -> Iterator[Metric]:
         for family in families:
