@@ -27,6 +27,7 @@ from server.dialects.openai.shapes import Json, session_event
 from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
 from server.dialects.rtvi.dialect import RtviDialect
 from server.engines.build import Engines
+from server.observability.history.notes import Notes
 from server.observability.metrics import Metrics
 from server.recordings.recorder import Recorder
 from server.recordings.store import Recordings
@@ -62,6 +63,7 @@ class Composer:
         metrics: Metrics,
         recordings: Recordings | None = None,
         ids: Callable[[str], str] = new_id,
+        notes: Notes | None = None,
     ) -> None:
         self._engines = engines
         self._settings = settings
@@ -69,6 +71,7 @@ class Composer:
         self._metrics = metrics
         self._recordings = recordings
         self._new_id = ids
+        self._notes = notes or Notes()
 
     def call(
         self,
@@ -195,6 +198,7 @@ class Composer:
         if before is not None:
             before.tell(session)
         session.events.attach("metrics", self._metrics.observer(engines))
+        session.events.attach("history", self._notes.observer(session.id))
         return Composed(session, served)
 
     def _first(self, engines: Engines, wishes: SessionPatch, served: Served) -> FirstSettings:

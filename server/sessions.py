@@ -110,6 +110,11 @@ class Registry:
         return len(self._sessions) + len(self._sockets)
 
     @property
+    def ids(self) -> list[str]:
+        """Of the sessions that live."""
+        return [*self._sessions, *self._sockets]
+
+    @property
     def has_room(self) -> bool:
         """Whether another offer would be accepted."""
         return self._why_full() is None

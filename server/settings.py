@@ -28,6 +28,7 @@ from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
 from server.settings_remote import RemoteSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
+from server.settings_tracking import TrackingSettings
 from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
 from server.transports.webrtc.ports import PortRange, parse_ports
@@ -43,7 +44,7 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, BaseSettings):
+class Settings(AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, TrackingSettings, BaseSettings):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)

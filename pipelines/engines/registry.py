@@ -19,6 +19,7 @@ from pipelines.models.store import ModelFiles
 from pipelines.models.weights.adapters import Adapters
 from pipelines.models.weights.placement import DeviceMap
 from pipelines.runtime.batching import BatchWorker
+from pipelines.runtime.scaling import Pool
 
 Stage = Literal["vad", "turn", "stt", "llm", "tts", "vision"]
 TASKS: dict[Stage, str] = {
@@ -136,6 +137,8 @@ class Built(Generic[E]):
     reason: str = ""
     workers: tuple[BatchWorker[Any, Any], ...] = ()
     """Whose queues and batches are counted."""
+    pools: tuple[Pool, ...] = ()
+    """What of it grows and shrinks with the work."""
     warm: Callable[[], Awaitable[object]] | None = None
     """A first computation, for which neither the start nor the first answer is to wait."""
 

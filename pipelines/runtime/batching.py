@@ -265,7 +265,8 @@ class BatchWorker(Generic[Q, R]):
 
     def _work(self, hand: Hand) -> None:
         while (batch := self._next_batch()) is not None:
-            hand.begin(partial(self._given_up, batch))
+            waited = self.clock.now() - batch[0].arrived
+            hand.begin(partial(self._given_up, batch), [job.session for job in batch], waited)
             self._serve(batch, hand)
             del batch  # what was asked is not kept in memory until something else is
             if not hand.end():

@@ -20,6 +20,11 @@ from typing import IO, Protocol
 class Child(Protocol):
     """A process of :mod:`subprocess` or :mod:`pipelines.runtime.child_process`."""
 
+    @property
+    def pid(self) -> int:
+        """Its number in the operating system."""
+        ...
+
     def kill(self) -> None:
         """End it by force."""
         ...
@@ -30,7 +35,7 @@ class Children:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[Child] = set()
+        self._running: dict[Child, str] = {}
         self._ended = False
 
     def run(
@@ -48,24 +53,29 @@ class Children:
                 self.discard(process)
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
-    def add(self, child: Child) -> None:
-        """``child`` has been started; one that starts too late ends at once."""
+    def add(self, child: Child, engine: str = "") -> None:
+        """``child`` has been started, for ``engine``; one that starts too late ends at once."""
         with self._lock:
             if not self._ended:
-                self._running.add(child)
+                self._running[child] = engine
                 return
         _kill(child)
 
     def discard(self, child: Child) -> None:
         """``child`` has ended, or is being ended by its owner."""
         with self._lock:
-            self._running.discard(child)
+            self._running.pop(child, None)
+
+    def serving(self) -> dict[int, str]:
+        """The number in the operating system of each that runs, and its engine; not of those that serve none."""
+        with self._lock:
+            return {child.pid: engine for child, engine in self._running.items() if engine}
 
     def end(self) -> None:
         """End all of them, and those that start from now on. Does not wait."""
         with self._lock:
             self._ended = True
-            running, self._running = self._running, set()
+            running, self._running = self._running, {}
         for child in running:
             _kill(child)
 

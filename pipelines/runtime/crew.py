@@ -13,10 +13,14 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import EngineStuckError
+from pipelines.runtime.usage import LEDGER
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,23 @@ def allow(seconds: float) -> None:
         hand.allow(seconds)
 
 
+def at_work() -> tuple[str, Sequence[str]] | None:
+    """The worker whose job this thread has in hand, and for which sessions it is; ``None`` elsewhere."""
+    hand: Hand | None = getattr(_here, "hand", None)
+    return (hand.worker, hand.sessions) if hand is not None and hand.since is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the threads of a worker have done since it was made; never goes back."""
+
+    jobs: int = 0
+    waited: float = 0.0
+    """Seconds that these had waited when they began, in all."""
+    busy: float = 0.0
+    """Seconds in which threads had a job in hand, in all, those in hand now included."""
+
+
 class Hand:
     """One thread, and until when the job in its hand may take. Made by :class:`Crew`."""
 
@@ -47,12 +68,28 @@ class Hand:
         self.give_up: Callable[[EngineStuckError], None] | None = None
         self.thread: threading.Thread | None = None
         self.abandoned = False
+        self.since: float | None = None
+        """When the job in hand began."""
+        self.sessions: Sequence[str] = ()
+        """For which it is."""
 
-    def begin(self, give_up: Callable[[EngineStuckError], None]) -> None:
-        """A job is in hand; ``give_up`` is called on the event loop if it hangs."""
+    @property
+    def worker(self) -> str:
+        """The name of its worker."""
+        return self._crew.name
+
+    def begin(
+        self, give_up: Callable[[EngineStuckError], None], sessions: Sequence[str] = (), waited: float = 0.0
+    ) -> None:
+        """A job is in hand; ``give_up`` is called on the event loop if it hangs. ``sessions`` are those that it is for,
+        ``waited`` the seconds that it was in the queue."""
+        self.sessions = sessions
         with self._crew.lock:
             self.give_up = give_up
             self.until = self._crew.due()
+            self.since = self._crew.clock.now()
+            self._crew.began(waited)
+        LEDGER.begins(self, self._crew.name, sessions, waited)
 
     def allow(self, seconds: float) -> None:
         """See :func:`allow`."""
@@ -62,9 +99,12 @@ class Hand:
 
     def end(self) -> bool:
         """The job is over; whether this thread may take another one."""
+        LEDGER.ends(self)
         with self._crew.lock:
-            self.until = self.give_up = None
-            return not self.abandoned or self._crew.is_welcome(self)
+            self._crew.ended(self)
+            self.until = self.give_up = self.since = None
+            self.sessions = ()
+            return self._crew.stays(self) if not self.abandoned else self._crew.is_welcome(self)
 
 
 class Crew:
@@ -86,6 +126,7 @@ class Crew:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
+        self._work = Work()
         with self.lock:
             for _ in range(threads):
                 self._hire()
@@ -96,9 +137,30 @@ class Crew:
         return len(self._hands)
 
     @property
+    def size(self) -> int:
+        """Threads that there are to be."""
+        return self._size
+
+    @property
     def away(self) -> int:
         """Threads left behind in jobs that have not ended yet."""
         return len(self._away)
+
+    def work(self) -> Work:
+        """What they have done."""
+        now = self.clock.now()
+        with self.lock:
+            running = sum(now - hand.since for hand in self._hands if hand.since is not None)
+            return Work(self._work.jobs, self._work.waited, self._work.busy + running)
+
+    def resize(self, threads: int) -> int:
+        """So many threads from now on: others are hired at once; those that are too many end when they next have
+        finished a job. Returns how many are too many. On the event loop."""
+        with self.lock:
+            self._size = max(1, threads)
+            while len(self._hands) < self._size and len(self._away) <= MOST_AWAY:
+                self._hire()
+            return len(self._hands) - self._size
 
     def check(self) -> None:
         """Before a job is handed in, on the event loop. Raises :class:`EngineStuckError` when no thread is left."""
@@ -145,6 +207,23 @@ class Crew:
         self._hands.add(hand)
         return True
 
+    def stays(self, hand: Hand) -> bool:
+        """Whether a thread whose job is over may take another one: not if there are too many."""
+        if len(self._hands) <= self._size:
+            return True
+        self._hands.discard(hand)
+        return False
+
+    def began(self, waited: float) -> None:
+        """One of them has begun a job."""
+        self._work = Work(self._work.jobs + 1, self._work.waited + max(0.0, waited), self._work.busy)
+
+    def ended(self, hand: Hand) -> None:
+        """One of them has finished, or given up, its job."""
+        if hand.since is not None and not hand.abandoned:
+            busy = self._work.busy + self.clock.now() - hand.since
+            self._work = Work(self._work.jobs, self._work.waited, busy)
+
     # ---- inside
 
     def _leave(self, hand: Hand) -> None:
@@ -162,6 +241,7 @@ class Crew:
 
     def _run(self, hand: Hand) -> None:
         _here.hand = hand
+        _name_thread(self.name)
         self._serve(hand)
 
     def _look_later(self) -> None:
@@ -177,6 +257,13 @@ class Crew:
                     hand.until = None if hand.until is None else hand.until + overslept
         self.look()
         self._look_later()
+
+
+def _name_thread(name: str) -> None:
+    """Tell the operating system whose thread this is, as far as it has room (15 bytes): threads that libraries start
+    from here inherit it, so that what an engine costs can be told from the time of threads."""
+    with suppress(OSError):
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_bytes(name.encode()[:15])
 
 
 def _stack(thread: threading.Thread | None) -> str:

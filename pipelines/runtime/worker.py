@@ -10,6 +10,7 @@ import asyncio
 import math
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ class _Job:
     run: Callable[[], None]
     refuse: Callable[[BaseException], None]
     """Tells the caller that the job will not be run."""
+    session: str = ""
+    """For whom it is."""
+    arrived: float = 0.0
+    """Monotonic seconds."""
 
 
 class Worker:
@@ -55,7 +60,7 @@ class Worker:
 
     def _work(self, hand: Hand) -> None:
         while (job := self._inbox.get()) is not None:
-            hand.begin(job.refuse)
+            hand.begin(job.refuse, (job.session,), time.monotonic() - job.arrived)
             job.run()
             if not hand.end():
                 return
@@ -86,7 +91,7 @@ class Worker:
             else:
                 post(loop, succeed, future, result)
 
-        self._submit(_Job(job, lambda error: post(loop, fail, future, error)))
+        self._submit(_job(job, lambda error: post(loop, fail, future, error)))
         return await future
 
     async def stream(
@@ -114,7 +119,7 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
                 post(loop, items.put_nowait, ("error", error))
 
-        self._submit(_Job(job, lambda error: post(loop, items.put_nowait, ("error", error))))
+        self._submit(_job(job, lambda error: post(loop, items.put_nowait, ("error", error))))
         try:
             while True:
                 kind, value = await items.get()
@@ -127,6 +132,21 @@ class Worker:
         finally:
             stop.set()
             room.release()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the inbox."""
+        return self._inbox.qsize()
+
+    def resize(self, threads: int) -> None:
+        """Work with so many threads from now on, at least one and at most as many as jobs may wait. On the loop."""
+        if self._closed:
+            return
+        for _ in range(self.crew.resize(min(threads, self._inbox.maxsize))):
+            try:
+                self._inbox.put_nowait(_job(_nothing, _nothing))  # wakes one that may go
+            except queue.Full:
+                return  # none is idle
 
     def _closed_error(self) -> EngineBusyError:
         return EngineBusyError("engine_closed", f"the {self.name} worker has been closed")
@@ -146,6 +166,14 @@ class Worker:
         self.crew.close()
         for _ in range(self.crew.threads):
             self._inbox.put_nowait(None)
+
+
+def _job(run: Callable[[], None], refuse: Callable[[BaseException], None]) -> _Job:
+    return _Job(run, refuse, session.get(), time.monotonic())
+
+
+def _nothing(*of: object) -> None:
+    pass
 
 
 def succeed(future: asyncio.Future[T], result: T) -> None:

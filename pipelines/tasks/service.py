@@ -20,6 +20,7 @@ from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
 from pipelines.runtime.hardware import LIBRARIES, Devices, choose_device, survey
 from pipelines.runtime.result_cache import ResultCache
+from pipelines.runtime.scaling import Pool
 from pipelines.runtime.worker import Worker
 from pipelines.tasks.batching import ModelWorker
 from pipelines.tasks.ensemble import Ensemble, EnsembleRunner, insist_aligned
@@ -58,6 +59,8 @@ class TaskOptions:
     """Library → where its models run, for those that do not go by ``device``."""
     loads: Mapping[str, Callable[[Path, str, str], Any]] = field(default_factory=dict)
     """Task → what loads its models, where settings have a say in that."""
+    pools: tuple[Pool, ...] = ()
+    """What grows and shrinks with the work."""
 
 
 class TaskService:
@@ -83,6 +86,11 @@ class TaskService:
         self._found: dict[str, tuple[float, list[TaskModel]]] = {}
         self._devices: Devices | None = None
         self.cache: ResultCache[str, Done] = ResultCache(CACHE_BYTES, CACHE_SECONDS, weigh=_weight, clock=self._clock)
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """What grows and shrinks with the work."""
+        return self._options.pools
 
     # ------------------------------------------------------------------------------------------------ the protocol
 

@@ -38,7 +38,7 @@ async def child_transport(
     """
     environment = get_default_environment() | dict(env)
     process = await ChildProcess.start(command, longest_line=_LONGEST_LINE, errors=True, env=environment, folder=folder)
-    CHILDREN.add(process)
+    CHILDREN.add(process, "tools")
     into, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, out_of = anyio.create_memory_object_stream[SessionMessage](0)
 

@@ -21,6 +21,7 @@ from pipelines.models.weights.quantization import LEGAL
 from pipelines.text import nearest
 from pipelines.vision.detectors import DETECTORS
 from server.cli.at_once import ended_at_once
+from server.cli.error_reports import add_errors, run_errors
 from server.cli.evaluation import add_evaluation, run_evaluation
 from server.cli.models import add_models, run_models
 from server.cli.pipelines import add_pipelines, run_pipelines
@@ -113,6 +114,8 @@ def run(arguments: Sequence[str]) -> int:
             return run_pipelines(options, Console())
         if options.command == "serve-engines":
             return run_serve_engines(options, Console())
+        if options.command == "errors":
+            return run_errors(options, Console())
         return _run(_COMMANDS[options.command](options, Console()))
     except (SettingsError, PipelineError) as error:
         tell_failure(Console(stderr=True), error)
@@ -191,6 +194,7 @@ def _parser() -> Parser:
     add_models(commands)
     add_pipelines(commands)
     add_serve_engines(commands)
+    add_errors(commands)
     return parser
 
 

@@ -23,6 +23,7 @@ from pipelines.models.store import ModelStore
 from pipelines.models.weights.adapters import Adapters
 from pipelines.routing.definition import Pipeline
 from pipelines.routing.library import Library
+from pipelines.runtime.scaling import Bounds, Pool, WorkerPool
 from pipelines.runtime.worker import Worker
 from pipelines.tasks.service import TaskService
 from pipelines.tools.toolbox import Toolbox
@@ -68,6 +69,8 @@ class Engines:
     """Where model files are; ``None`` in tests."""
     workers: Sequence[CountingWorker] = ()
     """Whose queues and batches are counted."""
+    pools: Sequence[Pool] = ()
+    """What grows and shrinks with the work; later ones are added."""
     later: Sequence[Callable[[], Awaitable[None]]] = ()
     """Fetch better engines and put them to work; see :meth:`improve`."""
     upkeep: Sequence[Upkeep] = ()
@@ -236,16 +239,20 @@ async def build_engines(
     tasks = task_service(settings, parts.store, parts.residency)
     await asyncio.to_thread(note_litert, parts)
     voice, box = await _voice(parts, tasks)
+    workers = [Worker(name, threads=settings.vision_threads) for name in ("vision", "drawing")]
+    most = settings.vision_threads if "vision_threads" in settings.model_fields_set else max(1, parts.cores)
+    parts.pools += [WorkerPool(worker, Bounds(1, max(most, settings.vision_threads))) for worker in workers]
+    parts.pools += tasks.pools
     return Engines(
         voice,
         await vision(parts),
-        Worker("vision", threads=settings.vision_threads),
-        Worker("drawing", threads=settings.vision_threads),
+        *workers,
         parts.pipeline,
         parts.choices,
         parts.residency,
         parts.store,
         parts.workers,
+        parts.pools,
         parts.later,
         parts.upkeep,
         settings.voice,

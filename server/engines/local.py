@@ -102,6 +102,7 @@ class Local(Generic[E]):
     async def _built(self, spec: EngineSpec, found: Found) -> Rung[E]:
         built: Built[E] = await spec.builder()(self.parts, found)
         self.parts.workers += built.workers
+        self.parts.pools += built.pools
         reason = built.reason if found.path is not None else why(self.wish, built.reason or spec.about)
         told = "; ".join(filter(None, (found.origin, reason)))
         return Rung(self._finish(built), built.device, told, found.name, standby=spec.stands_by, warm=built.warm)

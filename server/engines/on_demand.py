@@ -236,4 +236,5 @@ class ModelsOnDemand:
     async def _finished(self, stage: Stage, spec: EngineSpec, found: Found) -> Any:
         built: Built[Any] = await spec.builder()(self._parts, found)
         self._parts.workers += built.workers
+        self._parts.pools += built.pools
         return remembering(self._parts, built) if stage == "tts" else built.engine

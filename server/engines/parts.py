@@ -29,6 +29,7 @@ from pipelines.routing.definition import SHIPPED, Definition, Stage, load
 from pipelines.routing.policy import Need
 from pipelines.routing.stage_types import StageType
 from pipelines.runtime.hardware import Devices, Library, choose_device, survey
+from pipelines.runtime.scaling import Pool
 from pipelines.runtime.temperature import Sensors, Temperatures
 from pipelines.runtime.worker import Worker
 from server.engines.choices import Choices
@@ -135,6 +136,8 @@ class Parts:
         self.cores = self._share.cores
         self.workers: list[CountingWorker] = []
         """Whose queues and batches are counted."""
+        self.pools: list[Pool] = []
+        """What grows and shrinks with the work."""
         self.unusable: dict[str, str] = {}
         """Models that are here and cannot be used → why."""
         self.later: list[Callable[[], Awaitable[None]]] = []

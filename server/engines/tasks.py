@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from pipelines.engines.litert.modules import LiteRtLoader, LiteRtOptions
+from pipelines.engines.litert.pool import LiteRtPool
 from pipelines.errors import ModelError
 from pipelines.models.residency import Residency
 from pipelines.models.store import ModelStore
@@ -22,12 +23,14 @@ def task_service(settings: Settings, store: ModelStore, residency: Residency) ->
     Raises :class:`~pipelines.errors.DefinitionError` for a file of ensembles that cannot be read.
     """
     ensembles = read_ensembles(settings.ensembles, list(TASKS)) if settings.ensembles is not None else ()
+    loader = LiteRtLoader(litert_options(settings))
     options = TaskOptions(
         settings.device,
         settings.task_models,
         ensembles=ensembles,
         devices={"litert": settings.litert_device},
-        loads={"tflite": LiteRtLoader(litert_options(settings)).load},
+        loads={"tflite": loader.load},
+        pools=(LiteRtPool(loader),) if settings.litert_modules > 1 else (),
     )
     return TaskService(store, residency, options=options)
 

@@ -50,8 +50,11 @@ from server.http.signaling.whip import add_whip
 from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
+from server.http.tracking.start import CATCHER, SCALER, add_tracking, history_of
+from server.observability.history.history import History
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
+from server.observability.tracking_metrics import TrackingMetrics
 from server.recordings.store import Limits, Recordings
 from server.resumption import Memory
 from server.sessions import Registry
@@ -68,6 +71,7 @@ log = logging.getLogger(__name__)
 
 ENGINES = web.AppKey("engines", Engines)
 METRICS = web.AppKey("metrics", Metrics)
+HISTORY = web.AppKey("history", History)
 WYOMING_PORT = web.AppKey("wyoming_port", int)
 
 
@@ -79,6 +83,8 @@ class Among:
     """Makes ids that tell whose they are."""
     memory: Memory
     """Where its conversations are kept, too."""
+    number: int = 0
+    """Which of them it is."""
 
 
 def create_app(
@@ -102,8 +108,9 @@ def create_app(
     app[SETTINGS] = settings
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
+    app[HISTORY] = history = history_of(settings, among.number if among is not None else 0)
     recordings = _recordings(settings)
-    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids)
+    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids, history.notes)
     memory = among.memory if among is not None else None
     app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics, memory)
     PageFiles(STATIC).add_to(app)
@@ -114,7 +121,7 @@ def create_app(
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
-    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY]).get)
+    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY], lambda pool: app[SCALER].why(pool)).get)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
@@ -133,6 +140,9 @@ def create_app(
         app.on_cleanup.append(partial(_close_recordings, recordings))
     app.cleanup_ctx.append(partial(_watch_loop, ready))
     app.cleanup_ctx.append(_keep_engines)
+    history.watched.sessions = lambda: app[REGISTRY].ids
+    add_tracking(app, history, settings, engines)
+    metrics.registry.register(TrackingMetrics(history, app[SCALER], app[CATCHER]))
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app
@@ -176,7 +186,13 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _watch_loop(ready: asyncio.Event | None, app: web.Application) -> AsyncIterator[None]:
     metrics = app[METRICS]
-    watch = LoopWatch(MonotonicClock(), metrics.loop_delay.observe, ready)
+    history = app[HISTORY]
+
+    def observe(late: float) -> None:
+        metrics.loop_delay.observe(late)
+        history.notes.late(late)
+
+    watch = LoopWatch(MonotonicClock(), observe, ready)
     metrics.longest_delay.set_function(lambda: watch.longest)
     task = asyncio.create_task(watch.run(), name="loop-watch")
     yield

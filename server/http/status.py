@@ -3,7 +3,7 @@ needed; the rest is for those who have it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +15,7 @@ from pipelines.interfaces.stt import languages_of
 from pipelines.models.fetches import Fetch
 from pipelines.routing.definition import Pipeline
 from pipelines.routing.stage_types import StageType
+from pipelines.runtime.scaling import Pool
 from pipelines.vision.detectors import DETECTORS
 from pipelines.voice.spoken_text.languages import language_of
 from server.engines.build import Engines
@@ -48,10 +49,18 @@ def progress(fetches: Iterable[tuple[str, Fetch]]) -> list[Json]:
 class Status:
     """The handler of a server that is ready."""
 
-    def __init__(self, engines: Engines, settings: Settings, sessions: Registry) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        settings: Settings,
+        sessions: Registry,
+        why: Callable[[Pool], str] = lambda pool: "",
+    ) -> None:
+        """``why`` a pool has the size that it has."""
         self._engines = engines
         self._settings = settings
         self._sessions = sessions
+        self._why = why
 
     async def get(self, request: web.Request) -> web.Response:
         """The status, for whoever asks."""
@@ -85,12 +94,23 @@ class Status:
                 "max_minutes": settings.recording_minutes,
                 "max_mb": settings.recording_mb,
             },
+            "pools": [self._pool(pool) for pool in engines.pools],
             "ice_servers": [server.json() for server in ice_servers_for(request)],
         }
 
     def _ray(self) -> Json | None:
         sources = self._engines.sources
         return None if sources is None or sources.ray is None else sources.ray.status()
+
+    def _pool(self, pool: Pool) -> Json:
+        bounds = pool.bounds
+        return {
+            "name": pool.name,
+            "size": pool.size,
+            "least": bounds.least,
+            "most": bounds.most,
+            "why": self._why(pool),
+        }
 
     def _quality(self) -> Json:
         rows = self._engines.rows()

@@ -37,6 +37,7 @@ from server.workers.metrics import merged
 from server.workers.passing import AwayError, Passing, away, json_of
 from server.workers.process import WorkerFailedError
 from server.workers.supervisor import Supervisor
+from server.workers.tracking import add_front_tracking
 
 log = logging.getLogger(__name__)
 
@@ -250,19 +251,21 @@ class Front:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """``GET /metrics`` of all workers."""
+        texts = {number: body.decode() for number, body in (await self.fetched("/metrics")).items()}
+        body = await asyncio.to_thread(merged, texts, self._board.seats)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def fetched(self, path: str) -> dict[int, bytes]:
+        """What each worker that serves answers to ``GET path``, by its number; without those that do not say 200."""
         key = self._settings.api_key
         headers = {hdrs.AUTHORIZATION: f"Bearer {key.get_secret_value()}"} if key is not None else {}
         seats = [seat for seat in self._board.seats if self._board.find(seat.number)]
-        told = await asyncio.gather(
-            *(self._way(seat).fetch("/metrics", headers) for seat in seats), return_exceptions=True
-        )
-        texts = {
-            seat.number: answer[1].decode()
+        told = await asyncio.gather(*(self._way(seat).fetch(path, headers) for seat in seats), return_exceptions=True)
+        return {
+            seat.number: answer[1]
             for seat, answer in zip(seats, told, strict=True)
             if not isinstance(answer, BaseException) and answer[0] == 200
         }
-        body = await asyncio.to_thread(merged, texts, self._board.seats)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def close(self, app: web.Application) -> None:
         """End what is passed on and what is being restarted."""
@@ -288,6 +291,7 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     router.add_get(WORKERS, front.workers)
     router.add_post(RESTART, front.restart)
     router.add_get(STATUS, front.status)
+    add_front_tracking(app, settings, front.fetched)
     for path in OFFERS:
         router.add_post(path, front.offered)
     for path in BEGIN:

@@ -105,7 +105,7 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         lambda session, state: outbox.send("kept", session=session, state=state),
         lambda session: outbox.send("forgotten", session=session),
     )
-    app = create_app(settings, engines, among=Among(ids_of(orders.number), memory))
+    app = create_app(settings, engines, among=Among(ids_of(orders.number), memory, orders.number))
     server = WebServer(app, settings, orders.socket)
     await server.start()
     gc.collect()

@@ -137,6 +137,10 @@ class FakeServer:
         self.echoes = False
         """Whether the camera's picture is sent back instead of the card."""
         self.ice_servers: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        """Series of ``GET /v1/history``."""
+        self.asked: list[dict[str, str]] = []
+        """Queries of it."""
         self._peers: list[RTCPeerConnection] = []
         self._sinks: list[MediaBlackhole] = []
         self._channels: asyncio.Queue[RTCDataChannel] = asyncio.Queue()
@@ -149,6 +153,7 @@ class FakeServer:
         app.router.add_get("/", self._page)
         app.router.add_static("/static", STATIC)
         app.router.add_get("/v1/status", self._status)
+        app.router.add_get("/v1/history", self._history)
         app.router.add_get("/v1/sessions/{session}/recording", self._recording)
         app.router.add_delete("/v1/sessions/{session}/recording", self._recording)
         app.router.add_get("/v1/sessions/{session}/recording/{name}", self._recorded)
@@ -203,6 +208,12 @@ class FakeServer:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response(public)
         return web.json_response(public | {"engines": self.engines} | self.status)
+
+    async def _history(self, request: web.Request) -> web.Response:
+        self.asked.append(dict(request.query))
+        if "series" not in request.query:
+            return web.json_response({"object": "list", "data": [], "gpu": "there is no such GPU"})
+        return web.json_response({"object": "history", "from": 0, "to": 600, "step": 5, "series": self.history})
 
     async def _recording(self, request: web.Request) -> web.Response:
         session = request.match_info["session"]

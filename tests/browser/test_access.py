@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Page, expect
 
 from tests.browser.fake_server import FakeServer, error
-from tests.browser.script import reply_begins, reply_ends, spoken, start
+from tests.browser.script import history, reply_begins, reply_ends, spoken, start
 from tests.browser.waiting import in_browsers, until
 from tests.conftest import fake_engines
 from tests.packages import node_modules
@@ -38,6 +38,7 @@ def axe() -> str:
 
 
 async def test_axe_finds_nothing_in_eight_states_and_two_themes(server: FakeServer, browser_page: Any) -> None:
+    server.history = history("sess_1")
     page = await browser_page(server.url, init=axe(), reduced_motion="reduce", allow=["status of 400", "ERR_"])
     found: list[str] = []
 
@@ -63,7 +64,7 @@ async def test_axe_finds_nothing_in_eight_states_and_two_themes(server: FakeServ
     await page.keyboard.press("Escape")
     server.send(reply_ends("r1"), {"type": "turn.latency", "response_id": "r1", "voice_to_voice_ms": 400, "parts": {}})
     await page.locator("#inspect").click()
-    for tab in ("turns", "events", "network", "engines", "measure"):
+    for tab in ("turns", "events", "network", "engines", "resources", "measure"):
         await page.locator(f"#tab-{tab}").click()
         await look(f"inspector, {tab}")
     await page.locator("#inspector-close").click()

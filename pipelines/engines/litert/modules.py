@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from pipelines.engines.litert.tensors import Values
 from pipelines.errors import ModelError
 from pipelines.interfaces.task import TaskError
 from pipelines.runtime.child_process import CHILDREN
+from pipelines.runtime.crew import Work
 from pipelines.runtime.hardware import threads_for
 
 _DEVICES = {"cpu": "cpu", "cuda": "gpu", "igpu": "gpu", "npu": "npu"}
@@ -115,13 +117,38 @@ class Module:
         return TaskError("task_failed", f"the process of LiteRT has ended with status {self._process.returncode}")
 
 
-class LiteRtModel:
-    """One model, with up to ``options.modules`` modules, of which the first is there from the start."""
+class Waves:
+    """What the modules of all models have done, and how many of one model there may be now. Any thread."""
 
-    def __init__(self, file: Path, device: str = "cpu", options: LiteRtOptions | None = None) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._work = Work()
+
+    def work(self) -> Work:
+        """See :class:`~pipelines.runtime.crew.Work`."""
+        return self._work
+
+    def add(self, jobs: int, waited: float, seconds: float) -> None:
+        """So many requests were computed side by side, after they had ``waited`` for those before them."""
+        with self._lock:
+            work = self._work
+            self._work = Work(work.jobs + jobs, work.waited + jobs * waited, work.busy + jobs * seconds)
+
+
+class LiteRtModel:
+    """One model, with up to ``options.modules`` modules, of which the first is there from the start.
+
+    ``waves``: what is counted with other models, and bounds them further.
+    """
+
+    def __init__(
+        self, file: Path, device: str = "cpu", options: LiteRtOptions | None = None, waves: Waves | None = None
+    ) -> None:
         self.description: Description = describe(file)
         self.options = options or LiteRtOptions()
         self._start = partial(Module, file, device, self.options)
+        self._waves = waves or Waves(self.options.modules)
         self._lock = threading.Lock()
         self._modules = [self._start()]
 
@@ -134,7 +161,9 @@ class LiteRtModel:
         """The outputs of each request, or why there are none. A module that has ended is replaced."""
         done: list[list[Values] | TaskError] = []
         with self._lock:
+            arrived = time.monotonic()
             while len(done) < len(requests):
+                began = time.monotonic()
                 modules = self._ready(len(requests) - len(done))
                 wave = requests[len(done) : len(done) + len(modules)]
                 begun = [_told(partial(m.begin, r)) for m, r in zip(modules, wave, strict=True)]
@@ -142,7 +171,14 @@ class LiteRtModel:
                     one if isinstance(one, TaskError) else _told(m.finish)
                     for m, one in zip(modules, begun, strict=True)
                 ]
+                self._waves.add(len(wave), began - arrived, time.monotonic() - began)
         return done
+
+    def trim(self) -> None:
+        """End modules of which there are more than may be. Blocking, until a computation has ended."""
+        with self._lock:
+            while len(self._modules) > max(1, self._waves.most):
+                self._modules.pop().close()
 
     def close(self) -> None:
         """End the processes. Idempotent."""
@@ -152,9 +188,10 @@ class LiteRtModel:
 
     def _ready(self, wanted: int) -> list[Module]:
         self._modules = [module for module in self._modules if not module.has_ended]
-        while len(self._modules) < min(wanted, self.options.modules):
+        most = max(1, min(wanted, self.options.modules, self._waves.most))
+        while len(self._modules) < most:
             self._modules.append(self._start())
-        return self._modules[:wanted]
+        return self._modules[:most]
 
 
 class LiteRtLoader:
@@ -162,10 +199,19 @@ class LiteRtLoader:
 
     def __init__(self, options: LiteRtOptions) -> None:
         self.options = options
+        self.waves = Waves(options.modules)
+        self._models: weakref.WeakSet[LiteRtModel] = weakref.WeakSet()
 
     def load(self, file: Path, device: str, dtype: str) -> LiteRtModel:
         """As :attr:`~pipelines.interfaces.task.TaskSpec.load`."""
-        return LiteRtModel(file, device, self.options)
+        model = LiteRtModel(file, device, self.options, self.waves)
+        self._models.add(model)
+        return model
+
+    def trim(self) -> None:
+        """See :meth:`LiteRtModel.trim`, of all models."""
+        for model in list(self._models):
+            model.trim()
 
 
 def _told(do: Callable[[], Any]) -> Any:
@@ -179,7 +225,7 @@ def _told(do: Callable[[], Any]) -> Any:
 def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-    CHILDREN.add(process)
+    CHILDREN.add(process, "litert")
     assert process.stdout is not None
     answer = module_process.read(process.stdout, "")
     return process, answer[0] if answer is not None else {"error": f"its process ended with status {process.wait()}"}

@@ -75,7 +75,7 @@ class LlamaProcess:
     async def spawn(cls, config: Config) -> LlamaProcess:
         """Start one and wait until it serves. Raises :class:`~pipelines.errors.LLMError` (``llm_unavailable``)."""
         process = await _begun()
-        CHILDREN.add(process)
+        CHILDREN.add(process, SERVER)
         lines: deque[str] = deque(maxlen=_LAST_LINES)
         reader = asyncio.create_task(_keep_last(process.stderr, lines), name="llama-log")
         self = cls(process, lines, reader, config.key)

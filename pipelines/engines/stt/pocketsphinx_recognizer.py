@@ -23,6 +23,9 @@ from pipelines.errors import STTError, only_logged
 from pipelines.interfaces.stt import Transcript
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.child_process import CHILDREN, ChildProcess
+from pipelines.runtime.crew import Work
+from pipelines.runtime.scaling import Bounds
+from pipelines.runtime.slots import Slots
 
 STALL_SECONDS = 2.0
 """A decoder that owes an answer and has done no work for so long is stopped or hangs."""
@@ -57,7 +60,7 @@ class Decoder:
             process = await ChildProcess.start(command, longest_line=_LONGEST_ANSWER)
         except OSError as error:
             raise STTError("stt_broken", f"the recogniser's process cannot be started: {error}") from error
-        CHILDREN.add(process)
+        CHILDREN.add(process, PocketSphinxRecognizer.name)
         return cls(process)
 
     @property
@@ -187,6 +190,10 @@ _CHUNK = VAD_RATE
 """Samples of one request: a second, so that a backlog is decoded in steps that can be abandoned."""
 
 
+_EVERYBODY = 1 << 30
+"""Places, when nobody is to wait any more."""
+
+
 class PocketSphinxRecognizer:
     """PocketSphinx as a :class:`~pipelines.interfaces.stt.SpeechToText`: at most ``processes`` utterances at a time.
 
@@ -199,7 +206,7 @@ class PocketSphinxRecognizer:
     def __init__(self, processes: int) -> None:
         if find_spec("pocketsphinx") is None:
             raise STTError("stt_missing", "the embedded recogniser needs the package pocketsphinx")
-        self._slots = asyncio.Semaphore(processes)
+        self.slots = Slots(processes)
         self._decoders: set[Decoder] = set()
         self._idle: list[Decoder] = []
         self._tasks: set[asyncio.Task[None]] = set()  # that watch processes, and end them
@@ -220,11 +227,11 @@ class PocketSphinxRecognizer:
         Raises :class:`~pipelines.errors.STTError` when no decoder can be started (``stt_broken``) or the engine has
         been closed (``stt_closed``).
         """
-        await self._slots.acquire()
+        await self.slots.acquire()
         try:
             decoder = await self._lease()
         except BaseException:
-            self._slots.release()
+            self.slots.release()
             raise
         return PocketSphinxRecognition(decoder, self._give_back)
 
@@ -274,23 +281,58 @@ class PocketSphinxRecognizer:
         task.add_done_callback(self._tasks.discard)
 
     def _take_back(self, decoder: Decoder) -> None:
-        if decoder.broken or self._closed:
+        if decoder.broken or self._closed or len(self._decoders) > self.slots.size:
             self._part_with(decoder)
         else:
             self._idle.append(decoder)
 
     def _give_back(self, decoder: Decoder) -> None:
         self._take_back(decoder)
-        self._slots.release()
+        self.slots.release()
+
+    def trim(self, processes: int) -> None:
+        """Keep no more idle decoders than make so many with those at work."""
+        while self._idle and len(self._decoders) > processes:
+            self._part_with(self._idle[0])
 
     async def close(self) -> None:
         """End all processes; an utterance in progress fails, as does :meth:`open` from now on. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._slots.release()  # wakes whoever waits in open(); each wakes the next
+            self.slots.resize(_EVERYBODY)  # wakes whoever waits in open()
         for decoder in list(self._decoders):
             self._part_with(decoder)
         await asyncio.gather(*self._tasks)
+
+
+class DecoderPool:
+    """The decoders as a :class:`~pipelines.runtime.scaling.Pool`: begins with ``processes``, the most there may be."""
+
+    name = PocketSphinxRecognizer.name
+    cost = 60 << 20
+
+    def __init__(self, recognizer: PocketSphinxRecognizer, processes: int) -> None:
+        self.bounds = Bounds(1, processes)
+        self._recognizer = recognizer
+
+    @property
+    def size(self) -> int:
+        """Utterances at a time."""
+        return self._recognizer.slots.size
+
+    @property
+    def waiting(self) -> int:
+        """Utterances that wait for a decoder."""
+        return self._recognizer.slots.waiting
+
+    def work(self) -> Work:
+        """What the decoders have done."""
+        return self._recognizer.slots.work()
+
+    async def resize(self, size: int) -> None:
+        """One that is idle and too many ends; others when they are given back and fewer are asked for."""
+        self._recognizer.slots.resize(size)
+        self._recognizer.trim(size)
 
 
 class PocketSphinxRecognition:
@@ -338,4 +380,4 @@ async def build(site: Site, found: Found) -> Built[PocketSphinxRecognizer]:
     engine = PocketSphinxRecognizer(processes=site.asked.processes)
     if found.now:
         await engine.warm()
-    return Built(engine)
+    return Built(engine, pools=(DecoderPool(engine, site.asked.processes),))

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
@@ -147,6 +148,15 @@ def _places(sizes: Sequence[float], weights: NDArray[np.float64], gaps: Sequence
     return list(np.maximum.accumulate(places)) if places else []
 
 
+def _phonemes(piper: PiperVoice, text: str) -> list[list[str]]:
+    """Of the sentences of ``text``. espeak has one voice and one text at a time, whichever thread asks."""
+    with _ESPEAK:
+        return piper.phonemize(text)
+
+
+_ESPEAK = threading.Lock()
+
+
 def _group_starts(phonemes: Sequence[str]) -> Iterator[int]:
     """Indices at which something that sounds begins after a blank or at the very beginning."""
     open_group = False
@@ -261,7 +271,7 @@ class Clause:
             first, last = audible(_as_samples(whole, gain))
             starts, end = estimated(phonemes, first, last), float(last)
         seconds = end / config.sample_rate + pause_after(self._text)
-        phonemize = voice.piper.phonemize
+        phonemize = partial(_phonemes, voice.piper)
         marks = word_marks(
             self._text, phonemes, starts, config.sample_rate, lambda word: sounding(joined(phonemize(word)))
         )
@@ -295,7 +305,7 @@ def render(voice: Voice, text: str, manner: Manner, stop: Stop) -> tuple[list[st
     """
     piper = voice.piper
     config = piper.config
-    phonemes = joined(piper.phonemize(text.replace("[[", "[ [")))  # [[…]] would be read as phonemes
+    phonemes = joined(_phonemes(piper, text.replace("[[", "[ [")))  # [[…]] would be read as phonemes
     if not phonemes:
         return [], None, []
     owners: list[int] = []

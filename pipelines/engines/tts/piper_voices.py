@@ -31,6 +31,7 @@ from pipelines.models.plans import Loadable
 from pipelines.models.residency import Resident
 from pipelines.runtime.crew import LOAD_SECONDS, allow
 from pipelines.runtime.hardware import threads_for
+from pipelines.runtime.scaling import Bounds, WorkerPool
 from pipelines.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class PiperVoices:
 
     ``voices`` are the loaded models by name, the default first; each is loaded when first used and shared by all
     sessions. ``speakers`` names those of voices that have several; they are spoken as ``voice#speaker``, and ``voice``
-    alone is the voice's default speaker. ``threads`` is how many steps may be computed at a time.
+    alone is the voice's default speaker. ``threads`` is how many steps may be computed at a time, ``most`` how many
+    there may be later (default: no more).
 
     All clauses of a voice have the same gain, found from a specimen at first use. Word times are exact for voices whose
     network could be split or has an alignment output, and estimated from the number of phonemes for others.
@@ -63,6 +65,7 @@ class PiperVoices:
         *,
         speakers: Mapping[str, Sequence[str]] | None = None,
         threads: int = 1,
+        most: int | None = None,
     ) -> None:
         if not voices:
             raise ValueError("at least one voice")
@@ -73,6 +76,8 @@ class PiperVoices:
         self.voices = tuple(self._residents)
         self._gains: dict[str, float] = {}
         self._worker = Worker(self.name, threads=threads, limit=_LIMIT)
+        self.pool = WorkerPool(self._worker, Bounds(1, max(1, most or threads)))
+        """The steps that are computed at a time."""
 
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak ``text``; nothing comes when it has no letter or digit. Closing the generator stops synthesis.
@@ -190,8 +195,9 @@ def _built(site: Site, found: Found) -> Built[PiperVoices]:
     residents = {_voice_in(one): _resident(site, one, device) for one in voices}
     with next(iter(residents.values())).lease():  # now and not in the first conversation
         pass
-    engine = PiperVoices(residents, threads=1)
-    return Built(engine, device, f"{listed(tuple(residents))}; {reason}", warm=engine.warm)
+    most = max(1, site.cores // threads_for("tts", site.cores)) if device == "cpu" else 1
+    engine = PiperVoices(residents, threads=1, most=most)
+    return Built(engine, device, f"{listed(tuple(residents))}; {reason}", pools=(engine.pool,), warm=engine.warm)
 
 
 def _voice_in(found: Found) -> str:

@@ -13,6 +13,8 @@ from pipelines.errors import EngineBusyError, PipelineError
 from pipelines.routing import policy, run
 from pipelines.routing.routes.breaker import RestPolicy
 from pipelines.routing.routes.rung import Engine, Rung
+from pipelines.runtime.usage import LEDGER
+from pipelines.runtime.worker import session
 
 E = TypeVar("E", bound=Engine)
 MOST_NOTES = 64
@@ -146,7 +148,7 @@ class Attempt(Generic[E]):
         self._busy = True
         self._failures = rung.breaker.failures
         now = route.clock.now()
-        self._began = now
+        self._began = self._begun = now
         self._on_trial = self._failures > 0 and rung.breaker.admits(now)
         if self._on_trial:
             rung.breaker.trial(now)
@@ -185,6 +187,7 @@ class Attempt(Generic[E]):
         """Its first usable result is taken."""
         now = self._route.clock.now()
         self._rung.took(now - self._began, now)
+        LEDGER.answered(self.engine.name, now - self._began)
         self.note.outcome, self.note.confidence = "served", self.confidence
         if not self.doubted:
             self._route.tell(self.confidence)
@@ -222,6 +225,7 @@ class Attempt(Generic[E]):
         if error.code in route.callers_fault:
             self.released("failed")
             return False
+        LEDGER.failed(name, session.get())
         route.on_failure(name, error)
         if not self._final and error.code not in route.hopeless and self._repeats():
             return True
@@ -274,7 +278,9 @@ class Attempt(Generic[E]):
         self._busy = False
         self._rung.ends()
         self.note.outcome = outcome
-        self.note.seconds = self._notes.since(self._route.clock.now()) - self.note.started
+        now = self._route.clock.now()
+        LEDGER.used(self.engine.name, session.get(), now - self._begun)
+        self.note.seconds = self._notes.since(now) - self.note.started
 
     def __enter__(self) -> Attempt[E]:
         return self

@@ -84,6 +84,16 @@ class StatusRay(Shape):
     engines: dict[str, RayEngine]
 
 
+class StatusPool(Shape):
+    """Threads or processes of an engine, of which there may be ``least`` to ``most``; ``why`` it has its ``size``."""
+
+    name: str
+    size: int
+    least: int
+    most: int
+    why: str
+
+
 class Status(ShortStatus):
     """What a client needs to know before it calls. While the server still loads, only ``warming_up`` is more."""
 
@@ -102,6 +112,7 @@ class Status(ShortStatus):
     https_url: str | None
     recording: StatusRecording
     ice_servers: list[dict[str, Any]]
+    pools: list[StatusPool]
 
 
 class RecordedFile(Shape):

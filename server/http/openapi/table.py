@@ -18,6 +18,7 @@ from server.http.openapi.pipelines import PIPELINES
 from server.http.openapi.rows import BYTES, TEXT, Answer, Operation, any_of, event_answer, json_answer
 from server.http.openapi.signaling import CALLS, LIVE, REALTIME, SECRETS, SMALL_WEBRTC, WHIP
 from server.http.openapi.tasks import TASKS
+from server.http.openapi.tracking import TRACKING
 from server.http.rest.adapters import LoadAdapter, UnloadAdapter
 from server.http.rest.chat_request import ChatBody
 from server.http.rest.speech import SpeechBody
@@ -265,6 +266,7 @@ HUB = (
 OPERATIONS = (
     *PAGE,
     *STATE,
+    *TRACKING,
     *RECORDINGS,
     *CALLS,
     *REALTIME,

@@ -86,6 +86,9 @@ async function request(path, { headers, read = (response) => response.json(), ..
 /** How the server is (`GET /v1/status`): without the key only {name, version, auth_required, ready}. */
 export const fetchStatus = () => request("v1/status", { cache: "no-store" });
 
+/** What the server used and how it fared. @param query {series, from, step}; without series which there are */
+export const fetchHistory = (query) => request(`v1/history?${new URLSearchParams(query)}`, { cache: "no-store" });
+
 /** @returns RTCIceServers: STUN and TURN servers with credentials for this page; none on most servers */
 export const fetchIceServers = async (signal) =>
   (await request("v1/realtime/ice_servers", { cache: "no-store", signal })).ice_servers ?? [];

@@ -4,7 +4,7 @@ import { wording } from "../i18n/index.js";
 import { h } from "../view/dom.js";
 import { EventLog } from "./event_log.js";
 
-const TABS = ["turns", "events", "network", "engines", "measure"];
+const TABS = ["turns", "events", "network", "engines", "resources", "measure"];
 /** How often the open tab is drawn anew at most. */
 const REDRAW_MS = 250;
 const UNLOGGED = "client.";
@@ -102,6 +102,7 @@ export function mount({ store, call, root, t, settings }) {
       tab.tabIndex = one === name ? 0 : -1;
       document.getElementById(`panel-${one}`).hidden = one !== name;
     }
+    document.getElementById(`tab-${name}`).scrollIntoView({ block: "nearest", inline: "nearest" });
     panels[name].open?.();
     draw();
   }

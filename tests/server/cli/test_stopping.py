@@ -301,6 +301,7 @@ async def test_work_that_does_not_give_up_is_left_behind() -> None:
 def test_children_that_run_are_ended_and_none_begin_afterwards() -> None:
     class Child:
         killed = 0
+        pid = 1
 
         def kill(self) -> None:
             self.killed += 1
