@@ -62,6 +62,7 @@ class Composer:
         metrics: Metrics,
         recordings: Recordings | None = None,
         ids: Callable[[str], str] = new_id,
+        late: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._engines = engines
         self._settings = settings
@@ -69,6 +70,7 @@ class Composer:
         self._metrics = metrics
         self._recordings = recordings
         self._new_id = ids
+        self._late = late
 
     def call(
         self,
@@ -88,7 +90,7 @@ class Composer:
         there. Raises :class:`~server.dialects.openai.settings.RefusedError`.
         """
         sounds = offer.wants_audio or offer.published
-        voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
+        voice = AudioOut(self._clock, for_followers=not offer.wants_audio, late=self._late) if sounds else None
         engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
@@ -136,6 +138,7 @@ class Composer:
         served = replace(
             self._served(session.engines, session.sounds, plays=tracks is not None),
             own_events=own_events,
+            priority=session.priority,
             recording=peer.recorder if isinstance(peer, PeerConnection) else None,
         )
 
@@ -156,6 +159,7 @@ class Composer:
         event = session_event("session.created", self._new_id("sess"), first.conversation, voice.tts.voices[0], models)
         session: Json = event["session"]
         session["vision"] = vision_json(first.vision, None if wishes.vision is None else wishes.vision.codec, {})
+        session["priority"] = first.priority
         return session
 
     # ------------------------------------------------------------------------------------------------ inside
@@ -191,11 +195,12 @@ class Composer:
         if before is not None:
             manners = replace(first.manners, greeting="")  # that was said before
             first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
+            first = replace(first, priority=wishes.priority or before.priority)
         session = AssistantSession(engines, self._clock, out, Converter, first)
         if before is not None:
             before.tell(session)
         session.events.attach("metrics", self._metrics.observer(engines))
-        return Composed(session, served)
+        return Composed(session, replace(served, priority=session.priority))
 
     def _first(self, engines: Engines, wishes: SessionPatch, served: Served) -> FirstSettings:
         usual = engines.conversation_settings()
@@ -205,6 +210,7 @@ class Composer:
             engines.manners(),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
             self._new_id("sess"),
+            wishes.priority or "normal",
         )
 
     def _served(self, engines: AssistantEngines, sounds: bool, *, plays: bool) -> Served:

@@ -42,6 +42,7 @@ REALTIME = {
     "visavis.reply_held": "a response that the user's voice had turned down: what became of it",
     "session.moved": "whoever serves the session ends soon: go on in a new connection, with `resume`",
     "recording.changed": "the session is recorded from now on, or no longer",
+    "session.degraded": "the session gives something up from now on, or no longer: there is too much to do",
     "vision.changed": "what the camera shows now, in words and as objects",
     "vision.person.appeared": "somebody came into the picture",
     "vision.person.left": "and left it",
@@ -183,6 +184,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "vision.attach": ("", "when pictures go to a model that takes them"),
     "vision.screen": ("", "whether a shared screen does"),
     "recording.enabled": ("", "whether the session is recorded, where the server allows it"),
+    "priority": (
+        "",
+        "who is let in later, and gives something up sooner, while there is too much to do; chosen when the session begins ([overload](../how-to/overload.md))",
+    ),
     "metadata": ("up to 16 texts by name", "told back with the response"),
     "input[].content[].image_url": ("a data URI of a JPEG or PNG", ""),
     "input[].type": ("", "what is answered instead of the conversation"),

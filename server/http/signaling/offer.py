@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.openai.settings import offered_vision
+from server.dialects.openai.settings import offered_wishes
 from server.http.access.granted import GRANTED
+from server.http.access.load import prioritised
 from server.http.bodies import json_body
 from server.http.errors import HttpError
 from server.sessions import CallKind, Registry
@@ -22,13 +23,13 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def post_offer(request: web.Request) -> web.Response:
-    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision``, ``pipeline`` and ``resume`` → ``{"sdp", "type":
-    "answer", "session_id", "resumed"}``.
+    """``{"sdp", "type": "offer"}`` and perhaps ``session.vision``, ``session.priority``, ``pipeline`` and ``resume`` →
+    ``{"sdp", "type": "answer", "session_id", "resumed"}``.
 
     ``resume``: the id of a session whose conversation and settings this one goes on with, if they are still known.
     """
     body = await json_body(request)
-    wanted, pipeline, wishes = resume_in(body), pipeline_in(body), SessionPatch(vision=offered_vision(body))
+    wanted, pipeline, wishes = resume_in(body), pipeline_in(body), offered_wishes(body)
     read = readable(request, body)
     await asyncio.sleep(0)  # some milliseconds are over: let audio go first
     known = wanted is not None and request[GRANTED].may_reach(wanted) and request.app[REGISTRY].remembers(wanted)
@@ -68,7 +69,7 @@ async def opened(
 ) -> tuple[str, str]:
     """The same for an offer that was read."""
     granted = request[GRANTED]
-    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(wishes), kind)
+    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(prioritised(request, wishes)), kind)
     granted.made(session_id)
     return session_id, for_peer(request, answer)
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.vision.settings import TemplateImage, VisionSettings
-from server.dialects.openai.settings import RefusedError, offered_vision
+from server.dialects.openai.settings import RefusedError, offered_wishes
 from server.dialects.openai.vision import VisionPatch, merge_vision, vision_json
 
 
@@ -127,19 +127,19 @@ def test_detectors_that_cannot_be_used_are_told_with_the_reason():
 
 
 def test_an_offer_may_say_how_it_wants_to_be_seen():
-    wish = offered_vision({"type": "offer", "session": {"vision": {"codec": "h264", "width": 320}}})
+    wish = offered_wishes({"type": "offer", "session": {"vision": {"codec": "h264", "width": 320}}}).vision
     assert wish.codec == "h264"
     assert merge_vision(VisionSettings(), wish).width == 320
     for silent in ({"type": "offer"}, {"session": None}, {"session": {"vision": None}}, {"session": 7}):
-        assert offered_vision(silent).given() == {}
+        assert offered_wishes(silent).vision.given() == {}
 
 
 def test_a_bad_wish_in_an_offer_is_named():
     with pytest.raises(RefusedError) as refused:
-        offered_vision({"type": "offer", "session": {"vision": {"codec": "av1"}}})
+        offered_wishes({"type": "offer", "session": {"vision": {"codec": "av1"}}})
     assert (refused.value.param, refused.value.code) == ("session.vision.codec", "invalid_value")
     assert "h264" in str(refused.value)
     with pytest.raises(RefusedError, match=r"^session\.vision: must be an object$"):
-        offered_vision({"type": "offer", "session": {"vision": 7}})
+        offered_wishes({"type": "offer", "session": {"vision": 7}})
     with pytest.raises(RefusedError, match=r"^session\.vision: there is no field 'faces'; the fields are attach"):
-        offered_vision({"type": "offer", "session": {"vision": {"faces": True}}})
+        offered_wishes({"type": "offer", "session": {"vision": {"faces": True}}})
