@@ -135,7 +135,8 @@ class Registry:
     @property
     def living(self) -> list[AssistantSession]:
         """All sessions, whatever they are reached over."""
-        return [peer.session for peer in (*self._sessions.values(), *self._sockets.values())]
+        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
+        return [peer.session for peer in peers]
 
     def check_room(self, priority: Priority | None = None) -> None:
         """Raise :class:`ServerFullError` when another offer would be refused."""

@@ -77,7 +77,7 @@ class Probe:
         readings = [
             Reading("event_loop", self.loop.turn(), late, "ms"),
             Reading("sound", self.sound.turn(), late, "ms"),
-            Reading("engine_wait", *self._longest_wait(now)),
+            self._longest_wait(now),
         ]
         if (busy := self._busy(now)) is not None:
             readings.append(Reading("cpu", busy, settings.shed_cpu_percent, "%"))
@@ -93,7 +93,7 @@ class Probe:
             window.forget()
         self._cpu.clear()
 
-    def _longest_wait(self, now: float) -> tuple[float, float, str, str]:
+    def _longest_wait(self, now: float) -> Reading:
         waits = {
             worker.name: self._waits.expect(worker.name, now, worker.counts().jobs, worker.waiting)
             for worker in self._workers()
@@ -101,7 +101,7 @@ class Probe:
         for one in self._asked(now):
             waits[one.name] = max(waits.get(one.name, 0.0), self._growth.beyond(one.name, one.seconds, one.running))
         name = max(waits, key=lambda name: waits[name], default="")
-        return 1000.0 * waits.get(name, 0.0), self._settings.shed_wait_ms, "ms", name
+        return Reading("engine_wait", 1000.0 * waits.get(name, 0.0), self._settings.shed_wait_ms, "ms", name)
 
     def _memory_taken(self) -> float | None:
         """Percent of what there is; read every few periods, for it takes some files of the system."""
