@@ -21,6 +21,7 @@ from server.descriptors import own_descriptors
 from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.rtvi.dialect import LEFT
+from server.load.plan import URGENT
 from server.load.state import Load
 from server.observability.metrics import Metrics
 from server.resumption import KeptConversations, Memory, NoMemory, Remembered, remembered
@@ -133,6 +134,11 @@ class Registry:
         return max(0, left) if self.has_room else 0
 
     @property
+    def load_told(self) -> dict[str, int]:
+        """How loaded the process is, for whoever chooses among several: its level, and when it may be better."""
+        return {"level": self._load.level, "retry_after": self._load.retry_after()}
+
+    @property
     def living(self) -> list[AssistantSession]:
         """All sessions, whatever they are reached over."""
         peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
@@ -160,7 +166,7 @@ class Registry:
         others = len(self) - (previous in self._sessions)
         if others >= places:
             return "the only place is taken" if places == 1 else f"all {places} places are taken"
-        if others >= places - reserved and priority in ("low", "normal"):
+        if others >= places - reserved and priority not in URGENT:
             return f"all places are taken but {reserved} that are kept for sessions of high priority"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 

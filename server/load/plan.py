@@ -29,6 +29,8 @@ AHEAD: dict[Priority, int] = {"low": 1, "normal": 0, "high": -1, "critical": -2}
 PICTURED_SECONDS = 60.0
 """After a picture was asked for, by a session that is spoken with about pictures: its vision is one level behind."""
 
+URGENT: tuple[Priority, ...] = ("high", "critical")
+"""For whom places may be kept."""
 Newcomer = Literal["session", "task"]
 """What asks to be let in: a session, or a single request that computes with models."""
 NEVER = 99

@@ -184,10 +184,6 @@ FIELDS: dict[str, tuple[str, str]] = {
     "vision.attach": ("", "when pictures go to a model that takes them"),
     "vision.screen": ("", "whether a shared screen does"),
     "recording.enabled": ("", "whether the session is recorded, where the server allows it"),
-    "priority": (
-        "",
-        "who is let in later, and gives something up sooner, while there is too much to do; chosen when the session begins ([overload](../how-to/overload.md))",
-    ),
     "metadata": ("up to 16 texts by name", "told back with the response"),
     "input[].content[].image_url": ("a data URI of a JPEG or PNG", ""),
     "input[].type": ("", "what is answered instead of the conversation"),
