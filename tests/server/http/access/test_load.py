@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from server.http.openapi.shapes import Error
 from server.http.signaling.offer import REGISTRY
 from server.load.readings import Reading
 from server.load.state import Load
+from server.settings import SettingsError, load_settings
 from tests.fakes.clock import FakeClock
 from tests.server.transports.test_offers_and_ice import AUDIO
 
@@ -143,3 +145,24 @@ async def test_some_places_can_be_kept_for_sessions_of_high_priority(serve, http
     assert (await http.post(f"{url}/offer", json=OFFER, headers={"X-Priority": "high"})).status == 200
     response = await http.post(f"{url}/offer", json=OFFER, headers={"X-Priority": "critical"})
     assert (response.status, (await response.json())["error"]["message"]) == (503, "all 2 places are taken")
+
+
+@pytest.mark.parametrize("shedding", ["auto", "off"])
+async def test_the_load_is_watched_unless_that_is_switched_off(serve, shedding):
+    await serve(shedding=shedding)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert ("load" in names) == (shedding == "auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"shedding": "off", "shed_late_ms": 20}, "shed_late_ms: needs shedding, which is off"),
+        ({"shedding": "auto", "shed_cpu_percent": 0}, "shed_cpu_percent"),
+        ({"shedding": "sometimes"}, "shedding"),
+        ({"max_sessions": 4, "reserved_sessions": 4}, "reserved_sessions: legal values are 0 to 3"),
+    ],
+)
+def test_settings_that_cannot_be_say_why(given, words):
+    with pytest.raises(SettingsError, match=words):
+        load_settings(given)
