@@ -125,7 +125,7 @@ class Registry:
     @property
     def has_room(self) -> bool:
         """Whether another offer would be accepted."""
-        return self._why_full() is None and self._load.refusal("session", "normal") is None
+        return self._why_full() is None and not (len(self) and self._load.refusal("session", "normal"))
 
     @property
     def free(self) -> int:
@@ -171,11 +171,12 @@ class Registry:
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
     def _check_room(self, priority: Priority | None, previous: str | None = None) -> None:
-        """A conversation that goes on is none that is new: the load keeps nobody from coming back."""
+        """A conversation that goes on is none that is new: the load keeps nobody from coming back. Nor does it keep the
+        first from coming: what a server without sessions is slowed down by is not its own."""
         priority, places = priority or "normal", self._settings.max_sessions
         if (what := self._why_full(priority, previous)) is not None:
             raise ServerFullError(what, places)
-        if previous is not None and self.goes_on(previous):
+        if not len(self) or (previous is not None and self.goes_on(previous)):
             return
         if (busy := self._load.refusal("session", priority)) is not None:
             self._load.turned_away("session")

@@ -94,7 +94,7 @@ class Load:
             what = f"the server has too much to do: {reason}" if reason is not None else "the server has too much to do"
             return Busy(what, wait)
         apart = APART.get(self.level, 0.0) if newcomer == "session" and refused_from <= OVERRUN else 0.0
-        if self._clock.now() - self._admitted_at < apart:
+        if apart and self._clock.now() - self._admitted_at < apart:
             return Busy("the server is under load and lets one session in after another", SOONEST)
         return None
 

@@ -58,7 +58,13 @@ class Seat:
     @property
     def load(self) -> tuple[int, bool, int, float]:
         """The smaller, the sooner it gets the next session."""
-        return self.level, self.delay_ms > SLOW_MS, self.sessions + self.coming, self.delay_ms
+        sessions = self.sessions + self.coming
+        return (
+            self.level if sessions else min(self.level, HIGHEST - 1),
+            self.delay_ms > SLOW_MS,
+            sessions,
+            self.delay_ms,
+        )
 
 
 class Board:
@@ -115,7 +121,7 @@ class Board:
     def busy_for(self) -> int | None:
         """Seconds until one of them may take sessions again, where all have too much to do."""
         ready = list(self._ready())
-        if not ready or any(seat.level < HIGHEST for seat in ready):
+        if not ready or any(seat.level < HIGHEST or not seat.sessions + seat.coming for seat in ready):
             return None
         return min(seat.retry_after for seat in ready)
 

@@ -40,10 +40,12 @@ from tests.benchmarks.voice_session import BenchSession
 from tests.benchmarks.voice_sound import Clip, speech
 
 START_SECONDS = 120.0
-CALM_SECONDS, LOADED_SECONDS, LONGEST_RETURN = 15.0, 30.0, 90.0
+CALM_SECONDS, LOADED_SECONDS, LONGEST_RETURN = 12.0, 25.0, 60.0
 ARRIVALS = 0.5
 """Seconds between two newcomers."""
 PHASES = ("before", "during", "after")
+FALLING = "falling"
+"""Between the last two: those who came have left, and the level falls."""
 TASK = "/v1/audio/speech"
 console = Console(highlight=False, soft_wrap=True)
 
@@ -71,7 +73,7 @@ class Round:
     shedding: str
     levels: list[tuple[float, int, str]] = field(default_factory=list)
     """Seconds since the newcomers began to come, level, and the measurement that it was taken for."""
-    turns: dict[str, list[float]] = field(default_factory=lambda: {phase: [] for phase in PHASES})
+    turns: dict[str, list[float]] = field(default_factory=lambda: {phase: [] for phase in (*PHASES, FALLING)})
     """Voice to voice of the insiders, in milliseconds."""
     missed: Counter[str] = field(default_factory=Counter)
     inside: int = 0
@@ -156,8 +158,7 @@ class Overload:
 
     async def _task(self, http: aiohttp.ClientSession, priority: str) -> None:
         """Has something read aloud, again and again; one that is refused waits as long as it is told, or a second."""
-        body = {"model": "auto", "input": "This is read aloud for somebody who is in no hurry at all.", "voice": "auto"}
-        body = {"input": body["input"]} if self._options.profile != "bench" else {**body, "voice": "tone"}
+        body = {"input": "This is read aloud for somebody who is in no hurry at all."}
         while True:
             async with http.post(TASK, json=body, headers={"X-Priority": priority}) as response:
                 await response.read()
@@ -175,7 +176,7 @@ class Overload:
 
     async def _return(self, http: aiohttp.ClientSession) -> None:
         """Until everything is as usual again."""
-        left = time.monotonic()
+        self._phase, left = FALLING, time.monotonic()
         while time.monotonic() - left < LONGEST_RETURN:
             if (await load_of(http))["level"] == 0:
                 self.told.back = time.monotonic() - left

@@ -46,6 +46,11 @@ def test_only_when_all_have_too_much_to_do_there_is_no_room():
     assert board().busy_for is None, "nobody is there"
 
 
+def test_a_worker_without_sessions_takes_one_whatever_slows_it_down():
+    made = board((1, 4), (0, 4))
+    assert (made.busy_for, number(made)) == (None, 2)
+
+
 def test_one_that_leaves_does_not_count():
     made = board((1, 4), (5, 0))
     made.seats[1].state = "leaving"

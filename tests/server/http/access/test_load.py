@@ -29,10 +29,17 @@ async def http():
 
 def press(load: Load, level: int) -> None:
     """Let the load rise to a level, as it would within some seconds."""
-    load._clock = clock = FakeClock(1000.0)
+    load._clock = clock = FakeClock(load._clock.now())
     while load.level < level:
         clock.advance(0.5)
         load.update([Reading("event_loop", 50.0, 40.0, "ms")])
+
+
+async def inside(http: aiohttp.ClientSession, url: str, **options: Any) -> str:
+    """Somebody is there already: a server that is empty takes the first one."""
+    answer = await (await http.post(f"{url}/offer", json=OFFER, **options)).json()
+    session: str = answer["session_id"]
+    return session
 
 
 async def refused(response: aiohttp.ClientResponse) -> dict[str, Any]:
@@ -46,7 +53,7 @@ async def refused(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 async def test_at_the_highest_level_new_sessions_are_refused_and_running_ones_may_come_back(serve, http):
     url, app = await serve()
-    running = (await (await http.post(f"{url}/offer", json=OFFER)).json())["session_id"]
+    running = await inside(http, url)
     press(app[LOAD], 4)
     error = await refused(await http.post(f"{url}/offer", json=OFFER))
     assert error["message"] == "the server has too much to do: event_loop is 50 ms, the limit 40 ms"
@@ -70,6 +77,14 @@ async def test_at_the_highest_level_new_sessions_are_refused_and_running_ones_ma
     assert 'visavis_shed_total{what="session"} 4.0' in metrics
 
 
+async def test_a_server_without_sessions_takes_the_first_one_whatever_slows_it_down(serve, http):
+    url, app = await serve()
+    press(app[LOAD], 4)
+    assert (await http.get(f"{url}/readyz")).status == 200
+    assert (await http.post(f"{url}/offer", json=OFFER)).status == 200
+    await refused(await http.post(f"{url}/offer", json=OFFER))
+
+
 @pytest.mark.parametrize(
     ("how", "status"),
     [
@@ -83,6 +98,7 @@ async def test_at_the_highest_level_new_sessions_are_refused_and_running_ones_ma
 )
 async def test_sessions_of_higher_priority_are_let_in_until_later(serve, http, how, status):
     url, app = await serve()
+    await inside(http, url)
     press(app[LOAD], 4)
     response = await http.post(f"{url}/offer", **{"json": OFFER, **how})
     body = await response.json()
@@ -123,6 +139,7 @@ async def test_a_client_secret_is_no_way_past_others(serve, http):
         return {"Authorization": f"Bearer {told['value']}"}
 
     usual, urgent = await secret(), await secret(priority="high")
+    await inside(http, url, headers=KEY)
     response = await http.post(f"{url}/offer", json=OFFER, headers={**usual, "X-Priority": "critical"})
     error = (await response.json())["error"]
     assert (response.status, error["param"]) == (400, "session.priority")
