@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,12 +31,21 @@ FOLLOWED_SAMPLES = 250
 class AudioOut(MediaStreamTrack):
     """20 ms Opus packets on a monotonic clock; silence when there is nothing to say, timestamps without a gap.
 
-    ``for_followers``: no sender takes it, only :attr:`followers` may; while there are none, nothing is said.
+    ``for_followers``: no sender takes it, only :attr:`followers` may; while there are none, nothing is said. ``late``
+    is given the seconds by which packets leave after they were due: of several that follow each other at once, such as
+    after a pause of the whole process, only of the first.
     """
 
     kind = "audio"
 
-    def __init__(self, clock: Clock, opus: OpusSettings | None = None, *, for_followers: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        opus: OpusSettings | None = None,
+        *,
+        for_followers: bool = False,
+        late: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         super().__init__()
         self.followers: FanOut[av.Packet[Any]] = FanOut(FOLLOWED_PACKETS)
         """Who gets the same packets."""
@@ -48,6 +58,9 @@ class AudioOut(MediaStreamTrack):
         self._number = 0
         self._start: float | None = None
         self._following = False
+        self._late = late
+        self._told_at = float("-inf")
+        """When ``late`` was told last."""
 
     def follow(self, arrival: float) -> None:
         """A packet of the peer arrived at ``arrival`` (clock seconds): leave a little after such ones, not anytime.
@@ -76,8 +89,13 @@ class AudioOut(MediaStreamTrack):
             await self._clock.sleep(wait)
             if self.readyState != "live":
                 raise MediaStreamError
+            due, now = now + wait, self._clock.now()
+            wait = due - now
         elif wait < -LATE_SECONDS:
             self._number += int(-wait / FRAME_SECONDS)
+        if now - self._told_at >= FRAME_SECONDS / 2:
+            self._told_at = now
+            self._late(max(0.0, -wait))
         samples = self.mixer.take(FRAME)
         self.sounding.put(samples)
         packet = self._encoder.encode(samples, self._number)

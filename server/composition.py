@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from media.audio_out import AudioOut
@@ -52,6 +52,16 @@ class Composed:
     served: Served
 
 
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told of sessions, beside their clients."""
+
+    notes: Notes = field(default_factory=Notes)
+    """The history's."""
+    late: Callable[[float], object] = lambda seconds: None
+    """Hears by how much sound left late."""
+
+
 class Composer:
     """Makes what the registry keeps."""
 
@@ -63,7 +73,7 @@ class Composer:
         metrics: Metrics,
         recordings: Recordings | None = None,
         ids: Callable[[str], str] = new_id,
-        notes: Notes | None = None,
+        watchers: Watchers | None = None,
     ) -> None:
         self._engines = engines
         self._settings = settings
@@ -71,7 +81,7 @@ class Composer:
         self._metrics = metrics
         self._recordings = recordings
         self._new_id = ids
-        self._notes = notes or Notes()
+        self._watchers = watchers or Watchers()
 
     def call(
         self,
@@ -91,7 +101,7 @@ class Composer:
         there. Raises :class:`~server.dialects.openai.settings.RefusedError`.
         """
         sounds = offer.wants_audio or offer.published
-        voice = AudioOut(self._clock, for_followers=not offer.wants_audio) if sounds else None
+        voice = AudioOut(self._clock, for_followers=not offer.wants_audio, late=self._watchers.late) if sounds else None
         engines = self._engines if pipeline is None else self._engines.for_pipeline(pipeline)
         composed = self._session(None if voice is None else voice.mixer, wishes, before=before, engines=engines)
         session, served = composed.session, composed.served
@@ -139,6 +149,7 @@ class Composer:
         served = replace(
             self._served(session.engines, session.sounds, plays=tracks is not None),
             own_events=own_events,
+            priority=session.priority,
             recording=peer.recorder if isinstance(peer, PeerConnection) else None,
         )
 
@@ -159,6 +170,7 @@ class Composer:
         event = session_event("session.created", self._new_id("sess"), first.conversation, voice.tts.voices[0], models)
         session: Json = event["session"]
         session["vision"] = vision_json(first.vision, None if wishes.vision is None else wishes.vision.codec, {})
+        session["priority"] = first.priority
         return session
 
     # ------------------------------------------------------------------------------------------------ inside
@@ -194,12 +206,13 @@ class Composer:
         if before is not None:
             manners = replace(first.manners, greeting="")  # that was said before
             first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
+            first = replace(first, priority=wishes.priority or before.priority)
         session = AssistantSession(engines, self._clock, out, Converter, first)
         if before is not None:
             before.tell(session)
         session.events.attach("metrics", self._metrics.observer(engines))
-        session.events.attach("history", self._notes.observer(session.id))
-        return Composed(session, served)
+        session.events.attach("history", self._watchers.notes.observer(session.id))
+        return Composed(session, replace(served, priority=session.priority))
 
     def _first(self, engines: Engines, wishes: SessionPatch, served: Served) -> FirstSettings:
         usual = engines.conversation_settings()
@@ -209,6 +222,7 @@ class Composer:
             engines.manners(),
             (lambda: time_words(local_time())) if self._settings.tell_time else str,
             self._new_id("sess"),
+            wishes.priority or "normal",
         )
 
     def _served(self, engines: AssistantEngines, sounds: bool, *, plays: bool) -> Served:

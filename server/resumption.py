@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipelines.assistant.session import AssistantSession
+from pipelines.routing.run import Priority
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.history import HistoryItem, Item
 from pipelines.voice.responses import Responses
@@ -29,6 +30,7 @@ class Remembered:
     conversation: ConversationSettings
     vision: VisionSettings
     items: tuple[HistoryItem, ...]
+    priority: Priority = "normal"
 
     def tell(self, session: AssistantSession) -> None:
         """Let a new session remember it."""
@@ -45,7 +47,7 @@ def remembered(session: AssistantSession) -> Remembered:
         if isinstance(item, Item) and responses.gives(item.id):
             items[n] = _so_far(item, responses, heard)
     told = tuple(item for item in items if not isinstance(item, Item) or item.text or item.images)
-    return Remembered(conversation.settings, session.vision.settings, told)
+    return Remembered(conversation.settings, session.vision.settings, told, session.priority)
 
 
 def _so_far(item: Item, responses: Responses, heard: list[str]) -> Item:

@@ -14,12 +14,15 @@ from aiohttp.web import WebSocketResponse
 from media.aiortc_internals.ports import NoPortError
 from media.clock import Clock
 from pipelines.assistant.session import AssistantSession
+from pipelines.routing.run import Priority
 from pipelines.runtime import worker
 from server.composition import Composer
 from server.descriptors import own_descriptors
 from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.rtvi.dialect import LEFT
+from server.load.plan import URGENT
+from server.load.state import Load
 from server.observability.metrics import Metrics
 from server.resumption import KeptConversations, Memory, NoMemory, Remembered, remembered
 from server.settings import Settings
@@ -60,6 +63,14 @@ class ServerFullError(Exception):
         self.places = places
 
 
+class ServerBusyError(ServerFullError):
+    """There is a place, but too much to do already; ``retry_after``: seconds after which it may be otherwise."""
+
+    def __init__(self, message: str, places: int, retry_after: int) -> None:
+        super().__init__(message, places)
+        self.retry_after = retry_after
+
+
 class UnknownCallError(Exception):
     """There is no such session, or no more."""
 
@@ -88,8 +99,10 @@ class Registry:
         clock: Clock,
         metrics: Metrics,
         memory: Memory | None = None,
+        load: Load | None = None,
     ) -> None:
         self._composer = composer
+        self._load = load or Load(clock)
         self._memory = memory or NoMemory()
         self._metrics = metrics
         self._settings = settings
@@ -117,16 +130,28 @@ class Registry:
     @property
     def has_room(self) -> bool:
         """Whether another offer would be accepted."""
-        return self._why_full() is None
+        return self._why_full() is None and not (len(self) and self._load.refusal("session", "normal"))
 
     @property
     def free(self) -> int:
         """How many more sessions would be accepted."""
-        return 0 if self._why_full() is not None else self._settings.max_sessions - len(self)
+        left = self._settings.max_sessions - self._settings.reserved_sessions - len(self)
+        return max(0, left) if self.has_room else 0
 
-    def check_room(self) -> None:
+    @property
+    def load_told(self) -> dict[str, int]:
+        """How loaded the process is, for whoever chooses among several: its level, and when it may be better."""
+        return {"level": self._load.level, "retry_after": self._load.retry_after()}
+
+    @property
+    def living(self) -> list[AssistantSession]:
+        """All sessions, whatever they are reached over."""
+        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
+        return [peer.session for peer in peers]
+
+    def check_room(self, priority: Priority | None = None) -> None:
         """Raise :class:`ServerFullError` when another offer would be refused."""
-        self._check_room()
+        self._check_room(priority)
 
     def remembers(self, session_id: str) -> bool:
         """Whether another session could go on with the conversation of this one now."""
@@ -136,32 +161,43 @@ class Registry:
         """Whether a session lives, or another could go on with its conversation."""
         return session_id in self._sessions or session_id in self._kept
 
-    def _why_full(self, previous: str | None = None) -> str | None:
+    def _why_full(self, priority: Priority = "normal", previous: str | None = None) -> str | None:
         """``previous`` would make room."""
         if self._closing:
             return "the server is shutting down"
         if self._leaving:
             return "this part of the server is being restarted"
-        if len(self) - (previous in self._sessions) >= self._settings.max_sessions:
-            places = self._settings.max_sessions
+        places, reserved = self._settings.max_sessions, self._settings.reserved_sessions
+        others = len(self) - (previous in self._sessions)
+        if others >= places:
             return "the only place is taken" if places == 1 else f"all {places} places are taken"
+        if others >= places - reserved and priority not in URGENT:
+            return f"all places are taken but {reserved} that are kept for sessions of high priority"
         return "the server has no more file descriptors for calls" if self._descriptors.all_taken else None
 
-    def _check_room(self, previous: str | None = None) -> None:
-        if (what := self._why_full(previous)) is not None:
-            raise ServerFullError(what, self._settings.max_sessions)
+    def _check_room(self, priority: Priority | None, previous: str | None = None) -> None:
+        """A conversation that goes on is none that is new: the load keeps nobody from coming back. Nor does it keep the
+        first from coming: what a server without sessions is slowed down by is not its own."""
+        priority, places = priority or "normal", self._settings.max_sessions
+        if (what := self._why_full(priority, previous)) is not None:
+            raise ServerFullError(what, places)
+        if not len(self) or (previous is not None and self.goes_on(previous)):
+            return
+        if (busy := self._load.refusal("session", priority)) is not None:
+            self._load.turned_away("session")
+            raise ServerBusyError(busy.message, places, busy.retry_after)
 
     async def open(self, offer: Offer, wishes: SessionPatch, kind: CallKind | None = None) -> tuple[str, str]:
         """A session for this offer: its id, and the SDP of its answer. ``wishes`` are settings that it begins with.
 
-        Raises :class:`ServerFullError`,
+        Raises :class:`ServerFullError` (:class:`ServerBusyError` where it is not for the number of sessions),
         :class:`~server.dialects.openai.settings.RefusedError` for wishes that cannot be fulfilled, and
         :class:`~pipelines.errors.PipelineError` for a pipeline that is not there or no conversation.
         :func:`server.transports.webrtc.offers.read_offer` has refused what cannot be answered: any other exception is a
         defect of ours.
         """
         kind = kind or CallKind()
-        self._check_room(kind.previous)
+        self._check_room(wishes.priority, kind.previous)
         before = self._so_far(kind.previous) if kind.previous is not None else None
         docked = self._composer.call(offer, wishes, self.close, before, kind.live, kind.pipeline)
         if not kind.labelled:
@@ -223,7 +259,7 @@ class Registry:
 
         Raises as :meth:`open` does, before ``connect`` is called.
         """
-        self._check_room()
+        self._check_room(wishes.priority)
         peer = self._composer.socket(wishes, own_events=own_events)
         self._sockets[peer.id] = peer
         self._join(peer)
@@ -275,10 +311,13 @@ class Registry:
 
     def _join(self, peer: PeerConnection | SocketSession) -> None:
         self.begun += 1
+        self._load.admitted()
         self._metrics.join(peer)
 
     def _leave(self, peer: PeerConnection | SocketSession) -> None:
         """A session is over."""
+        if self._sessions.get(peer.id, self._sockets.get(peer.id)) is peer:
+            self._load.given_up.update(peer.session.left_out)
         self._sessions.pop(peer.id, None)
         self._sockets.pop(peer.id, None)
         self._metrics.leave(peer)
@@ -306,16 +345,14 @@ class Registry:
 
     def tell_engines(self) -> None:
         """Let every client know which engines serve it now."""
-        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
-        for peer in peers:
-            peer.session.engines_changed()
+        for session in self.living:
+            session.engines_changed()
 
     def leave(self, seconds: float) -> None:
         """Take no sessions any more, and ask those that are here to go on elsewhere within ``seconds``."""
         self._leaving = True
-        peers: list[PeerConnection | SocketSession] = [*self._sessions.values(), *self._sockets.values()]
-        for peer in peers:
-            peer.session.moves(seconds)
+        for session in self.living:
+            session.moves(seconds)
 
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""

@@ -23,6 +23,7 @@ from pipelines.routing.definition import SHIPPED
 from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
+from server.load.settings import LoadSettings
 from server.settings_assistant import AssistantSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
@@ -44,7 +45,9 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, TrackingSettings, BaseSettings):
+class Settings(
+    AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, TrackingSettings, LoadSettings, BaseSettings
+):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -330,6 +333,8 @@ class Settings(AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, 
             raise ValueError(f"chat_adapter: {unknown('adapter', self.chat_adapter, tuple(self.chat_adapters))}")
         if self.chat_max_memory and self.chat_device_map is None:
             raise ValueError("chat_max_memory: needs chat_device_map, such as auto")
+        if self.reserved_sessions >= self.max_sessions:
+            raise ValueError(f"reserved_sessions: legal values are 0 to {self.max_sessions - 1}, below max_sessions")
         if "wyoming_host" in self.model_fields_set and self.wyoming_port is None:
             raise ValueError("wyoming_host: needs wyoming_port, such as 10300")
         if self.model_server_key is not None and self.model_server is None:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import io
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from server.settings import load_settings
 from server.transports.webrtc import ice
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice, LoudnessVad
 from tests.fakes.service_events import violations
+
+os.environ.setdefault("VISAVIS_SHEDDING", "off")  # what a server does must not depend on how loaded the machine is
 
 hypothesis.settings.register_profile(  # how long an example takes says something of the machine alone
     "visavis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from media.channel import Channel, Policy
+from pipelines.runtime.relief import Cause, Part
 from pipelines.vision.detect import VideoEvent
 from pipelines.vision.events import VisionEvent
 from pipelines.voice.events import VoiceEvent
@@ -59,7 +60,17 @@ class SessionMoved:
     """Until the end."""
 
 
-OwnEvent = SettingsChanged | EnginesChanged | RecordingChanged | SessionOver | SessionMoved
+@dataclass(frozen=True, slots=True)
+class SessionDegraded:
+    """The session gives something up from now on, or no longer: the machine has too much to do."""
+
+    parts: tuple[Part, ...]
+    """What comes less often than usual, or not at all; empty: everything is as usual again."""
+    cause: Cause | None
+    """Why; ``None`` where everything is as usual."""
+
+
+OwnEvent = SettingsChanged | EnginesChanged | RecordingChanged | SessionOver | SessionMoved | SessionDegraded
 Event = VoiceEvent | VisionEvent | VideoEvent | OwnEvent
 Handler = Callable[[Event], object]
 

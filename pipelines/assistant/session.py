@@ -16,10 +16,12 @@ from typing import Any, Protocol
 from media.channel import Channel
 from media.clock import Clock
 from media.frames import AudioChunk, FrameConverter
-from pipelines.assistant.events import EnginesChanged, EventBus, SessionMoved, SettingsChanged
+from pipelines.assistant.events import EnginesChanged, EventBus, SessionDegraded, SessionMoved, SettingsChanged
 from pipelines.assistant.manners import Host, Manners
 from pipelines.assistant.vision import SeeingEngines, SessionVision
+from pipelines.routing.run import Priority
 from pipelines.runtime import worker
+from pipelines.runtime.relief import Cause, Easing, Part, Relief, easing
 from pipelines.runtime.supervision import Supervisor, end
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.conversation import Conversation
@@ -54,6 +56,8 @@ class FirstSettings:
     """Time and date in words, for the model; empty where it is not to know."""
     id: str = field(default_factory=lambda: new_id("sess"))
     """The session's."""
+    priority: Priority = "normal"
+    """Who gives something up later than others, or sooner, while the machine has too much to do."""
 
 
 class AssistantSession:
@@ -72,6 +76,7 @@ class AssistantSession:
         settings: FirstSettings,
     ) -> None:
         self.id = settings.id
+        self.priority = settings.priority
         self.sounds = out is not None
         """Whether answers can have a voice."""
         self.engines = engines
@@ -79,6 +84,9 @@ class AssistantSession:
         """Tells what happens, to any number of subscribers."""
         self.optional = Supervisor(lambda error: self.events.emit(Problem(error)), clock)
         """Runs what may fail without ending the voice."""
+        self.easing = Easing()
+        """What it gives up now: see :meth:`relieve`."""
+        self._told: tuple[Part, ...] = ()
         self.vision = SessionVision(
             engines,
             converter,
@@ -96,6 +104,7 @@ class AssistantSession:
             scene=lambda: self.vision.camera.scene,
             time=settings.time,
             sight=self.vision.offered,
+            easing=self.easing,
         )
         self.conversation = Conversation(
             around, replace(settings.conversation, spoken=out is not None and settings.conversation.spoken)
@@ -115,6 +124,7 @@ class AssistantSession:
         Raises what a defect in the conversation raises; nothing else can end it.
         """
         worker.session.set(self.id)  # the tasks of this session inherit it: engines serve sessions in turn
+        easing.set(self.easing)
         telling = asyncio.create_task(self.events.run(), name=f"{self.id}-events")
         conversation = asyncio.create_task(self.conversation.run(audio), name=f"{self.id}-conversation")
         parts = [conversation]
@@ -127,6 +137,20 @@ class AssistantSession:
             await end(parts, END_SECONDS)
             self.events.close()
             await asyncio.wait([telling])
+
+    def relieve(self, relief: Relief, cause: Cause | None) -> None:
+        """Give up so much from now on, for ``cause``; clients are told when what is given up is something else."""
+        self.easing.relief = relief
+        self.vision.ease(relief.vision)
+        parts = tuple(part for part in relief.parts if part != "vision" or self.vision.sees)
+        if parts != self._told:
+            self._told = parts
+            self.events.emit(SessionDegraded(parts, cause if parts else None))
+
+    @property
+    def left_out(self) -> dict[Part, int]:
+        """How much has been given up so far, by part; never goes back."""
+        return {**self.easing.left_out, "vision": int(self.vision.camera.left_out)}
 
     def moves(self, seconds: float) -> None:
         """Whoever serves the session ends in ``seconds``: tell its clients to go on elsewhere."""

@@ -94,6 +94,8 @@ class SessionVision:
         self._emit = emit
         self._conversation = conversation
         self._feeds: Sequence[VideoFeed] = ()
+        self.asked_at = float("-inf")
+        """When a picture was last asked for, for a model to see; clock seconds."""
         self._screen_since = clock.now()
         """What the screen showed before is over."""
         self._captions = Captions()
@@ -151,6 +153,15 @@ class SessionVision:
         """Why detectors cannot be used now; those not named here can."""
         return self._engines.unavailable_detectors
 
+    def ease(self, rarer: float) -> None:
+        """The machine has too much to do: so many times fewer detections, and pictures that go back (1: as usual)."""
+        self.camera.ease(rarer)
+
+    @property
+    def sees(self) -> bool:
+        """Whether there is a camera that is looked at."""
+        return bool(self._feeds) and self.settings.enabled
+
     def reselect(self) -> None:
         """Put detectors to use that were asked for and have come since."""
         if (unavailable := self.unavailable) != self._unavailable:
@@ -206,7 +217,7 @@ class SessionVision:
 
     async def image(self, source: Source) -> Image | None:
         """What the camera or the screen shows now, as a model takes it; ``None`` when it shows nothing."""
-        frame = self._newest(source)
+        frame, self.asked_at = self._newest(source), self._clock.now()
         try:
             return await self._engines.drawing_worker.run(self._snapshot, frame) if frame is not None else None
         except EngineBusyError:
@@ -214,13 +225,14 @@ class SessionVision:
 
     async def whole_image(self, source: Source) -> Image | None:
         """The same at its full size, as far as tasks take it."""
-        frame = self._newest(source)
+        frame, self.asked_at = self._newest(source), self._clock.now()
         try:
             return await self._engines.drawing_worker.run(self._whole, frame) if frame is not None else None
         except EngineBusyError:
             return None
 
     async def _foresee(self, prompt: str) -> AsyncGenerator[str, None]:
+        self.asked_at = self._clock.now()
         async with aclosing(self._foreseeing.foresee(prompt)) as words:
             async for text in words:
                 yield text

@@ -29,6 +29,8 @@ STOPPED_SECONDS = 3.0
 """Without a frame, after which the camera counts as stopped; a switched-off one sends black at one frame a second."""
 STANDING_BACK_SECONDS = 0.09
 """Between two pictures that go back while an answer is being made: every third of thirty frames a second."""
+EASED_SECONDS = 0.03
+"""The same, times how much rarer detections are: with twice as few, every second of thirty frames a second."""
 STUCK_SECONDS = 2.0
 """A detection that takes longer than this does not hold the video up any more, not even in ``exact`` mode."""
 
@@ -134,6 +136,7 @@ class Camera:
         self._put_back = 0.0
         """When the latest frame was put on its way back."""
         self._stands_back_until = 0.0
+        self._rarer = 1.0
         trackers = engines.trackers
         self._stage = None if trackers is None else VisionStage(trackers, engines.vision_worker, clock, settings)
 
@@ -162,6 +165,12 @@ class Camera:
         if self._stage is not None:
             self._stage.rest(self._stands_back_until)
 
+    def ease(self, rarer: float) -> None:
+        """The machine has too much to do: so many times fewer detections, and pictures that go back (1: as usual)."""
+        self._rarer = rarer
+        if self._stage is not None:
+            self._stage.ease(rarer)
+
     def reselect(self) -> None:
         """Use detectors that were asked for and have become available since."""
         if self._stage is not None:
@@ -171,6 +180,11 @@ class Camera:
     def is_behind(self) -> bool:
         """Whether the overlay trails the camera now."""
         return self._watch.behind
+
+    @property
+    def left_out(self) -> float:
+        """Pictures that detectors have not seen because the machine had too much to do."""
+        return self._stage.left_out if self._stage is not None else 0.0
 
     @property
     def looked(self) -> tuple[int, float]:
@@ -206,13 +220,17 @@ class Camera:
         if self._stage.looking and self._seen is not None:
             self.lag.frames += 1
             self.lag.seconds += max(0.0, time - self._seen)
-            event = self._watch.update(time - self._seen, time, self._settings.max_fps)
+            event = self._watch.update(time - self._seen, time, self._settings.max_fps / self._rarer)
             if event is not None:
                 self._tell(event)
 
     def _leaves_out(self) -> bool:
-        """Whether the newest frame does not go back, for an answer is being made and one went back just now."""
-        return self._arrived < self._stands_back_until and self._arrived - self._put_back < STANDING_BACK_SECONDS
+        """Whether the newest frame does not go back: one went back just now, and an answer is being made, or there is
+        too much to do."""
+        apart = EASED_SECONDS * self._rarer if self._rarer > 1.0 else 0.0
+        if self._arrived < self._stands_back_until:
+            apart = max(apart, STANDING_BACK_SECONDS)
+        return self._arrived - self._put_back < apart
 
     def _is_exact(self) -> bool:
         """Whether frames wait for what is found in them. They do not for detectors that are closed, broken or stuck."""
@@ -269,4 +287,4 @@ class Camera:
     def is_fresh(self, frame: VideoFrame) -> bool:
         """Whether the latest detections may be drawn onto ``frame``."""
         age = self.age(frame)
-        return age is not None and abs(age) <= max(STALE_SECONDS, 3 / self._settings.max_fps)
+        return age is not None and abs(age) <= max(STALE_SECONDS, 3 * self._rarer / self._settings.max_fps)

@@ -157,6 +157,9 @@ class VisionStage:
         """Pictures seen so far."""
         self.seconds = 0.0
         """Spent with that, waiting for the worker included."""
+        self.left_out = 0.0
+        """Pictures that would have been seen, were detections not rarer for a machine that has too much to do."""
+        self._rarer = 1.0
         self._gives_way_until = self._rests_until = 0.0
         """By the clock."""
         self._session = Looker(trackers)
@@ -184,6 +187,10 @@ class VisionStage:
     def rest(self, until: float) -> None:
         """Begin no new detection up to that time of the clock, or to that of a later call: an answer is being made."""
         self._rests_until = until
+
+    def ease(self, rarer: float) -> None:
+        """Detect so many times more rarely (1: as usual), from the next picture on."""
+        self._rarer = rarer
 
     def reselect(self) -> None:
         """Select the detectors again before the next picture: there may be more of them now."""
@@ -237,6 +244,7 @@ class VisionStage:
         else:
             self._failures = 0
             self.looked += 1
+            self.left_out += self._rarer - 1.0
             self.seconds += self._clock.now() - began
             if self._settings.enabled:
                 on_result(found, picture)
@@ -247,7 +255,8 @@ class VisionStage:
         settings = self._settings
         gives_way = now < self._gives_way_until and self._may_wait
         exact = settings.mode == "exact"
-        due = began + self._pace.interval(now - began, settings.max_fps, exact=exact, gives_way=gives_way)
+        interval = self._pace.interval(now - began, settings.max_fps, exact=exact, gives_way=gives_way)
+        due = began + interval * self._rarer
         await self._clock.sleep(due - now)
         self._pace.woke(self._clock.now() - max(due, now))
         while self._may_wait and (left := self._rests_until - self._clock.now()) > 0:

@@ -72,7 +72,7 @@ class Conversation:
         self._engines = around.engines
         self._emit = around.emit
         self._clock = around.clock
-        self._sight = around.sight
+        self._sight, self._easing = around.sight, around.easing
         self._segmenter = Segmenter(settings.segmenter)
         self._machine = TurnMachine(settings.turn, streams_partials(around.engines.stt), awaits_words=True)
         self._ring = AudioRing(RING_SECONDS)
@@ -257,8 +257,8 @@ class Conversation:
             self._machine.judge(Evidence(text=transcript.text))
         elif self._machine.hearing:  # the next turn is under way and will be answered instead
             return
-        free = not self.responses.active and not self._turn_queue.waiting
-        if self.settings.speculate and self._asks and transcript.text and free and turn.is_whole:
+        wanted = self.settings.speculate and self._asks and transcript.text and turn.is_whole
+        if wanted and not (self.responses.active or self._turn_queue.waiting) and self._easing.may_speculate():
             message = Item(turn.item_id, "user", transcript.text)
             pause.prepared = self.responses.prepare(turn.times, message, transcript.language)
 

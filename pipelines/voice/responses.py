@@ -12,6 +12,7 @@ from media.clock import Clock
 from pipelines.errors import EngineBusyError
 from pipelines.foresight.asking import ForeseeingModel
 from pipelines.interfaces.llm import ChatRequest, ToolCall
+from pipelines.runtime.relief import Easing
 from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.tools.server_tool import ServerTool
@@ -122,6 +123,8 @@ class Surroundings:
     """What else it offers."""
     time: Callable[[], str] = str
     """Time and date, in words; empty where the model is not to know."""
+    easing: Easing = field(default_factory=Easing)
+    """What is given up while the machine has too much to do."""
 
 
 class Responses:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from media.clock import MonotonicClock
 from pipelines.models.mirror import Mirror
 from pipelines.runtime.worker import Worker
 from pipelines.voice.history import new_id
-from server.composition import Composer
+from server.composition import Composer, Watchers
 from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
@@ -26,6 +26,7 @@ from server.grpc.extra import Shared, add_grpc
 from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
+from server.http.access.load import LOAD
 from server.http.access.secret_routes import add_client_secrets
 from server.http.auth import guard
 from server.http.bodies import LARGEST_BODY, bodies
@@ -51,6 +52,9 @@ from server.http.status import STATUS, Status
 from server.http.tasks.routes import LARGER_BODIES as TASK_BODIES
 from server.http.tasks.routes import add_tasks
 from server.http.tracking.start import CATCHER, SCALER, add_tracking, history_of
+from server.load.assembly import probe_of, watch_load
+from server.load.state import Load
+from server.load.watch import LoadMetrics
 from server.observability.history.history import History
 from server.observability.loop_monitor import LoopWatch
 from server.observability.metrics import Metrics
@@ -85,6 +89,8 @@ class Among:
     """Where its conversations are kept, too."""
     number: int = 0
     """Which of them it is."""
+    cores: int | None = None
+    """Processors that it may count on; ``None``: all."""
 
 
 def create_app(
@@ -110,9 +116,13 @@ def create_app(
     app[METRICS] = metrics = Metrics(engines)
     app[HISTORY] = history = history_of(settings, among.number if among is not None else 0)
     recordings = _recordings(settings)
-    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids, history.notes)
+    app[LOAD] = load = Load(MonotonicClock())
+    probe = probe_of(settings, engines, among.cores if among is not None else None)
+    watchers = Watchers(history.notes, probe.sound.add)
+    composer = Composer(engines, settings, MonotonicClock(), metrics, recordings, ids, watchers)
     memory = among.memory if among is not None else None
-    app[REGISTRY] = Registry(composer, settings, MonotonicClock(), metrics, memory)
+    app[REGISTRY] = registry = Registry(composer, settings, MonotonicClock(), metrics, memory, load)
+    metrics.registry.register(LoadMetrics(load, lambda: registry.living))
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
     RecordingRoutes(recordings).add_to(app)
@@ -121,7 +131,7 @@ def create_app(
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/v1/engines", _engines)
-    app.router.add_get(STATUS, Status(engines, settings, app[REGISTRY], lambda pool: app[SCALER].why(pool)).get)
+    app.router.add_get(STATUS, Status(engines, settings, registry, load, lambda pool: app[SCALER].why(pool)).get)
     app.router.add_get("/metrics", _metrics)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
@@ -138,7 +148,9 @@ def create_app(
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
         app.on_cleanup.append(partial(_close_recordings, recordings))
-    app.cleanup_ctx.append(partial(_watch_loop, ready))
+    app.cleanup_ctx.append(partial(_watch_loop, ready, probe.loop.add))
+    if settings.shedding == "auto":
+        watch_load(app, load, probe, lambda: registry.living, MonotonicClock(), ready)
     app.cleanup_ctx.append(_keep_engines)
     history.watched.sessions = lambda: app[REGISTRY].ids
     add_tracking(app, history, settings, engines)
@@ -173,7 +185,8 @@ async def _alive(request: web.Request) -> web.Response:
 async def _ready(request: web.Request) -> web.Response:
     if request.app[REGISTRY].has_room:
         return web.json_response({"status": "ready"})
-    return web.json_response({"status": "full"}, status=503)
+    busy = request.app[LOAD].refusal("session", "normal") is not None
+    return web.json_response({"status": "busy" if busy else "full"}, status=503)
 
 
 async def _engines(request: web.Request) -> web.Response:
@@ -184,13 +197,16 @@ async def _metrics(request: web.Request) -> web.Response:
     return web.Response(body=request.app[METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _watch_loop(ready: asyncio.Event | None, app: web.Application) -> AsyncIterator[None]:
+async def _watch_loop(
+    ready: asyncio.Event | None, late: Callable[[float], object], app: web.Application
+) -> AsyncIterator[None]:
     metrics = app[METRICS]
-    history = app[HISTORY]
+    notes = app[HISTORY].notes
 
-    def observe(late: float) -> None:
-        metrics.loop_delay.observe(late)
-        history.notes.late(late)
+    def observe(seconds: float) -> None:
+        metrics.loop_delay.observe(seconds)
+        notes.late(seconds)
+        late(seconds)
 
     watch = LoopWatch(MonotonicClock(), observe, ready)
     metrics.longest_delay.set_function(lambda: watch.longest)

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from pipelines.errors import PipelineError
 from server.dialects.openai.settings import RefusedError
 from server.http.request_ids import X_REQUEST_ID, named, new_request_id, request_id
-from server.sessions import ServerFullError
+from server.sessions import ServerBusyError, ServerFullError
 from server.transports.webrtc.offers import OfferError
 from server.transports.webrtc.trickle import TrickleError
 
@@ -54,6 +54,19 @@ def error_response(
 def full_response(message: str, places: int) -> web.Response:
     """There is no room for another session now."""
     return error_response(503, "server_full", message, retry_after=RETRY_AFTER_SECONDS, places=places)
+
+
+def busy_response(message: str, retry_after: int) -> web.Response:
+    """There is too much to do for another one now."""
+    headers = {"Retry-After": str(retry_after)}
+    return error_response(503, "server_busy", message, headers=headers, retry_after=retry_after)
+
+
+def no_room_response(error: ServerFullError) -> web.Response:
+    """Of either kind."""
+    if isinstance(error, ServerBusyError):
+        return busy_response(str(error), error.retry_after)
+    return full_response(str(error), error.places)
 
 
 def error_bytes(status: int, code: str, message: str) -> bytes:
@@ -107,7 +120,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except RefusedError as error:
         return error_response(400, error.code, str(error), error.param)
     except ServerFullError as error:
-        return full_response(str(error), error.places)
+        return no_room_response(error)
     except PipelineError as error:
         return error_response(status_of(error), error.code, error.message)
     except web.HTTPRequestEntityTooLarge as error:

@@ -4,6 +4,7 @@ needed; the rest is for those who have it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -22,6 +23,8 @@ from server.engines.build import Engines
 from server.engines.quality import STAGES, Quality, advice, quality_of
 from server.http.access.granted import GRANTED
 from server.http.signaling.ice_servers import ice_servers_for
+from server.load.readings import HIGHEST
+from server.load.state import Load
 from server.sessions import Registry
 from server.settings import Settings
 from server.stores import shipped_library
@@ -46,6 +49,17 @@ def progress(fetches: Iterable[tuple[str, Fetch]]) -> list[Json]:
     ]
 
 
+def load_json(load: Load) -> Json:
+    """The level, what it was taken for, and all that is measured."""
+    reason = load.reason
+    return {
+        "level": load.level,
+        "reason": asdict(reason.cause) if reason is not None else None,
+        "retry_after": load.retry_after() if load.level == HIGHEST else None,
+        "measures": [{**asdict(one.cause), "detail": one.detail or None} for one in load.readings],
+    }
+
+
 class Status:
     """The handler of a server that is ready."""
 
@@ -54,12 +68,14 @@ class Status:
         engines: Engines,
         settings: Settings,
         sessions: Registry,
+        load: Load,
         why: Callable[[Pool], str] = lambda pool: "",
     ) -> None:
         """``why`` a pool has the size that it has."""
         self._engines = engines
         self._settings = settings
         self._sessions = sessions
+        self._load = load
         self._why = why
 
     async def get(self, request: web.Request) -> web.Response:
@@ -88,6 +104,7 @@ class Status:
                 "free_sessions": self._sessions.free,
                 "max_viewers": settings.max_viewers,
             },
+            "load": load_json(self._load),
             "https_url": self._https(request),
             "recording": {
                 "allowed": settings.recordings is not None,

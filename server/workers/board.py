@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from server.load.readings import HIGHEST
+
 KEPT_SECONDS = 60.0
 """For which a conversation waits whose worker has ended: clients offer a new connection within some 30 s."""
 MOST_KEPT = 1024
@@ -30,6 +32,10 @@ class Seat:
     """Of those that it has answered and may not have told of: after how many reports they have become no session."""
     delay_ms: float = 0.0
     """How late its event loop is."""
+    level: int = 0
+    """How much it has to do: 0 to 4 (:class:`server.load.state.Load`)."""
+    retry_after: int = 0
+    """Seconds after which that may be less."""
     pid: int | None = None
     kept: dict[str, str] = field(default_factory=dict)
     """Conversations of its sessions that could go on elsewhere, by the session."""
@@ -50,16 +56,23 @@ class Seat:
             self.settling.append(2)
 
     @property
-    def load(self) -> tuple[bool, int, float]:
+    def load(self) -> tuple[int, bool, int, float]:
         """The smaller, the sooner it gets the next session."""
-        return self.delay_ms > SLOW_MS, self.sessions + self.coming, self.delay_ms
+        sessions = self.sessions + self.coming
+        return (
+            self.level if sessions else min(self.level, HIGHEST - 1),
+            self.delay_ms > SLOW_MS,
+            sessions,
+            self.delay_ms,
+        )
 
 
 class Board:
-    """``places``: sessions of all workers together."""
+    """``places``: sessions of all workers together, of which ``reserved`` are kept for urgent ones."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, reserved: int = 0) -> None:
         self.places = places
+        self.reserved = reserved
         self._seats: dict[int, Seat] = {}
         self._orphans: dict[str, tuple[str, float]] = {}
         """Conversations whose worker is gone, and until when they are kept."""
@@ -97,7 +110,20 @@ class Board:
     @property
     def free(self) -> int:
         """How many more sessions would be accepted."""
-        return max(0, self.places - self.sessions) if any(self._ready()) else 0
+        return self.places_for(urgent=False) if self.busy_for is None else 0
+
+    def places_for(self, *, urgent: bool) -> int:
+        """How many places are left, however loaded the workers are."""
+        left = self.places - self.sessions - (0 if urgent else self.reserved)
+        return max(0, left) if any(self._ready()) else 0
+
+    @property
+    def busy_for(self) -> int | None:
+        """Seconds until one of them may take sessions again, where all have too much to do."""
+        ready = list(self._ready())
+        if not ready or any(seat.level < HIGHEST or not seat.sessions + seat.coming for seat in ready):
+            return None
+        return min(seat.retry_after for seat in ready)
 
     def house(self) -> Seat | None:
         """The worker that gets what is no session: models of tasks are loaded once, in the oldest."""
@@ -136,6 +162,7 @@ class Board:
                 "pid": seat.pid,
                 "sessions": seat.sessions,
                 "event_loop_delay_ms": round(seat.delay_ms, 1),
+                "load": seat.level,
             }
             for seat in self._seats.values()
         ]
@@ -157,6 +184,7 @@ def told(seat: Seat, message: Mapping[str, Any]) -> None:
             seat.state = "ready"
         case "load":
             seat.sessions, seat.delay_ms = int(message["sessions"]), float(message["delay_ms"])
+            seat.level, seat.retry_after = int(message.get("level", 0)), int(message.get("retry_after", 0))
             begun, seat.begun = int(message["begun"]) - seat.begun, int(message["begun"])
             seat.settling = [left - 1 for left in seat.settling[begun:] if left > 1]
         case "kept":

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
@@ -22,14 +23,16 @@ from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
+from server.http.access.load import priority_of
 from server.http.auth import guard
 from server.http.bodies import bodies
 from server.http.doc_pages import DocPages
-from server.http.errors import HttpError, errors, full_response
+from server.http.errors import HttpError, busy_response, errors, full_response
 from server.http.page_files import STATIC, PageFiles, secured
 from server.http.proxies import Proxies
 from server.http.request_ids import X_REQUEST_ID, request_id
 from server.http.status import STATUS
+from server.load.plan import URGENT
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
@@ -128,13 +131,18 @@ class Front:
         return worker_in(key_of(request.headers) or "")
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
-        """A new session: of this worker, or else where there are the fewest."""
+        """A new session: of this worker, or else where there is the least to do."""
+        urgent = is_urgent(request.headers, body)
+        if seat is None and not urgent and (wait := self._board.busy_for) is not None:
+            return busy_response("all workers have too much to do", wait)
         seat = seat or self._board.least_loaded()
         if seat is None:
             raise away()
-        if not self._board.free:
-            places = self._board.places
+        if not self._board.places_for(urgent=urgent):
+            places, reserved = self._board.places, self._board.reserved
             what = "the only place is taken" if places == 1 else f"all {places} places are taken"
+            if not urgent and reserved:
+                what = f"all places are taken but {reserved} that are kept for sessions of high priority"
             return full_response(what, places)
         return await self._counted(request, seat, body)
 
@@ -224,8 +232,8 @@ class Front:
         """``GET /readyz``: whether some worker takes another session."""
         if self._board.free:
             return web.json_response({"status": "ready"})
-        full = self._board.house() is not None
-        return web.json_response({"status": "full" if full else "starting"}, status=503)
+        full = "full" if self._board.busy_for is None else "busy"
+        return web.json_response({"status": full if self._board.house() is not None else "starting"}, status=503)
 
     async def workers(self, request: web.Request) -> web.Response:
         """``GET /v1/workers``."""
@@ -302,6 +310,15 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
         app.on_response_prepare.append(prepare)
     app.on_cleanup.append(front.close)
     return app
+
+
+def is_urgent(headers: CIMultiDictProxy[str], body: bytes | None) -> bool:
+    """Whether a session of high priority is asked for, by the header or ``session.priority`` of a JSON body. Raises
+    :class:`HttpError` (400)."""
+    told = json_of(body) if body else None
+    session = told.get("session") if isinstance(told, dict) else None
+    wish = session.get("priority") if isinstance(session, dict) else None
+    return (wish or priority_of(headers)) in URGENT
 
 
 async def _tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipelines.interfaces.llm import Image
+from pipelines.routing.run import Priority
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.history import FunctionCall, FunctionResult, HistoryItem, Item
 from pipelines.voice.settings import ConversationSettings
@@ -38,6 +39,7 @@ class _State:
     conversation: ConversationSettings
     vision: VisionSettings
     items: tuple[_Message | FunctionCall | FunctionResult, ...]
+    priority: Priority = "normal"
 
 
 _STATES = TypeAdapter(_State)
@@ -46,7 +48,7 @@ _STATES = TypeAdapter(_State)
 def to_text(what: Remembered) -> str:
     """As JSON, in at most :data:`LARGEST_STATE` bytes. When each word was heard stays behind: it only matters while the
     response sounds."""
-    state = _State(what.conversation, what.vision, tuple(map(_plain, what.items)))
+    state = _State(what.conversation, what.vision, tuple(map(_plain, what.items)), what.priority)
     while True:
         text = _STATES.dump_json(state)
         if len(text) <= LARGEST_STATE or not state.items:
@@ -60,7 +62,7 @@ def from_text(text: str) -> Remembered:
         state = _STATES.validate_json(text)
     except ValidationError as error:
         raise HandoverError(f"not a conversation: {error.errors()[0]['msg']}") from error
-    return Remembered(state.conversation, state.vision, _items(state.items))
+    return Remembered(state.conversation, state.vision, _items(state.items), state.priority)
 
 
 def _plain(item: HistoryItem) -> _Message | FunctionCall | FunctionResult:

@@ -105,7 +105,8 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         lambda session, state: outbox.send("kept", session=session, state=state),
         lambda session: outbox.send("forgotten", session=session),
     )
-    app = create_app(settings, engines, among=Among(ids_of(orders.number), memory, orders.number))
+    among = Among(ids_of(orders.number), memory, orders.number, orders.cores)
+    app = create_app(settings, engines, among=among)
     server = WebServer(app, settings, orders.socket)
     await server.start()
     gc.collect()
@@ -147,7 +148,7 @@ async def _tell_load(registry: Registry, outbox: Outbox) -> None:
         due = loop.time() + BEAT_SECONDS
         await asyncio.sleep(BEAT_SECONDS)
         delay = max(0.0, 1000.0 * (loop.time() - due))
-        outbox.send("load", sessions=len(registry), begun=registry.begun, delay_ms=delay)
+        outbox.send("load", sessions=len(registry), begun=registry.begun, delay_ms=delay, **registry.load_told)
 
 
 async def _tell_arrivals(arrivals: Arrivals, outbox: Outbox) -> None:

@@ -20,8 +20,8 @@ LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
 """Bytes: a conversation is quoted once more inside."""
 
 FromWorker = Literal["arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted"]
-"""``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms},
-``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}."""
+"""``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms,
+level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}."""
 FromFront = Literal["adopt", "replaced", "leave", "stop"]
 """``adopt`` {session, state}, ``replaced`` {session}, ``leave`` {seconds}, ``stop``."""
 Json = dict[str, Any]

@@ -46,7 +46,7 @@ class Supervisor:
     def __init__(
         self, crew: Crew, clock: Clock, news: Callable[[Sequence[Any]], object] = lambda progress: None
     ) -> None:
-        self.board = Board(crew.settings.max_sessions)
+        self.board = Board(crew.settings.max_sessions, crew.settings.reserved_sessions)
         self.crew = crew
         self._clock = clock
         self._news = news

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.aiortc_internals.shape import shape_outgoing
@@ -76,8 +76,7 @@ class BenchSession:
 
         self._pc.on("connectionstatechange", note)
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        answer = await offer_to(self._pc.localDescription, Address(self._url, self._api_key))
-        await self._pc.setRemoteDescription(answer)
+        await self._pc.setRemoteDescription(await self.answer_to(self._pc.localDescription))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connected.wait()
@@ -86,6 +85,10 @@ class BenchSession:
         self.connect_ms = 1000.0 * (self._clock.now() - began)
         if self.network is not None:
             shape_outgoing(sender, self.network.delay, self._clock)
+
+    async def answer_to(self, offer: RTCSessionDescription) -> RTCSessionDescription:
+        """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
+        return await offer_to(offer, Address(self._url, self._api_key))
 
     async def run(self, mode: str, clip: Clip, turns: int) -> None:
         """Take ``turns`` turns, at odd times so that they meet the server's 20 and 32 ms windows everywhere."""

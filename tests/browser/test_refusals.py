@@ -118,6 +118,12 @@ async def test_a_full_or_starting_server_is_waited_for(server: FakeServer, brows
     await page.get_by_role("button", name="Start").click()
     await expect(alert).to_contain_text("All 4 places are taken.")
     await expect(alert).to_contain_text("Trying again in 1 s")
+    words = "the server has too much to do: sound is 80 ms, the limit 40 ms"
+    server.refusal = web.json_response(
+        {"error": {"code": "server_busy", "message": words, "retry_after": 2}}, status=503
+    )
+    await expect(alert).to_contain_text("The server has too much to do: sound is 80 ms, the limit 40 ms.")
+    await expect(alert).to_contain_text("Trying again in 1 s")
     progress = [{"engine": "stt", "name": "moonshine", "percent": 62}, {"engine": "llm", "name": "x", "percent": None}]
     body = {"code": "warming_up", "message": "models are being loaded", "retry_after": 1, "progress": progress}
     server.refusal = web.json_response({"error": body}, status=503)

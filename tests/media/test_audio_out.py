@@ -55,6 +55,24 @@ async def test_silence_is_paced_and_timestamps_have_no_gap(out, clock):
     assert np.abs(Decoder().decode(packets[-1]).astype(int)).max() <= 2
 
 
+async def test_it_tells_how_late_packets_leave_and_of_a_pause_only_once(clock):
+    late: list[float] = []
+    out = AudioOut(clock, late=late.append)
+    for _ in range(5):
+        await out.recv()
+    assert late == pytest.approx([0.0] * 5)
+    clock.advance(0.5)  # nothing ran: the packets that were due meanwhile leave at once
+    for _ in range(26):
+        await out.recv()
+    assert [round(one, 3) for one in late[5:] if one > 0.001] == [0.48]
+    late.clear()
+    clock.advance(0.05)
+    for _ in range(10):  # it never catches up
+        clock.advance(0.02)
+        await out.recv()
+    assert len(late) == 10 and min(late) > 0.03
+
+
 async def test_a_late_sender_catches_up_but_not_after_a_long_stall(out, clock):
     await out.recv()
     clock.advance(0.1)

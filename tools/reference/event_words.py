@@ -42,6 +42,7 @@ REALTIME = {
     "visavis.reply_held": "a response that the user's voice had turned down: what became of it",
     "session.moved": "whoever serves the session ends soon: go on in a new connection, with `resume`",
     "recording.changed": "the session is recorded from now on, or no longer",
+    "session.degraded": "the session gives something up from now on, or no longer: there is too much to do",
     "vision.changed": "what the camera shows now, in words and as objects",
     "vision.person.appeared": "somebody came into the picture",
     "vision.person.left": "and left it",

@@ -19,6 +19,7 @@ from pipelines.errors import STTError
 from pipelines.interfaces.stt import PLAIN, Hearing, Transcript
 from pipelines.interfaces.tts import WordTiming
 from pipelines.interfaces.vad import VAD_RATE
+from pipelines.runtime.relief import Easing, easing
 
 _LARGEST_SHIFT = 3
 """Words by which a new hypothesis may be longer or shorter over what has been committed ("I am", "I'm")."""
@@ -124,6 +125,7 @@ class WhisperRecognition:
         self._settings = engine.settings
         self._session = session_id
         self._hearing = hearing
+        self._easing = easing.get() or Easing()
         self._window: Samples = np.zeros(0, np.int16)
         self._context: Samples = self._window  # what was settled last
         self._begun = 0  # samples of the window that the newest decoding has seen
@@ -152,6 +154,7 @@ class WhisperRecognition:
                 self._start(partial(self._settle, place))
             elif self._is_due:
                 self._asked = len(self._window)
+                self._easing.leave_out("partials", self._easing.relief.partials - 1.0)
                 self._request = self._ask(self._window, final=False)
                 self._start(self._guess)
         return self._agreement.text
@@ -184,10 +187,11 @@ class WhisperRecognition:
     @property
     def _is_due(self) -> bool:
         """Whether a partial is to be begun: not one that would be under way when the transcript is asked for."""
-        new, settings = (len(self._window) - self._begun) / VAD_RATE, self._settings
-        if not 0 < settings.partial_seconds <= new or new < _SHARE * self._cost:
+        new, rarer = (len(self._window) - self._begun) / VAD_RATE, self._easing.relief.partials
+        usual = self._settings.partial_seconds
+        if not 0 < usual * rarer <= new or new < _SHARE * self._cost * rarer:
             return False
-        return new >= settings.partial_seconds + _LONGEST_FADE or not fades(self._window)
+        return new >= usual * rarer + _LONGEST_FADE or not fades(self._window)
 
     def _start(self, decoding: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._running = asyncio.get_running_loop().create_task(self._watched(decoding), name="whisper")

@@ -47,6 +47,7 @@ from server.dialects.openai.models import (
 from server.dialects.openai.settings import (
     RefusedError,
     Served,
+    check_priority,
     check_recording,
     merge,
     merge_response,
@@ -277,6 +278,7 @@ class RealtimeClient:
 
     def _update(self, event: SessionUpdate) -> None:
         check_recording(event.session, self._served.recording)
+        check_priority(event.session, self._served.priority)
         given = event.session.audio or Audio()
         formats = self._audio.formats_with(given.input, given.output, "session")
         settings = merge(self._conversation.settings, self._defaults, event.session, self._served)

@@ -9,6 +9,7 @@ from pipelines.assistant.events import (
     EnginesChanged,
     Event,
     RecordingChanged,
+    SessionDegraded,
     SessionMoved,
     SessionOver,
     SettingsChanged,
@@ -22,6 +23,7 @@ from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import Served
 from server.dialects.openai.shapes import (
     Json,
+    degraded_event,
     ended_event,
     error_event,
     is_own,
@@ -154,6 +156,8 @@ class RealtimeDialect:
                 return []  # its end is told with the farewell
             case SessionMoved():
                 return [server_event("session.moved", session_id=self._session.id, seconds=event.seconds)]
+            case SessionDegraded():
+                return [degraded_event(event)]
             case RecordingChanged():
                 seconds = round(event.seconds, 3)
                 return [server_event("recording.changed", state=event.state, seconds=seconds, reason=event.reason)]
@@ -176,6 +180,7 @@ def session_in_effect(session: AssistantSession, served: Served, codec: str | No
     event = session_event("session.updated", session.id, settings, voice.tts.voices[0], models)
     shown: Json = event["session"]
     shown["vision"] = vision_json(vision.settings, codec, vision.unavailable)
+    shown["priority"] = session.priority
     if served.recording is not None:
         enabled, video = served.recording.wanted
         shown["recording"] = {"enabled": enabled, "video": video}

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from pipelines.errors import listed
+from pipelines.routing.run import Priority
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS
 from server.dialects.openai.vision import VisionPatch
 
@@ -237,3 +238,5 @@ class SessionPatch(Answering):
     truncation: Annotated[Any, BeforeValidator(_truncation)] = None
     vision: VisionPatch | None = None
     recording: RecordingPatch | None = None
+    priority: Priority | None = None
+    """Who is let in later, and gives something up sooner, while there is too much to do; chosen at the beginning."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import listed
 from pipelines.interfaces.llm import Tool, ToolChoice
+from pipelines.routing.run import Priority
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.tts import VoiceSettings
 from pipelines.voice.turn import Eagerness, TurnMode, TurnSettings, eager
@@ -65,6 +66,13 @@ def check_recording(patch: SessionPatch, desk: RecordingDesk | None) -> None:
         raise RefusedError("session.recording.enabled", message, "recording_not_allowed")
 
 
+def check_priority(patch: SessionPatch, priority: Priority) -> None:
+    """Raise :class:`RefusedError` for another priority than that which the session began with."""
+    if patch.priority not in (None, priority):
+        message = f'session.priority: is chosen when the session begins; legal value is "{priority}"'
+        raise RefusedError("session.priority", message)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What this server and this peer can do."""
@@ -87,6 +95,8 @@ class Served:
     """Where the client asks for a recording of the session; ``None``: there can be none."""
     tools: Callable[[], tuple[Tool, ...]] = tuple
     """Those that the server runs itself, beside the session's own; of one name the session's counts."""
+    priority: Priority = "normal"
+    """That the session began with."""
     adapter: Callable[[str | None], str] = lambda name: ""
     """What changes the language model where it is asked for by this name (:func:`adapter_asked`); empty: nothing."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Literal
 
+from pipelines.assistant.events import SessionDegraded
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import Tool, ToolChoice, Usage
 from pipelines.interfaces.vision import Detection
@@ -13,7 +14,7 @@ from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode
 
 Json = dict[str, Any]
-OWN_EVENTS = ("vision.", "visavis.", "turn.", "engine.", "recording.", "session.moved")
+OWN_EVENTS = ("vision.", "visavis.", "turn.", "engine.", "recording.", "session.moved", "session.degraded")
 """How the types of events of ours begin."""
 
 
@@ -221,3 +222,9 @@ def seen_object(detection: Detection) -> Json:
 def milliseconds(seconds: float) -> int:
     """Whole milliseconds."""
     return round(seconds * 1000)
+
+
+def degraded_event(event: SessionDegraded) -> Json:
+    """What the session gives up, and why; ``shed`` is empty, and ``reason`` null, when everything is as usual again."""
+    reason = asdict(event.cause) if event.cause is not None else None
+    return server_event("session.degraded", shed=list(event.parts), reason=reason)

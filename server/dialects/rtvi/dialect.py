@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC
 
 from media.clock import Clock, local_time
-from pipelines.assistant.events import EnginesChanged, Event, SettingsChanged
+from pipelines.assistant.events import EnginesChanged, Event, SessionDegraded, SettingsChanged
 from pipelines.assistant.session import AssistantSession
 from server.dialects.openai.dialect import session_in_effect
 from server.dialects.openai.settings import Served
-from server.dialects.openai.shapes import server_event, status_event
+from server.dialects.openai.shapes import degraded_event, server_event, status_event
 from server.dialects.openai.wire import messages
 from server.dialects.rtvi.client_messages import RtviClient
 from server.dialects.rtvi.server_messages import RtviMessages
@@ -134,6 +134,8 @@ class RtviDialect:
                 return [server_message(server_event("session.updated", session=self._in_effect()))]
             case EnginesChanged():
                 return [server_message(status_event(self._served.status()))]
+            case SessionDegraded():
+                return [server_message(degraded_event(event))]
             case _:
                 return self._messages.translate(event)
 

@@ -8,7 +8,9 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from pipelines.routing.run import PRIORITIES
 from server.dialects.openai.fields import SessionPatch
+from server.dialects.openai.settings import RefusedError
 from server.http.access.client_secrets import ClientSecret
 from server.http.errors import HttpError
 
@@ -26,8 +28,18 @@ class Granted:
     """Whether that secret opens nothing any more but what was made with it."""
 
     def begins(self, wishes: SessionPatch) -> SessionPatch:
-        """The settings that a session begins with: those bound to the secret, and over them what the client wants."""
-        return wishes if self.secret is None else over(self.secret.session, wishes)
+        """The settings that a session begins with: those bound to the secret, and over them what the client wants.
+
+        A secret is no way past others: a higher priority than its own raises :class:`RefusedError`.
+        """
+        if self.secret is None:
+            return wishes
+        most = self.secret.session.priority or "normal"
+        legal = PRIORITIES[: PRIORITIES.index(most) + 1]
+        if wishes.priority is not None and wishes.priority not in legal:
+            message = f"with this client secret legal values are {', '.join(legal)}, not {wishes.priority}"
+            raise RefusedError("session.priority", f"session.priority: {message}")
+        return over(self.secret.session, wishes)
 
     def made(self, call: str) -> None:
         """To be told of every call (session) that this request made: its holder alone may end it later."""

@@ -56,6 +56,30 @@ class StatusLimits(Shape):
     max_viewers: int
 
 
+class LoadCause(Shape):
+    """A measurement and its limit."""
+
+    measure: Literal["event_loop", "sound", "engine_wait", "cpu", "cpu_pressure", "memory"]
+    value: float
+    limit: float
+    unit: Literal["ms", "%"]
+
+
+class LoadMeasure(LoadCause):
+    """The same, and which of several it is."""
+
+    detail: str | None
+
+
+class StatusLoad(Shape):
+    """How much there is to do: 0 nothing is given up, 4 nobody new is let in."""
+
+    level: int
+    reason: LoadCause | None
+    retry_after: int | None
+    measures: list[LoadMeasure]
+
+
 class StatusRecording(Shape):
     """Whether sessions may be recorded, and how long and large a recording gets."""
 
@@ -109,6 +133,7 @@ class Status(ShortStatus):
     detectors: list[StatusDetector]
     takes_pictures: bool
     limits: StatusLimits
+    load: StatusLoad
     https_url: str | None
     recording: StatusRecording
     ice_servers: list[dict[str, Any]]

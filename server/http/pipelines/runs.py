@@ -16,6 +16,7 @@ from pipelines.errors import PipelineError
 from pipelines.routing.definition import Pipeline
 from pipelines.runtime.worker import session
 from pipelines.voice.history import new_id
+from server.http.access.load import check_load
 from server.http.errors import HttpError
 from server.http.pipelines.arriving import InputError
 from server.http.pipelines.house import Pipelines
@@ -49,6 +50,7 @@ class Runs:
         """Run ``pipeline`` on the body, once there is a place; a client that leaves ends it."""
         began = time.monotonic()
         wanted = asked(request.headers, lambda: self._house.backends)
+        check_load(request)
         try:
             sent = Sent.of(request)
             sent.check()

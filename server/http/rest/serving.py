@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from pipelines.errors import PipelineError
 from pipelines.runtime.batching import FairQueue
 from pipelines.runtime.worker import client, session
 from server.http.access.granted import CLIENT
+from server.http.access.load import check_load
 from server.http.errors import HttpError, error_body
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,12 @@ LOOK_SECONDS = 0.2
 
 def served(handler: Handler) -> Handler:
     """``handler`` in a session of its own, one of its client's; it is cancelled when the client leaves, which stops
-    what it generates."""
+    what it generates. While there is too much to do already, 503 is answered for what asks for work (``POST``)."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
+        if request.method == hdrs.METH_POST:
+            check_load(request)
+
         async def work() -> web.StreamResponse:
             session.set(f"rest-{uuid.uuid4().hex}")
             client.set(request.get(CLIENT, ""))

@@ -10,6 +10,7 @@ from aiohttp import web
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import offered_session
 from server.http.access.granted import GRANTED
+from server.http.access.load import prioritised
 from server.http.bodies import json_body
 from server.http.errors import HttpError
 from server.sessions import CallKind, Registry
@@ -75,7 +76,7 @@ async def opened(
 ) -> tuple[str, str]:
     """The same for an offer that was read."""
     granted = request[GRANTED]
-    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(wishes), kind)
+    session_id, answer = await request.app[REGISTRY].open(offer, granted.begins(prioritised(request, wishes)), kind)
     granted.made(session_id)
     return session_id, for_peer(request, answer)
 

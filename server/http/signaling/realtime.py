@@ -13,6 +13,7 @@ from aiohttp.web import WebSocketResponse
 
 from server.dialects.openai.fields import SessionPatch
 from server.http.access.granted import GRANTED
+from server.http.access.load import prioritised
 from server.http.errors import HttpError
 from server.http.signaling.offer import REGISTRY
 from server.sessions import TooManySidebandsError, UnknownCallError
@@ -27,7 +28,7 @@ async def get_realtime(request: web.Request) -> WebSocketResponse:
     """A conversation, or another client of one, until it ends."""
     socket, registry = _socket(request), request.app[REGISTRY]
     own = _own_events(request)
-    wishes = request[GRANTED].begins(_wishes(request))
+    wishes = request[GRANTED].begins(prioritised(request, _wishes(request)))
 
     async def connect() -> WebSocketResponse:
         await socket.prepare(request)

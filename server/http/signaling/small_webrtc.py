@@ -56,7 +56,7 @@ async def _start(request: web.Request) -> web.Response:
         legal = " and ".join(f'"{name}"' for name in TRANSPORTS)
         raise _wrong("transport", f"legal values are {legal}: this server has no other")
     wishes = _wishes(body.get("body"), "body")
-    request.app[REGISTRY].check_room()  # sooner told than with the offer
+    request.app[REGISTRY].check_room(wishes.priority)  # sooner told than with the offer
     start = request.app[STARTS].add(wishes, pipeline_in(body.get("body")))
     request[GRANTED].made(start.id)
     servers = [server.json() for server in ice_servers_for(request)]

@@ -13,6 +13,7 @@ export class ApiError extends Error {
     this.status = status;
     this.code = code ?? null;
     this.retryAfterSeconds = Number.isFinite(seconds) ? seconds : retryAfterSeconds;
+    this.comesBack = Number.isFinite(seconds); // the server has said itself when to ask again
     this.progress = Array.isArray(progress) ? progress : [];
   }
 }

@@ -63,7 +63,7 @@ function answered(error, facts) {
   if (status === 403) return { code: "address_unknown", values, retry: AGAIN, server: true };
   if (code === "warming_up") return { code: "warming_up", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0, progress: error.progress };
   if (code === "worker_restarting") return { code: "warming_up", values, retry: AGAIN, wait: SOON };
-  if (code === "server_full") return { code: "server_full", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0 };
+  if (code === "server_full" || (code === "server_busy" && error.comesBack)) return { code: "server_full", values, retry: AGAIN, wait: error.retryAfterSeconds ?? 0 };
   if (status === 503 || status === 429) return { code: "server_busy", values, retry: AGAIN, passing: true };
   if (status >= 500) return { code: "server_failed", values, retry: AGAIN, passing: GATEWAY.has(status) };
   return { code: "sdp_rejected", values, retry: AGAIN };

@@ -1,5 +1,5 @@
-// Two slices of what holds in a session: what the user has chosen (settings/table.js) and what of it is in effect; and
-// whether the conversation is being recorded, and what is there of it afterwards. Pure.
+// Slices of what holds in a session: what the user has chosen (settings/table.js) and what of it is in effect; and
+// whether the conversation is being recorded, and what is there of it afterwards; and what the server gives up. Pure.
 
 import { INITIAL } from "../settings/table.js";
 
@@ -44,6 +44,15 @@ export const recording = { initial: unrecorded, handlers: {
   "client.answered": (_, event) => ({ ...unrecorded, session: event.session_id ?? null }),
   "client.stopped": (slice) => ({ ...slice, on: false }),
   "client.failed": (slice) => ({ ...slice, on: false }),
+} };
+
+const unloaded = { shed: [] }; // vision | partials | speculation: comes less often while the server has too much to do
+
+export const load = { initial: unloaded, handlers: {
+  "session.degraded": (_, event) => ({ shed: Array.isArray(event.shed) ? event.shed : [] }),
+  "client.answered": () => unloaded,
+  "client.stopped": () => unloaded,
+  "client.failed": () => unloaded,
 } };
 
 /** Seconds recorded. @param now in ms */

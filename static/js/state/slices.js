@@ -5,11 +5,11 @@ import { devices } from "./devices.js";
 import { engines } from "./engines.js";
 import { latency } from "./latency.js";
 import { problems } from "./problems.js";
-import { recording, settings } from "./session.js";
+import { load, recording, settings } from "./session.js";
 import { vision } from "./vision.js";
 import { transcriptOf, words } from "./words.js";
 
-export const slices = { call, words, vision, latency, engines, devices, settings, problems, recording };
+export const slices = { call, words, vision, latency, engines, devices, settings, problems, recording, load };
 
 /** A snapshot that does not change any more. */
 export function snapshotOf(state) {
@@ -20,6 +20,7 @@ export function snapshotOf(state) {
     transcript: transcriptOf(state.words).map(({ role, text, final, interrupted, unheard }) =>
       ({ role, text, final, interrupted, unheard })),
     recording: state.recording.on,
+    shed: state.load.shed,
     scene: state.vision.scene,
     chips: state.vision.chips.map((chip) => chip.code),
     vision: state.vision.settings,

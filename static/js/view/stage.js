@@ -54,13 +54,16 @@ function mountStatus({ store, t }) {
     renderReadout(state);
   }
 
-  function renderReadout({ call: { phase, stats }, devices: { camera, cameraOff }, latency: { last } }) {
+  function renderReadout({ call: { phase, stats }, devices: { camera, cameraOff }, latency: { last }, load: { shed } }) {
     const path = [];
+    const busy = byId("readout-busy");
+    setText(busy, shed.length ? t("status.busy") : "");
+    busy.title = shed.length ? t("status.less", { what: shed.map((part) => t(`shed.${part}`)).join(", ") }) : "";
     if (stats.framesPerSecond && camera && !cameraOff) path.push(t("status.fps", { count: Math.round(stats.framesPerSecond) }));
     if (stats.roundTripMs !== null) path.push(t("status.round_trip", { ms: Math.max(1, Math.round(stats.roundTripMs)) }));
     setText(byId("readout-latency"), last ? t("status.latency", { ms: Math.round(last.voice_to_voice_ms) }) : "");
     setText(byId("readout-path"), path.join(" · "));
-    byId("readout").hidden = phase !== "connected" || (!last && !path.length);
+    byId("readout").hidden = phase !== "connected" || (!last && !path.length && !shed.length);
   }
 
   store.subscribe(render);

@@ -134,6 +134,21 @@ async def test_while_an_answer_is_being_made_every_third_picture_goes_back():
         assert counts == [30, 10, 30]
 
 
+async def test_under_load_fewer_pictures_go_back():
+    async with room_with(None) as room:
+        counts = []
+        for rarer in (1.0, 2.0, 3.0, 1.0):
+            room.camera.ease(rarer)
+            came = 0
+            for n in range(30):
+                room.clock.advance(1 / 30)
+                await room.show(n / 30)
+                if len(room.camera.returns):
+                    came += await room.returned() is not None
+            counts.append(came)
+        assert counts == [30, 15, 10, 30]
+
+
 async def test_live_a_stuck_detector_holds_nothing_up():
     eyes = Eyes()
     eyes.gate.clear()

@@ -58,6 +58,21 @@ async def worker() -> AsyncIterator[Worker]:
     worker.close()
 
 
+async def test_under_load_pictures_are_looked_at_so_many_times_more_rarely(worker: Worker) -> None:
+    room = Room(FakeVision(), worker, max_fps=10)
+    room.stage.ease(2.5)
+    times = []
+    for n in range(6):
+        times.append((await room.results.get()).time)
+        if n == 3:
+            room.stage.ease(1.0)
+            left_out = room.stage.left_out
+        room.clock.advance(await room.clock.sleeper())
+    assert times == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.1])
+    assert room.stage.left_out == left_out == pytest.approx(4 * 1.5)
+    await room.stop()
+
+
 async def test_pictures_are_looked_at_no_faster_than_asked(worker: Worker) -> None:
     room = Room(FakeVision(), worker, max_fps=10)
     times = []

@@ -2,6 +2,11 @@
 
 export default {
   "status.say_something": "Sag etwas",
+  "status.busy": "ausgelastet",
+  "status.less": "Der Server hat viel zu tun. Vorerst seltener: {what}.",
+  "shed.vision": "Blicke durch die Kamera",
+  "shed.partials": "Wörter, während du sprichst",
+  "shed.speculation": "vorbereitete Antworten",
 
   "step.microphone": "Mikrofon",
   "step.server": "Server",

@@ -2,6 +2,11 @@
 
 export default {
   "status.say_something": "Say something",
+  "status.busy": "under load",
+  "status.less": "The server has much to do. Less often for now: {what}.",
+  "shed.vision": "looks through the camera",
+  "shed.partials": "words while you speak",
+  "shed.speculation": "answers prepared ahead",
 
   "step.microphone": "Microphone",
   "step.server": "Server",

@@ -2,6 +2,11 @@
 
 export default {
   "status.say_something": "Di algo",
+  "status.busy": "con mucha carga",
+  "status.less": "El servidor tiene mucho que hacer. De momento, menos: {what}.",
+  "shed.vision": "miradas por la cámara",
+  "shed.partials": "palabras mientras hablas",
+  "shed.speculation": "respuestas preparadas",
 
   "step.microphone": "Micrófono",
   "step.server": "Servidor",

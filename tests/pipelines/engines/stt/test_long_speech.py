@@ -19,6 +19,7 @@ from pipelines.engines.stt.whisper_windows import Said, fades, pauses
 from pipelines.interfaces.stt import Transcript
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.models.residency import Kept
+from pipelines.runtime.relief import Easing, Relief, easing
 from pipelines.voice.stt import Utterance
 from tests.assets import speech_16k, word_recall
 from tests.fakes.watched_whisper import noise
@@ -87,6 +88,25 @@ async def test_the_last_pass_over_a_minute_of_speech_is_that_over_a_few_seconds(
     transcript = await recognition.transcript()
     await recognition.close()
     assert len(transcript.text.split()) >= 60 / settings.window_seconds  # no part is lost
+
+
+async def test_under_load_partials_come_less_often_and_the_transcript_is_the_same():
+    counts, heard = [], []
+    for rarer in (1.0, 2.0, 4.0):
+        engine = CountingEngine(WhisperSettings(language="en", partial_seconds=0.4))
+        own = Easing(Relief(partials=rarer))
+        token = easing.set(own)
+        recognition = WhisperRecognition(engine, "")
+        easing.reset(token)
+        await spoken(recognition, phrases(6.0, every=100.0))
+        counts.append(sum(not final for _, final in engine.asked))
+        assert own.left_out["partials"] == pytest.approx(counts[-1] * (rarer - 1.0))
+        transcript = await recognition.transcript()
+        heard.append(engine.asked[-1][0])
+        assert transcript.text
+        await recognition.close()
+    assert counts[0] > 1.6 * counts[1] > 2.5 * counts[2] > 0
+    assert heard == pytest.approx([6.0] * 3), "the final one is of all that was said"
 
 
 async def test_sound_is_settled_once_and_the_parts_make_up_the_whole():

@@ -1,0 +1,46 @@
+"""Who is let in while there is too much to do: the priority of a request, and the refusal of those that are not."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from pipelines.routing.run import PRIORITIES, Priority
+from server.dialects.openai.fields import SessionPatch
+from server.http.errors import HttpError
+from server.load.state import Load
+
+LOAD = web.AppKey("load", Load)
+X_PRIORITY = "X-Priority"
+
+
+def priority_of(headers: CIMultiDictProxy[str]) -> Priority | None:
+    """What the header says, whatever its case; ``None`` without one. Raises :class:`HttpError` (400)."""
+    text = headers.get(X_PRIORITY, "").strip().lower()
+    if not text:
+        return None
+    if text not in PRIORITIES:
+        message = f"{X_PRIORITY}: legal values are {', '.join(PRIORITIES)}, not {text[:60]!a}"
+        raise HttpError(400, "invalid_value", message, X_PRIORITY)
+    return cast(Priority, text)
+
+
+def prioritised(request: web.Request, wishes: SessionPatch) -> SessionPatch:
+    """``wishes`` with the priority of the request's header, unless they name one themselves."""
+    if wishes.priority is not None or (priority := priority_of(request.headers)) is None:
+        return wishes
+    return wishes.model_copy(update={"priority": priority})
+
+
+def check_load(request: web.Request) -> None:
+    """Raise :class:`HttpError` (503) for a single request that is not let in now."""
+    load = request.app[LOAD]
+    priority = priority_of(request.headers) or "normal"
+    busy = load.refusal("task", priority)
+    if busy is not None:
+        load.turned_away("task")
+        error = HttpError(503, "server_busy", busy.message)
+        error.response.headers["Retry-After"] = str(busy.retry_after)
+        raise error

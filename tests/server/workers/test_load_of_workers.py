@@ -1,0 +1,106 @@
+"""Where a session goes by how loaded the workers are, and what is answered when all have too much to do."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from server.http.access.client_secrets import ClientSecrets
+from server.settings import load_settings
+from server.workers.board import Board, told
+from server.workers.front import create_front
+
+OFFER = {"sdp": "v=0", "type": "offer"}
+
+
+def board(*workers: tuple[int, int], places: int = 10, reserved: int = 0) -> Board:
+    """Workers with so many sessions at such a level."""
+    made = Board(places, reserved)
+    for number, (sessions, level) in enumerate(workers, 1):
+        seat = made.add(number)
+        told(seat, {"type": "ready"})
+        report = {"sessions": sessions, "begun": sessions, "delay_ms": 1.0, "level": level, "retry_after": 20 + number}
+        told(seat, {"type": "load", **report})
+    return made
+
+
+def number(made: Board) -> int | None:
+    seat = made.least_loaded()
+    return seat.number if seat is not None else None
+
+
+def test_the_least_loaded_gets_the_session_and_among_equals_the_one_with_the_fewest():
+    assert number(board((1, 2), (5, 1), (4, 1))) == 3
+    assert number(board((1, 4), (9, 4))) == 1
+
+
+def test_only_when_all_have_too_much_to_do_there_is_no_room():
+    some = board((1, 4), (5, 3))
+    assert (some.busy_for, some.free) == (None, 4)
+    every = board((1, 4), (5, 4))
+    assert (every.busy_for, every.free, every.places_for(urgent=False)) == (21, 0, 4)
+    assert board().busy_for is None, "nobody is there"
+
+
+def test_a_worker_without_sessions_takes_one_whatever_slows_it_down():
+    made = board((1, 4), (0, 4))
+    assert (made.busy_for, number(made)) == (None, 2)
+
+
+def test_one_that_leaves_does_not_count():
+    made = board((1, 4), (5, 0))
+    made.seats[1].state = "leaving"
+    assert made.busy_for == 21
+
+
+def test_places_may_be_kept():
+    made = board((3, 0), (4, 0), places=8, reserved=2)
+    assert (made.free, made.places_for(urgent=True)) == (0, 1)
+
+
+def test_the_level_is_shown():
+    assert [row["load"] for row in board((1, 2), (0, 0)).shown()] == [2, 0]
+
+
+async def asked(made: Board, path: str = "/offer", **options: Any) -> tuple[int, dict[str, Any], str | None]:
+    secrets = SimpleNamespace(known=ClientSecrets(time.time))
+    supervisor: Any = SimpleNamespace(board=made, worker=lambda seat: None, lost=lambda seat: None, secrets=secrets)
+    async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
+        if path == "/readyz":
+            response = await client.get(path)
+        else:
+            response = await client.post(path, **{"json": OFFER, **options})
+        return response.status, await response.json(), response.headers.get("Retry-After")
+
+
+async def test_the_front_refuses_when_all_have_too_much_to_do():
+    status, body, retry = await asked(board((1, 4), (2, 4)))
+    assert (status, body["error"]["code"], retry) == (503, "server_busy", "21")
+    assert body["error"]["retry_after"] == 21
+    status, body, _ = await asked(board((1, 4), (2, 4)), "/readyz")
+    assert (status, body) == (503, {"status": "busy"})
+
+
+@pytest.mark.parametrize(
+    "urgent",
+    [
+        {"headers": {"X-Priority": "critical"}},
+        {"json": {**OFFER, "session": {"priority": "high"}}},
+        {"headers": {"Authorization": "Bearer ek_2w1234_secret"}},
+    ],
+)
+async def test_it_asks_a_worker_where_that_may_let_somebody_in_all_the_same(urgent):
+    status, body, _ = await asked(board((1, 4), (2, 4)), **urgent)
+    assert (status, body["error"]["code"]) == (503, "worker_restarting"), "there is no process behind these workers"
+
+
+async def test_the_front_keeps_places():
+    status, body, _ = await asked(board((6, 0), places=8, reserved=2))
+    assert (status, body["error"]["code"]) == (503, "server_full")
+    assert "but 2 that are kept" in body["error"]["message"]
+    status, body, _ = await asked(board((6, 0), places=8, reserved=2), headers={"X-Priority": "high"})
+    assert body["error"]["code"] == "worker_restarting"
