@@ -138,6 +138,10 @@ class ChildProcess:
         """End it by force. Does nothing when it has ended."""
         self._process.kill()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal. Does nothing when it has ended."""
+        self._process.send_signal(number)
+
     async def wait(self) -> int:
         """Wait for its end; return :attr:`returncode`."""
         await self._ended.wait()

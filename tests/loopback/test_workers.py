@@ -17,12 +17,14 @@ from server.http.web_server import WebServer
 from server.settings import load_settings
 from server.workers.board import Board
 from server.workers.front import create_front
+from server.workers.nursery import Spawning
 from server.workers.supervisor import Crew, Supervisor
 from tests.fakes.peer import Peer
 from tests.patience import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
 COMMAND = (sys.executable, "-m", "tests.fakes.worker")
+ZYGOTE = (sys.executable, "-m", "tests.fakes.worker", "zygote")
 
 
 class Resuming(Peer):
@@ -50,7 +52,7 @@ async def workers(folder: Path, count: int = 2, **given: Any):
     settings = load_settings(
         {"port": 0, "shutdown_timeout": 1.0, "ice_address": "127.0.0.1", "peer_timeout": 3.0, **given}
     )
-    supervisor = Supervisor(Crew(settings, count, 1, folder, command=COMMAND), MonotonicClock())
+    supervisor = Supervisor(Crew(settings, count, 1, folder, Spawning(COMMAND)), MonotonicClock())
     server = WebServer(create_front(supervisor, settings), settings, raw=True)
     await server.start()
     try:
