@@ -77,7 +77,7 @@ class BenchSession:
         self._pc.on("connectionstatechange", note)
         await self._pc.setLocalDescription(await self._pc.createOffer())
         answer = await offer_to(self._pc.localDescription, Address(self._url, self._api_key))
-        await self._pc.setRemoteDescription(answer)
+        await self._pc.setRemoteDescription(answer.description)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connected.wait()
