@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from pipelines.runtime.child_process import CHILDREN, ChildProcess
+from pipelines.runtime.child_process import CHILDREN, ChildProcess, read_end, write_end
 from server.workers.messages import LONGEST_LINE
 from server.workers.zygote import is_possible
 
@@ -123,9 +123,16 @@ class Forking:
 class _Zygote:
     """The zygote as the front has it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, reader: asyncio.StreamReader) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        control: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self._process = process
         self._control = control
+        self._writer = writer
         self._forks: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._children: dict[int, ForkedChild] = {}
@@ -137,12 +144,13 @@ class _Zygote:
         """Start the process. Raises :class:`OSError`."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with its:
-            process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL)
+            try:
+                process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL)
+            except OSError:
+                ours.close()
+                raise
         sending = ours.dup()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        self = cls(process, sending, reader)
-        self._writer = writer
-        return self
+        return cls(process, sending, *await asyncio.open_connection(sock=ours))
 
     @property
     def alive(self) -> bool:
@@ -224,7 +232,6 @@ class ForkedChild:
     @classmethod
     async def of(cls, pid: int, stdin: int, stdout: int) -> ForkedChild:
         """The process of that number, with our ends of its pipes. Raises :class:`OSError` for one that is gone."""
-        loop = asyncio.get_running_loop()
         try:
             self = cls(pid, os.pidfd_open(pid))
         except OSError:
@@ -232,14 +239,8 @@ class ForkedChild:
             os.close(stdout)
             raise
         CHILDREN.add(self)
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(stdin, "wb", buffering=0)
-        )
-        self.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
-        self.stdout = asyncio.StreamReader(limit=LONGEST_LINE)
-        await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(self.stdout), os.fdopen(stdout, "rb", buffering=0)
-        )
+        self.stdin = await write_end(os.fdopen(stdin, "wb", buffering=0))
+        self.stdout = await read_end(os.fdopen(stdout, "rb", buffering=0), LONGEST_LINE)
         return self
 
     @property

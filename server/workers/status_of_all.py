@@ -16,7 +16,7 @@ def joined(first: Json, others: Mapping[int, Json]) -> Json:
         _engines(told.get("engines"), other.get("engines"), number)
         _detectors(told.get("detectors"), other.get("detectors"), number)
         known = {(row.get("engine"), row.get("name")) for row in told.get("warming_up", ())}
-        for row in other.get("warming_up", ()):
+        for row in other.get("warming_up", ()) if "warming_up" in told else ():
             if (row.get("engine"), row.get("name")) not in known:
                 told["warming_up"].append(row)
     return told
