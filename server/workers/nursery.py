@@ -25,6 +25,8 @@ READY_SECONDS = 60.0
 FORK_SECONDS = 5.0
 STATUS_SECONDS = 1.0
 """Within which the zygote tells how a worker ended."""
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""NumPy would begin others when it is imported, and nothing could be forked."""
 UNKNOWN_STATUS = 255
 """Of a worker whose zygote has ended, too."""
 
@@ -145,7 +147,7 @@ class _Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with its:
             try:
-                process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL)
+                process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
             except OSError:
                 ours.close()
                 raise
