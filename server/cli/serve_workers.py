@@ -179,7 +179,9 @@ def _free_mib() -> int | None:
 def _tell(first: WorkerProcess, count: Count, console: Console) -> None:
     rows = [Choice(**{**row, "fetching": ()}) for row in first.rows]
     console.print(table(rows))
-    console.print(f"{count.workers} workers: sessions are shared out; llama.cpp and code are loaded once, models in each.")
+    console.print(
+        f"{count.workers} workers: sessions are shared out; llama.cpp and code are loaded once, models in each."
+    )
 
 
 async def _close(server: WebServer, supervisor: Supervisor, seconds: float) -> None:

@@ -81,7 +81,8 @@ class GrpcListener:
         host, port = self._settings.host_of_grpc, self._settings.grpc_port
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._server = server = grpc.aio.server(
-            options=_options(self._settings, shared=self._is_shared), maximum_concurrent_rpcs=self._settings.max_connections
+            options=_options(self._settings, shared=self._is_shared),
+            maximum_concurrent_rpcs=self._settings.max_connections,
         )
         server.add_generic_rpc_handlers(self._handlers())
         try:

@@ -1,4 +1,4 @@
-"""Whether the server's process that a session lives in still runs, for clients that go on elsewhere when it does not."""
+"""Whether the process of the server that a session lives in still runs: clients go on elsewhere when it does not."""
 
 from __future__ import annotations
 

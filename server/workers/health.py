@@ -1,5 +1,4 @@
-"""Whether a worker is well: it tells of itself four times a second, and its memory can be looked at. Pure but for that.
-"""
+"""Whether a worker is well: it tells of itself four times a second, and its memory can be looked at. Pure but for that."""
 
 from __future__ import annotations
 
@@ -43,9 +42,9 @@ def judge(seat: Seat, looked: Looked, most_mib: int | None) -> Finding:
             return "dead"
         if looked.quiet >= QUIET_SECONDS:
             return "quiet"
-    if seat.state == "ready" and most_mib is not None and looked.memory_mib is not None:
-        if looked.memory_mib > most_mib and looked.age >= YOUNG_SECONDS:
-            return "large"
+    large = most_mib is not None and looked.memory_mib is not None and looked.memory_mib > most_mib
+    if seat.state == "ready" and large and looked.age >= YOUNG_SECONDS:
+        return "large"
     return "well"
 
 

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from media.clock import MonotonicClock
 from pipelines.errors import PipelineError
+from server.cli.settled import settle_memory
 from server.cli.stopping import leave
 from server.cli.terminal import tell_foreign
-from server.cli.settled import settle_memory
 from server.engines.build import build_engines
 from server.engines.parts import Share
 from server.http.access.client_secrets import ClientSecrets

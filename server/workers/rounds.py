@@ -22,9 +22,7 @@ EXPLAIN_SECONDS = 0.3
 class Rounds:
     """One look after another (:meth:`run`). ``memory`` tells MiB of a process."""
 
-    def __init__(
-        self, supervisor: Supervisor, clock: Clock, memory: Callable[[int], int | None] = memory_of
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, clock: Clock, memory: Callable[[int], int | None] = memory_of) -> None:
         self._supervisor = supervisor
         self._clock = clock
         self._memory = memory

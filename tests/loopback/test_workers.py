@@ -8,31 +8,27 @@ import os
 import signal
 import socket
 import sys
-from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from media.clock import MonotonicClock
-from server.http.web_server import WebServer
-from server.settings import SettingsError, load_settings
-from server.workers.board import Board
+from server.settings import SettingsError
 from server.workers import health
+from server.workers.board import Board
 from server.workers.doors import Claim
-from server.workers.front import create_front
 from server.workers.ids import worker_in
-from server.workers.nursery import Forking, Spawning
-from server.workers.rounds import Rounds
-from server.workers.supervisor import Crew, Supervisor
+from server.workers.supervisor import Supervisor
+from tests.fakes.front import workers as several
 from tests.fakes.peer import Peer
 from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
-COMMAND = (sys.executable, "-m", "tests.fakes.worker")
-ZYGOTE = (*COMMAND, "zygote")
+
+
+workers = partial(several, ice_address="127.0.0.1")
 
 
 class Resuming(Peer):
@@ -53,26 +49,6 @@ class Resuming(Peer):
         done = await self.event("response.done", count + 1)
         answer: str = done["response"]["output"][0]["content"][0]["text"]
         return answer
-
-
-@asynccontextmanager
-async def workers(folder: Path, count: int = 2, **given: Any):
-    settings = load_settings(
-        {"port": 0, "shutdown_timeout": 1.0, "ice_address": "127.0.0.1", "peer_timeout": 3.0, **given}
-    )
-    supervisor = Supervisor(Crew(settings, count, 1, folder, Forking(ZYGOTE, Spawning(COMMAND))), MonotonicClock())
-    server = WebServer(create_front(supervisor, settings), settings, raw=True)
-    await server.start()
-    rounds = asyncio.create_task(Rounds(supervisor, MonotonicClock()).run())
-    try:
-        await supervisor.start()
-        await supervisor.all_ready()
-        async with aiohttp.ClientSession(server.url) as http:
-            yield server.url, http, supervisor
-    finally:
-        rounds.cancel()
-        await server.close()
-        await supervisor.close(5.0)
 
 
 async def watched(http: aiohttp.ClientSession, peer: Peer, query: str = "", **asked: Any) -> dict[str, Any]:
@@ -206,7 +182,12 @@ async def test_what_there_is_one_of_goes_on_when_the_oldest_worker_is_gone(loopb
         other.bind(("127.0.0.1", 0))
         other.listen()
         Claim("wyoming_port", "127.0.0.1", other.getsockname()[1])
-    given = {"wyoming_port": wyoming.port, "api_key": "the-key-of-all", "rate_limit_per_key": 1.0, "rate_limit_burst": 9}
+    given = {
+        "wyoming_port": wyoming.port,
+        "api_key": "the-key-of-all",
+        "rate_limit_per_key": 1.0,
+        "rate_limit_burst": 9,
+    }
     if find_spec("grpc") is not None:
         given["grpc_port"] = grpc.port
     own = {"Authorization": "Bearer the-key-of-all"}

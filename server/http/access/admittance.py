@@ -42,7 +42,6 @@ class Admittance:
             return 0
         return self._of_keys.wait(granted.secret.id if granted.secret is not None else "")
 
-
     def wait_of_key(self, given: str | None) -> int:
         """Count a request whose key others judge; as :meth:`wait_of`. What opens nothing is not counted."""
         holder = self._keys.holder(given) if self._of_keys is not None else None
