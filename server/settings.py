@@ -124,6 +124,9 @@ class Settings(
     processors and the memory of this machine allow."""
     drain_seconds: float = Field(30.0, gt=0)
     """Seconds that sessions get to go on in another worker before theirs is restarted."""
+    worker_memory_mb: int | None = Field(None, ge=256)
+    """Megabytes that one of several workers may take for itself; one that takes more is replaced as by a restart, so
+    that nobody loses a conversation. Measured on Linux. Default: no limit."""
     max_sessions: int = Field(64, ge=1)
     """Of all workers together; one more is answered 503."""
     max_viewers: int = Field(4, ge=1)

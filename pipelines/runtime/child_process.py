@@ -148,6 +148,10 @@ class ChildProcess:
         """End it by force. Does nothing when it has ended."""
         self._process.kill()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal. Does nothing when it has ended."""
+        self._process.send_signal(number)
+
     async def wait(self) -> int:
         """Wait for its end; return :attr:`returncode`."""
         await self._ended.wait()
@@ -157,24 +161,13 @@ class ChildProcess:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        self.stdin = await self._writer(process.stdin)
-        self.stdout = await self._reader(process.stdout, longest_line)
+        self.stdin = await write_end(process.stdin)
+        self.stdout = await read_end(process.stdout, longest_line)
         if process.stderr is not None:
-            self.stderr = await self._reader(process.stderr, longest_line)
+            self.stderr = await read_end(process.stderr, longest_line)
         self._connected = True
         if self._ended.is_set():
             self.stdin.close()
-
-    async def _writer(self, pipe: IO[bytes]) -> asyncio.StreamWriter:
-        transport, protocol = await self._loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
-        )
-        return asyncio.StreamWriter(transport, protocol, None, self._loop)
-
-    async def _reader(self, pipe: IO[bytes], longest_line: int) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader(limit=longest_line)
-        await self._loop.connect_read_pipe(lambda: _ReadingProtocol(reader), pipe)
-        return reader
 
     def _watch(self) -> None:
         self._process.wait()
@@ -185,6 +178,22 @@ class ChildProcess:
         self._ended.set()
         if self._connected:
             self.stdin.close()
+
+
+async def write_end(pipe: IO[bytes]) -> asyncio.StreamWriter:
+    """Our end of a pipe that a process reads."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+async def read_end(pipe: IO[bytes], longest_line: int) -> asyncio.StreamReader:
+    """Our end of a pipe that a process writes; it is closed when that has."""
+    reader = asyncio.StreamReader(limit=longest_line)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: _ReadingProtocol(reader), pipe)
+    return reader
 
 
 class _ReadingProtocol(asyncio.StreamReaderProtocol):

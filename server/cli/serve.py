@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import ipaddress
 import logging
 import os
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media.clock import MonotonicClock
+from server.cli.settled import settle_memory
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.engines.build import Engines, build_engines
@@ -88,8 +88,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             if engines is None:
                 say(console, "Stopped while loading.")
                 return
-            gc.collect()
-            gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
+            settle_memory()
             ready = asyncio.Event()
             news = EngineNews(engines.choices, console)
             await web_server.hand_over(create_app(settings, engines, ready, listener))

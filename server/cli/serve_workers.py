@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,17 @@ from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import foreign, tell
 from server.engines.choices import Choice
 from server.engines.parts import own_cores
+from server.grpc.extra import grpc_listener
 from server.http.lobby import create_lobby
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.settings import Settings, SettingsError
 from server.workers.count import MIB, Count, count_for
-from server.workers.front import create_front
+from server.workers.doors import Claim
+from server.workers.front import FRONT, Front, create_front
+from server.workers.nursery import nursery
 from server.workers.process import WorkerFailedError, WorkerProcess
+from server.workers.rounds import Rounds
 from server.workers.supervisor import Crew, Supervisor
 
 log = logging.getLogger(__name__)
@@ -49,7 +55,8 @@ class Progress:
 
 
 async def serve_workers(settings: Settings, console: Console) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP. Raises :class:`SettingsError` when the port cannot be had, and
+    """Serve until SIGINT or SIGTERM; SIGHUP ends it, too, when its terminal closes, and elsewhere replaces all workers
+    without losing anybody. Raises :class:`SettingsError` when the port cannot be had, and
     :class:`~pipelines.errors.ModelError` when the first worker cannot serve."""
     async with process_log(settings.log_level, console, MonotonicClock()), AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
@@ -57,12 +64,14 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="visavis-")))
         cores = own_cores()
         count = count_for(settings.workers, cores, _free_mib())
+        share = max(1, cores // count.workers)
         console.print(f"Starting {count.workers} workers ({count.reason}) …")
         progress = Progress()
         server = WebServer(create_lobby(settings, progress), settings, raw=True)
-        crew = Crew(
-            _of_a_worker(settings), count.workers, max(1, cores // count.workers), folder, folder / "llama.sock"
-        )
+        doors = stack.enter_context(_claimed(settings))
+        _share_threads(share)
+        of_a_worker = _of_a_worker(settings, share, count.workers, doors)
+        crew = Crew(of_a_worker, count.workers, share, folder, nursery(), folder / "llama.sock")
         supervisor = Supervisor(crew, MonotonicClock(), progress)
         stack.push_async_callback(_close, server, supervisor, settings.shutdown_timeout + 2 * CLOSE_SECONDS)
         await server.start()
@@ -73,13 +82,17 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         if first is None:
             say(console, "Stopped while loading.")
             return
-        await server.hand_over(create_front(supervisor, settings))
+        app = create_front(supervisor, settings)
+        await server.hand_over(app)
         _tell(first, count, console)
-        ready = asyncio.create_task(supervisor.all_ready())
+        rounds = asyncio.create_task(Rounds(supervisor, MonotonicClock()).run(), name="rounds")
+        stack.enter_context(_restart_on_hangup(app[FRONT], stop))
         tell(console, f"visavis is ready: [bold]{foreign(server.url)}[/bold]   (Ctrl-C to stop)")
         tell_https(settings, console, server.url)
+        for name, port in doors.items():
+            tell(console, f"  {name.removesuffix('_port')} is spoken on port {port}, by the oldest worker")
         await stop.wait()
-        ready.cancel()
+        rounds.cancel()
         say(console, "Stopping …")
 
 
@@ -102,15 +115,60 @@ async def _lending(crew: Crew, cores: int) -> Any:
     return host
 
 
-def _of_a_worker(settings: Settings) -> Settings:
-    """What each worker is told: the doors are the front's."""
+def _of_a_worker(settings: Settings, cores: int, count: int, doors: Mapping[str, int]) -> Settings:
+    """What each worker is told: its part of the processors, and the ports that one of them has."""
+    given = settings.model_fields_set
+    threads = {} if "vision_threads" in given else {"vision_threads": max(1, cores // 2)}
+    processes = {} if "stt_processes" in given else {"stt_processes": max(1, settings.stt_processes // count)}
+    return settings.model_copy(update={"workers": 1, **threads, **processes, **doors})
+
+
+def _share_threads(cores: int) -> None:
+    """Libraries that would take every processor for themselves take those of one worker, unless they are told."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(cores))
+
+
+@contextmanager
+def _claimed(settings: Settings) -> Iterator[dict[str, int]]:
+    """The ports of Wyoming and gRPC, as far as they are wanted, kept for our workers."""
     if sys.platform == "win32":
         raise SettingsError("workers: several need Unix sockets, which this system lacks; run several servers instead")
-    if settings.wyoming_port is not None:
-        raise SettingsError("workers: Wyoming is served by a server of one worker; leave wyoming_port out, or workers")
-    if settings.grpc_port is not None:
-        raise SettingsError("workers: gRPC is served by a server of one worker; leave grpc_port out, or workers")
-    return settings.model_copy(update={"workers": 1})
+    wanted = {
+        "wyoming_port": (settings.wyoming_host, settings.wyoming_port),
+        "grpc_port": (settings.host_of_grpc, settings.grpc_port),
+    }
+    with ExitStack() as stack:
+        ports = {}
+        for name, (host, port) in wanted.items():
+            if port is not None:
+                claim = Claim(name, host, port)
+                stack.callback(claim.close)
+                ports[name] = claim.port
+        grpc_listener(settings)  # whether it can be spoken at all
+        yield ports
+
+
+@contextmanager
+def _restart_on_hangup(front: Front, stop: asyncio.Event) -> Iterator[None]:
+    """SIGHUP replaces all workers where no terminal may be meant: it comes to those when their window is closed."""
+    if sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def restart() -> None:
+        if not stop.is_set():
+            log.info("SIGHUP: workers %s are replaced, one after another", front.begin_restart_of_all())
+
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
+        yield
+        return
+    loop.add_signal_handler(signal.SIGHUP, restart)
+    try:
+        yield
+    finally:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
 
 
 def _free_mib() -> int | None:
@@ -121,7 +179,9 @@ def _free_mib() -> int | None:
 def _tell(first: WorkerProcess, count: Count, console: Console) -> None:
     rows = [Choice(**{**row, "fetching": ()}) for row in first.rows]
     console.print(table(rows))
-    console.print(f"{count.workers} workers: sessions are shared out; llama.cpp is loaded once, all else in each.")
+    console.print(
+        f"{count.workers} workers: sessions are shared out; llama.cpp and code are loaded once, models in each."
+    )
 
 
 async def _close(server: WebServer, supervisor: Supervisor, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -39,8 +40,9 @@ class Shared:
     house: Pipelines
 
 
-def grpc_listener(settings: Settings) -> GrpcListener | None:
-    """The port that ``settings`` name; it does not listen yet. ``None``: none is wanted.
+def grpc_listener(settings: Settings, *, shared: bool = False) -> GrpcListener | None:
+    """The port that ``settings`` name; it does not listen yet. ``None``: none is wanted. ``shared``: as for
+    :class:`~server.grpc.listener.GrpcListener`.
 
     Raises :class:`SettingsError` where packages are missing, or a certificate cannot be used.
     """
@@ -50,11 +52,16 @@ def grpc_listener(settings: Settings) -> GrpcListener | None:
         raise SettingsError(f"grpc_port: needs the extra grpc ({missing[0]} is missing): pip install 'visavis[grpc]'")
     from server.grpc.listener import GrpcListener
 
-    return GrpcListener(settings)
+    return GrpcListener(settings, shared=shared)
+
+
+GRPC_SHARED = web.AppKey("grpc_shared", Shared)
+"""What is served as soon as there is a port."""
 
 
 def add_grpc(app: web.Application, shared: Shared, listener: GrpcListener | None) -> None:
     """Serve gRPC as long as ``app`` lasts, if the settings want it; ``listener`` listens already, else one is made."""
+    app[GRPC_SHARED] = shared
     made = listener or grpc_listener(shared.settings)
     if made is None:
         return
@@ -67,6 +74,16 @@ def add_grpc(app: web.Application, shared: Shared, listener: GrpcListener | None
 
 
 async def _serve(shared: Shared, listener: GrpcListener, listens: bool, app: web.Application) -> AsyncIterator[None]:
+    async with grpc_served(shared, listener, app, listens=listens):
+        app[GRPC_PORT] = listener.port
+        yield
+
+
+@asynccontextmanager
+async def grpc_served(
+    shared: Shared, listener: GrpcListener, app: web.Application, *, listens: bool = False
+) -> AsyncIterator[None]:
+    """Serve gRPC for as long as the context lasts. Raises :class:`SettingsError` when the port cannot be had."""
     from server.grpc.runs import PipelineRuns
     from server.grpc.services import Served, Services
 
@@ -85,13 +102,14 @@ async def _serve(shared: Shared, listener: GrpcListener, listens: bool, app: web
             MonotonicClock(),
         )
     )
-    if not listens:
-        await listener.start()
-    await listener.open(services.all, shared.admittance)
-    app[GRPC_PORT] = listener.port
-    yield
-    await listener.close()
-    services.close()
+    try:
+        if not listens:
+            await listener.start()
+        await listener.open(services.all, shared.admittance)
+        yield
+    finally:
+        await listener.close()
+        services.close()
 
 
 def _is_there(name: str) -> bool:

@@ -55,12 +55,15 @@ _KEEPALIVE = 30_000
 
 
 class GrpcListener:
-    """A port that speaks gRPC. Raises :class:`SettingsError` for a certificate that cannot be used."""
+    """A port that speaks gRPC. ``shared``: another process of ours may listen there, too, while one follows the other.
 
-    def __init__(self, settings: Settings) -> None:
+    Raises :class:`SettingsError` for a certificate that cannot be used."""
+
+    def __init__(self, settings: Settings, *, shared: bool = False) -> None:
         self.port = 0
         """Where it listens, after :meth:`start`."""
         self._settings = settings
+        self._is_shared = shared
         admittance = Admittance(settings, ClientSecrets(time.time), MonotonicClock())
         self._shell = Shell(admittance, ShellLimits(settings.max_connections_per_address, settings.request_timeout))
         self._health = health.HealthServicer()
@@ -78,7 +81,8 @@ class GrpcListener:
         host, port = self._settings.host_of_grpc, self._settings.grpc_port
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._server = server = grpc.aio.server(
-            options=_options(self._settings), maximum_concurrent_rpcs=self._settings.max_connections
+            options=_options(self._settings, shared=self._is_shared),
+            maximum_concurrent_rpcs=self._settings.max_connections,
         )
         server.add_generic_rpc_handlers(self._handlers())
         try:
@@ -170,10 +174,10 @@ class _Loading:
         return grpc_service_pb2.ServerReadyResponse(ready=False)
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:
     size = settings.grpc_message_mb * _MEGABYTE
     return [
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(shared)),
         ("grpc.max_receive_message_length", size),
         ("grpc.max_send_message_length", size),
         ("grpc.max_connection_idle_ms", int(settings.idle_timeout * 1000)),

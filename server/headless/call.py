@@ -70,9 +70,26 @@ class Address:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
 
-async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSessionDescription:
-    """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a server answers to an offer."""
+
+    description: RTCSessionDescription
+    session: str | None = None
+    """Its id, where the server tells it."""
+    resumed: bool = False
+    """Whether an earlier conversation goes on."""
+    watched: bool = False
+    """Whether the server tells when the session has to go on elsewhere (:mod:`server.headless.watch`)."""
+
+
+async def offer_to(offer: RTCSessionDescription, address: Address, resume: str | None = None) -> Answered:
+    """The server's answer to an offer, perhaps to go on with the conversation of an earlier session.
+
+    Raises :class:`SettingsError` when there is none."""
     asked: dict[str, Any] = {"sdp": offer.sdp, "type": offer.type}
+    if resume is not None:
+        asked["resume"] = resume
     if address.pipeline is not None:
         asked["pipeline"] = address.pipeline
     url, headers = address.url, dict(address.headers)
@@ -86,7 +103,7 @@ async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSession
             http.post(address.place, headers=headers, **body) as got,
         ):
             if address.asks_realtime and got.status in (200, 201):
-                return RTCSessionDescription(await got.text(), "answer")
+                return Answered(RTCSessionDescription(await got.text(), "answer"))
             answer = await got.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise SettingsError(f"no visavis at {url}: {error or 'no answer'}") from error
@@ -94,7 +111,8 @@ async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSession
         raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and no JSON") from error
     match answer:
         case {"sdp": str(sdp), "type": "answer"} if got.status == 200:
-            return RTCSessionDescription(sdp, "answer")
+            told = answer.get("session_id"), answer.get("resumed") is True, answer.get("watched") is True
+            return Answered(RTCSessionDescription(sdp, "answer"), *told)
         case {"error": {"message": str(message)}}:
             raise SettingsError(f"{url} refused: {message}")
     raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
@@ -103,7 +121,8 @@ async def offer_to(offer: RTCSessionDescription, address: Address) -> RTCSession
 class Call:
     """``async with Call(…) as call``: a live connection whose data channel is open; hung up at the end.
 
-    ``take`` is given the text of every event on the data channel named ``channel``. Raises :class:`SettingsError` when
+    ``take`` is given the text of every event on the data channel named ``channel``; ``resume`` is the session whose
+    conversation goes on. Raises :class:`SettingsError` when
     no connection comes about.
     """
 
@@ -115,11 +134,15 @@ class Call:
         listen: Listen,
         camera: MediaStreamTrack | None = None,
         channel: str = "oai-events",
+        resume: str | None = None,
     ) -> None:
         host = urlsplit(address.url).hostname
         if host in ("127.0.0.1", "localhost", "::1"):
             ice.gather_from([host if host == "::1" else "127.0.0.1"])
         self._address = address
+        self._resume = resume
+        self.answered: Answered | None = None
+        """What the server has said, once it has."""
         self._pc = RTCPeerConnection(ice.configuration(()))
         self.voice: RTCRtpSender = self._pc.addTrack(microphone)
         """Sends the microphone."""
@@ -159,8 +182,8 @@ class Call:
 
     async def _connect(self) -> None:
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        answer = await offer_to(self._pc.localDescription, self._address)
-        await self._pc.setRemoteDescription(answer)
+        self.answered = await offer_to(self._pc.localDescription, self._address, self._resume)
+        await self._pc.setRemoteDescription(self.answered.description)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._opened.wait()

@@ -44,7 +44,7 @@ from server.http.rest.routes import LARGER_BODIES, add_rest
 from server.http.signaling.calls import add_calls
 from server.http.signaling.ice_servers import get_ice_servers
 from server.http.signaling.live import add_live
-from server.http.signaling.offer import REGISTRY, SETTINGS, post_offer
+from server.http.signaling.offer import REGISTRY, SETTINGS, WATCHED, post_offer
 from server.http.signaling.realtime import REALTIME, get_realtime
 from server.http.signaling.small_webrtc import add_small_webrtc
 from server.http.signaling.whip import add_whip
@@ -87,6 +87,8 @@ class Among:
     """Makes ids that tell whose they are."""
     memory: Memory
     """Where its conversations are kept, too."""
+    secrets: ClientSecrets
+    """Client secrets of all of them."""
     number: int = 0
     """Which of them it is."""
     cores: int | None = None
@@ -106,12 +108,14 @@ def create_app(
     """
     ice.gather_as_set(settings)
     ids = among.ids if among is not None else new_id
-    secrets = ClientSecrets(time.time, ids)
+    secrets = among.secrets if among is not None else ClientSecrets(time.time, ids)
     admittance = Admittance(settings, secrets, MonotonicClock(), front=among is not None)
+    of_grpc = Admittance(settings, secrets, MonotonicClock()) if among is not None else admittance  # has no front
     larger = {**LARGER_BODIES, **TASK_BODIES, **PICTURE_BODIES}
     layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, larger, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     app[SETTINGS] = settings
+    app[WATCHED] = among is not None
     app[ENGINES] = engines
     app[METRICS] = metrics = Metrics(engines)
     app[HISTORY] = history = history_of(settings, among.number if among is not None else 0)
@@ -144,7 +148,7 @@ def create_app(
     add_openapi(app, keyed=settings.api_key is not None)
     for prepare in (allow_reading, tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
-    add_grpc(app, Shared(settings, engines, admittance, store, house), grpc)
+    add_grpc(app, Shared(settings, engines, of_grpc, store, house), grpc)
     app.on_shutdown.append(_close_sessions)
     if recordings is not None:
         app.on_cleanup.append(partial(_close_recordings, recordings))

@@ -51,7 +51,7 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
             return await handler(request)
         refusal = checks.before_the_key(request)
         if _route(request) in behind:
-            return refusal or await handler(request)
+            return refusal or checks.count(request) or await handler(request)
         if _route(request) in PARTLY_OPEN and (refusal is None or refusal.status == HTTPStatus.FORBIDDEN):
             if refusal is None:
                 checks.key(request)
@@ -93,6 +93,12 @@ class _Checks:
         request[GRANTED] = granted
         request[CLIENT] += f" {granted.secret.id}" if granted.secret is not None else ""
         return _too_many(self._admittance.wait_with(granted), "requests with this key")
+
+    def count(self, request: web.Request) -> web.Response | None:
+        """Refuses what is asked too often with a key that is judged elsewhere."""
+        if request.method == hdrs.METH_OPTIONS:
+            return None
+        return _too_many(self._admittance.wait_of_key(key_of(request.headers)), "requests with this key")
 
     def _foreign(self, request: web.Request, asked: Asked) -> web.Response | None:
         """Refuses what is asked for under a foreign name, or from a foreign page, in words that help its owner."""

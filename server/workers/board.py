@@ -14,7 +14,8 @@ MOST_KEPT = 1024
 SLOW_MS = 60.0
 """Lateness of a worker's event loop above which others are preferred: sound comes every 20 ms."""
 
-State = Literal["starting", "ready", "leaving", "ended"]
+State = Literal["starting", "ready", "quiet", "leaving", "ended"]
+"""``quiet``: it serves and has told nothing for seconds, so nothing is sent there."""
 
 
 @dataclass(slots=True)
@@ -36,6 +37,12 @@ class Seat:
     """How much it has to do: 0 to 4 (:class:`server.load.state.Load`)."""
     retry_after: int = 0
     """Seconds after which that may be less."""
+    heard: float = 0.0
+    """When it told something last, by the clock of the front."""
+    since: float = 0.0
+    """When it began to serve."""
+    memory_mib: int | None = None
+    """Of its own, as it was seen last."""
     pid: int | None = None
     kept: dict[str, str] = field(default_factory=dict)
     """Conversations of its sessions that could go on elsewhere, by the session."""
@@ -103,6 +110,11 @@ class Board:
         return list(self._seats.values())
 
     @property
+    def serving(self) -> list[Seat]:
+        """Those that answer requests, oldest first."""
+        return [seat for seat in self._seats.values() if seat.state in ("ready", "leaving")]
+
+    @property
     def sessions(self) -> int:
         """Of all workers, those included that are on their way."""
         return sum(seat.sessions + seat.coming for seat in self._seats.values())
@@ -141,7 +153,7 @@ class Board:
         """What a session remembered whose worker ends or has ended; it stays until the next one has it."""
         self._forget(now)
         for seat in self._seats.values():
-            if seat.state in ("leaving", "ended") and session in seat.kept:
+            if seat.state in ("leaving", "quiet", "ended") and session in seat.kept:
                 return seat.kept[session]
         return self._orphans[session][0] if session in self._orphans else None
 
@@ -163,6 +175,7 @@ class Board:
                 "sessions": seat.sessions,
                 "event_loop_delay_ms": round(seat.delay_ms, 1),
                 "load": seat.level,
+                "memory_mib": seat.memory_mib,
             }
             for seat in self._seats.values()
         ]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -20,7 +21,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
 from server.http.access.admittance import Admittance
-from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
 from server.http.access.load import priority_of
@@ -39,8 +39,10 @@ from server.workers.ids import worker_in
 from server.workers.metrics import merged
 from server.workers.passing import AwayError, Passing, away, json_of
 from server.workers.process import WorkerFailedError
+from server.workers.status_of_all import joined
 from server.workers.supervisor import Supervisor
 from server.workers.tracking import add_front_tracking
+from server.workers.watches import News, Watches
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +55,13 @@ answered yet, and another can be asked."""
 SPREAD = frozenset({"/v1/realtime/client_secrets"})
 """What may be done by any worker, and ties what follows to it."""
 REALTIME = "/v1/realtime"
-WORKERS, RESTART = "/v1/workers", "/v1/workers/{number}/restart"
+STATUS_SECONDS = 2.0
+"""For a worker to tell its status; one that is late is left out."""
+WORKERS, RESTART, RESTART_ALL = "/v1/workers", "/v1/workers/{number}/restart", "/v1/workers/restart"
+WATCH = "/v1/sessions/{session}/watch"
 """What a server of one process has not."""
+WATCH_SECONDS, MOST_WATCH_SECONDS = 25.0, 55.0
+"""For which a request waits for news of a session: proxies give up after 30 or 60 s."""
 _PASSED = frozenset({"/{path}", STATUS, *OFFERS, *BEGIN})
 
 
@@ -67,7 +74,8 @@ class Front:
         self._clock = clock
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[int, Passing] = {}
-        self._restarts: set[asyncio.Task[bool]] = set()
+        self._restarts: set[asyncio.Task[None]] = set()
+        self._restarting_all = False
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -209,20 +217,28 @@ class Front:
     # ------------------------------------------------------------------------------------------------ its own
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        """``GET /v1/status`` of the oldest worker, with the places of all."""
-        seat = self._board.house()
-        if seat is None:
+        """``GET /v1/status`` of the oldest worker, with the places of all and what is worse in another."""
+        told = await asyncio.gather(*(self._status_of(seat, request) for seat in self._board.serving))
+        answers = [(number, code, body) for number, code, body in told if code]
+        if not answers:
             raise away()
-        way = self._way(seat)
+        (_, code, first), others = answers[0], answers[1:]
+        if isinstance(first.get("limits"), dict):
+            first = joined(first, {number: body for number, status, body in others if status == code})
+            first["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
+            first["limits"]["workers"] = len(self._board.seats)
+        return web.json_response(first, status=code, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def _status_of(self, seat: Seat, request: web.Request) -> tuple[int, int, dict[str, Any]]:
+        """Number, HTTP status and body; a status of 0 for a worker that does not answer in time."""
         try:
-            code, body = await way.fetch(request.raw_path, way.headers_of(request))
-        except aiohttp.ClientError as error:
-            raise away() from error
-        told = json.loads(body)
-        if isinstance(told.get("limits"), dict):
-            told["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
-            told["limits"]["workers"] = len(self._board.seats)
-        return web.json_response(told, status=code, headers={hdrs.CACHE_CONTROL: "no-store"})
+            way = self._way(seat)
+            async with asyncio.timeout(STATUS_SECONDS):
+                code, body = await way.fetch(request.raw_path, way.headers_of(request))
+            told = json.loads(body)
+        except (aiohttp.ClientError, AwayError, TimeoutError, ValueError):
+            return seat.number, 0, {}
+        return seat.number, code, told
 
     async def alive(self, request: web.Request) -> web.Response:
         """``GET /healthz``."""
@@ -246,16 +262,57 @@ class Front:
         if seat is None or seat.state != "ready":
             serving = ", ".join(str(one.number) for one in self._board.seats if one.state == "ready")
             raise HttpError(404, "worker_not_found", f"number: there is no worker {text[:20]!a}; those are {serving}")
-        task = asyncio.create_task(self._restarted(seat.number), name="restart")
-        self._restarts.add(task)
-        task.add_done_callback(self._restarts.discard)
+        self._keep(self._restarted(seat.number))
         return web.json_response({"number": seat.number, "state": "leaving"}, status=202)
 
-    async def _restarted(self, number: int) -> bool:
+    async def restart_all(self, request: web.Request) -> web.Response:
+        """``POST /v1/workers/restart``: 202 at once; all of them, one after another."""
+        numbers = self.begin_restart_of_all()
+        return web.json_response({"numbers": numbers, "state": "restarting"}, status=202)
+
+    def begin_restart_of_all(self) -> list[int]:
+        """Replace every worker that serves now, unless that is being done already; returns their numbers."""
+        if not self._restarting_all:
+            self._restarting_all = True
+            self._keep(self._all_restarted())
+        return [seat.number for seat in self._board.serving]
+
+    async def _restarted(self, number: int) -> None:
+        with suppress(WorkerFailedError, OSError):  # it was told in the log
+            await self._supervisor.restart(number)
+
+    async def _all_restarted(self) -> None:
         try:
-            return await self._supervisor.restart(number)
+            await self._supervisor.restart_all()
+            log.info("every worker has been replaced")
         except (WorkerFailedError, OSError):
-            return False  # it was told in the log
+            log.error("not every worker has been replaced")
+        finally:
+            self._restarting_all = False
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="restart")
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def watch(self, request: web.Request) -> web.Response:
+        """``GET /v1/sessions/{session}/watch``: answered when its worker leaves or is gone, or after ``?wait=``."""
+        session = request.match_info["session"]
+        number = worker_in(session)
+        if number is None:
+            raise HttpError(404, "session_not_found", f"there is no session {session[:80]!a}", "session")
+        seconds = _seconds(request.query.get("wait"))
+        news: News | None = News("gone")
+        if (seat := self._board.find(number)) is not None:
+            news = News("leaving") if seat.state == "leaving" else await self._watches.wait(number, seconds)
+        if news is None:  # too many wait: this one is to ask now and then
+            return _watched(session, "serving", again=seconds)
+        await self._clock.sleep(news.after)
+        return _watched(session, news.state)
+
+    @property
+    def _watches(self) -> Watches:
+        return self._supervisor.watches
 
     async def metrics(self, request: web.Request) -> web.Response:
         """``GET /metrics`` of all workers."""
@@ -267,7 +324,7 @@ class Front:
         """What each worker that serves answers to ``GET path``, by its number; without those that do not say 200."""
         key = self._settings.api_key
         headers = {hdrs.AUTHORIZATION: f"Bearer {key.get_secret_value()}"} if key is not None else {}
-        seats = [seat for seat in self._board.seats if self._board.find(seat.number)]
+        seats = self._board.serving
         told = await asyncio.gather(*(self._way(seat).fetch(path, headers) for seat in seats), return_exceptions=True)
         return {
             seat.number: answer[1]
@@ -284,11 +341,14 @@ class Front:
             await way.close()
 
 
+FRONT = web.AppKey("front", Front)
+
+
 def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     """The application of the front; the supervisor stays with the caller."""
     clock = MonotonicClock()
     front = Front(supervisor, settings, clock)
-    access = guard(settings, Admittance(settings, ClientSecrets(time.time), clock), behind=_PASSED)
+    access = guard(settings, Admittance(settings, supervisor.secrets.known, clock), behind=_PASSED)
     app = web.Application(middlewares=[access, errors, bodies(settings.request_timeout, streamed={"/{path}"})])
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
@@ -297,7 +357,9 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     router.add_get("/readyz", front.ready)
     router.add_get("/metrics", front.metrics)
     router.add_get(WORKERS, front.workers)
+    router.add_post(RESTART_ALL, front.restart_all)
     router.add_post(RESTART, front.restart)
+    router.add_get(WATCH, front.watch, allow_head=False)
     router.add_get(STATUS, front.status)
     add_front_tracking(app, settings, front.fetched)
     for path in OFFERS:
@@ -309,6 +371,7 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     for prepare in (allow_reading, _tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
     app.on_cleanup.append(front.close)
+    app[FRONT] = front
     return app
 
 
@@ -319,6 +382,23 @@ def is_urgent(headers: CIMultiDictProxy[str], body: bytes | None) -> bool:
     session = told.get("session") if isinstance(told, dict) else None
     wish = session.get("priority") if isinstance(session, dict) else None
     return (wish or priority_of(headers)) in URGENT
+def _seconds(text: str | None) -> float:
+    """How long a client wants to wait. Raises :class:`HttpError` (400)."""
+    if text is None:
+        return WATCH_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= MOST_WATCH_SECONDS:
+        message = f"wait: legal values are seconds from 0 to {MOST_WATCH_SECONDS:g}"
+        raise HttpError(400, "invalid_value", message, "wait")
+    return seconds
+
+
+def _watched(session: str, state: str, again: float = 0.0) -> web.Response:
+    told = {"session_id": session, "state": state, "again_in": again}
+    return web.json_response(told, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
 async def _tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:

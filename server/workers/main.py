@@ -7,10 +7,11 @@ is printed goes to the standard error; the standard output belongs to the messag
 from __future__ import annotations
 
 import asyncio
-import gc
+import faulthandler
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -19,23 +20,31 @@ from rich.console import Console
 
 from media.clock import MonotonicClock
 from pipelines.errors import PipelineError
+from server.cli.settled import settle_memory
 from server.cli.stopping import leave
 from server.cli.terminal import tell_foreign
 from server.engines.build import build_engines
 from server.engines.parts import Share
+from server.http.access.client_secrets import ClientSecrets
+from server.http.access.secret_copies import from_json, to_json
 from server.http.app import Among, create_app
 from server.http.lobby import Arrivals
 from server.http.signaling.offer import REGISTRY
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
 from server.sessions import Registry
-from server.settings import SettingsError
+from server.settings import Settings, SettingsError
 from server.stores import model_store
+from server.workers.doors import Doors
 from server.workers.handover import HandoverError, from_text
 from server.workers.ids import ids_of
 from server.workers.memory import ToldMemory
 from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read, read_orders
+from server.workers.orphans import end_with_front
+from server.workers.process import LAST_WORDS
 
+CLOSE_SECONDS = 4.0
+"""As for a server of one process: see :mod:`server.cli.serve`."""
 BEAT_SECONDS = 0.25
 """Between two reports of how loaded it is."""
 FLUSH_SECONDS = 1.0
@@ -105,41 +114,70 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         lambda session, state: outbox.send("kept", session=session, state=state),
         lambda session: outbox.send("forgotten", session=session),
     )
-    among = Among(ids_of(orders.number), memory, orders.number, orders.cores)
-    app = create_app(settings, engines, among=among)
+    ids = ids_of(orders.number)
+    secrets = ClientSecrets(time.time, ids, lambda secret: outbox.send("secret", secret=to_json(secret)))
+    among = Among(ids, memory, secrets, orders.number, orders.cores)
+    app = create_app(_without_doors(settings), engines, among=among)
     server = WebServer(app, settings, orders.socket)
     await server.start()
-    gc.collect()
-    gc.freeze()  # what is there now stays: a full collection would hold up everybody's audio to look at it
+    doors = Doors(app, settings)
+    settle_memory()
     outbox.send("ready", rows=[asdict(row) for row in engines.rows()], missing=list(engines.missing))
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _obey(registry, inbox, outbox)
+        await _Obeying(registry, doors, secrets, outbox).obey(inbox)
     finally:
         beat.cancel()
         with suppress(TimeoutError):
-            async with asyncio.timeout(settings.shutdown_timeout + 4.0):
+            async with asyncio.timeout(settings.shutdown_timeout + CLOSE_SECONDS):
+                await doors.close()
                 await server.close()
                 await engines.close()
     return 0
 
 
-async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox) -> None:
-    """Do what the front says, until it says stop or nothing more."""
-    while text := await inbox.readline():
-        message = read(text)
+class _Obeying:
+    """Does what the front says."""
+
+    def __init__(self, registry: Registry, doors: Doors, secrets: ClientSecrets, outbox: Outbox) -> None:
+        self._registry = registry
+        self._doors = doors
+        self._secrets = secrets
+        self._outbox = outbox
+        self._opening: asyncio.Task[None] | None = None
+
+    async def obey(self, inbox: asyncio.StreamReader) -> None:
+        """Until it says stop or nothing more."""
+        while (text := await inbox.readline()) and (message := read(text)).get("type") != "stop":
+            self._take(message)
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+
+    def _take(self, message: dict[str, Any]) -> None:
         match message.get("type"):
             case "adopt":
                 with suppress(HandoverError):
-                    registry.adopt(message["session"], from_text(message["state"]))
-                outbox.send("adopted", session=message["session"])
+                    self._registry.adopt(message["session"], from_text(message["state"]))
+                self._outbox.send("adopted", session=message["session"])
             case "replaced":
-                registry.replaced(message["session"])
+                self._registry.replaced(message["session"])
+            case "secret":
+                self._secrets.learn(from_json(message["secret"]))
+            case "open" if self._opening is None:
+                self._opening = asyncio.create_task(self._open(), name="doors")
             case "leave":
-                registry.leave(message["seconds"])
-            case "stop":
-                return
+                self._doors.leave(message["seconds"])
+                self._registry.leave(message["seconds"])
+
+    async def _open(self) -> None:
+        self._outbox.send("opened", problem=await self._doors.open())
+
+
+def _without_doors(settings: Settings) -> Settings:
+    """What one worker of all has is opened when it is told to."""
+    return settings.model_copy(update={"wyoming_port": None, "grpc_port": None})
 
 
 async def _tell_load(registry: Registry, outbox: Outbox) -> None:
@@ -166,6 +204,7 @@ async def _main(descriptor: int) -> int:
     if not (first := await inbox.readline()):
         return 1  # the front has ended meanwhile
     orders = read_orders(first)
+    end_with_front(sys.stdin.fileno(), orders.settings.shutdown_timeout + 2 * CLOSE_SECONDS)
     console = Console(file=sys.stderr, soft_wrap=True)
     async with process_log(orders.settings.log_level, console, MonotonicClock()):
         outbox = await Outbox.on(descriptor)
@@ -178,6 +217,10 @@ def main() -> None:
     """Entry point."""
     for number in (signal.SIGINT, signal.SIGHUP):  # meant for the front, which ends its workers
         signal.signal(number, signal.SIG_IGN)
+    if LAST_WORDS is not None:
+        faulthandler.register(LAST_WORDS, sys.stderr, all_threads=True)
+    with suppress(OSError, ValueError):  # no stderr
+        faulthandler.enable()
     messages = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not come between the lines
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -19,11 +19,13 @@ from server.workers.handover import LARGEST_STATE
 LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
 """Bytes: a conversation is quoted once more inside."""
 
-FromWorker = Literal["arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted"]
+FromWorker = Literal["arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"]
 """``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms,
-level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}."""
-FromFront = Literal["adopt", "replaced", "leave", "stop"]
-"""``adopt`` {session, state}, ``replaced`` {session}, ``leave`` {seconds}, ``stop``."""
+level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}, ``secret`` {secret},
+``opened`` {problem}."""
+FromFront = Literal["adopt", "replaced", "leave", "stop", "secret", "open"]
+"""``adopt`` {session, state}, ``replaced`` {session}, ``leave`` {seconds}, ``stop``, ``secret`` {secret}: a client
+secret that another worker has made or changed, ``open``: the ports of Wyoming and gRPC are this worker's now."""
 Json = dict[str, Any]
 
 

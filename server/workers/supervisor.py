@@ -14,16 +14,23 @@ from media.clock import Clock
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.messages import Orders
-from server.workers.process import COMMAND, Command, WorkerFailedError, WorkerProcess
+from server.workers.nursery import Nursery
+from server.workers.process import Message, WorkerFailedError, WorkerProcess
+from server.workers.secrets_of_all import SecretsOfAll
+from server.workers.watches import Watches
 
 log = logging.getLogger(__name__)
 
+SETTLING_SECONDS = 3.0
+"""After which a worker that has ended is replaced while others serve: what it loads must not be in the way of those who
+come back just then."""
 RESTS = (0.0, 1.0, 5.0, 30.0)
-"""Seconds after which a worker that has ended is replaced: the more often one ended, the later."""
+"""Seconds after which a worker is replaced at the least: the more often one ended, the later."""
 LONG_LIFE = 60.0
 """Seconds after which the ends before are forgotten."""
 LOOK_SECONDS = 0.1
 """Between looks at whether a worker that is to end still has sessions."""
+WATCHES_PER_PLACE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,9 @@ class Crew:
     """Processors for each."""
     folder: Path
     """Where their sockets are; nobody else may look into it."""
+    nursery: Nursery
+    """Where their processes come from."""
     llama_host: Path | None = None
-    command: Command = COMMAND
 
 
 class Supervisor:
@@ -47,12 +55,16 @@ class Supervisor:
         self, crew: Crew, clock: Clock, news: Callable[[Sequence[Any]], object] = lambda progress: None
     ) -> None:
         self.board = Board(crew.settings.max_sessions, crew.settings.reserved_sessions)
+        self.watches = Watches(WATCHES_PER_PLACE * crew.settings.max_sessions)
+        self.secrets = SecretsOfAll(self._tell_others)
         self.crew = crew
         self._clock = clock
         self._news = news
         self._workers: dict[int, WorkerProcess] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last = 0
+        self._doors: WorkerProcess | None = None
+        """Who has the ports of other protocols."""
         self._closing = False
         self._restarting = asyncio.Lock()
 
@@ -62,6 +74,7 @@ class Supervisor:
         first = await self._begin()
         self._keep(self._look_after(first, trial=True))
         await first.ready()
+        await self._assign_doors()
         for _ in range(self.crew.count - 1):
             self._keep(self._look_after(await self._begin()))
         return first
@@ -74,6 +87,7 @@ class Supervisor:
         """It does not answer: nothing more is sent there, and another takes its place."""
         if seat.state != "leaving":
             seat.state = "ended"
+        self.watches.tell(seat.number, "gone")
         if (worker := self.worker(seat)) is not None:
             worker.kill()
 
@@ -91,6 +105,7 @@ class Supervisor:
             old = self._workers.get(number)
             if seat is None or old is None or seat.state == "leaving":
                 return False
+            log.info("worker %d is to be replaced", number)
             new = await self._begin()
             self._keep(self._look_after(new, trial=True))
             try:
@@ -99,6 +114,8 @@ class Supervisor:
                 log.error("worker %d stays: the one that was to replace it cannot serve: %s", number, error)
                 raise
             seat.state = "leaving"
+            await self._assign_doors()
+            self.watches.tell(number, "leaving")
             seconds = self.crew.settings.drain_seconds
             old.send("leave", seconds=seconds)
             until = self._clock.now() + seconds
@@ -109,8 +126,9 @@ class Supervisor:
             return True
 
     async def restart_all(self) -> None:
-        """Each worker that serves now, one after another."""
-        for seat in self.board.seats:
+        """Each worker that serves now, one after another, the oldest last: it has what there is one of. Ends with the
+        first that cannot be replaced: the others stay. Raises :class:`WorkerFailedError`, :class:`OSError`."""
+        for seat in reversed(self.board.seats):
             await self.restart(seat.number)
 
     async def close(self, seconds: float) -> None:
@@ -126,6 +144,7 @@ class Supervisor:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await self.crew.nursery.close()
 
     # ------------------------------------------------------------------------------------------------ inside
 
@@ -133,10 +152,10 @@ class Supervisor:
         self._last += 1
         number, crew = self._last, self.crew
         orders = Orders(number, crew.folder / f"{number}.sock", crew.settings, crew.cores, crew.llama_host)
-        worker = WorkerProcess(orders, self.board.add(number), self._news)
+        worker = WorkerProcess(orders, self.board.add(number), lambda message: self._hear(worker, message))
         self._workers[number] = worker
         try:
-            await worker.start(crew.command)
+            await worker.start(crew.nursery)
         except BaseException:
             self.board.remove(number, self._clock.now())
             self._workers.pop(number, None)
@@ -153,11 +172,15 @@ class Supervisor:
             wanted, served = seat.state == "leaving" or self._closing, seat.state != "starting"
             self.board.remove(worker.number, self._clock.now())
             self._workers.pop(worker.number, None)
+            self.watches.tell(worker.number, "gone")
+            if not self._closing:
+                await self._assign_doors()
             if wanted or (trial and not served):
                 return
             log.error("worker %d has ended with status %d and is replaced", worker.number, status)
             ends = 0 if self._clock.now() - began > LONG_LIFE else ends
-            await self._clock.sleep(RESTS[min(ends, len(RESTS) - 1)])
+            rest = RESTS[min(ends, len(RESTS) - 1)]
+            await self._clock.sleep(max(rest, SETTLING_SECONDS) if self.board.house() is not None else rest)
             ends, trial = ends + 1, False
             worker = await self._begin()
 
@@ -167,6 +190,37 @@ class Supervisor:
         except asyncio.CancelledError:
             worker.kill()
             raise
+
+    def _hear(self, worker: WorkerProcess, message: Message) -> None:
+        seat, now = worker.seat, self._clock.now()
+        seat.heard = now
+        match message.get("type"):
+            case "arrivals":
+                self._news(message["progress"])
+            case "ready":
+                seat.since = now
+                for secret in self.secrets.all():
+                    worker.send("secret", secret=secret)
+            case "secret":
+                self.secrets.hear(worker.number, message["secret"])
+            case _ if seat.state == "quiet":
+                log.warning("worker %d answers again", worker.number)
+                seat.state = "ready"
+
+    def _tell_others(self, number: int, secret: Message) -> None:
+        for worker in self._workers.values():
+            if worker.number != number and worker.seat.state != "starting":
+                worker.send("secret", secret=secret)
+
+    async def _assign_doors(self) -> None:
+        """The oldest worker that serves has the ports of other protocols."""
+        if self.crew.settings.wyoming_port is None and self.crew.settings.grpc_port is None:
+            return
+        seat = self.board.house()
+        worker = self.worker(seat) if seat is not None else None
+        if worker is not None and worker is not self._doors:
+            self._doors = worker
+            await worker.open_doors()
 
     def _keep(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work, name="worker")

@@ -28,9 +28,14 @@ _LOOK_SECONDS = 0.2
 
 @asynccontextmanager
 async def listening(
-    settings: Settings, voice: VoiceEngines, first: Callable[[], ConversationSettings]
+    settings: Settings,
+    voice: VoiceEngines,
+    first: Callable[[], ConversationSettings],
+    leaving: asyncio.Event | None = None,
 ) -> AsyncIterator[int]:
     """Serve ``voice`` on the port that ``settings`` name; yields the port. ``first``: what new sessions start with.
+
+    ``leaving``: another process may listen there, too, and from this event on it alone gets new connections.
 
     Raises :class:`SettingsError` when it cannot be had.
     """
@@ -38,18 +43,28 @@ async def listening(
     listener = _Listener(Shared(voice, first, sound), settings)
     host, port = settings.wyoming_host, settings.wyoming_port
     try:
-        server = await asyncio.start_server(listener.connected, host, port, limit=LARGEST_LINE)
+        server = await asyncio.start_server(
+            listener.connected, host, port, limit=LARGEST_LINE, reuse_port=True if leaving is not None else None
+        )
     except OSError as error:
         sound.close()
         raise SettingsError(f"wyoming_port: cannot listen on {host}:{port}: {error.strerror}") from error
     found: int = server.sockets[0].getsockname()[1]
     log.info("Wyoming is spoken on %s:%d", host, found)
+    left = asyncio.create_task(_leave(server, leaving), name="wyoming-leave") if leaving is not None else None
     try:
         yield found
     finally:
+        if left is not None:
+            left.cancel()
         server.close()
         await listener.close()
         sound.close()
+
+
+async def _leave(server: asyncio.Server, leaving: asyncio.Event) -> None:
+    await leaving.wait()
+    server.close()
 
 
 class _Listener:

@@ -88,7 +88,7 @@ class BenchSession:
 
     async def answer_to(self, offer: RTCSessionDescription) -> RTCSessionDescription:
         """The server's answer to an offer. Raises :class:`SettingsError` when there is none."""
-        return await offer_to(offer, Address(self._url, self._api_key))
+        return (await offer_to(offer, Address(self._url, self._api_key))).description
 
     async def run(self, mode: str, clip: Clip, turns: int) -> None:
         """Take ``turns`` turns, at odd times so that they meet the server's 20 and 32 ms windows everywhere."""

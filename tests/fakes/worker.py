@@ -1,7 +1,9 @@
-"""A worker process with fake engines (``python -m tests.fakes.worker``): its model tells how much it was shown."""
+"""A worker process with fake engines (``python -m tests.fakes.worker``): its model tells how much it was shown. With
+the word ``zygote`` it is where such workers are forked from."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -23,6 +25,16 @@ async def _engines(*_: Any) -> Any:
     return fake_engines(llm=CountingModel())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What a worker does."""
     worker.build_engines = _engines
     worker.main()
+
+
+if __name__ == "__main__":
+    if "zygote" in sys.argv:
+        from server.workers.zygote import run
+
+        run(("tests.fakes.worker",), "tests.fakes.worker")
+    else:
+        main()

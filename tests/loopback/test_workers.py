@@ -1,28 +1,34 @@
-"""Two worker processes with fake engines behind a front: real calls, a killed worker, and one that is replaced."""
+"""Two worker processes with fake engines behind a front: real calls, a killed worker, one that hangs, and one that is
+replaced."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import aiohttp
 import pytest
 
-from media.clock import MonotonicClock
-from server.http.web_server import WebServer
-from server.settings import load_settings
+from server.settings import SettingsError
+from server.workers import health
 from server.workers.board import Board
-from server.workers.front import create_front
-from server.workers.supervisor import Crew, Supervisor
+from server.workers.doors import Claim
+from server.workers.ids import worker_in
+from server.workers.supervisor import Supervisor
+from tests.fakes.front import workers as several
 from tests.fakes.peer import Peer
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
-COMMAND = (sys.executable, "-m", "tests.fakes.worker")
+
+
+workers = partial(several, ice_address="127.0.0.1")
 
 
 class Resuming(Peer):
@@ -45,22 +51,13 @@ class Resuming(Peer):
         return answer
 
 
-@asynccontextmanager
-async def workers(folder: Path, count: int = 2, **given: Any):
-    settings = load_settings(
-        {"port": 0, "shutdown_timeout": 1.0, "ice_address": "127.0.0.1", "peer_timeout": 3.0, **given}
-    )
-    supervisor = Supervisor(Crew(settings, count, 1, folder, command=COMMAND), MonotonicClock())
-    server = WebServer(create_front(supervisor, settings), settings, raw=True)
-    await server.start()
-    try:
-        await supervisor.start()
-        await supervisor.all_ready()
-        async with aiohttp.ClientSession(server.url) as http:
-            yield server.url, http, supervisor
-    finally:
-        await server.close()
-        await supervisor.close(5.0)
+async def watched(http: aiohttp.ClientSession, peer: Peer, query: str = "", **asked: Any) -> dict[str, Any]:
+    """What the front says of the worker of a session."""
+    assert peer.answer["watched"] is True
+    async with http.get(f"/v1/sessions/{peer.answer['session_id']}/watch{query}", **asked) as told:
+        answer: dict[str, Any] = await told.json()
+        assert told.status == 200, answer
+        return answer
 
 
 def number(peer: Peer) -> int:
@@ -84,7 +81,12 @@ async def test_sessions_are_shared_out_and_outlive_their_worker(loopback, tmp_pa
             await requests_find_their_worker(url, http, two)
 
             await told_by(board, one, "Blue")
+            watching = asyncio.create_task(watched(http, one))
+            await until(lambda: len(supervisor.watches) == 1)
+            assert (await watched(http, two, "?wait=0"))["state"] == "serving"
             os.kill(board.find(number(one)).pid, signal.SIGKILL)
+            assert (await watching)["state"] == "gone"
+            assert (await watched(http, one))["state"] == "gone", "who asks later is told, too"
             async with Resuming(url) as again:
                 pass  # whoever begins anew is not kept from it
             again = Resuming(url)
@@ -142,10 +144,13 @@ async def requests_find_their_worker(url: str, http: aiohttp.ClientSession, peer
 async def one_is_replaced(url: str, http: aiohttp.ClientSession, supervisor: Supervisor, peer: Resuming) -> None:
     board, before = supervisor.board, number(peer)
     await told_by(board, peer, "What did I say?")
+    leaving = asyncio.create_task(watched(http, peer))
+    await until(lambda: len(supervisor.watches) == 1)
     async with http.post(f"/v1/workers/{before}/restart") as told:
         assert told.status == 202
     moved = await peer.event("session.moved")
     assert moved["session_id"] == peer.answer["session_id"] and moved["seconds"] == 60.0
+    assert (await leaving)["state"] == "leaving"
     async with http.post(f"/v1/workers/{before}/restart") as told:
         assert told.status == 404, "it leaves already"
     after = Resuming(url)
@@ -168,3 +173,90 @@ async def test_who_comes_when_all_places_are_taken_is_told_so(loopback, tmp_path
             assert "Retry-After" in told.headers
         async with http.get("/readyz") as told:
             assert (await told.json())["status"] == "full"
+
+
+async def test_what_there_is_one_of_goes_on_when_the_oldest_worker_is_gone(loopback, tmp_path):
+    """Wyoming and gRPC, client secrets, and the count of requests with one key."""
+    wyoming, grpc = Claim("wyoming_port", "127.0.0.1", 0), Claim("grpc_port", "127.0.0.1", 0)
+    with pytest.raises(SettingsError, match="wyoming_port: cannot listen"), socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        Claim("wyoming_port", "127.0.0.1", other.getsockname()[1])
+    given = {
+        "wyoming_port": wyoming.port,
+        "api_key": "the-key-of-all",
+        "rate_limit_per_key": 1.0,
+        "rate_limit_burst": 9,
+    }
+    if find_spec("grpc") is not None:
+        given["grpc_port"] = grpc.port
+    own = {"Authorization": "Bearer the-key-of-all"}
+    try:
+        async with workers(tmp_path, **given) as (url, http, supervisor):
+            await the_doors_answer(given)
+            async with http.post("/v1/realtime/client_secrets", json={}, headers=own) as told:
+                secret = await told.json()
+            async with http.delete(f"/v1/realtime/client_secrets/{secret['id']}x", headers=own) as told:
+                assert told.status == 404
+            with_secret = {"Authorization": f"Bearer {secret['value']}", "Content-Type": "application/sdp"}
+            maker = worker_in(secret["value"])
+            os.kill(supervisor.board.find(maker).pid, signal.SIGKILL)
+            await until(lambda: supervisor.board.find(maker) is None)
+            async with http.post("/v1/realtime/calls", data="no offer", headers=with_secret) as told:
+                assert (told.status, (await told.json())["error"]["code"]) == (400, "no_media"), "it opens calls still"
+            await the_doors_answer(given)
+            async with http.get("/v1/realtime/client_secrets", headers=own) as told:
+                assert [row["id"] for row in (await told.json())["data"]] == [secret["id"]]
+            statuses = [await status_of(http, "/v1/models", own) for _ in range(9)]
+            assert statuses[:2] == [200, 200] and statuses[-1] == 429, "all workers count together"
+            assert await status_of(http, "/v1/workers", own) == 429
+    finally:
+        wyoming.close()
+        grpc.close()
+
+
+async def the_doors_answer(given: dict[str, Any]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", given["wyoming_port"])
+                writer.write(b'{"type": "describe"}\n')
+                line = await reader.readline()
+                writer.close()
+                if b'"info"' in line:
+                    break
+            except OSError:
+                await asyncio.sleep(0.02)  # the next one is opening them
+    if "grpc_port" in given:
+        import grpc
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{given['grpc_port']}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            told = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
+            assert told.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def status_of(http: aiohttp.ClientSession, path: str, headers: dict[str, str]) -> int:
+    async with http.get(path, headers=headers) as told:
+        return told.status
+
+
+async def test_the_sessions_of_a_worker_that_hangs_go_on_and_it_is_replaced(loopback, tmp_path, monkeypatch):
+    async with workers(tmp_path, max_sessions=8) as (url, http, supervisor):
+        board = supervisor.board
+        async with Resuming(url) as one, Resuming(url):
+            assert "1 things" in await one.ask("Blue")
+            await told_by(board, one, "Blue")
+            monkeypatch.setattr(health, "QUIET_SECONDS", 1.0)
+            hanging = board.find(number(one))
+            os.kill(hanging.pid, signal.SIGSTOP)
+            assert (await watched(http, one))["state"] == "gone"
+            again = Resuming(url)
+            again.previous = one.answer["session_id"]
+            async with again:
+                assert number(again) != number(one)
+                assert "3 things, the first of them Blue" in await again.ask("What did I say?")
+                monkeypatch.setattr(health, "DEAD_SECONDS", 1.0)
+                await until(lambda: hanging not in board.seats)
+        assert board.house() is not None

@@ -14,7 +14,7 @@ from server.settings import Settings
 
 class Admittance:
     """The keys of a server and what was asked with them. ``front``: as for :class:`~server.http.proxies.Proxies`; it
-    has counted the requests of every address."""
+    has counted the requests of every address and of every key."""
 
     def __init__(self, settings: Settings, secrets: ClientSecrets, clock: Clock, *, front: bool = False) -> None:
         own = settings.api_key.get_secret_value() if settings.api_key is not None else None
@@ -24,7 +24,7 @@ class Admittance:
         self._keys = Keys(own, secrets)
         burst = settings.rate_limit_burst
         self._addresses = None if front else _limit(settings.requests_per_address, burst, clock)
-        self._of_keys = _limit(settings.rate_limit_per_key, burst, clock)
+        self._of_keys = None if front else _limit(settings.rate_limit_per_key, burst, clock)
 
     def wait_of(self, address: str) -> int:
         """Count a request from an address; seconds until it may come again, 0 when this one is served."""
@@ -41,6 +41,11 @@ class Admittance:
         if self._of_keys is None:
             return 0
         return self._of_keys.wait(granted.secret.id if granted.secret is not None else "")
+
+    def wait_of_key(self, given: str | None) -> int:
+        """Count a request whose key others judge; as :meth:`wait_of`. What opens nothing is not counted."""
+        holder = self._keys.holder(given) if self._of_keys is not None else None
+        return self._of_keys.wait(holder) if self._of_keys is not None and holder is not None else 0
 
 
 def _limit(per_minute: float, burst: int, clock: Clock) -> RateLimit | None:

@@ -23,7 +23,7 @@ SUBPROTOCOL = "openai-insecure-api-key."
 CREATE = "POST /v1/realtime/client_secrets"
 _OPENED = re.compile(
     r"/offer|/v1/status|/v1/realtime(/calls(/.*)?|/ice_servers)?|/v1/live/sessions(/.*)?|/whip(/.*)?|/whep/.*|/start"
-    r"|/v1/sessions/\{session\}/recording(/.*)?"
+    r"|/v1/sessions/\{session\}/(recording(/.*)?|watch)"
     r"|(/sessions/\{\w+\})?/api/offer(/.*)?"
 )
 """Routes that a client secret opens, as they were added to the router. ``/whep`` alone is not among them: it shows
@@ -84,6 +84,14 @@ class Keys:
         if given.startswith(PREFIX):
             message = "this server knows no such client secret (a restart forgets all of them)"
         return Denied(401, "invalid_api_key", message, "invalid_token")
+
+    def holder(self, given: str | None) -> str | None:
+        """Whose requests these are counted with: a client secret's identifier, or empty for all who have the server's
+        key, or need none. ``None``: the key opens nothing."""
+        if self._own is not None and given is not None and hmac.compare_digest(_bytes(given), self._own):
+            return ""
+        found = self._secrets.find(given) if given is not None and given.startswith(PREFIX) else None
+        return found[0].id if found is not None else "" if self._own is None else None
 
 
 def expired(secret: ClientSecret) -> str:

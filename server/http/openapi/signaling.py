@@ -125,12 +125,14 @@ class OfferBody(BaseModel):
 
 
 class OfferAnswer(Shape):
-    """The SDP answer; ``resumed``: whether an earlier conversation goes on."""
+    """The SDP answer; ``resumed``: whether an earlier conversation goes on; ``watched``: whether the session can be
+    watched (``GET /v1/sessions/{session}/watch``)."""
 
     sdp: str
     type: Literal["answer"]
     session_id: str
     resumed: bool
+    watched: bool
 
 
 class ExpiresAfter(Shape):

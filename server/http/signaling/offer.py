@@ -20,11 +20,13 @@ from server.transports.webrtc.offers import Offer, read_offer
 
 REGISTRY = web.AppKey("registry", Registry)
 SETTINGS = web.AppKey("settings", Settings)
+WATCHED = web.AppKey("watched", bool)
+"""Whether a front answers ``GET /v1/sessions/{session}/watch``: this process may end without others ending."""
 
 
 async def post_offer(request: web.Request) -> web.Response:
     """``{"sdp", "type": "offer"}`` and perhaps ``session``, ``pipeline`` and ``resume`` → ``{"sdp", "type": "answer",
-    "session_id", "resumed"}``.
+    "session_id", "resumed", "watched"}``.
 
     ``session``: the settings that the session begins with, as ``session.update`` takes them.
     ``resume``: the id of a session whose conversation and settings this one goes on with, if they are still known.
@@ -36,7 +38,8 @@ async def post_offer(request: web.Request) -> web.Response:
     known = wanted is not None and request[GRANTED].may_reach(wanted) and request.app[REGISTRY].remembers(wanted)
     kind = CallKind(resumable=True, previous=wanted if known else None, pipeline=pipeline)
     session_id, sdp = await opened(request, read, wishes, kind)
-    return web.json_response({"sdp": sdp, "type": "answer", "session_id": session_id, "resumed": known})
+    about = {"session_id": session_id, "resumed": known, "watched": request.app[WATCHED]}
+    return web.json_response({"sdp": sdp, "type": "answer", **about})
 
 
 def resume_in(body: object) -> str | None:

@@ -94,9 +94,13 @@ export const fetchHistory = (query) => request(`v1/history?${new URLSearchParams
 export const fetchIceServers = async (signal) =>
   (await request("v1/realtime/ice_servers", { cache: "no-store", signal })).ice_servers ?? [];
 
-/** Make a call. @param body {sdp, type: "offer", resume?, pipeline?} @returns {sdp, type, session_id, resumed} */
+/** Make a call. @param body {sdp, type: "offer", resume?, pipeline?} @returns {sdp, type, session_id, resumed, watched} */
 export const openCall = (body, signal) =>
   request("offer", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+/** Wait for news of the process that a session lives in. @returns {state: serving | leaving | gone, again_in} */
+export const fetchWatch = (session, signal) =>
+  request(`v1/sessions/${encodeURIComponent(session)}/watch`, { cache: "no-store", signal });
 
 /** The page is being left: say so even when nothing else gets out any more. */
 export function hangUp(session) {

@@ -26,6 +26,7 @@ export function createCall({ store, output, levels, tell }) {
   let lastTyping = false;
   let talked = false; // there was a connection: its conversation is worth another one
   let timer = 0;
+  let unwatch = () => {};
 
   const tracks = createTracks({ store, levels, tell, replace: (kind, track) => connection?.replace(kind, track) });
   const talk = createPushToTalk({ send, hush, tell, listen(on) {
@@ -63,8 +64,9 @@ export function createCall({ store, output, levels, tell }) {
     dispatch({ type: "client.calling" });
     connection = new Connection(handlers);
     try {
-      const { session_id, resumed } = await connection.open(tracks.all, wishes());
+      const { session_id, resumed, watched } = await connection.open(tracks.all, wishes());
       if (mine !== attempt) return;
+      if (watched) watchFor(session_id);
       resume = session_id ?? resume;
       dispatch({ type: "client.answered", session_id, resumed: Boolean(resumed) });
     } catch (error) {
@@ -128,19 +130,31 @@ export function createCall({ store, output, levels, tell }) {
     else fail(lostProblem(reason, farewell, candidates));
   }
 
-  /** The conversation goes on in a new connection: there is no restart of an old one. */
-  function tryAgain() {
+  /** What answers for several processes of the server knows sooner than the connection that one of them has ended. */
+  async function watchFor(session) {
+    const mine = attempt;
+    const { watch } = await import("./watch.js");
+    if (mine !== attempt) return;
+    unwatch = watch(session, () => mine === attempt && talked && !isMeant(store.state.call.farewell) && tryAgain(0));
+  }
+
+  /**
+   * The conversation goes on in a new connection: there is no restart of an old one.
+   * @param soon pause in ms, where it is known that there is somebody to go on with
+   */
+  function tryAgain(soon = null) {
     const { farewell, attempt: tried } = store.state.call;
     if (tried >= TRIES) return void fail(lostProblem("gone", farewell));
     drop();
     talk.cancel();
-    const until = pause.begin(pauseBefore(tried), connect);
+    const until = pause.begin(soon ?? pauseBefore(tried), connect);
     dispatch({ type: "client.reconnecting", attempt: tried + 1, tries: TRIES, until });
   }
 
   /** Let go of the connection; the devices stay. */
   function drop() {
     attempt += 1;
+    unwatch();
     clearInterval(timer);
     connection?.close();
     connection = null;

@@ -8,6 +8,7 @@ import { detailsOf, note } from "../../../static/js/call/details.js";
 import { createPushToTalk } from "../../../static/js/call/push_to_talk.js";
 import { explain, isMeant, isWorthWaiting, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
 import { Pause, TRIES, pauseBefore, secondsToWait } from "../../../static/js/call/resume.js";
+import { watch } from "../../../static/js/call/watch.js";
 import { legal } from "../../../static/js/state/devices.js";
 import { loudness, silenceWatch } from "../../../static/js/devices/levels.js";
 import { DeviceError, reasonOf } from "../../../static/js/devices/media.js";
@@ -270,4 +271,30 @@ test("the details for a helper hold no word, no key and no sound", () => {
   assert.ok(!text.includes("secret"));
   assert.equal(JSON.parse(text).events.length, 50);
   assert.ok(text.includes("sent session.update"));
+});
+
+test("a process of the server is watched until there is news of it, and not where nobody tells", async () => {
+  const watched = (answers) => new Promise((resolve) => {
+    const told = [];
+    const ask = async (session) => {
+      told.push(session);
+      const answer = answers.shift();
+      if (answer instanceof Error) {
+        setTimeout(() => resolve([told, null]));
+        throw answer;
+      }
+      return answer;
+    };
+    watch("sess_1", (state) => resolve([told, state]), ask);
+  });
+  assert.deepEqual(await watched([{ state: "serving", again_in: 0 }, { state: "gone", again_in: 0 }]), [["sess_1", "sess_1"], "gone"]);
+  assert.deepEqual(await watched([{ state: "leaving" }]), [["sess_1"], "leaving"]);
+  assert.deepEqual(await watched([new ApiError(404, {}, null)]), [["sess_1"], null]);
+  let ended = false;
+  let answer;
+  const stop = watch("sess_1", () => { ended = true; }, () => new Promise((resolve) => { answer = resolve; }));
+  stop();
+  answer({ state: "gone" });
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(ended, false, "a session that has ended meanwhile has no news");
 });

@@ -1,0 +1,65 @@
+"""Clients that want to know at once when the worker of their session ends: its peer connection ends without a word.
+
+A client asks and is answered when the worker leaves or is gone, or else after a while, so that proxies see a request
+that ends. Those of one worker are answered one after another: all of them offer anew then, and whoever takes their
+sessions must not let the sound of its own wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal
+
+SPREAD_SECONDS = 0.04
+"""Between two that are told of the same end: about what it costs a worker to begin a session."""
+MOST_SPREAD_SECONDS = 1.5
+"""From the first to the last of them."""
+
+State = Literal["serving", "leaving", "gone"]
+"""``leaving``: it still serves, and the session should go on elsewhere; ``gone``: it does not serve any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of a worker."""
+
+    state: State
+    after: float = 0.0
+    """Seconds until this client is to hear of it."""
+
+
+class Watches:
+    """Who waits for news of which worker: at most ``most`` at a time. On one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[int, list[asyncio.Future[News]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    async def wait(self, number: int, seconds: float) -> News | None:
+        """The next news of a worker; ``serving`` when there were none for so long, ``None`` where too many wait."""
+        if len(self) >= self._most:
+            return None
+        news: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(number, [])
+        waiting.append(news)
+        try:
+            async with asyncio.timeout(seconds):
+                return await news
+        except TimeoutError:
+            return News("serving")
+        finally:
+            if news in waiting:  # the list has been replaced for those who were told
+                waiting.remove(news)
+            if not waiting and self._waiting.get(number) is waiting:
+                del self._waiting[number]
+
+    def tell(self, number: int, state: State) -> None:
+        """A worker leaves, or is gone: all who wait hear it."""
+        waiting = [news for news in self._waiting.pop(number, ()) if not news.done()]
+        step = min(SPREAD_SECONDS, MOST_SPREAD_SECONDS / max(1, len(waiting)))
+        for place, news in enumerate(waiting):
+            news.set_result(News(state, place * step))

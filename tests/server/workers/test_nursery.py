@@ -1,0 +1,80 @@
+"""Workers that are forked from a process which has loaded their code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from server.workers.nursery import Forking, Nursery, Spawning
+from server.workers.zygote import is_possible
+from tests.fakes.crew import FakeNursery
+
+pytestmark = pytest.mark.skipif(not is_possible(), reason="processes are forked on Linux only")
+ZYGOTE = (sys.executable, "-m", "tests.fakes.zygote")
+
+
+def parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as told:
+        return int(told.read().rsplit(")", 1)[1].split()[1])
+
+
+async def test_a_forked_worker_is_a_process_as_any_other():
+    nursery: Nursery = Forking(ZYGOTE, FakeNursery())
+    try:
+        one, other = await nursery.start(), await nursery.start()
+        assert parent_of(one.pid) == parent_of(other.pid) != os.getpid()
+        for child in (one, other):
+            child.stdin.write(b"hello\n")
+            assert await child.stdout.readline() == f"{child.pid} hello\n".encode()
+        one.kill()
+        assert await one.wait() == -signal.SIGKILL
+        assert await one.stdout.read() == b""
+        one.kill()  # it is gone, and nobody else is meant
+        other.stdin.write(b"3\n")
+        assert await other.wait() == 3
+        assert await other.stdout.read() == b""
+    finally:
+        await nursery.close()
+
+
+async def test_workers_outlive_the_process_that_they_were_forked_from_and_it_comes_again():
+    nursery = Forking(ZYGOTE, FakeNursery())
+    try:
+        one = await nursery.start()
+        zygote = parent_of(one.pid)
+        os.kill(zygote, signal.SIGKILL)
+        one.stdin.write(b"still\n")
+        assert b"still" in await one.stdout.readline()
+        while os.path.exists(f"/proc/{zygote}") and parent_of(one.pid) == zygote:
+            await asyncio.sleep(0.01)
+        other = await nursery.start()
+        assert parent_of(other.pid) not in (zygote, os.getpid())
+        one.kill()
+        other.kill()
+        await asyncio.gather(one.wait(), other.wait(), one.stdout.read(), other.stdout.read())
+    finally:
+        await nursery.close()
+
+
+@pytest.mark.parametrize("command", [(*ZYGOTE, "threads"), (sys.executable, "-c", "pass"), ("/nowhere/python",)])
+async def test_where_nothing_can_be_forked_each_is_started_by_itself(command, caplog):
+    others = FakeNursery()
+    nursery = Forking(command, others)
+    try:
+        assert await nursery.start() is others.children[0]
+        assert "cannot be forked" in caplog.text
+    finally:
+        await nursery.close()
+
+
+async def test_one_by_itself():
+    child = await Spawning((sys.executable, "-c", "print(input(), flush=True)")).start()
+    child.stdin.write(b"hello\n")
+    assert await child.stdout.readline() == b"hello\n"
+    assert await child.wait() == 0
+    assert await child.stdout.read() == b""
+    child.signal(signal.SIGTERM)
