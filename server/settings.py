@@ -24,6 +24,7 @@ from pipelines.text import base_url, header_value, unknown
 from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.settings_assistant import AssistantSettings
+from server.settings_cluster import ClusterSettings
 from server.settings_foresight import ForesightSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
@@ -43,7 +44,7 @@ REQUESTS_OFF_LOOPBACK = 600.0
 Profile = Literal["auto", "embedded", "bench"]
 
 
-class Settings(AssistantSettings, ForesightSettings, GrpcSettings, LiteRtSettings, BaseSettings):
+class Settings(AssistantSettings, ClusterSettings, ForesightSettings, GrpcSettings, LiteRtSettings, BaseSettings):
     """Validated settings of ``visavis serve``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)

@@ -17,9 +17,11 @@ from media.clock import MonotonicClock
 from pipelines.errors import ModelError
 from pipelines.models.memory import MachineMemory
 from pipelines.runtime.hardware import threads_for
-from server.cli.serve import CLOSE_SECONDS, say, table, tell_https
+from server.cli.serve import CLOSE_SECONDS, drained, say, table, tell_https
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import foreign, tell
+from server.cluster.build import node_of
+from server.cluster.local import Workers
 from server.engines.choices import Choice
 from server.engines.parts import own_cores
 from server.http.lobby import create_lobby
@@ -73,13 +75,21 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         if first is None:
             say(console, "Stopped while loading.")
             return
-        await server.hand_over(create_front(supervisor, settings))
+        front = create_front(supervisor, settings)
+        node = node_of(settings, server.url, Workers(supervisor))
+        if node is not None:
+            node.add_to(front)
+            stack.push_async_callback(node.close)
+        await server.hand_over(front)
+        if node is not None:
+            await node.start()
         _tell(first, count, console)
         ready = asyncio.create_task(supervisor.all_ready())
         tell(console, f"visavis is ready: [bold]{foreign(server.url)}[/bold]   (Ctrl-C to stop)")
         tell_https(settings, console, server.url)
         await stop.wait()
         ready.cancel()
+        await drained(node, console)
         say(console, "Stopping …")
 
 

@@ -22,19 +22,20 @@ from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
+from server.http.access.neighbours import NEIGHBOURS
 from server.http.auth import guard
 from server.http.bodies import bodies
 from server.http.doc_pages import DocPages
 from server.http.errors import HttpError, errors, full_response
 from server.http.page_files import STATIC, PageFiles, secured
 from server.http.proxies import Proxies
-from server.http.request_ids import X_REQUEST_ID, request_id
+from server.http.request_ids import tell_request_id
 from server.http.status import STATUS
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
 from server.workers.metrics import merged
-from server.workers.passing import AwayError, Passing, away, json_of
+from server.workers.passing import AwayError, Passing, away, json_of, to_socket
 from server.workers.process import WorkerFailedError
 from server.workers.supervisor import Supervisor
 
@@ -60,6 +61,7 @@ class Front:
     def __init__(self, supervisor: Supervisor, settings: Settings, clock: Clock) -> None:
         self._supervisor = supervisor
         self._settings = settings
+        self._node = settings.node
         self._clock = clock
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[int, Passing] = {}
@@ -74,7 +76,8 @@ class Front:
 
     async def passed(self, request: web.Request) -> web.StreamResponse:
         """Whatever is not the front's own."""
-        number = worker_in(request.path) or worker_in(request.query.get("call_id", "")) or self._of_key(request)
+        path, call = request.path, request.query.get("call_id", "")
+        number = worker_in(path, self._node) or worker_in(call, self._node) or self._of_key(request)
         seat = self._board.find(number)
         if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
             return await self._begun(request, None, seat)
@@ -112,8 +115,8 @@ class Front:
     async def _offered(self, request: web.Request, body: bytes) -> web.StreamResponse:
         told = json_of(body)
         named = told.get("resume") or told.get("pc_id") if isinstance(told, dict) else None
-        session = named if isinstance(named, str) and worker_in(named) is not None else None
-        seat = self._board.find(worker_in(session)) if session is not None else None
+        session = named if isinstance(named, str) and worker_in(named, self._node) is not None else None
+        seat = self._board.find(worker_in(session, self._node)) if session is not None else None
         if seat is not None and (seat.state == "ready" or request.method != hdrs.METH_POST):
             return await self._counted(request, seat, body)
         if seat is None and (seat := self._board.find(self._of_key(request))) is not None:
@@ -124,7 +127,7 @@ class Front:
 
     def _of_key(self, request: web.Request) -> int | None:
         """The worker that a client secret belongs to."""
-        return worker_in(key_of(request.headers) or "")
+        return worker_in(key_of(request.headers) or "", self._node)
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
         """A new session: of this worker, or else where there are the fewest."""
@@ -186,7 +189,7 @@ class Front:
             if worker is None:
                 raise away()
             scheme = "https" if self._settings.serves_tls else "http"
-            way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
+            way = self._ways[seat.number] = Passing(to_socket(worker.orders.socket), self._proxies, scheme)
         return way
 
     def _let_go(self) -> None:
@@ -213,6 +216,8 @@ class Front:
         if isinstance(told.get("limits"), dict):
             told["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
             told["limits"]["workers"] = len(self._board.seats)
+            if NEIGHBOURS in request.app:
+                told["node"] = request.app[NEIGHBOURS].status()
         return web.json_response(told, status=code, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     async def alive(self, request: web.Request) -> web.Response:
@@ -261,7 +266,8 @@ class Front:
             for seat, answer in zip(seats, told, strict=True)
             if not isinstance(answer, BaseException) and answer[0] == 200
         }
-        body = await asyncio.to_thread(merged, texts, self._board.seats)
+        more = list(request.app[NEIGHBOURS].collect()) if NEIGHBOURS in request.app else []
+        body = await asyncio.to_thread(merged, texts, self._board.seats, more)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def close(self, app: web.Application) -> None:
@@ -294,13 +300,7 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
         router.add_post(path, front.begun)
     router.add_patch("/api/offer", front.offered)
     router.add_route("*", REST, front.passed)
-    for prepare in (allow_reading, _tell_request_id, secured(settings.allowed_origins)):
+    for prepare in (allow_reading, tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
     app.on_cleanup.append(front.close)
     return app
-
-
-async def _tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """That of the worker's answer, which its log knows, or else our own."""
-    if X_REQUEST_ID not in response.headers:
-        response.headers[X_REQUEST_ID] = request_id(request)

@@ -21,6 +21,8 @@ from media.clock import MonotonicClock
 from pipelines.errors import PipelineError
 from server.cli.stopping import leave
 from server.cli.terminal import tell_foreign
+from server.cluster.build import shared_of
+from server.cluster.node import Shared, share
 from server.engines.build import build_engines
 from server.engines.parts import Share
 from server.http.app import Among, create_app
@@ -28,6 +30,7 @@ from server.http.lobby import Arrivals
 from server.http.signaling.offer import REGISTRY
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
+from server.resumption import Memory
 from server.sessions import Registry
 from server.settings import SettingsError
 from server.stores import model_store
@@ -101,11 +104,11 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         return 2
     finally:
         beats.cancel()
-    memory = ToldMemory(
-        lambda session, state: outbox.send("kept", session=session, state=state),
-        lambda session: outbox.send("forgotten", session=session),
-    )
-    app = create_app(settings, engines, among=Among(ids_of(orders.number), memory))
+    shared = shared_of(settings)
+    among = Among(ids_of(orders.number, settings.node), _memory(outbox, shared))
+    app = create_app(settings, engines, among=among)
+    if shared is not None:
+        share(app, shared)
     server = WebServer(app, settings, orders.socket)
     await server.start()
     gc.collect()
@@ -114,17 +117,35 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _obey(registry, inbox, outbox)
+        await _obey(registry, inbox, outbox, shared)
     finally:
         beat.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.shutdown_timeout + 4.0):
                 await server.close()
                 await engines.close()
+                if shared is not None:
+                    await shared.close()
     return 0
 
 
-async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox) -> None:
+def _memory(outbox: Outbox, shared: Shared | None) -> Memory:
+    """Conversations are told to the front, and kept for other nodes where there are some."""
+
+    def keep(session: str, state: str) -> None:
+        outbox.send("kept", session=session, state=state)
+        if shared is not None:
+            shared.writer.keep(session, state)
+
+    def forget(session: str) -> None:
+        outbox.send("forgotten", session=session)
+        if shared is not None:
+            shared.writer.forget(session)
+
+    return ToldMemory(keep, forget)
+
+
+async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox, shared: Shared | None) -> None:
     """Do what the front says, until it says stop or nothing more."""
     while text := await inbox.readline():
         message = read(text)
@@ -135,10 +156,12 @@ async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox)
                 outbox.send("adopted", session=message["session"])
             case "replaced":
                 registry.replaced(message["session"])
-            case "leave":
+            case "leave" | "stop" as what:
+                if shared is not None:
+                    shared.leave()
+                if what == "stop":
+                    return
                 registry.leave(message["seconds"])
-            case "stop":
-                return
 
 
 async def _tell_load(registry: Registry, outbox: Outbox) -> None:

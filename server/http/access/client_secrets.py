@@ -99,11 +99,26 @@ class ClientSecrets:
         self._active[name] = secret
         return value, secret
 
+    def adopt(self, secret: ClientSecret) -> None:
+        """One that was made elsewhere, or was changed there. What is known here of its calls stays."""
+        known = self.named(secret.id)
+        if known is not None:
+            secret.calls |= known.calls
+            secret.is_revoked |= known.is_revoked
+        self._ended.pop(secret.id, None)
+        self._active[secret.id] = secret
+        self._forget()
+        while len(self._active) > MOST_SECRETS + MOST_ENDED:
+            del self._active[next(iter(self._active))]
+
+    def named(self, name: str) -> ClientSecret | None:
+        """The one of that identifier, as far as it is known here."""
+        return self._active.get(name) or self._ended.get(name)
+
     def find(self, value: str) -> tuple[ClientSecret, State] | None:
         """The secret of this value; ``None`` when there is none, or none any more."""
         self._forget()
-        name = value.removeprefix(PREFIX).partition("_")[0]
-        secret = self._active.get(name) or self._ended.get(name)
+        secret = self.named(name_in(value))
         known = secret.digest if secret is not None else bytes(hashlib.sha256().digest_size)
         is_same = hmac.compare_digest(_digest(value), known)
         return (secret, secret.state(self._now())) if secret is not None and is_same else None
@@ -111,7 +126,7 @@ class ClientSecrets:
     def revoke(self, name: str) -> bool:
         """Let nobody use it any more; ``False`` when there is none of that identifier."""
         self._forget()
-        secret = self._active.get(name) or self._ended.get(name)
+        secret = self.named(name)
         if secret is not None:
             secret.is_revoked = True
             self._forget()
@@ -125,6 +140,11 @@ class ClientSecrets:
         for secret in list(self._ended.values()):
             if len(self._ended) > MOST_ENDED or now >= secret.expires_at + REMEMBERED_SECONDS:
                 del self._ended[secret.id]
+
+
+def name_in(value: str) -> str:
+    """The identifier of the secret that has this value."""
+    return value.removeprefix(PREFIX).partition("_")[0]
 
 
 def _digest(value: str) -> bytes:
