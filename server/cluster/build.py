@@ -11,6 +11,7 @@ from server.cluster.door import Door
 from server.cluster.membership import Local, Membership
 from server.cluster.node import Node, Shared
 from server.cluster.store import Store
+from server.http.access.client_secrets import ClientSecrets
 from server.http.app import Among
 from server.settings import Settings, SettingsError
 from server.workers.ids import ids_of
@@ -25,7 +26,11 @@ def shared_of(settings: Settings, store: Store | None = None) -> Shared | None:
 
 def among_of(settings: Settings, shared: Shared | None) -> Among | None:
     """What the application of a server without workers is; ``None``: it is alone."""
-    return None if shared is None else Among(ids_of(None, settings.node), shared.memory, front=False)
+    if shared is None:
+        return None
+    ids = ids_of(None, settings.node)
+    secrets = ClientSecrets(time.time, ids, shared.tell_secret)
+    return Among(ids, shared.memory, secrets, front=False)
 
 
 def node_of(

@@ -21,6 +21,7 @@ from server.cluster.metrics import families, written
 from server.cluster.sharing import Sharing
 from server.cluster.store import Store
 from server.cluster.writer import Writer
+from server.http.access.client_secrets import ClientSecret
 from server.http.access.neighbours import NEIGHBOURS
 from server.http.app import METRICS
 from server.settings import Settings
@@ -48,6 +49,10 @@ class Shared(Collector):
         """Where the conversations of a server without workers are kept."""
         self._sharing = Sharing(self.writer, clock)
 
+    def tell_secret(self, secret: ClientSecret) -> None:
+        """A client secret was made here, or has changed."""
+        self._sharing.leave_secret(secret)
+
     def received(self, request: web.Request) -> web.Request:
         """As it is."""
         return request
@@ -66,6 +71,7 @@ class Shared(Collector):
 
     def leave(self) -> None:
         """This process is about to end, and its conversations go on elsewhere."""
+        self.memory.tell_now()
         self.writer.leave()
 
     def start(self) -> None:

@@ -7,6 +7,7 @@ then a process knows what it has made itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -20,10 +21,11 @@ from media.clock import Clock
 from server.cluster.credentials import ForgedError
 from server.cluster.store import StoreAwayError
 from server.cluster.writer import Writer
-from server.dialects.openai.settings import RefusedError, offered_session
+from server.dialects.openai.settings import RefusedError
 from server.http.access.client_secrets import PREFIX, ClientSecret, name_in
 from server.http.access.granted import GRANTED
 from server.http.access.keys import key_of
+from server.http.access.secret_copies import from_json, to_json
 from server.http.access.secret_routes import OWN_SECRETS, SECRETS
 from server.http.errors import HttpError
 from server.http.signaling.offer import REGISTRY
@@ -39,6 +41,8 @@ CHECK_SECONDS = 5.0
 MOST_CHECKED = 4096
 OWNER_SECONDS = 24 * 3600.0
 """For which it is known with which secret and start a session was begun."""
+READ_SECONDS = 1.0
+"""For which the store is waited for."""
 AWAY_SECONDS = 1.0
 """For which a store is not asked that has not answered."""
 WRITTEN_SECONDS = 0.3
@@ -82,10 +86,7 @@ class Sharing:
             return response
         if adopted and previous is not None:
             self._writer.taken(previous)
-        if revoked is not None:
-            self._leave_secret(request, revoked)
-        elif method == hdrs.METH_POST and path == SECRETS:
-            self._leave_secret(request, str(_told(response).get("id")), await _json(request))
+        if revoked is not None or (method == hdrs.METH_POST and path == SECRETS):
             await self._writer.flush(WRITTEN_SECONDS)
         elif method == hdrs.METH_POST and path == START:
             self._leave_start(request, str(_told(response).get("sessionId")), await _json(request))
@@ -107,19 +108,10 @@ class Sharing:
         if record is None:
             return  # neither is it asked again at once, nor is it known that there is none
         self._checked[name] = now + CHECK_SECONDS
-        known = secrets.named(name)
-        if known is not None:
-            if record["revoked"]:
-                secrets.revoke(name)
-            return
-        times = int(record["created_at"]), int(record["expires_at"])
         try:
-            session = offered_session(record["session"])
-        except RefusedError as error:  # of another version
+            secrets.learn(from_json(record))
+        except (ValueError, KeyError, TypeError) as error:  # of another version
             log.warning("a client secret of another node cannot be used here: %s", error)
-            return
-        secret = ClientSecret(name, bytes.fromhex(record["digest"]), *times, session, bool(record["revoked"]))
-        secrets.adopt(secret)
 
     async def _know_start(self, request: web.Request, name: str) -> None:
         starts = request.app[STARTS]
@@ -174,8 +166,9 @@ class Sharing:
             asking.close()
             return None
         try:
-            return await asking
-        except StoreAwayError:
+            async with asyncio.timeout(READ_SECONDS):
+                return await asking
+        except (StoreAwayError, TimeoutError):
             self._away_until = self._clock.now() + AWAY_SECONDS
         except ForgedError as error:
             log.warning("%s", error)
@@ -183,19 +176,10 @@ class Sharing:
 
     # ------------------------------------------------------------------------------------------------ left for others
 
-    def _leave_secret(self, request: web.Request, name: str, body: Mapping[str, Any] | None = None) -> None:
-        secret = request.app[OWN_SECRETS].named(name)
-        if secret is None:
-            return
-        record = {
-            "digest": secret.digest.hex(),
-            "created_at": secret.created_at,
-            "expires_at": secret.expires_at,
-            "session": body.get("session") if body is not None else None,
-            "revoked": secret.is_revoked,
-        }
+    def leave_secret(self, secret: ClientSecret) -> None:
+        """One was made here, or has changed."""
         seconds = max(1.0, secret.expires_at - secret.created_at) + OWNER_SECONDS
-        self._writer.put(_SECRET, name, json.dumps(record).encode(), seconds)
+        self._writer.put(_SECRET, secret.id, json.dumps(to_json(secret)).encode(), seconds)
 
     def _leave_start(self, request: web.Request, name: str, body: Mapping[str, Any]) -> None:
         granted = request.get(GRANTED)

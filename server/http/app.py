@@ -79,6 +79,8 @@ class Among:
     """Makes ids that tell whose they are."""
     memory: Memory
     """Where its conversations are kept, too."""
+    secrets: ClientSecrets
+    """Client secrets of all of them."""
     front: bool = True
     """Whether a front has counted the requests; ``False``: it is a node of several, and they come here."""
 
@@ -96,7 +98,7 @@ def create_app(
     """
     ice.gather_as_set(settings)
     ids = among.ids if among is not None else new_id
-    secrets = ClientSecrets(time.time, ids)
+    secrets = among.secrets if among is not None else ClientSecrets(time.time, ids)
     admittance = Admittance(settings, secrets, MonotonicClock(), front=among is not None and among.front)
     larger = {**LARGER_BODIES, **TASK_BODIES, **PICTURE_BODIES}
     layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, larger, STREAMED_BODIES)]

@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -25,12 +26,12 @@ from server.cluster.build import shared_of
 from server.cluster.node import Shared, share
 from server.engines.build import build_engines
 from server.engines.parts import Share
+from server.http.access.client_secrets import ClientSecrets
 from server.http.app import Among, create_app
 from server.http.lobby import Arrivals
 from server.http.signaling.offer import REGISTRY
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
-from server.resumption import Memory
 from server.sessions import Registry
 from server.settings import SettingsError
 from server.stores import model_store
@@ -105,8 +106,9 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     finally:
         beats.cancel()
     shared = shared_of(settings)
-    among = Among(ids_of(orders.number, settings.node), _memory(outbox, shared))
-    app = create_app(settings, engines, among=among)
+    memory, ids = _memory(outbox, shared), ids_of(orders.number, settings.node)
+    secrets = ClientSecrets(time.time, ids, shared.tell_secret if shared is not None else lambda secret: None)
+    app = create_app(settings, engines, among=Among(ids, memory, secrets))
     if shared is not None:
         share(app, shared)
     server = WebServer(app, settings, orders.socket)
@@ -117,7 +119,7 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _obey(registry, inbox, outbox, shared)
+        await _obey(registry, inbox, outbox, (memory, shared))
     finally:
         beat.cancel()
         with suppress(TimeoutError):
@@ -129,7 +131,7 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     return 0
 
 
-def _memory(outbox: Outbox, shared: Shared | None) -> Memory:
+def _memory(outbox: Outbox, shared: Shared | None) -> ToldMemory:
     """Conversations are told to the front, and kept for other nodes where there are some."""
 
     def keep(session: str, state: str) -> None:
@@ -145,8 +147,11 @@ def _memory(outbox: Outbox, shared: Shared | None) -> Memory:
     return ToldMemory(keep, forget)
 
 
-async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox, shared: Shared | None) -> None:
-    """Do what the front says, until it says stop or nothing more."""
+async def _obey(
+    registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox, kept: tuple[ToldMemory, Shared | None]
+) -> None:
+    """Do what the front says, until it says stop or nothing more. ``kept``: where conversations are."""
+    memory, shared = kept
     while text := await inbox.readline():
         message = read(text)
         match message.get("type"):
@@ -157,6 +162,7 @@ async def _obey(registry: Registry, inbox: asyncio.StreamReader, outbox: Outbox,
             case "replaced":
                 registry.replaced(message["session"])
             case "leave" | "stop" as what:
+                memory.tell_now()
                 if shared is not None:
                     shared.leave()
                 if what == "stop":

@@ -49,6 +49,8 @@ class ClientSecret:
     is_revoked: bool = False
     calls: dict[str, None] = field(default_factory=dict)
     """Identifiers of the calls that were made with it, without their kind."""
+    told: Callable[[ClientSecret], object] = field(default=lambda secret: None, compare=False, repr=False)
+    """Is told when it has changed."""
 
     def state(self, now: float) -> State:
         """Whether it can be used."""
@@ -59,6 +61,14 @@ class ClientSecret:
     def made(self, call: str) -> None:
         """Keep in mind that this call is its holder's."""
         self.calls[_plain(call)] = None
+        while len(self.calls) > MOST_CALLS:
+            del self.calls[next(iter(self.calls))]
+        self.told(self)
+
+    def join(self, other: ClientSecret) -> None:
+        """Take over what another process knows of the same secret."""
+        self.is_revoked = self.is_revoked or other.is_revoked
+        self.calls |= other.calls
         while len(self.calls) > MOST_CALLS:
             del self.calls[next(iter(self.calls))]
 
@@ -73,10 +83,17 @@ def _plain(call: str) -> str:
 
 
 class ClientSecrets:
-    """Those of this server; a restart forgets them all. ``now`` gives Unix seconds, ``ids`` new ids of a kind."""
+    """Those of this server; a restart forgets them all. ``now`` gives Unix seconds, ``ids`` new ids of a kind; ``told``
+    hears of each that is made here or has changed, for other processes that are to know it (:meth:`learn`)."""
 
-    def __init__(self, now: Callable[[], float], ids: Callable[[str], str] = new_id) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        ids: Callable[[str], str] = new_id,
+        told: Callable[[ClientSecret], object] = lambda secret: None,
+    ) -> None:
         self._now = now
+        self._told = told
         self._new_id = ids
         self._active: dict[str, ClientSecret] = {}
         self._ended: dict[str, ClientSecret] = {}
@@ -95,21 +112,20 @@ class ClientSecrets:
         name = self._new_id("ek").removeprefix(PREFIX)
         value = f"{PREFIX}{name}_{secrets.token_urlsafe(32)}"
         created = int(self._now())
-        secret = ClientSecret(name, _digest(value), created, created + seconds, session)
+        secret = ClientSecret(name, _digest(value), created, created + seconds, session, told=self._told)
         self._active[name] = secret
+        self._told(secret)
         return value, secret
 
-    def adopt(self, secret: ClientSecret) -> None:
-        """One that was made elsewhere, or was changed there. What is known here of its calls stays."""
-        known = self.named(secret.id)
+    def learn(self, secret: ClientSecret) -> None:
+        """Know one that another process has made, or what has become of it there."""
+        known = self._active.get(secret.id) or self._ended.get(secret.id)
         if known is not None:
-            secret.calls |= known.calls
-            secret.is_revoked |= known.is_revoked
-        self._ended.pop(secret.id, None)
-        self._active[secret.id] = secret
+            known.join(secret)
+        else:
+            secret.told = self._told
+            self._active[secret.id] = secret
         self._forget()
-        while len(self._active) > MOST_SECRETS + MOST_ENDED:
-            del self._active[next(iter(self._active))]
 
     def named(self, name: str) -> ClientSecret | None:
         """The one of that identifier, as far as it is known here."""
@@ -126,9 +142,10 @@ class ClientSecrets:
     def revoke(self, name: str) -> bool:
         """Let nobody use it any more; ``False`` when there is none of that identifier."""
         self._forget()
-        secret = self.named(name)
+        secret = self._active.get(name) or self._ended.get(name)
         if secret is not None:
             secret.is_revoked = True
+            self._told(secret)
             self._forget()
         return secret is not None
 
