@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from server.cluster.credentials import Credentials, ForgedError, Signed
 from server.cluster.membership import Local, Membership
 from server.cluster.wanted import BEGIN, Wanted, has_body, wanted
+from server.cluster.watch import told, watched_in
 from server.http.access.keys import key_of
 from server.http.bodies import read_body
 from server.http.errors import HttpError, full_response
@@ -93,11 +94,13 @@ class Door:
         if has_body(request.method, request.path) and request.body_exists:
             await read_body(request, self._settings.request_timeout)
             body = await request.read()
-        told = json_of(body) if body is not None and BEGIN.fullmatch(request.path) is None else None
-        want = wanted(request.method, request.path, request.query, told if isinstance(told, dict) else {})
+        said = json_of(body) if body is not None and BEGIN.fullmatch(request.path) is None else None
+        want = wanted(request.method, request.path, request.query, said if isinstance(said, dict) else {})
         if _FROM in request or request.method == hdrs.METH_OPTIONS or self._was_sent_here(request):
             return await self._here(request, handler, want)
         if want.node is not None and want.node != self._membership.name:
+            if (session := watched_in(request.path)) is not None:
+                return await self._watched(session, want, request)
             answer = await self._of(want, request, body)
             if answer is not None:
                 return answer
@@ -121,6 +124,14 @@ class Door:
                 return None
             raise
         return None if want.begins and answer.status == 503 and not answer.prepared else answer
+
+    async def _watched(self, session: str, want: Wanted, request: web.Request) -> web.StreamResponse:
+        """What becomes of a session's node, whose end is noticed here."""
+        try:
+            answer = await self._of(want, request, None)
+        except (AwayError, ConnectionResetError):
+            answer = None
+        return answer if answer is not None else told(session, "gone")
 
     async def _elsewhere_by_key(self, request: web.Request) -> web.StreamResponse | None:
         """Without a store only its own node knows a client secret."""
@@ -247,9 +258,9 @@ class Door:
 
     async def _was_replaced(self, request: web.Request) -> web.Response:
         await read_body(request, self._settings.request_timeout)
-        told = json_of(await request.read())
-        if isinstance(told, dict) and isinstance(told.get("session"), str):
-            self._local.replaced(told["session"])
+        said = json_of(await request.read())
+        if isinstance(said, dict) and isinstance(said.get("session"), str):
+            self._local.replaced(said["session"])
         return web.Response(status=204)
 
     async def close(self) -> None:

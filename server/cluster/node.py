@@ -20,6 +20,7 @@ from server.cluster.membership import Local, Membership
 from server.cluster.metrics import families, written
 from server.cluster.sharing import Sharing
 from server.cluster.store import Store
+from server.cluster.watch import WATCH, Watch
 from server.cluster.writer import Writer
 from server.http.access.client_secrets import ClientSecret
 from server.http.access.neighbours import NEIGHBOURS
@@ -114,6 +115,7 @@ class Node(Collector):
         self._store = store
         self._clock = clock
         self._draining: asyncio.Task[None] | None = None
+        self._leaving = asyncio.Event()
 
     # ------------------------------------------------------------------------------------------------ requests
 
@@ -139,6 +141,8 @@ class Node(Collector):
             app[METRICS].registry.register(self)
         app.router.add_get(NODES, self._list)
         app.router.add_post(DRAIN, self._drain)
+        if self._shared is not None:  # the front of several workers has its own
+            app.router.add_get(WATCH, Watch(self._leaving).get, allow_head=False)
 
     async def _list(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "registry": self.membership.registry, "data": self.shown()})
@@ -202,6 +206,7 @@ class Node(Collector):
             self._shared.leave()
             await self._shared.writer.flush(FLUSH_SECONDS)  # whoever comes elsewhere finds the last word
         self._local.leave(seconds)
+        self._leaving.set()
         until = self._clock.now() + seconds
         while self._local.used and self._clock.now() < until:
             await self._clock.sleep(LOOK_SECONDS)

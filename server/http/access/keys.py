@@ -23,7 +23,7 @@ SUBPROTOCOL = "openai-insecure-api-key."
 CREATE = "POST /v1/realtime/client_secrets"
 _OPENED = re.compile(
     r"/offer|/v1/status|/v1/realtime(/calls(/.*)?|/ice_servers)?|/v1/live/sessions(/.*)?|/whip(/.*)?|/whep/.*|/start"
-    r"|/v1/sessions/\{session\}/recording(/.*)?"
+    r"|/v1/sessions/\{session\}/(recording(/.*)?|watch)"
     r"|(/sessions/\{\w+\})?/api/offer(/.*)?"
 )
 """Routes that a client secret opens, as they were added to the router. ``/whep`` alone is not among them: it shows

@@ -178,8 +178,10 @@ async def test_a_conversation_moves_with_its_history_from_a_node_that_is_drained
         peer = await _on("b", made)
         async with peer:
             assert "1 things" in await peer.ask("Blue")
+            watching = asyncio.create_task(_watched(made["a"], peer))
             made["b"].node.begin_to_drain()
             await peer.event("session.moved")
+            assert await watching == "leaving"
             again = Resuming(made["b"].url)  # a load balancer knows nothing of it
             again.previous = peer.answer["session_id"]
             async with again:
@@ -188,6 +190,7 @@ async def test_a_conversation_moves_with_its_history_from_a_node_that_is_drained
                 assert "3 things, the first of them Blue" in await again.ask("What did I say?")
                 await until(lambda: len(made["b"].sessions) == 0)
                 await made["b"].node.drained.wait()
+                assert await _watched(made["a"], peer) == "gone", "the session is over"
 
 
 async def test_a_conversation_outlives_its_node(loopback):
@@ -211,6 +214,13 @@ async def test_a_conversation_outlives_its_node(loopback):
             twice.previous = peer.answer["session_id"]
             async with twice:
                 assert twice.answer["resumed"] is False, "it goes on once"
+                assert await _watched(made["a"], peer) == "gone", "its node is"
+
+
+async def _watched(node: Running, peer: Peer) -> str:
+    async with node.http.get(f"/v1/sessions/{peer.answer['session_id']}/watch") as told:
+        state: str = (await told.json())["state"]
+        return state
 
 
 async def _on(name: str, made: Nodes) -> Resuming:
