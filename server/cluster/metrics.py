@@ -14,7 +14,8 @@ from server.cluster.writer import Writer
 
 def families(membership: Membership, door: Door) -> Iterable[Metric]:
     """Of a node."""
-    yield _gauge("visavis_cluster_registry_up", "Whether the registry of nodes answers", membership.connected)
+    up = float(membership.connected)
+    yield GaugeMetricFamily("visavis_cluster_registry_up", "Whether the registry of nodes answers", up)
     states = Counter(peer.state for peer in membership.roster.peers)
     states["draining" if membership.draining else "ready"] += 1
     nodes = GaugeMetricFamily("visavis_cluster_nodes", "Nodes that this one knows, itself included", labels=["state"])
@@ -22,7 +23,7 @@ def families(membership: Membership, door: Door) -> Iterable[Metric]:
         nodes.add_metric([state], states[state])
     yield nodes
     passed = CounterMetricFamily(
-        "visavis_cluster_passed_on", "Requests that were passed on to other nodes", labels=["result"]
+        "visavis_cluster_passed_on", "Requests that were for other nodes, by their end", labels=["result"]
     )
     for result in ("answered", "refused", "unreachable", "redirected"):
         passed.add_metric([result], door.passed[result])
@@ -31,11 +32,7 @@ def families(membership: Membership, door: Door) -> Iterable[Metric]:
 
 def written(writer: Writer) -> Iterable[Metric]:
     """Of a process with sessions."""
-    yield _gauge("visavis_cluster_writes_waiting", "What waits to be kept for other nodes", writer.waiting)
-    yield CounterMetricFamily(
-        "visavis_cluster_writes_dropped", "What was not kept for other nodes as too much waited", writer.dropped
-    )
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, float(value))
+    waiting = float(writer.waiting)
+    yield GaugeMetricFamily("visavis_cluster_writes_waiting", "What waits to be kept for other nodes", waiting)
+    words = "What was not kept for other nodes, as too much waited"
+    yield CounterMetricFamily("visavis_cluster_writes_dropped", words, writer.dropped)

@@ -64,6 +64,15 @@ class StatusRecording(Shape):
     max_mb: int
 
 
+class StatusNode(Shape):
+    """What this server is among several nodes."""
+
+    name: str
+    state: Literal["ready", "draining"]
+    registry: Literal["connected", "away", "name taken"]
+    nodes: int
+
+
 class Status(ShortStatus):
     """What a client needs to know before it calls. While the server still loads, only ``warming_up`` is more."""
 
@@ -81,6 +90,7 @@ class Status(ShortStatus):
     https_url: str | None
     recording: StatusRecording
     ice_servers: list[dict[str, Any]]
+    node: StatusNode | None = None
 
 
 class RecordedFile(Shape):
