@@ -40,6 +40,11 @@ class OneProcess:
         return len(self._sessions)
 
     @property
+    def begun(self) -> int:
+        """Since the start."""
+        return self._sessions.begun
+
+    @property
     def level(self) -> int:
         """As measured."""
         return self._level()
@@ -73,6 +78,11 @@ class Workers:
     def used(self) -> int:
         """Those included that are on their way."""
         return self._board.sessions
+
+    @property
+    def begun(self) -> int:
+        """Of those workers that live."""
+        return sum(seat.begun for seat in self._board.seats)
 
     @property
     def level(self) -> int:

@@ -33,6 +33,11 @@ class Local(Protocol):
         ...
 
     @property
+    def begun(self) -> int:
+        """How many there have been since the start."""
+        ...
+
+    @property
     def level(self) -> int:
         """How loaded it is besides, 0 to 4."""
         ...
@@ -96,6 +101,7 @@ class Membership:
             self.draining,
             local.workers,
             self._number,
+            local.begun,
         )
 
     def best(self, tried: set[str]) -> Report | None:

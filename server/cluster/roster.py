@@ -38,6 +38,8 @@ class Report:
     workers: int = 1
     number: int = 0
     """Of this report, so that two can be told apart."""
+    begun: int = 0
+    """Sessions since its start."""
 
     def to_text(self, credentials: Credentials) -> str:
         """As it is kept in the registry: signed, as the nodes send keys to the address in it."""
@@ -85,7 +87,7 @@ class Peer:
         """Whether it is worth asking it for a session."""
         report = self.report
         is_here = self.gone_since is None and self.spared_until <= now
-        return is_here and not report.draining and report.level < FULL_LEVEL and self.used < report.capacity
+        return is_here and not report.draining and report.level < FULL_LEVEL and report.used < report.capacity
 
     def rank(self, own: bool) -> tuple[int, float, int, bool, str]:
         """The smaller, the sooner it gets the next session: the least loaded, of these the one with the largest share
@@ -107,8 +109,9 @@ class Roster:
         for name, report in here.items():
             peer = self._peers.setdefault(name, Peer(report))
             if report.number != peer.report.number or report.address != peer.report.address:
-                # Of two newer reports one was made after the session had begun there.
-                peer.coming = [since for since in peer.coming if 0 <= report.number - since < 2]
+                # Those that have begun are in the report; of two newer reports one was made after the session began.
+                begun = max(0, report.begun - peer.report.begun)
+                peer.coming = [since for since in peer.coming[begun:] if 0 <= report.number - since < 2]
             if peer.gone_since is not None:
                 peer.coming = []
             peer.report, peer.gone_since = report, None
@@ -130,7 +133,9 @@ class Roster:
     def best(self, own: Report, now: float, tried: Collection[str] = ()) -> Report | None:
         """The node for the next session, of those that have not been ``tried``; ``None``: none has room."""
         choice = [Peer(own), *self._peers.values()]
-        free = [peer for peer in choice if peer.report.name not in tried and peer.takes(now)]
+        here = [peer for peer in choice if peer.report.name not in tried and peer.takes(now)]
+        # What is on its way may be counted twice for a moment: before all is said to be full, they are asked.
+        free = [peer for peer in here if peer.used < peer.report.capacity] or here
         best = min(free, key=lambda peer: peer.rank(peer.report.name == self.own), default=None)
         return best.report if best is not None else None
 

@@ -1,6 +1,6 @@
 """Three nodes as processes and a real Redis: who gets whom, what a hop costs, what is lost with a node or with Redis.
 
-    .venv/bin/python -m tests.benchmarks.nodes [--places 4,8,8] [--workers N] [--only spread,crash]
+    .venv/bin/python -m tests.benchmarks.nodes [--places 4,8,8] [--workers N] [--only spread,killed]
 
 One line for each question, with figures; ends with 1 if one of them is answered as it should not be. Needs
 ``redis-server`` and the extra ``cluster``. Media stays on this machine.
@@ -67,12 +67,12 @@ async def _sessions(made: Fleet) -> int:
 
 async def spread(made: Fleet) -> Told:
     """As many offers at one node as there are places; then one more; then all are ended through the wrong node."""
-    first, places = (
-        made.nodes[0],
-        {one["name"]: one["max_sessions"] for one in (await made.nodes[0].ask("/v1/nodes"))["data"]},
-    )
+    first = made.nodes[0]
+    places = {one["name"]: one["max_sessions"] for one in (await first.ask("/v1/nodes"))["data"]}
     told = [await _offered(first) for _ in range(sum(places.values()))]
-    owners = Counter(node_in(body["session_id"]) for status, body, _, _ in told if status == 200)
+    refused = [body["error"]["code"] for status, body, _, _ in told if status != 200]
+    told = [one for one in told if one[0] == 200]
+    owners = Counter(node_in(body["session_id"]) for _, body, _, _ in told)
     status, body, _, retry = await _offered(made.nodes[1])
     took: dict[bool, list[float]] = {True: [], False: []}
     for _, answer, milliseconds, _ in told:
@@ -85,6 +85,7 @@ async def spread(made: Fleet) -> Told:
     return {
         "ok": owners == places and (status, body["error"]["code"]) == (503, "server_full") and bool(retry),
         "sessions": dict(sorted(owners.items())),
+        **({"refused before": refused} if refused else {}),
         "one more": f"{status} {body['error']['code']}, Retry-After {retry}",
         "offer ms, here": round(statistics.median(took[True]), 1),
         "offer ms, passed on": round(statistics.median(took[False]), 1),
@@ -236,10 +237,8 @@ async def redirected(folder: Path) -> Told:
         await _offered(here)
         await made.until_known({"a": "ready", "b": "ready"}, here)
         async with here.http.post("/whip", data=PUBLISHED, headers=SDP) as told:
-            hops, place = (
-                [one.status for one in told.history],
-                told.url.join(URL(told.headers["Location"])),
-            )
+            hops = [one.status for one in told.history]
+            place = told.url.join(URL(told.headers["Location"]))
             stayed = told.status == 201 and str(told.url).startswith(other.url)
         async with aiohttp.ClientSession() as http, http.delete(place) as told:
             ended = told.status

@@ -70,14 +70,18 @@ def test_what_was_sent_counts_until_the_node_has_told_of_it():
     full = report("a", 1, 1)
     nodes.sent("b")
     nodes.sent("b")
-    assert nodes.best(full, 0.0) is None
-    nodes.told([report("b", 2, 1, number=2)], 0.0)
-    assert nodes.best(full, 0.0) is None, "the report may be older than the session"
-    nodes.told([report("b", 2, 1, number=3)], 0.0)
-    assert nodes.best(full, 0.0).name == "b"
+    [b] = nodes.peers
+    assert b.used == 2
+    assert nodes.best(full, 0.0).name == "b", "it is asked before all is said to be full"
+    nodes.told([report("b", 2, 1, number=2, begun=1)], 0.0)
+    assert b.used == 2, "one is in the report, and the report may be older than the other"
+    nodes.told([report("b", 2, 1, number=3, begun=1)], 0.0)
+    assert b.used == 1, "it has not come"
     nodes.sent("b")
     nodes.refused("b")
-    assert nodes.best(full, 0.0).name == "b"
+    assert b.used == 1
+    nodes.told([report("b", 2, 2, number=4, begun=2)], 0.0)
+    assert nodes.best(full, 0.0) is None
 
 
 def test_a_node_whose_lease_has_ended_is_still_known_for_a_while():
@@ -97,12 +101,15 @@ def test_a_node_whose_lease_has_ended_is_still_known_for_a_while():
 def test_no_node_is_sent_more_than_it_has_room_for(places, offers):
     nodes = Roster("a")
     nodes.told([report(name, count) for name, count in places.items() if name != "a"], 0.0)
-    own, begun = report("a", places.get("a", 0)), dict.fromkeys(places, 0)
+    own, begun, tried = report("a", places.get("a", 0)), dict.fromkeys(places, 0), set()
     for _ in range(offers):
-        best = nodes.best(own, 0.0)
+        best = nodes.best(own, 0.0, tried)
         if best is None:
             assert begun == places
             return
+        if begun[best.name] == places[best.name]:  # it refuses
+            tried.add(best.name)
+            continue
         begun[best.name] += 1
         if best.name == "a":
             own = replace(own, used=own.used + 1)

@@ -1,4 +1,4 @@
-"""The store in a real Redis: leases that only their holder renews, and what happens when Redis is away or stands still."""
+"""The store in a real Redis: leases that only their holder renews, and a Redis that is away or stands still."""
 
 from __future__ import annotations
 
