@@ -80,6 +80,8 @@ class Membership:
         self._local = local
         self._token = secrets.token_hex(8)
         self._number = 0
+        self._told: Registry | None = None
+        """What the log says."""
         self._renewing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -163,9 +165,10 @@ class Membership:
             await self.renew()
 
     def _now(self, registry: Registry, problem: str) -> None:
-        before, self.registry = self.registry, registry
-        if before == registry and self.renewals + (registry == "away") > 1:
+        self.registry = registry
+        if self._told == registry:
             return
+        self._told = registry
         if registry == "connected":
             log.info("node %s has its place among %d", self.name, len(self.roster.peers) + 1)
         elif registry == "away":

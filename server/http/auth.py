@@ -15,7 +15,7 @@ from server.http.access.cors import CORS_ORIGIN
 from server.http.access.granted import CLIENT, GRANTED
 from server.http.access.keys import Denied, asking, key_of
 from server.http.access.neighbours import NEIGHBOURS
-from server.http.errors import error_response
+from server.http.errors import error_response, shaped
 from server.http.origins import Asked, OwnNames, parse_authority
 from server.http.request_ids import named
 from server.settings import Settings
@@ -76,7 +76,13 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
 async def _wherever(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The answer of this node, or of the one that the request is for."""
     neighbours = request.app.get(NEIGHBOURS)
-    return await (handler(request) if neighbours is None else neighbours.served(request, handler))
+    if neighbours is None:
+        return await handler(request)
+
+    async def wherever(request: web.Request) -> web.StreamResponse:
+        return await neighbours.served(request, handler)
+
+    return await shaped(request, wherever)
 
 
 class _Checks:
