@@ -40,7 +40,7 @@ PLACED = "placed"
 """In the query of a request whose client was sent to this node: it stays here."""
 REPLACED = "/v1/node/replaced"
 """What a node tells another: a conversation of its goes on elsewhere. For nodes alone."""
-BEGIN_SECONDS = 10.0
+BEGIN_SECONDS = 5.0
 """For another node to take a session; then the next one is asked."""
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
 _FROM = web.RequestKey("passed_on_by", str)

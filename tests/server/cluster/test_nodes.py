@@ -245,6 +245,25 @@ async def _told_of(made: Nodes, peer: Peer) -> None:
     await until(knows)
 
 
+async def test_a_node_that_stands_still_holds_nobody_up_for_long(loopback, monkeypatch):
+    monkeypatch.setattr("server.cluster.door.BEGIN_SECONDS", 0.1)
+    async with nodes({"a": 1, "b": 4}) as made:
+        a, b = made["a"], made["b"]
+        await offered(a)
+        await made.renew()
+        stands = asyncio.Event()
+
+        async def still(request: Any) -> Any:
+            await stands.wait()
+
+        monkeypatch.setattr(b.node, "served", lambda request, handler: still(request))
+        status, answer = await offered(a)
+        assert (status, answer["error"]["code"], a.node.door.passed["unreachable"]) == (503, "server_full", 1)
+        assert (await offered(a))[0] == 503, "it is not asked again at once"
+        assert a.node.door.passed["unreachable"] == 1
+        stands.set()
+
+
 async def test_client_secrets_and_starts_are_good_on_every_node(loopback, monkeypatch):
     monkeypatch.setattr("server.cluster.sharing.CHECK_SECONDS", 0.0)
     async with nodes({"a": 4, "b": 4}, api_key="the-key-of-all-nodes") as made:
