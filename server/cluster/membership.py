@@ -158,10 +158,8 @@ class Membership:
                 await self._store.release(self.name, self._token)
 
     async def _keep(self) -> None:
-        due = self._clock.now()
         while True:
-            due = max(due + LEASE_SECONDS / 3, self._clock.now())
-            await self._clock.sleep(max(0.0, due - self._clock.now()))
+            await self._clock.sleep(LEASE_SECONDS / 3)
             await self.renew()
 
     def _now(self, registry: Registry, problem: str) -> None:
