@@ -84,7 +84,7 @@ class Sharing:
         response = await handler(request)
         if response.status >= 300:
             return response
-        if adopted and previous is not None:
+        if previous is not None and (adopted or _told(response).get("resumed") is True):
             self._writer.taken(previous)
         if revoked is not None or (method == hdrs.METH_POST and path == SECRETS):
             await self._writer.flush(WRITTEN_SECONDS)
