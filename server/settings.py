@@ -25,6 +25,7 @@ from pipelines.tools.assistant import ASSISTANT_TOOLS, AssistantToolName
 from server.http.origins import parse_origin
 from server.load.settings import LoadSettings
 from server.settings_assistant import AssistantSettings
+from server.settings_cluster import ClusterSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
 from server.settings_remote import RemoteSettings
@@ -46,7 +47,14 @@ Profile = Literal["auto", "embedded", "bench"]
 
 
 class Settings(
-    AssistantSettings, RemoteSettings, GrpcSettings, LiteRtSettings, TrackingSettings, LoadSettings, BaseSettings
+    AssistantSettings,
+    ClusterSettings,
+    RemoteSettings,
+    GrpcSettings,
+    LiteRtSettings,
+    TrackingSettings,
+    LoadSettings,
+    BaseSettings,
 ):
     """Validated settings of ``visavis serve``."""
 

@@ -38,6 +38,7 @@ SECTIONS = (
     ),
     ("The server is full", r"server_full|server_busy|rate_limit\w*|too_many_\w+|engine_(busy|closed)|stt_busy"),
     ("The server is still loading", r"warming_up|worker_(restarting|failed)"),
+    ("Another node", r"node_\w+"),
     ("No recording", r"no_recording|recording_\w+"),
     ("No way for media", r"ice_\w+|invalid_candidates|unknown_section"),
     (_OFFER, r"\w*sdp\w*|no_(codec|media|opus)|invalid_type|renegotiation_\w+|nothing_(sent|to_watch)"),

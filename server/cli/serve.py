@@ -21,11 +21,15 @@ from media.clock import MonotonicClock
 from server.cli.settled import settle_memory
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
+from server.cluster.build import among_of, node_of, shared_of
+from server.cluster.local import OneProcess
+from server.cluster.node import Node
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
 from server.grpc.extra import grpc_listener
 from server.http.app import create_app
 from server.http.lobby import Arrivals, create_lobby
+from server.http.signaling.offer import REGISTRY
 from server.http.tls.certificates import fingerprint
 from server.http.tls.context import made_here
 from server.http.web_server import WebServer
@@ -79,7 +83,9 @@ async def _serve(settings: Settings, console: Console) -> None:
         web_server = WebServer(create_lobby(settings, arrivals), settings)
         listener = grpc_listener(settings)
         engines: Engines | None = None
+        node: Node | None = None
         try:
+            shared = shared_of(settings)
             await web_server.start()
             if listener is not None:
                 await listener.start()
@@ -91,7 +97,13 @@ async def _serve(settings: Settings, console: Console) -> None:
             settle_memory()
             ready = asyncio.Event()
             news = EngineNews(engines.choices, console)
-            await web_server.hand_over(create_app(settings, engines, ready, listener))
+            app = create_app(settings, engines, ready, listener, among_of(settings, shared))
+            node = node_of(settings, web_server.url, OneProcess(app[REGISTRY], settings), shared)
+            if node is not None:
+                node.add_to(app)
+            await web_server.hand_over(app)
+            if node is not None:
+                await node.start()
             console.print(table(engines.rows()))
             engines.choices.on_change(news.tell)
             if not settings.download:
@@ -102,9 +114,12 @@ async def _serve(settings: Settings, console: Console) -> None:
             tell_https(settings, console, web_server.url)
             ready.set()
             await stop.wait()
+            await drained(node, console)
             say(console, "Stopping …")
         finally:
             await _close(web_server, listener, engines, settings.shutdown_timeout + CLOSE_SECONDS)
+            if node is not None:
+                await node.close()
 
 
 class EngineNews:
@@ -161,6 +176,13 @@ def reachable(url: str, addresses: Sequence[str]) -> list[str]:
     others = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
     hosts = (f"[{address}]" if ":" in address else address for address in others)
     return [f"{parts.scheme}://{host}:{parts.port}" for host in hosts]
+
+
+async def drained(node: Node | None, console: Console) -> None:
+    """A node of several ends when its sessions have gone on elsewhere, or have had the time for it."""
+    if node is not None:
+        say(console, f"Node {node.membership.name}: its sessions go on elsewhere …")
+        await node.begin_to_drain()
 
 
 def say(console: Console, text: str) -> None:

@@ -19,9 +19,11 @@ from media.clock import MonotonicClock
 from pipelines.errors import ModelError
 from pipelines.models.memory import MachineMemory
 from pipelines.runtime.hardware import threads_for
-from server.cli.serve import CLOSE_SECONDS, say, table, tell_https
+from server.cli.serve import CLOSE_SECONDS, drained, say, table, tell_https
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import foreign, tell
+from server.cluster.build import node_of
+from server.cluster.local import Workers
 from server.engines.choices import Choice
 from server.engines.parts import own_cores
 from server.grpc.extra import grpc_listener
@@ -82,17 +84,24 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         if first is None:
             say(console, "Stopped while loading.")
             return
-        app = create_front(supervisor, settings)
-        await server.hand_over(app)
+        front = create_front(supervisor, settings)
+        node = node_of(settings, server.url, Workers(supervisor))
+        if node is not None:
+            node.add_to(front)
+            stack.push_async_callback(node.close)
+        await server.hand_over(front)
+        if node is not None:
+            await node.start()
         _tell(first, count, console)
         rounds = asyncio.create_task(Rounds(supervisor, MonotonicClock()).run(), name="rounds")
-        stack.enter_context(_restart_on_hangup(app[FRONT], stop))
+        stack.enter_context(_restart_on_hangup(front[FRONT], stop))
         tell(console, f"visavis is ready: [bold]{foreign(server.url)}[/bold]   (Ctrl-C to stop)")
         tell_https(settings, console, server.url)
         for name, port in doors.items():
             tell(console, f"  {name.removesuffix('_port')} is spoken on port {port}, by the oldest worker")
         await stop.wait()
         rounds.cancel()
+        await drained(node, console)
         say(console, "Stopping …")
 
 

@@ -93,6 +93,8 @@ class Among:
     """Which of them it is."""
     cores: int | None = None
     """Processors that it may count on; ``None``: all."""
+    front: bool = True
+    """Whether a front has counted the requests; ``False``: it is a node of several, and they come here."""
 
 
 def create_app(
@@ -109,8 +111,9 @@ def create_app(
     ice.gather_as_set(settings)
     ids = among.ids if among is not None else new_id
     secrets = among.secrets if among is not None else ClientSecrets(time.time, ids)
-    admittance = Admittance(settings, secrets, MonotonicClock(), front=among is not None)
-    of_grpc = Admittance(settings, secrets, MonotonicClock()) if among is not None else admittance  # has no front
+    behind = among is not None and among.front
+    admittance = Admittance(settings, secrets, MonotonicClock(), front=behind)
+    of_grpc = Admittance(settings, secrets, MonotonicClock()) if behind else admittance  # has no front
     larger = {**LARGER_BODIES, **TASK_BODIES, **PICTURE_BODIES}
     layers = [guard(settings, admittance), errors, bodies(settings.request_timeout, larger, STREAMED_BODIES)]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)

@@ -14,7 +14,8 @@ from server.http.access.admittance import Admittance
 from server.http.access.cors import CORS_ORIGIN
 from server.http.access.granted import CLIENT, GRANTED
 from server.http.access.keys import Denied, asking, key_of
-from server.http.errors import error_response
+from server.http.access.neighbours import NEIGHBOURS
+from server.http.errors import error_response, shaped
 from server.http.origins import Asked, OwnNames, parse_authority
 from server.http.request_ids import named
 from server.settings import Settings
@@ -44,6 +45,9 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        neighbours = request.app.get(NEIGHBOURS)
+        if neighbours is not None:
+            request = neighbours.received(request)
         origin = checks.names.grant(request.headers.get(hdrs.ORIGIN))
         if origin is not None:
             request[CORS_ORIGIN] = origin
@@ -51,7 +55,7 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
             return await handler(request)
         refusal = checks.before_the_key(request)
         if _route(request) in behind:
-            return refusal or checks.count(request) or await handler(request)
+            return refusal or checks.count(request) or await _wherever(request, handler)
         if _route(request) in PARTLY_OPEN and (refusal is None or refusal.status == HTTPStatus.FORBIDDEN):
             if refusal is None:
                 checks.key(request)
@@ -60,9 +64,25 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
             # A browser asks before it sends, without the key.
             is_served = request.match_info.http_exception is None
             return await handler(request) if is_served else web.Response(status=204)
-        return refusal or checks.key(request) or await handler(request)
+
+        async def with_key(request: web.Request) -> web.StreamResponse:
+            return checks.key(request) or await handler(request)
+
+        return refusal or await _wherever(request, with_key)
 
     return check
+
+
+async def _wherever(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer of this node, or of the one that the request is for."""
+    neighbours = request.app.get(NEIGHBOURS)
+    if neighbours is None:
+        return await handler(request)
+
+    async def wherever(request: web.Request) -> web.StreamResponse:
+        return await neighbours.served(request, handler)
+
+    return await shaped(request, wherever)
 
 
 class _Checks:

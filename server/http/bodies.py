@@ -40,7 +40,7 @@ def bodies(seconds: float, larger: Mapping[str, int] | None = None, streamed: Co
         most = (larger or {}).get(path, LARGEST_BODY)
         size = most if _is_unknown(request) else request.content_length or 0
         if size <= LARGEST_BODY or most == LARGEST_BODY:
-            await _read(request, seconds)
+            await read_body(request, seconds)
             return await handler(request)
         if size > most:
             raise HttpError(413, "body_too_large", f"the body has {size:,} bytes; {most:,} are taken here")
@@ -49,7 +49,7 @@ def bodies(seconds: float, larger: Mapping[str, int] | None = None, streamed: Co
         held += size
         try:
             request = request.clone(client_max_size=most)
-            await _read(request, seconds * LARGE_SECONDS)
+            await read_body(request, seconds * LARGE_SECONDS)
             return await handler(request)
         finally:
             held -= size
@@ -62,7 +62,8 @@ def _is_unknown(request: web.Request) -> bool:
     return request.content_length is None or hdrs.CONTENT_ENCODING in request.headers
 
 
-async def _read(request: web.Request, seconds: float) -> None:
+async def read_body(request: web.Request, seconds: float) -> None:
+    """Read all of it, which the request keeps. Raises :class:`HttpError`, and what aiohttp raises for a larger one."""
     try:
         async with asyncio.timeout(seconds):
             await request.read()  # which keeps it

@@ -10,6 +10,8 @@ from multidict import CIMultiDictProxy
 from server.http.origins import Asked, Authority, is_scheme, parse_authority
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+NEIGHBOUR = "another node"
+"""In place of the address that a request came from, once it is known that a node of ours has passed it on."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -23,7 +25,7 @@ class Proxies:
 
     def trusts(self, address: str | None) -> bool:
         """Whether a connection from this address is a trusted proxy's."""
-        if self._front and not address:
+        if (self._front and not address) or address == NEIGHBOUR:
             return True
         ip = read_address(address or "")
         return ip is not None and any(ip in network for network in self._networks)

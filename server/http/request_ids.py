@@ -24,8 +24,10 @@ def request_id(request: web.BaseRequest) -> str:
 
 
 async def tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Put it into a response whose headers are about to be sent."""
-    response.headers[X_REQUEST_ID] = request_id(request)
+    """Put it into a response whose headers are about to be sent, unless it is another process's answer: then the log of
+    that one knows it."""
+    if X_REQUEST_ID not in response.headers:
+        response.headers[X_REQUEST_ID] = request_id(request)
 
 
 def named(request: web.BaseRequest) -> str:

@@ -22,6 +22,7 @@ from pipelines.voice.spoken_text.languages import language_of
 from server.engines.build import Engines
 from server.engines.quality import STAGES, Quality, advice, quality_of
 from server.http.access.granted import GRANTED
+from server.http.access.neighbours import NEIGHBOURS
 from server.http.signaling.ice_servers import ice_servers_for
 from server.load.readings import HIGHEST
 from server.load.state import Load
@@ -87,7 +88,9 @@ class Status:
 
     def _whole(self, request: web.Request) -> Json:
         engines, settings, voice = self._engines, self._settings, self._engines.voice
+        node = request.app[NEIGHBOURS].status() if NEIGHBOURS in request.app else None
         return {
+            **({"node": node} if node is not None else {}),
             "warming_up": progress((row.stage, fetch) for row in engines.rows() for fetch in row.fetching),
             "engines": engines.status(),
             "quality": self._quality(),

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from pipelines.runtime.worker import Worker
 from server.recordings.stereo import RATE
+from server.workers.ids import NODE
 
 CONTENT_TYPES = {".wav": "audio/wav", ".webm": "video/webm", ".jsonl": "application/jsonl"}
-_SESSION = re.compile(r"sess_(?:\d{1,9}w)?[0-9a-f]{8,64}")
+_SESSION = re.compile(rf"sess_(?:{NODE}\.)?(?:\d{{1,9}}w)?[0-9a-f]{{8,64}}")
 """Also of one worker of several (:mod:`server.workers.ids`); nothing in it means anything to a folder or a pattern."""
 WAVE_HEAD = 44
 """Bytes of a WAV before its samples."""

@@ -24,20 +24,21 @@ from server.http.access.admittance import Admittance
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
 from server.http.access.load import priority_of
+from server.http.access.neighbours import NEIGHBOURS
 from server.http.auth import guard
 from server.http.bodies import bodies
 from server.http.doc_pages import DocPages
 from server.http.errors import HttpError, busy_response, errors, full_response
 from server.http.page_files import STATIC, PageFiles, secured
 from server.http.proxies import Proxies
-from server.http.request_ids import X_REQUEST_ID, request_id
+from server.http.request_ids import tell_request_id
 from server.http.status import STATUS
 from server.load.plan import URGENT
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
 from server.workers.metrics import merged
-from server.workers.passing import AwayError, Passing, away, json_of
+from server.workers.passing import AwayError, Passing, away, json_of, to_socket
 from server.workers.process import WorkerFailedError
 from server.workers.status_of_all import joined
 from server.workers.supervisor import Supervisor
@@ -71,6 +72,7 @@ class Front:
     def __init__(self, supervisor: Supervisor, settings: Settings, clock: Clock) -> None:
         self._supervisor = supervisor
         self._settings = settings
+        self._node = settings.node
         self._clock = clock
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[int, Passing] = {}
@@ -86,7 +88,8 @@ class Front:
 
     async def passed(self, request: web.Request) -> web.StreamResponse:
         """Whatever is not the front's own."""
-        number = worker_in(request.path) or worker_in(request.query.get("call_id", "")) or self._of_key(request)
+        path, call = request.path, request.query.get("call_id", "")
+        number = worker_in(path, self._node) or worker_in(call, self._node) or self._of_key(request)
         seat = self._board.find(number)
         if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
             return await self._begun(request, None, seat)
@@ -124,8 +127,8 @@ class Front:
     async def _offered(self, request: web.Request, body: bytes) -> web.StreamResponse:
         told = json_of(body)
         named = told.get("resume") or told.get("pc_id") if isinstance(told, dict) else None
-        session = named if isinstance(named, str) and worker_in(named) is not None else None
-        seat = self._board.find(worker_in(session)) if session is not None else None
+        session = named if isinstance(named, str) and worker_in(named, self._node) is not None else None
+        seat = self._board.find(worker_in(session, self._node)) if session is not None else None
         if seat is not None and (seat.state == "ready" or request.method != hdrs.METH_POST):
             return await self._counted(request, seat, body)
         if seat is None and (seat := self._board.find(self._of_key(request))) is not None:
@@ -136,7 +139,7 @@ class Front:
 
     def _of_key(self, request: web.Request) -> int | None:
         """The worker that a client secret belongs to."""
-        return worker_in(key_of(request.headers) or "")
+        return worker_in(key_of(request.headers) or "", self._node)
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
         """A new session: of this worker, or else where there is the least to do."""
@@ -203,7 +206,7 @@ class Front:
             if worker is None:
                 raise away()
             scheme = "https" if self._settings.serves_tls else "http"
-            way = self._ways[seat.number] = Passing(worker.orders.socket, self._proxies, scheme)
+            way = self._ways[seat.number] = Passing(to_socket(worker.orders.socket), self._proxies, scheme)
         return way
 
     def _let_go(self) -> None:
@@ -227,6 +230,8 @@ class Front:
             first = joined(first, {number: body for number, status, body in others if status == code})
             first["limits"] |= {"max_sessions": self._board.places, "free_sessions": self._board.free}
             first["limits"]["workers"] = len(self._board.seats)
+            if NEIGHBOURS in request.app:
+                first["node"] = request.app[NEIGHBOURS].status()
         return web.json_response(first, status=code, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     async def _status_of(self, seat: Seat, request: web.Request) -> tuple[int, int, dict[str, Any]]:
@@ -317,7 +322,8 @@ class Front:
     async def metrics(self, request: web.Request) -> web.Response:
         """``GET /metrics`` of all workers."""
         texts = {number: body.decode() for number, body in (await self.fetched("/metrics")).items()}
-        body = await asyncio.to_thread(merged, texts, self._board.seats)
+        more = list(request.app[NEIGHBOURS].collect()) if NEIGHBOURS in request.app else []
+        body = await asyncio.to_thread(merged, texts, self._board.seats, more)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def fetched(self, path: str) -> dict[int, bytes]:
@@ -368,11 +374,12 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
         router.add_post(path, front.begun)
     router.add_patch("/api/offer", front.offered)
     router.add_route("*", REST, front.passed)
-    for prepare in (allow_reading, _tell_request_id, secured(settings.allowed_origins)):
+    for prepare in (allow_reading, tell_request_id, secured(settings.allowed_origins)):
         app.on_response_prepare.append(prepare)
     app.on_cleanup.append(front.close)
     app[FRONT] = front
     return app
+
 
 
 def is_urgent(headers: CIMultiDictProxy[str], body: bytes | None) -> bool:
@@ -382,6 +389,8 @@ def is_urgent(headers: CIMultiDictProxy[str], body: bytes | None) -> bool:
     session = told.get("session") if isinstance(told, dict) else None
     wish = session.get("priority") if isinstance(session, dict) else None
     return (wish or priority_of(headers)) in URGENT
+
+
 def _seconds(text: str | None) -> float:
     """How long a client wants to wait. Raises :class:`HttpError` (400)."""
     if text is None:
@@ -399,9 +408,3 @@ def _seconds(text: str | None) -> float:
 def _watched(session: str, state: str, again: float = 0.0) -> web.Response:
     told = {"session_id": session, "state": state, "again_in": again}
     return web.json_response(told, headers={hdrs.CACHE_CONTROL: "no-store"})
-
-
-async def _tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """That of the worker's answer, which its log knows, or else our own."""
-    if X_REQUEST_ID not in response.headers:
-        response.headers[X_REQUEST_ID] = request_id(request)

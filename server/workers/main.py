@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -23,9 +24,11 @@ from pipelines.errors import PipelineError
 from server.cli.settled import settle_memory
 from server.cli.stopping import leave
 from server.cli.terminal import tell_foreign
+from server.cluster.build import shared_of
+from server.cluster.node import Shared, share
 from server.engines.build import build_engines
 from server.engines.parts import Share
-from server.http.access.client_secrets import ClientSecrets
+from server.http.access.client_secrets import ClientSecret, ClientSecrets
 from server.http.access.secret_copies import from_json, to_json
 from server.http.app import Among, create_app
 from server.http.lobby import Arrivals
@@ -110,14 +113,13 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         return 2
     finally:
         beats.cancel()
-    memory = ToldMemory(
-        lambda session, state: outbox.send("kept", session=session, state=state),
-        lambda session: outbox.send("forgotten", session=session),
-    )
-    ids = ids_of(orders.number)
-    secrets = ClientSecrets(time.time, ids, lambda secret: outbox.send("secret", secret=to_json(secret)))
+    shared = shared_of(settings)
+    memory, ids = _memory(outbox, shared), ids_of(orders.number, settings.node)
+    secrets = ClientSecrets(time.time, ids, partial(_tell_secret, outbox, shared))
     among = Among(ids, memory, secrets, orders.number, orders.cores)
     app = create_app(_without_doors(settings), engines, among=among)
+    if shared is not None:
+        share(app, shared)
     server = WebServer(app, settings, orders.socket)
     await server.start()
     doors = Doors(app, settings)
@@ -126,7 +128,7 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _Obeying(registry, doors, secrets, outbox).obey(inbox)
+        await _Obeying(registry, doors, secrets, outbox, (memory, shared)).obey(inbox)
     finally:
         beat.cancel()
         with suppress(TimeoutError):
@@ -134,26 +136,68 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
                 await doors.close()
                 await server.close()
                 await engines.close()
+                if shared is not None:
+                    await shared.close()
     return 0
 
 
-class _Obeying:
-    """Does what the front says."""
+def _tell_secret(outbox: Outbox, shared: Shared | None, secret: ClientSecret) -> None:
+    outbox.send("secret", secret=to_json(secret))
+    if shared is not None:
+        shared.tell_secret(secret)
 
-    def __init__(self, registry: Registry, doors: Doors, secrets: ClientSecrets, outbox: Outbox) -> None:
+
+def _memory(outbox: Outbox, shared: Shared | None) -> ToldMemory:
+    """Conversations are told to the front, and kept for other nodes where there are some."""
+
+    def keep(session: str, state: str) -> None:
+        outbox.send("kept", session=session, state=state)
+        if shared is not None:
+            shared.writer.keep(session, state)
+
+    def forget(session: str) -> None:
+        outbox.send("forgotten", session=session)
+        if shared is not None:
+            shared.writer.forget(session)
+
+    return ToldMemory(keep, forget)
+
+
+class _Obeying:
+    """Does what the front says. ``kept``: where conversations are."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        doors: Doors,
+        secrets: ClientSecrets,
+        outbox: Outbox,
+        kept: tuple[ToldMemory, Shared | None],
+    ) -> None:
         self._registry = registry
         self._doors = doors
         self._secrets = secrets
         self._outbox = outbox
+        self._memory, self._shared = kept
         self._opening: asyncio.Task[None] | None = None
 
     async def obey(self, inbox: asyncio.StreamReader) -> None:
         """Until it says stop or nothing more."""
-        while (text := await inbox.readline()) and (message := read(text)).get("type") != "stop":
+        while text := await inbox.readline():
+            message = read(text)
+            if message.get("type") == "stop":
+                self._tell_all()
+                break
             self._take(message)
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+
+    def _tell_all(self) -> None:
+        """What is remembered is wanted elsewhere soon."""
+        self._memory.tell_now()
+        if self._shared is not None:
+            self._shared.leave()
 
     def _take(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -168,6 +212,7 @@ class _Obeying:
             case "open" if self._opening is None:
                 self._opening = asyncio.create_task(self._open(), name="doors")
             case "leave":
+                self._tell_all()
                 self._doors.leave(message["seconds"])
                 self._registry.leave(message["seconds"])
 

@@ -47,6 +47,7 @@ class ToldMemory:
         self._keep = keep
         self._forget = forget
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tells: dict[str, Callable[[], None]] = {}
         self._last: dict[str, str] = {}
 
     def follow(self, session: AssistantSession) -> None:
@@ -54,7 +55,8 @@ class ToldMemory:
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
-            self._timers.pop(session.id, None)
+            if (timer := self._timers.pop(session.id, None)) is not None:
+                timer.cancel()
             try:
                 state = to_text(remembered(session))
             except Exception:  # what cannot be told must not end the session
@@ -68,8 +70,14 @@ class ToldMemory:
             if isinstance(event, _CHANGES) and session.id not in self._timers:
                 self._timers[session.id] = loop.call_later(SETTLE_SECONDS, tell)
 
+        self._tells[session.id] = tell
         session.events.attach("memory", changed)
         self._timers[session.id] = loop.call_later(0.0, tell)  # a session of which nothing was said yet can move, too
+
+    def tell_now(self) -> None:
+        """Tell of every session as it is now: they are about to go on elsewhere."""
+        for tell in list(self._tells.values()):
+            tell()
 
     def ended(self, session_id: str, *, resumable: bool) -> None:
         """Forget it, at once or when nobody goes on with it any more."""
@@ -77,6 +85,7 @@ class ToldMemory:
         if timer is not None:
             timer.cancel()
         self._last.pop(session_id, None)
+        self._tells.pop(session_id, None)
         if resumable:
             asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, session_id)
         else:

@@ -23,8 +23,9 @@ class _Merged(Collector):
         return self._families
 
 
-def merged(texts: Mapping[int, str], seats: Iterable[Seat]) -> bytes:
-    """The exposition of each worker, by its number, and what the front knows of them, in Prometheus' text format."""
+def merged(texts: Mapping[int, str], seats: Iterable[Seat], more: Iterable[Metric] = ()) -> bytes:
+    """The exposition of each worker, by its number, and what the front knows of them and ``more``, in Prometheus' text
+    format."""
     families: dict[str, Metric] = {}
     for number, text in texts.items():
         for family in text_string_to_metric_families(text):
@@ -33,7 +34,7 @@ def merged(texts: Mapping[int, str], seats: Iterable[Seat]) -> bytes:
                 labels = {**sample.labels, LABEL: str(number)}
                 known.add_sample(sample.name, labels, sample.value, sample.timestamp, sample.exemplar)
     registry = CollectorRegistry()
-    registry.register(_Merged([*families.values(), _up(seats)]))
+    registry.register(_Merged([*families.values(), _up(seats), *more]))
     return generate_latest(registry)
 
 

@@ -1,10 +1,14 @@
-"""Requests and WebSockets passed on to a worker, and its answers back: a reverse proxy over Unix sockets."""
+"""Requests and WebSockets passed on to another process of ours, and its answers back: a reverse proxy.
+
+The other is a worker of this machine, behind a Unix socket, or another node (:mod:`server.cluster.door`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType, hdrs, web
 from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
+from yarl import URL
 
 from server.http.errors import HttpError
 from server.http.proxies import Proxies
@@ -35,6 +40,7 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding",
         "upgrade",
         "expect",
+        "x-visavis-node",  # of a request between two nodes
     }
 )
 """Of one connection and not of the request (RFC 9110, 7.6.1)."""
@@ -59,19 +65,31 @@ class Refused:
     body: bytes
 
 
+Mark = Callable[[web.Request, CIMultiDict[str]], None]
+"""Adds to the headers of a request what only this way needs."""
 _refusal: ContextVar[list[Refused] | None] = ContextVar("refusal", default=None)
 
 
 class Passing:
-    """The connections to one worker. Close it with :meth:`close`."""
+    """The connections to one other. ``connector`` reaches it at ``base``; ``scheme`` is the one that is spoken here; it
+    is told whose request it is. Close it with :meth:`close`."""
 
-    def __init__(self, socket: Path, proxies: Proxies, scheme: str) -> None:
+    def __init__(
+        self,
+        connector: aiohttp.BaseConnector,
+        proxies: Proxies,
+        scheme: str,
+        base: str = "http://localhost",
+        mark: Mark = lambda request, headers: None,
+    ) -> None:
         self._proxies = proxies
         self._scheme = scheme
+        self._base = base
+        self._mark = mark
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(_keep_refusal)
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=15.0),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             auto_decompress=False,
             skip_auto_headers=(hdrs.USER_AGENT, hdrs.CONTENT_TYPE, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING),
@@ -85,11 +103,16 @@ class Passing:
         """End all of them. Idempotent."""
         await self._client.close()
 
-    async def answer(self, request: web.Request, body: bytes | None = None) -> web.StreamResponse:
-        """The worker's answer, as it comes. ``body``: what has been read of the request already, all of it."""
+    async def answer(
+        self, request: web.Request, body: bytes | None = None, held: Collection[int] = ()
+    ) -> web.StreamResponse:
+        """The other's answer, as it comes. ``body``: what has been read of the request already, all of it. One with a
+        status among ``held`` is returned whole, and the client has not been answered yet."""
         if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket" and request.method == hdrs.METH_GET:
             return await self._socket(request)
         async with await self._asked(request, body) as told:
+            if told.status in held:
+                return web.Response(status=told.status, body=await told.read(), headers=_end_to_end(told.headers))
             response = web.StreamResponse(status=told.status, reason=told.reason, headers=_end_to_end(told.headers))
             await response.prepare(request)
             try:
@@ -103,13 +126,18 @@ class Passing:
             await response.write_eof()
             return response
 
+    async def post(self, path: str, headers: LooseHeaders, body: bytes) -> int:
+        """Tell the other something of our own; the status. Raises :class:`aiohttp.ClientError`."""
+        async with self._client.post(f"{self._base}{path}", headers=headers, data=body) as told:
+            return told.status
+
     async def fetch(self, path: str, headers: LooseHeaders) -> tuple[int, bytes]:
-        """What the front itself wants to know of the worker: status and body. Raises :class:`aiohttp.ClientError`."""
-        async with self._client.get(f"http://localhost{path}", headers=headers) as told:
+        """What this process itself wants to know of the other: status and body. Raises :class:`aiohttp.ClientError`."""
+        async with self._client.get(f"{self._base}{path}", headers=headers) as told:
             return told.status, await told.read()
 
     def headers_of(self, request: web.Request) -> CIMultiDict[str]:
-        """Those of the request as the worker is to get them: who asks is told by us and nobody else."""
+        """Those of the request as the other is to get them: who asks is told by us and nobody else."""
         asked = self._proxies.asked(request.headers, request.host, request.remote)
         headers = _end_to_end(request.headers)
         for name in _FORWARDED:
@@ -118,16 +146,23 @@ class Passing:
         headers["X-Forwarded-Proto"] = asked.scheme or self._scheme
         host, port = asked.host.host, asked.host.port
         headers["X-Forwarded-Host"] = host if port is None else f"{host}:{port}"
+        self._mark(request, headers)
         return headers
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _url(self, request: web.Request) -> URL:
+        """Where the other is asked: as it was asked here, letter by letter."""
+        if not request.raw_path.startswith("/"):
+            raise HttpError(400, "invalid_request", "the target of a request must be a path (RFC 9112, 3.2.1)")
+        return URL(f"{self._base}{request.raw_path}", encoded=True)
 
     async def _asked(self, request: web.Request, body: bytes | None) -> aiohttp.ClientResponse:
         """The head of the answer; a client that leaves before has its request taken back."""
         data: Any = body if body is not None else request.content if request.body_exists else None
         call = self._client.request(
             request.method,
-            f"http://localhost{request.raw_path}",
+            self._url(request),
             headers=self.headers_of(request),
             data=data,
             allow_redirects=False,
@@ -157,7 +192,7 @@ class Passing:
         protocols = [name.strip() for text in offered for name in text.split(",") if name.strip()]
         try:
             inner = await self._client.ws_connect(
-                f"http://localhost{request.raw_path}",
+                self._url(request),
                 headers=headers,
                 protocols=protocols,
                 autoclose=False,
@@ -181,6 +216,11 @@ class Passing:
         finally:
             await inner.close()
         return outer
+
+
+def to_socket(path: Path) -> aiohttp.BaseConnector:
+    """Connections to who listens on a Unix socket."""
+    return aiohttp.UnixConnector(str(path), limit=0, keepalive_timeout=15.0)
 
 
 async def _awaited(call: Any) -> aiohttp.ClientResponse:

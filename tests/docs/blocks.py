@@ -23,6 +23,7 @@ from pipelines.tasks.ensemble import read_ensembles
 from pipelines.tasks.registry import TASKS
 from pipelines.tools.definition import ToolsFile
 from server.cli.commands import _parser
+from server.cluster.node import DRAIN, NODES
 from server.evaluation.scenario import Scenario
 from server.http.openapi.table import OPERATIONS
 from server.settings import Settings, load_settings
@@ -123,7 +124,7 @@ def _pattern(path: str) -> str:
     return "".join(".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", path))
 
 
-_PATHS = [_pattern(path) for path in (*(operation.path for operation in OPERATIONS), WORKERS, RESTART)]
+_PATHS = [_pattern(path) for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, NODES, DRAIN)]
 
 
 def _make(words: list[str]) -> str | None:

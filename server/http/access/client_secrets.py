@@ -127,11 +127,14 @@ class ClientSecrets:
             self._active[secret.id] = secret
         self._forget()
 
+    def named(self, name: str) -> ClientSecret | None:
+        """The one of that identifier, as far as it is known here."""
+        return self._active.get(name) or self._ended.get(name)
+
     def find(self, value: str) -> tuple[ClientSecret, State] | None:
         """The secret of this value; ``None`` when there is none, or none any more."""
         self._forget()
-        name = value.removeprefix(PREFIX).partition("_")[0]
-        secret = self._active.get(name) or self._ended.get(name)
+        secret = self.named(name_in(value))
         known = secret.digest if secret is not None else bytes(hashlib.sha256().digest_size)
         is_same = hmac.compare_digest(_digest(value), known)
         return (secret, secret.state(self._now())) if secret is not None and is_same else None
@@ -154,6 +157,11 @@ class ClientSecrets:
         for secret in list(self._ended.values()):
             if len(self._ended) > MOST_ENDED or now >= secret.expires_at + REMEMBERED_SECONDS:
                 del self._ended[secret.id]
+
+
+def name_in(value: str) -> str:
+    """The identifier of the secret that has this value."""
+    return value.removeprefix(PREFIX).partition("_")[0]
 
 
 def _digest(value: str) -> bytes:

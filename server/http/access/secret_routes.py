@@ -20,6 +20,7 @@ from server.http.bodies import json_body
 from server.http.errors import HttpError
 
 SECRETS = "/v1/realtime/client_secrets"
+OWN_SECRETS = web.AppKey("client_secrets", ClientSecrets)
 LARGEST_SECRET = 128 << 10
 """Bytes of a body: its session is kept for as long as the secret."""
 Effective = Callable[[SessionPatch], Json]
@@ -38,6 +39,7 @@ class _Create(Given):
 
 def add_client_secrets(app: web.Application, secrets: ClientSecrets, effective: Effective) -> None:
     """The routes."""
+    app[OWN_SECRETS] = secrets
     routes = _Routes(secrets, effective)
     app.router.add_post(SECRETS, routes.create)
     app.router.add_get(SECRETS, routes.list)

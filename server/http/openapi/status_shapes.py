@@ -118,6 +118,15 @@ class StatusPool(Shape):
     why: str
 
 
+class StatusNode(Shape):
+    """What this server is among several nodes."""
+
+    name: str
+    state: Literal["ready", "draining"]
+    registry: Literal["connected", "away", "name taken"]
+    nodes: int
+
+
 class Status(ShortStatus):
     """What a client needs to know before it calls. While the server still loads, only ``warming_up`` is more."""
 
@@ -138,6 +147,7 @@ class Status(ShortStatus):
     recording: StatusRecording
     ice_servers: list[dict[str, Any]]
     pools: list[StatusPool]
+    node: StatusNode | None = None
 
 
 class RecordedFile(Shape):

@@ -43,6 +43,11 @@ def add_small_webrtc(app: web.Application, ids: Callable[[str], str]) -> None:
         app.router.add_patch(path, _candidates)
 
 
+def asked_for(body: Mapping[str, Any]) -> tuple[SessionPatch, str | None]:
+    """What the body of a start asks for: settings, and the id of a pipeline."""
+    return _wishes(body.get("body"), "body"), pipeline_in(body.get("body"))
+
+
 async def _start(request: web.Request) -> web.Response:
     """``{"transport"?, "enableDefaultIceServers"?, "body"?}`` → ``{"sessionId", "iceConfig"?}``.
 
@@ -55,9 +60,9 @@ async def _start(request: web.Request) -> web.Response:
     if transport not in TRANSPORTS:
         legal = " and ".join(f'"{name}"' for name in TRANSPORTS)
         raise _wrong("transport", f"legal values are {legal}: this server has no other")
-    wishes = _wishes(body.get("body"), "body")
+    wishes, pipeline = asked_for(body)
     request.app[REGISTRY].check_room(wishes.priority)  # sooner told than with the offer
-    start = request.app[STARTS].add(wishes, pipeline_in(body.get("body")))
+    start = request.app[STARTS].add(wishes, pipeline)
     request[GRANTED].made(start.id)
     servers = [server.json() for server in ice_servers_for(request)]
     return web.json_response({"sessionId": start.id, **({"iceConfig": {"iceServers": servers}} if servers else {})})

@@ -45,10 +45,16 @@ class Starts:
         for start in list(self._starts.values()):
             if not self._is_valid(start):
                 del self._starts[start.id]
+        return self._add(Start(self._new_id("start"), wishes, self._clock.now() + START_SECONDS, pipeline))
+
+    def adopt(self, start_id: str, wishes: SessionPatch, pipeline: str | None) -> Start:
+        """A client has asked elsewhere, and comes here with its offer."""
+        return self._add(Start(start_id, wishes, self._clock.now() + START_SECONDS, pipeline))
+
+    def _add(self, start: Start) -> Start:
         if len(self._starts) >= MOST_STARTS:
             unused = (start.id for start in self._starts.values() if not self._is_used(start))
             del self._starts[next(unused, next(iter(self._starts)))]
-        start = Start(self._new_id("start"), wishes, self._clock.now() + START_SECONDS, pipeline)
         self._starts[start.id] = start
         return start
 
