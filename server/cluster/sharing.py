@@ -225,5 +225,5 @@ async def _json(request: web.Request) -> dict[str, Any]:
 
 def _told(response: web.StreamResponse) -> dict[str, Any]:
     body = response.body if isinstance(response, web.Response) else None
-    told = json_of(body) if isinstance(body, bytes | bytearray) else None
+    told = json_of(bytes(body)) if isinstance(body, bytes | bytearray) else None
     return told if isinstance(told, dict) else {}
