@@ -28,9 +28,7 @@ def spoken() -> np.ndarray:
 
 
 @pytest.mark.parametrize("conditions", BAD.values(), ids=list(BAD))
-async def test_a_call_comes_about_and_is_a_conversation(
-    networks: Networks, serve_in: ServeIn, conditions: Conditions
-):
+async def test_a_call_comes_about_and_is_a_conversation(networks: Networks, serve_in: ServeIn, conditions: Conditions):
     server, client = networks.host("s"), networks.host("c")
     wire = networks.wire(server, client, {f"{SERVER}/24": f"{CLIENT}/24"}, conditions)
     url = await serve_in(server, SERVER, fake_engines(stt=FakeRecognizer("is it raining"), llm=FakeModel("It is.")))
