@@ -1,4 +1,6 @@
-"""Not run here in a container. Waits until nobody is in a call here any more, or as long as it is told: before a container is stopped.
+"""Waits until nobody is in a call here any more, or as long as it is told: before a container is stopped.
+
+Not run here in a container.
 
 ``python drain.py SECONDS``. The standard library only. Exit status 0 either way: what is to be stopped will be.
 """
@@ -42,4 +44,4 @@ def drain(environment: dict[str, str], seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    print(f"{drain(dict(os.environ), float(sys.argv[1])):g} calls are left")
+    sys.stdout.write(f"{drain(dict(os.environ), float(sys.argv[1])):g} calls are left\n")

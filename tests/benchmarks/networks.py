@@ -9,8 +9,8 @@ in the last it is seen whether everything comes back. The Piper voice Joe asks c
 answers; the server has its usual engines otherwise (``--serve`` gives it other flags).
 
 *Words wrong* are those of the server's transcripts against what was said. *Voice to voice* as the server measures it,
-and as it is heard (end of speech → first sound that arrives). *Late60*: reply packets that a fixed buffer of 60 ms would
-have had to make up, those that were lost apart.
+and as it is heard (end of speech → first sound that arrives). *Late60*: reply packets that a fixed buffer of 60 ms
+would have had to make up, those that were lost apart.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Client:
             part.wait_ms.append(1000 * self.order.wait)
             part.rss_mb.append(resident_mb(self._pid))
             part.round_trips_ms += await self._round_trip()
-            print(f"{part.name} {self.clock.now() - began:.0f} s: {part.turns[-1]}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{part.name} {self.clock.now() - began:.0f} s: {part.turns[-1]}\n")
         part.seconds = self.clock.now() - began
         self._count(part, replies, packets)
         after = await self._meters()
@@ -348,7 +348,7 @@ def main() -> None:
     text = json.dumps(found, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n")
-    print(text)
+    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -110,8 +110,7 @@ async def main() -> None:
             )
             repeated_share = f"{100 * saved / of:.0f} %" if of else ""
             table.add_row(f"{loss} %", f"{expected} %", repeated_share, without, with_)
-    Console().print(table)
-    print(f"{words} words")
+    Console().print(table, f"{words} words")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ pytestmark = [*in_browsers, pytest.mark.skipif(bool(missing()), reason=missing()
 
 PAIR = """async () => {
     const found = [...(await window.calls.at(-1).getStats()).values()];
-    const pair = found.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
+    const used = ({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded";
+    const pair = found.find(used);
     return found.find(({ id }) => id === pair.localCandidateId).candidateType;
 }"""
 KEEP = """

@@ -260,7 +260,6 @@ def test_it_counts_the_calls_of_its_own_server() -> None:
     drain = script("drain")
     with answering(200, {"x": "\nvisavis_sessions 3.0\n"}) as port:  # as JSON the line ends are escaped
         assert drain.sessions({"VISAVIS_PORT": str(port)}) == 0.0
-    assert drain._SESSIONS.findall('# HELP\nvisavis_sessions 3.0\nvisavis_sessions{worker="1"} 2\nvisavis_viewers 9\n') == [
-        "3.0", "2",
-    ]  # fmt: skip
+    told = '# HELP\nvisavis_sessions 3.0\nvisavis_sessions{worker="1"} 2\nvisavis_viewers 9\n'
+    assert drain._SESSIONS.findall(told) == ["3.0", "2"]
     assert drain.drain({"VISAVIS_PORT": str(port)}, 60.0) == 0.0, "nobody is there any more"
