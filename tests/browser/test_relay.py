@@ -36,6 +36,7 @@ async def test_a_call_of_the_page_goes_through_the_relay_alone(serve, browser_pa
         assert await page.evaluate(PAIR) == "relay"
 
 
+@pytest.mark.long  # it gives up after 10 s
 async def test_the_page_says_that_the_relay_refuses_it(serve, browser_page, tmp_path: Path):
     async with coturn(tmp_path) as turn:
         url, _ = await serve(ice_servers=[{"urls": [turn.url("udp")], "secret": "another", "used_by": "clients"}])
