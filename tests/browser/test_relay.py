@@ -12,10 +12,10 @@ from tests.fakes.coturn import SECRET, coturn, missing
 pytestmark = [*in_browsers, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 PAIR = """async () => {
-    const found = [...(await window.calls.at(-1).getStats()).values()];
-    const used = ({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded";
-    const pair = found.find(used);
-    return found.find(({ id }) => id === pair.localCandidateId).candidateType;
+    const call = window.calls.find(({ connectionState }) => connectionState === "connected");
+    const found = await call.getStats();
+    const { selectedCandidatePairId } = [...found.values()].find(({ type }) => type === "transport");
+    return found.get(found.get(selectedCandidatePairId).localCandidateId).candidateType;
 }"""
 KEEP = """
     window.calls = [];
