@@ -326,16 +326,11 @@ class AudioIn:
             if not self._timeline.takes(self._clock.now()):
                 self.refused += 1
                 continue
-            repeated = self._repeated(packet)
+            lost = packet.payload and self._timeline.lacks(packet.timestamp)
+            repeated = self._decoder.before(packet.payload) if lost else silence(0, RATE)
             samples = self._decode(packet.payload)
             if len(samples):
                 self._play(packet.timestamp, samples, repeated)
-
-    def _repeated(self, packet: Received) -> Samples:
-        """What a packet behind a gap says of the one before it; nothing where none is lost."""
-        if packet.payload and self._timeline.lacks(packet.timestamp):
-            return self._decoder.before(packet.payload)
-        return silence(0, RATE)
 
     def _play(self, timestamp: int, samples: Samples, repeated: Samples) -> None:
         """Deliver a decoded packet at its place on the timeline, and before it whatever is missing up to there.

@@ -3,7 +3,8 @@
 aiortc would encode in the event loop's default executor after measuring the audio level sample by sample in Python;
 both cost more than the codec. A track may return encoded packets instead, which also leaves bitrate, in-band FEC and
 DTX to us. Packets are decoded by libopus itself (:mod:`media.libopus_internals`), which can use the in-band FEC, or by
-FFmpeg where it is not found. Codecs are told to use the caller's thread: FFmpeg would start one for each processor, which Opus never uses.
+FFmpeg where it is not found. FFmpeg's codecs are told to use the caller's thread: it would start one for each
+processor, which Opus never uses.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Sources, strongest first: flags, environment (``VISAVIS_*``), the YAML file give
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from pathlib import Path
@@ -28,12 +27,11 @@ from server.settings_assistant import AssistantSettings
 from server.settings_cluster import ClusterSettings
 from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
+from server.settings_network import NetworkSettings
 from server.settings_remote import RemoteSettings
 from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
 from server.settings_tracking import TrackingSettings
-from server.transports.webrtc.candidates import DEFAULT_RANGES, AddressRange
 from server.transports.webrtc.ice_servers import IceServer
-from server.transports.webrtc.ports import PortRange, parse_ports
 
 __all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 
@@ -54,6 +52,7 @@ class Settings(
     LiteRtSettings,
     TrackingSettings,
     LoadSettings,
+    NetworkSettings,
     BaseSettings,
 ):
     """Validated settings of ``visavis serve``."""
@@ -113,19 +112,6 @@ class Settings(
     """TCP port on which the engines speak Wyoming, for Home Assistant; 0 takes a free one. Default: none."""
     wyoming_host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on for it. The protocol knows no key: whoever reaches the port may use the engines."""
-
-    ice_port_range: Annotated[PortRange | None, NoDecode] = None
-    """UDP ports of this machine that media goes through, such as ``50000-50100``, for a firewall or a container that
-    opens no others. Default: any. A call takes one port for each address that is offered."""
-    ice_address: Annotated[tuple[str, ...], NoDecode] = ()
-    """Local addresses offered to peers. Default: all interfaces', or on loopback 127.0.0.1 and one more."""
-    external_address: str | None = None
-    """The address peers reach this machine under when it is behind a 1:1 NAT (a cloud machine, a container)."""
-    ice_peer_ranges: Annotated[tuple[AddressRange, ...] | None, NoDecode] = None
-    """Ranges in which addresses that offers name are tried: ``public``, ``private``, ``link-local``, ``loopback``.
-    Default: ``public,private``, and ``loopback`` when listening on it; empty tries none."""
-    ice_servers: tuple[IceServer, ...] = ()
-    """STUN and TURN servers; none are asked unless given."""
 
     workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Processes that share the sessions, each with an event loop and engines of its own; ``auto``: as many as the
@@ -225,8 +211,6 @@ class Settings(
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
-        "ice_address",
-        "ice_peer_ranges",
         "allowed_origins",
         "public_origins",
         "trusted_proxies",
@@ -305,25 +289,6 @@ class Settings(
                 raise ValueError(f"{text!r} must be `*`, or a scheme and a host, such as https://app.example.org")
         return value
 
-    @field_validator("ice_address")
-    @classmethod
-    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for address in value:
-            ipaddress.ip_address(address)
-        return value
-
-    @field_validator("ice_port_range", mode="before")
-    @classmethod
-    def _are_ports(cls, value: object) -> object:
-        return parse_ports(value) if isinstance(value, str) else value
-
-    @field_validator("external_address")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            ipaddress.ip_address(value)
-        return value
-
     @model_validator(mode="after")
     def _have_an_effect(self) -> Settings:
         """Settings that only mean something beside others."""
@@ -392,13 +357,6 @@ class Settings(
         if self.rate_limit_per_address is not None:
             return self.rate_limit_per_address
         return 0.0 if self.on_loopback else REQUESTS_OFF_LOOPBACK
-
-    @property
-    def peer_ranges(self) -> tuple[AddressRange, ...]:
-        """Ranges in which candidates of peers are tried."""
-        if self.ice_peer_ranges is not None:
-            return self.ice_peer_ranges
-        return (*DEFAULT_RANGES, "loopback") if self.on_loopback else DEFAULT_RANGES
 
     @property
     def model_cache(self) -> Path:

@@ -88,7 +88,7 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def gathers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which local addresses, ports and relays are offered is set for the whole process: no test leaves its own behind."""
+    """Which local addresses, ports and relays are offered is set for the process: no test leaves its own behind."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", aioice.ice.get_host_addresses)
     monkeypatch.setattr(aioice.ice, "relayed_candidate", aioice.ice.relayed_candidate)
     monkeypatch.setattr(aiortc.rtcicetransport, "parse_stun_turn_uri", aiortc.rtcicetransport.parse_stun_turn_uri)

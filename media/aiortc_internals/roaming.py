@@ -61,6 +61,8 @@ class _Follower:
         """As the connection's."""
         if self._asking is not None:
             self._asking.cancel()
+        for name in ("check_incoming", "close"):  # which ends the circle of references
+            vars(self._connection).pop(name, None)
         await self._close()
 
     def _asked(self, task: asyncio.Task[None]) -> None:

@@ -59,6 +59,12 @@ _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _UNLIMITED = sys.maxsize
 _HALF = 1 << 31
 
+FIRST_TIMEOUT, LEAST_TIMEOUT = 0.5, 0.4
+"""Seconds without an acknowledgement after which an event is sent again: before a round trip is known, and at least.
+The RFC's 3 and 1 (9260 §16) are for long-lived streams of bytes; events are few, so a lost one has nothing behind it
+that would tell. 200 ms of it are the other end's, which may hold an acknowledgement back for so long. Browsers do the
+same."""
+
 Report = Callable[[str, str], None]
 """Gets a code and a message for the peer, on the event loop."""
 
@@ -83,10 +89,14 @@ class SctpGuard:
         self._sctp._receive_chunk = self._chunk
         self._sctp._data_channel_receive = self._message
         self._sctp._transmit = self._transmit
+        self._on_round_trip = self._sctp._update_rto
+        self._sctp._update_rto = self._round_trip
+        if self._sctp.is_server:  # else it opens the association, and may try that only so often
+            self._sctp._rto = FIRST_TIMEOUT
 
     def release(self) -> None:
         """Give the transport its own methods back, which ends the circle of references. Idempotent."""
-        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit"):
+        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit", "_update_rto"):
             with suppress(AttributeError):
                 delattr(self._sctp, name)
 
@@ -111,6 +121,11 @@ class SctpGuard:
         if sctp.state == "closed":
             return False
         return bool(sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue)
+
+    def _round_trip(self, seconds: float) -> None:
+        sctp = self._sctp
+        self._on_round_trip(seconds)
+        sctp._rto = min(sctp._rto, max(LEAST_TIMEOUT, sctp._srtt + 4 * sctp._rttvar))
 
     async def _transmit(self) -> None:
         """Send what waits. aiortc starts this as a task that nobody waits for: a transport that ends meanwhile, whose

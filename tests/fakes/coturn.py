@@ -73,7 +73,7 @@ async def coturn(
     command = ("turnserver", "-c", "/dev/null", *options)
     output = (folder / "coturn.out").open("wb")
     with output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
             command if host is None else host.command(*command), stdout=output, stderr=subprocess.STDOUT
         )
         try:

@@ -76,9 +76,7 @@ class Peer:
         self.camera: Channel[av.VideoFrame] = Channel(1)
         self.screen: Channel[av.VideoFrame] = Channel(1)
         self.microphone = AudioOut(MonotonicClock())
-        self.pc = RTCPeerConnection(
-            ice.relayed(relays) if relays else ice.configuration((), answers=bool(order))
-        )
+        self.pc = RTCPeerConnection(ice.relayed(relays) if relays else ice.configuration((), answers=bool(order)))
         self.channel: Any = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +109,10 @@ class Peer:
         await self.until(lambda: self.pc.connectionState == "connected", self.patience)
 
     async def _signal(self, offer: dict[str, Any]) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as http, http.post(self.url + "/offer", json=offer, headers=self.headers) as response:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(self.url + "/offer", json=offer, headers=self.headers) as response,
+        ):
             answer: dict[str, Any] = await response.json()
             assert response.status == 200, answer
             return answer

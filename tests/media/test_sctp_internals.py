@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from media.aiortc_internals.sctp import MOST_STREAMS, WINDOW, SctpGuard, _parameters_end, _readable
+from media.aiortc_internals.sctp import (
+    FIRST_TIMEOUT,
+    LEAST_TIMEOUT,
+    MOST_STREAMS,
+    WINDOW,
+    SctpGuard,
+    _parameters_end,
+    _readable,
+)
 
 
 class FakeDtls:
@@ -200,3 +208,19 @@ async def test_what_is_sent_again_on_a_transport_that_has_ended_is_no_error_of_t
     assert sctp._sent_queue[0]._sent_count == 2
     assert not failed
     sctp._t3_cancel()
+
+
+async def test_a_lost_event_is_sent_again_soon(sctp, guard):
+    assert sctp._rto == FIRST_TIMEOUT < rtcsctptransport.SCTP_RTO_INITIAL
+    sctp._update_rto(0.02)
+    assert sctp._rto == LEAST_TIMEOUT < rtcsctptransport.SCTP_RTO_MIN
+    sctp._update_rto(0.02)
+    guard.release()
+    sctp._srtt = None
+    sctp._update_rto(0.02)
+    assert sctp._rto == rtcsctptransport.SCTP_RTO_MIN
+
+
+async def test_a_far_peer_is_waited_for(sctp, guard):
+    sctp._update_rto(0.3)
+    assert sctp._rto == pytest.approx(0.9), "0.3 and four times 0.15"

@@ -20,7 +20,7 @@ CLIENT, ROUTER, SERVER = "203.0.113.9", "203.0.113.1", "10.9.0.2"
 needs_coturn = pytest.mark.skipif(bool(no_coturn()), reason=no_coturn())
 
 
-@pytest.mark.parametrize("inside", ["one address", "two addresses"])
+@pytest.mark.parametrize("inside", ["one address", pytest.param("two addresses", marks=pytest.mark.long)])
 async def test_every_candidate_has_the_public_address_and_a_port_of_the_range(
     networks: Networks, serve_in: ServeIn, inside: str
 ):

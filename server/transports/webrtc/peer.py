@@ -135,6 +135,7 @@ class PeerConnection:
         return SessionCounts(
             events_dropped=self._channels.dropped + self.session.events.dropped,
             concealed_samples=sum(reader.concealed_samples for reader in tracks.audio),
+            repeated_samples=sum(reader.repeated_samples for reader in tracks.audio),
             packets_lost=sum(reader.order.lost for reader in tracks.audio),
             video_in=sum(reader.feed.received for reader in tracks.video),
             video_out=tracks.returned.sent if tracks.returned is not None else 0,

@@ -9,7 +9,12 @@ const LOSE_MS = 4000;
 const WATCH_MS = 250;
 /** From the answer to the open data channel. */
 const CONNECT_LIMIT_MS = 10000;
-const CONFIGURATION = { bundlePolicy: "max-bundle" };
+/** `?relay` in the page's address: nothing but TURN is used, to see whether that works. */
+const CONFIGURATION = {
+  bundlePolicy: "max-bundle",
+  ...(new URLSearchParams(location.search).has("relay") ? { iceTransportPolicy: "relay" } : {}),
+};
+const MOST_REFUSALS = 10;
 
 /**
  * Give the returned picture a media stream of its own. Tracks of one stream are lip-synchronised by the browser, which
@@ -29,6 +34,8 @@ export class Connection {
   #watchTimer = 0;
   #heard = { packet: null, at: 0, faltering: false };
   #closed = false;
+  /** What STUN and TURN servers answered that gave no way. */
+  #refusals = [];
 
   /**
    * @param handlers {opened(), event(object), track(MediaStreamTrack), faltering(boolean), lost(reason, candidates)};
@@ -58,6 +65,9 @@ export class Connection {
       this.#hurry(receiver);
       if (track.kind === "audio") this.voice = receiver;
       if (!this.#closed) this.#handlers.track(track);
+    };
+    pc.onicecandidateerror = ({ url, errorCode, errorText }) => {
+      if (this.#refusals.length < MOST_REFUSALS) this.#refusals.push(`${url}: ${errorCode} ${errorText}`);
     };
     pc.onconnectionstatechange = () => this.#watch(pc.connectionState);
     this.#openChannel();
@@ -187,7 +197,8 @@ export class Connection {
   /** The ways that were tried, for those who have to open one. */
   async #candidates() {
     const found = [...(await this.#pc.getStats()).values()].filter(({ type }) => /^(local|remote)-candidate$/.test(type));
-    return found.slice(0, 40).map(({ type, candidateType, protocol, address, port }) =>
+    const ways = found.slice(0, 40).map(({ type, candidateType, protocol, address, port }) =>
       `${type.replace("-candidate", "")}: ${candidateType} ${protocol} ${address ?? "(hidden)"}:${port}`);
+    return [...ways, ...new Set(this.#refusals)];
   }
 }
