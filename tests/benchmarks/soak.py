@@ -167,6 +167,8 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
             told = await record.sample(server, "talking")
             if len(record.lines) % 30 == 0:
                 console.print(json.dumps(told))
+                if options.out is not None:
+                    options.out.with_suffix(".log").write_bytes(server.log)
         for caller in callers:
             caller.stop()
         await asyncio.gather(*talking)

@@ -9,8 +9,10 @@ import asyncio
 import json
 import random
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -29,6 +31,7 @@ ANSWER_SECONDS = 20.0
 """After so long a turn counts as unanswered."""
 CONNECT_SECONDS = 30.0
 LONGEST_REPLY = 45.0
+LONGEST_TURN = 180.0
 REPLY_OVER = 1.2
 """Seconds of silence after which a response has ended; longer than its pauses."""
 INTERRUPT_AFTER = 0.7
@@ -220,8 +223,10 @@ class Caller:
             while not self._stop and time.monotonic() < ends:
                 try:
                     await self._connection(ends)
-                except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
-                    self._tell("trouble", caller=self.number, what=f"{type(error).__name__}: {error}")
+                except Exception as error:  # noqa: BLE001 - whatever it was, a caller calls again, and it is told
+                    where = traceback.extract_tb(error.__traceback__)[-1]
+                    what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"
+                    self._tell("trouble", caller=self.number, what=what)
                     await asyncio.sleep(2)
 
     async def _connection(self, ends: float) -> None:
@@ -254,7 +259,8 @@ class Caller:
         kind = self._random.choices(list(weights), list(weights.values()))[0]
         await call.until(lambda: call.ear.quiet_for() > REPLY_OVER, LONGEST_REPLY)
         began, errors = time.monotonic(), len(call.named("error"))
-        told = await getattr(self, f"_{kind}")(call)
+        async with asyncio.timeout(LONGEST_TURN):
+            told = await getattr(self, f"_{kind}")(call)
         told["errors"] = [event["error"]["message"] for event in call.named("error")[errors:]]
         told["unanswered"] = told["unanswered"] and not call.lost
         self._tell("turn", caller=self.number, did=kind, took=round(time.monotonic() - began, 1), **told)
