@@ -2,9 +2,8 @@
 
     .venv/bin/python -m tests.benchmarks.chaos [--fault NAME ...] [--list] [--sessions 2] [--out FILE] [-- SERVE FLAGS]
 
-For each fault a server of its own (with the engines that come by themselves, unless the fault names others), a quiet
-call that measures the longest gap between packets, and callers who ask something aloud every few seconds and come back
-with ``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
+For each fault a server of its own (stub engines, or real ones where the fault is about them), a quiet call that
+measures the longest gap between packets, and callers who ask something aloud every few seconds and come back with ``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
 struck, and how many of them were lost; calls that ended; seconds from the end of the fault until every caller has had
 an answer to what it said after it; what ``/readyz`` said meanwhile; what was logged; and what the server holds more
 than before when all have hung up.
@@ -110,13 +109,12 @@ async def recovery(around: Around, callers: int, since: float) -> float | None:
 
 async def one(fault: Fault, voices: list[Clip], options: argparse.Namespace, record: Record) -> dict[str, Any]:
     """Let the fault strike once; what came of it."""
-    flags = list(fault.flags) if "--profile" in fault.flags else ["--no-download", *fault.flags]
     told: dict[str, Any] = {"fault": fault.name}
     async with AsyncExitStack() as stack:
         more = await stack.enter_async_context(fault.surroundings())
         server = await stack.enter_async_context(
             running(
-                options.tree.resolve(), *flags, *more, *options.flags, profile="", before=fault.before_start,
+                options.tree.resolve(), *fault.flags, *more, *options.flags, profile="", before=fault.before_start,
                 environment=fault.environment,
             )
         )  # fmt: skip
