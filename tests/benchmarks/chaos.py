@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.benchmarks.chaos [--fault NAME ...] [--list] [--sessions 2] [--out FILE] [-- SERVE FLAGS]
 
 For each fault a server of its own (stub engines, or real ones where the fault is about them), a quiet call that
-measures the longest gap between packets, and callers who ask something aloud every few seconds and come back with ``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
+measures the longest gap between packets, and callers who ask something aloud every few seconds and come back with
+``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
 struck, and how many of them were lost; calls that ended; seconds from the end of the fault until every caller has had
 an answer to what it said after it; what ``/readyz`` said meanwhile; what was logged; and what the server holds more
 than before when all have hung up.
