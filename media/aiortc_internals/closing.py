@@ -47,6 +47,8 @@ def _let_go(pc: Any, closing: asyncio.Future[None]) -> None:
     closed = pc._RTCPeerConnection__isClosed
     if closed is not None and not closed.done():
         closed.set_result(True)  # aiortc's own closing may wait for the same
+    if pc.sctp is not None:  # its timers would send again what was never acknowledged, over a transport that is gone
+        pc.sctp._set_state(pc.sctp.State.CLOSED)
     for transport in _transports(pc):
         for protocol in transport.transport._connection._protocols:
             if protocol.transport is not None:
