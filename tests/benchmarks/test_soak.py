@@ -89,6 +89,7 @@ def test_every_fault_has_words_and_a_name_of_its_own(tmp_path):
 
 def test_a_fault_may_do_what_its_class_allows_and_no_more(tmp_path):
     calm = {"alive": True, "recovered_s": 3.0, "turns_lost": 1, "turns_lost_after": 0, "calls_lost": 0, "log": CLEAN}
+    calm["gap_ms"] = {"before": 25.0}
     fault = Fault(tmp_path)
     assert chaos.broken(calm, fault) == []
     for worse in (
