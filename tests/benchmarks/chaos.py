@@ -39,8 +39,8 @@ from tests.benchmarks.soak_caller import Caller, Habits
 from tests.benchmarks.voice_sound import Clip
 from tests.benchmarks.watched import Quiet, Watched, quiet_call, running
 
-WARM_SECONDS = 15.0
-CALM_SECONDS = 15.0
+WARM_SECONDS = 10.0
+CALM_SECONDS = 12.0
 """Before the strike, and after all is well again."""
 BUSY_MS = 200.0
 """A gap in the quiet call before anything was done: others take the machine, so times and calls are judged mildly."""
