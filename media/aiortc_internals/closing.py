@@ -16,6 +16,7 @@ from typing import Any
 from aiortc import RTCPeerConnection
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
+from media.aiortc_internals.consent import release_consent
 
 log = logging.getLogger(__name__)
 
@@ -83,3 +84,5 @@ def _take_apart(pc: Any) -> None:
     for part in (*pc.getSenders(), *pc.getReceivers(), *transports):
         for name in [name for name, value in vars(part).items() if callable(value) and name.startswith("_handle")]:
             del vars(part)[name]
+    for transport in transports:
+        release_consent(transport)

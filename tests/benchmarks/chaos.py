@@ -184,7 +184,7 @@ def turns_told(record: Record, callers: int, struck: float, over: float) -> dict
         "turns_met": len(met),
         "turns_lost": sum(turn["unanswered"] for turn in met),
         "turns_lost_after": sum(turn["unanswered"] for turn in turns if turn["began"] > over),
-        "calls_lost": sum("ended the call" in line["what"] for line in lost_calls),
+        "calls_lost": sum("the call was lost" in line["what"] for line in lost_calls),
         "trouble": dict(Counter(line["what"][:100] for line in lost_calls)),
         "voice_ms": {"before": _median(calm), "met": _median(met)},
         "errors_told": dict(Counter(error[:90] for turn in turns for error in turn["errors"])),

@@ -20,6 +20,7 @@ import av
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from media.aiortc_internals.consent import guard_consent
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import MonotonicClock
 from server.transports.webrtc import ice
@@ -88,12 +89,14 @@ class Call:
 
     @property
     def lost(self) -> bool:
-        """Whether the server has ended it."""
+        """Whether it is over, though nobody here hung up."""
         return self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
     async def connect(self, resume: str | None = None) -> None:
         """Offer, answer, wait until media and events can flow. Raises ``OSError`` or ``TimeoutError``."""
         await self._pc.setLocalDescription(await self._pc.createOffer())
+        for transport in {self._pc.sctp.transport, *(t.receiver.transport for t in self._pc.getTransceivers())}:
+            guard_consent(transport)  # a browser takes late answers, too
         offer = {"sdp": self._pc.localDescription.sdp, "type": "offer", "resume": resume}
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
@@ -247,7 +250,7 @@ class Caller:
                 await asyncio.sleep(self._habits.pause * self._random.uniform(2 / 3, 4 / 3))
                 await self._turn(call)
             if call.lost:
-                self._tell("trouble", caller=self.number, what="the server ended the call")
+                self._tell("trouble", caller=self.number, what="the call was lost")
             if self._random.random() < 0.5:
                 call.vanish()
         finally:
