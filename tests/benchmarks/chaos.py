@@ -64,9 +64,14 @@ class Around:
             return None
         try:
             return await self.quiet.gap()
-        except ValueError:  # the quiet call has ended
+        except ValueError:  # the process of the quiet call has ended
             self.quiet = None
             return None
+
+    async def gap_after(self) -> float | None:
+        """The same after all is well again; ``None`` when the quiet call, which never comes back, was lost."""
+        gap = await self.gap()
+        return gap if gap is not None and gap < 1000 * CALM_SECONDS else None
 
     async def held(self) -> dict[str, Any]:
         """What the process holds; nothing is known of a front's workers."""
@@ -146,7 +151,7 @@ async def one(fault: Fault, voices: list[Clip], options: argparse.Namespace, rec
             told["readyz"] = dict(seen)
             await around.gap()
             await asyncio.sleep(CALM_SECONDS)
-            told["gap_ms"]["after"] = await around.gap()
+            told["gap_ms"]["after"] = await around.gap_after()
         finally:
             asking.cancel()
             for caller in callers:
@@ -228,11 +233,28 @@ def broken(told: dict[str, Any], fault: Fault) -> list[str]:
     return wrong
 
 
+def markdown(lines: list[dict[str, Any]], faults: dict[str, type[Fault]]) -> str:
+    """A table of what ``--out`` holds; of a fault that was tried twice, the last time."""
+    last = {told["fault"]: told for told in lines}
+    rows = [
+        "| fault | longest gap, ms: before, during, after | turns met, lost | calls lost | well again after | load |"
+    ]
+    rows.append("|---|---|---|---|---|---|")
+    for name, told in last.items():
+        gaps = ", ".join("–" if gap is None else f"{gap:.0f}" for gap in told["gap_ms"].values())
+        lost = told["turns_lost"] + told["turns_lost_after"]
+        well = "not" if told["recovered_s"] is None else f"{told['recovered_s']:g} s"
+        cells = (faults[name].words, gaps, f"{told['turns_met']}, {lost}", str(told["calls_lost"]), well)
+        rows.append("| " + " | ".join((f"`{name}`: {cells[0]}", *cells[1:], f"{told['load']:g}")) + " |")
+    return "\n".join(rows)
+
+
 async def main() -> int:
     """Strike with each fault; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fault", nargs="+", metavar="NAME", default=[], help="these alone (--list names them)")
     parser.add_argument("--list", action="store_true", help="name the faults")
+    parser.add_argument("--report", action="store_true", help="a table of what is in --out, and no more")
     parser.add_argument("--sessions", type=int, default=2, help="callers who speak")
     parser.add_argument("--out", type=Path, help="JSON lines; each server's log goes beside it")
     parser.add_argument("--tree", type=Path, default=Path.cwd(), help="the checkout that serves")
@@ -244,6 +266,10 @@ async def main() -> int:
     if options.list:
         for name, fault in faults.items():
             console.print(f"{name:18} {fault.words}")
+        return 0
+    if options.report:
+        lines = [json.loads(line) for line in (options.out or Path()).read_text("utf-8").splitlines()]
+        console.print(markdown(lines, faults))
         return 0
     ice.gather_from(["127.0.0.1"])
     voices, wrong = await clips(), 0
