@@ -16,6 +16,7 @@ from typing import Any
 from aiortc import RTCPeerConnection
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
+from media.aiortc_internals.consent import release_consent
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ def _let_go(pc: Any, closing: asyncio.Future[None]) -> None:
     closed = pc._RTCPeerConnection__isClosed
     if closed is not None and not closed.done():
         closed.set_result(True)  # aiortc's own closing may wait for the same
+    if pc.sctp is not None:  # its timers would send again what was never acknowledged, over a transport that is gone
+        pc.sctp._set_state(pc.sctp.State.CLOSED)
     for transport in _transports(pc):
         for protocol in transport.transport._connection._protocols:
             if protocol.transport is not None:
@@ -81,3 +84,5 @@ def _take_apart(pc: Any) -> None:
     for part in (*pc.getSenders(), *pc.getReceivers(), *transports):
         for name in [name for name, value in vars(part).items() if callable(value) and name.startswith("_handle")]:
             del vars(part)[name]
+    for transport in transports:
+        release_consent(transport)

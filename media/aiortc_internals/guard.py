@@ -20,6 +20,7 @@ from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpPacket, RtcpRtpfbPacket, RtpPacket
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
+from media.aiortc_internals.consent import guard_consent
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def guard_transport(transport: RTCDtlsTransport) -> None:
     """From now on RTP and RTCP are bounded in what they leave behind, and no packet ends the transport. Idempotent."""
     internals: Any = transport
     if "_handle_rtp_data" not in vars(internals):
+        guard_consent(transport)
         guard = _Guard(internals)
         internals._handle_rtp_data, internals._handle_rtcp_data = guard.rtp, guard.rtcp
 

@@ -95,10 +95,15 @@ class SctpGuard:
             self._sctp._rto = FIRST_TIMEOUT
 
     def release(self) -> None:
-        """Give the transport its own methods back, which ends the circle of references. Idempotent."""
-        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit", "_update_rto"):
+        """Give the transport its own methods back, which ends the circle of references. Idempotent.
+
+        But nothing is sent any more: the connection is over, and what is sent late by a part that did not end in time
+        would be sent again and again, over a transport that is gone, by tasks that nobody waits for.
+        """
+        for name in ("_handle_data", "_receive_chunk", "_data_channel_receive", "_update_rto"):
             with suppress(AttributeError):
                 delattr(self._sctp, name)
+        self._sctp._transmit = _send_nothing
 
     @property
     def largest_message(self) -> int:
@@ -312,6 +317,10 @@ class SctpGuard:
             return True
         self.refused += 1
         return False
+
+
+async def _send_nothing() -> None:
+    """Of an association that is over."""
 
 
 def _parameters_end(packet: bytes) -> bool:

@@ -102,7 +102,7 @@ class RecordingFiles:
         if self._wave is None or not len(stereo):
             return
         if self._wave_bytes + stereo.nbytes > LARGEST_WAVE:
-            raise DiskFullError
+            raise DiskFullError("a WAV cannot be longer")
         self._put(self._wave, np_bytes(stereo))
         self._wave_bytes += stereo.nbytes
         at = self._wave.tell()
@@ -132,7 +132,7 @@ class RecordingFiles:
     def _check_room(self) -> None:
         disk = os.statvfs(self._stem.parent)
         if disk.f_bavail * disk.f_frsize < LEAST_FREE_MB << 20:
-            raise DiskFullError
+            raise DiskFullError(f"the disk has less than {LEAST_FREE_MB} MB left")
 
 
 def np_bytes(stereo: Stereo) -> bytes:

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.benchmarks.chaos [--fault NAME ...] [--list] [--sessions 2] [--out FILE] [-- SERVE FLAGS]
 
-For each fault a server of its own (with the engines that come by themselves, unless the fault names others), a quiet
-call that measures the longest gap between packets, and callers who ask something aloud every few seconds and come back
-with ``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
+For each fault a server of its own (stub engines, or real ones where the fault is about them), a quiet call that
+measures the longest gap between packets, and callers who ask something aloud every few seconds and come back with
+``resume`` when they lose their call. Told are the longest gap before, during and after; turns in which the fault
 struck, and how many of them were lost; calls that ended; seconds from the end of the fault until every caller has had
 an answer to what it said after it; what ``/readyz`` said meanwhile; what was logged; and what the server holds more
 than before when all have hung up.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 import tempfile
@@ -38,9 +39,11 @@ from tests.benchmarks.soak_caller import Caller, Habits
 from tests.benchmarks.voice_sound import Clip
 from tests.benchmarks.watched import Quiet, Watched, quiet_call, running
 
-WARM_SECONDS = 15.0
-CALM_SECONDS = 15.0
+WARM_SECONDS = 10.0
+CALM_SECONDS = 12.0
 """Before the strike, and after all is well again."""
+BUSY_MS = 200.0
+"""A gap in the quiet call before anything was done: others take the machine, so times and calls are judged mildly."""
 HELD = {"tasks": 8, "threads": 12, "descriptors": 8}
 """More than before, when all have hung up: what was loaded in between included."""
 console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -61,9 +64,14 @@ class Around:
             return None
         try:
             return await self.quiet.gap()
-        except ValueError:  # the quiet call has ended
+        except ValueError:  # the process of the quiet call has ended
             self.quiet = None
             return None
+
+    async def gap_after(self) -> float | None:
+        """The same after all is well again; ``None`` when the quiet call, which never comes back, was lost."""
+        gap = await self.gap()
+        return gap if gap is not None and gap < 1000 * CALM_SECONDS else None
 
     async def held(self) -> dict[str, Any]:
         """What the process holds; nothing is known of a front's workers."""
@@ -110,13 +118,12 @@ async def recovery(around: Around, callers: int, since: float) -> float | None:
 
 async def one(fault: Fault, voices: list[Clip], options: argparse.Namespace, record: Record) -> dict[str, Any]:
     """Let the fault strike once; what came of it."""
-    flags = list(fault.flags) if "--profile" in fault.flags else ["--no-download", *fault.flags]
-    told: dict[str, Any] = {"fault": fault.name}
+    told: dict[str, Any] = {"fault": fault.name, "load": round(os.getloadavg()[0], 1)}
     async with AsyncExitStack() as stack:
         more = await stack.enter_async_context(fault.surroundings())
         server = await stack.enter_async_context(
             running(
-                options.tree.resolve(), *flags, *more, *options.flags, profile="", before=fault.before_start,
+                options.tree.resolve(), *fault.flags, *more, *options.flags, profile="", before=fault.before_start,
                 environment=fault.environment,
             )
         )  # fmt: skip
@@ -144,7 +151,7 @@ async def one(fault: Fault, voices: list[Clip], options: argparse.Namespace, rec
             told["readyz"] = dict(seen)
             await around.gap()
             await asyncio.sleep(CALM_SECONDS)
-            told["gap_ms"]["after"] = await around.gap()
+            told["gap_ms"]["after"] = await around.gap_after()
         finally:
             asking.cancel()
             for caller in callers:
@@ -182,7 +189,7 @@ def turns_told(record: Record, callers: int, struck: float, over: float) -> dict
         "turns_met": len(met),
         "turns_lost": sum(turn["unanswered"] for turn in met),
         "turns_lost_after": sum(turn["unanswered"] for turn in turns if turn["began"] > over),
-        "calls_lost": sum("ended the call" in line["what"] for line in lost_calls),
+        "calls_lost": sum("the call was lost" in line["what"] for line in lost_calls),
         "trouble": dict(Counter(line["what"][:100] for line in lost_calls)),
         "voice_ms": {"before": _median(calm), "met": _median(met)},
         "errors_told": dict(Counter(error[:90] for turn in turns for error in turn["errors"])),
@@ -206,13 +213,15 @@ def broken(told: dict[str, Any], fault: Fault) -> list[str]:
     wrong = []
     if not told["alive"]:
         wrong.append("the server has ended")
-    if told["recovered_s"] is None or told["recovered_s"] > fault.recovers_within:
-        wrong.append(f"well again after {told['recovered_s']} s; at most {fault.recovers_within:g}")
+    busy = (told["gap_ms"]["before"] or 0.0) > BUSY_MS
+    within = fault.recovers_within * (3 if busy else 1)
+    if told["recovered_s"] is None or told["recovered_s"] > within:
+        wrong.append(f"well again after {told['recovered_s']} s; at most {within:g}")
     if told["turns_lost"] > fault.most_lost * 2:
         wrong.append(f"{told['turns_lost']} turns lost; at most {fault.most_lost} of each caller")
-    if told["turns_lost_after"]:
+    if told["turns_lost_after"] > busy:
         wrong.append(f"{told['turns_lost_after']} turns lost that began after it")
-    if fault.calls_survive and told["calls_lost"]:
+    if fault.calls_survive and told["calls_lost"] > busy:
         wrong.append(f"{told['calls_lost']} calls ended")
     wrong += [f"{count} {name} in the log" for name, count in told["log"].items() if count and name != "errors"]
     held = told.get("held", {})
@@ -224,11 +233,28 @@ def broken(told: dict[str, Any], fault: Fault) -> list[str]:
     return wrong
 
 
+def markdown(lines: list[dict[str, Any]], faults: dict[str, type[Fault]]) -> str:
+    """A table of what ``--out`` holds; of a fault that was tried twice, the last time."""
+    last = {told["fault"]: told for told in lines}
+    rows = [
+        "| fault | longest gap, ms: before, during, after | turns met, lost | calls lost | well again after | load |"
+    ]
+    rows.append("|---|---|---|---|---|---|")
+    for name, told in last.items():
+        gaps = ", ".join("–" if gap is None else f"{gap:.0f}" for gap in told["gap_ms"].values())
+        lost = told["turns_lost"] + told["turns_lost_after"]
+        well = "not" if told["recovered_s"] is None else f"{told['recovered_s']:g} s"
+        cells = (faults[name].words, gaps, f"{told['turns_met']}, {lost}", str(told["calls_lost"]), well)
+        rows.append("| " + " | ".join((f"`{name}`: {cells[0]}", *cells[1:], f"{told['load']:g}")) + " |")
+    return "\n".join(rows)
+
+
 async def main() -> int:
     """Strike with each fault; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fault", nargs="+", metavar="NAME", default=[], help="these alone (--list names them)")
     parser.add_argument("--list", action="store_true", help="name the faults")
+    parser.add_argument("--report", action="store_true", help="a table of what is in --out, and no more")
     parser.add_argument("--sessions", type=int, default=2, help="callers who speak")
     parser.add_argument("--out", type=Path, help="JSON lines; each server's log goes beside it")
     parser.add_argument("--tree", type=Path, default=Path.cwd(), help="the checkout that serves")
@@ -240,6 +266,10 @@ async def main() -> int:
     if options.list:
         for name, fault in faults.items():
             console.print(f"{name:18} {fault.words}")
+        return 0
+    if options.report:
+        lines = [json.loads(line) for line in (options.out or Path()).read_text("utf-8").splitlines()]
+        console.print(markdown(lines, faults))
         return 0
     ice.gather_from(["127.0.0.1"])
     voices, wrong = await clips(), 0

@@ -20,6 +20,10 @@ from tests.benchmarks.watched import Watched
 
 MODULES = ("tests.benchmarks.faults_engines", "tests.benchmarks.faults_machine", "tests.benchmarks.faults_places")
 """Each has a tuple ``FAULTS`` of classes."""
+STUBS = ("--profile", "bench")
+"""Engines that answer at once: gaps are then those of the media, and not of a busy machine."""
+REAL = ("--no-download",)
+"""What comes by itself, as far as it is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Fault:
     name: ClassVar[str]
     words: ClassVar[str]
     """What is done, in a line."""
-    flags: ClassVar[tuple[str, ...]] = ()
+    flags: ClassVar[tuple[str, ...]] = STUBS
     """Of ``visavis serve``."""
     environment: ClassVar[Mapping[str, str]] = {}
     session: ClassVar[Mapping[str, Any] | None] = None

@@ -6,10 +6,9 @@ import asyncio
 import signal
 from typing import ClassVar
 
-from tests.benchmarks.faults import Fault, Scene, descendants, family, kill
+from tests.benchmarks.faults import REAL, Fault, Scene, descendants, family, kill
 
 LLAMA = "llama_process"
-WORD = "multiprocessing"
 
 
 class LlamaKilled(Fault):
@@ -17,7 +16,7 @@ class LlamaKilled(Fault):
 
     name = "llama-killed"
     words = "SIGKILL to the llama.cpp child, three times in ten seconds"
-    flags = ("--chat-model", "smollm2-135m-instruct")
+    flags = (*REAL, "--chat-model", "smollm2-135m-instruct")
 
     async def strike(self, scene: Scene) -> None:
         for _ in range(3):
@@ -30,7 +29,7 @@ class LlamaHangs(Fault):
 
     name = "llama-hangs"
     words = "SIGSTOP to the llama.cpp child for 20 s"
-    flags = ("--chat-model", "smollm2-135m-instruct")
+    flags = (*REAL, "--chat-model", "smollm2-135m-instruct")
     most_lost = 3
 
     async def strike(self, scene: Scene) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.benchmarks.faults import Fault, Scene, kill
+from tests.benchmarks.faults import REAL, Fault, Scene, kill
 
 
 class Stopped(Fault):
@@ -53,6 +53,7 @@ class Hogs(Fault):
 
     name = "hogs"
     words = "four processes that compute without end, for 20 s"
+    flags = REAL
     most_lost = 2
 
     async def strike(self, scene: Scene) -> None:
@@ -121,6 +122,7 @@ class MemoryLimit(Fault):
 
     name = "memory"
     words = "20 s in which the server's address space may grow by 8 MB alone"
+    flags = REAL
     most_lost = 4
     calls_survive = False
 
@@ -138,7 +140,8 @@ class MemoryBudget(Fault):
     """``memory_mb`` is less than the models need: some have to go while others are used."""
 
     name = "memory-budget"
-    words = "memory_mb of 450: models are unloaded to make room, for a minute"
+    words = "memory_mb of 450: models are unloaded to make room, for half a minute"
+    flags = REAL
     environment = {"VISAVIS_MEMORY_MB": "450"}  # noqa: RUF012 - a constant of the class
     most_lost = 2
 

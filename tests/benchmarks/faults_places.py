@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.benchmarks.faults import Fault, Scene
+from tests.benchmarks.faults import STUBS, Fault, Scene
 
 PORTS = "46100-46199"
 DISK_MB = 72
@@ -91,7 +91,7 @@ class NoNetwork(Fault):
     """Nothing gets through to or from the ports of media."""
 
     seconds = 0.0
-    flags = ("--ice-port-range", PORTS)
+    flags = (*STUBS, "--ice-port-range", PORTS)
 
     def missing(self) -> str:
         root = hasattr(os, "geteuid") and os.geteuid() == 0

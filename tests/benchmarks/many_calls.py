@@ -8,8 +8,9 @@ moment of ``killed_callers.TABLE`` in turn. The others connect with voice and ev
 with a camera), say half a second, hear as much and end, every fourth one without a goodbye. After each twentieth of
 all, when no session is left, one line: tasks of asyncio, threads, descriptors, megabytes.
 
-What 200 calls leave in memory is the plateau: an allocator gives not all back, and libraries fill caches. Exit status
-1: more is held at the end than there (``MOST``). ``after a trim`` is what remains when glibc gives back what it can.
+What 200 calls leave in memory is the plateau: libraries fill caches, and the heap has its holes. The server gives back
+to the system what it can once nobody is left; ``after a trim`` shows what more there would be. Exit status 1: more is
+held at the end than at the plateau (``MOST``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 from rich.console import Console
 
 from media.opus import RATE
+from server.sessions import TIDY_SECONDS
 from tests.benchmarks.hostile_calls import question
 from tests.benchmarks.killed_callers import TABLE, killed
 from tests.benchmarks.watched import running
@@ -118,7 +120,7 @@ async def main() -> int:
 
             await asyncio.gather(*(caller() for _ in range(options.at_once)))
             empty = await server.empty(60)
-            await asyncio.sleep(1)
+            await asyncio.sleep(TIDY_SECONDS + 1)
             told = await server.ask("collect")
             passed = round(time.monotonic() - begun)
             console.print(f"{done:5} {json.dumps(told)}  empty after {empty} s, {passed} s in all")

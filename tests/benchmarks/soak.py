@@ -126,7 +126,7 @@ def log_counts(log: bytes) -> dict[str, int]:
     """Lines of the log that must not be there."""
     return {
         "tracebacks": log.count(b"Traceback (most recent call last)"),
-        "errors": len(re.findall(rb"(?m)^[^\n]{0,22}ERROR", log)),
+        "errors": len(re.findall(rb"(?m)^(?:\[[^]\n]+\]| {8,}) ?ERROR ", log)),
         "tasks never awaited": log.count(b"was never awaited") + log.count(b"exception was never retrieved"),
     }
 
@@ -167,6 +167,8 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
             told = await record.sample(server, "talking")
             if len(record.lines) % 30 == 0:
                 console.print(json.dumps(told))
+                if options.out is not None:
+                    options.out.with_suffix(".log").write_bytes(server.log)
         for caller in callers:
             caller.stop()
         await asyncio.gather(*talking)

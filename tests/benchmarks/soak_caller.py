@@ -9,8 +9,10 @@ import asyncio
 import json
 import random
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +20,7 @@ import av
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from media.aiortc_internals.consent import guard_consent
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import MonotonicClock
 from server.transports.webrtc import ice
@@ -29,6 +32,7 @@ ANSWER_SECONDS = 20.0
 """After so long a turn counts as unanswered."""
 CONNECT_SECONDS = 30.0
 LONGEST_REPLY = 45.0
+LONGEST_TURN = 180.0
 REPLY_OVER = 1.2
 """Seconds of silence after which a response has ended; longer than its pauses."""
 INTERRUPT_AFTER = 0.7
@@ -85,12 +89,14 @@ class Call:
 
     @property
     def lost(self) -> bool:
-        """Whether the server has ended it."""
+        """Whether it is over, though nobody here hung up."""
         return self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
     async def connect(self, resume: str | None = None) -> None:
         """Offer, answer, wait until media and events can flow. Raises ``OSError`` or ``TimeoutError``."""
         await self._pc.setLocalDescription(await self._pc.createOffer())
+        for transport in {self._pc.sctp.transport, *(t.receiver.transport for t in self._pc.getTransceivers())}:
+            guard_consent(transport)  # a browser takes late answers, too
         offer = {"sdp": self._pc.localDescription.sdp, "type": "offer", "resume": resume}
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as http,
@@ -220,8 +226,10 @@ class Caller:
             while not self._stop and time.monotonic() < ends:
                 try:
                     await self._connection(ends)
-                except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
-                    self._tell("trouble", caller=self.number, what=f"{type(error).__name__}: {error}")
+                except Exception as error:  # noqa: BLE001 - whatever it was, a caller calls again, and it is told
+                    where = traceback.extract_tb(error.__traceback__)[-1]
+                    what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"
+                    self._tell("trouble", caller=self.number, what=what)
                     await asyncio.sleep(2)
 
     async def _connection(self, ends: float) -> None:
@@ -242,7 +250,7 @@ class Caller:
                 await asyncio.sleep(self._habits.pause * self._random.uniform(2 / 3, 4 / 3))
                 await self._turn(call)
             if call.lost:
-                self._tell("trouble", caller=self.number, what="the server ended the call")
+                self._tell("trouble", caller=self.number, what="the call was lost")
             if self._random.random() < 0.5:
                 call.vanish()
         finally:
@@ -254,7 +262,8 @@ class Caller:
         kind = self._random.choices(list(weights), list(weights.values()))[0]
         await call.until(lambda: call.ear.quiet_for() > REPLY_OVER, LONGEST_REPLY)
         began, errors = time.monotonic(), len(call.named("error"))
-        told = await getattr(self, f"_{kind}")(call)
+        async with asyncio.timeout(LONGEST_TURN):
+            told = await getattr(self, f"_{kind}")(call)
         told["errors"] = [event["error"]["message"] for event in call.named("error")[errors:]]
         told["unanswered"] = told["unanswered"] and not call.lost
         self._tell("turn", caller=self.number, did=kind, took=round(time.monotonic() - began, 1), **told)

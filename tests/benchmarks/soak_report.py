@@ -43,17 +43,15 @@ def slope(samples: Sequence[tuple[float, float]], seed: int = 1) -> tuple[float,
         return math.nan, -math.inf, math.inf
     times, values = (np.array(column, float) for column in zip(*samples, strict=True))
     hours = times / 3600
-    line = np.polynomial.polynomial.polyfit(hours, values, 1)
-    rest = values - np.polynomial.polynomial.polyval(hours, line)
+    weights = (hours - hours.mean()) / ((hours - hours.mean()) ** 2).sum()  # of least squares: the slope is linear
+    point = float(weights @ values)
+    rest = values - values.mean() - point * (hours - hours.mean())
     step = max(float(np.median(np.diff(times))), 1e-9)
     length = min(len(values), max(1, round(BLOCK_SECONDS / step)))
-    random, drawn = np.random.default_rng(seed), []
-    for _ in range(DRAWS):
-        starts = random.integers(0, len(values) - length + 1, math.ceil(len(values) / length))
-        noise = np.concatenate([rest[start : start + length] for start in starts])[: len(values)]
-        drawn.append(np.polynomial.polynomial.polyfit(hours, values - rest + noise, 1)[1])
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(line[1]), float(low), float(high)
+    starts = np.random.default_rng(seed).integers(0, len(values) - length + 1, (DRAWS, math.ceil(len(values) / length)))
+    places = (starts[:, :, None] + np.arange(length)).reshape(DRAWS, -1)[:, : len(values)]
+    low, high = np.percentile(point + rest[places] @ weights, (2.5, 97.5))
+    return point, float(low), float(high)
 
 
 def slower(first: Sequence[float], last: Sequence[float], seed: int = 1) -> tuple[float, float, float]:

@@ -82,6 +82,19 @@ async def test_a_close_that_never_returns_is_let_go(pair, monkeypatch, caplog):
     assert "is let go" in caplog.text
 
 
+async def test_what_is_let_go_sends_nothing_again(pair, monkeypatch):
+    async def never(self) -> None:
+        await asyncio.Event().wait()
+
+    for name in ("_t1", "_t2", "_t3", "_reconfig"):
+        late = asyncio.get_running_loop().call_later(60, print)
+        monkeypatch.setattr(pair.sctp, f"{name}_handle", late)
+    monkeypatch.setattr(RTCRtpReceiver, "stop", never)
+    assert not await close_peer(pair, 0.01)
+    handles = [getattr(pair.sctp, f"{name}_handle") for name in ("_t1", "_t2", "_t3", "_reconfig")]
+    assert handles == [None] * 4 and pair.sctp.state == "closed"
+
+
 async def test_a_close_that_fails_is_told_and_leaves_no_socket(pair, monkeypatch, caplog):
     async def fail(self) -> None:
         raise RuntimeError("no way out")

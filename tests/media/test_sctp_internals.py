@@ -80,10 +80,13 @@ def test_the_names_that_are_relied_on(sctp):
     assert (stream.reassembly, stream.sequence_number) == ([], 0)
 
 
-def test_released_it_is_as_it_was(sctp, guard):
+async def test_released_it_is_as_it_was_and_sends_nothing_any_more(sctp, guard):
     guard.release()
     guard.release()
-    assert not {"_handle_data", "_receive_chunk", "_data_channel_receive", "_transmit"} & set(vars(sctp))
+    assert not {"_handle_data", "_receive_chunk", "_data_channel_receive"} & set(vars(sctp))
+    sctp._outbound_queue.append(data(1))
+    await sctp._transmit()
+    assert not sctp.transport.sent and sctp._t3_handle is None
 
 
 @pytest.mark.parametrize(("said", "largest"), [(1_000, 1_000), (0, 1 << 40), (65_536, 65_536), (-5, 65_536)])

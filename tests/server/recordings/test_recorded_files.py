@@ -67,7 +67,7 @@ def test_a_full_disk_ends_it_and_leaves_what_was_written(tmp_path, monkeypatch):
     files = RecordingFiles(tmp_path / "sess_1", sound=True, video=False)
     files.write(Batch((np.ones(16_000, np.int16),), 16_000, (np.ones(48_000, np.int16),)))
     monkeypatch.setattr(recorded, "LEAST_FREE_MB", 1 << 40)
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskFullError, match="less than"):
         files.write(Batch())
     files.close()
     with wave.open(str(tmp_path / "sess_1.wav")) as sound:
