@@ -10,9 +10,6 @@ from pipelines.engines.remote import library
 from pipelines.engines.remote.messages import Call, Deployed
 from pipelines.engines.remote.wire import Failed, RemoteError
 
-LONGEST_CONNECT = 10.0
-"""Seconds until a cluster that does not answer counts as away; Ray itself would try for a minute."""
-
 
 class Deployments:
     """The deployments of one application; ``find`` looks one up by the name of both, ``look`` how all are."""
