@@ -18,6 +18,8 @@ from tests.fakes.ray_engines import BUILD
 ROOT = Path(__file__).parents[2]
 APPLICATION = "bench"
 STORE_BYTES = 80 << 20
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Without it Ray takes no loopback address for a node."""
 
 
 class TwoNodes:
@@ -65,7 +67,7 @@ class TwoNodes:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[TwoNodes]:
     """Start it, and end all of its processes."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0"}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), LOOPBACK: "0"}
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
