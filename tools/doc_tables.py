@@ -141,6 +141,7 @@ TABLES: dict[str, Callable[[], list[tuple[str, ...]] | str]] = {
     "errors": errors,
     "catalogue": catalogue,
     "cli": cli.commands,
+    "cli_engines": cli.engine_commands,
     "routes": http.routes,
     "schemas": http.schemas,
     "client_events": events.client_events,

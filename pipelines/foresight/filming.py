@@ -64,11 +64,20 @@ class Guessed:
 class Filmer(Protocol):
     """Makes videos."""
 
-    method: Method
-    model: str
-    """Its name, where it is one."""
-    grain: Grain
-    """What sizes it can make."""
+    @property
+    def method(self) -> Method:
+        """How."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Its name, where it is one."""
+        ...
+
+    @property
+    def grain(self) -> Grain:
+        """What sizes it can make."""
+        ...
 
     def film(self, scene: Scene, first: Pixels, plan: Plan) -> AsyncGenerator[Filmed | Guessed, None]:
         """The frames that follow ``first``, which is the picture in the size of ``plan``; their guesses before them.

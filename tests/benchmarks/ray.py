@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import platform
 import signal
 import statistics
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from pipelines.engines.remote.engines import Patience, Remote, RemoteModel
 from pipelines.engines.remote.link import BridgeProcess, Link
@@ -275,6 +279,14 @@ async def measure(nodes: TwoNodes, steps: list[str], tell: Callable[[str, Facts]
     return found
 
 
+def processor() -> str:
+    """What it is called."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return platform.machine()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -282,17 +294,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    tell = (lambda name, facts: None) if options.json else (lambda name, facts: print(f"{name}: {facts}", flush=True))
+    console = Console(quiet=options.json)
     began = time.perf_counter()
     with two_nodes() as nodes:
         started = round(time.perf_counter() - began, 1)
-        found = asyncio.run(measure(nodes, options.steps, tell))
+        found = asyncio.run(measure(nodes, options.steps, lambda name, facts: console.print(f"{name}: {facts}")))
     about = {
         "processor": platform.processor() or platform.machine(),
         "load": os.getloadavg(),
         "cluster_start_s": started,
     }
-    print(json.dumps({**found, "about": about}) if options.json else f"{about}")
+    console.print(about)
+    if options.json:
+        sys.stdout.write(json.dumps({**found, "about": about}) + "\n")
 
 
 if __name__ == "__main__":

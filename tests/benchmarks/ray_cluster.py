@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.fakes.ray_engines import BUILD
 ROOT = Path(__file__).parents[2]
 APPLICATION = "bench"
 STORE_BYTES = 80 << 20
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Without it Ray takes no loopback address for a node."""
 
 
 class TwoNodes:
@@ -26,6 +29,8 @@ class TwoNodes:
     def __init__(self, cluster: Any, far: Any) -> None:
         self.address: str = cluster.address
         self.head_node_id: str = cluster.head_node.node_id[:8]
+        self.begun: set[int] = set()
+        """Processes that may outlive the node that began them."""
         self._cluster = cluster
         self._far = far
 
@@ -55,6 +60,7 @@ class TwoNodes:
 
     async def lose_node(self) -> None:
         """The other node is gone at once, with all that ran on it."""
+        self.begun |= _descendants(os.getpid())
         await asyncio.to_thread(self._cluster.remove_node, self._far, False)
 
     def lose_head(self) -> None:
@@ -65,19 +71,50 @@ class TwoNodes:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[TwoNodes]:
     """Start it, and end all of its processes."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0"}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), LOOPBACK: "0"}
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
 
     common = {"num_cpus": 8, "num_gpus": 0, "object_store_memory": STORE_BYTES, "node_ip_address": "127.0.0.1"}
     cluster = Cluster(initialize_head=True, head_node_args={**common, "include_dashboard": False})
+    nodes: TwoNodes | None = None
     try:
         far = cluster.add_node(**common)
         ray.init(address=cluster.address, namespace="bench", log_to_driver=False, logging_level=logging.ERROR)
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
-        yield TwoNodes(cluster, far)
+        nodes = TwoNodes(cluster, far)
+        yield nodes
     finally:
+        begun = _descendants(os.getpid()) | (nodes.begun if nodes is not None else set())
         with contextlib.suppress(Exception):
             ray.shutdown()
         cluster.shutdown()
+        for pid in begun:
+            if b"ray" in _words(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _words(pid: int) -> bytes:
+    """How a process was called; empty of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _descendants(pid: int) -> set[int]:
+    """The processes that ``pid`` has begun, and they."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found.add(child)
+            waiting.append(child)
+    return found

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from pipelines.definitions.loading import read
+from pipelines.engines.remote.rows import Plan
 from pipelines.routing.definition import Definition
 from pipelines.tasks.ensemble import read_ensembles
 from pipelines.tasks.registry import TASKS
@@ -127,6 +128,10 @@ def _pattern(path: str) -> str:
 _PATHS = [_pattern(path) for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, NODES, DRAIN)]
 
 
+def _ray(words: list[str]) -> str | None:
+    return None if words[:1] in (["start"], ["status"]) else f"ray {words[:1]} is not what this documentation needs"
+
+
 def _make(words: list[str]) -> str | None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     return next((f"no target {word}" for word in words if "=" not in word and word not in targets), None)
@@ -194,6 +199,7 @@ _JUDGES: dict[str, Callable[[list[str]], str | None]] = {
     "pytest": _pytest,
     "docker": _docker,
     "helm": _helm,
+    "ray": _ray,
 }
 
 # ---------------------------------------------------------------------------------------------------- data
@@ -217,6 +223,8 @@ def judge_yaml(text: str, folder: Path) -> None:
             read(file).validated(ToolsFile)
         elif keys <= set(Settings.model_fields):
             load_settings({}, file)
+        elif "engines" in keys:
+            read(file).validated(Plan)
         elif "turns" in keys:
             read(file).validated(Scenario)
         elif keys & {"pipelines", "backends"}:

@@ -18,7 +18,7 @@ from pipelines.vision.detectors import DETECTORS
 from server.http.app import METRICS
 from server.settings import Settings
 from tests.fakes.service_events import table
-from tools.doc_tables import DOCS
+from tools.doc_tables import DOCS, filled
 from tools.reference import cli, events, limits, meters
 from tools.reference.event_words import LIVE, LIVE_CLIENT, REALTIME, RTVI, RTVI_CLIENT
 
@@ -34,7 +34,9 @@ def first_cells(page: str, *, heading: str = "") -> list[str]:
 
 
 def test_every_command_and_every_flag_is_there():
-    text = (REFERENCE / "cli.md").read_text("utf-8")
+    elsewhere = filled("<!-- table cli_engines -->\n<!-- end -->")
+    assert elsewhere in (DOCS / "how-to" / "ray.md").read_text("utf-8")
+    text = (REFERENCE / "cli.md").read_text("utf-8") + elsewhere
     for name, parser in cli.parsers():
         section = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
         flags = {flag for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", parser.format_help()) if flag != "--help"}

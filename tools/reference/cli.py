@@ -10,6 +10,8 @@ from server.cli.commands import _parser
 from server.settings import Settings
 
 _HELP = ("-h", "--help")
+ELSEWHERE = ("visavis serve-engines",)
+"""Commands that have a page of their own."""
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -30,8 +32,13 @@ def _below(name: str, parser: argparse.ArgumentParser, told: str) -> Iterator[tu
 
 def commands() -> str:
     """A section for each command that does something."""
-    found = _below("visavis", _parser(), "")
+    found = [one for one in _below("visavis", _parser(), "") if one[0] not in ELSEWHERE]
     return "\n".join(_section(name, parser, told) for name, parser, told in found if not _holds_others(parser))
+
+
+def engine_commands() -> str:
+    """A section for each of :data:`ELSEWHERE`."""
+    return "\n".join(_section(*one) for one in _below("visavis", _parser(), "") if one[0] in ELSEWHERE)
 
 
 def _holds_others(parser: argparse.ArgumentParser) -> bool:

@@ -10,9 +10,6 @@ from pipelines.engines.remote import library
 from pipelines.engines.remote.messages import Call, Deployed
 from pipelines.engines.remote.wire import Failed, RemoteError
 
-LONGEST_CONNECT = 10.0
-"""Seconds until a cluster that does not answer counts as away; Ray itself would try for a minute."""
-
 
 class Deployments:
     """The deployments of one application; ``find`` looks one up by the name of both, ``look`` how all are."""
@@ -98,7 +95,9 @@ def deployed(application: str) -> dict[str, Deployed]:
             row = one.deployments.get(stage)
             states = {} if row is None else {str(getattr(k, "value", k)): n for k, n in row.replica_states.items()}
             message = one.message or ("" if row is None else row.message)
-            rows[stage] = Deployed(str(one.status.value), states.get("RUNNING", 0), sum(states.values()), message[:300])
+            since = float(one.last_deployed_time_s or 0.0)
+            counts = states.get("RUNNING", 0), sum(states.values())
+            rows[stage] = Deployed(str(one.status.value), *counts, message[:300], since)
     return rows
 
 
@@ -112,7 +111,6 @@ def connect(address: str) -> None:
             namespace="visavis",
             log_to_driver=False,
             configure_logging=False,
-            _skip_env_hook=True,
         )
     except RuntimeError as error:
         if "ersion mismatch" in str(error):

@@ -234,7 +234,7 @@ class RemoteTask:
 
 
 class RemoteFilmer:
-    """Implements :class:`~pipelines.foresight.filming.Filmer`; ``otherwise`` films when the replica does not."""
+    """Implements :class:`~pipelines.foresight.filming.Filmer`."""
 
     def __init__(self, remote: Remote) -> None:
         self.remote = remote

@@ -43,6 +43,8 @@ class Deployed:
     """All of them."""
     message: str = ""
     """What is wrong with it."""
+    since: float = 0.0
+    """When it was deployed last, in Unix time."""
 
 
 @dataclass(frozen=True, slots=True)

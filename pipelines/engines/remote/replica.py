@@ -63,7 +63,8 @@ class Replica:
     async def transcribed(self, heard: Heard) -> Transcript | Failed:
         """The transcript of one."""
         with heard.asker.there():
-            return await _told(self._heard(heard))
+            told: Transcript | Failed = await _told(self._heard(heard))
+        return told
 
     async def chat(self, request: ChatRequest, asker: Asker) -> AsyncGenerator[Any, None]:
         """Pieces of an answer, :class:`Told` among them; the last one may be :class:`Failed`."""

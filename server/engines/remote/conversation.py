@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -27,7 +28,8 @@ async def put_before(parts: Parts, stage: Stage, ladder: Route[Any]) -> None:
         ray.told = True
         parts.upkeep.append(partial(ray.keep_looking, parts.clock, partial(_tell, parts)))
     problem = await ray.known(stage)
-    engine: Any = {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}[stage]()
+    makers: Mapping[str, Callable[[], Any]] = {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}
+    engine = makers[stage]()
     rung: Rung[Any] = Rung(engine, "-", f"{ray.reason(stage)}; {_STAND_BY}", backend=BACKEND, named=True)
     ladder.prefer(candidate(parts, rung))
     parts.choices.replace(stage, engine.name, rung.reason, device=rung.device)

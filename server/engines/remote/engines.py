@@ -83,7 +83,8 @@ class Servers:
     def _on_ray(self, backend: Backend, kind: Stage | None, task: str) -> Any:
         if (ray := self._ray) is None:
             raise PipelineError("no_backend", f"{backend.id} is on Ray, and the setting ray_address names no cluster")
-        return {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}.get(kind or "", lambda: ray.task(task))()
+        makers: Mapping[str, Callable[[], Any]] = {"stt": ray.recognizer, "llm": ray.model, "tts": ray.voice}
+        return makers[kind]() if kind is not None else ray.task(task)
 
     def _key(self, backend: Backend) -> str | None:
         if backend.api_key_env is None:

@@ -30,6 +30,8 @@ START_SECONDS = 15.0
 LOOK_SECONDS = 10.0
 """How often is asked how the engines are."""
 
+_NEVER = Deployed("", 0, 0)
+
 Tell = Callable[[str, str], object]
 """Is told a stage, and what is to be said of its engine."""
 
@@ -125,9 +127,11 @@ class RayEngines:
     async def look(self) -> None:
         """Ask how all of them are. Raises nothing: what cannot be told is a problem."""
         try:
-            self._deployed = await self._link.call(STATUS, LOOK_SECONDS)
-            for remote in list(self._remotes.values()):
-                await remote.probe()
+            before, self._deployed = self._deployed, await self._link.call(STATUS, LOOK_SECONDS)
+            for stage, remote in list(self._remotes.items()):
+                # one that is known is left alone: a question would keep replicas that could be taken away
+                if remote.about is None or before.get(stage, _NEVER).since != self._deployed.get(stage, _NEVER).since:
+                    await remote.probe()
         except RemoteError as error:
             self._problem, self._deployed = error.message, {}
         except PipelineError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -17,8 +17,8 @@ from server.engines.remote import deploying
 class Cluster:
     """Runs what it is told, but for what the test says cannot be."""
 
-    broken: dict[str, str] = {}
-    stages: list[str] = []
+    broken: ClassVar[dict[str, str]] = {}
+    stages: ClassVar[list[str]] = []
 
     def __init__(self, address: str, say: Any) -> None:
         if address == "nowhere:1":

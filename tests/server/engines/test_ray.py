@@ -1,4 +1,4 @@
-"""Engines of a Ray cluster in a server: asked first, told of, and replaced by those of this machine when they are away."""
+"""Engines of a Ray cluster in a server: asked first, told of, and replaced by those of this machine when away."""
 
 from __future__ import annotations
 
