@@ -213,7 +213,9 @@ class FakeServer:
         self.asked.append(dict(request.query))
         if "series" not in request.query:
             return web.json_response({"object": "list", "data": [], "gpu": "there is no such GPU"})
-        return web.json_response({"object": "history", "from": 0, "to": 600, "step": 5, "series": self.history})
+        session = request.query.get("session")
+        rows = [row for row in self.history if row["labels"].get("session") == session]
+        return web.json_response({"object": "history", "from": 0, "to": 600, "step": 5, "series": rows})
 
     async def _recording(self, request: web.Request) -> web.Response:
         session = request.match_info["session"]

@@ -47,7 +47,7 @@ def _holds_others(parser: argparse.ArgumentParser) -> bool:
 
 def _section(name: str, parser: argparse.ArgumentParser, told: str) -> str:
     told = _cell(told)
-    lines = [f"## {name}", "", f"{told[:1].upper()}{told[1:]}{'' if told.endswith('.') else '.'}", ""]
+    lines = [f"## {name}", f"{told[:1].upper()}{told[1:]}{'' if told.endswith('.') else '.'}", ""]
     shown = [action for action in parser._actions if action.option_strings != list(_HELP)]
     if shown:
         lines += ["| argument | values | what | setting |", "| --- | --- | --- | --- |"]

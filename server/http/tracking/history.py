@@ -108,8 +108,8 @@ def listed(keys: Iterable[Key], gpu_reason: str) -> Json:
 
 
 def short(value: float) -> float:
-    """Six digits: the curves are float32, and more would make the answer twice as long."""
-    return float(f"{value:.6g}")
+    """Digits that mean something: the curves are float32, and more would make the answer twice as long."""
+    return round(value, 5) if abs(value) < 1000 else round(value, 1)
 
 
 def _number(query: Mapping[str, str], name: str, usual: float) -> float:

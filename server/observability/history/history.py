@@ -64,6 +64,7 @@ class History:
         self._book = Book()
         self._worker = Worker("history", inbox=64)
         self._gpus: Gpus | None = None
+        self._closed = False
         self._looked = clock.now()
         self._threads_looked = clock.now()
         self._samples = 0
@@ -107,8 +108,10 @@ class History:
 
     async def close(self) -> None:
         """Write what is left, and end the thread. Idempotent."""
-        await self._worker.run(self._end)
-        self._worker.close()
+        if not self._closed:
+            self._closed = True
+            await self._worker.run(self._end)
+            self._worker.close()
 
     # ------------------------------------------------------------------------------------------------ on the worker
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ def bytes_of(resolutions: tuple[Resolution, ...]) -> int:
     return SLOT_BYTES * sum(slots for _, slots in resolutions)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """Mean and peak of the values from ``time`` on, for one step. Not a number where there were none."""
 
     time: float
@@ -67,18 +66,24 @@ class Ring:
             return True
         return (self._last - self.slots + 1) * self.step <= begin
 
-    def between(self, begin: float, end: float) -> list[Point]:
-        """Its slots that have a value."""
+    def between(self, begin: float, end: float, step: float) -> list[Point]:
+        """Its slots that have a value, in steps of ``step`` seconds from ``begin`` on: the mean of the means, the
+        highest of the peaks."""
         if self._first is None:
             return []
         oldest = max(self._first, self._last - self.slots + 1, int(begin // self.step))
-        newest = min(self._last, math.ceil(end / self.step) - 1)
-        points = []
-        for slot in range(oldest, newest + 1):
-            mean = float(self._means[slot % self.slots])
-            if not math.isnan(mean):
-                points.append(Point(slot * self.step, mean, float(self._peaks[slot % self.slots])))
-        return points
+        slots = np.arange(oldest, min(self._last, math.ceil(end / self.step) - 1) + 1)
+        means, peaks = self._means[slots % self.slots], self._peaks[slots % self.slots]
+        there = ~np.isnan(means)
+        if not there.any():
+            return []
+        slots, means, peaks = slots[there], means[there], peaks[there]
+        places = np.maximum(0, np.floor_divide(slots * self.step - begin, step)).astype(np.int64)
+        firsts = np.flatnonzero(np.diff(places, prepend=-1))
+        counts = np.diff(firsts, append=len(places))
+        sums, tops = np.add.reduceat(means.astype(np.float64), firsts), np.maximum.reduceat(peaks, firsts)
+        times = begin + places[firsts] * step
+        return list(map(Point, times.tolist(), (sums / counts).tolist(), tops.tolist()))
 
 
 class Curve:
@@ -104,7 +109,7 @@ class Curve:
         fit = [ring for ring in reversed(self._rings) if ring.step <= step] or self._rings[:1]
         coarser = [ring for ring in self._rings if ring not in fit]
         ring = next((ring for ring in (*fit, *coarser) if ring.knows(begin)), self._rings[-1])
-        return merged(ring.between(begin, end), begin, step)
+        return ring.between(begin, end, step)
 
 
 def merged(points: list[Point], begin: float, step: float) -> list[Point]:

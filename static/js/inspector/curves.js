@@ -21,7 +21,9 @@ const SHOWN = [
   ["engines", "visavis_engine_resident_bytes", "bytes", "engine"],
   ["engines", "visavis_pool_size", "count", "pool"],
 ];
-export const SERIES = [...new Set(SHOWN.map(([, series]) => series))];
+const named = (wanted) => [...new Set(SHOWN.filter(([group]) => wanted(group)).map(([, series]) => series))];
+export const OF_SESSION = named((group) => group === "session");
+export const OF_SERVER = named((group) => group !== "session");
 /** Engines that are shown: those that cost the most. */
 const MOST_ENGINES = 8;
 

@@ -3,7 +3,7 @@
 import { fetchHistory } from "../call/api.js";
 import { spoken } from "../i18n/index.js";
 import { h } from "../view/dom.js";
-import { pathOf, reading, rowsOf, SERIES } from "./curves.js";
+import { OF_SERVER, OF_SESSION, pathOf, reading, rowsOf } from "./curves.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [120, 28];
@@ -25,9 +25,10 @@ export function create({ store, t }) {
 
   async function look(mine) {
     const [step] = SPANS[span.value];
-    const answer = await fetchHistory({ series: SERIES.join(","), from: `-${span.value}`, step });
+    const session = store.state.call.session_id;
+    const [own, all] = await Promise.all([session && ask(OF_SESSION, step, { session }), ask(OF_SERVER, step)]);
     if (mine !== turn) return;
-    const rows = rowsOf(answer, store.state.call.session_id);
+    const rows = rowsOf({ series: [...own?.series ?? [], ...all.series] }, session);
     note.textContent = t("resources.empty");
     note.hidden = rows.length > 0;
     table.hidden = !rows.length;
@@ -35,6 +36,8 @@ export function create({ store, t }) {
     table.append(...GROUPS.map((group) => body(group, rows.filter((row) => row.group === group), t)).filter(Boolean));
     if (!rows.some(({ series }) => series.startsWith("visavis_gpu_"))) await tellGpu(mine);
   }
+
+  const ask = (series, step, more = {}) => fetchHistory({ series: series.join(","), from: `-${span.value}`, step, ...more });
 
   async function tellGpu(mine) {
     if (gpu.textContent) return;

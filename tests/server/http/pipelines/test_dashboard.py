@@ -7,12 +7,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.routing.run import Attempt, StageRecord
 from server.http.app import METRICS
+from server.http.tracking.start import CATCHER, SCALER
+from server.observability.history.series import SERIES
 from tests.server.http.pipelines.test_routes import PCM, RAW, posted
 
-DASHBOARD = Path(__file__).parents[4] / "docs" / "grafana" / "visavis.json"
+ROOT = Path(__file__).parents[4]
+DASHBOARD = ROOT / "docs" / "grafana" / "visavis.json"
+ALERTS = ROOT / "deploy" / "monitor" / "alerts.yaml"
 NAME = re.compile(r"\b(?:pipeline_(?:stage|forward|total)|visavis|process)_[a-z_]+")
 FIXED = {
     "pipeline_stage_duration_ms": {"stage", "backend"},
@@ -27,7 +32,12 @@ def shown() -> list[str]:
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-async def test_every_metric_of_the_dashboard_exists(house):
+def alerts() -> list[str]:
+    (group,) = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
+    return [rule["expr"] for rule in group["rules"]]
+
+
+async def test_every_metric_of_the_dashboard_and_of_the_alerts_exists(house):
     http = await house()
     response, body = await posted(http, "voice", PCM, **RAW)
     assert response.status == 200, body
@@ -38,20 +48,28 @@ async def test_every_metric_of_the_dashboard_exists(house):
         Attempt("far", "remote", "large", "", "served", confidence=0.9, seconds=0.1),
     ]
     metrics.observe_run(house.pipeline("voice"), [record], 0.3)
+    house.app()[SCALER].changes["vision", "grown"] += 1
+    house.app()[CATCHER].kinds["ValueError"] += 1
     async with http.get("/metrics") as answer:
-        samples = [line for line in (await answer.text()).splitlines() if not line.startswith("#")]
+        lines = (await answer.text()).splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
     labels: dict[str, set[str]] = {}
+    for line in lines:  # what nothing has been measured of yet, but would be
+        if line.startswith("# TYPE "):
+            name = line.split()[2]
+            labels[name] = set(SERIES[name].labels) if name in SERIES else set()
     for sample in samples:
         name, _, rest = sample.partition("{")
         labels.setdefault(name.split(" ")[0], set()).update(re.findall(r'(\w+)="', rest))
-    named = {name for expression in shown() for name in NAME.findall(expression)}
+    expressions = [*shown(), *alerts()]
+    named = {name for expression in expressions for name in NAME.findall(expression)}
     assert named - labels.keys() == set()
     for name, wanted in FIXED.items():
         assert any(one.startswith(name) for one in named), f"{name} is not shown"
         found = labels.get(f"{name}_count", labels.get(name, set()))
         assert found == wanted, name
-    for expression in shown():
-        for group, name in re.findall(r"sum by \(([\w, ]+)\) \(rate\((\w+)", expression):
+    for expression in expressions:
+        for group, name in re.findall(r"sum by \(([\w, ]+)\) \((?:rate|increase)\((\w+)", expression):
             assert {one.strip() for one in group.split(",")} <= labels[name], expression
     assert 'visavis_pipeline_runs_total{outcome="completed"} 1.0' in samples
 

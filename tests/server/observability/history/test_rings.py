@@ -17,12 +17,12 @@ def test_a_ring_keeps_the_mean_and_the_peak_of_its_last_slots():
     ring = Ring(10.0, 3)
     for time, value in ((0, 1.0), (4, 3.0), (12, 5.0), (25, 7.0), (31, 9.0)):
         ring.add(time, value)
-    assert ring.between(0, 40) == [Point(10.0, 5.0, 5.0), Point(20.0, 7.0, 7.0), Point(30.0, 9.0, 9.0)]
+    assert ring.between(0, 40, 10.0) == [Point(10.0, 5.0, 5.0), Point(20.0, 7.0, 7.0), Point(30.0, 9.0, 9.0)]
     assert (ring.knows(9.0), ring.knows(10.0)) == (False, True)
     other = Ring(10.0, 3)
     other.add(1, 1.0)
     other.add(4, 3.0)
-    assert other.between(0, 10) == [Point(0.0, 2.0, 3.0)]
+    assert other.between(0, 10, 10.0) == [Point(0.0, 2.0, 3.0)]
 
 
 def test_a_pause_longer_than_the_ring_leaves_nothing_old_behind():
@@ -30,14 +30,14 @@ def test_a_pause_longer_than_the_ring_leaves_nothing_old_behind():
     for time in range(4):
         ring.add(time, 1.0)
     ring.add(1_000_000, 2.0)
-    assert values(ring.between(0, 2_000_000)) == [(1_000_000.0, 2.0)]
+    assert values(ring.between(0, 2_000_000, 1.0)) == [(1_000_000.0, 2.0)]
 
 
 def test_a_time_that_goes_back_counts_for_the_latest_slot():
     ring = Ring(1.0, 4)
     ring.add(10, 1.0)
     ring.add(3, 3.0)
-    assert values(ring.between(0, 20)) == [(10.0, 2.0)]
+    assert values(ring.between(0, 20, 1.0)) == [(10.0, 2.0)]
 
 
 def test_three_days_are_known_and_the_last_minutes_by_the_second():
