@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from media.channel import Channel
 from media.frames import AudioChunk, AudioRing, Rechunker, rms
-from pipelines.errors import PipelineError, STTError, foreign_errors
+from pipelines.errors import EngineBusyError, PipelineError, STTError, foreign_errors
 from pipelines.interfaces.llm import LanguageModel
 from pipelines.interfaces.stt import Transcript, streams_partials
 from pipelines.interfaces.turn import TurnDetector
@@ -289,10 +289,16 @@ class Conversation:
         try:
             with foreign_errors(STTError, "turn_failed", detector.name):
                 probability = await detector.completeness(self._ring.since(turn.began))
+        except EngineBusyError:
+            if self._turn is turn and turn.pause is pause:
+                turn.times.unjudged = True
+                self._machine.judge(Evidence(unjudged=True))
+            return
         except PipelineError as error:  # the words and the length of the pause decide without it
             log.warning("the turn detector failed: %s", error)
             return
         if probability is not None and self._turn is turn and turn.pause is pause:
+            turn.times.unjudged = False
             self._machine.judge(Evidence(sound=probability))
             self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 
