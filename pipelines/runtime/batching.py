@@ -149,14 +149,13 @@ _NEWEST = 0.2
 
 
 class BatchWorker(Generic[Q, R]):
-    """Threads that run batches of up to ``max_batch`` jobs of one group with ``run(jobs)``; one, unless more are asked for.
+    """One thread that runs batches of up to ``max_batch`` jobs of one group with ``run(jobs)``.
 
     ``max_batch`` may be a function that tells it of the first request of a batch.
 
     ``run`` returns one result or exception per job; it should look at :attr:`Job.cancelled` between steps. What it
     raises itself is a crash: it fails this batch only, of which each job is run once more, alone, if there were
-    several; ``restart`` is called before the next run (of the one thread: with several it must be harmless to the others).
-    ``max_wait`` is how many seconds after its arrival a job may be
+    several; ``restart`` is called before the next run. ``max_wait`` is how many seconds after its arrival a job may be
     kept to fill a batch: with 0 a batch is what is queued already. ``inbox`` is the number of jobs that may wait.
     A batch that takes longer than ``limit`` seconds hangs: its jobs raise :class:`EngineStuckError`, and another thread
     goes on as after a crash; ``run`` may allow itself more (:func:`pipelines.runtime.crew.allow`).
@@ -172,7 +171,6 @@ class BatchWorker(Generic[Q, R]):
         inbox: int = 64,
         restart: Callable[[], None] | None = None,
         limit: float | None = None,
-        threads: int = 1,
     ) -> None:
         self.name = name
         self.clock: Clock = MonotonicClock()
@@ -187,10 +185,10 @@ class BatchWorker(Generic[Q, R]):
         self._queue: FairQueue[Job[Q]] = FairQueue()
         self._changed = threading.Condition()  # guards the queue, the counts and ``_closed``
         self._busy = 0
-        """Jobs in the batches in hand."""
+        """Jobs in the batch in hand."""
         self._seconds = 0.0
         """What a job takes, the newest batches weighing most."""
-        self.crew = Crew(name, self._work, threads, limit)
+        self.crew = Crew(name, self._work, 1, limit)
 
     # ------------------------------------------------------------------------------------------------ callers
 
@@ -213,10 +211,9 @@ class BatchWorker(Generic[Q, R]):
     def expected_wait(self) -> float:
         """Seconds that a job put into the inbox now would wait before it begins, by what jobs took lately; cheap.
 
-        0 while a thread is idle, and until the first job is done.
+        0 while the thread is idle, and until the first job is done.
         """
-        before = len(self._queue) + self._busy - self.crew.threads + 1
-        return max(0, before) * self._seconds / self.crew.threads
+        return (len(self._queue) + self._busy) * self._seconds
 
     def counts(self) -> WorkerCounts:
         """The counters as they stand; they never go back."""

@@ -1,4 +1,4 @@
-"""Many who talk at once to one process, against one who talks to it alone: how much later is the answer, what do they cost?
+"""Many who talk at once to one process, against one who talks to it alone: how late is the answer, what do they cost?
 
     python -m tests.benchmarks.many_sessions [CHECKOUT …] [--sessions 1 24 32] [--turns 5] [--wav FILE --cut 8.1 10.45]
         [--pipecat-python PYTHON --bench DIR]
@@ -9,7 +9,8 @@ the end of speech to the first sound (and how many times that of the first numbe
 over all sessions), cores and memory for each session, and turns that were not answered or answered too soon. Cores are
 counted while all are connected. Recorded speech is needed, for the turn detector is made for people.
 
-With ``--bench`` (a folder with ``client.py``, ``run.py`` and ``peers/``, as for ``compare.py``) Pipecat stands beside it.
+With ``--bench`` (a folder with ``client.py``, ``run.py`` and ``peers/``, as for ``compare.py``) Pipecat stands beside
+it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ async def one_size(server: Watched, sessions: int, options: argparse.Namespace) 
 async def checkout(tree: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one checkout."""
     flags = ("--bench-tone-seconds", "3", "--log-level", "warning", *options.flags.split())
-    async with running(tree.resolve(), *flags) as server:
+    async with running(tree, *flags) as server:
         await one_size(server, 1, argparse.Namespace(**{**vars(options), "turns": 1}))  # what is loaded on first use
         return [await one_size(server, sessions, options) for sessions in options.sessions]
 
@@ -143,7 +144,7 @@ async def run(options: argparse.Namespace) -> None:
         console.print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}", highlight=False)
     for number in range(options.rounds):
         for tree in options.checkouts:
-            show(f"{tree.resolve().name}, round {number + 1}", await checkout(tree, options), console)
+            show(f"{tree.name}, round {number + 1}", await checkout(tree, options), console)
         if options.pipecat_python:
             show(f"Pipecat, round {number + 1}", await asyncio.to_thread(pipecat, options), console)
 
@@ -163,6 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.pipecat_python and not options.bench:
         parser.error("--pipecat-python needs --bench")
+    options.checkouts = [tree.resolve() for tree in options.checkouts]
     more_important()
     with tempfile.TemporaryDirectory() as folder:
         if options.cut:

@@ -2,9 +2,9 @@
 
 The network attends from every position to every other, and its cost grows with their number. But a turn is seldom as
 long as the window: the rest is padding, whose positions differ in nothing but their place. Sixteen of them are
-computed as one, with the mean of their places, and attention to it is given the weight of sixteen (the logarithm of the
-number, added before the softmax, as for merged tokens in Bolya et al. 2022). A glance does the same with the older sound,
-two at a time.
+computed as one, with the mean of their places, and attention to it is given the weight of sixteen (the logarithm of
+the number, added before the softmax, as for merged tokens in Bolya et al. 2022). A glance does the same with the older
+sound, two at a time.
 """
 
 from __future__ import annotations
@@ -85,4 +85,9 @@ def stacked(plans: list[Merging], table: Floats) -> dict[str, Floats]:
         weights[item, -count:, computed - plan.computed :] = plan.weights
         places[item, -count:] = plan.places @ table
         biases[item, -count:] = np.log(plan.counts)
-    return {"weights": weights, "places": places, "keys": biases[:, None, None], "rows": biases[:, :, None]}
+    return {
+        "merging_weights": weights,
+        "merging_places": places,
+        "merging_keys": biases[:, None, None],
+        "merging_rows": biases[:, :, None],
+    }

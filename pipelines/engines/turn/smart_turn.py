@@ -4,8 +4,8 @@ Model: pipecat-ai/smart-turn v3.2 (BSD-2-Clause), a Whisper-tiny encoder with a 
 features of 8 s at 16 kHz, zero-padded at the front, normalised to zero mean and unit variance. Output: the probability
 that the turn is complete. What of the window is computed: :mod:`pipelines.engines.turn.merging`.
 
-Often several people stop speaking at once. On processors with wide integer units four turns together cost hardly more
-than one; on others they cost four times as much, and one after another the first is not kept waiting. So it is measured.
+Often several people stop speaking at once. On processors with many cores or wide integer units four turns together cost
+hardly more than one; on others four times as much, and one after another the first is not kept waiting: it is measured.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _LIMIT = 3.0
 PATIENCE = 0.3
 """Seconds that a judgement may wait for its turn: what comes later finds the pause judged without it."""
 _INBOX = 64
+_MOST_THREADS = 4
 _BATCH = 4
 _MEASURED = 3
 """Seconds of sound that are judged to find out."""
@@ -37,10 +38,10 @@ _WORTH_IT = 0.6
 
 
 class SmartTurn:
-    """Implements :class:`~pipelines.interfaces.turn.TurnDetector` on own threads; sessions share it.
+    """Implements :class:`~pipelines.interfaces.turn.TurnDetector` on a worker of its own; sessions share it.
 
-    ``threads`` turns are judged at a time, one core each, or as many batches of up to ``batch`` (``None``: what
-    pays on this processor). While others wait, what lies further back than two seconds is only glanced at.
+    Up to ``batch`` turns are judged at a time (``None``: what pays on this processor), with ``threads`` cores. While
+    others wait, what lies further back than two seconds is only glanced at.
 
     Raises :class:`STTError` (``turn_model_broken``) when ``path`` is no such model.
     """
@@ -49,12 +50,12 @@ class SmartTurn:
 
     def __init__(self, path: Path, threads: int = 1, batch: int | None = None) -> None:
         try:
-            self.network = SmartTurnNetwork(path)
+            self.network = SmartTurnNetwork(path, threads)
             self.batch = together(self.network) if batch is None else batch
         except Exception as error:
             raise STTError("turn_model_broken", f"{path.name} is no usable Smart Turn model: {error}") from error
         self.worker: BatchWorker[Samples, float] = BatchWorker(
-            "turn", self._judge, max_batch=self.batch, inbox=_INBOX, limit=_LIMIT, threads=threads
+            "turn", self._judge, max_batch=self.batch, inbox=_INBOX, limit=_LIMIT
         )
 
     async def completeness(self, samples: Samples) -> float:
@@ -66,20 +67,21 @@ class SmartTurn:
         return await self.worker.submit(samples, deadline=self.worker.clock.now() + PATIENCE)
 
     async def close(self) -> None:
-        """End the threads. Idempotent."""
+        """End the thread. Idempotent."""
         self.worker.close()
 
     def _judge(self, jobs: Sequence[Job[Samples]]) -> list[float]:
         return self.network.judge([job.request for job in jobs], glance=self.worker.waiting > 0)
 
+
 def together(network: SmartTurnNetwork) -> int:
-    """How many turns to judge at a time: :data:`_BATCH` where that is cheaper for each, or one. Blocking, 0.2 s."""
+    """How many turns to judge at a time: :data:`_BATCH` where each is done sooner that way, or one. Blocking, 0.2 s."""
     silence = np.zeros(_MEASURED * VAD_RATE, np.int16)
 
     def cost(turns: int) -> float:
-        began = time.thread_time()
+        began = time.perf_counter()
         network.judge([silence] * turns)
-        return (time.thread_time() - began) / turns
+        return (time.perf_counter() - began) / turns
 
     cost(1)  # the first run of all lays out the memory
     return _BATCH if cost(_BATCH) < _WORTH_IT * cost(1) else 1
@@ -115,5 +117,5 @@ class LateTurnDetector:
 
 async def build(site: Site, found: Found) -> Built[SmartTurn]:
     """On ``found`` (see :data:`pipelines.engines.registry.Build`)."""
-    engine = await site.aside(SmartTurn, found.place, threads=min(2, site.cores))
+    engine = await site.aside(SmartTurn, found.place, threads=max(1, min(_MOST_THREADS, site.cores // 2)))
     return Built(engine, workers=(engine.worker,))

@@ -20,11 +20,14 @@ from pipelines.engines.turn.merging import POSITIONS, merging, sounding, stacked
 
 
 class SmartTurnNetwork:
-    """Judges batches of turns on one core. Raises what onnx and onnxruntime do, ``ValueError`` for another network."""
+    """Judges batches of turns with ``threads`` threads.
 
-    def __init__(self, path: Path) -> None:
+    Raises what onnx and onnxruntime do, and :class:`ValueError` for another network.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
         network, self._table = _merging(path)
-        self._session = open_session(network)
+        self._session = open_session(network, threads)
 
     def judge(self, turns: Sequence[Samples], glance: bool = False) -> list[float]:
         """The chance in 0–1 that each turn (int16, 16 kHz; the last 8 s count) is finished. Blocking.
@@ -53,11 +56,11 @@ def _merging(path: Path) -> tuple[bytes, Floats]:
             table = next((name for name in node.input if _is_table(constants.get(name))), None)
             if table is not None:
                 (convolved,) = (name for name in node.input if name != table)
-                nodes.append(helper.make_node("MatMul", ["weights", convolved], ["merged"]))
-                node.input[:] = ["merged", "places"]
+                nodes.append(helper.make_node("MatMul", ["merging_weights", convolved], ["merging_merged"]))
+                node.input[:] = ["merging_merged", "merging_places"]
         if node.op_type == "Softmax":
             axis = next((entry.i for entry in node.attribute if entry.name == "axis"), -1)
-            bias = "keys" if axis in (-1, 3) else "rows"
+            bias = "merging_keys" if axis in (-1, 3) else "merging_rows"
             nodes.append(helper.make_node("Add", [node.input[0], bias], [f"{node.name}_counted"]))
             node.input[0] = f"{node.name}_counted"
         nodes.append(node)
@@ -70,10 +73,10 @@ def _merging(path: Path) -> tuple[bytes, Floats]:
     graph.node.extend(nodes)
     shapes = {
         "input_features": ["batch", BANDS, "frames"],
-        "weights": ["batch", "row", "computed"],
-        "places": ["batch", "row", constants[table].dims[1]],
-        "keys": ["batch", 1, 1, "row"],
-        "rows": ["batch", "row", 1],
+        "merging_weights": ["batch", "row", "computed"],
+        "merging_places": ["batch", "row", constants[table].dims[1]],
+        "merging_keys": ["batch", 1, 1, "row"],
+        "merging_rows": ["batch", "row", 1],
     }
     graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
     places = np.array(numpy_helper.to_array(constants[table]), np.float32)
