@@ -17,10 +17,12 @@ from pipelines.engines.turn.smart_turn_network import SmartTurnNetwork
 from pipelines.errors import EngineBusyError, EngineStuckError, STTError
 from pipelines.interfaces.vad import VAD_RATE
 from pipelines.runtime.worker import session
+from tests.assets import speech_16k
 from tests.fakes import tiny_smart_turn
 from tests.fakes.clock import FakeClock
 from tests.fakes.sounds import voiced
 from tests.patience import PATIENCE
+from tests.real_models import real_folder
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +181,16 @@ async def test_a_judgement_that_hangs_is_given_up(tmp_path, held):
     assert await ask(detector, 50) == 0.5
     gate.set()
     await detector.close()
+
+
+def test_the_real_network_says_nearly_what_its_file_does() -> None:
+    """Its numbers are rounded to 8 bits, which moves a judgement as much as merging does."""
+    (path,) = real_folder("smart-turn").glob("*.onnx")
+    network = SmartTurnNetwork(path)
+    speech = speech_16k("audio/LJ001-0002.wav")
+    turns = [speech, speech[:VAD_RATE], np.concatenate([speech] * 5)]
+    alone = [network.judge([turn])[0] for turn in turns]
+    np.testing.assert_allclose(network.judge(turns), alone, atol=0.05)
+    for turn, chance in zip(turns, alone, strict=True):
+        assert chance == pytest.approx(by_the_file(path, turn), abs=0.3)
+        assert (chance > 0.5) is (by_the_file(path, turn) > 0.5)
