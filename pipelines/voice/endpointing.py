@@ -57,7 +57,7 @@ class Evidence:
     text: str | None = None
     """The words of the turn so far."""
     unjudged: bool = False
-    """Whether the turn detector has too much to do to judge the sound in time."""
+    """Whether the turn detector has too much to do to judge the sound in time, or has failed."""
 
     def with_(self, other: Evidence) -> Evidence:
         """This evidence with what ``other`` knows put over it."""

@@ -222,7 +222,7 @@ class TurnLatency:
     saved: float = 0.0
     """Seconds of work done while the end of the turn was still being decided."""
     unjudged: bool = False
-    """Whether words and the length of the pause decided alone, because the turn detector had too much to do."""
+    """Whether words and the length of the pause decided alone, for the turn detector had too much to do, or failed."""
 
 
 @dataclass(frozen=True, slots=True)

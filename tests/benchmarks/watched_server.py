@@ -73,7 +73,11 @@ def main() -> None:
     setup = web.AppRunner.setup
 
     async def setup_watched(self: web.AppRunner) -> None:
+        from server.http.signaling.offer import REGISTRY
+
         await setup(self)
+        if REGISTRY not in self.app:
+            return  # what answers while the engines are being loaded
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: Watch(self.app), local_addr=("127.0.0.1", port))
 
