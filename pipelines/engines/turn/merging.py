@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media.frames import Samples
 from pipelines.engines.turn.log_mel import HOP, Floats
@@ -40,10 +41,10 @@ class Merging:
     """Positions that the convolutions compute, the last of the window."""
     weights: Floats
     """``(rows, computed)``: the share of each of them in a row."""
-    places: Floats
-    """``(rows, 400)``: the share of each place of the window in a row's."""
+    starts: NDArray[np.intp]
+    """``(rows,)``: the first of the positions that a row stands for; the next row's is behind its last."""
     counts: Floats
-    """``(rows,)``: positions that a row stands for."""
+    """``(rows,)``: how many they are."""
 
 
 def sounding(samples: Samples) -> int:
@@ -63,15 +64,14 @@ def merging(sound: int, glance: bool = False) -> Merging:
     groups += [older[at : at + OLDER_MERGED] for at in range(0, len(older), OLDER_MERGED)]
     groups += [range(at, at + 1) for at in range(POSITIONS - recent, POSITIONS)]
     weights = np.zeros((len(groups), computed), np.float32)
-    places = np.zeros((len(groups), POSITIONS), np.float32)
     for row, group in enumerate(groups):
-        places[row, group.start : group.stop] = 1.0 / len(group)
         if group.start < padding:
             weights[row, _CLEAR] = 1.0
         else:
             skipped = POSITIONS - computed
             weights[row, group.start - skipped : group.stop - skipped] = 1.0 / len(group)
-    return Merging(computed, weights, places, np.array([len(group) for group in groups], np.float32))
+    starts = np.array([group.start for group in groups], np.intp)
+    return Merging(computed, weights, starts, np.array([len(group) for group in groups], np.float32))
 
 
 def stacked(plans: list[Merging], table: Floats) -> dict[str, Floats]:
@@ -83,7 +83,7 @@ def stacked(plans: list[Merging], table: Floats) -> dict[str, Floats]:
     for item, plan in enumerate(plans):
         count = len(plan.counts)
         weights[item, -count:, computed - plan.computed :] = plan.weights
-        places[item, -count:] = plan.places @ table
+        places[item, -count:] = np.add.reduceat(table, plan.starts) / plan.counts[:, None]
         biases[item, -count:] = np.log(plan.counts)
     return {
         "merging_weights": weights,
