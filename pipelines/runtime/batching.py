@@ -144,6 +144,10 @@ class WorkerCounts:
     """Batches that hung and were given up."""
 
 
+_NEWEST = 0.2
+"""Weight of the newest batch in the mean time of a job."""
+
+
 class BatchWorker(Generic[Q, R]):
     """One thread that runs batches of up to ``max_batch`` jobs of one group with ``run(jobs)``.
 
@@ -180,6 +184,10 @@ class BatchWorker(Generic[Q, R]):
         self._counts = WorkerCounts()
         self._queue: FairQueue[Job[Q]] = FairQueue()
         self._changed = threading.Condition()  # guards the queue, the counts and ``_closed``
+        self._busy = 0
+        """Jobs in the batch in hand."""
+        self._seconds = 0.0
+        """What a job takes, the newest batches weighing most."""
         self.crew = Crew(name, self._work, 1, limit)
 
     # ------------------------------------------------------------------------------------------------ callers
@@ -198,6 +206,14 @@ class BatchWorker(Generic[Q, R]):
     def waiting(self) -> int:
         """Jobs in the inbox."""
         return len(self._queue)
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds that a job put into the inbox now would wait before it begins, by what jobs took lately; cheap.
+
+        0 while the thread is idle, and until the first job is done.
+        """
+        return (len(self._queue) + self._busy) * self._seconds
 
     def counts(self) -> WorkerCounts:
         """The counters as they stand; they never go back."""
@@ -331,6 +347,8 @@ class BatchWorker(Generic[Q, R]):
                 return [error] * len(batch), False
         with self._changed:
             self._count(batches=1, jobs=len(batch))
+            self._busy += len(batch)
+        began = self.clock.now()
         try:
             results = self._run(batch)
             if len(results) != len(batch):
@@ -341,6 +359,11 @@ class BatchWorker(Generic[Q, R]):
             with self._changed:
                 self._count(crashes=1)
             return [error] * len(batch), True
+        finally:
+            taken = (self.clock.now() - began) / len(batch)
+            with self._changed:
+                self._busy -= len(batch)
+                self._seconds += (taken - self._seconds) * (_NEWEST if self._seconds else 1.0)
         return results, False
 
     def _begin_anew(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from media.channel import Channel
 from media.frames import AudioChunk, AudioRing, Rechunker, rms
-from pipelines.errors import PipelineError, STTError, foreign_errors
+from pipelines.errors import EngineBusyError, PipelineError, STTError, foreign_errors
 from pipelines.interfaces.llm import LanguageModel
 from pipelines.interfaces.stt import Transcript, streams_partials
 from pipelines.interfaces.turn import TurnDetector
@@ -192,8 +192,7 @@ class Conversation:
 
     def _speak_up(self, idle: IdleEnded) -> None:
         """The user's silence counts as an empty turn, which the assistant answers."""
-        item_id = new_id("item")
-        self._emit(IdleTimedOut(item_id, idle.start, idle.end))
+        self._emit(IdleTimedOut(new_id("item"), idle.start, idle.end))
         self._turn_queue.respond(Wish(note=f"[The user has been silent for {idle.end - idle.start:.0f} seconds.]"))
 
     def _recognise(self, item_id: str, time: float) -> Utterance:
@@ -288,17 +287,18 @@ class Conversation:
     async def _judge(self, detector: TurnDetector, turn: SpokenTurn, pause: Pause) -> None:
         try:
             with foreign_errors(STTError, "turn_failed", detector.name):
-                probability = await detector.completeness(self._ring.since(turn.began))
+                judged = Evidence(sound=await detector.completeness(self._ring.since(turn.began)))
         except PipelineError as error:  # the words and the length of the pause decide without it
-            log.warning("the turn detector failed: %s", error)
-            return
-        if probability is not None and self._turn is turn and turn.pause is pause:
-            self._machine.judge(Evidence(sound=probability))
+            judged = Evidence(unjudged=True)
+            if not isinstance(error, EngineBusyError):
+                log.warning("the turn detector failed: %s", error)
+        if self._turn is turn and turn.pause is pause:
+            turn.times.unjudged = judged.unjudged
+            self._machine.judge(judged)
             self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 
     def _judge_again(self) -> None:
-        turn = self._turn
-        pause = turn.pause if turn is not None else None
+        turn, pause = self._turn, self._turn and self._turn.pause
         if turn is None or pause is None or pause.judged_again or self._now - pause.time < SECOND_JUDGEMENT_SECONDS:
             return
         if pause.judging is not None and pause.judging.done():

@@ -41,6 +41,9 @@ _SURE = 0.94
 """Smart Turn says more of nearly every sentence that is over (``tests/benchmarks/cutoffs.py``)."""
 _UNDECIDED = 0.7
 """A judgement of this says nothing. Pauses between the clauses of read speech get up to it."""
+_UNJUDGED_SECONDS = 0.4
+"""The pause that ends a turn by its words alone where nothing can judge the sound in time. At 0.35 s of any pause twice
+as many are mistaken for ends (``tests/benchmarks/cutoffs.py``)."""
 _FAIRLY_SURE_SECONDS = 0.175
 """Seconds that a judgement of 0.9 adds to the shortest pause."""
 
@@ -53,11 +56,15 @@ class Evidence:
     """A turn detector's probability (0–1) that the turn is complete."""
     text: str | None = None
     """The words of the turn so far."""
+    unjudged: bool = False
+    """Whether the turn detector has too much to do to judge the sound in time, or has failed."""
 
     def with_(self, other: Evidence) -> Evidence:
         """This evidence with what ``other`` knows put over it."""
         return Evidence(
-            self.sound if other.sound is None else other.sound, self.text if other.text is None else other.text
+            self.sound if other.sound is None else other.sound,
+            self.text if other.text is None else other.text,
+            (self.unjudged or other.unjudged) and other.sound is None,
         )
 
 
@@ -98,9 +105,13 @@ def pause_needed(
     ``longest`` (surely not). Many mistaken cuts of read speech get 0.5–0.9, so only what is judged above 0.9 comes
     down to the shortest. Words that trail off get the longest, unless the sound is sure: then the middle of usual and
     longest, for the words may be misheard. ``awaits_words``: they are on their way, and before they are there it is
-    ``usual`` at least. That costs no time, for there is no answer without them, and "I think" sounds complete.
+    ``usual`` at least. That costs no time, for there is no answer without them, and "I think" sounds complete. Where
+    the detector has no time, words that do not trail off are enough for a pause of 0.4 s: those who speak while many
+    others do are not to wait longer for being judged less.
     """
     needed = usual
+    if evidence.unjudged and evidence.text is not None:
+        needed = min(usual, max(shortest, _UNJUDGED_SECONDS))
     if evidence.sound is not None:
         needed = _between(evidence.sound, shortest, usual, longest)
     if awaits_words and evidence.text is None:

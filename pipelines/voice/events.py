@@ -221,6 +221,8 @@ class TurnLatency:
     """Seconds spent in: endpoint, transcript, first_token, first_clause, first_audio; they add up to the whole."""
     saved: float = 0.0
     """Seconds of work done while the end of the turn was still being decided."""
+    unjudged: bool = False
+    """Whether words and the length of the pause decided alone, for the turn detector had too much to do, or failed."""
 
 
 @dataclass(frozen=True, slots=True)

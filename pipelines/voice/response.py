@@ -44,6 +44,8 @@ class TurnTimes:
     first_token: float | None = None
     first_clause: float | None = None
     first_audio: float | None = None
+    unjudged: bool = False
+    """Whether the turn detector had no time for the pause that ended the turn."""
 
     def latency(self, response_id: str) -> TurnLatency | None:
         """The breakdown, once the first sample has been sent; ``None`` for turns that were not spoken."""
@@ -56,7 +58,7 @@ class TurnTimes:
             if at is not None:
                 parts[step] = max(0.0, at - before)
                 before = max(before, at)
-        return TurnLatency(response_id, self.first_audio - self.speech_end, parts, self._saved())
+        return TurnLatency(response_id, self.first_audio - self.speech_end, parts, self._saved(), self.unjudged)
 
     def _saved(self) -> float:
         """How much of the work was done before the endpoint was decided."""

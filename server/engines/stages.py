@@ -198,6 +198,7 @@ async def turn(parts: Parts) -> TurnDetector | None:
 
     async def built(files: ModelFiles) -> TurnDetector:
         engine: Built[TurnDetector] = await spec.builder()(parts, Found.of(files))
+        parts.workers += engine.workers
         return engine.engine
 
     problem = f"{model_id} is not here: visavis models pull {model_id}"

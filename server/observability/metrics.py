@@ -73,6 +73,7 @@ class Metrics:
         )
         counter = partial(Counter, registry=self.registry)
         self.turns = counter("visavis_turns", "Turns by how they ended", ["outcome"])
+        self.unjudged = counter("visavis_turns_unjudged", "Turns that the turn detector had no time to judge")
         self.barge_ins = counter("visavis_barge_in", "Replies that the user cut off by speaking")
         self.loop_delay = Histogram(
             "visavis_event_loop_delay_seconds",
@@ -111,6 +112,8 @@ class Metrics:
         parts = ((stage, backends.get(stage, ""), seconds) for stage, seconds in turn.parts.items())
         self.runs.observe_turn(engines.pipeline, parts, turn.voice_to_voice)
         self._saved.observe(turn.saved * 1000)
+        if turn.unjudged:
+            self.unjudged.inc()
 
     def observe_run(self, pipeline: Pipeline, records: Iterable[StageRecord], total: float) -> None:
         """A single run of a pipeline has ended, after ``total`` seconds; see :class:`RunMetrics`."""

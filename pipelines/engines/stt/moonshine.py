@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipelines.engines.registry import Built, Found, Site
-from pipelines.engines.stt.moonshine_model import LONGEST_SECONDS, Moonshine, load_moonshine
+from pipelines.engines.stt.moonshine_model import LONGEST_SECONDS, Moonshine, Window, load_moonshine
 from pipelines.engines.stt.whisper_decode import Decoded, DecodeJob, Request
 from pipelines.engines.stt.whisper_settings import WhisperSettings
 from pipelines.engines.stt.whisper_windows import Guard, Said
@@ -22,6 +22,8 @@ from pipelines.models.residency import Resident
 from pipelines.runtime.hardware import threads_for
 
 LANGUAGE = "en"
+_TOGETHER = 4
+"""Windows in a batch: the encoder takes one after the other, so the first must wait for the last."""
 _SILENCE_LOGPROB = -0.9
 _SHORT_TOKENS = 2
 _SHORT_LOGPROB = -0.4
@@ -49,7 +51,7 @@ class MoonshineGuard(Guard):
 
 
 class MoonshineDecoder:
-    """Decodes on the worker's thread, one window after another: finals first."""
+    """Decodes on the worker's thread: finals first, and partials only where there is no final."""
 
     def __init__(self, resident: Resident[Moonshine]) -> None:
         self._resident = resident
@@ -59,25 +61,22 @@ class MoonshineDecoder:
     def run(self, jobs: Sequence[DecodeJob]) -> Sequence[Decoded | Exception | None]:
         """One result for each job: ``None`` for those dropped, an error for all if the model cannot be loaded."""
         self.finals_waiting.difference_update([job.request for job in jobs])
-        results: list[Decoded | Exception | None] = [None] * len(jobs)
+        finals = any(job.request.final for job in jobs)
+
+        def is_wanted(job: DecodeJob) -> bool:
+            return not job.cancelled and (job.request.final or not (finals or self.finals_waiting))
+
+        chosen = [job for job in jobs if is_wanted(job)]
+        windows = [Window(job.request.samples, job.request.known, partial(is_wanted, job)) for job in chosen]
+        if not chosen:
+            return [None] * len(jobs)
         try:
             with self._resident.lease() as moonshine:
-                for n in sorted(range(len(jobs)), key=lambda n: not jobs[n].request.final):
-                    results[n] = self._decode(moonshine, jobs[n])
+                said = moonshine.transcribe_together(windows, chosen[0].request.may_repeat)
         except PipelineError as error:
             return [error] * len(jobs)
-        return results
-
-    def _decode(self, moonshine: Moonshine, job: DecodeJob) -> Decoded | None:
-        request = job.request
-        if job.cancelled or (self.finals_waiting and not request.final):
-            return None
-
-        def is_wanted() -> bool:
-            return not job.cancelled and (request.final or not self.finals_waiting)
-
-        said = moonshine.transcribe(request.samples, request.known, may_repeat=request.may_repeat, wanted=is_wanted)
-        return Decoded(said, LANGUAGE, request.frames) if is_wanted() else None
+        heard = {id(job): Decoded(one, LANGUAGE, job.request.frames) for job, one in zip(chosen, said, strict=True)}
+        return [heard.get(id(job)) if is_wanted(job) else None for job in jobs]
 
 
 class MoonshineRecognizer(WindowRecognizer):
@@ -90,7 +89,7 @@ class MoonshineRecognizer(WindowRecognizer):
             context_seconds=LONGEST_SECONDS,
             guard=MoonshineGuard(),
         )
-        super().__init__(model.name, MoonshineDecoder(model), settings)
+        super().__init__(model.name, MoonshineDecoder(model), settings, max_batch=_TOGETHER)
 
     def second_attempt(self, request: Request, first: Decoded) -> Request | None:
         """The same without repetition, where it went round in circles."""

@@ -2,92 +2,90 @@
 
 Model: pipecat-ai/smart-turn v3.2 (BSD-2-Clause), a Whisper-tiny encoder with a classification head. Input: log-mel
 features of 8 s at 16 kHz, zero-padded at the front, normalised to zero mean and unit variance. Output: the probability
-that the turn is complete. 30–60 ms per call on one core, a few of them for the features.
+that the turn is complete. What of the window is computed: :mod:`pipelines.engines.turn.merging`.
+
+Often several people stop speaking at once. On processors with many cores or wide integer units four turns together cost
+hardly more than one; on others four times as much, and one after another the first is not kept waiting: it is measured.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.frames import Samples
-from pipelines.engines.onnx_session import open_session
 from pipelines.engines.registry import Built, Found, Site
+from pipelines.engines.turn.smart_turn_network import SmartTurnNetwork
 from pipelines.errors import STTError
 from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE
-from pipelines.runtime.worker import Worker
+from pipelines.runtime.batching import BatchWorker, Job
 
-_SECONDS = 8
 _LIMIT = 3.0
 """Seconds that a judgement may take: by then the pause has long been judged without it."""
-_MEL_BANDS = 80
-_FRAMES = 800
-_HOP = 160
-_PAD_FRAMES = 4
-"""More than one frame (400 samples) of nothing but padding before the sound."""
+PATIENCE = 0.3
+"""Seconds that a judgement may wait for its turn: what comes later finds the pause judged without it."""
+_INBOX = 64
+_MOST_THREADS = 4
+_BATCH = 4
+_MEASURED = 3
+"""Seconds of sound that are judged to find out."""
+_WORTH_IT = 0.6
+"""A batch is formed where a turn in it takes no more than this share of what it takes alone."""
 
 
 class SmartTurn:
-    """Implements :class:`~pipelines.interfaces.turn.TurnDetector` on own threads; sessions share it.
+    """Implements :class:`~pipelines.interfaces.turn.TurnDetector` on a worker of its own; sessions share it.
 
-    ``threads`` turns are judged at a time, one core each: several people often stop speaking at once.
+    Up to ``batch`` turns are judged at a time (``None``: what pays on this processor), with ``threads`` cores. While
+    others wait, what lies further back than two seconds is only glanced at.
 
     Raises :class:`STTError` (``turn_model_broken``) when ``path`` is no such model.
     """
 
     name = "smart-turn-v3.2"
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        from faster_whisper.feature_extractor import FeatureExtractor
-
+    def __init__(self, path: Path, threads: int = 1, batch: int | None = None) -> None:
         try:
-            self._session = open_session(path)
+            self.network = SmartTurnNetwork(path, threads)
+            self.batch = together(self.network) if batch is None else batch
         except Exception as error:
-            raise STTError("turn_model_broken", f"{path.name} is no usable ONNX model: {error}") from error
-        self._features: Any = FeatureExtractor(feature_size=_MEL_BANDS, chunk_length=_SECONDS)
-        self._worker = Worker("turn", threads=threads, inbox=32, limit=_LIMIT)
+            raise STTError("turn_model_broken", f"{path.name} is no usable Smart Turn model: {error}") from error
+        self.worker: BatchWorker[Samples, float] = BatchWorker(
+            "turn", self._judge, max_batch=self.batch, inbox=_INBOX, limit=_LIMIT
+        )
 
     async def completeness(self, samples: Samples) -> float:
         """Chance in 0–1 that the turn held by ``samples`` (16 kHz; the last 8 s count) is finished.
 
-        Raises :class:`~pipelines.errors.EngineBusyError` and :class:`~pipelines.errors.EngineStuckError`.
+        Raises :class:`~pipelines.errors.EngineBusyError` when nobody has begun with it after :data:`PATIENCE`, and
+        :class:`~pipelines.errors.EngineStuckError`.
         """
-        return await self._worker.run(self._judge, samples)
+        return await self.worker.submit(samples, deadline=self.worker.clock.now() + PATIENCE)
 
     async def close(self) -> None:
         """End the thread. Idempotent."""
-        self._worker.close()
+        self.worker.close()
 
-    def _judge(self, samples: Samples) -> float:
-        features = _features(self._features, _window(samples), len(samples))
-        (probability,) = self._session.run(None, {"input_features": features[None]})
-        return float(np.ravel(probability)[0])
+    def _judge(self, jobs: Sequence[Job[Samples]]) -> list[float]:
+        return self.network.judge([job.request for job in jobs], glance=self.worker.waiting > 0)
 
 
-def _window(samples: Samples) -> NDArray[np.float32]:
-    """The last 8 s, padded at the front, zero mean and unit variance; shape ``(128000,)``."""
-    wanted = _SECONDS * VAD_RATE
-    audio = samples[-wanted:].astype(np.float32) / 32768.0
-    audio = np.pad(audio, (wanted - len(audio), 0))
-    return np.asarray((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7), np.float32)
+def together(network: SmartTurnNetwork) -> int:
+    """How many turns to judge at a time: :data:`_BATCH` where each is done sooner that way, or one. Blocking, 0.3 s."""
+    silence = np.zeros(_MEASURED * VAD_RATE, np.int16)
 
+    def cost(turns: int) -> float:
+        began = time.perf_counter()
+        network.judge([silence] * turns)
+        return (time.perf_counter() - began) / turns
 
-def _features(extract: Any, window: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Log-mel features of ``window``, shape ``(80, 800)``, of which only the last ``length`` samples hold sound.
-
-    All frames of the padding are alike: one is computed and repeated.
-    """
-    sound = -(-length // _HOP) * _HOP + _PAD_FRAMES * _HOP
-    computed = np.asarray(extract(window[-sound:], padding=0), np.float32)
-    computed = computed[:, : sound // _HOP]
-    missing = _FRAMES - computed.shape[1]
-    if missing > 0:
-        return np.concatenate([np.repeat(computed[:, :1], missing, axis=1), computed], axis=1)
-    return computed[:, -_FRAMES:]
+    cost(1)  # the first run of all lays out the memory
+    alone, company = zip(*((cost(1), cost(_BATCH)) for _ in range(2)), strict=True)
+    return _BATCH if min(company) < _WORTH_IT * min(alone) else 1
 
 
 class LateTurnDetector:
@@ -120,4 +118,5 @@ class LateTurnDetector:
 
 async def build(site: Site, found: Found) -> Built[SmartTurn]:
     """On ``found`` (see :data:`pipelines.engines.registry.Build`)."""
-    return Built(await site.aside(SmartTurn, found.place, threads=min(2, site.cores)))
+    engine = await site.aside(SmartTurn, found.place, threads=max(1, min(_MOST_THREADS, site.cores // 2)))
+    return Built(engine, workers=(engine.worker,))

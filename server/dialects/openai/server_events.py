@@ -206,6 +206,7 @@ class RealtimeEvents:
             voice_to_voice_ms=milliseconds(event.voice_to_voice),
             parts={name: milliseconds(seconds) for name, seconds in event.parts.items()},
             saved_ms=milliseconds(event.saved),
+            unjudged=event.unjudged,
         )
 
     # ------------------------------------------------------------------------------------------------ the answer

@@ -333,3 +333,23 @@ async def test_closing_refuses_those_that_wait_and_finishes_the_batch_in_hand(en
         await worker.submit(2)
     engine.gate.set()
     assert await busy == "holdhold"
+
+
+async def test_the_wait_to_expect_is_that_of_those_before(engine, make):
+    worker = make()
+    worker.clock = clock = FakeClock()
+    assert worker.expected_wait == 0, "nothing is known yet"
+    busy = await occupy(engine, worker)
+    clock.advance(0.5)
+    engine.gate.set()
+    await busy
+    assert worker.expected_wait == 0, "nobody is before"
+    engine.gate.clear()
+    engine.begun.clear()
+    busy = await occupy(engine, worker)
+    assert worker.expected_wait == pytest.approx(0.5), "one is in hand"
+    waiting = [ask(worker, 1, str(n)) for n in range(3)]
+    await asyncio.sleep(0)
+    assert worker.expected_wait == pytest.approx(2.0), "and three wait"
+    engine.gate.set()
+    await asyncio.gather(busy, *waiting)

@@ -11,8 +11,9 @@ import pytest
 
 from media.channel import Channel
 from media.frames import AudioChunk
-from pipelines.errors import LLMError
+from pipelines.errors import EngineBusyError, LLMError
 from pipelines.interfaces.stt import Transcript
+from pipelines.interfaces.turn import TurnDetector
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.events import (
@@ -56,6 +57,7 @@ class Scene:
         sight: Sight | None = None,
         vad: LoudnessVad | None = None,
         tools: tuple[ServerTool, ...] = (),
+        turn: TurnDetector | None = None,
     ) -> None:
         self.stt, self.llm, self.tts = stt, llm, tts
         self.out = FakeOut()
@@ -67,7 +69,7 @@ class Scene:
         self.lips: bool | None = None
         self.attentive: bool | None = None
         self.sight = Sight(lambda: self.lips, lambda: self.attentive)
-        engines = VoiceEngines(vad or LoudnessVad(), stt, llm, tts, tools=lambda: tools)
+        engines = VoiceEngines(vad or LoudnessVad(), stt, llm, tts, turn, tools=lambda: tools)
         around = Surroundings(engines, self.out, self.events.append, self.clock, lambda: self.seen, sight or self.sight)
         self.conversation = Conversation(around, settings)
 
@@ -105,7 +107,8 @@ async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: objec
     settings = parts.pop("settings", None) or ConversationSettings(instructions="Be kind.")
     llm = parts.pop("llm", None) or FakeModel(*answers)
     tts, sight, vad = parts.pop("tts", FakeVoice()), parts.pop("sight", None), parts.pop("vad", None)
-    stage = Scene(FakeRecognizer(*texts), llm, tts, settings, sight, vad, parts.pop("tools", ()))
+    tools, turn = parts.pop("tools", ()), parts.pop("turn", None)
+    stage = Scene(FakeRecognizer(*texts), llm, tts, settings, sight, vad, tools, turn)
     task = asyncio.create_task(stage.conversation.run(stage.audio))
     await settle()
     try:
@@ -115,6 +118,47 @@ async def scene(*texts: object, answers: tuple[object, ...] = (), **parts: objec
         with suppress(asyncio.CancelledError):
             await task
         assert stage.stt.opened == stage.stt.closed, "a decoder was not given back"
+
+
+class Busy:
+    """A turn detector that has no time for the first ``refused`` pauses, and then is sure."""
+
+    name = "busy"
+
+    def __init__(self, refused: int) -> None:
+        self.refused, self.asked = refused, 0
+
+    async def completeness(self, samples):
+        self.asked += 1
+        if self.asked <= self.refused:
+            raise EngineBusyError("deadline", "too many pauses")
+        return 0.99
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("refused", "text", "ends_by"), [(9, "what is the weather", 0.5), (9, "what is the", 1.4)])
+async def test_words_and_the_pause_decide_where_the_detector_has_no_time(refused, text, ends_by, caplog):
+    async with scene(text, answers=("It is fine.",), turn=Busy(refused)) as s:
+        await s.say(1.0)
+        await s.hush(ends_by - 0.16)
+        assert SpeechStopped not in s.kinds()
+        await s.hush(0.16)
+        assert SpeechStopped in s.kinds()
+        s.out.playouts[0].play(5)
+        await settle()
+        assert s.last(TurnLatency).unjudged
+    assert not caplog.records, "nothing failed"
+
+
+async def test_a_second_look_in_the_same_pause_makes_it_judged():
+    async with scene("what is the weather", answers=("It is fine.",), turn=Busy(1)) as s:
+        await s.say(1.0)
+        await s.hush(0.5)
+        s.out.playouts[0].play(5)
+        await settle()
+        assert not s.last(TurnLatency).unjudged
 
 
 async def test_one_turn_in_order():

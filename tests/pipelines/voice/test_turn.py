@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.voice.endpointing import Evidence, is_backchannel, trails_off
+from pipelines.voice.endpointing import Evidence, is_backchannel, pause_needed, trails_off
 from pipelines.voice.turn import (
     DuckResponse,
     Eagerness,
@@ -319,6 +319,19 @@ def test_a_recogniser_that_is_slow_holds_a_turn_no_longer_than_a_pause_of_which_
     stage.machine.judge(Evidence(sound=0.99))
     stage.hush(0.6)
     assert not stage.machine.hearing
+
+
+def test_an_unjudged_pause_is_decided_by_its_words_and_a_judgement_undoes_that():
+    unjudged = Evidence(unjudged=True)
+    for text, seconds in (("What time is it?", 0.4), ("What time is", 1.28), (None, 0.6)):
+        known = unjudged.with_(Evidence(text=text))
+        assert pause_needed(known, 0.125, 0.6, 1.28, awaits_words=True) == pytest.approx(seconds), text
+    assert pause_needed(unjudged.with_(Evidence(text="Hello.")), 0.125, 0.3, 1.28) == pytest.approx(0.3), (
+        "it only shortens"
+    )
+    judged = unjudged.with_(Evidence(sound=0.0))
+    assert not judged.unjudged
+    assert pause_needed(judged, 0.125, 0.6, 1.28) == pytest.approx(1.28)
 
 
 # ---------------------------------------------------------------------------------------------------- lips

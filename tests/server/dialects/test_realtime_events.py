@@ -186,7 +186,7 @@ def test_vision_and_latency_are_events_of_ours():
     hand = Detection("hand", 0, (0.1, 0.2, 0.3, 0.4), 0.91234, "right", np.zeros((21, 2), np.float32))
     scene, latency = spoken(
         SceneChanged("one person, right hand raised", (hand,), 1.0),
-        TurnLatency("r", 0.8, {"endpoint": 0.6, "rest": 0.2}),
+        TurnLatency("r", 0.8, {"endpoint": 0.6, "rest": 0.2}, unjudged=True),
     )
     assert scene["type"] == "vision.changed"
     assert scene["objects"] == [
@@ -194,6 +194,7 @@ def test_vision_and_latency_are_events_of_ours():
     ]
     assert scene["time_ms"] == 1000
     assert latency["voice_to_voice_ms"] == 800
+    assert latency["unjudged"] is True
     assert latency["parts"] == {"endpoint": 600, "rest": 200}
 
 
