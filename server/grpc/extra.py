@@ -14,6 +14,7 @@ from media.clock import MonotonicClock
 from pipelines.models.store import ModelStore
 from server.engines.build import Engines
 from server.http.access.admittance import Admittance
+from server.http.access.load import LOAD
 from server.http.pipelines.house import Pipelines
 from server.http.pipelines.routes import PLACES, STORE
 from server.http.rest.routes import CHATS, SPEAKING
@@ -87,7 +88,7 @@ async def _serve(shared: Shared, listener: GrpcListener, listens: bool, app: web
     )
     if not listens:
         await listener.start()
-    await listener.open(services.all, shared.admittance)
+    await listener.open(services.all, shared.admittance, app[LOAD])
     app[GRPC_PORT] = listener.port
     yield
     await listener.close()
