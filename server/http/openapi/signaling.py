@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from pipelines.routing.run import Priority
 from server.dialects.live.models import LiveCreate
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.vision import VisionPatch
@@ -113,9 +114,10 @@ WHIP = (
 
 
 class OfferedSession(BaseModel):
-    """How the session wants to be seen."""
+    """How the session wants to be seen, and how urgent it is."""
 
     vision: VisionPatch | None = None
+    priority: Priority | None = None
 
 
 class OfferBody(BaseModel):
