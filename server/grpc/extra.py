@@ -15,6 +15,7 @@ from media.clock import MonotonicClock
 from pipelines.models.store import ModelStore
 from server.engines.build import Engines
 from server.http.access.admittance import Admittance
+from server.http.access.load import LOAD
 from server.http.pipelines.house import Pipelines
 from server.http.pipelines.routes import PLACES, STORE
 from server.http.rest.routes import CHATS, SPEAKING
@@ -105,7 +106,8 @@ async def grpc_served(
     try:
         if not listens:
             await listener.start()
-        await listener.open(services.all, shared.admittance)
+        await listener.open(services.all, shared.admittance, app[LOAD])
+        app[GRPC_PORT] = listener.port
         yield
     finally:
         await listener.close()

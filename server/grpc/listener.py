@@ -32,6 +32,7 @@ from server.grpc.shell import Call, Servicer, Shell, ShellLimits
 from server.http.access.admittance import Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.tls.context import made_here, tls_context
+from server.load.state import Load
 from server.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -96,11 +97,12 @@ class GrpcListener:
         await server.start()
         log.info("gRPC is spoken on %s port %d", host, self.port)
 
-    async def open(self, servicers: Mapping[str, Servicer], admittance: Admittance) -> None:
-        """From now on these serve: the full name of each of :data:`SERVICES` → its servicer."""
+    async def open(self, servicers: Mapping[str, Servicer], admittance: Admittance, load: Load | None = None) -> None:
+        """From now on these serve: the full name of each of :data:`SERVICES` → its servicer; ``load`` as for
+        :meth:`Shell.open`."""
         if missing := SERVICES.keys() - servicers.keys():
             raise ValueError(f"nobody serves {', '.join(sorted(missing))}")
-        self._shell.open(servicers, admittance)
+        self._shell.open(servicers, admittance, load)
         await self._tell(serving=True)
 
     def drain(self, seconds: float) -> None:

@@ -29,14 +29,18 @@ from server.admission import neighbourhood
 from server.grpc.status import Refusal, defect, refusal, refusal_of
 from server.http.access.admittance import Admittance
 from server.http.access.keys import Asking, Denied, key_of
+from server.http.access.load import turned_away
 from server.http.errors import HttpError
 from server.http.pipelines.arriving import InputError
 from server.http.proxies import read_address
 from server.http.request_ids import new_request_id
 from server.http.tasks.door import deadline_of
+from server.load.state import Load
 
 log = logging.getLogger(__name__)
 
+WORK = frozenset({"Chat", "Embed", "Transcribe", "Synthesize", "Watch", "ModelInfer", "ModelStreamInfer"})
+"""Calls that compute with models: not all are let in while there is too much to do."""
 Servicer = Any
 """An object with a method for each call."""
 
@@ -81,14 +85,16 @@ class Shell:
         self._always: dict[str, Servicer] = {}
         self._keyless: set[str] = set()
         self._inside: Counter[str] = Counter()
+        self._load: Load | None = None
 
     @property
     def calls(self) -> int:
         """That go on now."""
         return self._inside.total()
 
-    def open(self, servicers: Mapping[str, Servicer], admittance: Admittance) -> None:
-        """From now on these serve: full name of a service → its servicer."""
+    def open(self, servicers: Mapping[str, Servicer], admittance: Admittance, load: Load | None = None) -> None:
+        """From now on these serve: full name of a service → its servicer. ``load`` tells how much there is to do."""
+        self._load = load
         self._servicers = servicers
         self._admittance = admittance
 
@@ -172,6 +178,9 @@ class Shell:
         servicer = self._servicers.get(service) or self._always.get(service)
         if servicer is None or not hasattr(servicer, _snake(path.rpartition("/")[2])):
             raise RefusedCallError(refusal("warming_up", "the server is loading its models"))
+        load = self._load if path.rpartition("/")[2] in WORK else None
+        if load is not None and (busy := turned_away(load, headers)) is not None:
+            raise RefusedCallError(refusal("server_busy", busy.message, retry_after=busy.retry_after))
         session.set(f"grpc-{uuid.uuid4().hex}")
         client.set(who)
         remaining = context.time_remaining()

@@ -28,7 +28,7 @@ def probe_of(settings: LoadSettings, engines: Engines, cores: int | None) -> Pro
         settings,
         machine,
         lambda: engines.workers,
-        lambda now: asked_of((voice.stt, voice.llm, voice.tts), now),
+        lambda now: asked_of((voice.llm, voice.tts), now),
     )
 
 

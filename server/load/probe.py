@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.models.memory import MachineMemory
 from pipelines.routing.routes.route import Route
-from server.load.readings import Growth, Lateness, Reading, Waits
+from server.load.readings import Growth, Lateness, Measure, Reading, Waits
 from server.load.settings import LoadSettings
 from server.observability.model_metrics import CountingWorker
 
@@ -78,6 +78,7 @@ class Probe:
             Reading("event_loop", self.loop.turn(), late, "ms"),
             Reading("sound", self.sound.turn(), late, "ms"),
             self._longest_wait(now),
+            self._longest_delay(now),
         ]
         if (busy := self._busy(now)) is not None:
             readings.append(Reading("cpu", busy, settings.shed_cpu_percent, "%"))
@@ -98,10 +99,16 @@ class Probe:
             worker.name: self._waits.expect(worker.name, now, worker.counts().jobs, worker.waiting)
             for worker in self._workers()
         }
-        for one in self._asked(now):
-            waits[one.name] = max(waits.get(one.name, 0.0), self._growth.beyond(one.name, one.seconds, one.running))
-        name = max(waits, key=lambda name: waits[name], default="")
-        return Reading("engine_wait", 1000.0 * waits.get(name, 0.0), self._settings.shed_wait_ms, "ms", name)
+        return self._longest("engine_wait", waits)
+
+    def _longest_delay(self, now: float) -> Reading:
+        asked = self._asked(now)
+        delays = {one.name: self._growth.beyond(one.name, one.seconds, one.running) for one in asked}
+        return self._longest("engine_delay", delays)
+
+    def _longest(self, measure: Measure, seconds: Mapping[str, float]) -> Reading:
+        name = max(seconds, key=lambda name: seconds[name], default="")
+        return Reading(measure, 1000.0 * seconds.get(name, 0.0), self._settings.shed_wait_ms, "ms", name)
 
     def _memory_taken(self) -> float | None:
         """Percent of what there is; read every few periods, for it takes some files of the system."""

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 from pipelines.runtime.relief import Cause
 
-Measure = Literal["event_loop", "sound", "engine_wait", "cpu", "cpu_pressure", "memory"]
+Measure = Literal["event_loop", "sound", "engine_wait", "engine_delay", "cpu", "cpu_pressure", "memory"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-MOST: dict[Measure, int] = {"cpu": 1, "cpu_pressure": 1}
+MOST: dict[Measure, int] = {"cpu": 1, "cpu_pressure": 1, "engine_delay": 3}
 """The highest level that a measurement leads to, where that is not the highest there is: a processor that is busy all
-the time is well used as long as nothing comes late."""
+the time is well used as long as nothing comes late, and an engine may be slow for what it is asked."""
 HIGHEST = 4
 
 

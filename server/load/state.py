@@ -65,6 +65,12 @@ class Load:
         self._pressures.append((now, max((one.pressure for one in work if one.most == HIGHEST), default=0.0)))
         return (self.level, self.sheds) != before
 
+    def reset(self) -> None:
+        """Nothing is measured any more: everything is as usual."""
+        self.readings = ()
+        self._work, self._memory = Level(), Level(1, MEMORY_CALM)
+        self._pressures.clear()
+
     @property
     def level(self) -> int:
         """0–4."""

@@ -52,7 +52,13 @@ class LoadWatch:
         self._probe.forget()
         while True:
             await self._clock.sleep(TICK_SECONDS)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # a defect here must cost nobody's call
+                log.exception("the load could not be measured; it is not followed any more")
+                self._load.reset()
+                self._relieve(self._clock.now())
+                return
 
     def tick(self) -> None:
         """Measure, and act on it."""

@@ -10,7 +10,7 @@ from multidict import CIMultiDictProxy
 from pipelines.routing.run import PRIORITIES, Priority
 from server.dialects.openai.fields import SessionPatch
 from server.http.errors import HttpError
-from server.load.state import Load
+from server.load.state import Busy, Load
 
 LOAD = web.AppKey("load", Load)
 X_PRIORITY = "X-Priority"
@@ -36,11 +36,17 @@ def prioritised(request: web.Request, wishes: SessionPatch) -> SessionPatch:
 
 def check_load(request: web.Request) -> None:
     """Raise :class:`HttpError` (503) for a single request that is not let in now."""
-    load = request.app[LOAD]
-    priority = priority_of(request.headers) or "normal"
-    busy = load.refusal("task", priority)
+    busy = turned_away(request.app[LOAD], request.headers)
     if busy is not None:
-        load.turned_away("task")
         error = HttpError(503, "server_busy", busy.message)
         error.response.headers["Retry-After"] = str(busy.retry_after)
         raise error
+
+
+def turned_away(load: Load, headers: CIMultiDictProxy[str]) -> Busy | None:
+    """Why a single request with these headers is not let in now, which is counted; ``None``: it is. Raises
+    :class:`HttpError` (400) for a priority that there is not."""
+    busy = load.refusal("task", priority_of(headers) or "normal")
+    if busy is not None:
+        load.turned_away("task")
+    return busy

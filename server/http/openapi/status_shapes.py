@@ -59,7 +59,7 @@ class StatusLimits(Shape):
 class LoadCause(Shape):
     """A measurement and its limit."""
 
-    measure: Literal["event_loop", "sound", "engine_wait", "cpu", "cpu_pressure", "memory"]
+    measure: Literal["event_loop", "sound", "engine_wait", "engine_delay", "cpu", "cpu_pressure", "memory"]
     value: float
     limit: float
     unit: Literal["ms", "%"]

@@ -10,7 +10,10 @@ import pytest
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import Cut, ToolCall
 from server.grpc.generated import chat_pb2, embeddings_pb2
+from server.http.access.load import LOAD
 from server.http.rest.routes import CHATS
+from server.load.readings import Reading
+from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel
 from tests.fakes.grpc_client import code_of, details_of
 from tests.patience import PATIENCE, until
@@ -134,6 +137,20 @@ async def test_one_more_than_may_wait_is_told_when_to_come_again(spoken, monkeyp
     assert (caught.value.code(), code_of(caught.value)) == (Code.RESOURCE_EXHAUSTED, "server_busy")
     first.cancel()
     await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_under_load_calls_of_low_priority_are_refused_first(spoken):
+    server = await spoken(llm=FakeModel())
+    load, clock = server.app[LOAD], FakeClock(server.app[LOAD]._clock.now())
+    load._clock = clock
+    while load.level < 2:
+        clock.advance(0.5)
+        load.update([Reading("event_loop", 50.0, 40.0, "ms")])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [one async for one in server.client("ChatService").chat(asked(), metadata=[("x-priority", "low")])]
+    assert (caught.value.code(), code_of(caught.value)) == (Code.RESOURCE_EXHAUSTED, "server_busy")
+    assert details_of(caught.value)[1] >= 2
+    assert await answered(server.client("ChatService"), asked())
 
 
 async def test_texts_become_vectors(spoken, tiny_models):

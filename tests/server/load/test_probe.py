@@ -48,6 +48,7 @@ def test_it_measures_what_the_settings_limit():
         "event_loop": 50.0,
         "sound": 5.0,
         "engine_wait": 0.0,
+        "engine_delay": 0.0,
         "cpu_pressure": 12.0,
         "memory": 60.0,
     }
@@ -61,6 +62,7 @@ def test_it_measures_what_the_settings_limit():
         "event_loop": 25,
         "sound": 25,
         "engine_wait": 300,
+        "engine_delay": 300,
         "cpu": 80,
         "cpu_pressure": 80,
         "memory": 70,
@@ -68,14 +70,20 @@ def test_it_measures_what_the_settings_limit():
     asked[0] = Asked("llama", 0.9, 5)
     queue.waiting = 0
     readings = {one.measure: one for one in probe.read(12.0)}
-    assert readings["engine_wait"].detail == "llama"
-    assert readings["engine_wait"].value == pytest.approx(700.0, abs=5.0)
+    assert readings["engine_wait"].value == 0.0
+    assert readings["engine_delay"].detail == "llama"
+    assert readings["engine_delay"].value == pytest.approx(700.0, abs=5.0)
 
 
 def test_what_cannot_be_measured_is_left_out():
     figures = Figures()
     figures.stalled = figures.free = None
-    assert set(values(Probe(LoadSettings(), figures.machine), 1.0)) == {"event_loop", "sound", "engine_wait"}
+    assert set(values(Probe(LoadSettings(), figures.machine), 1.0)) == {
+        "event_loop",
+        "sound",
+        "engine_wait",
+        "engine_delay",
+    }
 
 
 def test_memory_is_looked_at_now_and_then():

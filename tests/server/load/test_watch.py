@@ -123,6 +123,21 @@ async def test_nothing_is_measured_until_the_start_is_over():
             await task
 
 
+async def test_a_defect_in_measuring_gives_everything_back(caplog: pytest.LogCaptureFixture, monkeypatch):
+    session = FakeSession()
+    watched = Watched(session)
+    watched.tick(20.0, 80.0)
+    assert watched.load.level == 4
+    monkeypatch.setattr(watched.probe, "read", lambda now: 1 / 0)
+    task = asyncio.create_task(watched.watch.run())
+    for _ in range(2):
+        watched.clock.advance(await watched.clock.sleeper())
+        await asyncio.sleep(0)
+    await task
+    assert (watched.load.level, session.relief) == (0, NOTHING)
+    assert "the load could not be measured" in caplog.text
+
+
 def test_a_garbage_collection_and_a_suspended_machine_change_nothing():
     watched = Watched(FakeSession())
     watched.tick(5.0, 1.0)
