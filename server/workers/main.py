@@ -36,6 +36,7 @@ from server.sessions import Registry
 from server.settings import Settings, SettingsError
 from server.stores import model_store
 from server.workers.doors import Doors
+from server.workers.gently import standing_back
 from server.workers.handover import HandoverError, from_text
 from server.workers.ids import ids_of
 from server.workers.memory import ToldMemory
@@ -99,12 +100,13 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     arrivals = Arrivals(model_store(settings).catalogue)
     beats = asyncio.create_task(_tell_arrivals(arrivals, outbox), name="arrivals")
     try:
-        engines = await build_engines(
-            settings,
-            lambda text: tell_foreign(console, text),
-            arrivals,
-            Share(orders.cores, orders.llama_host),
-        )
+        with standing_back():
+            engines = await build_engines(
+                settings,
+                lambda text: tell_foreign(console, text),
+                arrivals,
+                Share(orders.cores, orders.llama_host),
+            )
     except (SettingsError, PipelineError) as error:
         outbox.send("failed", message=str(error))
         return 2
@@ -125,7 +127,8 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _Obeying(registry, doors, secrets, outbox).obey(inbox)
+        if not await _Obeying(registry, doors, secrets, outbox).obey(inbox):
+            _tidy(orders)
     finally:
         beat.cancel()
         with suppress(TimeoutError):
@@ -146,13 +149,14 @@ class _Obeying:
         self._outbox = outbox
         self._opening: asyncio.Task[None] | None = None
 
-    async def obey(self, inbox: asyncio.StreamReader) -> None:
-        """Until it says stop or nothing more."""
+    async def obey(self, inbox: asyncio.StreamReader) -> bool:
+        """Until it says stop, or nothing more (``False``): it is gone."""
         while (text := await inbox.readline()) and (message := read(text)).get("type") != "stop":
             self._take(message)
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+        return bool(text)
 
     def _take(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -172,6 +176,14 @@ class _Obeying:
 
     async def _open(self) -> None:
         self._outbox.send("opened", problem=await self._doors.open())
+
+
+def _tidy(orders: Orders) -> None:
+    """Nobody else clears away what a front that was killed has left."""
+    for path in filter(None, (orders.socket, orders.llama_host)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another worker is still there, or was sooner
+        orders.socket.parent.rmdir()
 
 
 def _without_doors(settings: Settings) -> Settings:

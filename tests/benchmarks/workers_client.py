@@ -148,8 +148,8 @@ async def _line() -> str:
 
 def _gaps(caller: Caller, since: float) -> dict[str, Any]:
     heard = [arrival for arrival in caller.arrivals if arrival >= since]
-    gaps = sorted(((b - a) * 1000.0 for a, b in pairwise(heard)), reverse=True)[:3]
-    return {"session": caller.session, "packets": len(heard), "largest_gaps_ms": [round(gap, 1) for gap in gaps]}
+    gaps = sorted(((round((b - a) * 1000.0, 1), round(a - since, 2)) for a, b in pairwise(heard)), reverse=True)
+    return {"session": caller.session, "packets": len(heard), "largest_gaps": gaps[:3]}
 
 
 async def main() -> None:

@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
+from server.workers.gently import standing_back
 from server.workers.nursery import Forking, Nursery, Spawning
 from server.workers.zygote import is_possible
 from tests.fakes.crew import FakeNursery
@@ -78,3 +80,17 @@ async def test_one_by_itself():
     assert await child.wait() == 0
     assert await child.stdout.read() == b""
     child.signal(signal.SIGTERM)
+
+
+def test_who_loads_stands_back_and_comes_forward_again():
+    threads = [int(task) for task in os.listdir("/proc/self/task")]
+    before = [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads]
+    with standing_back():
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+        done = threading.Event()
+        started = threading.Thread(target=done.wait)
+        started.start()
+    assert os.sched_getscheduler(started.native_id or 0) == os.SCHED_OTHER
+    done.set()
+    started.join()
+    assert [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads] == before
