@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -215,6 +216,7 @@ async def _main(descriptor: int) -> int:
     if not (first := await inbox.readline()):
         return 1  # the front has ended meanwhile
     orders = read_orders(first)
+    _be_called(f"visavis-w{orders.number}")
     end_with_front(sys.stdin.fileno(), orders.settings.shutdown_timeout + 2 * CLOSE_SECONDS)
     console = Console(file=sys.stderr, soft_wrap=True)
     async with process_log(orders.settings.log_level, console, MonotonicClock()):
@@ -222,6 +224,12 @@ async def _main(descriptor: int) -> int:
         status = await work(orders, inbox, outbox, console)
         await outbox.close()
         return status
+
+
+def _be_called(name: str) -> None:
+    """For ``ps``: forked workers all have the command line of what they were forked from."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def main() -> None:

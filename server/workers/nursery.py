@@ -147,7 +147,7 @@ class _Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with its:
             try:
-                process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
+                process = _popen(command, its)
             except OSError:
                 ours.close()
                 raise
@@ -215,6 +215,11 @@ class _Zygote:
             if not self._ready.done():
                 self._ready.set_exception(OSError("it has ended"))
                 self._ready.exception()
+
+
+def _popen(command: Sequence[str], control: socket.socket) -> subprocess.Popen[bytes]:
+    """By vfork(2), as in :mod:`pipelines.runtime.child_process`."""
+    return subprocess.Popen(command, stdin=control, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
 
 
 class ForkedChild:

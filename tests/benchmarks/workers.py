@@ -60,7 +60,7 @@ async def all_ready(http: aiohttp.ClientSession, count: int) -> float:
     """Wait until so many serve; returns how many seconds that took."""
     began = time.monotonic()
     async with asyncio.timeout(READY_SECONDS):
-        while sum(worker["state"] == "ready" for worker in await _workers(http)) < count:
+        while sum(worker["state"] == "ready" for worker in await _workers(http)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     return time.monotonic() - began
 
@@ -194,7 +194,9 @@ def tell_memory(pid: int) -> dict[str, Any]:
     for each in family(pid):
         told = memory_of(each)
         command = Path(f"/proc/{each}/cmdline").read_text().split("\0")
-        name = next((word for word in reversed(command) if "server" in word or "llama" in word), command[0])[-32:]
+        comm = Path(f"/proc/{each}/comm").read_text().strip()
+        named = next((word for word in reversed(command) if "server" in word or "llama" in word), command[0])[-32:]
+        name = comm if comm.startswith("visavis") else named
         rows.append({"pid": each, "name": name, **told})
         table.add_row(f"{each} {name}", *(str(told[key]) for key in ("Rss", "Pss", "Private_Dirty")))
     total = sum(row["Pss"] for row in rows)
@@ -224,7 +226,7 @@ async def main() -> None:
             results[-1]["replaced_after_s"] = round(AFTER + await all_ready(http, options.workers), 1)
             console.print(results[-1])
     if options.json:
-        print(json.dumps(results))
+        sys.stdout.write(json.dumps(results) + "\n")
 
 
 if __name__ == "__main__":

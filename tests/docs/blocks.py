@@ -123,7 +123,9 @@ def _pattern(path: str) -> str:
     return "".join(".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", path))
 
 
-_PATHS = [_pattern(path) for path in (*(operation.path for operation in OPERATIONS), WORKERS, RESTART, RESTART_ALL, WATCH)]
+_PATHS = [
+    _pattern(path) for path in (*(operation.path for operation in OPERATIONS), WORKERS, RESTART, RESTART_ALL, WATCH)
+]
 
 
 def _make(words: list[str]) -> str | None:
