@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.patience import PATIENCE
-from tests.server.cli.test_stopping import READY, Visavis
+from tests.server.cli.test_stopping import READY, Ends, Visavis
 
 pytestmark = [
     pytest.mark.long,
@@ -35,6 +35,12 @@ async def numbers(http: aiohttp.ClientSession) -> list[int]:
         return [row["number"] for row in (await told.json())["data"] if row["state"] == "ready"]
 
 
+async def serve_as(http: aiohttp.ClientSession, *expected: int) -> None:
+    """Wait until these workers serve, and no others."""
+    while await numbers(http) != list(expected):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.1)
+
+
 async def test_a_hangup_replaces_all_workers_and_none_outlives_the_front(tmp_path):
     arguments = ("serve", "--workers", "2", "--port", "0", "--profile", "bench")
     async with Visavis.run(tmp_path, *arguments, under=NO_TERMINAL) as visavis, asyncio.timeout(PATIENCE):
@@ -45,13 +51,11 @@ async def test_a_hangup_replaces_all_workers_and_none_outlives_the_front(tmp_pat
         url = re.search(r"http://[0-9.:]+", line)
         assert url is not None
         async with aiohttp.ClientSession(url[0]) as http:
-            while await numbers(http) != [1, 2]:
-                await asyncio.sleep(0.1)
+            await serve_as(http, 1, 2)
             os.kill(front, signal.SIGHUP)
-            while await numbers(http) != [3, 4]:
-                await asyncio.sleep(0.1)
+            await serve_as(http, 3, 4)
             family = children_of(front)
             assert len(family) >= 2
+            ends = Ends(family)
             os.kill(front, signal.SIGKILL)
-            while any(Path(f"/proc/{pid}").exists() for pid in family):
-                await asyncio.sleep(0.1)
+            await ends.wait()
