@@ -124,11 +124,9 @@ class Front:
         seat = self._board.find(worker_in(session)) if session is not None else None
         if seat is not None and (seat.state == "ready" or request.method != hdrs.METH_POST):
             return await self._counted(request, seat, body)
-        if seat is None and (seat := self._board.find(self._of_key(request))) is not None:
-            return await self._counted(request, seat, body)
         if session is not None and (state := self._board.conversation(session, self._clock.now())) is not None:
             return await self._moved(request, body, session, state)
-        return await self._begun(request, body)
+        return await self._begun(request, body, self._board.find(self._of_key(request)))
 
     def _of_key(self, request: web.Request) -> int | None:
         """The worker that a client secret belongs to."""
