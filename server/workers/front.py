@@ -133,8 +133,8 @@ class Front:
         return worker_in(key_of(request.headers) or "")
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
-        """A new session: of this worker, or else where there are the fewest."""
-        seat = seat or self._board.least_loaded()
+        """A new session: of this worker if it takes any, or else where there are the fewest."""
+        seat = seat if seat is not None and seat.state == "ready" else self._board.least_loaded()
         if seat is None:
             raise away()
         if not self._board.free:

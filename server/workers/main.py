@@ -37,13 +37,13 @@ from server.sessions import Registry
 from server.settings import Settings, SettingsError
 from server.stores import model_store
 from server.workers.doors import Doors
-from server.workers.gently import standing_back
 from server.workers.handover import HandoverError, from_text
 from server.workers.ids import ids_of
 from server.workers.memory import ToldMemory
 from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read, read_orders
-from server.workers.orphans import end_with_front
 from server.workers.process import LAST_WORDS
+from server.workers.processes.gently import standing_back
+from server.workers.processes.orphans import end_with_front
 
 CLOSE_SECONDS = 4.0
 """As for a server of one process: see :mod:`server.cli.serve`."""

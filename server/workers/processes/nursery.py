@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pipelines.runtime.child_process import CHILDREN, ChildProcess, read_end, write_end
 from server.workers.messages import LONGEST_LINE
-from server.workers.zygote import is_possible
+from server.workers.processes.zygote import is_possible
 
 log = logging.getLogger(__name__)
 
@@ -289,5 +289,6 @@ class ForkedChild:
 def nursery() -> Nursery:
     """The best of this system, for real workers."""
     return Forking(
-        (sys.executable, "-m", "server.workers.zygote"), Spawning((sys.executable, "-m", "server.workers.main"))
+        (sys.executable, "-m", "server.workers.processes.zygote"),
+        Spawning((sys.executable, "-m", "server.workers.main")),
     )

@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from server.workers.gently import standing_back
-from server.workers.nursery import Forking, Nursery, Spawning
-from server.workers.zygote import is_possible
+from server.workers.processes.gently import standing_back
+from server.workers.processes.nursery import Forking, Nursery, Spawning
+from server.workers.processes.zygote import is_possible
 from tests.fakes.crew import FakeNursery
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="processes are forked on Linux only")
