@@ -34,8 +34,8 @@ from server.settings import Settings, SettingsError
 from server.workers.count import MIB, Count, count_for
 from server.workers.doors import Claim
 from server.workers.front import FRONT, Front, create_front
-from server.workers.nursery import nursery
 from server.workers.process import WorkerFailedError, WorkerProcess
+from server.workers.processes.nursery import nursery
 from server.workers.rounds import Rounds
 from server.workers.supervisor import Crew, Supervisor
 

@@ -107,7 +107,6 @@ async def grpc_served(
         if not listens:
             await listener.start()
         await listener.open(services.all, shared.admittance, app[LOAD])
-        app[GRPC_PORT] = listener.port
         yield
     finally:
         await listener.close()

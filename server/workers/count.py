@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 MIB = 1 << 20
-WORKER_MIB = 1000
-"""Memory of one worker with the engines of ``auto`` on a processor (Whisper base, Moonshine, Piper, vision): RSS on
-Linux x86-64, rounded up; llama.cpp is shared and not among them."""
-SPARE_MIB = 1024
-"""Left to the system, the front and llama.cpp."""
+WORKER_MIB = 550
+"""Memory of one worker with the engines of ``auto`` on a processor (Whisper base, Moonshine, Piper, vision): PSS on
+Linux x86-64, rounded up; llama.cpp and code are shared and not among them."""
+SPARE_MIB = 1536
+"""Left to the system, the front, the code that workers share and llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

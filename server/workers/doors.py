@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 from contextlib import AsyncExitStack, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -72,6 +73,8 @@ class Doors:
             await self._stack.enter_async_context(
                 listening(settings, engines.voice, engines.conversation_settings, self._leaving)
             )
+        if settings.grpc_port is not None:
+            await asyncio.to_thread(_import_grpc)  # calls go on meanwhile
         self._grpc = grpc_listener(settings, shared=True)
         if self._grpc is not None:
             await self._stack.enter_async_context(grpc_served(self._app[GRPC_SHARED], self._grpc, self._app))
@@ -98,6 +101,11 @@ class Claim:
     def close(self) -> None:
         """Nobody needs it any more. Idempotent."""
         self._socket.close()
+
+
+def _import_grpc() -> None:
+    for name in ("server.grpc.listener", "server.grpc.runs", "server.grpc.services"):
+        import_module(name)
 
 
 def _resolved(name: str, host: str, port: int) -> tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple]:  # type: ignore[type-arg]

@@ -131,19 +131,18 @@ class Front:
         seat = self._board.find(worker_in(session, self._node)) if session is not None else None
         if seat is not None and (seat.state == "ready" or request.method != hdrs.METH_POST):
             return await self._counted(request, seat, body)
-        if seat is None and (seat := self._board.find(self._of_key(request))) is not None:
-            return await self._counted(request, seat, body)
         if session is not None and (state := self._board.conversation(session, self._clock.now())) is not None:
             return await self._moved(request, body, session, state)
-        return await self._begun(request, body)
+        return await self._begun(request, body, self._board.find(self._of_key(request)))
 
     def _of_key(self, request: web.Request) -> int | None:
         """The worker that a client secret belongs to."""
         return worker_in(key_of(request.headers) or "", self._node)
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
-        """A new session: of this worker, or else where there is the least to do."""
+        """A new session: of this worker if it takes any, or else where there is the least to do."""
         urgent = is_urgent(request.headers, body)
+        seat = seat if seat is not None and seat.state == "ready" else None
         if seat is None and not urgent and (wait := self._board.busy_for) is not None:
             return busy_response("all workers have too much to do", wait)
         seat = seat or self._board.least_loaded()

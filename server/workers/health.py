@@ -1,4 +1,5 @@
-"""Whether a worker is well: it tells of itself four times a second, and its memory can be looked at. Pure but for that."""
+"""Whether a worker is well: it tells of itself four times a second, and its memory can be looked at. Pure apart from
+that."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -43,8 +44,9 @@ from server.workers.handover import HandoverError, from_text
 from server.workers.ids import ids_of
 from server.workers.memory import ToldMemory
 from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read, read_orders
-from server.workers.orphans import end_with_front
 from server.workers.process import LAST_WORDS
+from server.workers.processes.gently import standing_back
+from server.workers.processes.orphans import end_with_front
 
 CLOSE_SECONDS = 4.0
 """As for a server of one process: see :mod:`server.cli.serve`."""
@@ -102,12 +104,13 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     arrivals = Arrivals(model_store(settings).catalogue)
     beats = asyncio.create_task(_tell_arrivals(arrivals, outbox), name="arrivals")
     try:
-        engines = await build_engines(
-            settings,
-            lambda text: tell_foreign(console, text),
-            arrivals,
-            Share(orders.cores, orders.llama_host),
-        )
+        with standing_back():
+            engines = await build_engines(
+                settings,
+                lambda text: tell_foreign(console, text),
+                arrivals,
+                Share(orders.cores, orders.llama_host),
+            )
     except (SettingsError, PipelineError) as error:
         outbox.send("failed", message=str(error))
         return 2
@@ -128,7 +131,8 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
     registry = app[REGISTRY]
     beat = asyncio.create_task(_tell_load(registry, outbox), name="load")
     try:
-        await _Obeying(registry, doors, secrets, outbox, (memory, shared)).obey(inbox)
+        if not await _Obeying(registry, doors, secrets, outbox, (memory, shared)).obey(inbox):
+            _tidy(orders)
     finally:
         beat.cancel()
         with suppress(TimeoutError):
@@ -181,17 +185,15 @@ class _Obeying:
         self._memory, self._shared = kept
         self._opening: asyncio.Task[None] | None = None
 
-    async def obey(self, inbox: asyncio.StreamReader) -> None:
-        """Until it says stop or nothing more."""
-        while text := await inbox.readline():
-            message = read(text)
-            if message.get("type") == "stop":
-                self._tell_all()
-                break
+    async def obey(self, inbox: asyncio.StreamReader) -> bool:
+        """Until it says stop, or nothing more (``False``): it is gone."""
+        while (text := await inbox.readline()) and (message := read(text)).get("type") != "stop":
             self._take(message)
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+        self._tell_all()
+        return bool(text)
 
     def _tell_all(self) -> None:
         """What is remembered is wanted elsewhere soon."""
@@ -218,6 +220,14 @@ class _Obeying:
 
     async def _open(self) -> None:
         self._outbox.send("opened", problem=await self._doors.open())
+
+
+def _tidy(orders: Orders) -> None:
+    """Nobody else clears away what a front that was killed has left."""
+    for path in filter(None, (orders.socket, orders.llama_host)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another worker is still there, or was sooner
+        orders.socket.parent.rmdir()
 
 
 def _without_doors(settings: Settings) -> Settings:
@@ -249,6 +259,7 @@ async def _main(descriptor: int) -> int:
     if not (first := await inbox.readline()):
         return 1  # the front has ended meanwhile
     orders = read_orders(first)
+    _be_called(f"visavis-w{orders.number}")
     end_with_front(sys.stdin.fileno(), orders.settings.shutdown_timeout + 2 * CLOSE_SECONDS)
     console = Console(file=sys.stderr, soft_wrap=True)
     async with process_log(orders.settings.log_level, console, MonotonicClock()):
@@ -256,6 +267,12 @@ async def _main(descriptor: int) -> int:
         status = await work(orders, inbox, outbox, console)
         await outbox.close()
         return status
+
+
+def _be_called(name: str) -> None:
+    """For ``ps``: forked workers all have the command line of what they were forked from."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def main() -> None:

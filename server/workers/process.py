@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.runtime.child_process import CHILDREN
 from server.workers.board import Seat, told
 from server.workers.messages import FromFront, Orders, line, read
-from server.workers.nursery import Child, Nursery
+from server.workers.processes.nursery import Child, Nursery
 
 log = logging.getLogger(__name__)
 

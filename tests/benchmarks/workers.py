@@ -3,10 +3,12 @@
     .venv/bin/python -m tests.benchmarks.workers [--workers 4] [--sessions 8] [--runs 1] [--json] [-- FLAGS]
 
 Starts ``visavis serve --workers N --profile bench`` and for each worker a process of callers in its sessions; every
-caller says something, then hears a long answer. The worker that is killed is each time another. *Gap*: the longest
-time between two packets of sound, of sessions in other workers, from the kill on; beside it how late the listening client itself was. *Told*,
-*ready*, *heard*, *answered*: from the kill until the watch answered, the new session said ``session.created``, its
-first sound came, and an answer of it began. *History*: what was said before the kill is remembered.
+caller says something, then hears a long answer. The worker that is killed is each time another.
+
+*Gap*: the longest time between two packets of sound, of sessions in other workers, from the kill on; beside it how late
+the listening client itself was. *Told*, *ready*, *heard*, *answered*: from the kill until the watch answered, the new
+session said ``session.created``, its first sound came, and an answer of it began. *History*: what was said before the
+kill is remembered. *Strangers*: how many processors were busy meanwhile with what is not of this measurement.
 
 ``--memory`` starts a server with its usual engines instead, and tells what its processes weigh (PSS of Linux: what is
 shared counts in parts).
@@ -58,7 +60,7 @@ async def all_ready(http: aiohttp.ClientSession, count: int) -> float:
     """Wait until so many serve; returns how many seconds that took."""
     began = time.monotonic()
     async with asyncio.timeout(READY_SECONDS):
-        while sum(worker["state"] == "ready" for worker in await _workers(http)) < count:
+        while sum(worker["state"] == "ready" for worker in await _workers(http)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     return time.monotonic() - began
 
@@ -92,18 +94,19 @@ async def one_kill(url: str, http: aiohttp.ClientSession, victim: int, sessions:
     for place, worker in enumerate(numbers):  # one after another: each keeps taking places until it has its own
         clients[worker] = await _client(url, worker, each, place * each)
     await asyncio.sleep(BEFORE)
-    killed = time.monotonic()
+    killed, busy = time.monotonic(), Busy(os.getpid())
     for client in clients.values():
         client.stdin.write(f"{killed}\n".encode())
     os.kill(pids[number], signal.SIGKILL)
     await asyncio.sleep(AFTER)
+    by_others = busy.by_others()
     told = {}
     for worker, client in clients.items():
         client.stdin.write(b"end\n")
         told[worker] = json.loads(await client.stdout.readline())
     for client in clients.values():
         await client.wait()
-    return _judged(told, number, killed)
+    return {**_judged(told, number, killed), "cores_of_strangers": by_others}
 
 
 async def _client(url: str, worker: int, count: int, first: int) -> Any:
@@ -132,13 +135,39 @@ def _judged(told: dict[int, Any], victim: int, killed: float) -> dict[str, Any]:
         "killed": victim,
         "others": len(others),
         "others_moved": len(of_others) - len(others),
-        "largest_gap_ms": max((gap for caller in others for gap in caller["largest_gaps_ms"]), default=None),
-        "gaps_ms": sorted((gap for caller in others for gap in caller["largest_gaps_ms"][:1]), reverse=True),
+        "largest_gap_ms": max((gap for caller in others for gap, _ in caller["largest_gaps"]), default=None),
+        "gaps_ms_at_s": sorted((gap for caller in others for gap in caller["largest_gaps"][:1]), reverse=True),
         "client_late_ms": max(report["own_delay_ms"] for worker, report in told.items() if worker != victim),
         "own": len(own),
         "with_history": sum(caller["history"] for caller in own),
         **after,
     }
+
+
+class Busy:
+    """How busy the machine is with what is not ours (Linux): it is heard, too."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._began = time.monotonic()
+        self._all, self._ours = self._now()
+
+    def by_others(self) -> float:
+        """Processors, on average since the beginning."""
+        everything, ours = self._now()
+        seconds = time.monotonic() - self._began
+        return round(max(0.0, everything - self._all - (ours - self._ours)) / seconds, 2)
+
+    def _now(self) -> tuple[float, float]:
+        tick = os.sysconf("SC_CLK_TCK")
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        everything = sum(fields) - fields[3] - fields[4]
+        ours = 0
+        for pid in family(self._root):
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                ours += sum(map(int, words[11:15]))
+        return everything / tick, ours / tick
 
 
 def memory_of(pid: int) -> dict[str, int]:
@@ -165,7 +194,9 @@ def tell_memory(pid: int) -> dict[str, Any]:
     for each in family(pid):
         told = memory_of(each)
         command = Path(f"/proc/{each}/cmdline").read_text().split("\0")
-        name = next((word for word in reversed(command) if "server" in word or "llama" in word), command[0])[-32:]
+        comm = Path(f"/proc/{each}/comm").read_text().strip()
+        named = next((word for word in reversed(command) if "server" in word or "llama" in word), command[0])[-32:]
+        name = comm if comm.startswith("visavis") else named
         rows.append({"pid": each, "name": name, **told})
         table.add_row(f"{each} {name}", *(str(told[key]) for key in ("Rss", "Pss", "Private_Dirty")))
     total = sum(row["Pss"] for row in rows)
@@ -195,7 +226,7 @@ async def main() -> None:
             results[-1]["replaced_after_s"] = round(AFTER + await all_ready(http, options.workers), 1)
             console.print(results[-1])
     if options.json:
-        print(json.dumps(results))
+        sys.stdout.write(json.dumps(results) + "\n")
 
 
 if __name__ == "__main__":

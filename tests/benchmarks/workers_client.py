@@ -1,4 +1,4 @@
-"""The callers of :mod:`tests.benchmarks.workers`: a process of their own for each worker, so that none waits for another.
+"""The callers of :mod:`tests.benchmarks.workers`: a process for each worker, so that none waits for another.
 
 Prints ``ready`` with the sessions that it has in its worker, hears until a line comes, and prints what was heard. When
 the worker of a session ends, the session goes on in another one, as any client would do it.
@@ -87,7 +87,7 @@ class Caller:
             self.history = LINE.format(self.number) in json.dumps(told)
             self.times["history"] = time.monotonic()
             async with asyncio.timeout(HEARD_AGAIN_SECONDS):
-                while not self.arrivals:
+                while not self.arrivals:  # noqa: ASYNC110
                     await asyncio.sleep(TICK)
             self.times["heard"] = self.arrivals[0]
             await self.listen_to_answer()
@@ -142,14 +142,19 @@ async def _late(lates: list[tuple[float, float]]) -> None:
         lates.append((due, time.monotonic() - due))
 
 
+def _say(told: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
 async def _line() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
 def _gaps(caller: Caller, since: float) -> dict[str, Any]:
     heard = [arrival for arrival in caller.arrivals if arrival >= since]
-    gaps = sorted(((b - a) * 1000.0 for a, b in pairwise(heard)), reverse=True)[:3]
-    return {"session": caller.session, "packets": len(heard), "largest_gaps_ms": [round(gap, 1) for gap in gaps]}
+    gaps = sorted(((round((b - a) * 1000.0, 1), round(a - since, 2)) for a, b in pairwise(heard)), reverse=True)
+    return {"session": caller.session, "packets": len(heard), "largest_gaps": gaps[:3]}
 
 
 async def main() -> None:
@@ -162,7 +167,7 @@ async def main() -> None:
         await caller.listen_to_answer()
     going_on = [asyncio.create_task(caller.go_on()) for caller in callers]
     watching = asyncio.create_task(_late(lates))
-    print(json.dumps({"ready": [caller.session for caller in callers]}), flush=True)
+    _say({"ready": [caller.session for caller in callers]})
     since = float(await _line())
     await _line()
     watching.cancel()
@@ -171,13 +176,13 @@ async def main() -> None:
         {**_gaps(caller, since), "times": caller.times, "history": caller.history, "why": caller.why}
         for caller in callers
     ]
-    print(json.dumps({"callers": report, "own_delay_ms": round(own, 1)}), flush=True)
+    _say({"callers": report, "own_delay_ms": round(own, 1)})
     for task in going_on:
         task.cancel()
     results = await asyncio.gather(*going_on, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
-            print(f"a caller failed: {result!r}", file=sys.stderr)
+            sys.stderr.write(f"a caller failed: {result!r}\n")
     for caller in callers:
         await caller.close()
 

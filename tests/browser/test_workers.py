@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 from tests.fakes.front import workers
 
 pytestmark = [*in_browsers, pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")]
+
+log = logging.getLogger(__name__)
 
 
 async def test_a_killed_worker_is_known_at_once_and_the_conversation_goes_on(browser_page, tmp_path):
@@ -32,6 +35,6 @@ async def test_a_killed_worker_is_known_at_once_and_the_conversation_goes_on(bro
         offered = time.monotonic() - killed
         assert answer["resumed"] is True and worker_in(answer["session_id"]) != worker_in(first)
         await until(page, f"state => state.session_id !== '{first}' && state.phase === 'connected'")
-        print(f"offered again after {offered:.3f} s, connected after {time.monotonic() - killed:.3f} s")  # pytest -s
+        log.info("offered again after %.3f s, connected after %.3f s", offered, time.monotonic() - killed)
         assert any(line.endswith(f"/v1/sessions/{first}/watch") for line in asked), "it was told, and need not notice"
         await page.context.close()  # before the server

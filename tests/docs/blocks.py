@@ -29,7 +29,7 @@ from server.evaluation.scenario import Scenario
 from server.http.openapi.table import OPERATIONS
 from server.settings import Settings, load_settings
 from server.settings_sources import PREFIX, check_environment
-from server.workers.front import RESTART, WORKERS
+from server.workers.front import RESTART, RESTART_ALL, WATCH, WORKERS
 from tools.doc_tables import DOCS
 
 ROOT = DOCS.parent
@@ -125,7 +125,10 @@ def _pattern(path: str) -> str:
     return "".join(".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", path))
 
 
-_PATHS = [_pattern(path) for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, NODES, DRAIN)]
+_PATHS = [
+    _pattern(path)
+    for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, RESTART_ALL, WATCH, NODES, DRAIN)
+]
 
 
 def _ray(words: list[str]) -> str | None:

@@ -24,7 +24,7 @@ class _Pipe:
 
 
 class FakeChild:
-    """Implements :class:`server.workers.nursery.Child`."""
+    """Implements :class:`server.workers.processes.nursery.Child`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -70,7 +70,7 @@ class FakeChild:
 
 
 class FakeNursery:
-    """Implements :class:`server.workers.nursery.Nursery`; ``children`` are all that were started, oldest first."""
+    """Implements :class:`server.workers.processes.nursery.Nursery`; ``children`` are all that were started, oldest first."""
 
     def __init__(self) -> None:
         self.children: list[FakeChild] = []

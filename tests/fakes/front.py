@@ -14,7 +14,7 @@ from media.clock import MonotonicClock
 from server.http.web_server import WebServer
 from server.settings import load_settings
 from server.workers.front import create_front
-from server.workers.nursery import Forking, Spawning
+from server.workers.processes.nursery import Forking, Spawning
 from server.workers.rounds import Rounds
 from server.workers.supervisor import Crew, Supervisor
 

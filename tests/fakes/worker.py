@@ -33,7 +33,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if "zygote" in sys.argv:
-        from server.workers.zygote import run
+        from server.workers.processes.zygote import run
 
         run(("tests.fakes.worker",), "tests.fakes.worker")
     else:

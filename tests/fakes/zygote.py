@@ -16,7 +16,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from server.workers.zygote import run
+    from server.workers.processes.zygote import run
 
     if "threads" in sys.argv:
         threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -192,7 +192,7 @@ async def test_what_there_is_one_of_goes_on_when_the_oldest_worker_is_gone(loopb
         given["grpc_port"] = grpc.port
     own = {"Authorization": "Bearer the-key-of-all"}
     try:
-        async with workers(tmp_path, **given) as (url, http, supervisor):
+        async with workers(tmp_path, **given) as (_, http, supervisor):
             await the_doors_answer(given)
             async with http.post("/v1/realtime/client_secrets", json={}, headers=own) as told:
                 secret = await told.json()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server.dialects.openai.settings import offered_session
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.secret_copies import to_json
 from server.settings import load_settings
@@ -42,10 +43,9 @@ class Watched:
         starting = asyncio.create_task(self.supervisor.start())
         await until(lambda: len(self.children) == 1)
         self.children[0].serve()
-        for kind in ("open",):
-            if self.supervisor.crew.settings.wyoming_port is not None:
-                await until(lambda: self.children[0].told(kind))
-                self.children[0].tell("opened", problem="")
+        if self.supervisor.crew.settings.wyoming_port is not None:
+            await until(lambda: bool(self.children[0].told("open")))
+            self.children[0].tell("opened", problem="")
         await starting
         await until(lambda: len(self.children) == self.supervisor.crew.count)
         for child in self.children[1:]:
@@ -182,7 +182,7 @@ async def test_client_secrets_outlive_their_worker(tmp_path):
     async with watched(tmp_path) as crew:
         told: list[Any] = []
         made = ClientSecrets(lambda: 4e9, lambda kind: f"{kind}_1wab", told.append)
-        value, secret = made.make(told_patch(), 7200)
+        value, secret = made.make(offered_session({"type": "realtime", "instructions": "Be brief."}), 7200)
         secret.made("sess_1wff")
         for _ in told:
             crew.children[0].tell("secret", secret=to_json(secret))
@@ -197,9 +197,3 @@ async def test_client_secrets_outlive_their_worker(tmp_path):
         await until(lambda: crew.children[2].told("secret"))
         assert crew.children[2].told("secret")[0]["secret"]["id"] == value.split("_")[1]
         assert not crew.children[0].told("secret"), "it has made it itself"
-
-
-def told_patch():
-    from server.dialects.openai.settings import offered_session
-
-    return offered_session({"type": "realtime", "instructions": "Be brief."})

@@ -1,4 +1,4 @@
-"""Where workers are forked from (``-m server.workers.zygote``): one process that has loaded the code of all and no model.
+"""Where workers are forked from (``-m server.workers.processes.zygote``): a process that has loaded the code of all and no model.
 
 What Python and the libraries make of their modules is some 130 MB, which the workers share until they write to it; and
 a worker that takes the place of another need not load it again while the sessions of the others go on.
@@ -38,7 +38,7 @@ def preload(names: Iterable[str]) -> list[str]:
                 missing.append(name)
             else:
                 importlib.import_module(name)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a library does at its import is not ours to judge here
             missing.append(name)
     return missing
 
@@ -94,7 +94,7 @@ class Zygote:
             _shuffle()
             self._main()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it must not unwind into the loop of the zygote
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)  # never back into the loop of the zygote

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pipelines.runtime.child_process import CHILDREN, ChildProcess, read_end, write_end
 from server.workers.messages import LONGEST_LINE
-from server.workers.zygote import is_possible
+from server.workers.processes.zygote import is_possible
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class _Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with its:
             try:
-                process = subprocess.Popen(command, stdin=its, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
+                process = _popen(command, its)
             except OSError:
                 ours.close()
                 raise
@@ -217,6 +217,11 @@ class _Zygote:
                 self._ready.exception()
 
 
+def _popen(command: Sequence[str], control: socket.socket) -> subprocess.Popen[bytes]:
+    """By vfork(2), as in :mod:`pipelines.runtime.child_process`."""
+    return subprocess.Popen(command, stdin=control, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
+
+
 class ForkedChild:
     """A worker that is no child of this process. Implements :class:`Child`."""
 
@@ -284,5 +289,6 @@ class ForkedChild:
 def nursery() -> Nursery:
     """The best of this system, for real workers."""
     return Forking(
-        (sys.executable, "-m", "server.workers.zygote"), Spawning((sys.executable, "-m", "server.workers.main"))
+        (sys.executable, "-m", "server.workers.processes.zygote"),
+        Spawning((sys.executable, "-m", "server.workers.main")),
     )

@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
-from server.workers.nursery import Forking, Nursery, Spawning
-from server.workers.zygote import is_possible
+from server.workers.processes.gently import standing_back
+from server.workers.processes.nursery import Forking, Nursery, Spawning
+from server.workers.processes.zygote import is_possible
 from tests.fakes.crew import FakeNursery
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="processes are forked on Linux only")
@@ -49,7 +51,7 @@ async def test_workers_outlive_the_process_that_they_were_forked_from_and_it_com
         os.kill(zygote, signal.SIGKILL)
         one.stdin.write(b"still\n")
         assert b"still" in await one.stdout.readline()
-        while os.path.exists(f"/proc/{zygote}") and parent_of(one.pid) == zygote:
+        while parent_of(one.pid) == zygote:  # noqa: ASYNC110 - the system does it
             await asyncio.sleep(0.01)
         other = await nursery.start()
         assert parent_of(other.pid) not in (zygote, os.getpid())
@@ -78,3 +80,17 @@ async def test_one_by_itself():
     assert await child.wait() == 0
     assert await child.stdout.read() == b""
     child.signal(signal.SIGTERM)
+
+
+def test_who_loads_stands_back_and_comes_forward_again():
+    threads = [int(task) for task in os.listdir("/proc/self/task")]
+    before = [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads]
+    with standing_back():
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+        done = threading.Event()
+        started = threading.Thread(target=done.wait)
+        started.start()
+    assert os.sched_getscheduler(started.native_id or 0) == os.SCHED_OTHER
+    done.set()
+    started.join()
+    assert [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads] == before

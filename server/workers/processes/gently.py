@@ -1,0 +1,48 @@
+"""A worker that loads lets those go first who talk: for as long as it loads, it stands back for the processors (Linux).
+
+Every thread has a policy and a niceness of its own, and new ones take those of the thread that starts them; so all are
+set back in the end. Whoever may not lower a niceness again is not given one, and is a batch job alone.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOADING_NICENESS = 10
+_CAP_SYS_NICE = 23
+_STATUS = Path("/proc/self/status")
+
+
+@contextmanager
+def standing_back() -> Iterator[None]:
+    """In this block."""
+    if not hasattr(os, "sched_setscheduler") or not Path("/proc/self/task").is_dir():
+        yield
+        return
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    niceness = max(before, LOADING_NICENESS) if _may_go_back(before) else before
+    _all_threads(os.SCHED_BATCH, niceness)
+    try:
+        yield
+    finally:
+        _all_threads(os.SCHED_OTHER, before)
+
+
+def _all_threads(policy: int, niceness: int) -> None:
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # it has ended, or a library has chosen for itself
+            if os.sched_getscheduler(int(task)) in (os.SCHED_OTHER, os.SCHED_BATCH):
+                os.sched_setscheduler(int(task), policy, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, int(task), niceness)
+
+
+def _may_go_back(niceness: int) -> bool:
+    """Whether this process may lower its niceness to that again."""
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20 - niceness:
+        return True
+    rights = next((line for line in _STATUS.read_text().splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(rights.split()[1], 16) >> _CAP_SYS_NICE & 1)
