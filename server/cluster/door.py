@@ -22,11 +22,11 @@ from multidict import CIMultiDict
 from server.cluster.credentials import Credentials, ForgedError, Signed
 from server.cluster.membership import Local, Membership
 from server.cluster.wanted import BEGIN, Wanted, has_body, wanted
-from server.cluster.watch import told, watched_in
 from server.http.access.keys import key_of
 from server.http.bodies import read_body
 from server.http.errors import HttpError, full_response
 from server.http.proxies import NEIGHBOUR, Proxies
+from server.http.signaling.watching import told, watched_in
 from server.http.signaling.whip import WHIP
 from server.settings import Settings
 from server.workers.ids import node_in

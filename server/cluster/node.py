@@ -20,11 +20,12 @@ from server.cluster.membership import Local, Membership
 from server.cluster.metrics import families, written
 from server.cluster.sharing import Sharing
 from server.cluster.store import Store
-from server.cluster.watch import WATCH, Watch
+from server.cluster.watch import Watch
 from server.cluster.writer import Writer
 from server.http.access.client_secrets import ClientSecret
 from server.http.access.neighbours import NEIGHBOURS
 from server.http.app import METRICS
+from server.http.signaling.watching import WATCH
 from server.settings import Settings
 from server.workers.memory import ToldMemory
 

@@ -16,14 +16,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp import hdrs, web
-from multidict import CIMultiDictProxy
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
 from server.http.access.admittance import Admittance
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
-from server.http.access.load import priority_of
+from server.http.access.load import is_urgent
 from server.http.access.neighbours import NEIGHBOURS
 from server.http.auth import guard
 from server.http.bodies import bodies
@@ -32,8 +31,8 @@ from server.http.errors import HttpError, busy_response, errors, full_response
 from server.http.page_files import STATIC, PageFiles, secured
 from server.http.proxies import Proxies
 from server.http.request_ids import tell_request_id
+from server.http.signaling.watching import WATCH, seconds_in, told
 from server.http.status import STATUS
-from server.load.plan import URGENT
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
@@ -59,10 +58,7 @@ REALTIME = "/v1/realtime"
 STATUS_SECONDS = 2.0
 """For a worker to tell its status; one that is late is left out."""
 WORKERS, RESTART, RESTART_ALL = "/v1/workers", "/v1/workers/{number}/restart", "/v1/workers/restart"
-WATCH = "/v1/sessions/{session}/watch"
 """What a server of one process has not."""
-WATCH_SECONDS, MOST_WATCH_SECONDS = 25.0, 55.0
-"""For which a request waits for news of a session: proxies give up after 30 or 60 s."""
 _PASSED = frozenset({"/{path}", STATUS, *OFFERS, *BEGIN})
 
 
@@ -141,7 +137,7 @@ class Front:
 
     async def _begun(self, request: web.Request, body: bytes | None, seat: Seat | None = None) -> web.StreamResponse:
         """A new session: of this worker if it takes any, or else where there is the least to do."""
-        urgent = is_urgent(request.headers, body)
+        urgent = is_urgent(request.headers, json_of(body) if body else None)
         seat = seat if seat is not None and seat.state == "ready" else None
         if seat is None and not urgent and (wait := self._board.busy_for) is not None:
             return busy_response("all workers have too much to do", wait)
@@ -302,17 +298,17 @@ class Front:
     async def watch(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions/{session}/watch``: answered when its worker leaves or is gone, or after ``?wait=``."""
         session = request.match_info["session"]
-        number = worker_in(session)
+        number = worker_in(session, self._node)
         if number is None:
             raise HttpError(404, "session_not_found", f"there is no session {session[:80]!a}", "session")
-        seconds = _seconds(request.query.get("wait"))
+        seconds = seconds_in(request.query.get("wait"))
         news: News | None = News("gone")
         if (seat := self._board.find(number)) is not None:
             news = News("leaving") if seat.state == "leaving" else await self._watches.wait(number, seconds)
         if news is None:  # too many wait: this one is to ask now and then
-            return _watched(session, "serving", again=seconds)
+            return told(session, "serving", again=seconds)
         await self._clock.sleep(news.after)
-        return _watched(session, news.state)
+        return told(session, news.state)
 
     @property
     def _watches(self) -> Watches:
@@ -378,32 +374,3 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     app.on_cleanup.append(front.close)
     app[FRONT] = front
     return app
-
-
-
-def is_urgent(headers: CIMultiDictProxy[str], body: bytes | None) -> bool:
-    """Whether a session of high priority is asked for, by the header or ``session.priority`` of a JSON body. Raises
-    :class:`HttpError` (400)."""
-    told = json_of(body) if body else None
-    session = told.get("session") if isinstance(told, dict) else None
-    wish = session.get("priority") if isinstance(session, dict) else None
-    return (wish or priority_of(headers)) in URGENT
-
-
-def _seconds(text: str | None) -> float:
-    """How long a client wants to wait. Raises :class:`HttpError` (400)."""
-    if text is None:
-        return WATCH_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0.0 <= seconds <= MOST_WATCH_SECONDS:
-        message = f"wait: legal values are seconds from 0 to {MOST_WATCH_SECONDS:g}"
-        raise HttpError(400, "invalid_value", message, "wait")
-    return seconds
-
-
-def _watched(session: str, state: str, again: float = 0.0) -> web.Response:
-    told = {"session_id": session, "state": state, "again_in": again}
-    return web.json_response(told, headers={hdrs.CACHE_CONTROL: "no-store"})

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal
+
+from server.http.signaling.watching import State
 
 SPREAD_SECONDS = 0.04
 """Between two that are told of the same end: about what it costs a worker to begin a session."""
 MOST_SPREAD_SECONDS = 1.5
 """From the first to the last of them."""
-
-State = Literal["serving", "leaving", "gone"]
-"""``leaving``: it still serves, and the session should go on elsewhere; ``gone``: it does not serve any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,10 @@ from server.cli.commands import _parser
 from server.cluster.node import DRAIN, NODES
 from server.evaluation.scenario import Scenario
 from server.http.openapi.table import OPERATIONS
+from server.http.signaling.watching import WATCH
 from server.settings import Settings, load_settings
 from server.settings_sources import PREFIX, check_environment
-from server.workers.front import RESTART, RESTART_ALL, WATCH, WORKERS
+from server.workers.front import RESTART, RESTART_ALL, WORKERS
 from tools.doc_tables import DOCS
 
 ROOT = DOCS.parent
@@ -126,8 +127,7 @@ def _pattern(path: str) -> str:
 
 
 _PATHS = [
-    _pattern(path)
-    for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, RESTART_ALL, WATCH, NODES, DRAIN)
+    _pattern(path) for path in (*(one.path for one in OPERATIONS), WORKERS, RESTART, RESTART_ALL, WATCH, NODES, DRAIN)
 ]
 
 

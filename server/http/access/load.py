@@ -10,6 +10,7 @@ from multidict import CIMultiDictProxy
 from pipelines.routing.run import PRIORITIES, Priority
 from server.dialects.openai.fields import SessionPatch
 from server.http.errors import HttpError
+from server.load.plan import URGENT
 from server.load.state import Busy, Load
 
 LOAD = web.AppKey("load", Load)
@@ -50,3 +51,11 @@ def turned_away(load: Load, headers: CIMultiDictProxy[str]) -> Busy | None:
     if busy is not None:
         load.turned_away("task")
     return busy
+
+
+def is_urgent(headers: CIMultiDictProxy[str], told: object) -> bool:
+    """Whether a session of high priority is asked for, by the header or ``session.priority`` of the JSON ``told``.
+    Raises :class:`HttpError` (400)."""
+    session = told.get("session") if isinstance(told, dict) else None
+    wish = session.get("priority") if isinstance(session, dict) else None
+    return (wish or priority_of(headers)) in URGENT
