@@ -155,7 +155,7 @@ async def _eval(options: argparse.Namespace, console: Console) -> int:
 
 
 async def _doctor(options: argparse.Namespace, console: Console) -> int:
-    from server.cli.doctor import doctor
+    from server.cli.doctor.report import doctor
 
     flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
     return await doctor(load_settings(flags, options.config), console, as_json=options.json)

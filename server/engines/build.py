@@ -239,9 +239,7 @@ async def build_engines(
     tasks = task_service(settings, parts.store, parts.residency)
     await asyncio.to_thread(note_litert, parts)
     voice, box = await _voice(parts, tasks)
-    looking, drawing = (Worker(name, threads=settings.vision_threads) for name in ("vision", "drawing"))
-    most = settings.vision_threads if "vision_threads" in settings.model_fields_set else max(1, parts.cores)
-    parts.pools += [WorkerPool(worker, Bounds(1, max(most, settings.vision_threads))) for worker in (looking, drawing)]
+    looking, drawing = _picture_workers(parts, settings)
     parts.pools += tasks.pools
     return Engines(
         voice,
@@ -275,6 +273,15 @@ async def build_engines(
             ray=parts.ray,
         ),
     )
+
+
+def _picture_workers(parts: Parts, settings: Settings) -> tuple[Worker, Worker]:
+    """The threads that look at pictures, and those that draw on them."""
+    most = settings.vision_threads if "vision_threads" in settings.model_fields_set else max(1, parts.cores)
+    looking, drawing = (Worker(name, threads=settings.vision_threads) for name in ("vision", "drawing"))
+    bounds = Bounds(1, max(most, settings.vision_threads))
+    parts.pools += [WorkerPool(worker, bounds) for worker in (looking, drawing)]
+    return looking, drawing
 
 
 async def _voice(parts: Parts, tasks: TaskService) -> tuple[VoiceEngines, Toolbox | None]:

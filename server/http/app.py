@@ -131,16 +131,9 @@ def create_app(
     memory = among.memory if among is not None else None
     app[REGISTRY] = registry = Registry(composer, settings, MonotonicClock(), metrics, memory, load)
     metrics.registry.register(LoadMetrics(load, lambda: registry.living))
-    PageFiles(STATIC).add_to(app)
-    DocPages().add_to(app)
-    RecordingRoutes(recordings).add_to(app)
     _add_signaling(app, ids)
     add_client_secrets(app, secrets, composer.effective_session)
-    app.router.add_get("/healthz", _alive)
-    app.router.add_get("/readyz", _ready)
-    app.router.add_get("/v1/engines", _engines)
-    app.router.add_get(STATUS, Status(engines, settings, registry, load, lambda pool: app[SCALER].why(pool)).get)
-    app.router.add_get("/metrics", _metrics)
+    _add_pages(app, recordings)
     store = engines.store or model_store(settings)
     add_hub_mirror(app, Mirror(store, fetches=settings.download))
     tasks = engines.tasks or task_service(settings, store, engines.residency)
@@ -160,12 +153,29 @@ def create_app(
     if settings.shedding == "auto":
         watch_load(app, load, probe, lambda: registry.living, MonotonicClock(), ready)
     app.cleanup_ctx.append(_keep_engines)
-    history.watched.sessions = lambda: app[REGISTRY].ids
-    add_tracking(app, history, settings, engines)
-    metrics.registry.register(TrackingMetrics(history, app[SCALER], app[CATCHER]))
+    _add_history(app, history)
     if settings.wyoming_port is not None:
         app.cleanup_ctx.append(_speak_wyoming)
     return app
+
+
+def _add_pages(app: web.Application, recordings: Recordings | None) -> None:
+    """The page, its documentation, what was recorded, and how the server is."""
+    PageFiles(STATIC).add_to(app)
+    DocPages().add_to(app)
+    RecordingRoutes(recordings).add_to(app)
+    app.router.add_get("/healthz", _alive)
+    app.router.add_get("/readyz", _ready)
+    app.router.add_get("/v1/engines", _engines)
+    status = Status(app[ENGINES], app[SETTINGS], app[REGISTRY], app[LOAD], lambda pool: app[SCALER].why(pool))
+    app.router.add_get(STATUS, status.get)
+    app.router.add_get("/metrics", _metrics)
+
+
+def _add_history(app: web.Application, history: History) -> None:
+    history.watched.sessions = lambda: app[REGISTRY].ids
+    add_tracking(app, history, app[SETTINGS], app[ENGINES])
+    app[METRICS].registry.register(TrackingMetrics(history, app[SCALER], app[CATCHER]))
 
 
 def _add_signaling(app: web.Application, ids: NewId) -> None:

@@ -36,12 +36,12 @@ from server.http.status import STATUS
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.ids import worker_in
-from server.workers.metrics import merged
+from server.workers.of_all.metrics import merged
+from server.workers.of_all.status import joined
+from server.workers.of_all.tracking import add_front_tracking
 from server.workers.passing import AwayError, Passing, away, json_of, to_socket
 from server.workers.process import WorkerFailedError
-from server.workers.status_of_all import joined
 from server.workers.supervisor import Supervisor
-from server.workers.tracking import add_front_tracking
 from server.workers.watches import News, Watches
 
 log = logging.getLogger(__name__)

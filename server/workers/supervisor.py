@@ -14,9 +14,9 @@ from media.clock import Clock
 from server.settings import Settings
 from server.workers.board import Board, Seat
 from server.workers.messages import Orders
+from server.workers.of_all.secrets import SecretsOfAll
 from server.workers.process import Message, WorkerFailedError, WorkerProcess
 from server.workers.processes.nursery import Nursery
-from server.workers.secrets_of_all import SecretsOfAll
 from server.workers.watches import Watches
 
 log = logging.getLogger(__name__)

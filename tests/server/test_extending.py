@@ -22,7 +22,7 @@ from pipelines.models.store import ModelStore
 from pipelines.routing.definition import load
 from pipelines.vision.detectors import DETECTORS, DetectorSpec
 from pipelines.vision.overlay import draw
-from server.cli.diagnosis import diagnose
+from server.cli.doctor.diagnosis import diagnose
 from server.cli.main import main
 from server.dialects.openai.vision import VisionPatch
 from server.engines.parts import Parts

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from pipelines.runtime.hardware import Accelerator, Devices, Library, survey
 from pipelines.runtime.processor import Processor
-from server.cli import doctor_facts
-from server.cli.diagnosis import Check, can_serve, diagnose
-from server.cli.doctor import doctor, report, show
-from server.cli.doctor_facts import PACKAGES, Facts, ModelState
+from server.cli.doctor import facts as doctor_facts
+from server.cli.doctor.diagnosis import Check, can_serve, diagnose
+from server.cli.doctor.facts import PACKAGES, Facts, ModelState
+from server.cli.doctor.report import doctor, report, show
 from server.cli.main import main
 from server.http.tls.certificates import self_signed
 from server.settings import load_settings
@@ -299,7 +299,7 @@ def test_the_command_exits_1_when_it_cannot_serve(quick, monkeypatch, capsys):
     async def nothing(settings: Any) -> Facts:
         return without("aiortc")
 
-    monkeypatch.setattr("server.cli.doctor.gather", nothing)
+    monkeypatch.setattr("server.cli.doctor.report.gather", nothing)
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--json"])
     assert ended.value.code == 1

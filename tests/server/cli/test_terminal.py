@@ -10,8 +10,8 @@ from rich.console import Console
 
 from pipelines.models.fetches import Fetch
 from server.cli import terminal
-from server.cli.diagnosis import Check
-from server.cli.doctor import show
+from server.cli.doctor.diagnosis import Check
+from server.cli.doctor.report import show
 from server.cli.serve import table
 from server.cli.talk import TalkOptions, Transcript, report
 from server.cli.terminal import Downloads, cell, foreign, megabytes, tell, tell_failure, tell_foreign

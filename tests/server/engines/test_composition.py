@@ -24,8 +24,8 @@ from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.routes.speech import FallbackRecognizer, FallbackVoice
 from pipelines.routing.second_opinion import SecondOpinion
 from pipelines.vision.detectors import DETECTORS
-from server.cli.diagnosis import diagnose
-from server.cli.doctor_facts import ModelState
+from server.cli.doctor.diagnosis import diagnose
+from server.cli.doctor.facts import ModelState
 from server.engines.choices import Choices
 from server.engines.on_demand import ModelsOnDemand
 from server.engines.parts import Parts

@@ -10,8 +10,8 @@ from pipelines.engines.litert.modules import LiteRtOptions
 from pipelines.models.residency import Residency
 from pipelines.runtime.hardware import Accelerator, Devices, Library, ask_process
 from pipelines.runtime.processor import Processor
-from server.cli.diagnosis import diagnose
-from server.cli.doctor_facts import PACKAGES, Facts
+from server.cli.doctor.diagnosis import diagnose
+from server.cli.doctor.facts import PACKAGES, Facts
 from server.engines.parts import Parts
 from server.engines.tasks import litert_options, note_litert, task_service
 from server.settings import Settings

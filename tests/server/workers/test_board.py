@@ -13,7 +13,7 @@ from server.workers.board import KEPT_SECONDS, MOST_KEPT, Board, told
 from server.workers.count import SPARE_MIB, WORKER_MIB, count_for
 from server.workers.handover import LARGEST_STATE, HandoverError, from_text, to_text
 from server.workers.ids import ids_of, worker_in
-from server.workers.metrics import merged
+from server.workers.of_all.metrics import merged
 
 
 @pytest.mark.parametrize("kind", ["sess", "start", "ek"])

@@ -9,7 +9,7 @@ import pytest
 
 from server.workers.board import Seat
 from server.workers.health import DEAD_SECONDS, QUIET_SECONDS, YOUNG_SECONDS, Looked, judge, memory_of
-from server.workers.status_of_all import joined
+from server.workers.of_all.status import joined
 from server.workers.watches import MOST_SPREAD_SECONDS, SPREAD_SECONDS, News, Watches
 
 

@@ -15,7 +15,7 @@ from server.http.openapi.tracking import HistoryAnswer, HistoryList
 from server.http.tracking.history import MOST_POINTS, asked
 from server.observability.history.book import Question
 from server.observability.history.series import SERIES
-from server.workers.tracking import ALL, FRONT, merged
+from server.workers.of_all.tracking import ALL, FRONT, merged
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud

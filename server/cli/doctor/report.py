@@ -11,8 +11,8 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from server.cli.diagnosis import Check, can_serve, diagnose
-from server.cli.doctor_facts import Facts, gather
+from server.cli.doctor.diagnosis import Check, can_serve, diagnose
+from server.cli.doctor.facts import Facts, gather
 from server.cli.terminal import cell, foreign, tell, waiting
 from server.settings import Settings
 

@@ -15,7 +15,7 @@ from pipelines.runtime.hardware import Library, choose_device
 from pipelines.runtime.processor import Processor
 from pipelines.tools.definition import MCP_REMEDY
 from pipelines.vision.detectors import DETECTORS
-from server.cli.doctor_facts import Facts, ModelState
+from server.cli.doctor.facts import Facts, ModelState
 from server.settings import Settings
 
 Status = Literal["ok", "better", "missing"]

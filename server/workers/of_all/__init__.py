@@ -1,0 +1,1 @@
+"""What a front puts together of all its workers."""
