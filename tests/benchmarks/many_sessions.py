@@ -7,7 +7,8 @@ For each checkout (this one by default) a server with stub engines, but the real
 started anew and takes each number of sessions after the other; all of a number speak at once. Told are the median from
 the end of speech to the first sound (and how many times that of the first number it is), the worst packets (``late60``,
 over all sessions), cores and memory for each session, and turns that were not answered or answered too soon. Cores are
-counted while all are connected. Recorded speech is needed, for the turn detector is made for people.
+counted while all are connected. Each row comes on stderr as JSON, too. Recorded speech is needed, for the turn detector
+is made for people.
 
 With ``--bench`` (a folder with ``client.py``, ``run.py`` and ``peers/``, as for ``compare.py``) Pipecat stands beside
 it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from rich.table import Table
 
 from media.opus import RATE
 from server.headless.sounds import read_sound, write_wav
+from server.settings import SettingsError
 from tests.benchmarks.compare import Candidate, Scenario, measure
 from tests.benchmarks.voice import BenchOptions, bench
 from tests.benchmarks.watched import Watched, more_important, running
@@ -94,7 +97,14 @@ async def checkout(tree: Path, options: argparse.Namespace) -> list[dict[str, An
     flags = ("--bench-tone-seconds", "3", "--log-level", "warning", *options.flags.split())
     async with running(tree, *flags) as server:
         await one_size(server, 1, argparse.Namespace(**{**vars(options), "turns": 1}))  # what is loaded on first use
-        return [await one_size(server, sessions, options) for sessions in options.sessions]
+        rows = []
+        for sessions in options.sessions:
+            try:
+                rows.append(await one_size(server, sessions, options))
+            except SettingsError as error:  # not all of them could connect
+                rows.append({"sessions": sessions, "median": None, "problem": str(error)})
+            sys.stderr.write(f"{json.dumps(rows[-1])}\n")
+        return rows
 
 
 def pipecat(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def _merging(path: Path) -> tuple[bytes, Floats]:
             entry.CopyFrom(numpy_helper.from_array(np.array([-1], np.int64), entry.name))
     del graph.node[:], graph.value_info[:], graph.input[:]
     graph.node.extend(nodes)
-    shapes = {
+    shapes: dict[str, list[str | int]] = {
         "input_features": ["batch", BANDS, "frames"],
         "merging_weights": ["batch", "row", "computed"],
         "merging_places": ["batch", "row", constants[table].dims[1]],
