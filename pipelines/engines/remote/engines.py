@@ -84,13 +84,17 @@ class Remote:
         except RemoteError as error:
             raise Failed(error.code, error.message).error(self._kind, self._prefix, self.name) from error
 
+    def work(self, method: str, arguments: tuple[Any, ...], asker: Asker, *, streams: bool = False) -> Call:
+        """A call that somebody else makes do without when it cannot be made at once."""
+        return Call(self.stage, method, arguments, asker.session, streams, patient=False)
+
     async def call(self, method: str, *arguments: Any, seconds: float) -> Any:
         """The result of a call for the running task's session. Raises the stage's error."""
         asker = Asker.here()
         if self.about is None:
             await self.probe(seconds)
         with self.errors():
-            found = await self.link.call(Call(self.stage, method, (*arguments, asker), asker.session), seconds)
+            found = await self.link.call(self.work(method, (*arguments, asker), asker), seconds)
         if isinstance(found, Failed):
             raise found.error(self._kind, self._prefix, self.name)
         return found
@@ -100,7 +104,7 @@ class Remote:
         asker = Asker.here()
         if self.about is None:
             await self.probe(begin)
-        call = Call(self.stage, method, (*arguments, asker), asker.session, streams=True)
+        call = self.work(method, (*arguments, asker), asker, streams=True)
         async with aclosing(self.link.stream(call, begin, pause)) as pieces:
             with self.errors():
                 async for piece in pieces:

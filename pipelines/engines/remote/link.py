@@ -141,7 +141,7 @@ class Link:
         try:
             limit = first
             async with asyncio.timeout(first):
-                await self._ready()
+                await self._ready(call.patient)
                 self._waiting[number] = waiting
                 self._say(Ask(number, call))
                 what, value = await waiting.answers.get()
@@ -168,7 +168,7 @@ class Link:
 
     async def connect(self) -> None:
         """Wait until the bridge has joined the cluster, or raise why it has not."""
-        await self._ready()
+        await self._ready(patient=True)
 
     async def close(self) -> None:
         """End the bridge. Idempotent."""
@@ -181,7 +181,7 @@ class Link:
 
     # ------------------------------------------------------------------------------------------------ the bridge
 
-    async def _ready(self) -> None:
+    async def _ready(self, patient: bool) -> None:
         if self._wire is not None:
             return
         if self._closed:
@@ -190,6 +190,8 @@ class Link:
             if self._clock.now() < self._rests_until:
                 raise RemoteError(self._problem.code, self._problem.message)
             self._connecting = asyncio.create_task(self._connect(), name="ray-bridge")
+        if not patient:
+            raise RemoteError(self._problem.code, self._problem.message)
         await asyncio.shield(self._connecting)
         if self._wire is None:
             raise RemoteError(self._problem.code, self._problem.message)

@@ -25,6 +25,8 @@ class Call:
     """Calls with the same one go to the same replica; empty: to any."""
     streams: bool = False
     """Whether there are pieces, and not one result."""
+    patient: bool = True
+    """Whether it waits for a bridge that is being started; else somebody else is to do the work at once."""
 
 
 STATUS = Call("", "status")

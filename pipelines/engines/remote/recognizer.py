@@ -9,7 +9,6 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.engines.remote.engines import Remote
-from pipelines.engines.remote.messages import Call
 from pipelines.engines.remote.wire import Asker, Failed, Heard
 from pipelines.errors import PipelineError, STTError
 from pipelines.interfaces.stt import Hearing, Transcript
@@ -125,7 +124,7 @@ class RemoteUtterance:
         self._samples = [samples]
         heard = Heard(samples[:count], self._asker)
         seconds = self._remote.patience.begin + 0.1 * count / VAD_RATE
-        call = Call(self._remote.stage, "transcribe", (heard,), self._asker.session)
+        call = self._remote.work("transcribe", (heard,), self._asker)
         if self._remote.about is None:
             await self._remote.probe(seconds)
         with self._remote.errors():

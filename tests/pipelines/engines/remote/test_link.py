@@ -120,6 +120,23 @@ async def test_a_bridge_that_ends_loses_only_what_is_under_way_and_comes_back():
         assert len(way.bridges.started) == 2
 
 
+async def test_work_does_not_wait_for_a_bridge_that_is_being_started():
+    async with Way(lambda *arguments: counting() if arguments else ABOUT) as way:
+        remote = RemoteModel(Remote(way.link, "llm"))
+        await remote.probe()
+        way.bridges.started[0].end()
+        while way.link.connected:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        way.clock.advance(REST_SECONDS)
+        with pytest.raises(LLMError) as caught:
+            await anext(remote.stream(ChatRequest(())))
+        assert caught.value.code == "llm_unreachable"
+        await way.link.connect()
+        assert len(way.bridges.started) == 2, "it was being started all the same"
+        async with aclosing(remote.stream(ChatRequest(()))) as pieces:
+            assert await anext(pieces) == 0
+
+
 async def test_why_there_is_no_way_is_told():
     problem = Failed("wrong_version", "the cluster has Ray 2.50")
     async with Way(counting, problem) as way:
