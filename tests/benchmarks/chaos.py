@@ -280,7 +280,12 @@ async def main() -> int:
                 console.print(f"{name}: skipped, {reason}")
                 continue
             record = Record(None)
-            told = await one(fault, voices, options, record)
+            try:
+                told = await one(fault, voices, options, record)
+            except SystemExit as error:  # the others may do better
+                console.print(f"{name}: {error}")
+                wrong += 1
+                continue
         console.print(f"{name} ({fault.words}): {'BROKEN' if told['broken'] else 'well'}")
         console.print_json(data=told)
         wrong += bool(told["broken"])

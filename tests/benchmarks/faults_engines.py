@@ -16,7 +16,7 @@ class LlamaKilled(Fault):
 
     name = "llama-killed"
     words = "SIGKILL to the llama.cpp child, three times in ten seconds"
-    flags = (*REAL, "--chat-model", "smollm2-135m-instruct")
+    flags = (*REAL, "--chat-model", "smollm2-135m-instruct-gguf")
 
     async def strike(self, scene: Scene) -> None:
         for _ in range(3):
@@ -29,7 +29,7 @@ class LlamaHangs(Fault):
 
     name = "llama-hangs"
     words = "SIGSTOP to the llama.cpp child for 20 s"
-    flags = (*REAL, "--chat-model", "smollm2-135m-instruct")
+    flags = (*REAL, "--chat-model", "smollm2-135m-instruct-gguf")
     most_lost = 3
 
     async def strike(self, scene: Scene) -> None:

@@ -92,6 +92,11 @@ class Call:
         """Whether it is over, though nobody here hung up."""
         return self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
+    @property
+    def state(self) -> str:
+        """Of the connection, of ICE, and of the data channel."""
+        return f"{self._pc.connectionState}, {self._pc.iceConnectionState}, {self._channel.readyState}"
+
     async def connect(self, resume: str | None = None) -> None:
         """Offer, answer, wait until media and events can flow. Raises ``OSError`` or ``TimeoutError``."""
         await self._pc.setLocalDescription(await self._pc.createOffer())
@@ -250,7 +255,7 @@ class Caller:
                 await asyncio.sleep(self._habits.pause * self._random.uniform(2 / 3, 4 / 3))
                 await self._turn(call)
             if call.lost:
-                self._tell("trouble", caller=self.number, what="the call was lost")
+                self._tell("trouble", caller=self.number, what="the call was lost", state=call.state)
             if self._random.random() < 0.5:
                 call.vanish()
         finally:

@@ -107,3 +107,13 @@ def test_all_is_well_when_every_caller_had_an_answer_to_what_it_said_after():
     kept = type("Kept", (), {"lines": lines})()
     assert chaos.answered_since(kept, 2, 10.0) == 44.0
     assert chaos.answered_since(kept, 2, 40.0) is None
+
+
+def test_the_report_has_each_fault_once_as_it_was_the_last_time():
+    first = {
+        "fault": "stopped-20", "load": 1.0, "gap_ms": {"before": 25.0, "during": 20100.0, "after": None},
+        "recovered_s": None, "turns_met": 3, "turns_lost": 1, "turns_lost_after": 0, "calls_lost": 2,
+    }  # fmt: skip
+    text = chaos.markdown([first, {**first, "recovered_s": 9.5, "calls_lost": 0}], table())
+    (line,) = text.splitlines()[2:]
+    assert line == "| `stopped-20`: SIGSTOP to the server for 20 s | 25, 20100, – | 3, 1 | 0 | 9.5 s | 1 |"

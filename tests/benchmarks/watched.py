@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import re
@@ -23,6 +24,12 @@ def more_important() -> None:
     """What is measured is not to wait for what measures; without the right to it, it does."""
     with suppress(PermissionError):
         os.nice(-10)
+
+
+def ends_with_us() -> None:
+    """In a child: be told to end when whoever started it is killed."""
+    with suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def free_port() -> int:
@@ -100,9 +107,14 @@ async def running(
     command = [sys.executable, "-P", str(WRAPPER), str(port), "serve", "--port", "0", *flags]
     if profile:
         command += ["--profile", profile]
+
+    def begin() -> None:
+        ends_with_us()
+        before()
+
     process = await asyncio.create_subprocess_exec(
         *command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200", **(environment or {})},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=before,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=begin,
     )  # fmt: skip
     server = Watched(process, port)
     reading: asyncio.Task[None] | None = None
