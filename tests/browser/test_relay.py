@@ -12,7 +12,10 @@ from tests.fakes.coturn import SECRET, coturn, missing
 pytestmark = [*in_browsers, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 PAIR = """async () => {
-    const call = window.calls.find(({ connectionState }) => connectionState === "connected");
+    let call;
+    while (!(call = window.calls.find(({ connectionState }) => connectionState === "connected"))) {
+        await new Promise((next) => setTimeout(next, 20)); // the channel may be open a moment sooner
+    }
     const found = await call.getStats();
     const { selectedCandidatePairId } = [...found.values()].find(({ type }) => type === "transport");
     return found.get(found.get(selectedCandidatePairId).localCandidateId).candidateType;

@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -102,6 +102,7 @@ class Host:
                     asyncio.set_event_loop(loop)
                     loop.call_soon(began.set)
                     loop.run_forever()
+                    loop.run_until_complete(_ended(asyncio.all_tasks(loop)))
                     loop.run_until_complete(loop.shutdown_default_executor())
                     loop.close()
 
@@ -170,6 +171,14 @@ class Networks:
         return made
 
 
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """What is still on its way, such as the last word to a TURN server, is given up."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # transports that were closed tell their protocols
+
+
 def _up(host: Host, dev: str, addresses: Any, mtu: int) -> None:
     for address in addresses:
         v6 = ("nodad",) if ":" in address else ()
@@ -206,6 +215,3 @@ def run(*command: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
-
-
-Started = Callable[..., Coroutine[Any, Any, Any]]
