@@ -34,6 +34,12 @@ ABOUT = Circumstances(PLAIN, now=lambda: 1000.0)
 log = logging.getLogger("server.somewhere")
 
 
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the whole suite sets."""
+    monkeypatch.delenv("VISAVIS_SHEDDING", raising=False)
+
+
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
     try:
         raise error from cause
