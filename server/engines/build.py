@@ -237,14 +237,15 @@ async def build_engines(
     tasks = task_service(settings, parts.store, parts.residency)
     await asyncio.to_thread(note_litert, parts)
     voice, box = await _voice(parts, tasks)
-    workers = [Worker(name, threads=settings.vision_threads) for name in ("vision", "drawing")]
+    lookers, drawers = (Worker(name, threads=settings.vision_threads) for name in ("vision", "drawing"))
     most = settings.vision_threads if "vision_threads" in settings.model_fields_set else max(1, parts.cores)
-    parts.pools += [WorkerPool(worker, Bounds(1, max(most, settings.vision_threads))) for worker in workers]
+    parts.pools += [WorkerPool(worker, Bounds(1, max(most, settings.vision_threads))) for worker in (lookers, drawers)]
     parts.pools += tasks.pools
     return Engines(
         voice,
         await vision(parts),
-        *workers,
+        lookers,
+        drawers,
         parts.pipeline,
         parts.choices,
         parts.residency,
