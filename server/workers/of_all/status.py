@@ -19,7 +19,15 @@ def joined(first: Json, others: Mapping[int, Json]) -> Json:
         for row in other.get("warming_up", ()) if "warming_up" in told else ():
             if (row.get("engine"), row.get("name")) not in known:
                 told["warming_up"].append(row)
+    _load(told, others)
     return told
+
+
+def _load(told: Json, others: Mapping[int, Json]) -> None:
+    """How much there is to do for a new session: it goes to the worker that has the least."""
+    loads = [one["load"] for one in (told, *others.values()) if isinstance(one.get("load"), dict)]
+    if loads:
+        told["load"] = deepcopy(min(loads, key=lambda load: load.get("level", 0)))
 
 
 def _engines(rows: Any, others: Any, number: int) -> None:
