@@ -47,7 +47,7 @@ PHASES = ("before", "during", "after")
 FALLING = "falling"
 """Between the last two: those who came have left, and the level falls."""
 TASK = "/v1/audio/speech"
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, width=170)
 
 
 class Offering(BenchSession):
@@ -125,8 +125,8 @@ class Overload:
         while True:
             await session.run("voice", self._clip, 1)
             turn = session.turns[-1]
-            if turn.voice_to_voice_ms is not None:
-                self.told.turns[self._phase].append(turn.voice_to_voice_ms)
+            if (turn.voice_to_voice_ms or 0.0) > 0.0:  # below: it was the answer to an earlier turn
+                self.told.turns[self._phase].append(turn.voice_to_voice_ms or 0.0)
             else:
                 self.told.missed[self._phase] += 1
 
@@ -259,7 +259,12 @@ def course(levels: Sequence[tuple[float, int, str]]) -> str:
 def show(rounds: Sequence[Round]) -> None:
     """Everything, for people."""
     table = Table(
-        "shedding", *(f"voice to voice {phase}, ms" for phase in PHASES), "missed", "let in", "refused", "back"
+        "shedding",
+        *(f"voice to voice {phase}, ms" for phase in PHASES),
+        "missed (before, during, after)",
+        "let in",
+        "refused",
+        "back",
     )
     for one in rounds:
         cells = []
@@ -269,7 +274,9 @@ def show(rounds: Sequence[Round]) -> None:
         waits = [wait for _, _, wait in one.refused]
         refused = f"{len(waits)}" + (f", Retry-After {min(waits)}–{max(waits)} s" if waits else "")
         back = "-" if one.back is None else f"{one.back:.0f} s"
-        table.add_row(one.shedding, *cells, str(dict(one.missed)), str(one.inside), refused, back)
+        table.add_row(
+            one.shedding, *cells, ", ".join(str(one.missed[phase]) for phase in PHASES), str(one.inside), refused, back
+        )
     console.print(table)
     for one in rounds:
         console.print(f"{one.shedding}: level: {course(one.levels)}")

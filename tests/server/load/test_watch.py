@@ -27,7 +27,8 @@ class FakeSession:
     def __init__(self, priority: str = "normal") -> None:
         self.priority = priority
         self.vision = SimpleNamespace(asked_at=float("-inf"))
-        self.relief, self.cause = NOTHING, None
+        self.relief = NOTHING
+        self.cause: Cause | None = None
         self.left_out = {"vision": 3, "partials": 2}
 
     def relieve(self, relief: Relief, cause: Cause | None) -> None:

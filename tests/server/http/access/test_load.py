@@ -115,7 +115,8 @@ async def test_single_requests_of_low_priority_are_refused_first(serve, http):
 
     async def status(path: str, priority: str | None) -> int:
         headers = {"X-Priority": priority} if priority is not None else {}
-        return (await http.post(f"{url}{path}", json=body, headers=headers)).status
+        response = await http.post(f"{url}{path}", json=body, headers=headers)
+        return int(response.status)
 
     press(app[LOAD], 2)
     await refused(await http.post(f"{url}/v1/chat/completions", json=body, headers={"X-Priority": "low"}))
