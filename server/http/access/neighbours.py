@@ -31,4 +31,4 @@ class Neighbours(Protocol):
         ...
 
 
-NEIGHBOURS = web.AppKey("neighbours", Neighbours)
+NEIGHBOURS: web.AppKey[Neighbours] = web.AppKey("neighbours")
