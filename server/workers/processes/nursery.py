@@ -288,7 +288,5 @@ class ForkedChild:
 
 def nursery() -> Nursery:
     """The best of this system, for real workers."""
-    return Forking(
-        (sys.executable, "-m", "server.workers.processes.zygote"),
-        Spawning((sys.executable, "-m", "server.workers.main")),
-    )
+    zygote = (sys.executable, "-m", "server.workers.processes.zygote")
+    return Forking(zygote, Spawning((sys.executable, "-m", "server.workers.main")))

@@ -1,4 +1,4 @@
-"""Where workers are forked from (``-m server.workers.processes.zygote``): a process that has loaded the code of all and no model.
+"""Where workers are forked from (``-m server.workers.processes.zygote``): it has loaded the code of all and no model.
 
 What Python and the libraries make of their modules is some 130 MB, which the workers share until they write to it; and
 a worker that takes the place of another need not load it again while the sessions of the others go on.
