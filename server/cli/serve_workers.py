@@ -161,7 +161,7 @@ def _claimed(settings: Settings) -> Iterator[dict[str, int]]:
 @contextmanager
 def _restart_on_hangup(front: Front, stop: asyncio.Event) -> Iterator[None]:
     """SIGHUP replaces all workers where no terminal may be meant: it comes to those when their window is closed."""
-    if sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
+    if any(map(_is_terminal, range(3))):
         yield
         return
     loop = asyncio.get_running_loop()
@@ -178,6 +178,13 @@ def _restart_on_hangup(front: Front, stop: asyncio.Event) -> Iterator[None]:
         yield
     finally:
         loop.add_signal_handler(signal.SIGHUP, stop.set)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
 
 
 def _free_mib() -> int | None:

@@ -128,7 +128,11 @@ async def callers_of(url: str, worker: int, count: int, first: int) -> list[Call
     while len(mine) < count:
         caller = Caller(url, first + len(mine))
         await caller.connect()
-        (mine if caller.worker == worker else others).append(caller)
+        if caller.worker != worker:
+            others.append(caller)
+            continue
+        await caller.say_number()
+        mine.append(caller)
     for caller in others:
         await caller.close()
     return mine
@@ -163,7 +167,6 @@ async def main() -> None:
     callers = await callers_of(url, worker, count, first)
     lates: list[tuple[float, float]] = []
     for caller in callers:
-        await caller.say_number()
         await caller.listen_to_answer()
     going_on = [asyncio.create_task(caller.go_on()) for caller in callers]
     watching = asyncio.create_task(_late(lates))

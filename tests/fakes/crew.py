@@ -70,7 +70,7 @@ class FakeChild:
 
 
 class FakeNursery:
-    """A :class:`~server.workers.processes.nursery.Nursery`; ``children``: all that were started, oldest first."""
+    """Implements :class:`server.workers.processes.nursery.Nursery`; ``children``: all of its own, oldest first."""
 
     def __init__(self) -> None:
         self.children: list[FakeChild] = []

@@ -1,7 +1,8 @@
 """A worker that loads lets those go first who talk: for as long as it loads, it stands back for the processors (Linux).
 
-Every thread has a policy and a niceness of its own, and new ones take those of the thread that starts them; so all are
-set back in the end. Whoever may not lower a niceness again is not given one, and is a batch job alone.
+Every thread has a policy and a niceness of its own, and new ones take those of the thread that starts them, in child
+processes, too; so all are set back in the end. Whoever may not lower a niceness again is not given one, and is a batch
+job alone.
 """
 
 from __future__ import annotations
@@ -33,11 +34,20 @@ def standing_back() -> Iterator[None]:
 
 
 def _all_threads(policy: int, niceness: int) -> None:
-    for task in os.listdir("/proc/self/task"):
-        with suppress(OSError):  # it has ended, or a library has chosen for itself
-            if os.sched_getscheduler(int(task)) in (os.SCHED_OTHER, os.SCHED_BATCH):
-                os.sched_setscheduler(int(task), policy, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, int(task), niceness)
+    for task in _threads_of(os.getpid()):
+        with suppress(OSError):  # it has ended
+            if os.sched_getscheduler(task) in (os.SCHED_OTHER, os.SCHED_BATCH):  # else it has chosen for itself
+                os.sched_setscheduler(task, policy, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, task, niceness)
+
+
+def _threads_of(pid: int) -> Iterator[int]:
+    """Of a process and of its children."""
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            yield int(task.name)
+            for child in (task / "children").read_text().split():
+                yield from _threads_of(int(child))
 
 
 def _may_go_back(niceness: int) -> bool:

@@ -20,7 +20,7 @@ from server.workers.processes.zygote import is_possible
 
 log = logging.getLogger(__name__)
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 """For the zygote to load what workers need."""
 FORK_SECONDS = 5.0
 STATUS_SECONDS = 1.0
@@ -288,7 +288,5 @@ class ForkedChild:
 
 def nursery() -> Nursery:
     """The best of this system, for real workers."""
-    return Forking(
-        (sys.executable, "-m", "server.workers.processes.zygote"),
-        Spawning((sys.executable, "-m", "server.workers.main")),
-    )
+    zygote = (sys.executable, "-m", "server.workers.processes.zygote")
+    return Forking(zygote, Spawning((sys.executable, "-m", "server.workers.main")))
