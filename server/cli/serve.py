@@ -27,6 +27,7 @@ from server.cluster.node import Node
 from server.engines.build import Engines, build_engines
 from server.engines.choices import Choice, Choices
 from server.grpc.extra import grpc_listener
+from server.http.access.load import LOAD
 from server.http.app import create_app
 from server.http.lobby import Arrivals, create_lobby
 from server.http.signaling.offer import REGISTRY
@@ -98,7 +99,7 @@ async def _serve(settings: Settings, console: Console) -> None:
             ready = asyncio.Event()
             news = EngineNews(engines.choices, console)
             app = create_app(settings, engines, ready, listener, among_of(settings, shared))
-            node = node_of(settings, web_server.url, OneProcess(app[REGISTRY], settings), shared)
+            node = node_of(settings, web_server.url, OneProcess(app[REGISTRY], settings, app[LOAD]), shared)
             if node is not None:
                 node.add_to(app)
             await web_server.hand_over(app)

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from server.load.state import Load
 from server.sessions import Registry
 from server.settings import Settings
 from server.workers.board import Board
 from server.workers.supervisor import Supervisor
-
-Level = Callable[[], int]
-"""How loaded this node is, 0 to 4."""
-
-
-def not_measured() -> int:
-    """The level of a node that measures none."""
-    return 0
 
 
 class OneProcess:
@@ -24,10 +15,10 @@ class OneProcess:
     workers = 1
     delay_ms = 0.0
 
-    def __init__(self, sessions: Registry, settings: Settings, level: Level = not_measured) -> None:
+    def __init__(self, sessions: Registry, settings: Settings, load: Load) -> None:
         self._sessions = sessions
         self._settings = settings
-        self._level = level
+        self._load = load
 
     @property
     def capacity(self) -> int:
@@ -46,8 +37,8 @@ class OneProcess:
 
     @property
     def level(self) -> int:
-        """As measured."""
-        return self._level()
+        """How much there is to do, 0 to 4."""
+        return self._load.level
 
     def leave(self, seconds: float) -> None:
         """Take no sessions any more, and ask those that are here to go on elsewhere."""
@@ -61,9 +52,8 @@ class OneProcess:
 class Workers:
     """Implements :class:`~server.cluster.membership.Local` for a front and its workers."""
 
-    def __init__(self, supervisor: Supervisor, level: Level = not_measured) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._level = level
 
     @property
     def _board(self) -> Board:
@@ -86,8 +76,8 @@ class Workers:
 
     @property
     def level(self) -> int:
-        """As measured."""
-        return self._level()
+        """Of the worker that has the least to do, 0 to 4: it is the one that gets a session."""
+        return min((seat.level for seat in self._board.seats if seat.state == "ready"), default=0)
 
     @property
     def delay_ms(self) -> float:

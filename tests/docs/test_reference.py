@@ -87,7 +87,9 @@ def test_every_event_of_the_service_that_is_named_in_the_source_is_there():
     known = {get_args(model.model_fields["type"].annotation)[0] for model in models}
     assert events.sent("server/dialects/openai", known, whole=True) <= set(REALTIME)
     assert {
-        one for one in REALTIME if not re.match(r"(vision|visavis|turn|engine|recording)\.|session\.(moved|degraded)", one)
+        one
+        for one in REALTIME
+        if not re.match(r"(vision|visavis|turn|engine|recording)\.|session\.(moved|degraded)", one)
     } <= known
 
 
