@@ -22,7 +22,7 @@ LARGEST_PAYLOAD = 1180
 """Bytes of video in a packet: with RTP, its extensions, SRTP, TURN, UDP and IPv6 these are 1280, which every path lets
 through whole (RFC 8200 §5). aiortc's 1300 come in pieces out of a VPN, and routers drop those."""
 for _codec in (h264, vpx):
-    _codec.PACKET_MAX = LARGEST_PAYLOAD
+    vars(_codec)["PACKET_MAX"] = LARGEST_PAYLOAD
 
 _LEAST = 50_000
 """Bits per second: less than this is no video at all."""

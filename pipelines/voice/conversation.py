@@ -298,7 +298,7 @@ class Conversation:
             self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 
     def _judge_again(self) -> None:
-        turn, pause = self._turn, self._turn and self._turn.pause
+        turn, pause = self._turn, self._turn.pause if self._turn is not None else None
         if turn is None or pause is None or pause.judged_again or self._now - pause.time < SECOND_JUDGEMENT_SECONDS:
             return
         if pause.judging is not None and pause.judging.done():

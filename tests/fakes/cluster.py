@@ -14,6 +14,7 @@ from server.cluster.build import among_of, node_of, shared_of
 from server.cluster.local import OneProcess
 from server.cluster.node import Node
 from server.cluster.store import StoreAwayError
+from server.http.access.load import LOAD
 from server.http.app import create_app
 from server.http.signaling.offer import REGISTRY
 from server.http.web_server import WebServer
@@ -158,7 +159,7 @@ async def _start(stack: AsyncExitStack, store: FakeStore, name: str, count: int,
     shared = shared_of(settings, store)
     app = create_app(settings, engines, among=among_of(settings, shared))
     server = WebServer(app, settings)
-    local = OneProcess(app[REGISTRY], settings)
+    local = OneProcess(app[REGISTRY], settings, app[LOAD])
     # The port is known when it listens, and the routes are there before.
     node = node_of(settings, "http://127.0.0.1:0", local, shared)
     assert node is not None

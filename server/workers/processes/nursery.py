@@ -219,7 +219,7 @@ class _Zygote:
 
 def _popen(command: Sequence[str], control: socket.socket) -> subprocess.Popen[bytes]:
     """By vfork(2), as in :mod:`pipelines.runtime.child_process`."""
-    return subprocess.Popen(command, stdin=control, stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
+    return subprocess.Popen(command, stdin=control.fileno(), stdout=subprocess.DEVNULL, env=_ONE_THREAD | os.environ)
 
 
 class ForkedChild:
