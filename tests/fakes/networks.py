@@ -175,7 +175,8 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     """What is still on its way, such as the last word to a TURN server, is given up."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks, timeout=2.0)
     await asyncio.sleep(0)  # transports that were closed tell their protocols
 
 
