@@ -25,7 +25,7 @@ _DEFECT = "the server failed; its log has the details"
 
 _ROWS: tuple[tuple[Code, str], ...] = (
     (Code.UNAUTHENTICATED, r"(missing|invalid)_api_key|client_secret_(expired|revoked)"),
-    (Code.PERMISSION_DENIED, r"\w+_not_allowed|adapter_(loading_off|outside)|https_required"),
+    (Code.PERMISSION_DENIED, r"\w+_not_allowed|adapter_(loading_off|outside)|https_required|node_not_trusted"),
     (Code.DEADLINE_EXCEEDED, r"latency_exceeded|deadline|request_timeout|(llm|remote)_timeout"),
     (Code.RESOURCE_EXHAUSTED, r"server_(busy|full)|rate_limit_exceeded|(engine|stt)_busy|too_many_\w+|adapters_full"),
     (Code.RESOURCE_EXHAUSTED, r"out_of_memory|does_not_fit|no_space|input_audio_buffer_full|output_too_large"),
@@ -34,7 +34,7 @@ _ROWS: tuple[tuple[Code, str], ...] = (
         r"warming_up|worker_restarting|(engine|stt|vision)_closed|engine_stuck|(stt|task)_stuck|no_backend",
     ),
     (Code.UNAVAILABLE, r"(llm|remote|server)_(unavailable|unreachable|http_error|no_answer|invalid)|llm_bad_stream"),
-    (Code.UNAVAILABLE, r"download_failed|check_failed|llm_key_refused|remote_bad_answer"),
+    (Code.UNAVAILABLE, r"download_failed|check_failed|llm_key_refused|remote_bad_answer|node_unreachable"),
     (Code.ALREADY_EXISTS, r"adapter_exists|target_exists"),
     (Code.NOT_FOUND, r"\w+_not_found|not_found|no_recording|no_previous_version|session_ended"),
     (Code.NOT_FOUND, r"unknown_(model|pipeline|task)|(model|repo|revision|file|version|adapter)_unknown"),
@@ -42,7 +42,10 @@ _ROWS: tuple[tuple[Code, str], ...] = (
     (Code.FAILED_PRECONDITION, r"(library|voice|detector|device|quantization|stage|adapter|key|stt|tts|vad)_missing"),
     (Code.FAILED_PRECONDITION, r"(voice|detector|device|quantization)_unavailable|(device_map|dtype|format)_unknown"),
     (Code.FAILED_PRECONDITION, r"(adapter|moonshine|whisper|voice|vad|stt|tts|version|turn_model)_(broken|incomplete)"),
-    (Code.FAILED_PRECONDITION, r"not_installed|not_served|load_failed|lfs_pointer|labels_differ|template_unusable"),
+    (
+        Code.FAILED_PRECONDITION,
+        r"not_(installed|served|deployed)|load_failed|lfs_pointer|labels_differ|template_unusable",
+    ),
     (Code.FAILED_PRECONDITION, r"cannot_combine|adapter_in_use|precondition_failed|several_sessions"),
     (Code.FAILED_PRECONDITION, r"catalogue_invalid|definition_\w+|vision_unusable|quantized_already|no_conversion"),
     (Code.FAILED_PRECONDITION, r"model_not_convertible|(file|folder)_\w+|conversation_already_has_active_response"),

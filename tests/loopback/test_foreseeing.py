@@ -7,12 +7,12 @@ from functools import cache
 from itertools import count
 
 import av
+import cv2
 import numpy as np
 
 from media.opus import RATE
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
-from tests.fakes.moving import moving
 from tests.fakes.peer import Peer, loud
 from tests.fakes.vision import FakeVision
 
@@ -22,14 +22,17 @@ BORDER = np.array([255, 176, 32])
 
 
 @cache
-def _pictures(n: int) -> np.ndarray:
-    return moving(n, (320, 240))
+def _wall() -> np.ndarray:
+    """A picture that goes on at its other side, so that it can slide for ever."""
+    noise = np.random.default_rng(1).integers(0, 256, (240, 320, 3)).astype(np.float32)
+    soft = cv2.GaussianBlur(np.tile(noise, (1, 3, 1)), (0, 0), 6)[:, 320:640]
+    return np.asarray(((soft - soft.mean()) * 12 + 128).clip(0, 255), np.uint8)
 
 
 def filmed(_: int) -> av.VideoFrame:
     """A wall that slides past. One camera for the whole test: its clock never goes back."""
     n = next(_clock)
-    frame = av.VideoFrame.from_ndarray(_pictures(n % 40), format="rgb24").reformat(format="yuv420p")
+    frame = av.VideoFrame.from_ndarray(np.roll(_wall(), -3 * n, axis=1), format="rgb24").reformat(format="yuv420p")
     frame.pts, frame.time_base = n * 3000, Fraction(1, 90_000)
     return frame
 

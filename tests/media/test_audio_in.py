@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -29,6 +30,9 @@ class FakeTransport:
 
     state = "connected"
     _rtp_router = _rtp_header_extensions_map = None
+
+    def __init__(self) -> None:
+        self.transport = SimpleNamespace(_connection=SimpleNamespace())
 
 
 class Call:

@@ -14,7 +14,9 @@ from tests.fakes.clock import FakeClock
 async def test_memory_is_given_back_once_when_the_last_session_has_ended():
     clock, given, nobody = FakeClock(), [], SimpleNamespace(join=lambda peer: None, leave=lambda peer: None)
     registry = Registry(None, load_settings({}), clock, nobody)
-    peers: list[Any] = [SimpleNamespace(id=name, ended_because="") for name in "ab"]
+    peers: list[Any] = [
+        SimpleNamespace(id=name, ended_because="", session=SimpleNamespace(left_out={})) for name in "ab"
+    ]
 
     async def give_back() -> None:
         given.append(len(registry))

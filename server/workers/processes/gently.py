@@ -20,25 +20,30 @@ _STATUS = Path("/proc/self/status")
 
 @contextmanager
 def standing_back() -> Iterator[None]:
-    """In this block."""
+    """In this block. A thread that has a niceness of its own keeps it, or has it again afterwards."""
     if not hasattr(os, "sched_setscheduler") or not Path("/proc/self/task").is_dir():
         yield
         return
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    niceness = max(before, LOADING_NICENESS) if _may_go_back(before) else before
-    _all_threads(os.SCHED_BATCH, niceness)
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    loading = max(usual, LOADING_NICENESS) if _may_go_back(usual) else usual
+    before: dict[int, int] = {}
+    for task in _threads_of(os.getpid()):
+        with suppress(OSError):  # it has ended
+            before[task] = os.getpriority(os.PRIO_PROCESS, task)
+            _set(task, os.SCHED_BATCH, max(loading, before[task]))
     try:
         yield
     finally:
-        _all_threads(os.SCHED_OTHER, before)
+        for task in _threads_of(os.getpid()):
+            with suppress(OSError):
+                now = os.getpriority(os.PRIO_PROCESS, task)
+                _set(task, os.SCHED_OTHER, before.get(task, usual if now == loading else now))
 
 
-def _all_threads(policy: int, niceness: int) -> None:
-    for task in _threads_of(os.getpid()):
-        with suppress(OSError):  # it has ended
-            if os.sched_getscheduler(task) in (os.SCHED_OTHER, os.SCHED_BATCH):  # else it has chosen for itself
-                os.sched_setscheduler(task, policy, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, task, niceness)
+def _set(task: int, policy: int, niceness: int) -> None:
+    if os.sched_getscheduler(task) in (os.SCHED_OTHER, os.SCHED_BATCH):  # else it has chosen for itself
+        os.sched_setscheduler(task, policy, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, task, niceness)
 
 
 def _threads_of(pid: int) -> Iterator[int]:

@@ -95,7 +95,7 @@ MISTAKES = {
     ),
     "unknown kind": (
         backend("id: b, kind: olama"),
-        f"{B0}.kind: must be 'local', 'openai' or 'visavis', not 'olama'",
+        f"{B0}.kind: must be 'local', 'openai', 'visavis' or 'ray', not 'olama'",
     ),
     "unknown capability": (
         backend("id: b, capabilities: {text_generaton: true}"),

@@ -21,6 +21,7 @@ class Parts(SimpleNamespace):
     """What of the composition is asked."""
 
     bench = False
+    ray = None
 
     def __init__(self, **settings: object) -> None:
         super().__init__(settings=load_settings(settings), residency=Residency(), told=[])

@@ -14,10 +14,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from pipelines.interfaces.task import Done, Job, TaskError
 from pipelines.tasks.audio import audio_language_detection, voice_cloning
 from pipelines.tasks.audio.text_to_speech import spoken
+from server.http.access.load import LOAD
 from server.http.errors import errors
 from server.http.openapi.audio_tasks import AUDIO_TASKS
 from server.http.rest.routes import add_rest
+from server.load.state import Load
 from tests.conftest import fake_engines
+from tests.fakes.clock import FakeClock
 from tests.fakes.sounds import as_samples, noise_file, tone_file
 from tests.server.http.rest.clients import seconds_of
 
@@ -69,6 +72,7 @@ async def nobody() -> None:
 @pytest.fixture
 async def client(tasks: Tasks) -> AsyncIterator[TestClient]:
     app = web.Application(middlewares=[errors], client_max_size=32 << 20)
+    app[LOAD] = Load(FakeClock())
     engines = fake_engines()
     add_rest(app, engines, nobody, tasks)
     async with TestClient(TestServer(app, host="127.0.0.1")) as client:
