@@ -14,12 +14,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import EngineStuckError
+from pipelines.runtime.thread_names import name_thread
 from pipelines.runtime.usage import LEDGER
 
 log = logging.getLogger(__name__)
@@ -241,7 +240,7 @@ class Crew:
 
     def _run(self, hand: Hand) -> None:
         _here.hand = hand
-        _name_thread(self.name)
+        name_thread(self.name)
         self._serve(hand)
 
     def _look_later(self) -> None:
@@ -257,13 +256,6 @@ class Crew:
                     hand.until = None if hand.until is None else hand.until + overslept
         self.look()
         self._look_later()
-
-
-def _name_thread(name: str) -> None:
-    """Tell the operating system whose thread this is, as far as it has room (15 bytes): threads that libraries start
-    from here inherit it, so that what an engine costs can be told from the time of threads."""
-    with suppress(OSError):
-        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_bytes(name.encode()[:15])
 
 
 def _stack(thread: threading.Thread | None) -> str:

@@ -41,8 +41,13 @@ class Parser(argparse.ArgumentParser):
         options, extra = super().parse_known_args(args, namespace)
         if extra:
             words = [word for word in extra if word.startswith("-")] or extra
+            flag = words[0].partition("=")[0]
+            setting = flag.removeprefix("--").replace("-", "_")
             known = re.findall(r"(?<![\w-])--[a-z-]+", self.format_help())
-            meant = nearest(words[0].partition("=")[0], known)
+            if "--config" in known and setting in Settings.model_fields and flag.replace("_", "-") not in known:
+                where = f"VISAVIS_{setting.upper()} in the environment, or {setting} in the file of --config"
+                self.error(f"there is no flag {flag}; the setting is {where}")
+            meant = nearest(flag, known)
             self.error(f"there is no {words[0]} here" + (f"; did you mean {meant}?" if meant else ""))
         return options, extra
 

@@ -35,6 +35,8 @@ def run_errors(options: argparse.Namespace, console: Console) -> int:
     folder = options.folder or load_settings({}, options.config).error_reports
     if folder == "off":
         raise SettingsError("error_reports: is off; name a folder in the settings, or one that has reports by --folder")
+    if options.folder is not None and not folder.is_dir():
+        raise SettingsError(f"--folder: there is no folder {folder}")
     reports = Reports(folder)
     if options.id is not None:
         found = reports.find(options.id)

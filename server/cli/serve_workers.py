@@ -75,11 +75,12 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         of_a_worker = _of_a_worker(settings, share, count.workers, doors)
         crew = Crew(of_a_worker, count.workers, share, folder, nursery(), folder / "llama.sock")
         supervisor = Supervisor(crew, MonotonicClock(), progress)
+        lent = await stack.enter_async_context(AsyncExitStack())  # what workers use ends behind them
         stack.push_async_callback(_close, server, supervisor, settings.shutdown_timeout + 2 * CLOSE_SECONDS)
         await server.start()
         host = await _lending(crew, cores)
         if host is not None:
-            stack.push_async_callback(host.close)
+            lent.push_async_callback(host.close)
         first = await _first(supervisor, stop)
         if first is None:
             say(console, "Stopped while loading.")
@@ -196,7 +197,8 @@ def _tell(first: WorkerProcess, count: Count, console: Console) -> None:
     rows = [Choice(**{**row, "fetching": ()}) for row in first.rows]
     console.print(table(rows))
     console.print(
-        f"{count.workers} workers: sessions are shared out; llama.cpp and code are loaded once, models in each."
+        f"{count.workers} workers: sessions are shared out; llama.cpp and code are loaded once, models in each. "
+        "The first one serves; the others load now."
     )
 
 

@@ -133,7 +133,7 @@ class Membership:
                 held = await self._store.hold(self.name, self._token, text, LEASE_SECONDS)
                 reports = await self._store.reports()
             except StoreAwayError as error:
-                self._now("away", f"{error}; this node serves by itself, and running calls go on")
+                self._now("away", f"{str(error).rstrip('.')}; this node serves by itself, and running calls go on")
                 return
             self.renewals += 1
             read = (read_report(text, self._credentials) for text in reports)

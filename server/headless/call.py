@@ -113,8 +113,10 @@ async def offer_to(offer: RTCSessionDescription, address: Address, resume: str |
         case {"sdp": str(sdp), "type": "answer"} if got.status == 200:
             told = answer.get("session_id"), answer.get("resumed") is True, answer.get("watched") is True
             return Answered(RTCSessionDescription(sdp, "answer"), *told)
+        case {"error": {"message": str(message), "retry_after": int() | float() as seconds}}:
+            raise SettingsError(f"{url} refused: {message}; try again in {seconds:g} s")
         case {"error": {"message": str(message)}}:
-            raise SettingsError(f"{url} refused: {message}")
+            raise SettingsError(f"{url} refused: {message}{' (--api-key KEY)' if got.status == 401 else ''}")
     raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
 
 

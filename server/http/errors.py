@@ -109,6 +109,14 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await shaped(request, handler)
 
 
+ABSENT = {
+    "/v1/workers": "; this server is one process (serve --workers N starts several)",
+    "/v1/nodes": "; this server is no node of a cluster (setting cluster_url)",
+    "/v1/node": "; this server is no node of a cluster (setting cluster_url)",
+}
+"""What is to be said where a route is missing because of how the server was started."""
+
+
 async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The handler's response, or in the common shape what it raised; tracebacks stay in the log."""
     try:
@@ -130,7 +138,9 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
         code = error.reason.lower().replace(" ", "_")
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return error_response(error.status, code, f"{request.method} {request.path}: {error.reason}", headers=allowed)
+        absent = ABSENT.get("/".join(request.path.split("/")[:3]), "") if error.status == 404 else ""
+        message = f"{request.method} {request.path}: {error.reason}{absent}"
+        return error_response(error.status, code, message, headers=allowed)
     except ConnectionResetError:
         raise
     except Exception as error:

@@ -97,9 +97,14 @@ class SafeFormatter(logging.Formatter):
     record.
     """
 
+    def __init__(self, who: str = "") -> None:
+        """``who`` stands before each record, where several processes write to one terminal."""
+        super().__init__()
+        self._who = f"{who}: " if who else ""
+
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record."""
-        text = printable(_message(record))
+        text = self._who + printable(_message(record))
         if held_back := getattr(record, "held_back", 0):
             text += f"   (and {held_back} more like this before)"
         if record.exc_info:
@@ -142,11 +147,11 @@ def printable(text: str) -> str:
 
 
 @asynccontextmanager
-async def process_log(level: str, console: Console, clock: Clock) -> AsyncIterator[None]:
-    """Log to the console from here on; on leaving, tell what was held back."""
+async def process_log(level: str, console: Console, clock: Clock, who: str = "") -> AsyncIterator[None]:
+    """Log to the console from here on, ``who`` before each line; on leaving, tell what was held back."""
     limit = RateLimit(clock)
     handler = RichHandler(console=console, show_path=False)
-    handler.setFormatter(SafeFormatter())
+    handler.setFormatter(SafeFormatter(who))
     handler.addFilter(limit)
     root = logging.getLogger()
     root.addHandler(handler)

@@ -262,7 +262,7 @@ async def _main(descriptor: int) -> int:
     _be_called(f"visavis-w{orders.number}")
     end_with_front(sys.stdin.fileno(), orders.settings.shutdown_timeout + 2 * CLOSE_SECONDS)
     console = Console(file=sys.stderr, soft_wrap=True)
-    async with process_log(orders.settings.log_level, console, MonotonicClock()):
+    async with process_log(orders.settings.log_level, console, MonotonicClock(), who=f"worker {orders.number}"):
         outbox = await Outbox.on(descriptor)
         status = await work(orders, inbox, outbox, console)
         await outbox.close()

@@ -199,6 +199,7 @@ class Supervisor:
                 self._news(message["progress"])
             case "ready":
                 seat.since = now
+                log.info("worker %d serves", worker.number)
                 for secret in self.secrets.all():
                     worker.send("secret", secret=secret)
             case "secret":

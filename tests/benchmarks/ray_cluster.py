@@ -71,7 +71,7 @@ class TwoNodes:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[TwoNodes]:
     """Start it, and end all of its processes."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), LOOPBACK: "0"}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT), LOOPBACK: "0"}
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster

@@ -84,6 +84,7 @@ def history(session: str) -> list[dict[str, Any]]:
         series("visavis_event_loop_delay_seconds", *[0.004] * 120),
         series("pipeline_total_latency_ms", *[300.0 + n if n % 9 == 0 else None for n in range(120)]),
         series("pipeline_stage_duration_ms", *[200.0 if n % 9 == 0 else None for n in range(120)], stage="endpoint"),
+        series("pipeline_stage_duration_ms", *[90.0] * 120, stage="transcript", worker="2"),
         series("visavis_turns_total", *[0.0] * 119, 0.5, outcome="failed"),
         series("visavis_turns_total", *[0.2] * 120, outcome="completed"),
         series("visavis_engine_errors_total", *[0.0] * 119, 0.1, engine="piper"),

@@ -17,13 +17,14 @@ PARTS = {"endpoint": 200, "transcript": 10, "first_token": 60, "first_clause": 2
 
 async def test_the_inspector_shows_where_the_time_went(server: FakeServer, browser_page: Any) -> None:
     server.echoes = True
-    server.status["quality"] = {"stt": "basic", "llm": "good", "tts": "best", "advice": "visavis models pull whisper"}
+    server.status["quality"] = {"stt": "basic", "llm": "good", "tts": "best", "advice": "a brain: give --llm-url"}
     coming = {"model": "whisper-base", "state": "fetching", "done": 62, "total": 100, "error": ""}
     server.engines = [row | {"fetching": [coming]} if row["stage"] == "stt" else row for row in server.engines]
     page = await browser_page(server.url)
     loaded: list[str] = []
     page.on("request", lambda request: loaded.append(request.url))
-    await expect(page.locator("#quality")).to_contain_text("Ears: basic · Brain: good · Voice: best")
+    await expect(page.locator("#quality")).to_contain_text("Ears: basic · Brain: good · Voice: best · a brain")
+    await expect(page.locator("#quality .whole")).to_have_text("--llm-url")
     await expect(page.locator("#inspector")).to_be_hidden()
     await start(page, server)
     server.send(*spoken("u1", "What is it?"), *reply_begins("r1", "a1", "It is a test."))
@@ -64,7 +65,7 @@ async def test_the_inspector_shows_where_the_time_went(server: FakeServer, brows
 
     await page.get_by_role("tab", name="Engines").click()
     await expect(page.locator("#engine-table")).to_contain_text("whisper-base is coming: 62 %")
-    await expect(page.locator("#engine-advice")).to_have_text("visavis models pull whisper")
+    await expect(page.locator("#engine-advice")).to_have_text("a brain: give --llm-url")
 
     await page.get_by_role("tab", name="Measure").click()
     await page.locator("#measure").click()

@@ -48,3 +48,14 @@ async def test_the_page_says_that_the_relay_refuses_it(serve, browser_page, tmp_
         await until(page, "state => state.problem === 'ice_failed'")
         ways = await page.locator("#ways-list").text_content()
         assert f"{turn.url('udp')}: 401" in ways, ways
+
+
+@pytest.mark.long  # it gives up after 10 s
+async def test_the_page_says_that_no_relay_answers(serve, browser_page):
+    silent = "turn:127.0.0.1:9?transport=udp"
+    url, _ = await serve(ice_servers=[{"urls": [silent], "secret": SECRET, "used_by": "clients"}])
+    page = await browser_page(f"{url}/?relay")
+    await page.get_by_role("button", name="Start").click()
+    await until(page, "state => state.problem === 'ice_failed'")
+    ways = await page.locator("#ways-list").text_content()
+    assert f"local: none {silent}" in ways, ways

@@ -29,7 +29,7 @@ async def test_the_curves_are_loaded_when_they_are_opened_and_all_of_them_are_te
     await page.locator("#tab-resources").click()
     table = page.locator("#resource-table")
     rows = table.locator("tr[data-series]")
-    await expect(rows).to_have_count(14)  # without turns that were completed, and without the other session
+    await expect(rows).to_have_count(15)  # without turns that were completed, and without the other session
     cores = rows.filter(has=page.locator("th", has_text="llama.cpp")).first
     await expect(cores.locator("td").nth(1)).to_contain_text("cores")
     assert len(await cores.locator("svg path").get_attribute("d") or "") > 500
@@ -37,6 +37,8 @@ async def test_the_curves_are_loaded_when_they_are_opened_and_all_of_them_are_te
     await expect(table.locator("tr[data-series=process_resident_memory_bytes] td").nth(1)).to_have_text("686 MiB")
     await expect(table.locator("tr[data-series=visavis_session_latency_ms] td").nth(2)).to_have_text("310 ms")
     await expect(table).to_contain_text("Deciding that you are done")
+    await expect(table).to_contain_text("#2")
+    await expect(table).not_to_contain_text("transcript #2")  # a part has its name for a worker's, too
     await expect(table).to_contain_text("<b>vision</b>")  # names are text
     await expect(page.locator("#resource-gpu")).to_contain_text("there is no such GPU")
     assert server.asked[0]["from"] == "-600"

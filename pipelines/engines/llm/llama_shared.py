@@ -124,11 +124,13 @@ class LlamaHost:
             await lent.process.end()
         self._lent.clear()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: one of asyncio's that is cancelled is told to the log as an error (Python 3.11).
+        task = asyncio.create_task(self._serve(reader, writer), name="llama-loan")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._lend(reader, writer)
         except (OSError, ValueError) as error:

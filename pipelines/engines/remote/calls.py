@@ -124,7 +124,8 @@ def connect(address: str) -> None:
 def _away(address: str, error: Exception) -> str:
     told = " ".join(str(error).split())[:200]
     node = "this machine has to be one of its nodes: ray start --address=HEAD:6379"
-    return f"no Ray cluster answers at {address} ({told}); {node}"
+    token = "and one that demands a token needs the same one here (~/.ray/auth_token or RAY_AUTH_TOKEN)"
+    return f"no Ray cluster answers at {address} ({told}); {node}, {token}"
 
 
 def failure(error: Exception, deployment: str) -> Failed:

@@ -6,6 +6,7 @@ import os
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pipelines.engines.remote.wire import RemoteError
@@ -36,8 +37,17 @@ def module(name: str) -> Any:
     return _imported(f"ray.{name}")
 
 
+def show_token() -> None:
+    """Let Ray show its token to the cluster where the machine has one, as ``ray start`` demands it there (from Ray 2.60
+    on); drivers do not by themselves, unless the mode is set."""
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if named or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def _imported(name: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours tells others how it is used
+    show_token()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it uses what others have deprecated

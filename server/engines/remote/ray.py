@@ -102,7 +102,7 @@ class RayEngines:
             of = f" of {one.replicas}" if one.replicas != one.running else ""
             words.append(f"{one.running}{of} replica{'s' if one.replicas != 1 else ''}")
             words += [f"{one.status.lower().replace('_', ' ')}"] if one.status != "RUNNING" else []
-            words += [one.message] if one.message and one.status != "RUNNING" else []
+            words += [one.message.rstrip(".")] if one.message and one.status != "RUNNING" else []
         return ", ".join(words)
 
     def status(self) -> dict[str, Any]:

@@ -38,8 +38,9 @@ class ErrorRoutes:
         name = request.match_info["id"]
         found = None if self._reports is None else await self._worker.run(self._reports.find, name)
         if found is None:
-            what = "this server writes no error reports" if self._reports is None else "there is no report"
-            raise HttpError(404, "not_found", f"id: {what} {name[:40]!a} (GET {ERRORS} lists them)", "id")
+            lists = f"id: there is no report {name[:40]!a} (GET {ERRORS} lists them)"
+            off = "id: this server writes no error reports (setting error_reports)"
+            raise HttpError(404, "not_found", off if self._reports is None else lists, "id")
         return _answer(found)
 
     async def _end(self, app: web.Application) -> AsyncIterator[None]:

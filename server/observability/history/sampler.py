@@ -9,14 +9,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipelines.runtime.thread_names import NAME_BYTES, owner
 from pipelines.runtime.usage import Usage
 from server.observability.history.gpu import GpuLoad
 from server.observability.history.notes import Noted
 from server.observability.history.resources import LOOP, OTHER, Used
 from server.observability.history.series import Sample
-
-NAME_BYTES = 15
-"""Of a thread's name in the operating system."""
 
 
 @dataclass(slots=True)
@@ -68,7 +66,9 @@ def _engines(look: Look, sample: Sample) -> None:
     for engine, memory in look.used.children_memory.items():
         sample.put("visavis_engine_resident_bytes", memory, engine=engine)
     if look.cpu_seconds is not None:
-        costs: dict[str, float] = defaultdict(float, look.used.threads)
+        costs: dict[str, float] = defaultdict(float)
+        for thread, cpu in look.used.threads.items():
+            costs[owner(thread)] += cpu
         for engine, cpu in look.used.children.items():
             costs[engine] += cpu
         for engine, cpu in costs.items():

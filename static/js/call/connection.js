@@ -199,6 +199,8 @@ export class Connection {
     const found = [...(await this.#pc.getStats()).values()].filter(({ type }) => /^(local|remote)-candidate$/.test(type));
     const ways = found.slice(0, 40).map(({ type, candidateType, protocol, address, port }) =>
       `${type.replace("-candidate", "")}: ${candidateType} ${protocol} ${address ?? "(hidden)"}:${port}`);
+    const asked = this.#pc.getConfiguration().iceServers.flatMap(({ urls }) => urls);
+    if (!found.some(({ type }) => type === "local-candidate")) ways.push(["local: none", ...asked].join(" "));
     return [...ways, ...new Set(this.#refusals)];
   }
 }

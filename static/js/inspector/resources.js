@@ -84,8 +84,11 @@ function body(group, rows, t) {
 }
 
 function nameOf({ series, what }, t) {
-  const stage = t(`turns.part.${what}`);
-  if (series === "pipeline_stage_duration_ms" && stage !== `turns.part.${what}`) return stage;
+  if (series === "pipeline_stage_duration_ms") {
+    const [, stage, worker = ""] = /^(.*?)( #\d+)?$/.exec(what);
+    const name = t(`turns.part.${stage}`);
+    if (name !== `turns.part.${stage}`) return name + worker;
+  }
   const name = t(`resources.name.${series}`);
   return what ? t("resources.of", { name, what: what === "failed" ? "" : what }).trim() : name;
 }

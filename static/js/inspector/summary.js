@@ -2,7 +2,7 @@
 // and what better is on its way. The table is in the inspector.
 
 import { arrivals, levelsOf, newsOf, troubleOf } from "../state/engines.js";
-import { byId, setText } from "../view/dom.js";
+import { byId, h, setText } from "../view/dom.js";
 
 const TICK_MS = 500;
 
@@ -19,10 +19,17 @@ export function mount({ store, t, inspect }) {
   }
 
   store.subscribe(({ engines }) => {
-    setText(byId("quality"), qualityLine(engines, t));
+    setWhole(byId("quality"), qualityLine(engines, t));
     renderNews();
   });
   setInterval(renderNews, TICK_MS); // news grow old by themselves
+}
+
+/** A text whose flags (`--llm-url`) are not broken at their hyphens. */
+function setWhole(element, text) {
+  if (element.textContent === text) return;
+  element.replaceChildren(...text.split(/(--[\w-]+)/).map((part) =>
+    (part.startsWith("--") ? h("span", { class: "whole" }, part) : part)));
 }
 
 const known = (key, t, values) => (t(key) === key ? "" : t(key, values));
@@ -34,12 +41,12 @@ function comingLine(rows, t) {
   return list.length ? t("engines.on_its_way", { list: list.join(", ") }) : "";
 }
 
-/** "Ears: basic · Brain: good · Voice: best. How to better them"; of a server that does not judge itself, what runs. */
+/** "Ears: basic · Brain: good · Voice: best · how to better them"; of a server that does not judge itself, what runs. */
 function qualityLine({ rows, status, asked }, t) {
   const levels = levelsOf(status?.quality);
   if (levels.length) {
     const parts = levels.map(([stage, level]) => t("quality.one", { part: t(`quality.${stage}`), level: t(`quality.${level}`) }));
-    return [parts.join(" · "), status.quality.advice].filter(Boolean).join(". ");
+    return [...parts, status.quality.advice].filter(Boolean).join(" · ");
   }
   if (!rows) return asked ? t("engines.unknown") : "";
   const counts = new Map();

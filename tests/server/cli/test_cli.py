@@ -42,6 +42,10 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
             "visavis serve: there is no --prot here; did you mean --port? (see visavis serve --help)",
         ),
         (["serve", "--stt_model=x"], "visavis serve: there is no --stt_model=x here; did you mean --stt-model?"),
+        (
+            ["serve", "--cluster-url=x"],
+            "visavis serve: there is no flag --cluster-url; the setting is VISAVIS_CLUSTER_URL in",
+        ),
         (["serve", "fast"], "visavis serve: there is no fast here (see"),
         (
             ["serve", "--device", "gpu"],

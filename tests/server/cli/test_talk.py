@@ -7,6 +7,8 @@ import wave
 
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from rich.console import Console
 
 from media.opus import RATE
@@ -82,8 +84,21 @@ async def test_a_refusal_is_told(serve, tmp_path):
     question = tmp_path / "question.wav"
     write_wav(question, loud(0.2))
     url, _ = await serve(api_key="secret-key")
-    with pytest.raises(SettingsError, match="refused: give the server's key"):
+    with pytest.raises(SettingsError, match=r"refused: give the server's key.* \(--api-key KEY\)"):
         await talk(TalkOptions(question, None, url), Console(quiet=True))
+
+
+async def test_who_is_refused_for_now_is_told_for_how_long(tmp_path):
+    async def full(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "all is taken", "retry_after": 2.5}}, status=503)
+
+    question = tmp_path / "question.wav"
+    write_wav(question, loud(0.2))
+    app = web.Application()
+    app.router.add_post("/offer", full)
+    async with TestServer(app) as server:
+        with pytest.raises(SettingsError, match=r"refused: all is taken; try again in 2\.5 s"):
+            await talk(TalkOptions(question, None, str(server.make_url(""))), Console(quiet=True))
 
 
 @pytest.mark.parametrize("content", [None, b"this is no sound"])

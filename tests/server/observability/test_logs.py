@@ -107,6 +107,10 @@ def test_a_value_begins_no_line():
     assert SafeFormatter().format(record("two\nlines")) == "two\n  lines"
 
 
+def test_of_several_processes_each_says_who_it_is():
+    assert SafeFormatter("worker 2").format(record("load: level %d", 1)) == "worker 2: load: level 1"
+
+
 def test_a_traceback_cannot_pose_as_a_record():
     try:
         raise ValueError("\x1b[31m\nERROR forged")

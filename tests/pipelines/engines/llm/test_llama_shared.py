@@ -50,6 +50,19 @@ async def test_two_workers_speak_with_the_same_process(host):
     await until(lambda: not is_running(pid))
 
 
+async def test_a_host_that_ends_before_its_borrowers_tells_no_error(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
+    host = LlamaHost(sharers=1, threads=1)
+    await host.start(tmp_path / "llama.sock")
+    one = borrower(tmp_path / "llama.sock")
+    await one.warm()
+    pid = one.pid
+    await host.close()
+    await until(lambda: not is_running(pid))
+    await one.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_process_that_dies_comes_back_for_all(host):
     one, two = borrower(host), borrower(host)
     await asyncio.gather(one.warm(), two.warm())

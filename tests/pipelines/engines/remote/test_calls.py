@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,3 +103,26 @@ def test_every_end_of_a_replica_is_a_way_that_is_gone() -> None:
     assert (full.code, full.busy) == ("busy", True)
     assert failure(ValueError("secret of a traceback " * 50), "stt").code == "failed"
     assert len(failure(ValueError("x" * 5000), "stt").message) < 300
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "mode"),
+    [
+        (False, {}, None),
+        (True, {}, "token"),
+        (False, {"RAY_AUTH_TOKEN": "secret"}, "token"),
+        (True, {"RAY_AUTH_MODE": "disabled"}, "disabled"),
+    ],
+)
+def test_the_token_of_the_machine_is_shown_unless_told_otherwise(kept, given, mode, monkeypatch, tmp_path):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(library.Path, "home", lambda: tmp_path)
+    (tmp_path / ".ray").mkdir()
+    if kept:
+        (tmp_path / ".ray" / "auth_token").write_text("a token")
+    library.show_token()
+    assert os.environ.get("RAY_AUTH_MODE") == mode

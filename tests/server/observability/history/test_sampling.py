@@ -94,6 +94,25 @@ def test_rates_are_per_second_and_gauges_are_means():
     assert not [one for one in values if one[0].endswith("cpu_seconds_total") and one[1]], "threads were not read"
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="no /proc on this system")
+async def test_an_engine_has_its_whole_name_and_not_that_of_its_threads():
+    names = []
+    for name in ("a-recogniser-of-english", "two-that-begin-alike-one", "two-that-begin-alike-two"):
+        worker = Worker(name)
+        names.append(await worker.run(lambda: Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text()))
+        worker.close()
+    threads = {"a-recogniser-of": 1.0, "two-that-begin-": 2.0, "drishti": 3.0, "piper": 4.0}
+    assert {name.strip() for name in names} <= set(threads)
+    values = sample_of(Look(1.0, Used(threads=threads), Usage(), Noted(), cpu_seconds=1.0)).values
+    costs = {key[1]: value for key, value in values.items() if key[0] == "visavis_engine_cpu_seconds_total"}
+    assert {dict(labels)["engine"]: value for labels, value in costs.items()} == {
+        "a-recogniser-of-english": 1.0,
+        "two-that-begin-": 2.0,
+        "mediapipe": 3.0,
+        "piper": 4.0,
+    }
+
+
 async def test_notes_keep_the_kind_of_an_event_and_nothing_of_its_words():
     notes = Notes()
     observe = notes.observer("sess_a")

@@ -277,6 +277,8 @@ async def test_a_server_reports_lists_and_the_command_shows(serve, tmp_path, cap
     assert json.loads(capsys.readouterr().out)["id"] == one.id
     assert await asyncio.to_thread(run_command, "errors", "abc", "--folder", str(tmp_path)) == 2
     assert one.id in capsys.readouterr().err
+    assert await asyncio.to_thread(run_command, "errors", "--folder", str(tmp_path / "none")) == 2
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def run_command(*arguments: str) -> int:
@@ -294,7 +296,13 @@ async def test_without_a_folder_nothing_is_written_and_that_is_said(serve) -> No
     async with aiohttp.ClientSession(url) as http:
         assert await (await http.get("/v1/errors")).json() == {"object": "list", "enabled": False, "data": []}
         response = await http.get("/v1/errors/0123456789ab")
-        assert "writes no error reports" in (await response.json())["error"]["message"]
+        assert "(setting error_reports)" in (await response.json())["error"]["message"]
+        for path, setting in (
+            ("/v1/workers", "--workers"),
+            ("/v1/nodes", "cluster_url"),
+            ("/v1/node/drain", "cluster_url"),
+        ):
+            assert setting in (await (await http.get(path)).json())["error"]["message"], "why there is no such route"
 
 
 @pytest.mark.parametrize("value", ["off", "reports"])
