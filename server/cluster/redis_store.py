@@ -46,7 +46,7 @@ class RedisStore:
         pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=MOST_CONNECTIONS,
-            timeout=ANSWER_SECONDS,  # for one of them to be free: many who come back at once must not be told it is away
+            timeout=ANSWER_SECONDS,  # for one to be free: many who come back at once must not be told it is away
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again

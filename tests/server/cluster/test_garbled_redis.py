@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server.cluster.store import StoreAwayError
+from tests.patience import until
 
 pytest.importorskip("redis", reason="needs the extra `cluster`")
-from server.cluster.redis_store import MOST_CONNECTIONS, RedisStore  # noqa: E402
+from server.cluster.redis_store import MOST_CONNECTIONS, RedisStore
 
 GARBLED = (
     b":abc\r\n",
@@ -89,9 +90,7 @@ async def test_more_who_ask_than_there_are_connections_wait_and_are_answered():
     async with answering(b"*1\r\n$1\r\nx\r\n") as (server, store):
         server.open.clear()
         asking = [asyncio.create_task(store.get(["one"])) for _ in range(3 * MOST_CONNECTIONS)]
-        async with asyncio.timeout(10.0):
-            while server.held < MOST_CONNECTIONS:
-                await asyncio.sleep(0)
+        await until(lambda: server.held == MOST_CONNECTIONS)
         server.open.set()
         assert await asyncio.gather(*asking) == [[b"x"]] * len(asking)
         assert server.connections <= MOST_CONNECTIONS
