@@ -61,13 +61,14 @@ async def passing() -> AsyncIterator[tuple[Silent, str, set[str]]]:
 
     outer = web.Application()
     outer.router.add_get("/{path:.*}", passed)
-    front = TestServer(outer)
-    await front.start_server()
+    front = web.AppRunner(outer, handler_cancellation=False, shutdown_timeout=0.1)  # as the server's
+    await front.setup()
+    await web.TCPSite(front, "127.0.0.1", 0).start()
     try:
-        yield silent, str(front.make_url("")).rstrip("/"), under_way
+        yield silent, f"http://127.0.0.1:{front.addresses[0][1]}", under_way
     finally:
         await way.close()
-        await front.close()
+        await front.cleanup()
         await behind.close()
 
 
