@@ -60,6 +60,7 @@ class Door:
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[tuple[str, str], Passing] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self.passed: Counter[str] = Counter()
         """How many requests were passed on, by what became of them."""
 
@@ -209,6 +210,7 @@ class Door:
     def _way(self, name: str, address: str) -> Passing:
         way = self._ways.get((name, address))
         if way is None:
+            self._let_go()
             scheme = "https" if self._settings.serves_tls else "http"
 
             def mark(request: web.Request, headers: CIMultiDict[str]) -> None:
@@ -221,6 +223,14 @@ class Door:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0)
             way = self._ways[name, address] = Passing(connector, self._proxies, scheme, address, mark)
         return way
+
+    def _let_go(self) -> None:
+        """Close the connections to nodes that nobody knows any more: another has come, and they have new names."""
+        known = {(peer.report.name, peer.report.address) for peer in self._membership.roster.peers}
+        for place in [place for place in self._ways if place not in known]:
+            task = asyncio.create_task(self._ways.pop(place).close(), name="way")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     # ------------------------------------------------------------------------------------------------ sent there
 
@@ -269,7 +279,7 @@ class Door:
         """End what is passed on. Idempotent."""
         for task in list(self._telling):
             task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await asyncio.gather(*self._telling, *self._closing, return_exceptions=True)
         for way in self._ways.values():
             await way.close()
 

@@ -10,6 +10,7 @@ import aiohttp
 from server.cluster.door import REPLACED
 from server.workers.ids import node_in
 from tests.fakes.cluster import Nodes, Running, nodes
+from tests.patience import until
 from tests.server.cluster.test_nodes import SDP, offered
 from tests.server.transports.test_offers_and_ice import AUDIO
 
@@ -18,6 +19,7 @@ async def test_a_node_does_for_no_stranger_what_nodes_do_for_each_other(loopback
     async with nodes({"a": 2, "b": 4}, api_key="the-key-of-all-nodes") as made:
         await made_up_news_end_nobodys_session(made)
         await the_body_of_a_call_goes_with_it_where_only_its_node_knows_the_secret(made)
+        await connections_to_nodes_that_are_no_more_are_closed(made)
         await a_broken_request_says_nothing_about_the_node_that_it_was_for(made)
 
 
@@ -57,6 +59,16 @@ async def a_broken_request_says_nothing_about_the_node_that_it_was_for(made: Nod
     packed = f"{head}Content-Encoding: gzip\r\nContent-Length: 30\r\n\r\n".encode()
     assert b" 400 " in await _said(a, packed + b"this is not what gzip writes..")
     assert a.node.door.passed["unreachable"] == 0
+
+
+async def connections_to_nodes_that_are_no_more_are_closed(made: Nodes) -> None:
+    door, b = made["a"].node.door, made["b"]
+    assert ("b", b.url) in door._ways
+    before = door._way("pod-7f4c9", "http://127.0.0.1:9")
+    after = door._way("pod-8a5d0", "http://127.0.0.1:9")
+    assert set(door._ways) == {("b", b.url), ("pod-8a5d0", "http://127.0.0.1:9")}
+    assert not after._client.closed
+    await until(lambda: before._client.closed)
 
 
 async def _said(node: Running, raw: bytes) -> bytes:
