@@ -60,6 +60,7 @@ class Door:
         self._proxies = Proxies(settings.trusted_proxies)
         self._ways: dict[tuple[str, str], Passing] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self.passed: Counter[str] = Counter()
         """How many requests were passed on, by what became of them."""
 
@@ -71,8 +72,10 @@ class Door:
         if given is None:
             return request
         name, _, signature = given.partition(" ")
+        own, is_own_word = self._membership.name, request.path == REPLACED
+        what = _own_word(own, name) if is_own_word else self._signed(own, name, request, request.headers)
         try:
-            self._credentials.check(signature, self._signed(self._membership.name, name, request, request.headers))
+            self._credentials.check(signature, what)
         except ForgedError as error:
             log.warning("refused a request that claims to come from a node: %s", error)
             raise HttpError(403, "node_not_trusted", f"{PASSED_ON}: {error}", PASSED_ON) from error
@@ -107,7 +110,7 @@ class Door:
         elif want.node is not None and not (self._membership.draining and want.begins):
             return await self._here(request, handler, want)
         if not want.begins:
-            return await self._elsewhere_by_key(request) or await self._here(request, handler, want)
+            return await self._elsewhere_by_key(request, body) or await self._here(request, handler, want)
         return await self._placed(request, body, handler, want)
 
     async def _of(self, want: Wanted, request: web.Request, body: bytes | None) -> web.StreamResponse | None:
@@ -133,20 +136,20 @@ class Door:
             answer = None
         return answer if answer is not None else told(session, "gone")
 
-    async def _elsewhere_by_key(self, request: web.Request) -> web.StreamResponse | None:
+    async def _elsewhere_by_key(self, request: web.Request, body: bytes | None) -> web.StreamResponse | None:
         """Without a store only its own node knows a client secret."""
         node = node_in(key_of(request.headers) or "")
         peer = self._membership.roster.find(node) if node is not None and not self._membership.connected else None
         if peer is None or peer.gone_since is not None:
             return None
-        return await self._passed(request, None, peer.report.name, peer.report.address, Wanted())
+        return await self._passed(request, body, peer.report.name, peer.report.address, Wanted())
 
     async def _placed(
         self, request: web.Request, body: bytes | None, handler: Handler, want: Wanted
     ) -> web.StreamResponse:
         """A session begins: where there is room, and else at the next node."""
         membership, tried, refusal = self._membership, set[str](), None
-        if not membership.connected and (answer := await self._elsewhere_by_key(request)) is not None:
+        if not membership.connected and (answer := await self._elsewhere_by_key(request, body)) is not None:
             return answer
         while (node := membership.best(tried)) is not None:
             tried.add(node.name)
@@ -207,6 +210,7 @@ class Door:
     def _way(self, name: str, address: str) -> Passing:
         way = self._ways.get((name, address))
         if way is None:
+            self._let_go()
             scheme = "https" if self._settings.serves_tls else "http"
 
             def mark(request: web.Request, headers: CIMultiDict[str]) -> None:
@@ -219,6 +223,14 @@ class Door:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0)
             way = self._ways[name, address] = Passing(connector, self._proxies, scheme, address, mark)
         return way
+
+    def _let_go(self) -> None:
+        """Close the connections to nodes that nobody knows any more: another has come, and they have new names."""
+        known = {(peer.report.name, peer.report.address) for peer in self._membership.roster.peers}
+        for place in [place for place in self._ways if place not in known]:
+            task = asyncio.create_task(self._ways.pop(place).close(), name="way")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     # ------------------------------------------------------------------------------------------------ sent there
 
@@ -251,8 +263,8 @@ class Door:
         task.add_done_callback(self._telling.discard)
 
     async def _told(self, name: str, address: str, session: str) -> None:
-        what = Signed(name, [self._membership.name, "POST", REPLACED, "", "", "", ""])
-        headers = {PASSED_ON: f"{self._membership.name} {self._credentials.signature(what)}"}
+        own = self._membership.name
+        headers = {PASSED_ON: f"{own} {self._credentials.signature(_own_word(name, own))}"}
         with suppress(aiohttp.ClientError, TimeoutError):  # it ends by itself a little later
             await self._way(name, address).post(REPLACED, headers, json.dumps({"session": session}).encode())
 
@@ -267,6 +279,11 @@ class Door:
         """End what is passed on. Idempotent."""
         for task in list(self._telling):
             task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await asyncio.gather(*self._telling, *self._closing, return_exceptions=True)
         for way in self._ways.values():
             await way.close()
+
+
+def _own_word(target: str, name: str) -> Signed:
+    """What a node says by itself: no request that it passes on for a client is signed like this."""
+    return Signed(target, ["", name, REPLACED])

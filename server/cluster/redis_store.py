@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -37,21 +37,22 @@ if held and string.sub(held, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
 end
 return 1
 """
-T = TypeVar("T")
 
 
 class RedisStore:
     """Implements :class:`~server.cluster.store.Store`."""
 
     def __init__(self, url: str) -> None:
-        self._client: Any = redis.Redis.from_url(
+        pool = redis.BlockingConnectionPool.from_url(
             url,
+            max_connections=MOST_CONNECTIONS,
+            timeout=ANSWER_SECONDS,  # for one to be free: many who come back at once must not be told it is away
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
-            max_connections=MOST_CONNECTIONS,
             retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again
             client_name="visavis",
         )
+        self._client: Any = redis.Redis.from_pool(pool)
 
     async def hold(self, name: str, token: str, report: str, seconds: float) -> bool:
         """As a script: between the look and the write nobody else can come."""
@@ -66,10 +67,13 @@ class RedisStore:
 
     async def reports(self) -> list[str]:
         """Names whose lease has ended are removed from the list of names."""
-        names = sorted(name.decode("utf-8", "replace") for name in await self._asked(self._client.smembers(_NODES)))
+        members = await self._asked(self._client.smembers(_NODES), set)
+        if not all(isinstance(name, bytes) for name in members):
+            raise _garbled()
+        names = sorted(name.decode("utf-8", "replace") for name in members)
         if not names:
             return []
-        held = await self._asked(self._client.mget([_lease(name) for name in names]))
+        held = _texts(await self._asked(self._client.mget([_lease(name) for name in names]), list), len(names))
         if gone := [name for name, lease in zip(names, held, strict=True) if lease is None]:
             await self._asked(self._client.srem(_NODES, *gone))
         return [lease.decode("utf-8", "replace").partition(" ")[2] for lease in held if lease is not None]
@@ -86,11 +90,14 @@ class RedisStore:
         pipe = self._client.pipeline(transaction=False)
         for name in names:
             pipe.pexpire(PREFIX + name, round(1000 * seconds))
-        return [bool(there) for there in await self._asked(pipe.execute())]
+        there = await self._asked(pipe.execute(), list)
+        if len(there) != len(names):
+            raise _garbled()
+        return [bool(one) for one in there]
 
     async def get(self, names: list[str]) -> list[bytes | None]:
         """In one go."""
-        return cast("list[bytes | None]", await self._asked(self._client.mget([PREFIX + name for name in names])))
+        return _texts(await self._asked(self._client.mget([PREFIX + name for name in names]), list), len(names))
 
     async def drop(self, names: list[str]) -> None:
         """In one go."""
@@ -103,12 +110,29 @@ class RedisStore:
         except (RedisError, OSError):
             log.debug("Redis was gone already")
 
-    async def _asked(self, call: Awaitable[T]) -> T:
+    async def _asked(self, call: Awaitable[Any], kind: type = object) -> Any:
+        """The answer, if it is of that kind: whatever is wrong with a store, it is away, and no task ends by that."""
         try:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
-                return await call
+                answer = await call
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreAwayError(f"{type(error).__name__}: {error}") from error
+        except Exception as error:  # what is no Redis makes its client fail in any way
+            raise _garbled() from error
+        if not isinstance(answer, kind):
+            raise _garbled()
+        return answer
+
+
+def _garbled() -> StoreAwayError:
+    return StoreAwayError("what answers there is no Redis, or is out of order")
+
+
+def _texts(told: list[Any], count: int) -> list[bytes | None]:
+    """Values as Redis keeps them, as many as were asked for. Raises :class:`StoreAwayError`."""
+    if len(told) != count or not all(one is None or isinstance(one, bytes) for one in told):
+        raise _garbled()
+    return told
 
 
 def _lease(name: str) -> str:

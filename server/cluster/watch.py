@@ -6,12 +6,14 @@ Whoever watches a session of another node learns here that it is gone: a connect
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 
 from aiohttp import web
 
 from server.http.signaling.offer import REGISTRY
 from server.http.signaling.watching import seconds_in, told
+from server.workers.watches import MOST_OF_ONE
 
 MOST_WATCHING = 1024
 """Requests that may wait at a time; one more is to come again later."""
@@ -22,19 +24,21 @@ class Watch:
 
     def __init__(self, leaving: asyncio.Event) -> None:
         self._leaving = leaving
-        self._watching = 0
+        self._watching: Counter[str] = Counter()
 
     async def get(self, request: web.Request) -> web.Response:
         """What becomes of a session's node."""
         session, seconds = request.match_info["session"], seconds_in(request.query.get("wait"))
         if request.app[REGISTRY].find(session) is None:
             return told(session, "gone")
-        if self._watching >= MOST_WATCHING:
+        if self._watching.total() >= MOST_WATCHING or self._watching[session] >= MOST_OF_ONE:
             return told(session, "serving", seconds)
-        self._watching += 1
+        self._watching[session] += 1
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), seconds)
         finally:
-            self._watching -= 1
+            self._watching[session] -= 1
+            if not self._watching[session]:
+                del self._watching[session]
         return told(session, "leaving" if self._leaving.is_set() else "serving")

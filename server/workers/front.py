@@ -304,7 +304,7 @@ class Front:
         seconds = seconds_in(request.query.get("wait"))
         news: News | None = News("gone")
         if (seat := self._board.find(number)) is not None:
-            news = News("leaving") if seat.state == "leaving" else await self._watches.wait(number, seconds)
+            news = News("leaving") if seat.state == "leaving" else await self._watches.wait(number, seconds, session)
         if news is None:  # too many wait: this one is to ask now and then
             return told(session, "serving", again=seconds)
         await self._clock.sleep(news.after)

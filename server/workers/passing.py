@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import WSMsgType, hdrs, web
@@ -26,8 +26,8 @@ from server.transports.websocket.event_socket import LARGEST_RECEIVED
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.1
-"""Between looks at whether the client is still there."""
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.1, 0.5
+"""Between looks at whether the client is still there; the longer it waits, the rarer."""
 LARGEST_HEADER = 64 << 10
 _HOP_BY_HOP = frozenset(
     {
@@ -65,6 +65,7 @@ class Refused:
     body: bytes
 
 
+T = TypeVar("T")
 Mark = Callable[[web.Request, CIMultiDict[str]], None]
 """Adds to the headers of a request what only this way needs."""
 _refusal: ContextVar[list[Refused] | None] = ContextVar("refusal", default=None)
@@ -116,8 +117,7 @@ class Passing:
             response = web.StreamResponse(status=told.status, reason=told.reason, headers=_end_to_end(told.headers))
             await response.prepare(request)
             try:
-                async for piece in told.content.iter_any():
-                    await response.write(piece)
+                await _for_client(request, _copied(told, response))
             except aiohttp.ClientError as error:
                 log.warning("a worker has broken an answer off: %s", error)
                 if request.transport is not None:
@@ -159,27 +159,21 @@ class Passing:
 
     async def _asked(self, request: web.Request, body: bytes | None) -> aiohttp.ClientResponse:
         """The head of the answer; a client that leaves before has its request taken back."""
-        data: Any = body if body is not None else request.content if request.body_exists else None
+        streamed = _Streamed(request) if body is None and request.body_exists else None
         call = self._client.request(
             request.method,
             self._url(request),
             headers=self.headers_of(request),
-            data=data,
+            data=body if streamed is None else streamed.pieces(),
             allow_redirects=False,
         )
-        asking = asyncio.create_task(_awaited(call), name="passing")
         try:
-            while not asking.done():
-                await asyncio.wait({asking}, timeout=LOOK_SECONDS)
-                if request.transport is None or request.transport.is_closing():
-                    raise ConnectionResetError("the client has left")
-            return asking.result()
+            return await _for_client(request, _awaited(call))
         except aiohttp.ClientError as error:
+            if streamed is not None and streamed.broken:
+                message = "the body is not what Transfer-Encoding or Content-Length say it is, or has not come whole"
+                raise HttpError(400, "invalid_body", message) from error
             raise away() from error
-        finally:
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait({asking})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         """A WebSocket of the worker's, and the client's, joined: every message goes through, in its order."""
@@ -191,7 +185,7 @@ class Passing:
         offered = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
         protocols = [name.strip() for text in offered for name in text.split(",") if name.strip()]
         try:
-            inner = await self._client.ws_connect(
+            call = self._client.ws_connect(
                 self._url(request),
                 headers=headers,
                 protocols=protocols,
@@ -199,6 +193,7 @@ class Passing:
                 autoping=False,
                 max_msg_size=0,
             )
+            inner = await _for_client(request, _awaited(call))
         except aiohttp.WSServerHandshakeError as error:
             if not refused:
                 raise away() from error
@@ -223,9 +218,46 @@ def to_socket(path: Path) -> aiohttp.BaseConnector:
     return aiohttp.UnixConnector(str(path), limit=0, keepalive_timeout=15.0)
 
 
-async def _awaited(call: Any) -> aiohttp.ClientResponse:
-    response: aiohttp.ClientResponse = await call
-    return response
+class _Streamed:
+    """The body of a request as it comes. ``broken``: it did not come whole, which is no fault of whom it is for."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._content = request.content
+        self.broken = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """As they come."""
+        try:
+            async for piece in self._content.iter_any():
+                yield piece
+        except Exception:
+            self.broken = True
+            raise
+
+
+async def _awaited(call: Awaitable[T]) -> T:
+    return await call
+
+
+async def _copied(told: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    async for piece in told.content.iter_any():
+        await response.write(piece)
+
+
+async def _for_client(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns; it is taken back when the client leaves before: the other may never say another word."""
+    task, pause = asyncio.create_task(work, name="passing"), LOOK_SECONDS
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=pause)
+            if not task.done() and (request.transport is None or request.transport.is_closing()):
+                raise ConnectionResetError("the client has left")
+            pause = min(1.2 * pause, LONGEST_LOOK_SECONDS)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
 
 
 async def _joined(outer: web.WebSocketResponse, inner: aiohttp.ClientWebSocketResponse) -> None:

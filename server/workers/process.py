@@ -63,8 +63,11 @@ class WorkerProcess:
         """Read what it tells until it has ended; returns its exit status."""
         assert self._child is not None
         try:
-            while text := await self._child.stdout.readline():
-                self._take(read(text))
+            while text := await self._line(self._child.stdout):
+                try:
+                    self._take(read(text))
+                except (KeyError, TypeError, ValueError, asyncio.InvalidStateError) as error:
+                    log.warning("worker %d has said what cannot be understood (%s)", self.number, type(error).__name__)
         finally:
             self._child.kill()
             status = await self._child.wait()
@@ -77,6 +80,14 @@ class WorkerProcess:
             with suppress(OSError):
                 self.orders.socket.unlink(missing_ok=True)
         return status
+
+    async def _line(self, told: asyncio.StreamReader) -> bytes:
+        """What it says next; nothing where it has ended, or says more at once than any of ours would."""
+        try:
+            return await told.readline()
+        except ValueError:
+            log.error("worker %d has said too much at once and is ended", self.number)
+            return b""
 
     async def ready(self) -> None:
         """Wait until it serves. Raises :class:`WorkerFailedError`."""

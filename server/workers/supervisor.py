@@ -179,10 +179,20 @@ class Supervisor:
                 return
             log.error("worker %d has ended with status %d and is replaced", worker.number, status)
             ends = 0 if self._clock.now() - began > LONG_LIFE else ends
+            worker, ends = await self._replacement(ends)
+            trial = False
+
+    async def _replacement(self, ends: int) -> tuple[WorkerProcess, int]:
+        """Another worker after a rest, and how often one has ended by now. The system may refuse a process for a while
+        (memory, descriptors): then that is tried again, for otherwise there would be one less for good."""
+        while True:
             rest = RESTS[min(ends, len(RESTS) - 1)]
             await self._clock.sleep(max(rest, SETTLING_SECONDS) if self.board.house() is not None else rest)
-            ends, trial = ends + 1, False
-            worker = await self._begin()
+            ends += 1
+            try:
+                return await self._begin(), ends
+            except OSError as error:
+                log.error("no worker can be started at this moment: %s", error)
 
     async def _until_ended(self, worker: WorkerProcess) -> int:
         try:

@@ -8,6 +8,7 @@ sessions must not let the sound of its own wait.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from server.http.signaling.watching import State
@@ -16,6 +17,8 @@ SPREAD_SECONDS = 0.04
 """Between two that are told of the same end: about what it costs a worker to begin a session."""
 MOST_SPREAD_SECONDS = 1.5
 """From the first to the last of them."""
+MOST_OF_ONE = 4
+"""Requests that may wait for news of the same session: who holds one must not take the places of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +36,29 @@ class Watches:
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting: dict[int, list[asyncio.Future[News]]] = {}
+        self._of: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    async def wait(self, number: int, seconds: float) -> News | None:
-        """The next news of a worker; ``serving`` when there were none for so long, ``None`` where too many wait."""
-        if len(self) >= self._most:
+    async def wait(self, number: int, seconds: float, session: str = "") -> News | None:
+        """The next news of a worker; ``serving`` when there were none for so long, ``None`` where too many wait, or too
+        many for this session."""
+        if len(self) >= self._most or self._of[session] >= (MOST_OF_ONE if session else self._most):
             return None
         news: asyncio.Future[News] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(number, [])
         waiting.append(news)
+        self._of[session] += 1
         try:
             async with asyncio.timeout(seconds):
                 return await news
         except TimeoutError:
             return News("serving")
         finally:
+            self._of[session] -= 1
+            if not self._of[session]:
+                del self._of[session]
             if news in waiting:  # the list has been replaced for those who were told
                 waiting.remove(news)
             if not waiting and self._waiting.get(number) is waiting:

@@ -75,8 +75,13 @@ class FakeNursery:
     def __init__(self) -> None:
         self.children: list[FakeChild] = []
         self.closed = False
+        self.refused = 0
+        """How often the system will refuse a process."""
 
     async def start(self) -> Any:
+        if self.refused:
+            self.refused -= 1
+            raise OSError("Cannot allocate memory")
         self.children.append(FakeChild(1000 + len(self.children)))
         return self.children[-1]
 

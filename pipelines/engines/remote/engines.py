@@ -15,12 +15,12 @@ from typing import Any
 from media.frames import Pixels
 from pipelines.engines.remote.link import FailedError, Link
 from pipelines.engines.remote.messages import Call
-from pipelines.engines.remote.wire import PROTOCOL, About, Asker, Failed, RemoteError, Told
+from pipelines.engines.remote.wire import PROTOCOL, About, Asker, Failed, Kinds, RemoteError, Told, expected
 from pipelines.errors import LLMError, PipelineError, STTError, TTSError
 from pipelines.foresight.events import Method
 from pipelines.foresight.filming import Filmed, Guessed, Scene
 from pipelines.foresight.quality import Grain, Plan
-from pipelines.interfaces.llm import ChatRequest, Piece, Scaled
+from pipelines.interfaces.llm import ChatRequest, Cut, Piece, Scaled, ToolCall
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.interfaces.tts import Speech
 
@@ -28,6 +28,8 @@ NAMED = "ray"
 """What its engines are called before that of the model."""
 PROBE_SECONDS = 15.0
 """For an answer to the question what it can do: nobody waits for it, and the first one finds the way."""
+_PIECES = (str, ToolCall, Cut, Told)
+"""Of an answer."""
 _ERRORS: Mapping[str, type[PipelineError]] = {"stt": STTError, "llm": LLMError, "tts": TTSError}
 
 
@@ -65,7 +67,7 @@ class Remote:
     async def probe(self, seconds: float = PROBE_SECONDS) -> None:
         """Find out whether it answers, and what it can do. Raises the stage's error."""
         with self.errors():
-            about: About = await self.link.call(Call(self.stage, "describe"), seconds)
+            about: About = expected(await self.link.call(Call(self.stage, "describe"), seconds), About)
             if about.protocol != PROTOCOL:
                 told = f"it runs visavis {about.visavis} (protocol {about.protocol}), and here is protocol {PROTOCOL}"
                 raise RemoteError("wrong_version", f"{told}: run the same version on both")
@@ -88,19 +90,22 @@ class Remote:
         """A call that somebody else makes do without when it cannot be made at once."""
         return Call(self.stage, method, arguments, asker.session, streams, patient=False)
 
-    async def call(self, method: str, *arguments: Any, seconds: float) -> Any:
-        """The result of a call for the running task's session. Raises the stage's error."""
+    async def call(self, method: str, *arguments: Any, seconds: float, kinds: Kinds) -> Any:
+        """The result of a call for the running task's session, one of these ``kinds``. Raises the stage's error."""
         asker = Asker.here()
         if self.about is None:
             await self.probe(seconds)
         with self.errors():
             found = await self.link.call(self.work(method, (*arguments, asker), asker), seconds)
-        if isinstance(found, Failed):
-            raise found.error(self._kind, self._prefix, self.name)
-        return found
+            if isinstance(found, Failed):
+                raise found.error(self._kind, self._prefix, self.name)
+            return expected(found, kinds)
 
-    async def stream(self, method: str, *arguments: Any, begin: float, pause: float) -> AsyncGenerator[Any, None]:
-        """The pieces of a call for the running task's session. Raises the stage's error; closing it cancels."""
+    async def stream(
+        self, method: str, *arguments: Any, begin: float, pause: float, kinds: Kinds = object
+    ) -> AsyncGenerator[Any, None]:
+        """The pieces of a call for the running task's session, each one of these ``kinds``. Raises the stage's error;
+        closing it cancels."""
         asker = Asker.here()
         if self.about is None:
             await self.probe(begin)
@@ -108,7 +113,7 @@ class Remote:
         async with aclosing(self.link.stream(call, begin, pause)) as pieces:
             with self.errors():
                 async for piece in pieces:
-                    yield piece
+                    yield expected(piece, kinds)
 
 
 class RemoteModel:
@@ -161,7 +166,7 @@ class RemoteModel:
         """Yield the answer. Raises :class:`~pipelines.errors.LLMError`; closing it ends the work there."""
         patience, adapters = self.remote.patience, self._adapters(request)
         plain = replace(request, on_usage=None, on_logprobs=None, on_lost=None, adapters=adapters)
-        stream = self.remote.stream("chat", plain, begin=patience.begin, pause=patience.pause)
+        stream = self.remote.stream("chat", plain, begin=patience.begin, pause=patience.pause, kinds=_PIECES)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Told):
@@ -201,7 +206,8 @@ class RemoteVoice:
     async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak one clause. Raises :class:`~pipelines.errors.TTSError`; closing it ends the work there."""
         patience = self.remote.patience
-        stream = self.remote.stream("speak", text, voice, speed, begin=patience.begin, pause=patience.pause)
+        begin, pause = patience.begin, patience.pause
+        stream = self.remote.stream("speak", text, voice, speed, begin=begin, pause=pause, kinds=Speech)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 yield piece
@@ -222,7 +228,8 @@ class RemoteTask:
 
     async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
         """The result of one item. Raises :class:`~pipelines.interfaces.task.TaskError`."""
-        done: Done = await self.remote.call("run", dict(inputs), parameters, seconds=self.remote.patience.work)
+        seconds = self.remote.patience.work
+        done: Done = await self.remote.call("run", dict(inputs), parameters, seconds=seconds, kinds=Done)
         return done
 
     async def stream(
@@ -263,6 +270,7 @@ class RemoteFilmer:
     async def film(self, scene: Scene, first: Pixels, plan: Plan) -> AsyncGenerator[Filmed | Guessed, None]:
         """The frames. Raises :class:`~pipelines.errors.PipelineError`; closing it ends the work there."""
         seconds, plain = self.remote.patience.work, replace(scene, states=None)
-        async with aclosing(self.remote.stream("film", plain, first, plan, begin=seconds, pause=seconds)) as frames:
+        made = self.remote.stream("film", plain, first, plan, begin=seconds, pause=seconds, kinds=(Filmed, Guessed))
+        async with aclosing(made) as frames:
             async for frame in frames:
                 yield frame

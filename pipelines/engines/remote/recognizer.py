@@ -9,7 +9,7 @@ import numpy as np
 
 from media.frames import Samples
 from pipelines.engines.remote.engines import Remote
-from pipelines.engines.remote.wire import Asker, Failed, Heard
+from pipelines.engines.remote.wire import Asker, Failed, Heard, expected
 from pipelines.errors import PipelineError, STTError
 from pipelines.interfaces.stt import Hearing, Transcript
 from pipelines.interfaces.vad import VAD_RATE
@@ -128,7 +128,7 @@ class RemoteUtterance:
         if self._remote.about is None:
             await self._remote.probe(seconds)
         with self._remote.errors():
-            found = await self._remote.link.call(call, seconds)
+            found = expected(await self._remote.link.call(call, seconds), (Transcript, Failed))
         if isinstance(found, Failed):
             raise found.error(STTError, "stt", self._remote.name)
         transcript: Transcript = found

@@ -128,6 +128,17 @@ class About:
     """What the engine says of itself: ``languages``, ``voices``, ``takes_images`` …"""
 
 
+Kinds = type | tuple[type, ...]
+
+
+def expected(value: Any, kinds: Kinds) -> Any:
+    """The value, if it is one of these: a replica may run another version that counts as the same. Raises
+    :class:`RemoteError`."""
+    if not isinstance(value, kinds):
+        raise RemoteError("failed", f"it has answered with {type(value).__name__}, which nobody has asked for")
+    return value
+
+
 def framed(message: object) -> bytes:
     """A message with its length in front."""
     data = pickle.dumps(message, protocol=5)
@@ -137,12 +148,16 @@ def framed(message: object) -> bytes:
 async def next_message(reader: asyncio.StreamReader) -> Any:
     """The next message. Only for pipes whose other end is a process of ours.
 
-    Raises :class:`EOFError` at the end, in the midst of a message too, and when one is too large.
+    Raises :class:`EOFError` at the end, in the midst of a message too, and when one is too large or cannot be read.
     """
     try:
         (length,) = _HEAD.unpack(await reader.readexactly(_HEAD.size))
         if length > LARGEST:
             raise EOFError(f"a message of {length} bytes")
-        return pickle.loads(await reader.readexactly(length))
+        data = await reader.readexactly(length)
     except asyncio.IncompleteReadError:
         raise EOFError("the other end is gone") from None
+    try:
+        return pickle.loads(data)
+    except Exception as error:  # what it is made of decides what goes wrong
+        raise EOFError(f"a message that cannot be read ({type(error).__name__})") from error

@@ -16,7 +16,7 @@ from pipelines.engines.remote.engines import Patience, Remote, RemoteFilmer, Rem
 from pipelines.engines.remote.link import Link
 from pipelines.engines.remote.messages import STATUS, Deployed
 from pipelines.engines.remote.recognizer import RemoteRecognizer
-from pipelines.engines.remote.wire import RemoteError
+from pipelines.engines.remote.wire import RemoteError, expected
 from pipelines.errors import PipelineError
 from pipelines.routing.routes.task import TaskEngine
 from server.settings import Settings
@@ -127,7 +127,8 @@ class RayEngines:
     async def look(self) -> None:
         """Ask how all of them are. Raises nothing: what cannot be told is a problem."""
         try:
-            before, self._deployed = self._deployed, await self._link.call(STATUS, LOOK_SECONDS)
+            told = expected(await self._link.call(STATUS, LOOK_SECONDS), dict)
+            before, self._deployed = self._deployed, {stage: expected(one, Deployed) for stage, one in told.items()}
             for stage, remote in list(self._remotes.items()):
                 # one that is known is left alone: a question would keep replicas that could be taken away
                 if remote.about is None or before.get(stage, _NEVER).since != self._deployed.get(stage, _NEVER).since:

@@ -114,7 +114,7 @@ def transcript_of(found: dict[str, Any]) -> Transcript:
     words = tuple(
         WordTiming(str(word["word"]).strip(), float(word["start"]), float(word["end"]))
         for word in _rows(found.get("words"))
-        if {"word", "start", "end"} <= word.keys()
+        if isinstance(word.get("start"), int | float) and isinstance(word.get("end"), int | float) and "word" in word
     )
     language = found.get("language")
     return Transcript(text.strip(), confidence, language if isinstance(language, str) else None, words)

@@ -110,14 +110,3 @@ class Curve:
         coarser = [ring for ring in self._rings if ring not in fit]
         ring = next((ring for ring in (*fit, *coarser) if ring.knows(begin)), self._rings[-1])
         return ring.between(begin, end, step)
-
-
-def merged(points: list[Point], begin: float, step: float) -> list[Point]:
-    """The same in steps of ``step`` from ``begin`` on: the mean of the means, the highest of the peaks."""
-    found: dict[int, list[Point]] = {}
-    for point in points:
-        found.setdefault(max(0, int((point.time - begin) // step)), []).append(point)
-    return [
-        Point(begin + n * step, sum(one.mean for one in some) / len(some), max(one.peak for one in some))
-        for n, some in sorted(found.items())
-    ]

@@ -111,6 +111,9 @@ async def _writing(catcher: Catcher, reports: Reports, worker: Worker, clock: Cl
 
 
 def _write(catcher: Catcher, reports: Reports) -> None:
+    """All that waits; where one cannot be written the rest is given up: a folder that another process has locked must
+    not keep this one from ending."""
     with suppress(IndexError):
-        while True:
-            reports.add(catcher.waiting.popleft())
+        while reports.add(catcher.waiting.popleft()):
+            pass
+        catcher.waiting.clear()

@@ -70,7 +70,10 @@ class Reports:
             text = json.dumps({**whole, "causes": []}, indent=1)[: 2 * LARGEST_BYTES]
         new = path.with_suffix(f".{os.getpid()}.new")
         try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            new.unlink(
+                missing_ok=True
+            )  # of one that was killed; and a link that somebody has put there is not followed
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
             new.replace(path)
         except OSError:
@@ -95,6 +98,12 @@ class Reports:
     def _read(self, path: Path) -> Json | None:
         try:
             told = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return told if isinstance(told, dict) else None
+        return told if isinstance(told, dict) and _is_report(told) else None
+
+
+def _is_report(told: Json) -> bool:
+    """Whether what :meth:`Reports._write` goes by is there: files can be cut short, or be another's."""
+    times = told.get("first_seen"), told.get("last_seen")
+    return isinstance(told.get("count"), int) and all(isinstance(time, int | float) for time in times)

@@ -109,6 +109,11 @@ async def test_an_utterance_is_sent_as_a_wave_file(server: Server, rest: Rest) -
             1,
         ),
         ({"text": "a", "segments": [{"avg_logprob": 0.5}], "language": 3}, 1.0, 0),
+        (
+            {"text": "a", "words": [{"word": "a", "start": None, "end": "x"}, {"word": "b", "start": 0, "end": 1}]},
+            None,
+            1,
+        ),
     ],
 )
 def test_servers_leave_out_what_they_do_not_know(found: Any, confidence: float | None, words: int) -> None:

@@ -14,6 +14,7 @@ from server.http.access.client_secrets import ClientSecrets
 from server.http.access.secret_copies import to_json
 from server.settings import load_settings
 from server.workers.health import DEAD_SECONDS, MEMORY_SECONDS, QUIET_SECONDS, YOUNG_SECONDS
+from server.workers.messages import LONGEST_LINE
 from server.workers.process import LAST_WORDS
 from server.workers.rounds import EXPLAIN_SECONDS, Rounds
 from server.workers.supervisor import RESTS, SETTLING_SECONDS, Crew, Supervisor
@@ -96,6 +97,31 @@ async def test_the_only_one_is_replaced_at_once_and_then_later_and_later(tmp_pat
             assert await crew.clock.sleeper() == pytest.approx(rest), "a worker that keeps ending is no storm"
             await crew.pass_time(rest)
             await until(lambda again=again: len(crew.children) == again)
+
+
+async def test_where_the_system_refuses_a_process_it_is_asked_again(tmp_path):
+    async with watched(tmp_path, count=1) as crew:
+        crew.nursery.refused = 2
+        crew.children[0].end()
+        for rest in RESTS[1:3]:
+            assert await crew.clock.sleeper() == pytest.approx(rest)
+            assert len(crew.children) == 1
+            await crew.pass_time(rest)
+        await until(lambda: len(crew.children) == ORIGINAL)
+        crew.children[-1].serve()
+        await until(lambda: len(crew.board.serving) == 1)
+
+
+async def test_one_that_says_what_none_of_ours_would_is_not_believed_and_not_forgotten(tmp_path):
+    async with watched(tmp_path, count=1) as crew:
+        (child,) = crew.children
+        for line in (b"{}", b"null", b'{"type": "load"}', b'{"type": "load", "sessions": "many"}', b"\xff"):
+            child.stdout.feed_data(line + b"\n")
+        child.serve()  # once more
+        child.load(sessions=3, begun=3)
+        await until(lambda: crew.board.find(1).sessions == 3)
+        child.stdout.feed_data(b"x" * (2 * LONGEST_LINE + 1))
+        await until(lambda: len(crew.children) == ORIGINAL)
 
 
 async def test_one_that_hangs_is_left_alone_then_left_and_then_ended(tmp_path):

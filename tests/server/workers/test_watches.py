@@ -10,7 +10,7 @@ import pytest
 from server.workers.board import Seat
 from server.workers.health import DEAD_SECONDS, QUIET_SECONDS, YOUNG_SECONDS, Looked, judge, memory_of
 from server.workers.of_all.status import joined
-from server.workers.watches import MOST_SPREAD_SECONDS, SPREAD_SECONDS, News, Watches
+from server.workers.watches import MOST_OF_ONE, MOST_SPREAD_SECONDS, SPREAD_SECONDS, News, Watches
 
 
 async def test_all_of_a_worker_are_told_one_after_another_and_no_others():
@@ -32,6 +32,19 @@ async def test_the_last_of_many_does_not_wait_long():
     await asyncio.sleep(0)
     watches.tell(1, "gone")
     assert max(news.after for news in await asyncio.gather(*waiting)) < MOST_SPREAD_SECONDS
+
+
+async def test_who_holds_one_session_does_not_take_the_places_of_all():
+    watches = Watches(100)
+    waiting = [asyncio.create_task(watches.wait(1, 60.0, "sess_1wa")) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert len(watches) == MOST_OF_ONE
+    other = asyncio.create_task(watches.wait(1, 60.0, "sess_1wb"))
+    await asyncio.sleep(0)
+    watches.tell(1, "gone")
+    told = await asyncio.gather(*waiting)
+    assert told.count(None) == 50 - MOST_OF_ONE and (await other) is not None
+    assert not watches._of, "nothing is kept of who has been told"
 
 
 async def test_who_waits_long_enough_is_told_that_nothing_has_happened():

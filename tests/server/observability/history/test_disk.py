@@ -159,3 +159,20 @@ async def test_what_grew_and_rests_is_a_zero_and_totals_never_go_back(history_wi
     assert history.totals[errors] == 1.0
     assert history.latest[errors] == 0.0
     await history.close()
+
+
+def test_a_long_time_is_told_in_few_points_and_of_what_is_asked_for_alone(tmp_path):
+    disk = Disk(tmp_path, 1 << 22)
+    other = key("visavis_sessions")
+    for n in range(95):
+        assert disk.write(n * STEP, [(CPU, float(n), 2.0 * n), (other, 1.0, 1.0)])
+    rows = disk.read(Question((CPU[0],), 0.0, 1e9, 100.0))
+    assert {name for _, name, _ in rows} == {CPU}
+    assert [(point.time, point.mean, point.peak) for _, _, point in rows] == [
+        (100.0 * n, sum(slots) / len(slots), 2.0 * slots[-1])
+        for n, slots in ((n, range(10 * n, min(95, 10 * n + 10))) for n in range(10))
+    ]
+    asked: list[str] = []
+    disk._open().set_trace_callback(asked.append)
+    assert disk.read(Question(("visavis_gpu_busy_share",), 0.0, 1e9, 100.0)) == []
+    assert not any("FROM points" in text for text in asked), "nothing is read of what there is not"

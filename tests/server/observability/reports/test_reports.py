@@ -9,6 +9,7 @@ import logging
 import os
 import string
 import types
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -22,10 +23,10 @@ from pipelines.errors import LLMError, foreign_errors
 from pipelines.runtime.worker import Worker, session
 from server.cli.commands import run
 from server.http.openapi.tracking import ErrorList, ErrorReport
-from server.observability.reports.catcher import MOST_A_MINUTE, Catcher
+from server.observability.reports.catcher import MOST_A_MINUTE, Catcher, _write
 from server.observability.reports.redaction import SET, changed_settings, code_of, own_words, pseudonym, type_name
 from server.observability.reports.report import Circumstances, report
-from server.observability.reports.store import MOST_REPORTS, Reports
+from server.observability.reports.store import MOST_REPORTS, Json, Reports
 from server.settings import Settings, load_settings
 from tests.fakes.clock import FakeClock
 
@@ -254,6 +255,33 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path, caplog) -> None:
     assert not reports.add(made(1, 1.0))
     assert len(caplog.records) == 1
     assert reports.all() == []
+
+
+def test_what_is_no_report_in_the_folder_does_no_harm(tmp_path) -> None:
+    reports, made = Reports(tmp_path), report(raised(ValueError("x")), ABOUT)
+    file, other = tmp_path / f"{made['id']}.json", tmp_path / "of somebody"
+    other.write_text("theirs")
+    for spoiled in ('{"count": "many"}', '{"count": null, "last_seen": {}}', "[" * 100_000, "[1]", "\x00"):
+        file.write_text(spoiled)
+        assert reports.all() == [] and reports.find(made["id"]) is None
+        (tmp_path / f"{made['id']}.{os.getpid()}.new").symlink_to(other)
+        assert reports.add(made)
+        assert [head["count"] for head in reports.all()] == [1]
+    assert other.read_text() == "theirs"
+
+
+def test_a_folder_that_is_locked_is_not_waited_for_again_and_again() -> None:
+    class Locked(Reports):
+        asked = 0
+
+        def add(self, report: Json) -> bool:
+            self.asked += 1
+            return False
+
+    catcher, locked = Catcher(ABOUT, FakeClock()), Locked(Path("nowhere"))
+    catcher.waiting.extend({} for _ in range(9))
+    _write(catcher, locked)
+    assert (locked.asked, len(catcher.waiting)) == (1, 0)
 
 
 async def test_a_server_reports_lists_and_the_command_shows(serve, tmp_path, capsys) -> None:
