@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
-import threading
+from pathlib import Path
 
 import pytest
 
-from server.workers.processes.gently import standing_back
 from server.workers.processes.nursery import Forking, Nursery, Spawning
 from server.workers.processes.zygote import is_possible
 from tests.fakes.crew import FakeNursery
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="processes are forked on Linux only")
+ROOT = Path(__file__).parents[3]
 ZYGOTE = (sys.executable, "-m", "tests.fakes.zygote")
 
 
@@ -82,15 +83,39 @@ async def test_one_by_itself():
     child.signal(signal.SIGTERM)
 
 
+STANDING_BACK = """
+import os, threading
+
+def seen():
+    tasks = [int(task) for task in os.listdir("/proc/self/task")]
+    return {task: (os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in tasks}
+
+def wait(niceness):
+    if niceness:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+    begun.release()
+    done.wait()
+
+begun, done = threading.Semaphore(0), threading.Event()
+threads = [threading.Thread(target=wait, args=(niceness,)) for niceness in (0, 15, 0, 12)]
+for thread in threads[:2]:
+    thread.start()
+    begun.acquire()
+before = seen()
+with standing_back():
+    assert {policy for policy, _ in seen().values()} == {os.SCHED_BATCH}, seen()
+    assert seen()[threads[1].native_id][1] == 15, seen()
+    for thread in threads[2:]:
+        thread.start()
+        begun.acquire()
+after = seen()
+assert {task: after[task] for task in before} == before, (before, after)
+assert after[threads[2].native_id] == (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0)), after
+assert after[threads[3].native_id] == (os.SCHED_OTHER, 12), after
+done.set()
+"""
+
+
 def test_who_loads_stands_back_and_comes_forward_again():
-    threads = [int(task) for task in os.listdir("/proc/self/task")]
-    before = [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads]
-    with standing_back():
-        assert os.sched_getscheduler(0) == os.SCHED_BATCH
-        done = threading.Event()
-        started = threading.Thread(target=done.wait)
-        started.start()
-    assert os.sched_getscheduler(started.native_id or 0) == os.SCHED_OTHER
-    done.set()
-    started.join()
-    assert [(os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)) for task in threads] == before
+    ran = subprocess.run([sys.executable, "-c", STANDING_BACK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
