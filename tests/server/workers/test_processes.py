@@ -85,6 +85,7 @@ async def test_one_by_itself():
 
 STANDING_BACK = """
 import os, threading
+from server.workers.processes.gently import standing_back
 
 def seen():
     tasks = [int(task) for task in os.listdir("/proc/self/task")]
@@ -97,7 +98,7 @@ def wait(niceness):
     done.wait()
 
 begun, done = threading.Semaphore(0), threading.Event()
-threads = [threading.Thread(target=wait, args=(niceness,)) for niceness in (0, 15, 0, 12)]
+threads = [threading.Thread(target=wait, args=(niceness,), daemon=True) for niceness in (0, 15, 0, 12)]
 for thread in threads[:2]:
     thread.start()
     begun.acquire()
