@@ -99,6 +99,7 @@ async def test_voice_of_two_sessions_is_measured(serve, wav):
     assert "end of speech → first sound of the reply" in out.getvalue()
 
 
+@pytest.mark.long
 async def test_an_interruption_is_seen_to_duck_and_to_stop_the_reply(serve, wav):
     url, _ = await serve(bench_engines(12.0))
     report = await bench(BenchOptions(url, "barge", turns=1, wav=wav, as_json=True), Console(file=io.StringIO()))

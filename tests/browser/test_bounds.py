@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.fake_server import FakeServer
@@ -51,6 +52,7 @@ async def test_lists_and_texts_are_bounded(server: FakeServer, browser_page: Any
     assert len(kept["notices"]) <= 3 and max(kept["notices"]) <= 401
 
 
+@pytest.mark.long
 async def test_what_is_on_the_page_is_bounded(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url)
     most = await page.evaluate("async () => (await import('/static/js/state/words.js')).MAX_ENTRIES")

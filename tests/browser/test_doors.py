@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from yarl import URL
@@ -142,6 +143,7 @@ async def test_behind_a_proxy_the_page_loads_and_says_what_to_configure(serve, s
     assert len(app[REGISTRY]) == 0
 
 
+@pytest.mark.long
 async def test_behind_a_proxy_that_is_known_the_conversation_begins(serve, serve_app, browser_page):
     target: asyncio.Future[str] = asyncio.Future()
     origin = f"http://localhost:{await serve_app(proxy(target))}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.fake_server import FakeServer
@@ -50,6 +51,7 @@ async def test_progress_and_takeover_are_told_in_a_quiet_line(server: FakeServer
     await expect(page.locator("#engine-table")).to_contain_text(error)
 
 
+@pytest.mark.long
 async def test_the_user_says_which_language_they_speak(server: FakeServer, browser_page: Any) -> None:
     server.engines = [row("stt", "pocketsphinx") | {"languages": ["en"]}]
     page = await browser_page(server.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.fake_server import FakeServer, error
@@ -15,6 +16,7 @@ pytestmark = in_browsers
 SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
+@pytest.mark.long
 async def test_the_language_changes_in_a_call(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, locale="de-AT", allow=["status of 400"])
     root = page.locator("html")

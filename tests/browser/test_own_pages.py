@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import expect
@@ -67,6 +68,7 @@ async def test_the_page_of_fifty_lines_holds_a_conversation(serve, site, browser
     await expect(words).not_to_contain_text("Error")
 
 
+@pytest.mark.long
 async def test_a_site_that_is_named_shows_the_page_in_a_frame_and_another_does_not(serve, site, browser_page):
     html = html_of("how-to/embed-in-a-site.md")
     assert 'allow="microphone; camera;' in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from aiohttp import web
 from playwright.async_api import expect
 
@@ -50,6 +51,7 @@ async def test_a_lost_conversation_goes_on_in_a_new_connection(server: FakeServe
     await expect(page.locator(".note")).to_contain_text("New conversation")
 
 
+@pytest.mark.long
 async def test_a_voice_that_stops_is_noticed_and_may_come_back(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url)
     await start(page, server)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import Any
 
+import pytest
 from playwright.async_api import Page
 
 from server.http.signaling.offer import REGISTRY
@@ -103,6 +104,7 @@ async def comes(page: Page, layout: str) -> None:
         raise AssertionError(f"{layout}: not all of {kinds} came") from None
 
 
+@pytest.mark.long
 async def test_sections_in_any_order_connect(serve, browser_page):
     url, app = await serve(fake_engines(vision=FakeVision()))
     page = await browser_page(url)

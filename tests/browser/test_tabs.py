@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from playwright.async_api import Page, expect
 
 from server.engines.manners import MannersSet
@@ -40,6 +41,7 @@ async def said(page: Page) -> list[str]:
     return [turn["text"] for turn in state["transcript"]]
 
 
+@pytest.mark.long
 async def test_two_tabs_have_each_their_own_words_and_a_closed_one_makes_room(serve: Any, browser_page: Any) -> None:
     url, app = await serve(fake_engines(llm=FakeModel("Hello, one.", "Hello, two.")), max_sessions=2)
     one, two = await browser_page(url), await browser_page(url)

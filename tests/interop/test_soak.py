@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiortc import RTCPeerConnection
 
 from pipelines.assistant.session import AssistantSession
@@ -79,6 +80,7 @@ class ForgetfulModel(FakeModel):
             yield word
 
 
+@pytest.mark.long
 async def test_nothing_is_left_of_callers_that_are_killed_in_mid_sentence(serve):
     model = ForgetfulModel(*["One two three four five six. " * 4] * AT_A_TIME * (ROUNDS + 1))
     others = alive()  # of tests before

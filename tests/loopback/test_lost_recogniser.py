@@ -52,6 +52,7 @@ def engines(recogniser: PocketSphinxRecognizer) -> Any:
     return fake_engines(stt=ladder, llm=FakeModel(*["Three."] * 9))
 
 
+@pytest.mark.long
 @LOSSES
 async def test_lost_while_idle_every_later_call_is_understood(serve, recogniser, question, loss):
     url, _ = await serve(engines(recogniser))

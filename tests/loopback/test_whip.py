@@ -183,6 +183,7 @@ async def test_a_watcher_that_vanishes_is_noticed(serve):
         assert session.ended_because == ""
 
 
+@pytest.mark.long
 async def test_nothing_is_left_of_watchers(serve):
     kinds = (RTCPeerConnection, Viewer, Relay, OwnFrames)
     others = alive(*kinds)  # of tests before, which a page of a browser may still hold

@@ -242,6 +242,7 @@ async def status_of(http: aiohttp.ClientSession, path: str, headers: dict[str, s
         return told.status
 
 
+@pytest.mark.long
 async def test_the_sessions_of_a_worker_that_hangs_go_on_and_it_is_replaced(loopback, tmp_path, monkeypatch):
     async with workers(tmp_path, max_sessions=8) as (url, http, supervisor):
         board = supervisor.board

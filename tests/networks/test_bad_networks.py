@@ -51,6 +51,7 @@ async def test_a_call_comes_about_and_is_a_conversation(networks: Networks, serv
     assert wire.there.lost > 0 or not conditions.loss
 
 
+@pytest.mark.long
 async def test_a_call_outlives_an_address_that_goes_and_comes_back(networks: Networks, serve_in: ServeIn):
     server, client = networks.host("s"), networks.host("c")
     networks.cable(server, client, {f"{SERVER}/24": f"{CLIENT}/24"})

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import numpy
+import pytest
 
 from pipelines.engines.llm.messages import with_surroundings
 from training.smollm2 import talks
@@ -64,6 +65,7 @@ def test_a_seed_gives_the_same_conversations() -> None:
     assert made(50) != made(50, seed=4)
 
 
+@pytest.mark.long
 def test_general_questions_and_errands_stand_where_the_starter_passes_on() -> None:
     answers = {message.content for talk in made(600) if "fallback" in talk.intents for message in talk.request.messages}
     assert answers & {answer for _, answer in KNOWN}

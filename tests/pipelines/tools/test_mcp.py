@@ -124,6 +124,7 @@ async def test_older_servers_tell_of_other_tools_by_a_message(tmp_path: Path) ->
         await changes.until(box, lambda box: names(box) == NAMES)
 
 
+@pytest.mark.long
 async def test_a_server_that_ends_costs_its_tools_until_it_is_back(tmp_path: Path) -> None:
     async with boxed(tmp_path, child(), DOOR="x") as (box, changes):
         add, die = box()[0], next(tool for tool in box() if tool.name == "die")

@@ -98,6 +98,7 @@ async def test_https_is_served_with_a_certificate_made_here(tmp_path):
             await process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
 async def test_it_goes_on_without_a_reader_and_ends_politely_without_a_terminal():
     reading, writing = os.pipe()

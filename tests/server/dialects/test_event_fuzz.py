@@ -117,7 +117,7 @@ async def play(rounds: list[tuple[dict[str, Any], str]], junk: list[str | bytes]
         assert [told["response"]["status"] for told in sent if told["type"] == "response.done"] == ["completed"]
 
 
-@pytest.mark.parametrize("rounds_of_them", [40, pytest.param(90, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds_of_them", [20, pytest.param(90, marks=pytest.mark.long)])
 def test_every_wrong_event_is_answered_by_one_error_and_changes_nothing(rounds_of_them: int) -> None:
     seen: Counter[str] = Counter()
 

@@ -165,6 +165,7 @@ def test_what_a_server_lacks_is_a_reason_to_skip():
     assert abilities.lacking(a_scenario({"say": "x"}, needs=["voice"])) == ""
 
 
+@pytest.mark.long
 async def test_a_shipped_scenario_passes_on_a_server_of_its_own(tmp_path):
     said, lines = io.StringIO(), tmp_path / "results.jsonl"
     options = Namespace(
