@@ -17,7 +17,6 @@ import numpy as np
 from media.frames import Pixels
 from pipelines.foresight.events import Method
 from pipelines.foresight.motion import extrapolated, movement
-from pipelines.foresight.push_in import pushed_in
 from pipelines.foresight.quality import Grain, Plan
 from pipelines.runtime.worker import Worker
 
@@ -25,6 +24,8 @@ NICE = 15
 """Of threads that make videos, 0–19."""
 AHEAD = 4
 """Frames that are made before the first of them is taken."""
+CLOSER = 1.18
+"""How much larger the middle of a single picture is in the end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +133,7 @@ class MotionFilmer:
 
 
 class PushInFilmer:
-    """The camera comes closer (:mod:`pipelines.foresight.push_in`)."""
+    """The camera comes closer (:func:`pushed_in`)."""
 
     method: Method = "push-in"
     model = ""
@@ -154,3 +155,16 @@ class PushInFilmer:
         async with aclosing(self._worker.stream(produce, ahead=AHEAD)) as frames:
             async for frame in frames:
                 yield frame
+
+
+def pushed_in(picture: Pixels, frames: int) -> Iterator[Pixels]:
+    """The ``frames`` after ``picture``, in which nothing tells what moves: it slowly comes closer, with a gentle begin
+    and end. Pure."""
+    height, width = picture.shape[:2]
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    for n in range(1, frames + 1):
+        way = n / frames
+        scale = CLOSER ** (way * way * (3 - 2 * way))
+        turn = cv2.getRotationMatrix2D(middle, 0.0, scale)
+        near = cv2.warpAffine(picture, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        yield np.asarray(near, np.uint8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipelines.foresight.filming import pushed_in
 from pipelines.foresight.motion import extrapolated, movement
-from pipelines.foresight.push_in import pushed_in
 from pipelines.foresight.words import NOTHING_MOVES, STILL_PICTURE, told
 from tests.fakes.moving import moving, psnr
 
