@@ -43,6 +43,8 @@ class Slots:
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():  # given in the same moment
                     self.release()
+                elif turn in self._line:  # where every place hangs, those who gave up must not pile up
+                    self._line.remove(turn)
                 raise
         else:
             self._take()

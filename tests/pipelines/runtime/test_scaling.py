@@ -194,3 +194,17 @@ async def test_slots_are_given_in_order_and_can_become_more_or_fewer() -> None:
     clock.advance(1.0)
     assert slots.work().busy == 3.0
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_gives_up_waiting_for_a_place_leaves_the_line() -> None:
+    slots = Slots(1)
+    await slots.acquire()
+    waiting = [asyncio.create_task(slots.acquire()) for _ in range(3)]
+    await until(lambda: slots.waiting == 3)
+    for task in waiting[:2]:
+        task.cancel()
+    await asyncio.gather(*waiting[:2], return_exceptions=True)
+    assert len(slots._line) == 1, "nothing is kept for those who are gone, though no place has become free"
+    slots.release()
+    await waiting[2]
+    assert slots.waiting == 0
