@@ -23,6 +23,8 @@ from media.resample import frame_of, mono
 
 RATE = 48_000
 """Hertz: RTP clock and codec rate."""
+RATES = (8_000, 12_000, 16_000, 24_000, RATE)
+"""Hertz that libopus decodes to (RFC 6716 §2): the RTP clock stays that of :data:`RATE`."""
 FRAME = 960
 """Samples per 20 ms frame."""
 FRAME_SECONDS = FRAME / RATE
@@ -86,11 +88,12 @@ class OpusEncoder:
 
 
 class OpusDecoder:
-    """Opus packets of any kind → mono samples at 48 kHz."""
+    """Opus packets of any kind → mono samples at :attr:`rate` hertz: ``wanted``, if Opus decodes to that by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int = RATE) -> None:
         found = library()
-        self._direct = Decoder(found, RATE) if found is not None else None
+        self.rate = wanted if found is not None and wanted in RATES else RATE
+        self._direct = Decoder(found, self.rate) if found is not None else None
         self._codec: AudioCodecContext | None = _codec("r") if self._direct is None else None
 
     def decode(self, payload: bytes) -> Samples:

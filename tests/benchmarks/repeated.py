@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from media.audio_in import Concealer
+from media.gaps.concealment import Concealer
 from media.frames import Samples
 from media.opus import FRAME, RATE, OpusDecoder, OpusEncoder, OpusSettings
 from media.resample import Resampler

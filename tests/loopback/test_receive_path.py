@@ -112,7 +112,7 @@ async def test_a_lossy_uplink_keeps_its_timeline_waits_for_nothing_and_is_report
         reported, dropped = await uplink.lost_as_reported(), uplink.dropped
     span = (max(audio.timestamps) - min(audio.timestamps)) + FRAME
     assert uplink.dropped > 0
-    stalled = audio.concealer.concealed_samples - audio.concealed_samples
+    stalled = audio.made_up_samples - audio.concealed_samples
     assert audio.samples / RATE == pytest.approx((span + stalled) / RATE, abs=0.02)
     assert audio.order.lost == (span // FRAME) - len(audio.timestamps)
     assert audio.at_once >= len(audio.timestamps) * (1 - 4 * LOSS)  # only what is behind a loss waits

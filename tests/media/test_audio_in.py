@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 from aiortc import RTCRtpReceiver
 
-from media.audio_in import CAPACITY_CHUNKS, STALL_SECONDS, AudioIn
+import media.opus
+from media.audio_in import CAPACITY_CHUNKS, AudioIn
+from media.gaps.timeline import STALL_SECONDS
 from media.jitter import LONGEST_WAIT
 from media.opus import RATE
 from tests.fakes.clock import FakeClock
 
 SSRC = 1234
+BOTH = pytest.mark.parametrize("rate", [RATE, 16_000])
 LONGEST = LONGEST_WAIT
 
 
@@ -56,7 +59,7 @@ class Call:
     @property
     def stalled(self) -> float:
         """Seconds of silence made up while nothing arrived."""
-        return (self.audio.concealer.concealed_samples - self.audio.concealed_samples) / RATE
+        return (self.audio.made_up_samples - self.audio.concealed_samples) / RATE
 
     async def until(self, seconds: float) -> None:
         """Let the time of the call pass, every sleeper waking on time."""
@@ -146,7 +149,7 @@ async def talk(call: Call, numbers, *, at: Callable[[int], float] | None = None,
 # ------------------------------------------------------------------------------------------------ loss and jitter
 
 
-@pytest.mark.parametrize("rate", [RATE, 16_000])
+@BOTH
 @pytest.mark.parametrize("loss", [0.0, 0.01, 0.03])
 async def test_a_minute_of_loss_and_jitter_keeps_the_timeline_and_adds_no_delay(loss, rate):
     chance = random.Random(5)
@@ -154,24 +157,24 @@ async def test_a_minute_of_loss_and_jitter_keeps_the_timeline_and_adds_no_delay(
     async with calling(rate) as call:
         await talk(call, arrivals, at=arrivals.__getitem__)
         assert call.seconds == pytest.approx(60, abs=0.02)
-        filter_delay = 0.001 if rate != RATE else 0.0
-        delays = [round(call.reached((n + 1) * 0.02 - filter_delay) - at, 9) for n, at in arrivals.items()]
+        delays = [round(call.reached((n + 1) * 0.02) - at, 9) for n, at in arrivals.items()]
         assert np.median(delays) == 0
         assert max(delays) <= LONGEST
         assert np.mean(np.array(delays) > 0) <= 2 * loss  # only the one or two packets behind a loss wait
         assert call.audio.order.lost == 3000 - len(arrivals)
-        assert call.audio.concealer.concealed_samples == 960 * call.audio.order.lost
+        assert call.audio.made_up_samples == 960 * call.audio.order.lost
 
 
+@BOTH
 @pytest.mark.parametrize("burst", [1, 5])
-async def test_a_loss_leaves_no_delay_and_its_length_is_kept(burst):
-    async with calling() as call:
+async def test_a_loss_leaves_no_delay_and_its_length_is_kept(burst, rate):
+    async with calling(rate) as call:
         numbers = [n for n in range(200) if not 50 <= n < 50 + burst]
         await talk(call, numbers)
         assert call.seconds == pytest.approx(4.0)
         late = [n for n in numbers if call.reached((n + 1) * 0.02) > n * 0.02 + 1e-9]
         assert late == [50 + burst]
-        assert call.audio.concealer.concealed_samples == burst * 960
+        assert call.audio.made_up_samples == burst * 960
 
 
 async def test_overtaking_packets_are_put_right_and_nothing_is_made_up():
@@ -184,22 +187,24 @@ async def test_overtaking_packets_are_put_right_and_nothing_is_made_up():
     assert len(call.samples()) >= len(plain.samples())
 
 
-async def test_sequence_numbers_and_timestamps_wrap():
-    async with calling() as call:
+@BOTH
+async def test_sequence_numbers_and_timestamps_wrap(rate):
+    async with calling(rate) as call:
         for n in range(100):
             await call.arrive(n * 0.02, 2**16 - 50 + n, 2**32 - 50 * 960 + n * 960, nth(speech(), n))
         assert call.seconds == pytest.approx(2.0)
-        assert call.audio.concealer.concealed_samples == 0
+        assert call.audio.made_up_samples == 0
 
 
+@BOTH
 @pytest.mark.parametrize("frame", [120, 480, 960, 1920, 2880])
-async def test_every_frame_length_and_a_loss_of_it(frame):
-    async with calling() as call:
+async def test_every_frame_length_and_a_loss_of_it(frame, rate):
+    async with calling(rate) as call:
         count = RATE // frame
         lost = {20 % count, count // 2}
         await talk(call, [n for n in range(count) if n not in lost], frame=frame)
         assert call.seconds == pytest.approx(count * frame / RATE)
-        assert call.audio.concealer.concealed_samples == len(lost) * frame
+        assert call.audio.made_up_samples == len(lost) * frame
 
 
 async def test_the_frame_length_may_change_in_mid_call_even_at_a_loss():
@@ -251,6 +256,36 @@ async def test_packets_held_up_by_the_network_all_come_and_the_silence_made_up_i
     assert loud.sum() == pytest.approx(expected.sum(), rel=0.03)
 
 
+async def test_gaps_of_less_than_a_sample_add_up_and_nothing_drifts():
+    """A sender whose timestamps move by 961: one third of a sample at 16 kHz with each packet."""
+    async with calling(16_000) as call:
+        for n in range(150):
+            await call.arrive(n * 0.02, n, n * 961, nth(speech(), n))
+        assert call.audio.made_up_samples == 149 // 3 * 3
+        assert call.audio.concealed_samples == call.audio.made_up_samples
+        assert call.seconds == pytest.approx(150 * 961 / RATE, abs=1 / 16_000)
+
+
+async def test_where_opus_cannot_decode_to_the_rate_it_is_resampled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(media.opus, "library", lambda: None)
+    for rate in (16_000, 22_050):
+        async with calling(rate) as call:
+            await talk(call, [n for n in range(100) if n != 50])
+            assert call.seconds == pytest.approx(2.0, abs=0.002)
+            assert call.audio.made_up_samples == 960
+
+
+async def test_both_ways_to_16_kHz_sound_the_same(monkeypatch: pytest.MonkeyPatch):
+    async with calling(16_000) as direct:
+        await talk(direct, range(100))
+    monkeypatch.setattr(media.opus, "library", lambda: None)
+    async with calling(16_000) as resampled:
+        await talk(resampled, range(100))
+    one, other = (np.abs(np.fft.rfft(call.samples()[8_000:24_000].astype(float))) for call in (direct, resampled))
+    assert np.corrcoef(one, other)[0, 1] > 0.99
+    assert one.sum() == pytest.approx(other.sum(), rel=0.1)
+
+
 async def test_the_silence_is_given_back_at_the_rate_of_speech_recognition_too():
     async with calling(16_000) as call:
         await talk(call, range(100), at=lambda n: n * 0.02 if n < 50 else max(n * 0.02, 1.5))
@@ -269,7 +304,7 @@ async def test_what_was_lost_in_a_stall_is_not_made_up_twice():
         await talk(call, [*range(50), *range(90, 200)])  # 0.8 s lost
         assert call.audio.order.lost == 40
         assert call.seconds == pytest.approx(4.0)
-        assert call.audio.concealer.concealed_samples == 40 * 960
+        assert call.audio.made_up_samples == 40 * 960
 
 
 async def test_a_mute_of_a_minute_is_silence_in_real_time_and_takes_no_memory():
@@ -346,7 +381,7 @@ async def test_broken_payloads_are_concealed(broken):
             await call.arrive(n * 0.02, n, n * 960, broken if n % 20 == 7 else nth(speech(), n))
         assert call.seconds == pytest.approx(10.0)
         assert call.audio.broken == 25
-        assert call.audio.concealer.concealed_samples == 25 * 960
+        assert call.audio.made_up_samples == 25 * 960
 
 
 async def test_nothing_but_broken_payloads_is_silence_in_real_time():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.audio_in import Concealer
+from media.gaps.concealment import Concealer
 
 RATE = 48_000
 FRAME = 960
