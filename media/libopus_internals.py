@@ -65,6 +65,7 @@ class Decoder:
         if error.value or not self._state:
             raise MemoryError(f"libopus gives no decoder ({error.value})")
         self._out = np.empty(_LONGEST, np.int16)
+        self._address = self._out.ctypes.data
 
     def decode(self, payload: bytes) -> Samples:
         """The samples of a packet that is not empty. Raises :class:`OpusError`. After :meth:`close` there are none."""
@@ -95,7 +96,7 @@ class Decoder:
     def _decode(self, payload: bytes, count: int, repeated: int) -> Samples:
         if self._state is None:
             return np.zeros(0, np.int16)
-        got = self._library.opus_decode(self._state, payload, len(payload), self._out.ctypes.data, count, repeated)
+        got = self._library.opus_decode(self._state, payload, len(payload), self._address, count, repeated)
         if got < 0:
             raise OpusError(f"libopus: error {got}")
         return self._out[:got].copy()

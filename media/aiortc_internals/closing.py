@@ -17,6 +17,7 @@ from aiortc import RTCPeerConnection
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
 from media.aiortc_internals.consent import release_consent
+from media.aiortc_internals.direct import release_directly
 
 log = logging.getLogger(__name__)
 
@@ -86,3 +87,4 @@ def _take_apart(pc: Any) -> None:
             del vars(part)[name]
     for transport in transports:
         release_consent(transport)
+        release_directly(transport)

@@ -21,6 +21,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpPacket, RtcpRtpfbPacket
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
 from media.aiortc_internals.consent import guard_consent
+from media.aiortc_internals.direct import arrive_directly
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def guard_transport(transport: RTCDtlsTransport) -> None:
         guard_consent(transport)
         guard = _Guard(internals)
         internals._handle_rtp_data, internals._handle_rtcp_data = guard.rtp, guard.rtcp
+        arrive_directly(transport, guard.tell)
 
 
 class _NoDecoder:
@@ -133,7 +135,7 @@ class _Guard:
         except ValueError:  # not RTP
             return
         except Exception:  # noqa: BLE001 - logged; on its way out it would end the transport
-            self._tell("RTP")
+            self.tell("RTP")
 
     async def rtcp(self, data: bytes) -> None:
         """A compound RTCP packet, decrypted."""
@@ -149,9 +151,9 @@ class _Guard:
         except ValueError:
             return
         except Exception:  # noqa: BLE001 - logged; on its way out it would end the transport
-            self._tell("RTCP")
+            self.tell("RTCP")
 
-    def _tell(self, what: str) -> None:
+    def tell(self, what: str) -> None:
         """Once: a peer that can do it can do it a thousand times a second."""
         if not self._failed:
             log.exception("a peer's %s could not be handled; further ones are dropped without a word", what)

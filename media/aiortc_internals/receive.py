@@ -19,6 +19,7 @@ from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
+from media.aiortc_internals.direct import VoicePacket, take_directly
 from media.aiortc_internals.guard import guard_receiver
 from media.clock import Clock
 from media.jitter import KeyFrameRequests, MarkerBuffer, Missing
@@ -52,7 +53,7 @@ def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> asyncio.Event:
     codecs = internals._RTCRtpReceiver__codecs
     streams = internals._RTCRtpReceiver__remote_streams
 
-    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
+    def take(packet: VoicePacket | RtpPacket) -> None:
         codec = codecs.get(packet.payload_type)
         if codec is None or not internals._enabled:
             return
@@ -64,7 +65,11 @@ def take_audio(receiver: RTCRtpReceiver, sink: PacketSink) -> asyncio.Event:
         payload = packet.payload if codec.name.lower() == "opus" else b""
         sink(packet.ssrc, packet.sequence_number, packet.timestamp, payload)
 
+    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
+        take(packet)
+
     internals._handle_rtp_packet = handle
+    take_directly(receiver, take)
     return ended
 
 

@@ -170,6 +170,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 async def be_quiet(url: str) -> None:
     """The quiet call's process: a line on the standard input is answered by the longest gap."""
+    from media.aiortc_internals.direct import take_directly
     from tests.fakes.peer import Peer
 
     reader = asyncio.StreamReader()
@@ -186,6 +187,7 @@ async def be_quiet(url: str) -> None:
             await handle(*args, **more)
 
         receiver._handle_rtp_packet = timed
+        take_directly(receiver, None)  # so that every packet comes by there
         await asyncio.sleep(1)
         last = longest = 0.0
         while await reader.readline():
