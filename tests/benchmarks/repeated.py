@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from media.gaps.concealment import Concealer
 from media.frames import Samples
+from media.gaps.concealment import Concealer
 from media.opus import FRAME, RATE, OpusDecoder, OpusEncoder, OpusSettings
 from media.resample import Resampler
 from pipelines.engines.stt.whisper import WhisperRecognizer
