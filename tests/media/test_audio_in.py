@@ -32,10 +32,11 @@ class FakeTransport:
     """As much of an ``RTCDtlsTransport`` as a receiver needs that is never started."""
 
     state = "connected"
-    _rtp_router = _rtp_header_extensions_map = None
+    _rtp_header_extensions_map = None
 
     def __init__(self) -> None:
-        self.transport = SimpleNamespace(_connection=SimpleNamespace())
+        self._rtp_router = SimpleNamespace(ssrc_table={})
+        self.transport = SimpleNamespace(_connection=SimpleNamespace(data_received=None))
 
 
 class Call:
