@@ -28,6 +28,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -182,7 +183,7 @@ def main() -> None:
             sound = read_sound(options.wav)[begin:end]
             options.wav = Path(folder) / "cut.wav"
             write_wav(options.wav, sound)
-        asyncio.run(run(options))
+        uvloop.run(run(options))
 
 
 if __name__ == "__main__":

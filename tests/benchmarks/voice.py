@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -220,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.url, given.mode, given.turns, given.sessions, given.wav, given.api_key, given.json, network
     )
     try:
-        return 1 if problem(asyncio.run(bench(options, Console()))) else 0
+        return 1 if problem(uvloop.run(bench(options, Console()))) else 0
     except SettingsError as error:
         parser.error(str(error))
 

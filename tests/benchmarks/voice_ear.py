@@ -12,15 +12,13 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
 
 from media.clock import Clock
-from media.frames import Samples, rms
+from media.frames import Samples, rms, silence
 from media.jitter import signed
-from media.opus import FRAME, RATE
-from media.resample import mono
+from media.libopus_internals import OpusError
+from media.opus import FRAME, RATE, OpusDecoder
 from pipelines.engines.stubs import TONES
 
 AUDIBLE = 200
@@ -33,6 +31,7 @@ PLAYOUT_BUFFER = 0.06
 """Seconds: the fixed buffer that ``late60`` supposes."""
 DUCKED = 10 ** (-6 / 20)
 _BLOCK = FRAME // 2
+_NOTHING: Samples = silence(0, RATE)
 _TIME = np.arange(FRAME) / RATE
 _PROBES = tuple(np.exp(-2j * np.pi * tone * _TIME) for tone in TONES)
 
@@ -89,20 +88,23 @@ class Ear:
         """Ear time and RMS of each 10 ms."""
         self._clock = clock
         self._quiet_since = -math.inf
-        codec = av.CodecContext.create("libopus", "r")
-        assert isinstance(codec, AudioCodecContext)
-        codec.format, codec.layout, codec.sample_rate = "s16", "mono", RATE
-        self._codec = codec
+        self._decoder = OpusDecoder()
+        self._silent: bytes | None = None
+        """The last payload, if it decoded to silence: what is sent while nothing is said is the same over and over."""
         self._raw = (0, 0)
 
     def packet(self, ssrc: int, sequence: int, timestamp: int, payload: bytes) -> None:
         """A packet has arrived."""
         now = self._clock.now()
         self._note(now, sequence, timestamp)
+        if payload == self._silent:
+            self.levels += [(now, 0.0), (now + _BLOCK / RATE, 0.0)]
+            return
         samples = self._decode(payload)
         for begin in range(0, len(samples), _BLOCK):
             self.levels.append((now + begin / RATE, rms(samples[begin : begin + _BLOCK])))
-        heard = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+        heard = np.flatnonzero((samples > AUDIBLE) | (samples < -AUDIBLE))
+        self._silent = None if samples.any() else payload
         if len(heard) > AUDIBLE_SAMPLES:
             self._hear(now + int(heard[0]) / RATE, now + (int(heard[-1]) + 1) / RATE, _tone(samples))
 
@@ -165,13 +167,10 @@ class Ear:
         self._quiet_since = end
 
     def _decode(self, payload: bytes) -> Samples:
-        frames = []
-        if payload:
-            try:
-                frames = self._codec.decode(av.Packet(payload))
-            except av.FFmpegError:
-                frames = []
-        return np.concatenate([np.zeros(0, np.int16), *(mono(frame) for frame in frames)])
+        try:
+            return self._decoder.decode(payload) if payload else _NOTHING
+        except OpusError:
+            return _NOTHING
 
 
 def _tone(samples: Samples) -> int | None:
