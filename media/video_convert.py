@@ -21,6 +21,7 @@ class Converter:
     """:class:`~media.frames.FrameConverter` of the frames that PyAV decodes and encodes.
 
     It keeps libswscale's tables: building them for every frame costs two to three times the conversion of a VGA frame.
+    They have no threads of their own: by itself libswscale starts one for each processor, in each session.
     """
 
     def __init__(self) -> None:
@@ -32,14 +33,15 @@ class Converter:
         native = _native(frame)
         width, height = reduced(native.width, native.height, longest_side)
         small = (width, height) != (native.width, native.height)
-        rgb = self._to_rgb.reformat(native, width, height, "rgb24", interpolation=Interpolation.AREA if small else None)
+        way = Interpolation.AREA if small else None
+        rgb = self._to_rgb.reformat(native, width, height, "rgb24", interpolation=way, threads=1)
         pixels = np.ascontiguousarray(rgb.to_ndarray(), np.uint8)
         return Picture(pixels, frame_time(native) or 0.0)
 
     def scaled(self, frame: VideoFrame, width: int, height: int) -> av.VideoFrame:
         """The frame at another size, ready to be encoded, with its timestamps."""
         native = _native(frame)
-        result = self._to_yuv.reformat(native, width, height, "yuv420p", interpolation=Interpolation.AREA)
+        result = self._to_yuv.reformat(native, width, height, "yuv420p", interpolation=Interpolation.AREA, threads=1)
         result.pts, result.time_base = native.pts, native.time_base
         return result
 

@@ -153,10 +153,8 @@ class _Eye:
         self._next = max(self._next, time) + 1.0 / self._wanted.fps if time > self._next + 1.0 else self._step(time)
         self._last = time
         width, height = reduced(frame.width, frame.height, self._wanted.longest_side)
-        small = (width, height) != (frame.width, frame.height)
-        rgb = self._reformat.reformat(
-            frame, width, height, "rgb24", interpolation=Interpolation.AREA if small else None
-        )
+        way = Interpolation.AREA if (width, height) != (frame.width, frame.height) else None
+        rgb = self._reformat.reformat(frame, width, height, "rgb24", interpolation=way, threads=1)
         yield Picture(np.ascontiguousarray(rgb.to_ndarray(), np.uint8), time)
 
     def _step(self, time: float) -> float:
@@ -263,7 +261,7 @@ class VideoEncoder:
         self._last = ticks
         native = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         context = self._video.codec_context
-        frame = self._reformat.reformat(native, context.width, context.height, "yuv420p")
+        frame = self._reformat.reformat(native, context.width, context.height, "yuv420p", threads=1)
         frame.pts, frame.time_base = ticks, _TICKS
         self._container.mux(self._video.encode(frame))
         return self._sink.take()

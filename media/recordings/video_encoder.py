@@ -47,7 +47,7 @@ class VideoEncoder:
         stream = self._stream or self._begin(picture)
         pixels = np.ascontiguousarray(picture.pixels[: picture.height & ~1, : picture.width & ~1])
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame = frame.reformat(width=stream.width, height=stream.height, format="yuv420p")
+        frame = frame.reformat(width=stream.width, height=stream.height, format="yuv420p", threads=1)
         self._last = max(self._last + 1, round(picture.time * _CLOCK))
         frame.pts, frame.time_base = self._last, Fraction(1, _CLOCK)
         self._container.mux(stream.encode(frame))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -75,3 +77,13 @@ def test_frames_without_a_time():
     frame = picture_frame()
     frame.pts = None
     assert frame_time(frame) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells of native threads")
+def test_conversions_start_no_threads_of_their_own():
+    frame = coloured_frame(640, 480)
+    before, kept = len(os.listdir("/proc/self/task")), [Converter() for _ in range(8)]
+    for converter in kept:
+        converter.picture(frame, 320)
+        converter.scaled(frame, 160, 120)
+    assert len(os.listdir("/proc/self/task")) == before

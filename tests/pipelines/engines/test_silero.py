@@ -71,9 +71,7 @@ def test_a_real_recording(vad):
 
 async def test_the_file_that_is_computed_sooner_says_the_same(vad):
     original = SileroVad(model_path().with_name("silero_vad.onnx"))
-    assert model_path().name != "silero_vad.onnx", (
-        "the wheel has no other any more: each window costs more"
-    )
+    assert model_path().name != "silero_vad.onnx", "the wheel has no other any more: each window costs more"
     speech = await spoken("This is a sentence that anybody would take for speech.")
     assert probabilities(vad, speech) == pytest.approx(probabilities(original, speech), abs=1e-5)
 
