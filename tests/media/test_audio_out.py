@@ -9,7 +9,7 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from media.audio_out import FOLLOW_SECONDS, LARGEST_STEP, AudioOut
-from media.opus import FRAME, RATE
+from media.opus import FRAME, RATE, OpusEncoder, OpusSettings
 from media.playout import BUFFER_SECONDS, FADE_SAMPLES, Playout
 from tests.fakes.clock import FakeClock
 
@@ -304,3 +304,15 @@ async def test_the_pace_is_kept_while_something_is_said(out, clock):
         out.follow(100.009 + 0.02 * n)
         before += await leaves_at(out, clock, 1)
     assert np.allclose(np.diff(before), 0.02)
+
+
+@pytest.mark.parametrize(
+    "change", [{"complexity": 0}, {"bitrate": 12_000}, {"application": "lowdelay"}, {"fec": False}]
+)
+def test_how_speech_is_encoded_can_be_chosen(change):
+    speech = np.random.default_rng(1).normal(0, 3000, 10 * FRAME).astype(np.int16) + tone(0.2)
+    usual, chosen = (
+        [bytes(encoder.encode(frame, number)) for number, frame in enumerate(speech.reshape(-1, FRAME))]
+        for encoder in (OpusEncoder(), OpusEncoder(OpusSettings(**change)))
+    )
+    assert usual != chosen
