@@ -306,9 +306,7 @@ async def test_the_pace_is_kept_while_something_is_said(out, clock):
     assert np.allclose(np.diff(before), 0.02)
 
 
-@pytest.mark.parametrize(
-    "change", [{"complexity": 0}, {"bitrate": 12_000}, {"application": "lowdelay"}, {"fec": False}]
-)
+@pytest.mark.parametrize("change", [{"complexity": 0}, {"bitrate": 12_000}, {"application": "lowdelay"}])
 def test_how_speech_is_encoded_can_be_chosen(change):
     speech = np.random.default_rng(1).normal(0, 3000, 10 * FRAME).astype(np.int16) + tone(0.2)
     usual, chosen = (
