@@ -112,12 +112,12 @@ class Conversation:
             for window in rechunker.push(chunk.silenced if self.settings.muted else chunk):
                 self._now = window.end
                 self._ring.push(window)
-                self._machine.responding = self.responses.active
-                self._machine.lips = self._sight.lips()
+                self._machine.responding, self._machine.lips = self.responses.active, self._sight.lips()
                 if self._turn is not None and not self._turn.shelved:
                     self._turn.utterance.push(window.samples)
-                probability = vad.probability(window.samples)
-                voice = self._segmenter.process(probability, rms(window.samples), window.time, window.end)
+                level = rms(window.samples)
+                probability = vad.probability(window.samples, level)
+                voice = self._segmenter.process(probability, level, window.time, window.end)
                 decisions = [] if voice is None else self._machine.voice(voice)
                 self._carry_out([*decisions, *self._machine.tick(window.end)])
                 self._judge_again()

@@ -230,9 +230,9 @@ class QuietSkipped:
         self._skipped: deque[Samples] = deque(maxlen=self.LEAD)
         self._quiet_for = 0
 
-    def probability(self, window: Samples) -> float:
-        """Chance in 0–1 that ``window`` holds speech; 0 for one that is skipped."""
-        self._quiet_for = self._quiet_for + 1 if rms(window) < self.QUIET else 0
+    def probability(self, window: Samples, level: float) -> float:
+        """Chance in 0–1 that ``window``, whose RMS is ``level``, holds speech; 0 for one that is skipped."""
+        self._quiet_for = self._quiet_for + 1 if level < self.QUIET else 0
         if self._quiet_for > self.HANGOVER:
             self._skipped.append(window)
             return 0.0

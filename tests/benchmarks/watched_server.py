@@ -91,6 +91,7 @@ def move_wall_clock(seconds: float, now: Callable[[], float] = time.time) -> Non
     import aiortc.clock
 
     time.time = lambda: now() + seconds
+    time.time_ns = lambda: round(10**9 * time.time())
     aiortc.clock.current_datetime = lambda: datetime.fromtimestamp(time.time(), UTC)
 
 

@@ -1,9 +1,11 @@
-"""Packets of a voice are handled as their datagram arrives; everything else goes aiortc's way."""
+"""Packets of a voice are handled as their datagram arrives, everything else goes aiortc's way; their time is cheap."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import aiortc.clock
 import pylibsrtp
 import pytest
 from aioice.ice import StunProtocol
@@ -17,6 +19,7 @@ from media.aiortc_internals import direct
 from media.aiortc_internals.closing import close_peer
 from media.aiortc_internals.direct import parse, take_directly
 from media.aiortc_internals.receive import take_audio
+from media.aiortc_internals.send import ntp_time
 from server.transports.webrtc import ice
 
 OPUS = RTCRtpCodecParameters("audio/opus", clockRate=48_000, channels=2, payloadType=96)
@@ -166,3 +169,10 @@ async def test_the_private_names_are_there(pc):
         assert name in vars(transport)
     assert callable(transport.transport._connection.data_received)
     assert {"receiver", "local_candidate", "data_received"} <= set(direct._stun_first.__code__.co_names)
+
+
+def test_the_time_in_packets_is_what_aiortc_would_say(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.time_ns", lambda: 1_795_000_000_250_000_000)
+    expected = aiortc.clock.datetime_to_ntp(datetime.fromtimestamp(1_795_000_000.25, UTC))
+    assert aiortc.clock.current_ntp_time() == pytest.approx(expected, abs=2**12)
+    assert aiortc.clock.current_ntp_time is ntp_time

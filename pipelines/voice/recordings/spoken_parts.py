@@ -85,7 +85,8 @@ class SpokenParts:
 
     def _take(self, window: Samples) -> Iterator[SpokenPart]:
         start, end = self._window * VAD_WINDOW / VAD_RATE, (self._window + 1) * VAD_WINDOW / VAD_RATE
-        event = self._segmenter.process(self._activity.probability(window), rms(window), start, end)
+        level = rms(window)
+        event = self._segmenter.process(self._activity.probability(window, level), level, start, end)
         self._kept.append(window)
         self._window += 1
         match event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from media.frames import rms
 from pipelines.engines.vad.silero import SileroVad
 from pipelines.interfaces.vad import VAD_WINDOW
 from pipelines.voice.vad import QuietSkipped
@@ -32,9 +33,9 @@ def test_long_quiet_is_skipped_and_its_end_given_before_the_next_sound():
     model = Remembering()
     activity = QuietSkipped(model)
     for _ in range(100):
-        assert activity.probability(NOISE) == 0.0
+        assert activity.probability(NOISE, rms(NOISE)) == 0.0
     assert len(model.given) == QuietSkipped.HANGOVER
-    activity.probability(LOUD)
+    activity.probability(LOUD, rms(LOUD))
     assert len(model.given) == QuietSkipped.HANGOVER + QuietSkipped.LEAD + 1
     assert model.given[-1] is LOUD
 
@@ -42,7 +43,7 @@ def test_long_quiet_is_skipped_and_its_end_given_before_the_next_sound():
 def test_a_soft_voice_is_never_skipped():
     model = Remembering(0.3)
     activity = QuietSkipped(model)
-    assert [activity.probability(NOISE) for _ in range(100)] == [0.3] * 100
+    assert [activity.probability(NOISE, rms(NOISE)) for _ in range(100)] == [0.3] * 100
 
 
 def test_speech_after_a_minute_of_quiet_is_found_in_the_same_window():
@@ -51,6 +52,9 @@ def test_speech_after_a_minute_of_quiet_is_found_in_the_same_window():
     audio = np.concatenate([minute, speech])
     windows = audio[: len(audio) // VAD_WINDOW * VAD_WINDOW].reshape(-1, VAD_WINDOW)
     plain, frugal = SileroVad().open(), QuietSkipped(SileroVad().open())
-    first = [next(n for n, w in enumerate(windows) if activity.probability(w) >= 0.5) for activity in (plain, frugal)]
+    first = [
+        next(n for n, w in enumerate(windows) if plain.probability(w) >= 0.5),
+        next(n for n, w in enumerate(windows) if frugal.probability(w, rms(w)) >= 0.5),
+    ]
     assert first[0] == first[1]
     assert first[0] * VAD_WINDOW >= len(minute) - VAD_WINDOW
