@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 MIB = 1 << 20
+_ARENA_MAX = -8
+"""``M_ARENA_MAX`` of glibc's ``mallopt``."""
 _WORDS = (
     "out of memory",  # torch, CTranslate2 and CUDA itself
     "can't allocate memory",  # torch's allocator for the processor
@@ -36,6 +38,18 @@ class Memory(Protocol):
     def trim(self) -> None:
         """Give what has been dropped back to the system."""
         ...
+
+
+def few_heaps() -> None:
+    """Let the C library keep no more heaps than there are processors, two at least; before threads are started.
+
+    glibc makes up to eight for each, and spreads threads over them. What one thread has freed is then of no use to
+    others, and a process with a hundred threads keeps hundreds of megabytes of holes. Threads that hold the GIL wait
+    for each other anyway. What the environment says (``MALLOC_ARENA_MAX``, ``GLIBC_TUNABLES``) is left as it is.
+    """
+    told = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform == "linux" and not told and (mallopt := getattr(_libc(), "mallopt", None)) is not None:
+        mallopt(_ARENA_MAX, max(2, len(os.sched_getaffinity(0))))
 
 
 def trim_heap() -> None:

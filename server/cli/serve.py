@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media.clock import MonotonicClock
+from pipelines.models.memory import few_heaps
 from server.cli.settled import settle_memory
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
@@ -69,6 +70,7 @@ async def serve(settings: Settings, console: Console) -> None:
     Whoever calls it ends the process afterwards, without waiting for threads (:func:`~server.cli.stopping.leave`): a
     signal that comes before the server is ready leaves the loading where it is.
     """
+    few_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)
     with suppress(OSError, ValueError):  # no stderr
         faulthandler.enable()  # a crash in native code tells which thread was where

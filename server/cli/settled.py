@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
+
+from pipelines.models.memory import trim_heap
 
 
 def settle_memory() -> None:
@@ -15,7 +15,4 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl keeps nothing
-        if trim is not None:
-            trim(0)
+    trim_heap()

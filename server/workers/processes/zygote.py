@@ -22,6 +22,8 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipelines.models.memory import few_heaps
+
 MODULES = ("server.workers.main", "faster_whisper", "mediapipe.tasks.python.vision", "onnx")
 """What workers load by themselves and what starts no threads."""
 LONGEST = 4096
@@ -129,6 +131,7 @@ def run(modules: Sequence[str], name: str) -> None:
     os.dup2(nowhere, 0)
     os.dup2(2, 1)
     os.close(nowhere)
+    few_heaps()  # which workers inherit
     preload(modules)
     gc.collect()
     gc.freeze()  # a collection would write to every object, and nothing would be shared any more

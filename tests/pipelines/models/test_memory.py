@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,3 +117,37 @@ def test_this_process_sees_what_it_takes_and_gives_back():
 
 def test_sizes_for_people_are_rounded_up():
     assert mebibytes(MIB + 1) == "2 MiB"
+
+
+HEAPS = """
+import ctypes, sys, threading
+from pipelines.models.memory import few_heaps
+few_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+barrier = threading.Barrier(12)
+def take():
+    barrier.wait()
+    libc.malloc(100_000)
+    barrier.wait()
+threads = [threading.Thread(target=take) for _ in range(12)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+def heaps(path: Path, **environment: str) -> int:
+    """How many a process has whose twelve threads each take a little memory at the same time."""
+    given = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
+    subprocess.run([sys.executable, "-c", HEAPS, str(path)], check=True, timeout=60, env={**given, **environment})
+    return path.read_text("ascii").count("<heap nr=")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(os, "sched_getaffinity"), reason="glibc's heaps")
+def test_threads_share_a_few_heaps_unless_the_environment_says_otherwise(tmp_path):
+    assert heaps(tmp_path / "few") <= max(2, len(os.sched_getaffinity(0)))
+    assert heaps(tmp_path / "one", MALLOC_ARENA_MAX="1") == 1
+    assert heaps(tmp_path / "tunables", GLIBC_TUNABLES="glibc.malloc.arena_max=1") == 1
