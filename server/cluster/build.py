@@ -46,7 +46,7 @@ def node_of(
         credentials = Credentials(settings.cluster_secret.get_secret_value(), time.time)
     address, clock = settings.node_address or url, MonotonicClock()
     membership = Membership(settings.node, address, store, credentials, clock, local)
-    door = Door(membership, local, settings, credentials, raw=shared is None)
+    door = Door(membership, local, settings, credentials, clock, raw=shared is None)
     return Node(settings, membership, door, local, shared, store, clock)
 
 

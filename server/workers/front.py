@@ -85,8 +85,10 @@ class Front:
     async def passed(self, request: web.Request) -> web.StreamResponse:
         """Whatever is not the front's own."""
         path, call = request.path, request.query.get("call_id", "")
-        number = worker_in(path, self._node) or worker_in(call, self._node) or self._of_key(request)
-        seat = self._board.find(number)
+        number = worker_in(path, self._node) or worker_in(call, self._node)
+        if self._board.is_quiet(number):
+            raise away()  # no other knows of what this is about
+        seat = self._board.find(number or self._of_key(request))
         if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
             return await self._begun(request, None, seat)
         if seat is not None:
@@ -173,11 +175,12 @@ class Front:
             return await self._way(seat).answer(request, body)
         begun = False
         try:
-            answer = await self._way(seat).answer(request, body)
+            answer = await self._way(seat).answer(request, body, lost=lambda: seat.state == "quiet")
             begun = answer.status < 300
             return answer
         except AwayError:
-            self._supervisor.lost(seat)
+            if seat.state != "quiet":  # that one is looked after already
+                self._supervisor.lost(seat)
             raise
         finally:
             seat.answered(begun=begun)
@@ -256,14 +259,17 @@ class Front:
         return web.json_response({"object": "list", "data": self._board.shown()})
 
     async def restart(self, request: web.Request) -> web.Response:
-        """``POST /v1/workers/{number}/restart``: 202 at once; a new one starts, and then this one's sessions move."""
+        """``POST /v1/workers/{number}/restart``: 202 at once; a new one starts, and then this one's sessions move. Asked
+        again meanwhile, it says the same."""
         text = request.match_info["number"]
         seat = self._board.find(int(text)) if text.isdecimal() and len(text) < 10 else None
         if seat is None or seat.state != "ready":
             serving = ", ".join(str(one.number) for one in self._board.seats if one.state == "ready")
             raise HttpError(404, "worker_not_found", f"number: there is no worker {text[:20]!a}; those are {serving}")
-        self._keep(self._restarted(seat.number))
-        return web.json_response({"number": seat.number, "state": "leaving"}, status=202)
+        if not seat.restarting:
+            seat.restarting = True
+            self._keep(self._restarted(seat))
+        return web.json_response({"number": seat.number, "state": seat.shown}, status=202)
 
     async def restart_all(self, request: web.Request) -> web.Response:
         """``POST /v1/workers/restart``: 202 at once; all of them, one after another."""
@@ -274,14 +280,20 @@ class Front:
         """Replace every worker that serves now, unless that is being done already; returns their numbers."""
         if not self._restarting_all:
             self._restarting_all = True
-            self._keep(self._all_restarted())
+            seats = self._board.serving
+            for seat in seats:
+                seat.restarting = True
+            self._keep(self._all_restarted(seats))
         return [seat.number for seat in self._board.serving]
 
-    async def _restarted(self, number: int) -> None:
-        with suppress(WorkerFailedError, OSError):  # it was told in the log
-            await self._supervisor.restart(number)
+    async def _restarted(self, seat: Seat) -> None:
+        try:
+            with suppress(WorkerFailedError, OSError):  # it was told in the log
+                await self._supervisor.restart(seat.number)
+        finally:
+            seat.restarting = False
 
-    async def _all_restarted(self) -> None:
+    async def _all_restarted(self, seats: list[Seat]) -> None:
         try:
             await self._supervisor.restart_all()
             log.info("every worker has been replaced")
@@ -289,6 +301,8 @@ class Front:
             log.error("not every worker has been replaced")
         finally:
             self._restarting_all = False
+            for seat in seats:
+                seat.restarting = False
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="restart")

@@ -70,7 +70,7 @@ async def asked(made: Board, path: str = "/offer", **options: Any) -> tuple[int,
     secrets = SimpleNamespace(known=ClientSecrets(time.time))
     supervisor: Any = SimpleNamespace(board=made, worker=lambda seat: None, lost=lambda seat: None, secrets=secrets)
     async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
-        if path == "/readyz":
+        if path != "/offer":
             response = await client.get(path)
         else:
             response = await client.post(path, **{"json": OFFER, **options})
@@ -104,3 +104,34 @@ async def test_the_front_keeps_places():
     assert "but 2 that are kept" in body["error"]["message"]
     status, body, _ = await asked(board((6, 0), places=8, reserved=2), headers={"X-Priority": "high"})
     assert body["error"]["code"] == "worker_restarting"
+
+
+async def test_nobody_is_asked_in_place_of_one_that_says_nothing():
+    made = board((1, 0), (1, 0))
+    made.seats[1].state = "quiet"
+    status, body, retry = await asked(made, "/v1/sessions/sess_2wa/recording")
+    assert (status, body["error"]["code"], retry) == (503, "worker_restarting", "5")
+
+
+async def test_what_is_said_of_one_that_is_to_be_replaced_is_what_the_list_says_of_it():
+    made, replaced, go_on = board((1, 0), (1, 0)), list[int](), asyncio.Event()
+
+    async def restart(number: int) -> None:
+        replaced.append(number)
+        await go_on.wait()
+        made.find(number).state = "leaving"  # type: ignore[union-attr]
+
+    known = SimpleNamespace(known=ClientSecrets(time.time))
+    supervisor: Any = SimpleNamespace(board=made, worker=lambda seat: None, secrets=known, restart=restart)
+    async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
+        for _ in range(2):
+            told = await client.post("/v1/workers/1/restart")
+            assert (told.status, await told.json()) == (202, {"number": 1, "state": "restarting"})
+        assert [row["state"] for row in (await (await client.get("/v1/workers")).json())["data"]] == [
+            "restarting",
+            "ready",
+        ]
+        assert (replaced, number(made)) == ([1], 1), "it serves until another does"
+        go_on.set()
+        await until(lambda: made.shown()[0]["state"] == "leaving")
+        assert (await client.post("/v1/workers/1/restart")).status == 404
