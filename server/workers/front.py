@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
-from server.http.access.admittance import Admittance
+from server.http.access.admittance import LIMITS, Admittance
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
 from server.http.access.load import is_urgent
@@ -363,8 +363,10 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     """The application of the front; the supervisor stays with the caller."""
     clock = MonotonicClock()
     front = Front(supervisor, settings, clock)
-    access = guard(settings, Admittance(settings, supervisor.secrets.known, clock), behind=_PASSED)
+    admittance = Admittance(settings, supervisor.secrets.known, clock)
+    access = guard(settings, admittance, behind=_PASSED)
     app = web.Application(middlewares=[access, errors, bodies(settings.request_timeout, streamed={"/{path}"})])
+    app[LIMITS] = admittance.limits
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
     router = app.router

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from server.http.access.client_secrets import ClientSecrets
 from server.settings import load_settings
 from server.workers.board import Board, told
 from server.workers.front import create_front
+from tests.patience import until
 
 OFFER = {"sdp": "v=0", "type": "offer"}
 
