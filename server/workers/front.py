@@ -259,8 +259,7 @@ class Front:
         return web.json_response({"object": "list", "data": self._board.shown()})
 
     async def restart(self, request: web.Request) -> web.Response:
-        """``POST /v1/workers/{number}/restart``: 202 at once; a new one starts, and then this one's sessions move. Asked
-        again meanwhile, it says the same."""
+        """``POST /v1/workers/{number}/restart``: 202 at once; a new one starts, and then this one's sessions move."""
         text = request.match_info["number"]
         seat = self._board.find(int(text)) if text.isdecimal() and len(text) < 10 else None
         if seat is None or seat.state != "ready":

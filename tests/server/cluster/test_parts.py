@@ -213,7 +213,7 @@ def test_a_report_that_no_node_has_written_is_none():
         time.now = Time.now + passed
         assert read_report(text, one) == made, "the clocks of two nodes differ"
         time.now = Time.now + 1.01 * passed
-        with pytest.raises(ForgedError, match="node b told of itself .* are the clocks right"):
+        with pytest.raises(ForgedError, match=r"node b told of itself .* are the clocks right"):
             read_report(text, one)
 
 
