@@ -213,9 +213,9 @@ class Door:
         except (AwayError, TimeoutError) as error:
             self._membership.unreachable(name)
             self.passed["unreachable"] += 1
-            stands = isinstance(error, StoppedError)
-            message = f"node {name} " + ("does not answer any more" if stands else "cannot be reached at this moment")
-            raise (StoppedError if stands else AwayError)(503, "node_unreachable", message) from error
+            if isinstance(error, StoppedError):
+                raise StoppedError(503, "node_unreachable", f"node {name} does not answer any more") from error
+            raise AwayError(503, "node_unreachable", f"node {name} cannot be reached at this moment") from error
         self.passed["refused" if answer.status == 503 else "answered"] += 1
         return answer
 
