@@ -195,11 +195,14 @@ async def stopped(made: Fleet) -> Told:
     begun = time.monotonic()
     victim.signal(signal.SIGSTOP)
     hanging_up = asyncio.create_task(hung_up())
-    offers = [(await _offered(here))[::2] for _ in range(2)]
+    offers = [await _offered(here) for _ in range(2)]
     told = await here.ask(f"/v1/sessions/{caller.id}/watch?wait=55")
     noticed = time.monotonic() - begun
     after, took = await again(here.url, caller)
     recalled = await after.recall("colour")
+    for code, body, *_ in offers:
+        if code == 200:
+            await _hung_up(here, body["session_id"])
     status, retry, at = await hanging_up
     victim.signal(signal.SIGCONT)
     back = await made.until_known({node.name: "ready" for node in made.nodes}, here)
@@ -211,7 +214,7 @@ async def stopped(made: Fleet) -> Told:
         "goes on after s, then": round(took, 2),
         "history": recalled == "Blue",
         "hung up there": f"{status}, Retry-After {retry}, after {at - begun:.1f} s",
-        "offers meanwhile, ms": [(code, round(ms)) for code, ms in offers],
+        "offers meanwhile, ms": [(code, round(ms)) for code, _, ms, _ in offers],
         "takes its place again after s": round(back, 2),
     }
 

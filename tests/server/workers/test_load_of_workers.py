@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.http.access.client_secrets import ClientSecrets
 from server.settings import load_settings
-from server.workers.board import Board, told
+from server.workers.board import Board, Seat, told
 from server.workers.front import create_front
 from tests.patience import until
 
@@ -137,3 +138,35 @@ async def test_what_is_said_of_one_that_is_to_be_replaced_is_what_the_list_says_
         go_on.set()
         await until(lambda: made.shown()[0]["state"] == "leaving")
         assert (await client.post("/v1/workers/1/restart")).status == 404
+
+
+async def test_a_session_is_not_waited_for_at_a_worker_that_says_nothing_any_more(tmp_path):
+    made, sockets, lost, taken = board((0, 0), (1, 0)), [tmp_path / "1", tmp_path / "2"], list[int](), asyncio.Event()
+
+    async def stand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        await reader.read()
+        writer.close()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"session_id": "sess_2wa"})
+
+    def worker(seat: Seat) -> Any:
+        return SimpleNamespace(orders=SimpleNamespace(socket=sockets[seat.number - 1]))
+
+    app = web.Application()
+    app.router.add_post("/offer", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(sockets[1])).start()
+    known = SimpleNamespace(known=ClientSecrets(time.time))
+    supervisor: Any = SimpleNamespace(board=made, worker=worker, secrets=known, lost=lambda seat: lost.append(1))
+    async with await asyncio.start_unix_server(stand, str(sockets[0])):
+        async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
+            asking = asyncio.create_task(client.post("/offer", json=OFFER))
+            await taken.wait()
+            made.seats[0].state = "quiet"
+            assert await (await asking).json() == {"session_id": "sess_2wa"}
+    assert not lost, "who looks after it ends it, if it does not go on"
+    assert made.seats[0].coming == 0
+    await runner.cleanup()
