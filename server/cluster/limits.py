@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from media.clock import Clock
 from server.cluster.credentials import Credentials
 from server.cluster.store import Store, StoreAwayError
-from server.http.access.rate_limits import RateLimit
+from server.http.access.rate_limits import MOST_KNOWN, RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class SharedLimits:
                     await self._told(kind, limit)
             except StoreAwayError as error:
                 log.debug("requests are counted here alone at this moment: %s", error)
+                for limit in self._limits.values():
+                    limit.untold(MOST_KNOWN)
                 await self._clock.sleep(AWAY_SECONDS)
 
     async def _told(self, kind: str, limit: RateLimit) -> None:

@@ -83,9 +83,6 @@ class Ways:
         self._ways: dict[tuple[str, str], Way] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def __len__(self) -> int:
-        return len(self._ways)
-
     def to(self, name: str, address: str) -> Way:
         """The way to a node."""
         way = self._ways.get((name, address))
@@ -123,6 +120,6 @@ async def _answers(passing: Passing) -> bool:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await passing.fetch("/healthz", {})
-    except (aiohttp.ClientError, TimeoutError, OSError):
+    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError):  # the last: nobody knows it any more
         return False
     return True

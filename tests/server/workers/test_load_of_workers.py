@@ -161,12 +161,14 @@ async def test_a_session_is_not_waited_for_at_a_worker_that_says_nothing_any_mor
     await web.UnixSite(runner, str(sockets[1])).start()
     known = SimpleNamespace(known=ClientSecrets(time.time))
     supervisor: Any = SimpleNamespace(board=made, worker=worker, secrets=known, lost=lambda seat: lost.append(1))
-    async with await asyncio.start_unix_server(stand, str(sockets[0])):
-        async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
-            asking = asyncio.create_task(client.post("/offer", json=OFFER))
-            await taken.wait()
-            made.seats[0].state = "quiet"
-            assert await (await asking).json() == {"session_id": "sess_2wa"}
+    async with (
+        await asyncio.start_unix_server(stand, str(sockets[0])),
+        TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client,
+    ):
+        asking = asyncio.create_task(client.post("/offer", json=OFFER))
+        await taken.wait()
+        made.seats[0].state = "quiet"
+        assert await (await asking).json() == {"session_id": "sess_2wa"}
     assert not lost, "who looks after it ends it, if it does not go on"
     assert made.seats[0].coming == 0
     await runner.cleanup()
