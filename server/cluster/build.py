@@ -9,7 +9,7 @@ from media.clock import MonotonicClock
 from server.cluster.credentials import Credentials
 from server.cluster.door import Door
 from server.cluster.membership import Local, Membership
-from server.cluster.node import Node, Shared
+from server.cluster.node import Commons, Node, Shared
 from server.cluster.store import Store
 from server.http.access.client_secrets import ClientSecrets
 from server.http.app import Among
@@ -46,8 +46,8 @@ def node_of(
         credentials = Credentials(settings.cluster_secret.get_secret_value(), time.time)
     address, clock = settings.node_address or url, MonotonicClock()
     membership = Membership(settings.node, address, store, credentials, clock, local)
-    door = Door(membership, local, settings, credentials, raw=shared is None)
-    return Node(settings, membership, door, local, shared, store, clock)
+    door = Door(membership, local, settings, credentials, clock, raw=shared is None)
+    return Node(settings, membership, door, local, shared, Commons(store, credentials, clock))
 
 
 def _store(settings: Settings) -> Store:

@@ -74,6 +74,14 @@ class Credentials:
         while self._seen and (len(self._seen) > MOST_SEEN or next(iter(self._seen.values())) < now):
             self._seen.popitem(last=False)
 
+    def now(self) -> float:
+        """Unix seconds by the clock of this node."""
+        return self._now()
+
+    def since(self, time: float) -> float:
+        """Seconds that have passed since then, by the clock of this node."""
+        return self._now() - time
+
     def _mac(self, time: str, nonce: str, what: Signed) -> str:
         return self.mac(time, nonce, what.target, *what.parts)
 

@@ -19,9 +19,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
+from media.clock import Clock
 from server.cluster.credentials import Credentials, ForgedError, Signed
 from server.cluster.membership import Local, Membership
 from server.cluster.wanted import BEGIN, Wanted, has_body, wanted
+from server.cluster.ways import Ways
 from server.http.access.keys import key_of
 from server.http.bodies import read_body
 from server.http.errors import HttpError, full_response
@@ -30,7 +32,7 @@ from server.http.signaling.watching import told, watched_in
 from server.http.signaling.whip import WHIP
 from server.settings import Settings
 from server.workers.ids import node_in
-from server.workers.passing import AwayError, Passing, json_of
+from server.workers.passing import AwayError, Passing, StoppedError, json_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,14 @@ class Door:
     """``raw``: whether bodies come as they were packed. The membership stays with the caller."""
 
     def __init__(
-        self, membership: Membership, local: Local, settings: Settings, credentials: Credentials, *, raw: bool
+        self,
+        membership: Membership,
+        local: Local,
+        settings: Settings,
+        credentials: Credentials,
+        clock: Clock,
+        *,
+        raw: bool,
     ) -> None:
         self._membership = membership
         self._local = local
@@ -58,9 +67,8 @@ class Door:
         self._credentials = credentials
         self._raw = raw
         self._proxies = Proxies(settings.trusted_proxies)
-        self._ways: dict[tuple[str, str], Passing] = {}
+        self._ways = Ways(membership, self._connect, clock)
         self._telling: set[asyncio.Task[None]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
         self.passed: Counter[str] = Counter()
         """How many requests were passed on, by what became of them."""
 
@@ -120,10 +128,12 @@ class Door:
             return None
         try:
             answer = await self._passed(request, body, peer.report.name, peer.report.address, want)
-        except AwayError:
+        except StoppedError:
             if want.begins:
                 return None
-            if peer.gone_since is not None:
+            raise  # it may go on, and then it still has what this is about
+        except AwayError:
+            if want.begins or peer.gone_since is not None:
                 return None
             raise
         return None if want.begins and answer.status == 503 and not answer.prepared else answer
@@ -194,43 +204,33 @@ class Door:
         self, request: web.Request, body: bytes | None, name: str, address: str, want: Wanted
     ) -> web.StreamResponse:
         """The answer of another node. Raises :class:`~server.workers.passing.AwayError` where it gives none."""
-        way, is_socket = self._way(name, address), request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
-        seconds = BEGIN_SECONDS if want.begins and not is_socket else None
+        way, is_socket = self._ways.to(name, address), request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+        seconds, held = BEGIN_SECONDS if want.begins and not is_socket else None, (503,) if want.begins else ()
         try:
-            async with asyncio.timeout(seconds):
-                answer = await way.answer(request, body, held=(503,) if want.begins else ())
+            with way.pulse.felt() as stopped:
+                async with asyncio.timeout(seconds):
+                    answer = await way.passing.answer(request, body, held, stopped)
         except (AwayError, TimeoutError) as error:
             self._membership.unreachable(name)
             self.passed["unreachable"] += 1
-            message = f"node {name} cannot be reached at this moment"
-            raise AwayError(503, "node_unreachable", message) from error
+            if isinstance(error, StoppedError):
+                raise StoppedError(503, "node_unreachable", f"node {name} does not answer any more") from error
+            raise AwayError(503, "node_unreachable", f"node {name} cannot be reached at this moment") from error
         self.passed["refused" if answer.status == 503 else "answered"] += 1
         return answer
 
-    def _way(self, name: str, address: str) -> Passing:
-        way = self._ways.get((name, address))
-        if way is None:
-            self._let_go()
-            scheme = "https" if self._settings.serves_tls else "http"
+    def _connect(self, name: str, address: str) -> Passing:
+        scheme = "https" if self._settings.serves_tls else "http"
 
-            def mark(request: web.Request, headers: CIMultiDict[str]) -> None:
-                if hdrs.CONTENT_ENCODING in headers and not self._raw:  # it was unpacked here
-                    del headers[hdrs.CONTENT_ENCODING]
-                    headers.popall(hdrs.CONTENT_LENGTH, None)
-                signature = self._credentials.signature(self._signed(name, self._membership.name, request, headers))
-                headers[PASSED_ON] = f"{self._membership.name} {signature}"
+        def mark(request: web.Request, headers: CIMultiDict[str]) -> None:
+            if hdrs.CONTENT_ENCODING in headers and not self._raw:  # it was unpacked here
+                del headers[hdrs.CONTENT_ENCODING]
+                headers.popall(hdrs.CONTENT_LENGTH, None)
+            signature = self._credentials.signature(self._signed(name, self._membership.name, request, headers))
+            headers[PASSED_ON] = f"{self._membership.name} {signature}"
 
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0)
-            way = self._ways[name, address] = Passing(connector, self._proxies, scheme, address, mark)
-        return way
-
-    def _let_go(self) -> None:
-        """Close the connections to nodes that nobody knows any more: another has come, and they have new names."""
-        known = {(peer.report.name, peer.report.address) for peer in self._membership.roster.peers}
-        for place in [place for place in self._ways if place not in known]:
-            task = asyncio.create_task(self._ways.pop(place).close(), name="way")
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0)
+        return Passing(connector, self._proxies, scheme, address, mark)
 
     # ------------------------------------------------------------------------------------------------ sent there
 
@@ -265,8 +265,10 @@ class Door:
     async def _told(self, name: str, address: str, session: str) -> None:
         own = self._membership.name
         headers = {PASSED_ON: f"{own} {self._credentials.signature(_own_word(name, own))}"}
+        body = json.dumps({"session": session}).encode()
         with suppress(aiohttp.ClientError, TimeoutError):  # it ends by itself a little later
-            await self._way(name, address).post(REPLACED, headers, json.dumps({"session": session}).encode())
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await self._ways.to(name, address).passing.post(REPLACED, headers, body)
 
     async def _was_replaced(self, request: web.Request) -> web.Response:
         await read_body(request, self._settings.request_timeout)
@@ -279,9 +281,8 @@ class Door:
         """End what is passed on. Idempotent."""
         for task in list(self._telling):
             task.cancel()
-        await asyncio.gather(*self._telling, *self._closing, return_exceptions=True)
-        for way in self._ways.values():
-            await way.close()
+        await asyncio.gather(*self._telling, return_exceptions=True)
+        await self._ways.close()
 
 
 def _own_word(target: str, name: str) -> Signed:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Literal, Protocol
 
 from media.clock import Clock
-from server.cluster.credentials import Credentials
+from server.cluster.credentials import Credentials, ForgedError
 from server.cluster.roster import LEASE_SECONDS, Report, Roster, read_report
 from server.cluster.store import Store, StoreAwayError
 
@@ -80,6 +80,9 @@ class Membership:
         self._local = local
         self._token = secrets.token_hex(8)
         self._number = 0
+        self._started = credentials.now()
+        self._refused: str | None = None
+        """Why a lease was refused, as the log says."""
         self._told: Registry | None = None
         """What the log says."""
         self._renewing = asyncio.Lock()
@@ -104,6 +107,8 @@ class Membership:
             local.workers,
             self._number,
             local.begun,
+            self._started,
+            round(self._credentials.now(), 3),
         )
 
     def best(self, tried: set[str]) -> Report | None:
@@ -136,9 +141,21 @@ class Membership:
                 self._now("away", f"{str(error).rstrip('.')}; this node serves by itself, and running calls go on")
                 return
             self.renewals += 1
-            read = (read_report(text, self._credentials) for text in reports)
-            self.roster.told([report for report in read if report is not None], self._clock.now())
+            self.roster.told(self._read(reports), self._clock.now())
             self._now("connected" if held else "name taken", "another node has this one's name (node_name)")
+
+    def _read(self, texts: list[str]) -> list[Report]:
+        """Those that can be believed; of the others the log says once that there are some."""
+        reports, problem = [], None
+        for text in texts:
+            try:
+                reports.append(read_report(text, self._credentials))
+            except ForgedError as error:
+                problem = str(error)
+        if (problem is None) != (self._refused is None):
+            self._refused = problem
+            log.warning("%s", problem) if problem else log.info("every node in the registry can be believed again")
+        return reports
 
     async def drain(self) -> None:
         """From now on the others send no sessions here."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -16,12 +17,14 @@ from prometheus_client.registry import Collector
 from media.clock import Clock
 from server.cluster.credentials import Credentials
 from server.cluster.door import Door
+from server.cluster.limits import SharedLimits
 from server.cluster.membership import Local, Membership
 from server.cluster.metrics import families, written
 from server.cluster.sharing import Sharing
 from server.cluster.store import Store
 from server.cluster.watch import Watch
 from server.cluster.writer import Writer
+from server.http.access.admittance import LIMITS
 from server.http.access.client_secrets import ClientSecret
 from server.http.access.neighbours import NEIGHBOURS
 from server.http.app import METRICS
@@ -38,6 +41,15 @@ FLUSH_SECONDS = 2.0
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Commons:
+    """What the parts of a node use together."""
+
+    store: Store
+    credentials: Credentials
+    clock: Clock
+
+
 class Shared(Collector):
     """What a process with sessions shares with other nodes. Implements
     :class:`~server.http.access.neighbours.Neighbours` for a worker: its front passes requests on."""
@@ -49,6 +61,7 @@ class Shared(Collector):
         self.writer = Writer(store, self.credentials, clock)
         self.memory = ToldMemory(self.writer.keep, self.writer.forget)
         """Where the conversations of a server without workers are kept."""
+        self.limits = SharedLimits(store, self.credentials, clock)
         self._sharing = Sharing(self.writer, clock)
 
     def tell_secret(self, secret: ClientSecret) -> None:
@@ -82,6 +95,7 @@ class Shared(Collector):
 
     async def close(self) -> None:
         """Write what waits, and end. Idempotent."""
+        await self.limits.close()
         await self.writer.close()
         await self.store.close()
 
@@ -90,6 +104,7 @@ def share(app: web.Application, shared: Shared) -> None:
     """Let the application of a worker share what it knows."""
     app[NEIGHBOURS] = shared
     app[METRICS].registry.register(shared)
+    shared.limits.share(app[LIMITS])
     shared.start()
 
 
@@ -103,8 +118,7 @@ class Node(Collector):
         door: Door,
         local: Local,
         shared: Shared | None,
-        store: Store,
-        clock: Clock,
+        commons: Commons,
     ) -> None:
         self.membership = membership
         self.door = door
@@ -113,8 +127,10 @@ class Node(Collector):
         self._settings = settings
         self._local = local
         self._shared = shared
-        self._store = store
-        self._clock = clock
+        self._store, self._clock = commons.store, commons.clock
+        self._limits = (
+            shared.limits if shared is not None else SharedLimits(commons.store, commons.credentials, commons.clock)
+        )
         self._draining: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
 
@@ -138,6 +154,7 @@ class Node(Collector):
     def add_to(self, app: web.Application) -> None:
         """From now on the requests of ``app`` are those of a node."""
         app[NEIGHBOURS] = self
+        self._limits.share(app[LIMITS])
         if METRICS in app:  # the front of several workers has none of its own
             app[METRICS].registry.register(self)
         app.router.add_get(NODES, self._list)
@@ -221,6 +238,7 @@ class Node(Collector):
             await asyncio.gather(self._draining, return_exceptions=True)
         await self.membership.close()
         await self.door.close()
+        await self._limits.close()
         if self._shared is not None:
             await self._shared.close()
         await self._store.close()

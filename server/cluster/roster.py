@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from server.cluster.credentials import Credentials
+from server.cluster.credentials import VALID_SECONDS, Credentials, ForgedError
 
 LEASE_SECONDS = 5.0
 """For which a node is believed to live that has said so; it says so three times as often."""
+TOLD_SECONDS = LEASE_SECONDS + VALID_SECONDS
+"""For which a report may be read: as long as its lease, and the clocks of two nodes may differ by the rest."""
 REMEMBERED_SECONDS = 60.0
 """For which a node is still asked for its sessions whose lease has ended: it may only have lost the registry."""
 SPARED_SECONDS = LEASE_SECONDS
@@ -40,6 +43,15 @@ class Report:
     """Of this report, so that two can be told apart."""
     begun: int = 0
     """Sessions since its start."""
+    started: float = 0.0
+    """When the node was started, in Unix seconds by its own clock."""
+    told_at: float = 0.0
+    """When it told this, as well."""
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """The larger, the newer: of one node."""
+        return self.started, self.number
 
     def to_text(self, credentials: Credentials) -> str:
         """As it is kept in the registry: signed, as the nodes send keys to the address in it."""
@@ -47,16 +59,21 @@ class Report:
         return f"{credentials.mac('lease', text)} {text}"
 
 
-def read_report(text: str, credentials: Credentials) -> Report | None:
-    """``None`` for what no node of this cluster has written."""
+def read_report(text: str, credentials: Credentials) -> Report:
+    """Raises :class:`ForgedError` for what no node of this cluster has written, or not now: whoever may write to the
+    registry can put back what was there long ago, and the nodes send keys to the address in it."""
     mac, _, plain = text.partition(" ")
-    if credentials.mac("lease", plain) != mac:
-        return None
+    if not hmac.compare_digest(credentials.mac("lease", plain).encode(), mac.encode("utf-8", "surrogateescape")):
+        raise ForgedError("a lease that was signed by no node of this cluster")
     try:
         told = json.loads(plain)
-        return Report(**{name: told[name] for name in Report.__dataclass_fields__ if name in told})
-    except (ValueError, TypeError):  # of another version
-        return None
+        report = Report(**{name: told[name] for name in Report.__dataclass_fields__})
+        late = credentials.since(report.told_at)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ForgedError("the lease of a node of another version") from error
+    if abs(late) > TOLD_SECONDS:
+        raise ForgedError(f"node {report.name} told of itself {late:.0f} s ago by its clock; are the clocks right?")
+    return report
 
 
 @dataclass(slots=True)
@@ -70,6 +87,8 @@ class Peer:
     """It could not be reached a moment ago."""
     coming: list[int] = field(default_factory=list)
     """Sessions that it was sent and may not have told of: the number of its report then."""
+    heard: float = 0.0
+    """When the report was read first."""
 
     @property
     def used(self) -> int:
@@ -104,10 +123,13 @@ class Roster:
         self._peers: dict[str, Peer] = {}
 
     def told(self, reports: Iterable[Report], now: float) -> None:
-        """All leases there are."""
-        here = {report.name: report for report in reports if report.name != self.own}
+        """All leases there are. One that is older than what is known of its node, or has been told for longer than a
+        lease lasts, is none: somebody else has put it back."""
+        here = {report.name: report for report in reports if report.name != self.own and self._is_news(report, now)}
         for name, report in here.items():
-            peer = self._peers.setdefault(name, Peer(report))
+            peer = self._peers.setdefault(name, Peer(report, heard=now))
+            if report.order != peer.report.order:
+                peer.heard = now
             if report.number != peer.report.number or report.address != peer.report.address:
                 # Those that have begun are in the report; of two newer reports one was made after the session began.
                 begun = max(0, report.begun - peer.report.begun)
@@ -120,6 +142,12 @@ class Roster:
                 peer.gone_since = now if peer.gone_since is None else peer.gone_since
                 if now - peer.gone_since > REMEMBERED_SECONDS:
                     del self._peers[name]
+
+    def _is_news(self, report: Report, now: float) -> bool:
+        peer = self._peers.get(report.name)
+        if peer is None or report.order > peer.report.order:
+            return True
+        return report.order == peer.report.order and now - peer.heard <= LEASE_SECONDS
 
     @property
     def peers(self) -> list[Peer]:

@@ -42,6 +42,10 @@ class Store(Protocol):
         """Keep these no longer."""
         ...
 
+    async def spend(self, seconds: Mapping[str, float]) -> list[float]:
+        """Add to what was used up under each name, which becomes less by itself as time passes; how much it is then."""
+        ...
+
     async def close(self) -> None:
         """End the connections. Idempotent."""
         ...

@@ -9,8 +9,11 @@ from urllib.parse import quote
 import aiohttp
 
 from server.headless.call import Address
+from server.http.signaling.watching import WATCH_SECONDS
 
 RETRY_SECONDS = 1.0
+ANSWER_SECONDS = WATCH_SECONDS + 15.0
+"""For an answer: the server waits for news for :data:`WATCH_SECONDS`; one that stands still answers nothing."""
 TRIES = 5
 """Requests in a row that may fail before nobody is asked any more."""
 State = Literal["leaving", "gone", "unknown"]
@@ -25,7 +28,7 @@ async def watch(address: Address, session: str) -> State:
         failed = 0
         while failed < TRIES:
             try:
-                async with http.get(place) as answer:
+                async with http.get(place, timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as answer:
                     if 400 <= answer.status < 500:
                         return "unknown"
                     answer.raise_for_status()

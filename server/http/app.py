@@ -24,7 +24,7 @@ from server.engines.build import Engines
 from server.engines.pipelines import pipeline_house
 from server.engines.tasks import task_service
 from server.grpc.extra import Shared, add_grpc
-from server.http.access.admittance import Admittance
+from server.http.access.admittance import LIMITS, Admittance
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.cors import allow_reading
 from server.http.access.load import LOAD
@@ -124,6 +124,7 @@ def create_app(
     app[METRICS] = metrics = Metrics(engines)
     app[HISTORY] = history = history_of(settings, among.number if among is not None else 0)
     recordings = _recordings(settings)
+    app[LIMITS] = of_grpc.limits  # what a front counts is the front's
     app[LOAD] = load = Load(MonotonicClock())
     probe = probe_of(settings, engines, among.cores if among is not None else None)
     watchers = Watchers(history.notes, probe.sound.add)

@@ -17,6 +17,7 @@ from server.http.access.keys import Denied, asking, key_of
 from server.http.access.neighbours import NEIGHBOURS
 from server.http.errors import error_response, shaped
 from server.http.origins import Asked, OwnNames, parse_authority
+from server.http.proxies import NEIGHBOUR
 from server.http.request_ids import named
 from server.settings import Settings
 
@@ -55,7 +56,11 @@ def guard(settings: Settings, admittance: Admittance, behind: Collection[str] = 
             return await handler(request)
         refusal = checks.before_the_key(request)
         if _route(request) in behind:
-            return refusal or checks.count(request) or await _wherever(request, handler)
+
+            async def counted(request: web.Request) -> web.StreamResponse:
+                return checks.count(request) or await handler(request)
+
+            return refusal or await _wherever(request, counted)
         if _route(request) in PARTLY_OPEN and (refusal is None or refusal.status == HTTPStatus.FORBIDDEN):
             if refusal is None:
                 checks.key(request)
@@ -99,7 +104,7 @@ class _Checks:
         if (refusal := self._foreign(request, asked)) is not None:
             return refusal
         request[CLIENT] = neighbourhood(asked.client)
-        if request.method == hdrs.METH_OPTIONS:
+        if request.method == hdrs.METH_OPTIONS or request.remote == NEIGHBOUR:  # the other node has counted it
             return None
         return _too_many(self._admittance.wait_of(asked.client), f"requests from {request[CLIENT]}")
 

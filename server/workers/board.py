@@ -46,6 +46,8 @@ class Seat:
     pid: int | None = None
     kept: dict[str, str] = field(default_factory=dict)
     """Conversations of its sessions that could go on elsewhere, by the session."""
+    restarting: bool = False
+    """Whether it is to be replaced: it serves until the next one does."""
 
     @property
     def coming(self) -> int:
@@ -61,6 +63,11 @@ class Seat:
         self.asked -= 1
         if begun:
             self.settling.append(2)
+
+    @property
+    def shown(self) -> str:
+        """Its state for people."""
+        return "restarting" if self.restarting and self.state == "ready" else self.state
 
     @property
     def load(self) -> tuple[int, bool, int, float]:
@@ -103,6 +110,11 @@ class Board:
         """The worker of that number while it serves, even if it is about to end."""
         seat = self._seats.get(number) if number is not None else None
         return seat if seat is not None and seat.state in ("ready", "leaving") else None
+
+    def is_quiet(self, number: int | None) -> bool:
+        """Whether the worker of that number says nothing: it may go on, or be ended soon."""
+        seat = self._seats.get(number) if number is not None else None
+        return seat is not None and seat.state in ("quiet", "ended")
 
     @property
     def seats(self) -> list[Seat]:
@@ -170,7 +182,7 @@ class Board:
         return [
             {
                 "number": seat.number,
-                "state": seat.state,
+                "state": seat.shown,
                 "pid": seat.pid,
                 "sessions": seat.sessions,
                 "event_loop_delay_ms": round(seat.delay_ms, 1),

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from media.clock import Clock, MonotonicClock
-from server.http.access.admittance import Admittance
+from server.http.access.admittance import LIMITS, Admittance
 from server.http.access.cors import allow_reading
 from server.http.access.keys import key_of
 from server.http.access.load import is_urgent
@@ -85,8 +85,10 @@ class Front:
     async def passed(self, request: web.Request) -> web.StreamResponse:
         """Whatever is not the front's own."""
         path, call = request.path, request.query.get("call_id", "")
-        number = worker_in(path, self._node) or worker_in(call, self._node) or self._of_key(request)
-        seat = self._board.find(number)
+        number = worker_in(path, self._node) or worker_in(call, self._node)
+        if self._board.is_quiet(number):
+            raise away()  # no other knows of what this is about
+        seat = self._board.find(number or self._of_key(request))
         if request.path == REALTIME and request.method == hdrs.METH_GET and "call_id" not in request.query:
             return await self._begun(request, None, seat)
         if seat is not None:
@@ -173,11 +175,12 @@ class Front:
             return await self._way(seat).answer(request, body)
         begun = False
         try:
-            answer = await self._way(seat).answer(request, body)
+            answer = await self._way(seat).answer(request, body, lost=lambda: seat.state == "quiet")
             begun = answer.status < 300
             return answer
         except AwayError:
-            self._supervisor.lost(seat)
+            if seat.state != "quiet":  # that one is looked after already
+                self._supervisor.lost(seat)
             raise
         finally:
             seat.answered(begun=begun)
@@ -262,8 +265,10 @@ class Front:
         if seat is None or seat.state != "ready":
             serving = ", ".join(str(one.number) for one in self._board.seats if one.state == "ready")
             raise HttpError(404, "worker_not_found", f"number: there is no worker {text[:20]!a}; those are {serving}")
-        self._keep(self._restarted(seat.number))
-        return web.json_response({"number": seat.number, "state": "leaving"}, status=202)
+        if not seat.restarting:
+            seat.restarting = True
+            self._keep(self._restarted(seat))
+        return web.json_response({"number": seat.number, "state": seat.shown}, status=202)
 
     async def restart_all(self, request: web.Request) -> web.Response:
         """``POST /v1/workers/restart``: 202 at once; all of them, one after another."""
@@ -274,14 +279,20 @@ class Front:
         """Replace every worker that serves now, unless that is being done already; returns their numbers."""
         if not self._restarting_all:
             self._restarting_all = True
-            self._keep(self._all_restarted())
+            seats = self._board.serving
+            for seat in seats:
+                seat.restarting = True
+            self._keep(self._all_restarted(seats))
         return [seat.number for seat in self._board.serving]
 
-    async def _restarted(self, number: int) -> None:
-        with suppress(WorkerFailedError, OSError):  # it was told in the log
-            await self._supervisor.restart(number)
+    async def _restarted(self, seat: Seat) -> None:
+        try:
+            with suppress(WorkerFailedError, OSError):  # it was told in the log
+                await self._supervisor.restart(seat.number)
+        finally:
+            seat.restarting = False
 
-    async def _all_restarted(self) -> None:
+    async def _all_restarted(self, seats: list[Seat]) -> None:
         try:
             await self._supervisor.restart_all()
             log.info("every worker has been replaced")
@@ -289,6 +300,8 @@ class Front:
             log.error("not every worker has been replaced")
         finally:
             self._restarting_all = False
+            for seat in seats:
+                seat.restarting = False
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="restart")
@@ -349,8 +362,10 @@ def create_front(supervisor: Supervisor, settings: Settings) -> web.Application:
     """The application of the front; the supervisor stays with the caller."""
     clock = MonotonicClock()
     front = Front(supervisor, settings, clock)
-    access = guard(settings, Admittance(settings, supervisor.secrets.known, clock), behind=_PASSED)
+    admittance = Admittance(settings, supervisor.secrets.known, clock)
+    access = guard(settings, admittance, behind=_PASSED)
     app = web.Application(middlewares=[access, errors, bodies(settings.request_timeout, streamed={"/{path}"})])
+    app[LIMITS] = admittance.limits
     PageFiles(STATIC).add_to(app)
     DocPages().add_to(app)
     router = app.router

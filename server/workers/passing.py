@@ -68,6 +68,10 @@ class Refused:
 T = TypeVar("T")
 Mark = Callable[[web.Request, CIMultiDict[str]], None]
 """Adds to the headers of a request what only this way needs."""
+Lost = Callable[[], bool]
+"""Whether the other was found to stand still: then nobody waits for it any more."""
+CLOSE_SECONDS = 2.0
+"""For the other to end a WebSocket, too."""
 _refusal: ContextVar[list[Refused] | None] = ContextVar("refusal", default=None)
 
 
@@ -105,21 +109,27 @@ class Passing:
         await self._client.close()
 
     async def answer(
-        self, request: web.Request, body: bytes | None = None, held: Collection[int] = ()
+        self,
+        request: web.Request,
+        body: bytes | None = None,
+        held: Collection[int] = (),
+        lost: Lost = lambda: False,
     ) -> web.StreamResponse:
         """The other's answer, as it comes. ``body``: what has been read of the request already, all of it. One with a
-        status among ``held`` is returned whole, and the client has not been answered yet."""
+        status among ``held`` is returned whole, and the client has not been answered yet. Raises :class:`AwayError`;
+        of one that is ``lost`` before it has answered, :class:`StoppedError`."""
         if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket" and request.method == hdrs.METH_GET:
-            return await self._socket(request)
-        async with await self._asked(request, body) as told:
+            return await self._socket(request, lost)
+        async with await self._asked(request, body, lost) as told:
             if told.status in held:
                 return web.Response(status=told.status, body=await told.read(), headers=_end_to_end(told.headers))
             response = web.StreamResponse(status=told.status, reason=told.reason, headers=_end_to_end(told.headers))
             await response.prepare(request)
             try:
-                await _for_client(request, _copied(told, response))
-            except aiohttp.ClientError as error:
+                await _for_client(request, _copied(told, response), lost)
+            except (aiohttp.ClientError, StoppedError) as error:
                 log.warning("a worker has broken an answer off: %s", error)
+                told.close()
                 if request.transport is not None:
                     request.transport.abort()  # the client must not take what it has for all of it
                 raise ConnectionResetError("the worker has broken its answer off") from error
@@ -157,7 +167,7 @@ class Passing:
             raise HttpError(400, "invalid_request", "the target of a request must be a path (RFC 9112, 3.2.1)")
         return URL(f"{self._base}{request.raw_path}", encoded=True)
 
-    async def _asked(self, request: web.Request, body: bytes | None) -> aiohttp.ClientResponse:
+    async def _asked(self, request: web.Request, body: bytes | None, lost: Lost) -> aiohttp.ClientResponse:
         """The head of the answer; a client that leaves before has its request taken back."""
         streamed = _Streamed(request) if body is None and request.body_exists else None
         call = self._client.request(
@@ -168,14 +178,14 @@ class Passing:
             allow_redirects=False,
         )
         try:
-            return await _for_client(request, _awaited(call))
+            return await _for_client(request, _awaited(call), lost)
         except aiohttp.ClientError as error:
             if streamed is not None and streamed.broken:
                 message = "the body is not what Transfer-Encoding or Content-Length say it is, or has not come whole"
                 raise HttpError(400, "invalid_body", message) from error
             raise away() from error
 
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
+    async def _socket(self, request: web.Request, lost: Lost) -> web.StreamResponse:
         """A WebSocket of the worker's, and the client's, joined: every message goes through, in its order."""
         refused: list[Refused] = []
         _refusal.set(refused)
@@ -192,8 +202,9 @@ class Passing:
                 autoclose=False,
                 autoping=False,
                 max_msg_size=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
             )
-            inner = await _for_client(request, _awaited(call))
+            inner = await _for_client(request, _awaited(call), lost)
         except aiohttp.WSServerHandshakeError as error:
             if not refused:
                 raise away() from error
@@ -207,7 +218,7 @@ class Passing:
         )
         try:
             await outer.prepare(request)
-            await _joined(outer, inner)
+            await _joined(outer, inner, lost)
         finally:
             await inner.close()
         return outer
@@ -244,14 +255,17 @@ async def _copied(told: aiohttp.ClientResponse, response: web.StreamResponse) ->
         await response.write(piece)
 
 
-async def _for_client(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` returns; it is taken back when the client leaves before: the other may never say another word."""
+async def _for_client(request: web.Request, work: Coroutine[Any, Any, T], lost: Lost) -> T:
+    """What ``work`` returns; it is taken back when the client leaves before: the other may never say another word. And
+    when that is known (``lost``): :class:`StoppedError`."""
     task, pause = asyncio.create_task(work, name="passing"), LOOK_SECONDS
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=pause)
             if not task.done() and (request.transport is None or request.transport.is_closing()):
                 raise ConnectionResetError("the client has left")
+            if not task.done() and lost():
+                raise StoppedError(503, "worker_restarting", "this part of the server does not answer: come again")
             pause = min(1.2 * pause, LONGEST_LOOK_SECONDS)
         return task.result()
     finally:
@@ -260,17 +274,21 @@ async def _for_client(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait({task})
 
 
-async def _joined(outer: web.WebSocketResponse, inner: aiohttp.ClientWebSocketResponse) -> None:
+async def _joined(outer: web.WebSocketResponse, inner: aiohttp.ClientWebSocketResponse, lost: Lost) -> None:
     ways = {
         asyncio.create_task(_pump(outer, inner), name="passing-in"),
         asyncio.create_task(_pump(inner, outer), name="passing-out"),
     }
+    done: set[asyncio.Task[None]] = set()
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        while not done and not lost():
+            done, _ = await asyncio.wait(ways, timeout=LONGEST_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
+    if not done:
+        await outer.close(code=1011)
 
 
 async def _pump(source: Any, sink: Any) -> None:
@@ -309,6 +327,10 @@ def _end_to_end(headers: Any) -> CIMultiDict[str]:
 
 class AwayError(HttpError):
     """The worker is gone, and has answered nothing; another may be about to take its place."""
+
+
+class StoppedError(AwayError):
+    """It has not ended, and answers nothing any more."""
 
 
 def away() -> AwayError:

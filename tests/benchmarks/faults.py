@@ -18,7 +18,12 @@ from typing import Any, ClassVar
 from tests.benchmarks.soak import Record
 from tests.benchmarks.watched import Watched
 
-MODULES = ("tests.benchmarks.faults_engines", "tests.benchmarks.faults_machine", "tests.benchmarks.faults_places")
+MODULES = (
+    "tests.benchmarks.faults_engines",
+    "tests.benchmarks.faults_machine",
+    "tests.benchmarks.faults_places",
+    "tests.benchmarks.faults_nodes",
+)
 """Each has a tuple ``FAULTS`` of classes."""
 STUBS = ("--profile", "bench")
 """Engines that answer at once: gaps are then those of the media, and not of a busy machine."""
@@ -49,7 +54,7 @@ class Fault:
     """What is done, in a line."""
     flags: ClassVar[tuple[str, ...]] = STUBS
     """Of ``visavis serve``."""
-    environment: ClassVar[Mapping[str, str]] = {}
+    environment: Mapping[str, str] = {}
     session: ClassVar[Mapping[str, Any] | None] = None
     """Settings of the callers' sessions."""
     watched: ClassVar[bool] = True

@@ -104,6 +104,21 @@ class Fleet:
                 await asyncio.sleep(0.05)
 
 
+def environment_of(name: str, places: int, redis: RedisProcess, **given: str) -> dict[str, str]:
+    """The settings of a node, as variables. ``given``: more of them."""
+    settings = {
+        "CLUSTER_URL": redis.url,
+        "CLUSTER_SECRET": "a-secret-of-these-nodes-alone",
+        "NODE_NAME": name,
+        "MAX_SESSIONS": str(places),
+        "ICE_ADDRESS": "127.0.0.1",
+        "SHUTDOWN_TIMEOUT": "1",
+        "CONNECT_TIMEOUT": "300",
+        **given,
+    }
+    return {f"VISAVIS_{key}": value for key, value in settings.items()}
+
+
 @asynccontextmanager
 async def fleet(folder: Path, places: Sequence[int], flags: Sequence[str] = (), **given: str) -> AsyncIterator[Fleet]:
     """Nodes ``a``, ``b``, … with so many places each. ``given``: settings, as in the environment."""
@@ -113,17 +128,7 @@ async def fleet(folder: Path, places: Sequence[int], flags: Sequence[str] = (), 
         stack.push_async_callback(redis.kill)
         nodes = []
         for name, count in zip(NAMES, places, strict=False):
-            settings = {
-                "CLUSTER_URL": redis.url,
-                "CLUSTER_SECRET": "a-secret-of-these-nodes-alone",
-                "NODE_NAME": name,
-                "MAX_SESSIONS": str(count),
-                "ICE_ADDRESS": "127.0.0.1",
-                "SHUTDOWN_TIMEOUT": "1",
-                "CONNECT_TIMEOUT": "300",
-                **given,
-            }
-            nodes.append(NodeProcess(name, {f"VISAVIS_{key}": value for key, value in settings.items()}, flags))
+            nodes.append(NodeProcess(name, environment_of(name, count, redis, **given), flags))
             stack.push_async_callback(nodes[-1].close)
         await asyncio.gather(*(node.start() for node in nodes))
         made = Fleet(redis, nodes)

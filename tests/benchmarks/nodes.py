@@ -180,6 +180,45 @@ async def killed(made: Fleet) -> Told:
     }
 
 
+async def stopped(made: Fleet) -> Told:
+    """SIGSTOP of a node: whoever waits for it is answered, its client goes on with its history, and then it does."""
+    here, victim = made.nodes[0], made.nodes[1]
+    caller = await _on(made, victim)
+    await caller.tell("colour", "Blue")
+    await asyncio.sleep(0.5)  # as with one that is killed
+    call = caller.id.replace("sess_", "rtc_")
+
+    async def hung_up() -> tuple[int, str, float]:
+        async with here.http.delete(f"/v1/realtime/calls/{call}") as told:
+            return told.status, told.headers.get("Retry-After", ""), time.monotonic()
+
+    begun = time.monotonic()
+    victim.signal(signal.SIGSTOP)
+    hanging_up = asyncio.create_task(hung_up())
+    offers = [await _offered(here) for _ in range(2)]
+    told = await here.ask(f"/v1/sessions/{caller.id}/watch?wait=55")
+    noticed = time.monotonic() - begun
+    after, took = await again(here.url, caller)
+    recalled = await after.recall("colour")
+    for code, body, *_ in offers:
+        if code == 200:
+            await _hung_up(here, body["session_id"])
+    status, retry, at = await hanging_up
+    victim.signal(signal.SIGCONT)
+    back = await made.until_known({node.name: "ready" for node in made.nodes}, here)
+    await caller.close()
+    await after.close()
+    return {
+        "ok": told["state"] == "gone" and recalled == "Blue" and (status, bool(retry)) == (503, True),
+        "a watching client knows after s": round(noticed, 2),
+        "goes on after s, then": round(took, 2),
+        "history": recalled == "Blue",
+        "hung up there": f"{status}, Retry-After {retry}, after {at - begun:.1f} s",
+        "offers meanwhile, ms": [(code, round(ms)) for code, _, ms, _ in offers],
+        "takes its place again after s": round(back, 2),
+    }
+
+
 async def without_redis(made: Fleet) -> Told:
     """Redis is killed and started again, empty, in the middle of a call; and stands still for a while."""
     here = made.nodes[0]
@@ -274,6 +313,7 @@ STEPS: dict[str, Callable[[Fleet], Awaitable[Told]]] = {
     "spread": spread,
     "wrong_node": wrong_node,
     "without_redis": without_redis,
+    "stopped": stopped,
     "drained": drained,
     "killed": killed,
 }

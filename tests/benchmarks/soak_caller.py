@@ -23,6 +23,8 @@ from aiortc.mediastreams import MediaStreamError
 from media.aiortc_internals.consent import guard_consent
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import MonotonicClock
+from server.headless.call import Address
+from server.headless.watch import watch
 from server.transports.webrtc import ice
 from tests.benchmarks.video_camera import NumberedCamera
 from tests.benchmarks.voice_ear import Ear, Reply
@@ -84,13 +86,16 @@ class Call:
         self._channel.on("message", self._take)
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._gone = False
+        """Whether the server has told that the process of the session is gone."""
         self._pc.on("track", self._track)
         self._pc.on("connectionstatechange", self._changed.set)
 
     @property
     def lost(self) -> bool:
         """Whether it is over, though nobody here hung up."""
-        return self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
+        over = self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
+        return over or self._gone
 
     @property
     def state(self) -> str:
@@ -111,10 +116,17 @@ class Call:
             if response.status != 200:
                 raise ConnectionRefusedError(f"{response.status} {answer['error']['code']}")
         self.session_id, self.resumed = answer["session_id"], answer["resumed"]
+        if answer.get("watched"):
+            self._tasks.add(asyncio.create_task(self._watch()))
         await self._pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         if not await self.until(lambda: bool(self.named("session.created")), CONNECT_SECONDS):
             raise TimeoutError("no session.created")
         await self.until(lambda: self.microphone.started, CONNECT_SECONDS)
+
+    async def _watch(self) -> None:
+        """As the page does, where the session's process may end without the server ending."""
+        self._gone = await watch(Address(self.url), self.session_id) == "gone"
+        self._changed.set()
 
     def send(self, *events: dict[str, Any]) -> None:
         """Client events."""

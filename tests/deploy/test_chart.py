@@ -15,6 +15,7 @@ from server.settings import load_settings
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "visavis"
 BASE = {"apiKey": "0123456789"}
+CLUSTER = {"enabled": True, "redisUrl": "redis://:p@redis:6379/0", "secret": "0123456789abcdef"}
 TURN = {"enabled": True, "secret": "north", "urls": ["turn:turn.example.org:3478?transport=udp"]}
 
 pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
@@ -117,9 +118,51 @@ def test_it_grows_by_calls_and_drains_before_a_pod_goes(tmp_path: Path):
     assert hook == ["python", "/usr/local/lib/visavis/drain.py", "60"]
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_the_pods_of_a_cluster_are_nodes_with_names_and_addresses_of_their_own(tmp_path: Path, kind: str):
+    made = helm({"kind": kind, "cluster": CLUSTER}, tmp_path)
+    documents = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(made.stdout) if one}
+    given = environment(documents[kind, "assistant"])
+    assert given["VISAVIS_NODE_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    names = list(given)
+    assert names.index("POD_IP") < names.index("VISAVIS_NODE_ADDRESS"), "what it names must have been told before"
+    assert (given["POD_IP"], given["VISAVIS_NODE_ADDRESS"]) == (
+        {"fieldRef": {"fieldPath": "status.podIP"}},
+        "http://$(POD_IP):8080",
+    )
+    kept = documents["Secret", "assistant-cluster"]["stringData"]
+    for name in ("VISAVIS_CLUSTER_URL", "VISAVIS_CLUSTER_SECRET"):
+        reference = given[name]["secretKeyRef"]
+        assert reference["name"] == "assistant-cluster"
+        given[name] = kept[reference["key"]]
+    filled = {name: given[name] for name in ("VISAVIS_CLUSTER_URL", "VISAVIS_CLUSTER_SECRET", "VISAVIS_NODE_ADDRESS")}
+    settings = {name.removeprefix("VISAVIS_").lower(): value for name, value in filled.items()}
+    address = settings["node_address"].replace("$(POD_IP)", "10.0.0.7")
+    loaded = load_settings({**settings, "node_address": address, "node_name": "assistant-0"})
+    assert (loaded.node, loaded.node_address) == ("assistant-0", "http://10.0.0.7:8080")
+
+
+def test_a_cluster_may_have_its_secret_and_its_addresses_from_elsewhere(tmp_path: Path):
+    there = {"enabled": True, "existingSecret": "mine"}
+    settings = {"node_address": "https://[$(POD_IP)]:8080"}
+    made = rendered({"kind": "StatefulSet", "cluster": there, "settings": settings, "existingSecret": "key"}, tmp_path)
+    assert "Secret" not in made
+    given = environment(made["StatefulSet"])
+    assert given["VISAVIS_CLUSTER_URL"] == {"secretKeyRef": {"name": "mine", "key": "redis-url"}}
+    assert given["VISAVIS_NODE_ADDRESS"] == "https://[$(POD_IP)]:8080"
+    assert not {"POD_IP", "VISAVIS_NODE_NAME"} & environment(rendered({}, tmp_path)["Deployment"]).keys()
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"cluster": CLUSTER}, "legal kinds are StatefulSet and DaemonSet"),
+        ({"kind": "StatefulSet", "cluster": {**CLUSTER, "secret": ""}}, "give cluster.secret"),
+        ({"kind": "StatefulSet", "cluster": {**CLUSTER, "redisUrl": ""}}, "give cluster.redisUrl"),
+        (
+            {"kind": "DaemonSet", "cluster": CLUSTER, "settings": {"node_name": "a"}},
+            "settings.node_name: cluster.enabled",
+        ),
         ({"kind": "DaemonSet", "autoscaling": {"enabled": True}}, "legal kinds are Deployment and StatefulSet"),
         ({"turn": {**TURN, "urls": []}}, "turn.urls: name the addresses"),
         ({"turn": {**TURN, "secret": ""}}, "give turn.secret"),

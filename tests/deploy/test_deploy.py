@@ -256,6 +256,23 @@ def test_a_pod_that_is_to_stop_waits_for_its_calls(monkeypatch: pytest.MonkeyPat
     assert drain.drain({}, 0.0) == 2.0, "no longer than it is told"
 
 
+def test_one_of_several_nodes_lets_its_calls_go_on_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    drain, asked = script("drain"), []
+
+    def ask(environment: dict[str, str], method: str, path: str) -> str:
+        asked.append((method, path))
+        if method == "POST":
+            raise ConnectionResetError
+        return "visavis_sessions 0.0"
+
+    monkeypatch.setattr(drain, "ask", ask)
+    assert drain.drain({"VISAVIS_CLUSTER_URL": "redis://redis"}, 60.0) == 0.0
+    assert asked == [("POST", "/v1/node/drain"), ("GET", "/metrics")]
+    asked.clear()
+    drain.drain({}, 60.0)
+    assert asked == [("GET", "/metrics")], "one that is alone has nowhere to send them"
+
+
 def test_it_counts_the_calls_of_its_own_server() -> None:
     drain = script("drain")
     with answering(200, {"x": "\nvisavis_sessions 3.0\n"}) as port:  # as JSON the line ends are escaped

@@ -37,6 +37,7 @@ class FakeStore:
         """While it is not set, nothing is answered."""
         self.open.set()
         self.asked = 0
+        self.spent: dict[str, float] = {}
 
     def expire(self, name: str) -> None:
         """The lease of a node has ended."""
@@ -80,6 +81,12 @@ class FakeStore:
         await self._answer()
         for name in names:
             self.values.pop(name, None)
+
+    async def spend(self, seconds: Mapping[str, float]) -> list[float]:
+        await self._answer()
+        for name, one in seconds.items():
+            self.spent[name] = self.spent.get(name, 0.0) + one
+        return [self.spent[name] for name in seconds]
 
     async def close(self) -> None:
         pass

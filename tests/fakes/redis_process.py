@@ -48,13 +48,17 @@ class RedisProcess:
 
     async def _answers(self) -> bool:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            return (await self.command("PING")).startswith("+PONG")
         except OSError:
             return False
-        writer.write(b"PING\r\n")
+
+    async def command(self, *words: str) -> str:
+        """The first line of its answer to a command without spaces in it. Raises ``OSError``."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(" ".join(words).encode() + b"\r\n")
         answer = await reader.readline()
         writer.close()
-        return answer.startswith(b"+PONG")
+        return answer.decode().strip()
 
     def hold(self, *, still: bool) -> None:
         """Let it stand still, or go on: it takes connections and answers nothing."""

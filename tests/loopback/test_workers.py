@@ -147,7 +147,7 @@ async def one_is_replaced(url: str, http: aiohttp.ClientSession, supervisor: Sup
     leaving = asyncio.create_task(watched(http, peer))
     await until(lambda: len(supervisor.watches) == 1)
     async with http.post(f"/v1/workers/{before}/restart") as told:
-        assert told.status == 202
+        assert (told.status, await told.json()) == (202, {"number": before, "state": "restarting"})
     moved = await peer.event("session.moved")
     assert moved["session_id"] == peer.answer["session_id"] and moved["seconds"] == 60.0
     assert (await leaving)["state"] == "leaving"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from aiohttp import web
+
 from media.clock import Clock
 from server.admission import neighbourhood
 from server.http.access.client_secrets import ClientSecrets
@@ -10,6 +14,9 @@ from server.http.access.keys import Asking, Denied, Keys
 from server.http.access.rate_limits import RateLimit
 from server.http.proxies import Proxies
 from server.settings import Settings
+
+LIMITS: web.AppKey[Mapping[str, RateLimit]] = web.AppKey("limits")
+"""What an application counts, by name: the nodes of a cluster count it together."""
 
 
 class Admittance:
@@ -25,6 +32,12 @@ class Admittance:
         burst = settings.rate_limit_burst
         self._addresses = None if front else _limit(settings.requests_per_address, burst, clock)
         self._of_keys = None if front else _limit(settings.rate_limit_per_key, burst, clock)
+
+    @property
+    def limits(self) -> dict[str, RateLimit]:
+        """What is counted here, by name."""
+        named = {"address": self._addresses, "key": self._of_keys}
+        return {name: limit for name, limit in named.items() if limit is not None}
 
     def wait_of(self, address: str) -> int:
         """Count a request from an address; seconds until it may come again, 0 when this one is served."""

@@ -73,6 +73,7 @@ async def test_whatever_it_says_it_is_away(answer):
             lambda: store.touch(["one"], 5.0),
             lambda: store.drop(["one"]),
             lambda: store.release("a", "token"),
+            lambda: store.spend({"one": 1.0, "two": 1.0}),
         ):
             with pytest.raises(StoreAwayError):
                 await ask()
@@ -84,6 +85,12 @@ async def test_so_it_is_with_answers_of_another_shape(answer):
         for ask in (store.reports, lambda: store.get(["one", "two"])):
             with pytest.raises(StoreAwayError):
                 await ask()
+
+
+async def test_so_it_is_with_as_many_answers_as_nobody_has_asked_for():
+    async with answering(b"*1\r\n:3\r\n") as (_, store):
+        with pytest.raises(StoreAwayError):
+            await store.spend({"one": 1.0, "two": 1.0})
 
 
 async def test_more_who_ask_than_there_are_connections_wait_and_are_answered():

@@ -68,10 +68,22 @@ async def test_who_is_away_is_told_once_and_so_is_that_it_is_back(made, caplog):
     assert membership.best(set()) is None
 
 
-async def test_what_no_node_has_signed_is_nobody(made):
+async def test_what_no_node_has_signed_is_nobody(made, caplog):
     membership, store, _, _ = made
     stranger = Credentials(SECRET + "?", lambda: 0.0)
     other = Membership("evil", "http://evil", store, stranger, FakeClock(), Local())
     await other.renew()
     await membership.renew()
     assert "evil" in store.leases and membership.roster.peers == []
+    old = Membership("b", "http://b", store, Credentials(SECRET, lambda: -100.0), FakeClock(), Local())
+    caplog.set_level("INFO")
+    for _ in range(2):
+        await old.renew()
+        await membership.renew()
+    assert membership.roster.peers == [], "its clock is wrong, or somebody has put it back"
+    for name in ("b", "evil"):
+        store.expire(name)
+    await membership.renew()
+    said = [record.getMessage() for record in caplog.records if record.name == "server.cluster.membership"]
+    assert len([text for text in said if "can be believed again" in text]) == 1
+    assert membership._refused is None

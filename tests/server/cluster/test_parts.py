@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.cluster.credentials import MOST_SEEN, VALID_SECONDS, Credentials, ForgedError, Signed
-from server.cluster.roster import REMEMBERED_SECONDS, SPARED_SECONDS, Report, Roster, read_report
+from server.cluster.roster import (
+    LEASE_SECONDS,
+    REMEMBERED_SECONDS,
+    SPARED_SECONDS,
+    TOLD_SECONDS,
+    Report,
+    Roster,
+    read_report,
+)
 from server.cluster.wanted import Wanted, has_body, wanted
 from server.workers.ids import ids_of, node_in, node_of_bare, worker_in
 
@@ -90,11 +98,24 @@ def test_a_node_whose_lease_has_ended_is_still_known_for_a_while():
     assert (nodes.find("b").state, nodes.best(report("a", 1, 1), 1.0)) == ("gone", None)
     nodes.told([], REMEMBERED_SECONDS)
     assert nodes.find("b") is not None
-    nodes.told([report("b")], REMEMBERED_SECONDS)
+    nodes.told([report("b", number=1)], REMEMBERED_SECONDS)
     assert nodes.find("b").state == "ready"
     nodes.told([], REMEMBERED_SECONDS)
     nodes.told([], 2 * REMEMBERED_SECONDS + 1)
     assert nodes.find("b") is None
+
+
+def test_a_report_that_somebody_has_put_back_is_none():
+    nodes = roster(report("b", address="http://now", started=7.0, number=3))
+    for old in ({"started": 7.0, "number": 2}, {"started": 6.0, "number": 9}):
+        nodes.told([report("b", address="http://then", **old)], 1.0)
+        assert (nodes.find("b").report.address, nodes.find("b").state) == ("http://now", "gone")
+    nodes.told([report("b", address="http://now", started=7.0, number=3)], LEASE_SECONDS)
+    assert nodes.find("b").state == "ready", "it may only not have told of itself again"
+    nodes.told([report("b", address="http://now", started=7.0, number=3)], LEASE_SECONDS + 0.1)
+    assert nodes.find("b").state == "gone", "it would have told of itself again"
+    nodes.told([report("b", address="http://new", started=8.0, number=1)], LEASE_SECONDS + 0.2)
+    assert (nodes.find("b").report.address, nodes.find("b").state) == ("http://new", "ready"), "it was started anew"
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 12), min_size=1), st.integers(0, 60))
@@ -178,13 +199,22 @@ def test_what_is_kept_is_hidden_and_good_under_its_own_name_alone():
 
 
 def test_a_report_that_no_node_has_written_is_none():
-    one = Credentials(SECRET, Time())
-    text = report("b", workers=3).to_text(one)
-    assert read_report(text, one) == report("b", workers=3)
-    for other in (text.replace("8080", "8081"), "", "x", text.partition(" ")[2]):
-        assert read_report(other, one) is None
-    newer = f"{one.mac('lease', '{}')} {{}}"
-    assert read_report(newer, one) is None, "of a version that tells less"
+    time = Time()
+    one, made = Credentials(SECRET, time), report("b", workers=3, told_at=Time.now)
+    text = made.to_text(one)
+    assert read_report(text, one) == made
+    for other in (text.replace("8080", "8081"), "", "x", text.partition(" ")[2], f"é {text}"):
+        with pytest.raises(ForgedError, match="signed"):
+            read_report(other, one)
+    for less in ("{}", "[]", '{"told_at": "now"}'):
+        with pytest.raises(ForgedError, match="version"):
+            read_report(f"{one.mac('lease', less)} {less}", one)
+    for passed in (TOLD_SECONDS, -TOLD_SECONDS):
+        time.now = Time.now + passed
+        assert read_report(text, one) == made, "the clocks of two nodes differ"
+        time.now = Time.now + 1.01 * passed
+        with pytest.raises(ForgedError, match=r"node b told of itself .* are the clocks right"):
+            read_report(text, one)
 
 
 # ---------------------------------------------------------------------------------------------------- wanted

@@ -60,6 +60,17 @@ async def test_what_is_kept_is_found_and_expires(store):
             pass
 
 
+async def test_what_was_used_up_adds_up_and_becomes_less_by_itself(store):
+    assert await store.spend({"a": 2.0, "b": 60.0}) == [2.0, 60.0]
+    [a, c] = await store.spend({"a": 3.0, "c": 0.00001})
+    assert 3.0 < a <= 5.0 and c == 0.001
+    assert await store.spend({"c": 0.5}) == [pytest.approx(0.5, abs=0.002)]
+    await store.spend({"short": 0.05})
+    async with asyncio.timeout(20.0):
+        while await store.get(["short"]) != [None]:
+            pass
+
+
 async def test_one_that_is_away_or_stands_still_is_told_soon_and_comes_back(redis, store, monkeypatch):
     monkeypatch.setattr("server.cluster.redis_store.ANSWER_SECONDS", 0.1)
     await store.put({"one": b"1"}, 60.0)

@@ -63,10 +63,11 @@ async def a_broken_request_says_nothing_about_the_node_that_it_was_for(made: Nod
 
 async def connections_to_nodes_that_are_no_more_are_closed(made: Nodes) -> None:
     door, b = made["a"].node.door, made["b"]
-    assert ("b", b.url) in door._ways
-    before = door._way("pod-7f4c9", "http://127.0.0.1:9")
-    after = door._way("pod-8a5d0", "http://127.0.0.1:9")
-    assert set(door._ways) == {("b", b.url), ("pod-8a5d0", "http://127.0.0.1:9")}
+    ways = door._ways
+    assert ("b", b.url) in ways._ways
+    before = ways.to("pod-7f4c9", "http://127.0.0.1:9").passing
+    after = ways.to("pod-8a5d0", "http://127.0.0.1:9").passing
+    assert set(ways._ways) == {("b", b.url), ("pod-8a5d0", "http://127.0.0.1:9")}
     assert not after._client.closed
     await until(lambda: before._client.closed)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.http.access.client_secrets import ClientSecrets
 from server.settings import load_settings
-from server.workers.board import Board, told
+from server.workers.board import Board, Seat, told
 from server.workers.front import create_front
+from tests.patience import until
 
 OFFER = {"sdp": "v=0", "type": "offer"}
 
@@ -70,7 +73,7 @@ async def asked(made: Board, path: str = "/offer", **options: Any) -> tuple[int,
     secrets = SimpleNamespace(known=ClientSecrets(time.time))
     supervisor: Any = SimpleNamespace(board=made, worker=lambda seat: None, lost=lambda seat: None, secrets=secrets)
     async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
-        if path == "/readyz":
+        if path != "/offer":
             response = await client.get(path)
         else:
             response = await client.post(path, **{"json": OFFER, **options})
@@ -104,3 +107,68 @@ async def test_the_front_keeps_places():
     assert "but 2 that are kept" in body["error"]["message"]
     status, body, _ = await asked(board((6, 0), places=8, reserved=2), headers={"X-Priority": "high"})
     assert body["error"]["code"] == "worker_restarting"
+
+
+async def test_nobody_is_asked_in_place_of_one_that_says_nothing():
+    made = board((1, 0), (1, 0))
+    made.seats[1].state = "quiet"
+    status, body, retry = await asked(made, "/v1/sessions/sess_2wa/recording")
+    assert (status, body["error"]["code"], retry) == (503, "worker_restarting", "5")
+
+
+async def test_what_is_said_of_one_that_is_to_be_replaced_is_what_the_list_says_of_it():
+    made, replaced, go_on = board((1, 0), (1, 0)), list[int](), asyncio.Event()
+
+    async def restart(number: int) -> None:
+        replaced.append(number)
+        await go_on.wait()
+        made.find(number).state = "leaving"  # type: ignore[union-attr]
+
+    known = SimpleNamespace(known=ClientSecrets(time.time))
+    supervisor: Any = SimpleNamespace(board=made, worker=lambda seat: None, secrets=known, restart=restart)
+    async with TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client:
+        for _ in range(2):
+            told = await client.post("/v1/workers/1/restart")
+            assert (told.status, await told.json()) == (202, {"number": 1, "state": "restarting"})
+        assert [row["state"] for row in (await (await client.get("/v1/workers")).json())["data"]] == [
+            "restarting",
+            "ready",
+        ]
+        assert (replaced, number(made)) == ([1], 1), "it serves until another does"
+        go_on.set()
+        await until(lambda: made.shown()[0]["state"] == "leaving")
+        assert (await client.post("/v1/workers/1/restart")).status == 404
+
+
+async def test_a_session_is_not_waited_for_at_a_worker_that_says_nothing_any_more(tmp_path):
+    made, sockets, lost, taken = board((0, 0), (1, 0)), [tmp_path / "1", tmp_path / "2"], list[int](), asyncio.Event()
+
+    async def stand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        await reader.read()
+        writer.close()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"session_id": "sess_2wa"})
+
+    def worker(seat: Seat) -> Any:
+        return SimpleNamespace(orders=SimpleNamespace(socket=sockets[seat.number - 1]))
+
+    app = web.Application()
+    app.router.add_post("/offer", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(sockets[1])).start()
+    known = SimpleNamespace(known=ClientSecrets(time.time))
+    supervisor: Any = SimpleNamespace(board=made, worker=worker, secrets=known, lost=lambda seat: lost.append(1))
+    async with (
+        await asyncio.start_unix_server(stand, str(sockets[0])),
+        TestClient(TestServer(create_front(supervisor, load_settings({"port": 0})))) as client,
+    ):
+        asking = asyncio.create_task(client.post("/offer", json=OFFER))
+        await taken.wait()
+        made.seats[0].state = "quiet"
+        assert await (await asking).json() == {"session_id": "sess_2wa"}
+    assert not lost, "who looks after it ends it, if it does not go on"
+    assert made.seats[0].coming == 0
+    await runner.cleanup()

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from server.http.proxies import Proxies
-from server.workers.passing import Passing
+from server.workers.passing import Passing, StoppedError
 from tests.patience import until
 
 
@@ -20,6 +21,8 @@ class Silent:
 
     def __init__(self) -> None:
         self.asked = self.left = 0
+        self.lost = False
+        """Whether it was found to stand still."""
 
     async def begun(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
@@ -28,6 +31,14 @@ class Silent:
         await response.write(b"so much")
         await self._for_ever(request)
         return response
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("so much")
+        await self._for_ever(request)
+        return socket
 
     async def unanswered(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
@@ -48,6 +59,7 @@ async def passing() -> AsyncIterator[tuple[Silent, str, set[str]]]:
     inner = web.Application()
     inner.router.add_get("/begun", silent.begun)
     inner.router.add_get("/unanswered", silent.unanswered)
+    inner.router.add_get("/socket", silent.socket)
     behind = TestServer(inner)
     await behind.start_server()
     way = Passing(aiohttp.TCPConnector(limit=0), Proxies(()), "http", str(behind.make_url("")).rstrip("/"))
@@ -55,7 +67,9 @@ async def passing() -> AsyncIterator[tuple[Silent, str, set[str]]]:
     async def passed(request: web.Request) -> web.StreamResponse:
         under_way.add(request.path)
         try:
-            return await way.answer(request)
+            return await way.answer(request, lost=lambda: silent.lost)
+        except StoppedError as error:
+            return error.response
         finally:
             under_way.discard(request.path)
 
@@ -89,3 +103,19 @@ async def test_who_leaves_in_mid_answer_or_before_it_leaves_nothing_behind():
             told.close()
         await until(lambda: not under_way)
         await until(lambda: silent.left == 3)
+
+
+async def test_nobody_waits_for_one_that_stands_still(monkeypatch):
+    monkeypatch.setattr("server.workers.passing.CLOSE_SECONDS", 0.1)
+    async with passing() as (silent, url, under_way), aiohttp.ClientSession() as http:
+        told, socket = await http.get(f"{url}/begun"), await http.ws_connect(f"{url}/socket")
+        assert await told.content.readany() == b"so much" and await socket.receive_str() == "so much"
+        asking = asyncio.create_task(http.get(f"{url}/unanswered"))
+        await until(lambda: silent.asked == 3)
+        silent.lost = True
+        refused = await asking
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        with pytest.raises(aiohttp.ClientPayloadError):  # what has come is not taken for all of it
+            await told.read()
+        assert (await socket.receive()).type == aiohttp.WSMsgType.CLOSE and socket.close_code == 1011
+        await until(lambda: not under_way)

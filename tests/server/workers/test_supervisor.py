@@ -141,6 +141,7 @@ async def test_one_that_hangs_is_left_alone_then_left_and_then_ended(tmp_path):
         await until(lambda: crew.board.find(2).heard == crew.clock.now())
         await rounds.look()
         assert crew.board.find(1) is None and crew.board.find(2) is not None
+        assert crew.board.is_quiet(1) and not crew.board.is_quiet(2) and not crew.board.is_quiet(None)
         assert (await waiting).state == "gone"
         assert crew.board.conversation("sess_1wa", crew.clock.now()) == "what was said"
 

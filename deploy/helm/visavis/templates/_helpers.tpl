@@ -11,6 +11,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "visavis.turnSecret" -}}
 {{- .Values.turn.existingSecret | default (printf "%s-turn" (include "visavis.name" .)) -}}
 {{- end -}}
+{{- define "visavis.clusterSecret" -}}
+{{- .Values.cluster.existingSecret | default (printf "%s-cluster" (include "visavis.name" .)) -}}
+{{- end -}}
+{{- /* Pods are called after the release, and nodes after their pods: 32 characters at most. */ -}}
+{{- define "visavis.nodeAddress" -}}
+{{- if eq .Values.kind "Deployment" }}{{ fail "cluster.enabled: a Deployment stops its pods before it starts others, so nobody could go on elsewhere; legal kinds are StatefulSet and DaemonSet" }}{{ end -}}
+{{- range $name := list "cluster_url" "cluster_secret" "node_name" -}}
+{{- if hasKey $.Values.settings $name }}{{ fail (printf "settings.%s: cluster.enabled sets it" $name) }}{{ end -}}
+{{- end -}}
+{{- if gt (len (include "visavis.name" .)) 26 }}{{ fail "cluster.enabled: the name of the release may have 26 characters, as nodes are called after it" }}{{ end -}}
+{{- index .Values.settings "node_address" | default (printf "http://$(POD_IP):%v" .Values.service.port) -}}
+{{- end -}}
 {{- define "visavis.ports" -}}
 {{- required "settings.ice_port_range: media.reach pod needs a range of ports, such as 50000-50100" .Values.settings.ice_port_range -}}
 {{- end -}}

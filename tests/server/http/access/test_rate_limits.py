@@ -95,3 +95,34 @@ async def test_every_key_is_counted_alone(serve, http):
 async def test_there_is_no_limit_on_loopback_unless_asked_for(serve, http):
     url, _ = await serve()
     assert {(await http.get(f"{url}/v1/engines")).status for _ in range(200)} == {200}
+
+
+def test_what_others_count_is_waited_for_and_what_they_have_not_heard_of_is_kept_for_them():
+    clock, news = FakeClock(), list[int]()
+    limit = RateLimit(60, 3, clock)
+    limit.wait("a")
+    assert limit.untold(9) == {}, "nobody counts with it"
+    limit.share(lambda: news.append(1))
+    assert [limit.wait(who) for who in "aabc"] == [0, 0, 0, 0] and len(news) == 4
+    assert limit.wait("a") == 1 and len(news) == 4, "what is refused is not counted"
+    assert limit.untold(2) == {"a": 2.0, "b": 1.0} and len(news) == 5, "there is more"
+    assert limit.untold(2) == {"c": 1.0} and limit.untold(2) == {}
+    limit.learn("b", 3.0)
+    assert limit.wait("b") == 1 and limit.wait("c") == 0
+    limit.learn("c", 2.0)  # without the one that they have not heard of
+    assert limit.wait("c") == 1
+    clock.advance(1.0)
+    assert limit.wait("b") == 0
+    limit.learn("a", 0.0)
+    assert limit.wait("a") == 0 and limit.wait("a") == 1, "what is known here is not forgotten"
+    limit.learn("a", 1e9)
+    assert limit.wait("a") == rate_limits.LONGEST_DEBT + 2, "with the one that they have not heard of"
+
+
+def test_not_more_is_kept_for_others_than_is_counted(monkeypatch):
+    monkeypatch.setattr(rate_limits, "MOST_KNOWN", 3)
+    limit = RateLimit(60, 3, FakeClock())
+    limit.share(lambda: None)
+    for who in "abcdeab":
+        limit.wait(who)
+    assert limit.untold(9) == {"a": 2.0, "b": 2.0, "c": 1.0}
