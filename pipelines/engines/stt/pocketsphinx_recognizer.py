@@ -240,8 +240,10 @@ class PocketSphinxRecognizer:
             decoder = self._idle.pop()
             try:
                 await decoder.ask(RESET)
-            except STTError:  # it was lost while nobody used it
+            except STTError as error:  # it was lost while nobody used it
                 self._part_with(decoder)
+                if error.code == "stt_stuck":  # the others likely are, too, and to find that out takes seconds for each
+                    break
             except BaseException:
                 self._take_back(decoder)
                 raise
