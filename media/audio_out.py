@@ -12,6 +12,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from media.clock import Clock
 from media.fan_out import FanOut
 from media.frames import Samples
+from media.loss import LossEstimate
 from media.opus import FRAME, FRAME_SECONDS, OpusEncoder, OpusSettings
 from media.playout import Mixer
 
@@ -54,7 +55,9 @@ class AudioOut(MediaStreamTrack):
         self.mixer = Mixer(self.followers.wanted.set, lambda: not for_followers or len(self.followers) > 0)
         """What is sent."""
         self._clock = clock
-        self._encoder = OpusEncoder(opus)
+        settings = opus or OpusSettings()
+        self._encoder = OpusEncoder(settings)
+        self._loss = LossEstimate(settings.expected_loss_percent) if settings.fec else None
         self._number = 0
         self._start: float | None = None
         self._following = False
@@ -76,6 +79,13 @@ class AudioOut(MediaStreamTrack):
         else:
             step = min(max(0.1 * early, -LARGEST_STEP), LARGEST_STEP)
         self._start += step
+
+    def lost(self, share: float) -> None:
+        """The peer reports that it has lost this share of the packets, 0–1, since its last report."""
+        if self._loss is not None:
+            before = self._loss.percent
+            if self._loss.reported(share, self._clock.now()) != before:
+                self._encoder.expect_loss(self._loss.percent)
 
     async def recv(self) -> av.Packet[Any]:
         """The next packet, when it is due. Raises ``MediaStreamError`` after ``stop()``."""
