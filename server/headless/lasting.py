@@ -63,7 +63,7 @@ async def _is_done(work: Coroutine[Any, Any, None], call: Call, address: Address
     """Whether the work was done before the call was over."""
     working = asyncio.create_task(work, name="work")
     over = asyncio.create_task(call.over.wait(), name="over")
-    others = [over]
+    others: list[asyncio.Task[Any]] = [over]
     if call.answered is not None and call.answered.watched and call.answered.session is not None:
         others.append(asyncio.create_task(_watched(call, address, call.answered.session), name="watch"))
     try:
@@ -78,10 +78,9 @@ async def _is_done(work: Coroutine[Any, Any, None], call: Call, address: Address
         await asyncio.gather(working, *others, return_exceptions=True)
 
 
-async def _watched(call: Call, address: Address, session: str) -> bool:
+async def _watched(call: Call, address: Address, session: str) -> None:
     if (state := await watch(address, session)) != "unknown":
         call.end("its process is being replaced" if state == "leaving" else "its process has ended")
-    return True
 
 
 def phrase_start(speech: Samples, position: int) -> int:
@@ -91,12 +90,9 @@ def phrase_start(speech: Samples, position: int) -> int:
     """
     frames = speech[: max(0, min(position, len(speech))) // FRAME * FRAME].reshape(-1, FRAME)
     loudest = int(np.abs(speech.astype(np.int32)).max()) if len(speech) else 0
-    loud = np.flatnonzero(np.abs(frames.astype(np.int32)).max(axis=1) > _QUIET * loudest) if len(frames) else []
-    if not len(loud):
-        return 0
-    first = int(loud[-1])
-    for frame in loud[-2::-1]:
-        if (first - frame - 1) * FRAME >= PAUSE_SECONDS * RATE:
+    peaks = np.abs(frames.astype(np.int32)).max(axis=1, initial=0)
+    loud = [int(frame) for frame in np.flatnonzero(peaks > _QUIET * loudest)]
+    for before, first in zip(loud[-2::-1], loud[:0:-1], strict=True):
+        if (first - before - 1) * FRAME >= PAUSE_SECONDS * RATE:
             return max(0, first * FRAME - round(LEAD_SECONDS * RATE))
-        first = int(frame)
     return 0

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 
@@ -125,7 +125,8 @@ def written_aside(console: Console) -> Iterator[None]:
     if sys.platform == "win32":  # whose terminals are written to in other ways
         yield
         return
-    console.file = output = Output(file)
+    output = Output(file)
+    console.file = cast(IO[str], output)
     try:
         yield
     finally:

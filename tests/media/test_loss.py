@@ -10,9 +10,8 @@ from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket, RtcpSdesPacket
 
 from media import opus
 from media.aiortc_internals.send import tell_loss
-from media.audio_out import AudioOut
+from media.audio_out import MOST_PERCENT, AudioOut, LossEstimate
 from media.libopus_internals import OpusError, library
-from media.loss import MOST_PERCENT, LossEstimate
 from media.opus import FRAME, OpusEncoder, OpusSettings
 from tests.fakes.clock import FakeClock
 from tests.media.test_fec import voice
@@ -109,7 +108,11 @@ async def test_reports_of_the_peer_reach_the_encoder():
     def report(ssrc: int, lost: int) -> RtcpReceiverInfo:
         return RtcpReceiverInfo(ssrc, lost, 9, 1000, 0, 0, 0)
 
-    for packet in (RtcpSdesPacket(), RtcpRrPacket(1, [report(8, 200)]), RtcpRrPacket(1, [report(8, 200), report(7, 51)])):
+    for packet in (
+        RtcpSdesPacket(),
+        RtcpRrPacket(1, [report(8, 200)]),
+        RtcpRrPacket(1, [report(8, 200), report(7, 51)]),
+    ):
         await sender._handle_rtcp_packet(packet)
         clock.advance(5)
     await sender._handle_rtcp_packet(RtcpRrPacket(1, [report(7, 51)]))

@@ -217,7 +217,7 @@ async def test_a_server_without_relays_is_told(serve, tmp_path):
     question = tmp_path / "question.wav"
     write_wav(question, loud(0.2))
     url, _ = await serve(fake_engines(), ice_servers=[{"urls": "stun:127.0.0.1:1"}])
-    with pytest.raises(SettingsError, match="--relay: .* names no TURN server"):
+    with pytest.raises(SettingsError, match=r"--relay: .* names no TURN server"):
         await talk(TalkOptions(question, None, url, relay=True), Console(quiet=True))
 
 

@@ -39,7 +39,11 @@ def test_what_is_printed_comes_in_its_order(tmp_path):
             for n in range(500):
                 console.print(f"ä {n}")
         console.print("after")
-    assert (tmp_path / "log").read_text("utf-8").split("\n")[:-1] == ["before", *(f"ä {n}" for n in range(500)), "after"]
+    assert (tmp_path / "log").read_text("utf-8").split("\n")[:-1] == [
+        "before",
+        *(f"ä {n}" for n in range(500)),
+        "after",
+    ]
 
 
 def test_a_reader_that_hangs_holds_nobody_up_and_learns_what_it_missed(monkeypatch):
@@ -74,7 +78,7 @@ def test_a_reader_that_has_left_is_nobodys_error(monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
 async def test_a_full_disk_is_nobodys_error():
-    with open("/dev/full", "w", encoding="utf-8") as file:
+    with open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8") as file:  # noqa: ASYNC230 - of a device
         console = Console(file=file)
         async with process_log("info", console, MonotonicClock()):
             console.print("engines have changed")
