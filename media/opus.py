@@ -3,8 +3,8 @@
 aiortc would encode in the event loop's default executor after measuring the audio level sample by sample in Python;
 both cost more than the codec. A track may return encoded packets instead, which also leaves bitrate, in-band FEC and
 DTX to us. It is libopus itself that encodes and decodes (:mod:`media.libopus_internals`), which can use the in-band FEC
-and be told of losses, or FFmpeg where that is not found. FFmpeg's codecs are told to use the caller's thread: it would start one for each
-processor, which Opus never uses.
+and be told of losses, or FFmpeg where that is not found. FFmpeg's codecs are told to use the caller's thread: it would
+start one for each processor, which Opus never uses.
 """
 
 from __future__ import annotations

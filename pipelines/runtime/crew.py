@@ -31,7 +31,7 @@ MOST_AWAY = 3
 """Threads of one worker that may be left behind in jobs that do not end."""
 
 AT_WORK = "at_work"
-"""Attribute of a log record about a thread that another one has looked at: its worker, and for which sessions it was."""
+"""Attribute of a log record about the job of another thread: its worker, and for which sessions it is."""
 
 _here = threading.local()
 

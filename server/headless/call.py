@@ -29,8 +29,8 @@ from server.transports.webrtc.ice_servers import GivenServer
 CONNECT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
 SILENT_LOOKS = 6
-"""Looks in a row at which nothing at all had come, after which a call is lost. Time in which this process did not run is
-nobody's silence, so looks are counted and not seconds."""
+"""Looks in a row at which nothing at all had come, after which a call is lost. Time in which this process did not run
+is nobody's silence, so looks are counted and not seconds."""
 REALTIME_CALLS = "/v1/realtime/calls"
 Listen = Callable[[RTCRtpReceiver], Iterable[Coroutine[Any, Any, None]]]
 """What is done with the sound that comes back; the coroutines belong to the call."""

@@ -1,4 +1,4 @@
-"""A conversation that lasts longer than a call: where one is lost, or its session has to move, another goes on with it."""
+"""A conversation that lasts longer than a call: where one is lost, or its session has to move, another goes on."""
 
 from __future__ import annotations
 

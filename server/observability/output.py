@@ -27,7 +27,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Output(io.TextIOBase):
-    """Takes text at once and writes it to the descriptor of ``file``. Any thread may write. Ends with :meth:`finish`."""
+    """Takes text at once and writes it to the descriptor of ``file``, until :meth:`finish`. Any thread may write."""
 
     def __init__(self, file: TextIO) -> None:
         file.flush()
