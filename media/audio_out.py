@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,44 @@ FOLLOWED_PACKETS = 25
 """Half a second: what may wait for one follower."""
 FOLLOWED_SAMPLES = 250
 """5 s, in frames: the same of what may wait for one that writes."""
+
+MOST_PERCENT = 30
+"""What is expected at most: with more, the voice itself is left too few bits."""
+RISE_SECONDS = 2.0
+"""Within which the estimate follows two thirds of the way to more …"""
+FALL_SECONDS = 20.0
+"""… and to less."""
+_FIRST_REPORT = 1.0
+"""Seconds that the first report is taken to tell of …"""
+_LONGEST_REPORT = 10.0
+"""… and any tells of at most."""
+
+
+class LossEstimate:
+    """How many packets will be lost, from what the receiver reports. Pure.
+
+    A report tells of the packets since the one before: of 25 where they come twice a second, of 250 from a browser. Few
+    say little, so a report counts for as long as it tells of. What is lost more than before counts soon, for speech is
+    already missing; what is lost less counts late, for a bad network is bad in bursts. ``least`` is expected where
+    nothing is lost: Opus repeats nothing where it expects no loss, and the first packet to be lost would be missing.
+    """
+
+    def __init__(self, least: int) -> None:
+        self.percent = least
+        """What is expected, from ``least`` to :data:`MOST_PERCENT`."""
+        self._least = least
+        self._share = 0.0
+        self._at: float | None = None
+
+    def reported(self, share: float, now: float) -> int:
+        """The receiver has lost this share, 0–1, since its last report; ``now`` in seconds. Returns :attr:`percent`."""
+        seconds = _FIRST_REPORT if self._at is None else min(max(0.0, now - self._at), _LONGEST_REPORT)
+        self._at = now
+        share = min(max(0.0, share), 1.0)
+        slow = RISE_SECONDS if share > self._share else FALL_SECONDS
+        self._share += (share - self._share) * (1 - math.exp(-seconds / slow))
+        self.percent = min(max(self._least, round(100 * self._share)), max(MOST_PERCENT, self._least))
+        return self.percent
 
 
 class AudioOut(MediaStreamTrack):
@@ -54,7 +93,9 @@ class AudioOut(MediaStreamTrack):
         self.mixer = Mixer(self.followers.wanted.set, lambda: not for_followers or len(self.followers) > 0)
         """What is sent."""
         self._clock = clock
-        self._encoder = OpusEncoder(opus)
+        settings = opus or OpusSettings()
+        self._encoder = OpusEncoder(settings)
+        self._loss = LossEstimate(settings.expected_loss_percent) if settings.fec else None
         self._number = 0
         self._start: float | None = None
         self._following = False
@@ -76,6 +117,13 @@ class AudioOut(MediaStreamTrack):
         else:
             step = min(max(0.1 * early, -LARGEST_STEP), LARGEST_STEP)
         self._start += step
+
+    def lost(self, share: float) -> None:
+        """The peer reports that it has lost this share of the packets, 0–1, since its last report."""
+        if self._loss is not None:
+            before = self._loss.percent
+            if self._loss.reported(share, self._clock.now()) != before:
+                self._encoder.expect_loss(self._loss.percent)
 
     async def recv(self) -> av.Packet[Any]:
         """The next packet, when it is due. Raises ``MediaStreamError`` after ``stop()``."""

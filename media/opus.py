@@ -2,9 +2,9 @@
 
 aiortc would encode in the event loop's default executor after measuring the audio level sample by sample in Python;
 both cost more than the codec. A track may return encoded packets instead, which also leaves bitrate, in-band FEC and
-DTX to us. Packets are decoded by libopus itself (:mod:`media.libopus_internals`), which can use the in-band FEC, or by
-FFmpeg where it is not found. FFmpeg's codecs are told to use the caller's thread: it would start one for each
-processor, which Opus never uses.
+DTX to us. It is libopus itself that encodes and decodes (:mod:`media.libopus_internals`), which can use the in-band FEC
+and be told of losses, or FFmpeg where that is not found. FFmpeg's codecs are told to use the caller's thread: it would
+start one for each processor, which Opus never uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
 from media.frames import Samples
-from media.libopus_internals import Decoder, OpusError, library
+from media.libopus_internals import Decoder, Encoder, OpusError, library
 from media.resample import frame_of, mono
 
 RATE = 48_000
@@ -45,10 +45,10 @@ class OpusSettings:
     fec: bool = True
     """In-band forward error correction (RFC 6716 §2.1.7)."""
     expected_loss_percent: int = 5
-    """What FEC is dimensioned for."""
+    """What FEC is dimensioned for until more is known."""
     complexity: int = 7
-    """0–10. A voice takes a quarter to a third less time with 7 than with FFmpeg's 10, and is no farther from what was
-    said (``tests/benchmarks/opus.py``). With less than 7 libopus does not tell music from voices any more."""
+    """0–10. A voice takes a quarter to a third less time with 7 than with 10, and is no farther from what was said
+    (``tests/benchmarks/opus.py``). With less than 7 libopus does not tell music from voices any more."""
 
 
 class OpusEncoder:
@@ -56,15 +56,15 @@ class OpusEncoder:
 
     def __init__(self, settings: OpusSettings | None = None) -> None:
         settings = settings or OpusSettings()
-        codec = _codec("w")
-        codec.bit_rate = settings.bitrate
-        codec.options = {
-            "application": settings.application,
-            "fec": str(int(settings.fec)),
-            "packet_loss": str(settings.expected_loss_percent),
-            "compression_level": str(settings.complexity),
-        }
-        self._codec: AudioCodecContext | None = codec
+        found = library()
+        self._direct: Encoder | None = None
+        self._codec: AudioCodecContext | None = None
+        if found is not None:
+            self._direct = Encoder(found, RATE, settings.application, settings.bitrate, settings.fec)
+            self._direct.work_at(settings.complexity)
+            self._direct.expect_loss(settings.expected_loss_percent)
+        else:
+            self._codec = _encoding(settings)
         self._silent = 0
         self._silence = b""
 
@@ -82,11 +82,20 @@ class OpusEncoder:
         packet.pts, packet.time_base = frame_number * FRAME, TIME_BASE
         return packet
 
+    def expect_loss(self, percent: int) -> None:
+        """So many packets in a hundred are lost on their way. FFmpeg's codec keeps to what it was made for."""
+        if self._direct is not None:
+            self._direct.expect_loss(percent)
+
     def close(self) -> None:
         """Free the codec's memory; nothing can be encoded any more. Idempotent."""
+        if self._direct is not None:
+            self._direct.close()
         self._codec = None
 
     def _encode(self, samples: Samples) -> bytes:
+        if self._direct is not None:
+            return self._direct.encode(samples)
         assert self._codec is not None
         return b"".join(bytes(packet) for packet in self._codec.encode(frame_of(samples, RATE)))
 
@@ -124,6 +133,18 @@ class OpusDecoder:
         if self._direct is not None:
             self._direct.close()
         self._codec = None
+
+
+def _encoding(settings: OpusSettings) -> AudioCodecContext:
+    codec = _codec("w")
+    codec.bit_rate = settings.bitrate
+    codec.options = {
+        "application": settings.application,
+        "fec": str(int(settings.fec)),
+        "packet_loss": str(settings.expected_loss_percent),
+        "compression_level": str(settings.complexity),
+    }
+    return codec
 
 
 def _codec(mode: Literal["r", "w"]) -> AudioCodecContext:

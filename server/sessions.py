@@ -222,7 +222,7 @@ class Registry:
         except NoPortError as error:
             peer.close("there was no UDP port for it")
             self._start(peer)
-            raise ServerFullError(f"{error} (ice_port_range)", self._settings.max_sessions) from error
+            raise ServerFullError(str(error), self._settings.max_sessions) from error
         except BaseException:
             peer.close("the offer could not be answered")
             self._start(peer)

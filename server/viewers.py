@@ -43,7 +43,7 @@ class Viewers:
             answer = await viewer.answer()
         except NoPortError as error:
             viewer.close("there was no UDP port for it")
-            raise ServerFullError(f"{error} (ice_port_range)", self._settings.max_viewers) from error
+            raise ServerFullError(str(error), self._settings.max_viewers) from error
         except BaseException:
             viewer.close("the offer was withdrawn, or could not be answered")
             raise

@@ -1,6 +1,7 @@
 """Which UDP ports media goes through: aioice binds every socket to a port of the system's choice and cannot be told.
 
-It asks the running loop for its sockets by way of the module ``asyncio`` that it has imported, in
+Nor does it tell that the process has no descriptor for one: its call would have an answer without candidates, and
+never come about. It asks the running loop for its sockets by way of the module ``asyncio`` that it has imported, in
 ``Connection.get_component_candidates``. What it finds there is a stand-in that hands out such ports alone. Both names
 are private to the release line that :mod:`media.aiortc_internals.version` insists on; a test pins them.
 """
@@ -18,15 +19,16 @@ import aioice.ice
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
 
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class NoPortError(Exception):
-    """All ports of the range are taken."""
+    """All ports of the range are taken, or the system gives no sockets any more."""
 
 
 def bind_within(ports: range | None) -> None:
     """From now on, for the whole process: sockets of calls are bound to ``ports``; ``None``: to any."""
-    setattr(aioice.ice, "asyncio", asyncio if ports is None else _Asyncio(_Turns(ports)))  # noqa: B010 - not exported
+    setattr(aioice.ice, "asyncio", _Asyncio(None if ports is None else _Turns(ports)))  # noqa: B010 - not exported
 
 
 class _Turns:
@@ -47,7 +49,7 @@ class _Turns:
 class _Asyncio:
     """The module ``asyncio``, but for the loop that it tells."""
 
-    def __init__(self, turns: _Turns) -> None:
+    def __init__(self, turns: _Turns | None) -> None:
         self._turns = turns
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +62,7 @@ class _Asyncio:
 class _Loop:
     """The running loop for one gathering of candidates."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turns: _Turns) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turns: _Turns | None) -> None:
         self._loop = loop
         self._turns = turns
         self._made: list[asyncio.DatagramTransport] = []
@@ -72,22 +74,32 @@ class _Loop:
         self, factory: Callable[[], Any], local_addr: tuple[str, int] | None = None, **options: Any
     ) -> tuple[asyncio.DatagramTransport, Any]:
         """As the loop's, but port 0 means one of the range. Raises :class:`NoPortError`: then what was made is gone."""
-        if local_addr is None or local_addr[1] != 0:
-            return await self._loop.create_datagram_endpoint(factory, local_addr=local_addr, **options)
-        bound = self._bound(local_addr[0])
-        if bound is None:
-            for transport in self._made:
-                transport.abort()
-            raise NoPortError(f"all {len(self._turns.ports)} UDP ports for media are taken on {local_addr[0]}")
-        transport, protocol = await self._loop.create_datagram_endpoint(factory, sock=bound, **options)
-        self._made.append(transport)
-        return transport, protocol
+        try:
+            if self._turns is None or local_addr is None or local_addr[1] != 0:
+                made = await self._loop.create_datagram_endpoint(factory, local_addr=local_addr, **options)
+            else:
+                bound = self._bound(self._turns, local_addr[0])
+                made = await self._loop.create_datagram_endpoint(factory, sock=bound, **options)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._give_back()
+                raise NoPortError(f"the system gives no sockets any more ({error.strerror})") from error
+            raise
+        except NoPortError:
+            self._give_back()
+            raise
+        self._made.append(made[0])
+        return made
 
-    def _bound(self, address: str) -> socket.socket | None:
-        """A socket of the range; ``None`` when all are taken. Raises ``OSError`` for an address that is none here."""
+    def _give_back(self) -> None:
+        for transport in self._made:
+            transport.abort()
+
+    def _bound(self, turns: _Turns, address: str) -> socket.socket:
+        """A socket of the range. Raises ``OSError`` for an address that is none here, and :class:`NoPortError`."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         place: Any = socket.getaddrinfo(address, 0, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
-        for port in self._turns.order():
+        for port in turns.order():
             made = socket.socket(family, socket.SOCK_DGRAM)
             try:
                 made.setblocking(False)
@@ -98,4 +110,4 @@ class _Loop:
                     raise
             else:
                 return made
-        return None
+        raise NoPortError(f"all {len(turns.ports)} UDP ports for media are taken on {address} (ice_port_range)")

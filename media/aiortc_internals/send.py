@@ -1,4 +1,4 @@
-"""Outgoing tracks: one that goes on after an error, the bitrate of video, and the time in packets.
+"""Outgoing tracks: one that goes on after an error, the bitrate of video, what is lost, and the time in packets.
 
 aiortc stops a track for good when it raises. It starts VP8 at 0.5 Mbit/s and H264 at 1, and follows the receiver's
 estimate (REMB) up to 1.5 and 3; there is no setting. Its packets of video are larger than some paths let through. The
@@ -18,7 +18,7 @@ from aiortc import RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import get_encoder, h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
-from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpRrPacket, RtcpSrPacket, unpack_remb_fci
 
 LARGEST_PAYLOAD = 1180
 """Bytes of video in a packet: with RTP, its extensions, SRTP, TURN, UDP and IPv6 these are 1280, which every path lets
@@ -99,6 +99,22 @@ def limit_bitrate(sender: RTCRtpSender, wanted: Callable[[], int | None]) -> Non
         return await next_encoded(codec)
 
     internals._next_encoded_frame = encode
+    internals._handle_rtcp_packet = handle
+
+
+def tell_loss(sender: RTCRtpSender, told: Callable[[float], object]) -> None:
+    """From now on the receiver's reports are told: the share of packets, 0–1, that was lost since the one before (RFC
+    3550 §6.4.1)."""
+    internals: Any = sender
+    handle_rtcp = internals._handle_rtcp_packet
+
+    async def handle(packet: Any) -> None:
+        await handle_rtcp(packet)
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == internals._ssrc:
+                    told(report.fraction_lost / 256)
+
     internals._handle_rtcp_packet = handle
 
 

@@ -204,6 +204,11 @@ def retry_after(policy: ForwardingPolicy, retries: int, jitter: float) -> float 
     """
     if retries >= policy.max_retries:
         return None
+    return pause_before(retries, jitter)
+
+
+def pause_before(retries: int, jitter: float) -> float:
+    """Seconds before a repetition after so many."""
     return min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(retries, 16)) * (0.5 + jitter / 2)
 
 

@@ -12,9 +12,9 @@ import asyncio
 import logging
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import EngineStuckError
@@ -29,6 +29,9 @@ LOOK_SECONDS = 0.25
 """How often it is looked after jobs that take too long."""
 MOST_AWAY = 3
 """Threads of one worker that may be left behind in jobs that do not end."""
+
+AT_WORK = "at_work"
+"""Attribute of a log record about the job of another thread: its worker, and for which sessions it is."""
 
 _here = threading.local()
 
@@ -185,7 +188,7 @@ class Crew:
                     late.append((hand, hand.give_up))
                     self._leave(hand)
         for hand, give_up in late:
-            log.error("the %s worker hangs; its thread is left behind:\n%s", self.name, _stack(hand.thread))
+            self._tell(hand)
             give_up(EngineStuckError("engine_stuck", f"the {self.name} worker hung in this job"))
             with self.lock:  # only now: whoever goes on must find what has been given up as given up
                 if len(self._away) <= MOST_AWAY and len(self._hands) < self._size:
@@ -225,6 +228,12 @@ class Crew:
 
     # ---- inside
 
+    def _tell(self, hand: Hand) -> None:
+        """Log it with the place where the thread is, as if that had raised; :data:`AT_WORK` says who was at it."""
+        error = EngineStuckError("engine_stuck", "it hangs here").with_traceback(_place(hand.thread))
+        about = {AT_WORK: (self.name, hand.sessions)}
+        log.error("the %s worker hangs; its thread is left behind", self.name, exc_info=error, extra=about)
+
     def _leave(self, hand: Hand) -> None:
         hand.abandoned = True
         self._hands.remove(hand)
@@ -258,7 +267,11 @@ class Crew:
         self._look_later()
 
 
-def _stack(thread: threading.Thread | None) -> str:
-    """Where the thread is."""
+def _place(thread: threading.Thread | None) -> TracebackType | None:
+    """Where the thread is, outermost first; ``None``: not known."""
     frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
-    return "".join(traceback.format_stack(frame)) if frame is not None else "(unknown)"
+    place: TracebackType | None = None
+    while frame is not None:
+        place = TracebackType(place, frame, frame.f_lasti, frame.f_lineno or 0)
+        frame = frame.f_back
+    return place

@@ -151,7 +151,9 @@ async def _talk(options: argparse.Namespace, console: Console) -> int:
     from server.cli.talk import TalkOptions, talk
 
     key = options.api_key
-    wanted = TalkOptions(options.wav, options.out, options.url, key, options.wait, options.json, options.pipeline)
+    wanted = TalkOptions(
+        options.wav, options.out, options.url, key, options.wait, options.json, options.pipeline, options.relay
+    )
     return 1 if (await talk(wanted, console)).problem else 0
 
 
@@ -325,6 +327,9 @@ def _add_talk(commands: Any) -> None:
         help="seconds to wait for an answer (default %(default)s)",
     )
     talk.add_argument("--pipeline", metavar="ID", help="talk to this pipeline of the server (visavis pipelines list)")
+    talk.add_argument(
+        "--relay", action="store_true", help="send media through the server's TURN server, and no other way"
+    )
     talk.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

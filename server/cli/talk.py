@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from media.clock import MonotonicClock
 from media.frames import Samples
 from media.opus import RATE, OpusSettings
 from server.cli.terminal import foreign, tell, waiting
-from server.headless.call import Address, Call
+from server.headless.call import Address, Call, relays_of
+from server.headless.lasting import hold, phrase_start
 from server.headless.sounds import check_place, read_sound, write_wav
 
 CLEAR = OpusSettings(application="lowdelay", bitrate=128_000, fec=False, expected_loss_percent=0)
@@ -42,6 +42,13 @@ class TalkOptions:
     as_json: bool = False
     pipeline: str | None = None
     """Id of the pipeline to talk to; ``None``: the live conversation that the server was started with."""
+    relay: bool = False
+    """Whether media goes through a TURN server of the server's, and no other way."""
+
+    @property
+    def address(self) -> Address:
+        """Of the server."""
+        return Address(self.url, self.api_key, self.pipeline)
 
 
 @dataclass(slots=True)
@@ -62,12 +69,25 @@ class Transcript:
     def __init__(self) -> None:
         self.turns: list[Turn] = []
         self.errors: list[str] = []
+        self.calls = 1
+        """How many calls it took: another one goes on where one is lost."""
         self._busy: set[str] = set()
 
     @property
     def idle(self) -> bool:
         """Whether nobody speaks and no answer is under way."""
         return not self._busy
+
+    @property
+    def answered(self) -> bool:
+        """Whether what was said last has had an answer, and all of it."""
+        return self.idle and bool(self.turns) and bool(self.turns[-1].assistant)
+
+    def goes_on(self, why: str) -> None:
+        """A call is over, and another goes on: what was under way in the one is not in the other."""
+        self.calls += 1
+        self._busy.clear()
+        self.errors.append(f"{why}: the conversation goes on in another call")
 
     @property
     def problem(self) -> str:
@@ -121,7 +141,7 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
 
     Raises :class:`SettingsError` when there is no file, no server or no place for the answer.
     """
-    Address(options.url, options.api_key).check()
+    options.address.check()
     check_place(options.out)
     speech = read_sound(options.wav)
     progress = f"saying {options.wav.name} ({len(speech) / RATE:.0f} s) and listening to the answer …"
@@ -136,60 +156,83 @@ async def talk(options: TalkOptions, console: Console) -> Transcript:
 async def exchange(speech: Samples, options: TalkOptions) -> tuple[Transcript, Samples]:
     """Say ``speech`` (48 kHz) on a connection of its own and listen until the conversation has come to rest.
 
-    Returns what happened and what was heard, 48 kHz from the first packet on. Raises :class:`SettingsError` when there
-    is no server.
+    Where a call is lost, or its session has to move, another goes on with the conversation; the phrase that was being
+    said is said again. Returns what happened and what was heard, 48 kHz from the first packet on. Raises
+    :class:`SettingsError` when there is no server, or none any more.
     """
-    transcript, changed = Transcript(), asyncio.Event()
-
-    def take(message: str) -> None:
-        transcript.take(json.loads(message))
-        changed.set()
-
-    async with _connected(options, take) as (microphone, heard):
-        playout = microphone.mixer.open()
-        await playout.write(speech, RATE)
-        playout.finish()
-        await playout.ended.wait()
-        await _until_quiet(transcript, changed, options.wait)
-    return transcript, np.concatenate([np.zeros(0, np.int16), *heard])
+    address = options.address
+    if options.relay:
+        address = replace(address, relays=await relays_of(address))
+    client = _Client(speech, address, options.wait)
+    await hold(client.connect, client.talk, address, client.goes_on)
+    return client.transcript, np.concatenate([np.zeros(0, np.int16), *client.heard])
 
 
-@asynccontextmanager
-async def _connected(
-    options: TalkOptions, take: Callable[[str], object]
-) -> AsyncIterator[tuple[AudioOut, list[Samples]]]:
-    """A live connection: the microphone, and the list that what is heard is added to."""
-    microphone, heard = AudioOut(MonotonicClock(), CLEAR), list[Samples]()
+class _Client:
+    """Says the speech in one call, or in several."""
 
-    def listen(receiver: RTCRtpReceiver) -> list[Coroutine[Any, Any, None]]:
-        reader = AudioIn(receiver, RATE, MonotonicClock())
-        return [reader.run(), _collect(reader, heard)]
+    def __init__(self, speech: Samples, address: Address, patience: float) -> None:
+        self.transcript = Transcript()
+        self.heard: list[Samples] = []
+        self._speech = speech
+        self._address = address
+        self._patience = patience
+        self._changed = asyncio.Event()
+        self._microphone = AudioOut(MonotonicClock(), CLEAR)
+        self._said = 0
+        """Samples of the speech: the next call begins with the one that follows."""
 
-    async with Call(Address(options.url, options.api_key, options.pipeline), microphone, take, listen):
-        yield microphone, heard
+    def connect(self, session: str | None) -> Call:
+        """A call that is to begin, or to go on."""
+        self._microphone = AudioOut(MonotonicClock(), CLEAR)  # each call stops its own
+        return Call(self._address, self._microphone, self._take, self._listen, resume=session)
 
-
-async def _collect(reader: AudioIn, heard: list[Samples]) -> None:
-    async for chunk in reader.chunks:
-        heard += [chunk.samples]
-
-
-async def _until_quiet(transcript: Transcript, changed: asyncio.Event, patience: float) -> None:
-    """Return when the conversation has come to rest, or nothing at all happens for ``patience`` seconds."""
-    while True:
-        changed.clear()
+    async def talk(self, call: Call) -> None:
+        """Say what has not been said, and listen until nobody says anything."""
+        playout, before = self._microphone.mixer.open(), self._said
         try:
-            async with asyncio.timeout(QUIET_SECONDS if transcript.idle else patience):
-                await changed.wait()
-        except TimeoutError:
-            return
+            await playout.write(self._speech[before:], RATE)
+            playout.finish()
+            await playout.ended.wait()
+            await self._until_quiet()
+        finally:
+            self._said = min(len(self._speech), before + round(playout.heard_seconds * RATE))
+
+    def goes_on(self, call: Call) -> None:
+        """The call is over: what it has not heard, or not answered, is said again in the next."""
+        if self._said < len(self._speech) or not self.transcript.answered:
+            self._said = phrase_start(self._speech, self._said - round(call.silent_seconds * RATE))
+        self.transcript.goes_on(call.over_because)
+
+    def _take(self, message: str) -> None:
+        self.transcript.take(json.loads(message))
+        self._changed.set()
+
+    def _listen(self, receiver: RTCRtpReceiver) -> list[Coroutine[Any, Any, None]]:
+        reader = AudioIn(receiver, RATE, MonotonicClock())
+        return [reader.run(), self._collect(reader)]
+
+    async def _collect(self, reader: AudioIn) -> None:
+        async for chunk in reader.chunks:
+            self.heard.append(chunk.samples)
+
+    async def _until_quiet(self) -> None:
+        """Return when the conversation has come to rest, or nothing at all happens for as long as it may."""
+        while True:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(QUIET_SECONDS if self.transcript.idle else self._patience):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
 
 
 def report(transcript: Transcript, options: TalkOptions, console: Console) -> None:
     """Print the turns, the errors and where the answer is."""
     if options.as_json:
         turns = [{name: getattr(turn, name) for name in Turn.__slots__} for turn in transcript.turns]
-        Console().print_json(data={"turns": turns, "errors": transcript.errors, "problem": transcript.problem})
+        told = {"turns": turns, "calls": transcript.calls, "errors": transcript.errors, "problem": transcript.problem}
+        Console().print_json(data=told)
         return
     for turn in transcript.turns:
         tell(console, f"[bold]you[/bold]      {foreign(turn.user) or '(not understood)'}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -18,12 +19,18 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
 
+from media.aiortc_internals.consent import guard_consent, release_consent
 from media.aiortc_internals.receive import receiver_of
 from pipelines.text import base_url, header_value
 from server.settings import SettingsError
 from server.transports.webrtc import ice
+from server.transports.webrtc.ice_servers import GivenServer
 
 CONNECT_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+SILENT_LOOKS = 6
+"""Looks in a row at which nothing at all had come, after which a call is lost. Time in which this process did not run
+is nobody's silence, so looks are counted and not seconds."""
 REALTIME_CALLS = "/v1/realtime/calls"
 Listen = Callable[[RTCRtpReceiver], Iterable[Coroutine[Any, Any, None]]]
 """What is done with the sound that comes back; the coroutines belong to the call."""
@@ -37,6 +44,8 @@ class Address:
     api_key: str | None = None
     pipeline: str | None = None
     """Id of a pipeline of the server; ``None``: its own live conversation."""
+    relays: tuple[GivenServer, ...] = ()
+    """TURN servers: media goes through the first of them, and no other way."""
 
     def check(self) -> None:
         """Raise :class:`SettingsError` for what no server can be reached by."""
@@ -120,12 +129,35 @@ async def offer_to(offer: RTCSessionDescription, address: Address, resume: str |
     raise SettingsError(f"no visavis at {url}: what answers there says {got.status} and nothing of a call")
 
 
+async def relays_of(address: Address) -> tuple[GivenServer, ...]:
+    """The TURN servers that the server names. Raises :class:`SettingsError` when there is none."""
+    place = f"{address.root}/v1/realtime/ice_servers"
+    timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, headers=address.headers) as http, http.get(place) as got:
+            told = await got.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise SettingsError(f"no visavis at {address.url}: {error or 'no answer'}") from error
+    match told:
+        case {"ice_servers": list(servers)} if got.status == 200:
+            found = [
+                GivenServer(url, server.get("username"), server.get("credential"))
+                for server in servers
+                for url in server["urls"]
+                if url.startswith(("turn:", "turns:"))
+            ]
+        case _:
+            raise SettingsError(f"{place} answers {got.status} and names no servers")
+    if not found:
+        raise SettingsError(f"--relay: {address.url} names no TURN server (its setting ice_servers)")
+    return tuple(found)
+
+
 class Call:
     """``async with Call(…) as call``: a live connection whose data channel is open; hung up at the end.
 
     ``take`` is given the text of every event on the data channel named ``channel``; ``resume`` is the session whose
-    conversation goes on. Raises :class:`SettingsError` when
-    no connection comes about.
+    conversation goes on. Raises :class:`SettingsError` when no connection comes about.
     """
 
     def __init__(
@@ -145,7 +177,14 @@ class Call:
         self._resume = resume
         self.answered: Answered | None = None
         """What the server has said, once it has."""
-        self._pc = RTCPeerConnection(ice.configuration(()))
+        self.over = asyncio.Event()
+        """Set when the call is lost, or has to go on in another."""
+        self.over_because = ""
+        self.silent_seconds = 0.0
+        """For how long nothing had come when it was found to be lost."""
+        self._closing = False
+        self._take = take
+        self._pc = RTCPeerConnection(ice.relayed(address.relays) if address.relays else ice.configuration(()))
         self.voice: RTCRtpSender = self._pc.addTrack(microphone)
         """Sends the microphone."""
         if camera is not None:
@@ -153,30 +192,46 @@ class Call:
         self._listen = listen
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel: Any = self._pc.createDataChannel(channel)
-        self._channel.on("message", take)
+        self._channel.on("message", self._message)
+        self._channel.on("close", lambda: self.end("the call was lost"))
         self._opened = asyncio.Event()
         self._channel.on("open", self._opened.set)
         self._pc.on("track", self._track)
+        self._pc.on("connectionstatechange", self._on_state)
 
     async def __aenter__(self) -> Call:
-        try:
-            await self._connect()
-        except BaseException:
-            await self.close()
-            raise
-        return self
+        return await self.connected()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
+    async def connected(self) -> Call:
+        """Itself, once it is connected; of no effect a second time. Raises :class:`SettingsError`, and is closed."""
+        if self.answered is None:
+            try:
+                await self._connect()
+            except BaseException:
+                await self.close()
+                raise
+        return self
+
     def send(self, event: dict[str, Any]) -> None:
         """Send a client event."""
         self._channel.send(json.dumps(event))
 
+    def end(self, why: str) -> None:
+        """It is over, though nobody here hangs up; the first reason counts."""
+        if not self._closing and not self.over.is_set():
+            self.over_because = why
+            self.over.set()
+
     async def close(self) -> None:
         """Hang up. Idempotent."""
+        self._closing = True
+        for transport in self._transports:
+            release_consent(transport)
         await self._pc.close()
         for task in self._tasks:
             task.cancel()
@@ -184,13 +239,46 @@ class Call:
 
     async def _connect(self) -> None:
         await self._pc.setLocalDescription(await self._pc.createOffer())
+        for transport in self._transports:
+            guard_consent(transport)  # a machine that is busy answers late
         self.answered = await offer_to(self._pc.localDescription, self._address, self._resume)
         await self._pc.setRemoteDescription(self.answered.description)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._opened.wait()
         except TimeoutError:
-            raise SettingsError(f"{self._address.url} answered, but no media connection came about") from None
+            way = " through its TURN server" if self._address.relays else ""
+            raise SettingsError(f"{self._address.url} answered, but no media connection came about{way}") from None
+        self._tasks.add(asyncio.create_task(self._watch(), name="call-watch"))
+
+    @property
+    def _transports(self) -> set[Any]:
+        found = {transceiver.receiver.transport for transceiver in self._pc.getTransceivers()}
+        return found | ({self._pc.sctp.transport} if self._pc.sctp is not None else set())
+
+    async def _watch(self) -> None:
+        """A server that is killed, and a network that is gone, say nothing; one that lives sends reports at least."""
+        before, silent = -1, 0
+        while not self.over.is_set():
+            await asyncio.sleep(LOOK_SECONDS)
+            stats = await self.voice.getStats()
+            received = sum(one.packetsReceived for one in stats.values() if one.type == "transport")
+            silent = silent + 1 if received == before else 0
+            before = received
+            if silent >= SILENT_LOOKS:
+                self.silent_seconds = silent * LOOK_SECONDS
+                self.end("the call was lost")
+
+    def _on_state(self) -> None:
+        if self._pc.connectionState in ("failed", "closed"):
+            self.end("the call was lost")
+
+    def _message(self, text: str) -> None:
+        self._take(text)
+        if "session.moved" in text:
+            with suppress(ValueError):
+                if json.loads(text).get("type") == "session.moved":
+                    self.end("its process is being replaced")
 
     def _track(self, track: MediaStreamTrack) -> None:
         receiver = receiver_of(self._pc, track)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from media.clock import Clock
+from server.observability.output import written_aside
 
 PERIOD_SECONDS = 60.0
 """For which a kind is counted."""
@@ -148,7 +149,17 @@ def printable(text: str) -> str:
 
 @asynccontextmanager
 async def process_log(level: str, console: Console, clock: Clock, who: str = "") -> AsyncIterator[None]:
-    """Log to the console from here on, ``who`` before each line; on leaving, tell what was held back."""
+    """Log to the console from here on, ``who`` before each line; on leaving, tell what was held back.
+
+    What the console prints meanwhile, this or other, is written by a thread: see :mod:`server.observability.output`.
+    """
+    with written_aside(console):
+        async with _logged(level, console, clock, who):
+            yield
+
+
+@asynccontextmanager
+async def _logged(level: str, console: Console, clock: Clock, who: str) -> AsyncIterator[None]:
     limit = RateLimit(clock)
     handler = RichHandler(console=console, show_path=False)
     handler.setFormatter(SafeFormatter(who))

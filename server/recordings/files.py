@@ -9,6 +9,7 @@ import json
 import os
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -54,12 +55,17 @@ class RecordingFiles:
         self._check_room()
         self._open: list[IO[bytes]] = []
         self._sides = Sides()
-        self._events = self._new(".jsonl")
-        self._wave = self._new(".wav") if sound else None
+        try:
+            self._events = self._new(".jsonl")
+            self._wave = self._new(".wav") if sound else None
+            self._video = self._new(".webm") if video else None
+            if self._wave is not None:
+                self._wave.write(_wave_head(0))
+        except BaseException:
+            with suppress(OSError):
+                self._let_go()
+            raise
         self._wave_bytes = 0
-        if self._wave is not None:
-            self._wave.write(_wave_head(0))
-        self._video = self._new(".webm") if video else None
         self._encoder: VideoEncoder | None = None
         self._converter = Converter()
         self._origin = 0.0
@@ -94,8 +100,13 @@ class RecordingFiles:
                 if self._encoder is not None and self._video is not None:
                     self._put(self._video, self._encoder.finish())
         finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close every file, also where the last of one cannot be written any more. Raises what the first raised."""
+        with ExitStack() as stack:
             for file in self._open:
-                file.close()
+                stack.callback(file.close)
             self._open.clear()
 
     def _sound(self, stereo: Stereo) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.benchmarks.faults import REAL, Fault, Scene, kill
+from tests.benchmarks.faults import REAL, STUBS, Fault, Scene, kill
 
 
 class Stopped(Fault):
@@ -66,6 +66,22 @@ class Hogs(Fault):
             for hog in hogs:
                 hog.kill()
                 await hog.wait()
+
+
+class LogStuck(Fault):
+    """Somebody presses Ctrl-S in the terminal, or what collects the log hangs."""
+
+    name = "log-stuck"
+    words = "nobody reads what the server prints (all details, some 50 kB/s) for 15 s"
+    flags = (*STUBS, "--log-level", "debug")
+    most_lost = 0
+
+    async def strike(self, scene: Scene) -> None:
+        scene.server.reading.clear()
+        try:
+            await asyncio.sleep(15)
+        finally:
+            scene.server.reading.set()
 
 
 class Clock(Fault):
@@ -149,4 +165,4 @@ class MemoryBudget(Fault):
         await asyncio.sleep(30)
 
 
-FAULTS = (Stopped1, Stopped5, Stopped20, Hogs, Clock, Descriptors, MemoryLimit, MemoryBudget)
+FAULTS = (Stopped1, Stopped5, Stopped20, Hogs, LogStuck, Clock, Descriptors, MemoryLimit, MemoryBudget)

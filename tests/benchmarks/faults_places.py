@@ -70,21 +70,33 @@ class DiskReadOnly(Disk):
     """The system mounts it read-only after an error."""
 
     name = "disk-read-only"
-    words = "recordings on a disk that is read-only for 15 s"
+    words = "recordings on a disk that the system makes read-only after an error, for 15 s"
+
+    def missing(self) -> str:
+        there = shutil.which("mkfs.ext4") and Path("/dev/loop-control").exists()
+        return super().missing() or ("" if there else "needs mkfs.ext4 and loop devices")
+
+    @asynccontextmanager
+    async def surroundings(self) -> AsyncIterator[tuple[str, ...]]:
+        self.disk.mkdir()
+        self._mount("first")
+        try:
+            yield ("--recordings", str(self.disk / "recordings"))
+        finally:
+            command("umount", "-l", str(self.disk))
 
     async def strike(self, scene: Scene) -> None:
-        self._read_only(True)
-        try:
-            await asyncio.sleep(15)
-        finally:
-            self._read_only(False)
+        command("mount", "-o", "remount,abort", str(self.disk))  # ext4: as after an error, open files included
+        await asyncio.sleep(15)
+        command("umount", "-l", str(self.disk))
+        self._mount("second")
 
-    def _read_only(self, on: bool) -> None:
-        """What has open files cannot be remounted read-only: then not one page more may be written."""
-        try:
-            command("mount", "-o", f"remount,{'ro' if on else 'rw'}", str(self.disk))
-        except subprocess.CalledProcessError:
-            command("mount", "-o", f"remount,size={'4k' if on else f'{DISK_MB}m'}", str(self.disk))
+    def _mount(self, name: str) -> None:
+        image = self.folder / name
+        with image.open("wb") as file:
+            file.truncate((DISK_MB + 40) << 20)
+        command("mkfs.ext4", "-q", str(image))
+        command("mount", "-o", "loop,errors=remount-ro", str(image), str(self.disk))
 
 
 class NoNetwork(Fault):

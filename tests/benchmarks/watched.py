@@ -46,6 +46,9 @@ class Watched:
         self.process = process
         self.url = ""
         self.log = bytearray()
+        self.reading = asyncio.Event()
+        """While it is not set, nobody reads what the server writes."""
+        self.reading.set()
         self._port = watch_port
 
     async def ready(self) -> None:
@@ -64,6 +67,7 @@ class Watched:
         assert self.process.stdout is not None
         while block := await self.process.stdout.read(65536):
             self.log += block
+            await self.reading.wait()
 
     async def ask(self, what: str = "late") -> dict[str, Any]:
         """What :class:`tests.benchmarks.watched_server.Watch` tells; it waits until the loop is free."""

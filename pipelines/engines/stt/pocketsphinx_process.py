@@ -201,9 +201,8 @@ class Listener:
         An utterance that has been ended cannot go on, and to decode it anew would take longer than the pause. So a copy
         of this process ends it, where the system makes copies (fork(2)): this one goes on as if nothing had been asked.
         """
-        if self._open and hasattr(os, "fork"):
-            return _in_a_copy(self._final)
-        return self._final()
+        told = _in_a_copy(self._final) if self._open and hasattr(os, "fork") else None
+        return told or self._final()  # a copy that was killed, for want of memory mostly, has told nothing
 
     def _final(self) -> dict[str, str | float | None]:
         self._end()
@@ -274,10 +273,16 @@ class Listener:
             self._words += [(word, segment.prob) for word in _plain(segment.word)]
 
 
-def _in_a_copy(work: Callable[[], dict[str, str | float | None]]) -> dict[str, str | float | None]:
-    """What ``work`` returns in a copy of this process, which ends with it."""
+def _in_a_copy(work: Callable[[], dict[str, str | float | None]]) -> dict[str, str | float | None] | None:
+    """What ``work`` returns in a copy of this process, which ends with it; ``None`` when it ended before, or there can
+    be none."""
     here, there = os.pipe()
-    copy = os.fork()
+    try:
+        copy = os.fork()
+    except OSError:
+        os.close(here)
+        os.close(there)
+        return None
     if not copy:
         try:
             os.write(there, json.dumps(work()).encode())
@@ -287,9 +292,7 @@ def _in_a_copy(work: Callable[[], dict[str, str | float | None]]) -> dict[str, s
     with open(here, "rb") as answer:
         found = answer.read()
     os.waitpid(copy, 0)
-    if not found:
-        raise RuntimeError("the copy that was to end the utterance has failed")
-    return dict(json.loads(found))
+    return dict(json.loads(found)) if found else None
 
 
 def _frames(size: int) -> int:

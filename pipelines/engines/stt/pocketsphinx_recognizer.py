@@ -49,6 +49,8 @@ class Decoder:
         self._turn = asyncio.Lock()
         self._owed = 1  # answers to come, those of abandoned requests included; the first says that the model is loaded
         self._failed = False
+        self.served = False
+        """Whether it has answered anything but that it is there."""
 
     @classmethod
     async def spawn(cls) -> Decoder:
@@ -94,7 +96,9 @@ class Decoder:
             with self._losses():
                 self._requests.write(HEADER.pack(kind, len(payload)) + payload)
                 self._owed += 1
-            return await self._answer(LONGEST_SECONDS)
+            answer = await self._answer(LONGEST_SECONDS)
+            self.served = True
+            return answer
 
     async def _answer(self, longest: float) -> dict[str, Any]:
         """The last answer owed; those before it belong to requests that were abandoned."""
@@ -240,8 +244,10 @@ class PocketSphinxRecognizer:
             decoder = self._idle.pop()
             try:
                 await decoder.ask(RESET)
-            except STTError:  # it was lost while nobody used it
+            except STTError as error:  # it was lost while nobody used it
                 self._part_with(decoder)
+                if error.code == "stt_stuck":  # the others likely are, too, and to find that out takes seconds for each
+                    break
             except BaseException:
                 self._take_back(decoder)
                 raise
@@ -263,9 +269,14 @@ class PocketSphinxRecognizer:
         return decoder
 
     async def _watch(self, decoder: Decoder) -> None:
-        """Have a process that ends leave the pool at once."""
+        """Have a process that ends leave the pool at once. For the last that was idle another one starts, so that the
+        next utterance need not wait for it; not for one that ends before it has served anybody."""
         await decoder.gone()
+        lost = decoder in self._idle
         self._part_with(decoder)
+        if lost and decoder.served and not self._idle and not self._closed:
+            with suppress(STTError):  # the next utterance will tell
+                self._take_back(await self._start())
 
     def _part_with(self, decoder: Decoder) -> None:
         """Nobody gets this decoder any more; its process is ended beside all else."""

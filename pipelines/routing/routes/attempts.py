@@ -89,6 +89,7 @@ class Desk(Protocol):
     jitter: Callable[[], float]
     callers_fault: ClassVar[frozenset[str]]
     hopeless: ClassVar[frozenset[str]]
+    passing: ClassVar[frozenset[str]]
 
     @property
     def on_failure(self) -> Callable[[str, PipelineError | None], None]:
@@ -143,6 +144,7 @@ class Attempt(Generic[E]):
         self._number = notes.next()
         self._at_once = route.rest.retries
         self._retries = 0
+        self._chances = route.rest.last_chances
         self._pause = 0.0
         self._final = False
         self._busy = True
@@ -178,6 +180,11 @@ class Attempt(Generic[E]):
     def once(self) -> None:
         """What begins now is not repeated at once if it fails, but only as the stage's policy says."""
         self._at_once = 0
+
+    def goes_on(self) -> None:
+        """It has come farther than where it failed: the next failure is another one, and repeated at once as the first
+        was."""
+        self._at_once = self._route.rest.retries
 
     def commit(self, final: bool = True) -> None:
         """What has been given cannot be taken back: if the engine fails from now on, no other one is asked."""
@@ -227,7 +234,7 @@ class Attempt(Generic[E]):
             return False
         LEDGER.failed(name, session.get())
         route.on_failure(name, error)
-        if not self._final and error.code not in route.hopeless and self._repeats():
+        if not self._final and error.code not in route.hopeless and self._repeats(error):
             return True
         successor = None if self._final else next(iter(self._followers.all), None)
         if successor is not None:
@@ -259,18 +266,29 @@ class Attempt(Generic[E]):
         self.note.message = f"{winner.engine.name}, started beside it, was first"
         self.released("late")
 
-    def _repeats(self) -> bool:
+    def _repeats(self, error: PipelineError) -> bool:
         """Whether the same engine is asked again."""
         if self._at_once > 0:
             self._at_once -= 1
             self.again = True
             return True
         pause = policy.retry_after(self._route.need.policy, self._retries, self._route.jitter())
+        if pause is not None:
+            self._retries += 1
+        else:
+            pause = self._last_chance(error)
         if pause is None:
             return False
-        self._retries += 1
         self._pause, self.again = pause, True
         return True
+
+    def _last_chance(self, error: PipelineError) -> float | None:
+        """Seconds until an engine that worked before is asked again, as otherwise the work is lost; ``None``: it is."""
+        if not self._chances or self._failures or self._followers.all or error.code not in self._route.passing:
+            return None
+        self._chances -= 1
+        used = self._route.rest.last_chances - self._chances - 1
+        return policy.pause_before(used, self._route.jitter())
 
     def _end(self, outcome: run.Outcome) -> None:
         if not self._busy:

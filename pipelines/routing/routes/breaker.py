@@ -11,6 +11,8 @@ class RestPolicy:
 
     retries: int = 0
     """How often the same engine is asked again at once for the same work before the next one is."""
+    last_chances: int = 0
+    """How often, after a pause each, an engine is asked again whose failure passes and after which nobody is left."""
     rest_seconds: float = 5.0
     """How long an engine rests after its first failure; twice as long after each further one …"""
     longest_rest: float = 60.0

@@ -64,6 +64,9 @@ class Route(Generic[E]):
     """Codes of errors that no other engine would mend."""
     hopeless: ClassVar[frozenset[str]] = frozenset()
     """Codes of errors after which the same engine is not asked again at once."""
+    passing: ClassVar[frozenset[str]] = frozenset()
+    """Codes of errors that tell of what is replaced, such as a process: an engine that nobody can stand in for is asked
+    again after a pause, and the work is not lost."""
     usual: ClassVar[RestPolicy] = RestPolicy()
     """The stage's policy about failures where none is given."""
     larger_only: ClassVar[bool] = False

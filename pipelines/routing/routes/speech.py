@@ -130,6 +130,8 @@ class _Clause:
         return replace(piece, words=tuple(moved))
 
 
+FARTHER_SECONDS = 0.5
+"""Of sound behind the point of an engine's failure that it hears without one, after which another one is a new one."""
 KEPT_SECONDS = 60.0
 """How much of an utterance is kept for another recogniser (2 MB); of a longer one the beginning is lost to it."""
 
@@ -138,8 +140,9 @@ class FallbackRecognizer(Route[SpeechToText]):
     """Recognisers as the policy orders them, a :class:`~pipelines.interfaces.stt.SpeechToText` itself.
 
     An engine that fails within an utterance hears it once more from the beginning, for what was lost may be only one of
-    its processes; then, or when it cannot begin, the next one takes over and the failed one rests. What had been
-    understood may then be revised, as partials may anyway.
+    its processes (that holds for each failure, if it has come farther since the last); then, or when it cannot begin,
+    the next one takes over and the failed one rests. Where there is none, a process that was lost is waited for. What
+    had been understood may then be revised, as partials may anyway.
 
     Usable is a transcript. One that is late is waited for together with the next engine's. With ``waits``, one that the
     policy finds not sure enough is heard again by the next engine before anything is told, and the surest is taken; in
@@ -148,7 +151,8 @@ class FallbackRecognizer(Route[SpeechToText]):
 
     errors = (STTError, "stt_failed")
     hopeless = frozenset(("stt_busy", "stt_closed", "stt_timeout", "engine_stuck"))
-    usual = RestPolicy(retries=1)
+    passing = frozenset(("stt_crashed",))
+    usual = RestPolicy(retries=1, last_chances=5)
     waits: ClassVar[bool] = False
 
     @property
@@ -213,6 +217,10 @@ class _Recognition:
         self._heard: deque[Samples] = deque()
         self._kept = 0
         """Samples in ``_heard``."""
+        self._taken = 0
+        """Samples of the utterance so far."""
+        self._failed_at: int | None = None
+        """How many these were when the engine failed."""
 
     async def begin(self) -> str:
         """Let the next engine hear the utterance from its beginning; its text so far. Raises what the last raised."""
@@ -230,15 +238,21 @@ class _Recognition:
     async def feed(self, samples: Samples) -> str:
         self._heard.append(samples)
         self._kept += len(samples)
+        self._taken += len(samples)
         while self._kept > KEPT_SECONDS * VAD_RATE and len(self._heard) > 1:
             self._kept -= len(self._heard.popleft())
         attempt, recognition = self._opened()
         try:
             with foreign_errors(*self._errors, attempt.engine.name):
-                return await recognition.feed(samples)
+                text = await recognition.feed(samples)
         except PipelineError as error:
+            self._failed_at = self._taken
             await self._gone(attempt, error)
             return await self.begin()
+        if self._failed_at is not None and self._taken - self._failed_at >= FARTHER_SECONDS * VAD_RATE:
+            self._failed_at = None
+            attempt.goes_on()
+        return text
 
     async def transcript(self) -> Transcript:
         attempt, _ = self._opened()
@@ -252,6 +266,8 @@ class _Recognition:
             await self._end(attempt)
             self._attempt, self._current = attempt, heard.recognition
         attempt.worked()
+        attempt.goes_on()
+        self._failed_at = None
         return heard.transcript
 
     async def close(self) -> None:

@@ -1,18 +1,21 @@
-"""How busy GPUs are, as far as anybody tells: NVIDIA's library if it is installed, else torch for their memory.
+"""How busy GPUs are, as far as anybody tells: NVIDIA's library if it is installed, else torch for their memory; and
+Linux of those of Intel and AMD that this process uses, by OpenVINO mostly (:mod:`server.observability.history.drm`).
 
-Where there is none, or nobody tells, that is said in words and not as a curve of zeros. OpenVINO names Intel's devices
-but tells no load of them.
+Where there is none, or nobody tells, that is said in words and not as a curve of zeros.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+
+from server.observability.history.drm import DrmClients
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,16 @@ class GpuLoad:
 class Gpus:
     """Reads them; ``reason`` says why there is nothing to read, or what is missing."""
 
-    def __init__(self, load: Callable[[str], Any] = import_module, found: Callable[[str], Any] = find_spec) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], Any] = import_module,
+        found: Callable[[str], Any] = find_spec,
+        clients: DrmClients | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.reason = ""
+        self._clients = clients or DrmClients()
+        self._now = now
         self._read: Callable[[], Sequence[GpuLoad]] = tuple
         try:
             if found("pynvml") is not None:
@@ -48,6 +59,10 @@ class Gpus:
 
     def read(self) -> Sequence[GpuLoad]:
         """Each of them. One whose library fails is told once, and no more."""
+        used = self._clients.read(self._now())
+        return (*self._told(), *(GpuLoad(name, busy, memory) for name, (busy, memory) in used.items()))
+
+    def _told(self) -> Sequence[GpuLoad]:
         try:
             return self._read()
         except Exception as error:  # noqa: BLE001 - see above
@@ -55,16 +70,6 @@ class Gpus:
             self.reason = f"reading the load of GPUs failed ({type(error).__name__})"
             log.warning("%s", self.reason)
             return ()
-
-
-def intel_devices() -> list[str]:
-    """Names of the GPUs and NPUs that OpenVINO has found, where it is in use already."""
-    openvino = sys.modules.get("openvino")
-    try:
-        devices = [] if openvino is None else list(openvino.Core().available_devices)
-    except Exception:  # noqa: BLE001 - its errors have no common base
-        return []
-    return [name for name in devices if name != "CPU"]
 
 
 def _nvml(nvml: Any) -> Callable[[], Sequence[GpuLoad]]:

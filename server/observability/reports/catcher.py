@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from media.clock import Clock
-from pipelines.runtime.crew import at_work
+from pipelines.runtime.crew import AT_WORK, at_work
 from pipelines.runtime.worker import Worker, session
 from server.observability.reports.redaction import HOUSES
 from server.observability.reports.report import Circumstances, report
@@ -55,16 +55,16 @@ class Catcher(logging.Handler):
         self._busy.on = True
         try:
             if self._may_look():
-                self.waiting.append(self._report(error, record.name))
+                self.waiting.append(self._report(error, record))
         except Exception:  # noqa: BLE001 - whatever is wrong with it: the error itself has been logged
             self.passed_over += 1
         finally:
             self._busy.on = False
 
-    def _report(self, error: BaseException, logger: str) -> dict[str, Any]:
-        engine, sessions = at_work() or ("", (session.get(),))
+    def _report(self, error: BaseException, record: logging.LogRecord) -> dict[str, Any]:
+        engine, sessions = getattr(record, AT_WORK, None) or at_work() or ("", (session.get(),))
         whose = sessions[0] if len(sessions) == 1 else ""
-        made = report(error, self._about, session=whose, engine=engine, part=_module(logger))
+        made = report(error, self._about, session=whose, engine=engine, part=_module(record.name))
         kind = made["type"]
         self.kinds[kind if kind in self.kinds or len(self.kinds) < MOST_REPORTED_TYPES else "other"] += 1
         return made

@@ -10,7 +10,7 @@ import numpy as np
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver
 
 from media.aiortc_internals.receive import receiver_of
-from media.aiortc_internals.send import codec_sent, keep_sending, limit_bitrate, preferring
+from media.aiortc_internals.send import codec_sent, keep_sending, limit_bitrate, preferring, tell_loss
 from media.audio_in import QUIET_PEAK, AudioIn
 from media.audio_out import AudioOut
 from media.channel import Channel
@@ -73,6 +73,7 @@ class Tracks:
         elif self._voice is not None:
             sender = self._pc.addTransceiver(self._voice, "sendrecv").sender
             keep_sending(sender, lambda error: self._session.optional.failed("the outgoing voice", error))
+            tell_loss(sender, self._voice.lost)
 
     def _offer_video(self) -> None:
         """The annotated camera, in the preferred codec if there is one."""

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 LABEL, ALL, FRONT = "worker", "all", "front"
 OF_MACHINE = ("visavis_machine_", "visavis_gpu_")
-"""Beginnings of series that every process of a machine would tell alike: the front's are taken."""
+"""Beginnings of series that every process of a machine would tell alike: the front's are taken. Of GPUs that is so of
+NVIDIA's, which have numbers; of the others each process tells its own share (:mod:`server.observability.history.drm`).
+"""
 Json = dict[str, Any]
 FetchAll = Callable[[str], Awaitable[Mapping[int, bytes]]]
 """Asks every worker that serves for a path, and gives the answers of those that have one, by number."""
@@ -93,7 +95,7 @@ def _of(row: Json, process: str) -> Json:
 
 
 def _is_of_machine(row: Json) -> bool:
-    return str(row["name"]).startswith(OF_MACHINE)
+    return str(row["name"]).startswith(OF_MACHINE) and str(row["labels"].get("gpu", "0")).isdigit()
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

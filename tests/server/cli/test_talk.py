@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import wave
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +14,19 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
+from media.audio_out import AudioOut
+from media.clock import MonotonicClock
 from media.opus import RATE
+from server.cli import talk as talking
 from server.cli.talk import TalkOptions, Transcript, Turn, talk
+from server.headless import call
+from server.headless.call import Address, Call
+from server.headless.lasting import phrase_start
 from server.headless.sounds import read_sound, write_wav
+from server.http.signaling.offer import REGISTRY
 from server.settings import SettingsError
 from tests.conftest import fake_engines
+from tests.fakes.coturn import SECRET, coturn, missing
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.file_server import FileServer
 from tests.fakes.peer import loud
@@ -128,3 +139,97 @@ def test_interruptions_and_failures_are_in_the_transcript():
     failed = {"status": "failed", "status_details": {"error": {"message": "no answer in 15 s"}}}
     transcript.take({"type": "response.done", "response": failed})
     assert transcript.errors == ["no answer in 15 s"]
+
+
+class Phrases(FakeRecognizer):
+    """Something happens to the call at the moment when it begins to be spoken in."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(*texts)
+        self.happens: Callable[[], object] | None = None
+
+    async def open(self) -> Any:
+        if (happens := self.happens) is not None:
+            self.happens = None
+            self.texts.insert(0, "what is lost")
+            asyncio.get_running_loop().call_soon(happens)
+        return await super().open()
+
+
+@pytest.mark.parametrize("how", ["ended", pytest.param("moved", marks=pytest.mark.long)])
+async def test_another_call_goes_on_with_the_conversation(serve, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(talking, "QUIET_SECONDS", 0.5)
+    question = tmp_path / "question.wav"
+    write_wav(question, np.concatenate([np.zeros(RATE // 2, np.int16), loud(0.8)]))
+    ears = Phrases("hello there")
+    url, app = await serve(fake_engines(stt=ears, llm=FakeModel("Hello to you.")))
+    registry = app[REGISTRY]
+
+    def happens() -> None:
+        (peer,) = registry.all
+        peer.session.moves(9.0) if how == "moved" else peer.close("a test")
+
+    ears.happens = happens
+    said = io.StringIO()
+    transcript = await talk(TalkOptions(question, None, url), Console(file=said, width=200))
+    assert [(turn.user, turn.assistant) for turn in transcript.turns] == [("hello there", "Hello to you.")]
+    assert transcript.calls == 2 and registry.begun == 2
+    assert "goes on in another call" in said.getvalue()
+    assert not transcript.problem
+
+
+async def test_a_server_that_is_silent_for_good_has_lost_the_call(serve, monkeypatch):
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(call, "SILENT_LOOKS", 10)
+    url, app = await serve(fake_engines())
+    async with Call(Address(url), AudioOut(MonotonicClock()), lambda text: None, lambda receiver: ()) as one:
+        monkeypatch.setattr(one.voice, "getStats", unchanged(await one.voice.getStats()))
+        await one.over.wait()
+        assert one.over_because == "the call was lost"
+        assert one.silent_seconds == pytest.approx(0.2)
+    assert len(app[REGISTRY]) <= 1
+
+
+def unchanged(stats: Any) -> Any:
+    async def told() -> Any:
+        return stats
+
+    return told
+
+
+async def test_who_hangs_up_has_lost_nothing(serve):
+    url, _ = await serve(fake_engines())
+    async with Call(Address(url), AudioOut(MonotonicClock()), lambda text: None, lambda receiver: ()) as one:
+        pass
+    assert not one.over.is_set()
+
+
+def test_a_phrase_is_said_again_from_where_it_begins():
+    speech = np.concatenate([np.zeros(RATE), loud(1.0), np.zeros(RATE // 5), loud(1.0), np.zeros(RATE), loud(1.0)])
+    speech = speech.astype(np.int16)
+    at = [phrase_start(speech, round(seconds * RATE)) / RATE for seconds in (0, 0.5, 1.5, 3.1, 3.9, 4.5, 9)]
+    assert at == pytest.approx([0, 0, 0, 0, 0, 4.0, 4.0], abs=0.021)
+    assert phrase_start(np.zeros(RATE, np.int16), RATE) == 0
+    assert phrase_start(np.zeros(0, np.int16), 0) == 0
+
+
+async def test_a_server_without_relays_is_told(serve, tmp_path):
+    question = tmp_path / "question.wav"
+    write_wav(question, loud(0.2))
+    url, _ = await serve(fake_engines(), ice_servers=[{"urls": "stun:127.0.0.1:1"}])
+    with pytest.raises(SettingsError, match=r"--relay: .* names no TURN server"):
+        await talk(TalkOptions(question, None, url, relay=True), Console(quiet=True))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(missing()), reason=missing())
+async def test_a_call_through_a_relay_alone(serve, tmp_path):
+    question = tmp_path / "question.wav"
+    write_wav(question, np.concatenate([np.zeros(RATE // 2, np.int16), loud(0.8)]))
+    async with coturn(tmp_path) as relay:
+        server = {"urls": relay.url("udp"), "secret": SECRET, "used_by": "clients"}
+        engines = fake_engines(stt=FakeRecognizer("hello there"), llm=FakeModel("Hello to you."))
+        url, _ = await serve(engines, ice_servers=[server])
+        transcript = await talk(TalkOptions(question, None, url, relay=True), Console(quiet=True))
+        assert [turn.assistant for turn in transcript.turns] == ["Hello to you."]
+        assert "ALLOCATE processed, success" in relay.said()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import wave
+from pathlib import Path
 
 import av
 import numpy as np
@@ -74,6 +77,35 @@ def test_a_full_disk_ends_it_and_leaves_what_was_written(tmp_path, monkeypatch):
         assert sound.getnframes() == pytest.approx(RATE, abs=50)
     with pytest.raises(DiskFullError):
         RecordingFiles(tmp_path / "sess_2", sound=True, video=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+def test_where_the_last_of_a_file_cannot_be_written_the_others_are_closed_too(tmp_path):
+    files = RecordingFiles(tmp_path / "sess_1", sound=True, video=True)
+    opened = list(files._open)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, files._events.fileno())
+    os.close(full)
+    files._events.write(b"waits to be written")
+    with pytest.raises(OSError, match="No space"):
+        files.close()
+    assert [file.closed for file in opened] == [True] * 3
+    files.close()
+
+
+def test_what_cannot_be_begun_leaves_no_file_open(tmp_path, monkeypatch):
+    opened, new = [], RecordingFiles._new
+
+    def refuses(files, ending):
+        if ending == ".webm":
+            raise OSError(errno.EMFILE, "too many open files")
+        opened.append(new(files, ending))
+        return opened[-1]
+
+    monkeypatch.setattr(RecordingFiles, "_new", refuses)
+    with pytest.raises(OSError, match="too many"):
+        RecordingFiles(tmp_path / "sess_1", sound=True, video=True)
+    assert [file.closed for file in opened] == [True, True]
 
 
 def test_only_the_files_of_a_session_are_its_own(tmp_path):

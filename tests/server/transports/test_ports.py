@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 
@@ -65,7 +66,31 @@ async def test_ports_are_used_in_turn_and_what_was_made_is_given_back(monkeypatc
         await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
     assert all(transport.is_closing() for transport, _ in made)
     bind_within(None)
-    assert aioice.ice.asyncio is asyncio
+    loop = aioice.ice.asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    assert transport.get_extra_info("sockname")[1] not in ports
+    transport.abort()
+
+
+async def test_a_call_for_which_there_is_no_descriptor_is_told_so(serve, monkeypatch):
+    """Those who came in the same moment have had the last ones of the reserve."""
+    url, _ = await serve()
+    loop = type(asyncio.get_running_loop())
+    create = loop.create_datagram_endpoint
+
+    async def none_left(self, factory, local_addr=None, **options):
+        if local_addr is not None and local_addr[1] == 0 and local_addr[0] == "127.0.0.1":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await create(self, factory, local_addr=local_addr, **options)
+
+    monkeypatch.setattr(loop, "create_datagram_endpoint", none_left)
+    async with aiohttp.ClientSession() as http:
+        response = await http.post(f"{url}/offer", json={"sdp": AUDIO, "type": "offer"})
+        error = (await response.json())["error"]
+        assert (response.status, error["code"], "Retry-After" in response.headers) == (503, "server_full", True)
+        assert "no sockets" in error["message"]
+        monkeypatch.undo()
+        assert (await http.post(f"{url}/offer", json={"sdp": AUDIO, "type": "offer"})).status == 200
 
 
 @pytest.mark.parametrize("text", ["50000", "50100-50000", "80-90", "1-2-3", "50000-70000", "a-b"])

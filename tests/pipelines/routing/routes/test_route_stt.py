@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import STTError
-from pipelines.interfaces.stt import Hearing, can_hear, hearing, streams_partials
+from pipelines.interfaces.stt import Hearing, Transcript, can_hear, hearing, streams_partials
 from pipelines.routing.routes.speech import KEPT_SECONDS, FallbackRecognizer
 from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeRecognizer, crashed
@@ -244,3 +244,89 @@ async def test_only_engines_that_can_do_what_is_asked_are_tried():
     await recognition.feed(audio(0.3))
     assert (await recognition.transcript()).text == "hello"
     assert (plain.opened, dict(ladder.forwarded)) == (0, {})
+
+
+class Lossy(FakeRecognizer):
+    """Loses the process of an utterance whenever it has heard so many seconds of the whole, or one that begins."""
+
+    name = "embedded"
+
+    def __init__(self, *seconds: float, starts_lost: int = 0) -> None:
+        super().__init__()
+        self.losses = [round(16_000 * one) for one in seconds]
+        self.starts_lost = starts_lost
+
+    async def open(self) -> Any:
+        self.opened += 1
+        engine = self
+        if self.opened > 1 and self.starts_lost:
+            self.starts_lost -= 1
+            raise crashed()
+
+        class Recognition:
+            count = 0
+
+            async def feed(self, samples: np.ndarray) -> str:
+                self.count += len(samples)
+                if engine.losses and self.count >= engine.losses[0]:
+                    del engine.losses[0]
+                    raise crashed()
+                return ""
+
+            async def transcript(self) -> Transcript:
+                return Transcript(f"{self.count} samples")
+
+            async def close(self) -> None:
+                engine.closed += 1
+
+        return Recognition()
+
+
+async def talked(ladder: FallbackRecognizer, clock: FakeClock, seconds: float) -> str:
+    """What is understood of so much sound, while time passes for whoever waits."""
+
+    async def utterance() -> str:
+        recognition = await ladder.open()
+        for _ in range(round(seconds / 0.1)):
+            await recognition.feed(audio(0.1))
+        told = await recognition.transcript()
+        await recognition.close()
+        return told.text
+
+    work = asyncio.create_task(utterance())
+    while not work.done():
+        sleeping = asyncio.create_task(clock.sleeper())
+        await asyncio.wait({work, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            clock.advance(clock.waits[0])
+        sleeping.cancel()
+    return await work
+
+
+async def test_each_process_that_an_utterance_loses_is_made_up_for():
+    engine, spare, clock = Lossy(1.0, 2.0, 3.0, 4.0), FakeRecognizer("never asked"), FakeClock()
+    assert await talked(FallbackRecognizer([engine, spare], Failures(), clock), clock, 5.0) == "80000 samples"
+    assert (engine.opened, engine.closed, spare.opened, clock.now()) == (5, 5, 0, 0.0)
+
+
+async def test_an_engine_that_comes_no_farther_is_asked_once_more_and_no_oftener():
+    engine, spare, clock = CrashesAfter(0.5), FakeRecognizer("a b c d e"), FakeClock()
+    assert await talked(FallbackRecognizer([engine, spare], Failures(), clock), clock, 3.0) == "a b c d e"
+    assert engine.opened == 2
+
+
+async def test_with_nobody_else_there_the_next_process_is_waited_for():
+    engine, clock = Lossy(1.0, starts_lost=3), FakeClock()
+    assert await talked(FallbackRecognizer([engine], Failures(), clock), clock, 2.0) == "32000 samples"
+    assert engine.opened == 5 and 0 < clock.now() < 5
+
+
+async def test_what_loses_every_process_is_given_up():
+    engine, failures, clock = Lossy(1.0, starts_lost=99), Failures(), FakeClock()
+    ladder = FallbackRecognizer([engine], failures, clock)
+    with pytest.raises(STTError, match="unexpectedly"):
+        await talked(ladder, clock, 2.0)
+    assert len(failures) == 7 and clock.now() < 5
+    with pytest.raises(STTError, match="unexpectedly"):  # nor is it waited for again
+        await talked(ladder, clock, 2.0)
+    assert len(failures) == 8

@@ -7,6 +7,7 @@ import json
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from media.opus import RATE
 from server.http.app import HISTORY as OF_APP
@@ -14,9 +15,11 @@ from server.http.errors import HttpError
 from server.http.openapi.tracking import HistoryAnswer, HistoryList
 from server.http.tracking.history import MOST_POINTS, asked
 from server.observability.history.book import Question
+from server.observability.history.history import History
 from server.observability.history.series import SERIES
-from server.workers.of_all.tracking import ALL, FRONT, merged
+from server.workers.of_all.tracking import ALL, FRONT, TrackedWorkers, merged
 from tests.conftest import fake_engines
+from tests.fakes.clock import FakeClock
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud
 
@@ -108,3 +111,19 @@ def test_workers_are_told_one_by_one_and_in_sum():
     assert ("visavis_event_loop_delay_seconds", ALL) not in found, "delays do not add up"
     assert ("visavis_session_errors_total", ALL) not in found
     assert json.dumps(rows)
+
+
+async def test_what_is_the_machines_is_told_once_and_what_is_a_processs_own_by_each():
+    """Of a GPU of Intel's a process knows its own part alone."""
+    names = {"visavis_machine_cpu_share": {}, "visavis_gpu_busy_share": {"gpu": "0"}}
+    own = {"name": "visavis_gpu_busy_share", "labels": {"gpu": "i915 0000:00:02.0"}}
+    rows = [*({"name": name, "labels": labels} for name, labels in names.items()), own]
+
+    async def fetch(path):
+        return {1: json.dumps({"data": rows}).encode()}
+
+    history = History(FakeClock())
+    answer = await TrackedWorkers(history, fetch).get(make_mocked_request("GET", "/v1/history"))
+    told = [row["labels"] for row in json.loads(answer.body)["data"] if row["labels"]["worker"] == "1"]
+    assert told == [{"gpu": "i915 0000:00:02.0", "worker": "1"}]
+    await history.close()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import string
+import threading
 import types
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from media.clock import MonotonicClock
-from pipelines.errors import LLMError, foreign_errors
+from pipelines.errors import EngineStuckError, LLMError, foreign_errors
 from pipelines.runtime.worker import Worker, session
 from server.cli.commands import run
 from server.http.openapi.tracking import ErrorList, ErrorReport
@@ -182,6 +183,56 @@ def test_no_word_of_a_transcript_a_prompt_a_tools_argument_or_a_key_appears(
 
 
 # ---------------------------------------------------------------------------------------------------- catching, keeping
+
+
+async def test_an_engine_that_hangs_is_told_with_the_place_where_it_does() -> None:
+    catcher, worker = Catcher(ABOUT, MonotonicClock()), Worker("an engine of mine", limit=1.0)
+    worker.crew.clock = clock = FakeClock()
+    begun, gate = threading.Event(), threading.Event()
+    root = logging.getLogger()
+    root.addHandler(catcher)
+    session.set("sess_x")
+
+    def work() -> None:
+        try:
+            raise ValueError("what was said")
+        except ValueError as error:
+            begun.set()
+            type_name(_Waits(gate, error))
+
+    try:
+        hanging = asyncio.create_task(worker.run(work))
+        await asyncio.to_thread(begun.wait)
+        clock.advance(1.1)
+        worker.crew.look()
+        with pytest.raises(EngineStuckError):
+            await hanging
+    finally:
+        gate.set()
+        root.removeHandler(catcher)
+        worker.close()
+    (told,) = catcher.waiting
+    assert (told["type"], told["code"]) == ("pipelines.errors.EngineStuckError", "engine_stuck")
+    assert (told["engine"], told["session"]) == ("an engine of mine", pseudonym("sess_x"))
+    assert told["noticed_by"] == "pipelines.runtime.crew"
+    places = [(row.get("file"), row.get("function")) for row in told["trace"]]
+    assert ("server/observability/reports/redaction.py", "type_name") in places
+    assert places.index(("pipelines/runtime/crew.py", "Crew._run")) < len(places) - 3, "the outermost first"
+    assert "said" not in json.dumps(told)
+
+
+class _Waits:
+    """Whose module is asked for by what is ours, and told when it is let."""
+
+    def __init__(self, gate: threading.Event, error: Exception) -> None:
+        self._gate, self._error = gate, error
+
+    @property
+    def __module__(self) -> str:
+        self._gate.wait()
+        return "builtins"
+
+    __qualname__ = "ValueError"
 
 
 async def test_an_error_on_an_engines_thread_is_told_with_engine_and_session() -> None:
