@@ -86,6 +86,8 @@ class Ear:
         self.replies: list[Reply] = []
         self.levels: list[tuple[float, float]] = []
         """Ear time and RMS of each 10 ms."""
+        self.closely = True
+        """Whether to note levels and tones, which tell an interrupted reply from the next: it costs as much as decoding."""
         self._clock = clock
         self._quiet_since = -math.inf
         self._decoder = OpusDecoder()
@@ -98,15 +100,17 @@ class Ear:
         now = self._clock.now()
         self._note(now, sequence, timestamp)
         if payload == self._silent:
-            self.levels += [(now, 0.0), (now + _BLOCK / RATE, 0.0)]
+            if self.closely:
+                self.levels += [(now, 0.0), (now + _BLOCK / RATE, 0.0)]
             return
         samples = self._decode(payload)
-        for begin in range(0, len(samples), _BLOCK):
+        for begin in range(0, len(samples) if self.closely else 0, _BLOCK):
             self.levels.append((now + begin / RATE, rms(samples[begin : begin + _BLOCK])))
         heard = np.flatnonzero((samples > AUDIBLE) | (samples < -AUDIBLE))
         self._silent = None if samples.any() else payload
         if len(heard) > AUDIBLE_SAMPLES:
-            self._hear(now + int(heard[0]) / RATE, now + (int(heard[-1]) + 1) / RATE, _tone(samples))
+            tone = _tone(samples) if self.closely else None
+            self._hear(now + int(heard[0]) / RATE, now + (int(heard[-1]) + 1) / RATE, tone)
 
     def quiet_for(self) -> float:
         """Seconds since anything was heard."""
