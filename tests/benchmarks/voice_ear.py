@@ -87,7 +87,7 @@ class Ear:
         self.levels: list[tuple[float, float]] = []
         """Ear time and RMS of each 10 ms."""
         self.closely = True
-        """Whether to note levels and tones, which tell an interrupted reply from the next; costs as much as decoding."""
+        """Whether to note levels and tones, which tell an interrupted reply from the next: as dear as decoding."""
         self._clock = clock
         self._quiet_since = -math.inf
         self._decoder = OpusDecoder()
