@@ -41,7 +41,7 @@ class SmartTurn:
     """Implements :class:`~pipelines.interfaces.turn.TurnDetector` on a worker of its own; sessions share it.
 
     Up to ``batch`` turns are judged at a time (``None``: what pays on this processor), with ``threads`` cores. While
-    others wait, what lies further back than two seconds is only glanced at.
+    others wait, what lies further back than three seconds is only glanced at.
 
     Raises :class:`STTError` (``turn_model_broken``) when ``path`` is no such model.
     """

@@ -32,7 +32,7 @@ class SmartTurnNetwork:
     def judge(self, turns: Sequence[Samples], glance: bool = False) -> list[float]:
         """The chance in 0–1 that each turn (int16, 16 kHz; the last 8 s count) is finished. Blocking.
 
-        A glance merges what lies further back than two seconds: less exact and sooner done.
+        A glance merges what lies further back than three seconds: less exact and sooner done.
         """
         plans = [merging(sounding(samples), glance) for samples in turns]
         frames = 2 * max(plan.computed for plan in plans)

@@ -26,8 +26,8 @@ def test_sound_is_computed_one_by_one_and_padding_by_sixteens():
 
 def test_a_glance_is_cheap_however_long_the_turn_is():
     plan = merging(POSITIONS, glance=True)
-    assert plan.counts.tolist() == [2.0] * 150 + [1.0] * 100
-    assert merging(90, glance=True).counts.tolist() == merging(90).counts.tolist()
+    assert plan.counts.tolist() == [2.0] * 125 + [1.0] * 150
+    assert merging(140, glance=True).counts.tolist() == merging(140).counts.tolist()
 
 
 def test_sound_is_counted_with_what_its_spectrum_reaches():
