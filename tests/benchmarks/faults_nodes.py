@@ -93,9 +93,10 @@ class NodeStopped(TwoNodes):
 
     async def strike(self, scene: Scene) -> None:
         self.other.signal(signal.SIGSTOP)
+        over = time.monotonic() + 20
         try:
             await self.state(scene, "gone")
-            await asyncio.sleep(12)
+            await asyncio.sleep(max(0.0, over - time.monotonic()))
         finally:
             self.other.signal(signal.SIGCONT)
         await self.state(scene, "ready")
