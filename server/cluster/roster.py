@@ -134,8 +134,8 @@ class Roster:
                 # Those that have begun are in the report; of two newer reports one was made after the session began.
                 begun = max(0, report.begun - peer.report.begun)
                 peer.coming = [since for since in peer.coming[begun:] if 0 <= report.number - since < 2]
-            if peer.gone_since is not None:
-                peer.coming = []
+            if peer.gone_since is not None:  # it stood still, or was started anew
+                peer.coming, peer.spared_until = [], 0.0
             peer.report, peer.gone_since = report, None
         for name, peer in list(self._peers.items()):
             if name not in here:

@@ -78,7 +78,6 @@ class NodeKilled(TwoNodes):
 
     name, words = "node-killed", "SIGKILL to the node that has the sessions of all who speak"
     calls_survive = False
-    recovers_within = 10.0
 
     async def strike(self, scene: Scene) -> None:
         self.other.signal(signal.SIGKILL)
@@ -91,13 +90,13 @@ class NodeStopped(TwoNodes):
     name, words = "node-stopped", "SIGSTOP for 20 s to the node that has the sessions of all who speak"
     calls_survive = False
     most_lost = 2
-    recovers_within = 10.0
 
     async def strike(self, scene: Scene) -> None:
         self.other.signal(signal.SIGSTOP)
+        over = time.monotonic() + 20
         try:
             await self.state(scene, "gone")
-            await asyncio.sleep(12)
+            await asyncio.sleep(max(0.0, over - time.monotonic()))
         finally:
             self.other.signal(signal.SIGCONT)
         await self.state(scene, "ready")
@@ -107,7 +106,6 @@ class RedisFault(TwoNodes):
     """Nobody who speaks may notice it."""
 
     most_lost = 0
-    recovers_within = 10.0
 
 
 class RedisKilled(RedisFault):

@@ -98,8 +98,10 @@ def test_a_node_whose_lease_has_ended_is_still_known_for_a_while():
     assert (nodes.find("b").state, nodes.best(report("a", 1, 1), 1.0)) == ("gone", None)
     nodes.told([], REMEMBERED_SECONDS)
     assert nodes.find("b") is not None
+    nodes.unreachable("b", REMEMBERED_SECONDS)
     nodes.told([report("b", number=1)], REMEMBERED_SECONDS)
     assert nodes.find("b").state == "ready"
+    assert nodes.best(report("a", 1, 1), REMEMBERED_SECONDS).name == "b", "it answers again"
     nodes.told([], REMEMBERED_SECONDS)
     nodes.told([], 2 * REMEMBERED_SECONDS + 1)
     assert nodes.find("b") is None
