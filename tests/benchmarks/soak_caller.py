@@ -23,6 +23,8 @@ from aiortc.mediastreams import MediaStreamError
 from media.aiortc_internals.consent import guard_consent
 from media.aiortc_internals.receive import receiver_of, take_audio
 from media.clock import MonotonicClock
+from server.headless.call import Address
+from server.headless.watch import watch
 from server.transports.webrtc import ice
 from tests.benchmarks.video_camera import NumberedCamera
 from tests.benchmarks.voice_ear import Ear, Reply
@@ -83,6 +85,8 @@ class Call:
         self._channel = self._pc.createDataChannel("oai-events")
         self._channel.on("message", self._take)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = False
+        """Whether the server has told that the process of the session is no more."""
         self._changed = asyncio.Event()
         self._pc.on("track", self._track)
         self._pc.on("connectionstatechange", self._changed.set)
@@ -90,7 +94,7 @@ class Call:
     @property
     def lost(self) -> bool:
         """Whether it is over, though nobody here hung up."""
-        return self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
+        return self._gone or self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
     @property
     def state(self) -> str:
@@ -111,6 +115,8 @@ class Call:
             if response.status != 200:
                 raise ConnectionRefusedError(f"{response.status} {answer['error']['code']}")
         self.session_id, self.resumed = answer["session_id"], answer["resumed"]
+        if answer.get("watched"):
+            self._tasks.add(asyncio.create_task(self._watch()))
         await self._pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         if not await self.until(lambda: bool(self.named("session.created")), CONNECT_SECONDS):
             raise TimeoutError("no session.created")
@@ -150,6 +156,11 @@ class Call:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """As the page does: ask the front whether the session's worker lives."""
+        self._gone = await watch(Address(self.url), self.session_id) == "gone"
+        self._changed.set()
 
     def _take(self, message: str) -> None:
         event = json.loads(message)
