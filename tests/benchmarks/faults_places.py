@@ -132,6 +132,8 @@ class NoNetwork10(NoNetwork):
     name, words, seconds = "network-10", "no packet of media for 10 s", 10.0
     calls_survive = False
     most_lost = 2
+    recovers_within = 35.0
+    """These callers notice it only when their consent has ended, after 30 s without an answer (RFC 7675)."""
 
 
 class NoNetwork40(NoNetwork):

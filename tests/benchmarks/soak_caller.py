@@ -85,17 +85,16 @@ class Call:
         self._channel = self._pc.createDataChannel("oai-events")
         self._channel.on("message", self._take)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
         self._gone = False
-        """Whether the server has told that the process of the session is gone."""
+        """Whether the server has told that the process of the session is no more."""
+        self._changed = asyncio.Event()
         self._pc.on("track", self._track)
         self._pc.on("connectionstatechange", self._changed.set)
 
     @property
     def lost(self) -> bool:
         """Whether it is over, though nobody here hung up."""
-        over = self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
-        return over or self._gone
+        return self._gone or self._pc.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
     @property
     def state(self) -> str:

@@ -23,8 +23,8 @@ POSITIONS = 400
 PADDING_MERGED = 16
 """Positions of padding that are computed as one."""
 RECENT = 150
-"""Positions (3 s) that even a glance looks at one by one: merging what is a little older saves next to nothing and makes
-the network less sure of what is over (``tests/benchmarks/cutoffs.py``: 322 ms instead of 202 with two)."""
+"""Positions (3 s) that even a glance looks at one by one: merging what is a little older saves next to nothing, and the
+network is less sure then of what is over (``tests/benchmarks/cutoffs.py``: 322 ms instead of 202 with two)."""
 OLDER_MERGED = 2
 _EDGE = 4
 """Positions that are computed of the padding before the sound, so that the third knows of neither end of it."""
