@@ -40,6 +40,8 @@ from tests.benchmarks.voice import BenchOptions, bench
 from tests.benchmarks.watched import Watched, more_important, running
 
 SAMPLE_SECONDS = 0.5
+ALONE_TURNS = 16
+"""Of one session alone, with which the others are compared: each turn's time depends on where in a window speech ends."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,11 +72,11 @@ async def cost(server: Watched, sessions: int) -> AsyncIterator[dict[str, float]
             found["late_ms"] = max(what["late_ms"] for _, what in full)
 
 
-async def one_size(server: Watched, sessions: int, options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of ``sessions`` sessions at once."""
+async def one_size(server: Watched, sessions: int, turns: int, wav: Path) -> dict[str, Any]:
+    """All figures of ``sessions`` sessions at once, each with so many turns."""
     quiet = Console(quiet=True)
     async with cost(server, sessions) as costs:
-        report = await bench(BenchOptions(server.url, "voice", options.turns, sessions, options.wav), quiet)
+        report = await bench(BenchOptions(server.url, "voice", turns, sessions, wav), quiet)
     await server.empty(30.0)
     streams = report["streams"]
     packets = sum(stream["reply_packets"] for stream in streams)
@@ -97,11 +99,12 @@ async def checkout(tree: Path, options: argparse.Namespace) -> list[dict[str, An
     """The rows of one checkout."""
     flags = ("--bench-tone-seconds", "3", "--log-level", "warning", *options.flags.split())
     async with running(tree, *flags) as server:
-        await one_size(server, 1, argparse.Namespace(**{**vars(options), "turns": 1}))  # what is loaded on first use
+        await one_size(server, 1, 1, options.wav)  # what is loaded on first use
         rows = []
         for sessions in options.sessions:
             try:
-                rows.append(await one_size(server, sessions, options))
+                turns = options.turns if sessions > 1 else max(options.turns, ALONE_TURNS)
+                rows.append(await one_size(server, sessions, turns, options.wav))
             except SettingsError as error:  # not all of them could connect
                 rows.append({"sessions": sessions, "median": None, "problem": str(error)})
             sys.stderr.write(f"{json.dumps(rows[-1])}\n")
