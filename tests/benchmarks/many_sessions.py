@@ -41,7 +41,7 @@ from tests.benchmarks.watched import Watched, more_important, running
 
 SAMPLE_SECONDS = 0.5
 ALONE_TURNS = 16
-"""Of one session alone, with which the others are compared: each turn's time depends on where in a window speech ends."""
+"""Of one session alone, with which others are compared: the place of the end in a window makes turns differ."""
 ROOT = Path(__file__).parents[2]
 
 
