@@ -20,7 +20,6 @@ from media.aiortc_internals.closing import close_peer
 from media.aiortc_internals.direct import parse, take_directly
 from media.aiortc_internals.receive import take_audio
 from media.aiortc_internals.send import ntp_time
-from server.transports.webrtc import ice
 
 OPUS = RTCRtpCodecParameters("audio/opus", clockRate=48_000, channels=2, payloadType=96)
 KNOWN, NEW = 7, 8
@@ -66,13 +65,6 @@ class Call:
 
 def voice(payload: bytes, ssrc: int = KNOWN) -> bytes:
     return RtpPacket(96, 0, 1, 960, ssrc, payload).serialize()
-
-
-@pytest.fixture
-async def pc(loopback):
-    pc = RTCPeerConnection(ice.configuration(()))
-    yield pc
-    await pc.close()
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import random
 import struct
 
 import pytest
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters, RTCRtpReceiveParameters
 from aiortc.rtp import HeaderExtensions, RtcpByePacket, RtpPacket
 
 from media.aiortc_internals.guard import MOST_REPORTERS, MOST_RESENT, MOST_SOURCES, guard_peer, guard_receiver
 from media.aiortc_internals.receive import take_audio
-from server.transports.webrtc import ice
 
 OPUS = RTCRtpCodecParameters("audio/opus", clockRate=48_000, channels=2, payloadType=96)
 LEVEL = RTCRtpHeaderExtensionParameters(id=1, uri="urn:ietf:params:rtp-hdrext:ssrc-audio-level")
@@ -29,13 +28,6 @@ class Keys:
 
     def remove_stream(self, ssrc: int) -> None:
         self.held.discard(ssrc)
-
-
-@pytest.fixture
-async def pc(loopback):
-    pc = RTCPeerConnection(ice.configuration(()))
-    yield pc
-    await pc.close()
 
 
 @pytest.fixture

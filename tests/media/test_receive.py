@@ -16,16 +16,8 @@ from aiortc.rtp import RtpPacket
 
 from media.aiortc_internals.receive import VideoIntake, receiver_of, take_audio
 from media.aiortc_internals.version import SUPPORTED, check_version
-from server.transports.webrtc import ice
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import picture_frame
-
-
-@pytest.fixture
-async def pc(loopback):
-    pc = RTCPeerConnection(ice.configuration(()))
-    yield pc
-    await pc.close()
 
 
 def receiver(pc: RTCPeerConnection, kind: str, codec: str, rate: int):
