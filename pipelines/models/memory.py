@@ -44,8 +44,8 @@ def few_heaps() -> None:
     """Let the C library keep no more heaps than there are processors, two at least; before threads are started.
 
     glibc makes up to eight for each, and spreads threads over them. What one thread has freed is then of no use to
-    others, and a process with a hundred threads keeps hundreds of megabytes of holes. Threads that hold the GIL wait
-    for each other anyway. What the environment says (``MALLOC_ARENA_MAX``, ``GLIBC_TUNABLES``) is left as it is.
+    others, and a process with a hundred threads has holes in all of them. Threads that hold the GIL wait for each
+    other anyway. What the environment says (``MALLOC_ARENA_MAX``, ``GLIBC_TUNABLES``) is left as it is.
     """
     told = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
     if sys.platform == "linux" and not told and (mallopt := getattr(_libc(), "mallopt", None)) is not None:
