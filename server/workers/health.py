@@ -14,6 +14,9 @@ QUIET_SECONDS = 3.0
 """A worker that has told nothing for so long hangs: its sessions hear nothing, and are asked to go on elsewhere."""
 DEAD_SECONDS = 10.0
 """And then it is ended by force."""
+STARTING_SECONDS = 120.0
+"""And one that does not serve yet tells twice a second that it still starts, unless what it imports keeps the interpreter
+to itself."""
 ASLEEP_SECONDS = 1.0
 """Whoever looks so much too late was asleep itself, and cannot tell."""
 MEMORY_SECONDS = 5.0
@@ -38,6 +41,8 @@ class Looked:
 
 def judge(seat: Seat, looked: Looked, most_mib: int | None) -> Finding:
     """What is to be done about a worker. ``most_mib``: what one may take."""
+    if seat.state == "starting" and looked.quiet >= STARTING_SECONDS:
+        return "dead"
     if seat.state in ("ready", "leaving", "quiet"):
         if looked.quiet >= DEAD_SECONDS:
             return "dead"

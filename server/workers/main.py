@@ -250,6 +250,8 @@ async def _tell_arrivals(arrivals: Arrivals, outbox: Outbox) -> None:
         if (now := arrivals.progress()) != before:
             before = now
             outbox.send("arrivals", progress=now)
+        else:
+            outbox.send("starting")
         await asyncio.sleep(2 * BEAT_SECONDS)
 
 

@@ -19,8 +19,10 @@ from server.workers.handover import LARGEST_STATE
 LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
 """Bytes: a conversation is quoted once more inside."""
 
-FromWorker = Literal["arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"]
-"""``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms,
+FromWorker = Literal[
+    "starting", "arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"
+]
+"""``starting``: it still does, ``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms,
 level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}, ``secret`` {secret},
 ``opened`` {problem}."""
 FromFront = Literal["adopt", "replaced", "leave", "stop", "secret", "open"]

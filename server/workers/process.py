@@ -40,6 +40,8 @@ class WorkerProcess:
         self.rows: list[dict[str, Any]] = []
         """What runs where, once it is ready."""
         self.missing: list[str] = []
+        self.served = False
+        """Whether it has ever been ready."""
         self._hear = hear
         self._child: Child | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,6 +135,7 @@ class WorkerProcess:
             case "ready":
                 self.rows, self.missing = message["rows"], message["missing"]
                 self._ready.set_result(None)
+                self.served = True
             case "failed":
                 self._problem = str(message["message"])
             case "adopted":

@@ -152,7 +152,9 @@ class Supervisor:
         self._last += 1
         number, crew = self._last, self.crew
         orders = Orders(number, crew.folder / f"{number}.sock", crew.settings, crew.cores, crew.llama_host)
-        worker = WorkerProcess(orders, self.board.add(number), lambda message: self._hear(worker, message))
+        seat = self.board.add(number)
+        seat.heard = self._clock.now()
+        worker = WorkerProcess(orders, seat, lambda message: self._hear(worker, message))
         self._workers[number] = worker
         try:
             await worker.start(crew.nursery)
@@ -169,13 +171,13 @@ class Supervisor:
             began = self._clock.now()
             status = await self._until_ended(worker)
             seat = worker.seat
-            wanted, served = seat.state == "leaving" or self._closing, seat.state != "starting"
+            wanted = seat.state == "leaving" or self._closing
             self.board.remove(worker.number, self._clock.now())
             self._workers.pop(worker.number, None)
             self.watches.tell(worker.number, "gone")
             if not self._closing:
                 await self._assign_doors()
-            if wanted or (trial and not served):
+            if wanted or (trial and not worker.served):
                 return
             log.error("worker %d has ended with status %d and is replaced", worker.number, status)
             ends = 0 if self._clock.now() - began > LONG_LIFE else ends

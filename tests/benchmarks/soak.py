@@ -118,6 +118,7 @@ class Record:
         """What the server's process holds now."""
         told = await server.ask(what)
         told["pss_mb"], told["children"] = await asyncio.to_thread(tree_mb, server.process.pid)
+        told["heaps"] = await server.ask("heaps")
         self.tell("sample", phase=phase, **told)
         return told
 

@@ -3,8 +3,8 @@
     PYTHONPATH=CHECKOUT python -P tests/benchmarks/watched_server.py WATCH_PORT serve --profile bench …
 
 A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. ``collect`` frees first
-what nobody holds any more, ``trim`` gives free memory back to the system as well, ``kinds`` tells what there is most
-of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but ``server.cli.main`` and the registry of
+what nobody holds any more, ``trim`` gives free memory back to the system as well, ``heaps`` tells what the C library
+has for it, ``kinds`` what there is most of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but ``server.cli.main`` and the registry of
 sessions, so that two versions can be compared.
 """
 
@@ -15,6 +15,7 @@ import ctypes
 import gc
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -54,7 +55,7 @@ class Watch(asyncio.DatagramProtocol):
         if data == b"trim":
             with suppress(OSError, AttributeError):  # a libc other than GNU's
                 ctypes.CDLL(None).malloc_trim(0)
-        told = kinds() if data == b"kinds" else self.told()
+        told = {b"kinds": kinds, b"heaps": heaps}.get(data, self.told)()
         self._transport.sendto(json.dumps(told).encode(), addr)
         self._late = 0.0
 
@@ -101,6 +102,30 @@ def kinds() -> dict[str, Any]:
     types = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
     tasks = Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
     return {"types": dict(types.most_common(MOST_KINDS)), "tasks": dict(tasks.most_common(MOST_KINDS))}
+
+
+def heaps() -> dict[str, Any]:
+    """What the heaps of glibc hold, by ``malloc_info(3)``; empty with another libc.
+
+    ``free_mb`` is in holes between what is used; a part of it may have been given back to the system by a trim.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_info"):
+        return {}
+    text, size = ctypes.c_char_p(), ctypes.c_size_t()
+    libc.open_memstream.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.open_memstream(ctypes.byref(text), ctypes.byref(size)))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    told = ctypes.string_at(text, size.value).decode()
+    libc.free(text)
+    each, total = told.split("</heap>")[:-1], told.rpartition("</heap>")[2]
+    free, held, mapped = (
+        sum(int(one) for one in re.findall(rf'<{kind}" (?:count="\d+" )?size="(\d+)"', total))
+        for kind in ('total type="(?:fast|rest)', 'system type="current', 'total type="mmap')
+    )
+    mb = {"held_mb": held, "free_mb": free, "mapped_mb": mapped}
+    return {"heaps": len(each), **{name: round(size / 2**20, 1) for name, size in mb.items()}}
 
 
 def main() -> None:

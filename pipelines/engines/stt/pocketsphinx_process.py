@@ -19,6 +19,7 @@ process ends. It also ends when stdin does, so it cannot outlive the server.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -291,7 +292,8 @@ def _in_a_copy(work: Callable[[], dict[str, str | float | None]]) -> dict[str, s
     os.close(there)
     with open(here, "rb") as answer:
         found = answer.read()
-    os.waitpid(copy, 0)
+    with contextlib.suppress(ChildProcessError):  # whoever started this process had it ignore the ends of its children
+        os.waitpid(copy, 0)
     return dict(json.loads(found)) if found else None
 
 

@@ -13,9 +13,9 @@ from server.dialects.openai.settings import offered_session
 from server.http.access.client_secrets import ClientSecrets
 from server.http.access.secret_copies import to_json
 from server.settings import load_settings
-from server.workers.health import DEAD_SECONDS, MEMORY_SECONDS, QUIET_SECONDS, YOUNG_SECONDS
+from server.workers.health import DEAD_SECONDS, MEMORY_SECONDS, QUIET_SECONDS, STARTING_SECONDS, YOUNG_SECONDS
 from server.workers.messages import LONGEST_LINE
-from server.workers.process import LAST_WORDS
+from server.workers.process import LAST_WORDS, WorkerFailedError
 from server.workers.rounds import EXPLAIN_SECONDS, Rounds
 from server.workers.supervisor import RESTS, SETTLING_SECONDS, Crew, Supervisor
 from server.workers.watches import News
@@ -157,6 +157,30 @@ async def test_one_that_hangs_is_left_alone_then_left_and_then_ended(tmp_path):
         assert crew.children[0].signals == [LAST_WORDS], "it is asked where its threads are"
         await until(lambda: [seat.number for seat in crew.board.seats] == [2])
         assert crew.board.conversation("sess_1wa", crew.clock.now()) == "what was said"
+
+
+async def test_one_that_hangs_before_it_serves_holds_up_no_restart(tmp_path):
+    async with watched(tmp_path) as crew:
+        rounds = Rounds(crew.supervisor, crew.clock, lambda pid: None)
+        replacing = asyncio.create_task(crew.supervisor.restart(2))
+        await until(lambda: len(crew.children) == ORIGINAL + 1)
+        for told in ("starting", None):
+            crew.clock.advance(STARTING_SECONDS)
+            for child in crew.children[:2]:
+                child.load()
+            if told:
+                crew.children[2].tell(told)
+            await until(lambda: sum(seat.heard == crew.clock.now() for seat in crew.board.seats) == 2 + bool(told))
+            looking = asyncio.create_task(rounds.look())
+            if not told:
+                await crew.pass_time(EXPLAIN_SECONDS)
+            await looking
+            assert told is None or len(crew.board.seats) == 3
+        with pytest.raises(WorkerFailedError):
+            await replacing
+        await until(lambda: [seat.number for seat in crew.board.seats] == [1, 2])
+        assert not crew.children[1].told("leave"), "who was to be replaced stays"
+        assert len(crew.children) == ORIGINAL + 1, "and there is no third"
 
 
 async def test_one_that_grows_beyond_its_memory_is_replaced_without_losing_anybody(tmp_path):

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from server.workers.board import Seat
-from server.workers.health import DEAD_SECONDS, QUIET_SECONDS, YOUNG_SECONDS, Looked, judge, memory_of
+from server.workers.health import DEAD_SECONDS, QUIET_SECONDS, STARTING_SECONDS, YOUNG_SECONDS, Looked, judge, memory_of
 from server.workers.of_all.status import joined
 from server.workers.watches import MOST_OF_ONE, MOST_SPREAD_SECONDS, SPREAD_SECONDS, News, Watches
 
@@ -61,7 +61,8 @@ async def test_who_waits_long_enough_is_told_that_nothing_has_happened():
 @pytest.mark.parametrize(
     ("state", "looked", "found"),
     [
-        ("starting", Looked(1000.0, 0.0), "well"),
+        ("starting", Looked(STARTING_SECONDS - 0.1, 0.0), "well"),
+        ("starting", Looked(STARTING_SECONDS, 0.0), "dead"),
         ("ready", Looked(QUIET_SECONDS - 0.1, 5.0), "well"),
         ("ready", Looked(QUIET_SECONDS, 5.0), "quiet"),
         ("leaving", Looked(QUIET_SECONDS, 5.0), "quiet"),
