@@ -33,8 +33,6 @@ from server.transports.websocket.session import Sideband, SocketSession
 
 log = logging.getLogger(__name__)
 
-TIDY_SECONDS = 10.0
-"""Between looks at whether all sessions have ended."""
 MOST_SIDEBANDS = 4
 """Clients that may look on at one session, and control it, besides its own."""
 Connect = Callable[[], Awaitable[WebSocketResponse]]
@@ -355,19 +353,6 @@ class Registry:
         self._leaving = True
         for session in self.living:
             session.moves(seconds)
-
-    async def keep_tidy(self, give_back: Callable[[], Awaitable[object]]) -> None:
-        """Until cancelled: when the last session has ended, ``give_back`` returns to the system what was freed.
-
-        glibc keeps it otherwise: tens of megabytes after hundreds of calls with cameras. With nobody here it costs
-        nobody a moment.
-        """
-        tidied = 0
-        while True:
-            await self._clock.sleep(TIDY_SECONDS)
-            if self.begun != tidied and not len(self):
-                tidied = self.begun
-                await give_back()
 
     async def close_all(self, timeout: float) -> None:
         """End every session politely; those not gone after ``timeout`` seconds are cut off."""

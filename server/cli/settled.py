@@ -15,4 +15,5 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()
     trim_heap()

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from media.clock import MonotonicClock
 from pipelines.models.memory import trim_heap
 from pipelines.models.mirror import Mirror
+from pipelines.runtime.tidying import keep_tidy
 from pipelines.runtime.worker import Worker
 from pipelines.voice.history import new_id
 from server.composition import Composer, Watchers
@@ -243,7 +244,7 @@ async def _keep_engines(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(engines.residency.run(worker), name="residency"),
         asyncio.create_task(engines.improve(), name="improve"),
-        asyncio.create_task(app[REGISTRY].keep_tidy(partial(worker.run, trim_heap)), name="tidy"),
+        asyncio.create_task(keep_tidy(app[REGISTRY], MonotonicClock(), partial(worker.run, trim_heap)), name="tidy"),
         *(asyncio.create_task(work(), name="upkeep") for work in engines.upkeep),
     ]
     for task in tasks:

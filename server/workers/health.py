@@ -15,8 +15,8 @@ QUIET_SECONDS = 3.0
 DEAD_SECONDS = 10.0
 """And then it is ended by force."""
 STARTING_SECONDS = 120.0
-"""And one that does not serve yet tells twice a second that it still starts, unless what it imports keeps the interpreter
-to itself."""
+"""And one that does not serve yet: it tells twice a second that it still starts, unless what it imports keeps the
+interpreter to itself."""
 ASLEEP_SECONDS = 1.0
 """Whoever looks so much too late was asleep itself, and cannot tell."""
 MEMORY_SECONDS = 5.0

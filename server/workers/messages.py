@@ -22,9 +22,9 @@ LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
 FromWorker = Literal[
     "starting", "arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"
 ]
-"""``starting``: it still does, ``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load`` {sessions, begun, delay_ms,
-level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted`` {session}, ``secret`` {secret},
-``opened`` {problem}."""
+"""``starting``: it still does, ``arrivals`` {progress}, ``ready`` {rows, missing}, ``failed`` {message}, ``load``
+{sessions, begun, delay_ms, level, retry_after}, ``kept`` {session, state}, ``forgotten`` {session}, ``adopted``
+{session}, ``secret`` {secret}, ``opened`` {problem}."""
 FromFront = Literal["adopt", "replaced", "leave", "stop", "secret", "open"]
 """``adopt`` {session, state}, ``replaced`` {session}, ``leave`` {seconds}, ``stop``, ``secret`` {secret}: a client
 secret that another worker has made or changed, ``open``: the ports of Wyoming and gRPC are this worker's now."""

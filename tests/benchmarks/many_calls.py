@@ -30,7 +30,7 @@ from typing import Any
 from rich.console import Console
 
 from media.opus import RATE
-from server.sessions import TIDY_SECONDS
+from pipelines.runtime.tidying import TIDY_SECONDS
 from tests.benchmarks.hostile_calls import question
 from tests.benchmarks.killed_callers import TABLE, killed
 from tests.benchmarks.watched import running

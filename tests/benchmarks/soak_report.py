@@ -94,6 +94,8 @@ def summary(record: Record, warm_seconds: float) -> dict[str, Any]:
     told["held"] = _held(samples)
     told["cores"] = _cores(warm)
     told["late_ms"] = _spread([one["late_ms"] for one in warm])
+    told["collected_ms"] = _spread([one["collected_ms"] for one in warm if "collected_ms" in one])
+    told["heaps"] = [one["heaps"] for one in (warm[0], warm[-1])] if warm and "heaps" in warm[0] else []
     return told
 
 

@@ -4,8 +4,8 @@
 
 A datagram ``late`` is answered by JSON and begins a new measurement; see :func:`Watch.told`. ``collect`` frees first
 what nobody holds any more, ``trim`` gives free memory back to the system as well, ``heaps`` tells what the C library
-has for it, ``kinds`` what there is most of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but ``server.cli.main`` and the registry of
-sessions, so that two versions can be compared.
+has for it, ``kinds`` what there is most of, ``wall SECONDS`` sets the clock. It asks nothing of the checkout but
+``server.cli.main`` and the registry of sessions, so that two versions can be compared.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Watch(asyncio.DatagramProtocol):
         self._transport: Any = None
         self._late = 0.0
         self._due = 0.0
+        self._collecting = self._collected = 0.0
+        gc.callbacks.append(self._collection)
 
     def connection_made(self, transport: Any) -> None:
         """Begin to watch."""
@@ -57,15 +59,16 @@ class Watch(asyncio.DatagramProtocol):
                 ctypes.CDLL(None).malloc_trim(0)
         told = {b"kinds": kinds, b"heaps": heaps}.get(data, self.told)()
         self._transport.sendto(json.dumps(told).encode(), addr)
-        self._late = 0.0
+        self._late = self._collected = 0.0
 
     def told(self) -> dict[str, Any]:
-        """The longest lateness since the last question in milliseconds, and what there is now."""
+        """The longest lateness and collection since the last question in milliseconds, and what there is now."""
         from server.http.signaling.offer import REGISTRY
 
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return {
             "late_ms": round(1000 * max(self._late, time.monotonic() - self._due), 1),
+            "collected_ms": round(1000 * self._collected, 1),
             "sessions": len(self._app[REGISTRY]),
             "tasks": len(asyncio.all_tasks()),
             "threads": int(status["Threads"]),
@@ -75,6 +78,13 @@ class Watch(asyncio.DatagramProtocol):
             "cpu_s": round(time.process_time(), 2),
             "objects": sys.getallocatedblocks(),
         }
+
+    def _collection(self, phase: str, info: dict[str, int]) -> None:
+        """Python begins or ends looking for what nobody holds any more; nothing else runs meanwhile."""
+        if phase == "start":
+            self._collecting = time.perf_counter()
+        else:
+            self._collected = max(self._collected, time.perf_counter() - self._collecting)
 
     def _beat_again(self) -> None:
         now = time.monotonic()

@@ -170,7 +170,8 @@ async def test_one_that_hangs_before_it_serves_holds_up_no_restart(tmp_path):
                 child.load()
             if told:
                 crew.children[2].tell(told)
-            await until(lambda: sum(seat.heard == crew.clock.now() for seat in crew.board.seats) == 2 + bool(told))
+            heard = 3 if told else 2
+            await until(lambda n=heard: sum(seat.heard == crew.clock.now() for seat in crew.board.seats) == n)
             looking = asyncio.create_task(rounds.look())
             if not told:
                 await crew.pass_time(EXPLAIN_SECONDS)
