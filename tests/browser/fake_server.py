@@ -115,7 +115,7 @@ class FakeServer:
         self.refusal: web.Response | None = None
         """The answer to the next offer, instead of a session."""
         self.answering = asyncio.Event()
-        """While it is not set, offers wait for their answer."""
+        """While it is not set, offers and status requests wait for their answer."""
         self.answering.set()
         self.engines: list[dict[str, Any]] = ENGINES
         self.status: dict[str, Any] = {}
@@ -203,6 +203,7 @@ class FakeServer:
         return web.FileResponse(STATIC / "index.html")
 
     async def _status(self, request: web.Request) -> web.Response:
+        await self.answering.wait()
         ready = self.status.get("ready", True)
         public = {"name": "visavis", "version": "0", "auth_required": self.key is not None, "ready": ready}
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":

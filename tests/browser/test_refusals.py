@@ -16,6 +16,8 @@ from tests.browser.waiting import CONNECTED, in_browsers, until, until_true
 pytestmark = in_browsers
 
 
+ANSWER_LIMIT_MS = 20_000
+"""Of ``static/js/call/api.js``."""
 TRY_NOW = """async () => {
     while (window.visavis.state.phase === "reconnecting") {
         document.getElementById("retry").click();
@@ -146,6 +148,19 @@ async def test_a_worker_that_is_replaced_and_a_proxy_that_has_lost_it_end_no_con
         await server.connected()
         await until(page, "state => state.status === 'listening'")
         assert server.refusal is None
+
+
+async def test_a_server_that_stands_still_is_not_waited_for(server: FakeServer, browser_page: Any) -> None:
+    page = await browser_page(server.url, devices="refused")
+    await page.clock.install()
+    server.answering.clear()
+    await page.get_by_label("Message to the assistant").fill("Are you there?")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#steps .current")).to_have_text("Server")
+    await page.clock.fast_forward(ANSWER_LIMIT_MS)
+    await expect(page.get_by_role("alert")).to_contain_text("No answer from")
+    server.answering.set()
+    await expect(page.get_by_role("alert")).to_be_hidden()
 
 
 async def test_a_pipeline_that_the_server_has_not_keeps_nobody_from_talking(

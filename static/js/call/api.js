@@ -2,6 +2,8 @@
 // Addresses are relative, so the page also works behind a reverse proxy that gives it a path of its own.
 
 const STORED_KEY = "visavis.key";
+/** A server that takes so long to begin its answer stands still: its system accepts connections all the same. */
+const ANSWER_LIMIT_MS = 20000;
 let key = null;
 let reached = false;
 
@@ -65,11 +67,11 @@ function storedKey() {
   return key;
 }
 
-async function request(path, { headers, read = (response) => response.json(), ...options } = {}) {
+async function request(path, { headers, read = (response) => response.json(), limit = ANSWER_LIMIT_MS, ...options } = {}) {
   const bearer = storedKey();
   let response;
   try {
-    response = await fetch(path, {
+    response = await answered(path, limit, {
       ...options,
       headers: { ...headers, ...(bearer ? { Authorization: `Bearer ${bearer}` } : {}) },
     });
@@ -82,6 +84,20 @@ async function request(path, { headers, read = (response) => response.json(), ..
   if (response.ok && body !== null) return body;
   const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   throw new ApiError(response.status, body?.error ?? {}, Number.isNaN(retryAfter) ? null : retryAfter);
+}
+
+/** A response when it begins. Rejects after `limit` ms, if there is a limit, and when `signal` is aborted, as fetch does. */
+async function answered(path, limit, { signal, ...options }) {
+  const ending = new AbortController();
+  const end = () => ending.abort(signal.reason);
+  if (signal?.aborted) end();
+  signal?.addEventListener("abort", end);
+  const timer = limit && setTimeout(() => ending.abort(new Error(`no answer after ${limit} ms`)), limit);
+  try {
+    return await fetch(path, { ...options, signal: ending.signal });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** How the server is (`GET /v1/status`): without the key only {name, version, auth_required, ready}. */
@@ -100,7 +116,7 @@ export const openCall = (body, signal) =>
 
 /** Wait for news of the process that a session lives in. @returns {state: serving | leaving | gone, again_in} */
 export const fetchWatch = (session, signal) =>
-  request(`v1/sessions/${encodeURIComponent(session)}/watch`, { cache: "no-store", signal });
+  request(`v1/sessions/${encodeURIComponent(session)}/watch`, { cache: "no-store", signal, limit: null }); // none for a while is news
 
 /** The page is being left: say so even when nothing else gets out any more. */
 export function hangUp(session) {

@@ -16,7 +16,10 @@ export function createServerStatus(store) {
   let asking = 0;
 
   const isIdle = () => !isRunning(store.state.call);
-  const askIn = (ms) => { asking = setTimeout(() => isIdle() && refresh(), ms); };
+  const askIn = (ms) => {
+    clearTimeout(asking);
+    asking = setTimeout(() => isIdle() && refresh(), ms);
+  };
 
   async function refresh() {
     clearTimeout(asking);
@@ -53,6 +56,8 @@ export function createServerStatus(store) {
   store.subscribe((state, events) => {
     const happened = (type) => events.some((event) => event.type === type);
     if (state.engines.rows === null && happened("client.connected")) refresh();
+    const { problem } = state.problems;
+    if (happened("client.failed") && problem?.server && problem.lost) askIn(ASK_AGAIN_MS);
     // What has just taken over makes ears, mind or voice better.
     if (happened("engine.status") && state.engines.news && !isIdle()) {
       const told = ({ engines: _, ...status }) => dispatch({ type: "client.status", status }); // the call told them newer

@@ -78,7 +78,7 @@ export default {
   "problem.sdp_rejected.title": "Der Server hat das Gespräch abgelehnt",
   "problem.sdp_rejected.text": "{message} ({code})",
   "problem.ice_failed.title": "Der Weg für Ton und Bild ist versperrt",
-  "problem.ice_failed.text": "Die Seite hat den Server erreicht, aber der Ton (UDP) kam nicht durch. Ein anderes Netz, Docker oder eine Firewall steht im Weg: Gib dem Server seine äußere Adresse und einen Port-Bereich, oder nimm einen TURN-Server dazu.",
+  "problem.ice_failed.text": "Die Seite hat den Server erreicht, aber der Ton (UDP) kam nicht durch. Ein anderes Netz, Docker oder eine Firewall steht im Weg: Gib dem Server seine äußere Adresse und einen Port-Bereich, oder nimm einen TURN-Server, den diese Seite erreicht.",
   "problem.reconnecting.title": "Verbindung verloren. Dein Gespräch bleibt erhalten.",
   "problem.reconnecting.text": "Der Server oder das Netz ist weg. Versuch {attempt} von {tries}.",
   "problem.lost.title": "Die Verbindung zum Server ist weg",

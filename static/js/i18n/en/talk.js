@@ -78,7 +78,7 @@ export default {
   "problem.sdp_rejected.title": "The server did not accept the call",
   "problem.sdp_rejected.text": "{message} ({code})",
   "problem.ice_failed.title": "The media path is blocked",
-  "problem.ice_failed.text": "The page reached the server, but sound (UDP) did not get through. Another network, Docker or a firewall is in the way: set the server’s external address and a port range, or add a TURN server.",
+  "problem.ice_failed.text": "The page reached the server, but sound (UDP) did not get through. Another network, Docker or a firewall is in the way: set the server’s external address and a port range, or a TURN server that this page can reach.",
   "problem.reconnecting.title": "Connection lost. Your conversation is kept.",
   "problem.reconnecting.text": "The server or the network is gone. Try {attempt} of {tries}.",
   "problem.lost.title": "The connection to the server is gone",

@@ -78,7 +78,7 @@ export default {
   "problem.sdp_rejected.title": "El servidor ha rechazado la llamada",
   "problem.sdp_rejected.text": "{message} ({code})",
   "problem.ice_failed.title": "El camino del sonido y la imagen está bloqueado",
-  "problem.ice_failed.text": "La página ha llegado al servidor, pero el sonido (UDP) no ha pasado. Hay otra red, Docker o un cortafuegos en medio: indica al servidor su dirección externa y un rango de puertos, o añade un servidor TURN.",
+  "problem.ice_failed.text": "La página ha llegado al servidor, pero el sonido (UDP) no ha pasado. Hay otra red, Docker o un cortafuegos en medio: indica al servidor su dirección externa y un rango de puertos, o usa un servidor TURN al que esta página llegue.",
   "problem.reconnecting.title": "Conexión perdida. Tu conversación se conserva.",
   "problem.reconnecting.text": "El servidor o la red no responde. Intento {attempt} de {tries}.",
   "problem.lost.title": "Se ha perdido la conexión con el servidor",
