@@ -8,6 +8,7 @@ to the release line that :mod:`media.aiortc_internals.version` insists on; a tes
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,9 +19,13 @@ from aiortc import RTCDtlsTransport, RTCRtpReceiver
 
 import media.aiortc_internals.version  # noqa: F401 - checked before anything here is used
 
+log = logging.getLogger(__name__)
+
 _HEADER = struct.Struct("!BBHLL")
 _ARRIVES = "data_received"
 """Of the ICE connection, which its sockets call."""
+_MOST_WAITING = 1024
+"""Datagrams that aiortc has not taken yet; while ICE has agreed on nothing, nobody takes any, and anybody may send."""
 _TAKE = "_handle_voice"
 """Of a receiver: a :data:`Take`. With the handlers that are replaced it is taken away when the connection ends."""
 
@@ -115,15 +120,26 @@ def is_media(data: bytes) -> bool:
     return bool(data) and 127 < data[0] < 192
 
 
+def _is_stun(data: bytes) -> bool:
+    """As :func:`is_media`, for STUN."""
+    return bool(data) and data[0] < 4
+
+
 _stun_first = StunProtocol.datagram_received
 
 
 def _media_first(self: Any, data: bytes, addr: tuple[Any, ...]) -> None:
-    """aioice's parses every datagram as STUN, and learns from an exception that it is none."""
+    """aioice's parses every datagram as STUN, and learns from an exception that it is none. It keeps whatever comes,
+    and answers attributes of a wrong length, which anybody may send, with an exception of another kind."""
+    if not _is_stun(data) and self.receiver._queue.qsize() >= _MOST_WAITING:
+        return
     if is_media(data):
         self.receiver.data_received(data, self.local_candidate.component)
-    else:
+        return
+    try:
         _stun_first(self, data, addr)
+    except Exception:
+        log.debug("a datagram from %s cannot be read", addr[0], exc_info=True)
 
 
 setattr(StunProtocol, "datagram_received", _media_first)  # noqa: B010 - a method of somebody else's class

@@ -24,6 +24,10 @@ TRIES = 1
 """How often the address of before is asked again: with the first time 1.5 s in all."""
 
 
+MOST_ADDRESSES = 256
+"""From which a peer has come in one call; each of them is one more to be compared with all others."""
+
+
 def follow_peer(pc: RTCPeerConnection) -> None:
     """From now on the peer is followed, on all transports of the connection. Idempotent."""
     transports = [transceiver.receiver.transport for transceiver in pc.getTransceivers()]
@@ -46,8 +50,11 @@ class _Follower:
 
     def checked(self, message: stun.Message, address: tuple[str, int], protocol: Any) -> None:
         """An authentic check has come from an address."""
-        self._checked(message, address, protocol)
         connection = self._connection
+        known = connection._remote_candidates
+        if len(known) >= MOST_ADDRESSES and all((one.host, one.port) != address for one in known):
+            return
+        self._checked(message, address, protocol)
         current = connection._nominated.get(protocol.local_candidate.component)
         if current is None or not connection._check_list_done or self._asking is not None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -70,6 +71,20 @@ def voice(payload: bytes, ssrc: int = KNOWN) -> bytes:
 @pytest.fixture
 async def call(pc):
     return Call(pc)
+
+
+async def test_what_nobody_takes_is_not_kept_without_end(call):
+    dtls = b"\x16" + bytes(60)
+    for _ in range(3000):
+        call.arrive(dtls)
+    assert len(call.queued()) == direct._MOST_WAITING
+
+
+@pytest.mark.parametrize("length", [0, 2, 8])
+async def test_stun_that_cannot_be_read_is_dropped(call, length):
+    attribute = struct.pack("!HH", 0x0024, length) + bytes((length + 3) // 4 * 4)  # PRIORITY has four bytes
+    call.arrive(struct.pack("!HHI", 0x0001, len(attribute), 0x2112A442) + bytes(12) + attribute)
+    assert call.queued() == []
 
 
 async def test_a_voice_is_handled_before_anything_else_runs_and_counted(call):

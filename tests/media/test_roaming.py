@@ -10,7 +10,7 @@ import pytest
 from aioice import Candidate, Connection, stun
 from aioice.ice import CandidatePair
 
-from media.aiortc_internals.roaming import follow_peer
+from media.aiortc_internals.roaming import MOST_ADDRESSES, follow_peer
 
 BEFORE, NOW = ("192.0.2.1", 4000), ("192.0.2.1", 4001)
 
@@ -74,6 +74,17 @@ async def test_a_peer_is_followed_where_only_its_new_address_answers(answering, 
     check(connection, NOW, socket)
     await settled()
     assert connection._nominated[1].remote_addr == then
+
+
+async def test_a_peer_that_comes_from_ever_more_addresses_is_not_followed_for_ever():
+    socket = Socket(BEFORE)
+    connection = connected(socket)
+    for port in range(5000, 5000 + 2 * MOST_ADDRESSES):
+        check(connection, ("192.0.2.1", port), socket)
+    assert len(connection._remote_candidates) == MOST_ADDRESSES
+    check(connection, BEFORE, socket)
+    await settled()
+    assert connection._nominated[1].remote_addr == BEFORE
 
 
 async def test_its_old_address_is_not_asked_while_nothing_changes_and_only_once_at_a_time():

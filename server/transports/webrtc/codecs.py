@@ -112,11 +112,15 @@ def _known_parameters(name: str, rate: int, text: str) -> dict[str, str] | None:
 
 
 def _parameter(text: str, key: str) -> str | None:
-    """A value of ``a=fmtp``; nothing is taken apart that is not asked for."""
+    """A value of ``a=fmtp``; nothing is taken apart that is not asked for.
+
+    What is written again must not end the line: other readers take more for its end than the standard does.
+    """
     at = text.find(f"{key}=")
     while at > 0 and text[at - 1] not in "; ":
         at = text.find(f"{key}=", at + 1)
-    return text[at + len(key) + 1 :].partition(";")[0].strip() or None if at >= 0 else None
+    value = text[at + len(key) + 1 :].partition(";")[0].strip() if at >= 0 else ""
+    return value if value and value.isascii() and value.isprintable() else None
 
 
 def _names(section: Section) -> dict[int, tuple[str, int]]:

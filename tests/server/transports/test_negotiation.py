@@ -282,6 +282,18 @@ def test_data_sections_of_both_generations_are_passed_on():
     assert (media.profile, media.fmt, media.sctpCapabilities) == ("DTLS/SCTP", ["5001"], None)
 
 
+@pytest.mark.parametrize("end", "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r")
+def test_no_value_brings_lines_of_its_own(end):
+    within = f"{end}a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
+    h264 = "a=rtpmap:102 H264/90000\na=fmtp:102 packetization-mode=1;profile-level-id=42e01f" + within + "\n"
+    repaired = "a=rtpmap:103 rtx/90000\na=fmtp:103 apt=102" + within + "\n"
+    lines = h264 + repaired + VP8
+    made = offer(section("video", "v", lines, formats="102 103 96"))
+    (media,) = seen(made)
+    assert [one.ip for one in media.ice_candidates] == ["192.168.1.9"]
+    assert "127.0.0.1" not in made.sdp
+
+
 def test_nothing_that_was_not_understood_is_passed_on():
     hostile = "a=mystery:x\na=msid:- \u2028m=audio 9 X 1\na=ssrc:5 cname:\u2028m=video 9 X 1\na=fmtp:111 minptime=abc\n"
     made = offer(section("audio", "a", hostile))
