@@ -28,6 +28,8 @@ _OPENED = re.compile(
 )
 """Routes that a client secret opens, as they were added to the router. ``/whep`` alone is not among them: it shows
 whichever session there is."""
+_JOINS = "/v1/realtime"
+"""The route that takes ``call_id`` in its query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,9 @@ def key_of(headers: CIMultiDictProxy[str]) -> str | None:
 
 
 def asking(route: str, path: Mapping[str, str], query: Mapping[str, str]) -> Asking:
-    """What is asked for: the first variable of a path is the call that it is about, as ``call_id`` of a query is."""
-    return Asking(route, next(iter(path.values()), query.get("call_id")))
+    """What is asked for: the first variable of a path is the call that it is about, or ``call_id`` of the query where
+    that joins a call. Elsewhere it means nothing, and proves nothing."""
+    return Asking(route, next(iter(path.values()), query.get("call_id") if route == _JOINS else None))
 
 
 def _among(protocols: Sequence[str]) -> str | None:

@@ -152,8 +152,18 @@ def test_a_secret_reaches_its_own_calls_also_when_it_has_expired(held, clock):
 
 def test_the_call_is_named_by_the_path_or_the_query():
     assert asking("/x/{id}", {"id": "a"}, {"call_id": "b"}).named == "a"
-    assert asking("/x", {}, {"call_id": "b"}).named == "b"
-    assert asking("/x", {}, {}).named is None
+    assert asking("/v1/realtime", {}, {"call_id": "b"}).named == "b"
+    assert asking("/v1/realtime", {}, {}).named is None
+
+
+def test_a_secret_that_has_expired_begins_no_call_in_the_name_of_an_old_one(held, clock):
+    value, secret = held.make(SessionPatch(), 60)
+    judged(held, value, "/v1/realtime/calls").made("sess_mine")
+    clock.advance(60)
+    query = {"call_id": "rtc_mine"}
+    for route in ("/v1/realtime/calls", "/offer", "/whip", "/v1/live/sessions", "/start"):
+        assert Keys(OWN, held).judge(value, asking(route, {}, query)).code == "client_secret_expired"
+    assert Keys(OWN, held).judge(value, asking("/v1/realtime", {}, query)) == Granted(secret, has_expired=True)
 
 
 # ------------------------------------------------------------------------------------------------ the session
