@@ -77,7 +77,7 @@ class Services:
             "visavis.v1.SpeechService": SpeechServicer(runs, served.speech, settings.request_timeout),
             "visavis.v1.VisionService": VisionServicer(watching, settings.request_timeout),
             "visavis.v1.ModelService": ModelServicer(self._inventory),
-            OIP: OipServicer(families, self._inventory, served.ready),
+            OIP: OipServicer(families, self._inventory, served.ready, settings.request_timeout),
         }
 
     def close(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,13 +13,14 @@ from pipelines.interfaces.llm import ToolCall
 from pipelines.interfaces.vision import Detection
 from pipelines.routing.items import Text
 from pipelines.vision.camera import DETECTION_SIDE
+from pipelines.vision.detect import Looker
 from pipelines.vision.images import smaller
 from server.grpc.chat import text_request
 from server.grpc.frames import Shown
 from server.grpc.oip.model import Ask, OipModel, Outputs, Pieces, WholeModel
 from server.grpc.oip.tensors import BYTES, Tensor
 from server.grpc.runs import PipelineRuns, by_segments
-from server.grpc.shell import bad, heed_latency
+from server.grpc.shell import Call, bad, heed_latency
 from server.grpc.speech import RATES, USUAL
 from server.grpc.vision import Watching
 from server.http.pipelines.arriving import once, pcm
@@ -164,6 +166,14 @@ class EmbeddingModel(WholeModel):
         return {"embedding": np.array([done.output for done in answer.done], np.float32)}
 
 
+@dataclass(slots=True)
+class _Following:
+    """Who looks at the pictures of a stream, and how many there were."""
+
+    looker: Looker
+    pictures: int = 0
+
+
 class VisionModel(WholeModel):
     """The detectors: a picture in, what is in it out. The pictures of one stream are followed."""
 
@@ -193,15 +203,14 @@ class VisionModel(WholeModel):
         image = ask.inputs["image"]
         if min(image.shape) < 1:
             raise bad("image", "is empty")
-        begun = detectors in ask.kept
-        if not begun:
-            ask.kept[detectors] = [0, await ask.stack.enter_async_context(self._watching.looker(detectors, ask.call))]
-        state = ask.kept[detectors]
+        begun = ask.kept.has(detectors)
+        following = await ask.kept.have(detectors, lambda: self._following(detectors, ask.call))
         pixels = await self._watching.codecs.run(smaller, image, DETECTION_SIDE)
         found: tuple[Detection, ...] = ()
         for _ in range(1 if begun else 2):  # what is followed is told from its second picture on
-            found = await self._watching.look(state[1], Shown(state[0], Picture(pixels, state[0] * _STEP)))
-            state[0] += 1
+            number = following.pictures
+            following.pictures += 1
+            found = await self._watching.look(following.looker, Shown(number, Picture(pixels, number * _STEP)))
         return {
             "boxes": np.array([one.box for one in found], np.float32).reshape(-1, 4),
             "scores": np.array([one.score for one in found], np.float32),
@@ -209,6 +218,11 @@ class VisionModel(WholeModel):
             "kinds": [one.kind.encode() for one in found],
             "labels": [one.label.encode() for one in found],
         }
+
+    @asynccontextmanager
+    async def _following(self, detectors: tuple[str, ...], call: Call) -> AsyncIterator[_Following]:
+        async with self._watching.looker(detectors, call) as looker:
+            yield _Following(looker)
 
 
 class EngineModels:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from server.grpc.oip.tensors import Tensor, Value
 from server.grpc.shell import Call, bad
 
+T = TypeVar("T")
 Outputs = Mapping[str, Value]
 Pieces = AsyncGenerator[tuple[Outputs, bool], None]
 """Parts of a result, each with whether it is the last."""
+
+
+class Kept:
+    """What a model keeps from one request of a stream to the next, with all that it holds meanwhile. One thing."""
+
+    def __init__(self) -> None:
+        self._holds = AsyncExitStack()
+        self._name: object = None
+        self._thing: Any = None
+
+    def has(self, name: object) -> bool:
+        """Whether it is this one."""
+        return self._name == name
+
+    async def have(self, name: object, begin: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+        """The thing of that name, begun now if another one was kept, which ends."""
+        if not self.has(name):
+            await self.drop()
+            self._thing, self._name = await self._holds.enter_async_context(begin()), name
+        thing: T = self._thing
+        return thing
+
+    async def drop(self) -> None:
+        """End what is kept. Idempotent."""
+        self._name = self._thing = None
+        await self._holds.aclose()
 
 
 @dataclass(slots=True)
@@ -24,10 +51,8 @@ class Ask:
     version: str
     """Which of the models that can do it; empty: the preferred one."""
     call: Call
-    stack: AsyncExitStack
+    kept: Kept
     """Ends with the call, or with the stream that the request came in."""
-    kept: dict[Any, Any] = field(default_factory=dict)
-    """Of the requests of one stream: what a model keeps from one to the next."""
 
     def text(self, name: str) -> str:
         """The first element of an input. Raises :class:`~server.http.errors.HttpError`."""

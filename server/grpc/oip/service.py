@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from importlib.metadata import version
-from typing import Any
 
 from pipelines.errors import PipelineError
 from pipelines.tasks import service as services
 from pipelines.text import unknown
 from server.grpc.generated import grpc_service_pb2 as pb
 from server.grpc.inventory import Inventory
-from server.grpc.oip.model import Ask, Models, OipModel, Outputs
+from server.grpc.oip.model import Ask, Kept, Models, OipModel, Outputs
 from server.grpc.oip.tasks import PREFIX as TASKS
 from server.grpc.oip.tensors import DATA_TYPES, Tensor, parameters_of, read_inputs, write_outputs
 from server.grpc.shell import Call, bad
@@ -28,9 +28,13 @@ _TIMEOUT = "timeout"
 
 
 class OipServicer:
-    """The servicer. ``ready`` tells whether a session would be served."""
+    """The servicer. ``ready`` tells whether a session would be served; ``seconds``: how long a stream keeps what it
+    has begun for its next request."""
 
-    def __init__(self, families: Sequence[Models], inventory: Inventory, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, families: Sequence[Models], inventory: Inventory, ready: Callable[[], bool], seconds: float
+    ) -> None:
+        self._seconds = seconds
         self._families = families
         self._inventory = inventory
         self._ready = ready
@@ -77,21 +81,27 @@ class OipServicer:
 
     async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
         """The whole result."""
-        async with AsyncExitStack() as stack:
-            model, ask = await self._asked(request, call, stack, {})
+        kept = Kept()
+        try:
+            model, ask = await self._asked(request, call, kept)
             return _response(request, model, await model.infer(ask))
+        finally:
+            await kept.drop()
 
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], call: Call
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
-        """Results of one request after another; one that cannot be served is told and ends nothing."""
-        kept: dict[Any, Any] = {}
+        """Results of one request after another; one that cannot be served is told and ends nothing.
+
+        What a model keeps for the next one is given up where that is long on its way: others wait for the place.
+        """
+        kept = Kept()
         ends = services.deadline.get()
-        async with AsyncExitStack() as stack:
-            async for request in requests:
+        coming = _coming(requests, kept, self._seconds)
+        try:
+            async for request in coming:
                 services.deadline.set(ends)
-                answering = self._answers(request, call, stack, kept)
-                async with aclosing(answering):
+                async with aclosing(self._answers(request, call, kept)) as answering:
                     try:
                         async for response in answering:
                             yield pb.ModelStreamInferResponse(infer_response=response)
@@ -99,6 +109,9 @@ class OipServicer:
                         named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
                         message = f"{error.code}: {error.message}"
                         yield pb.ModelStreamInferResponse(error_message=message, infer_response=named)
+        finally:
+            await coming.aclose()
+            await kept.drop()
 
     async def repository_index(self, request: pb.RepositoryIndexRequest, call: Call) -> pb.RepositoryIndexResponse:
         """All models."""
@@ -150,9 +163,7 @@ class OipServicer:
             raise HttpError(404, "model_not_found", message, "model_version")
         return model
 
-    async def _asked(
-        self, request: pb.ModelInferRequest, call: Call, stack: AsyncExitStack, kept: dict[Any, Any]
-    ) -> tuple[OipModel, Ask]:
+    async def _asked(self, request: pb.ModelInferRequest, call: Call, kept: Kept) -> tuple[OipModel, Ask]:
         model = await self._found(request.model_name, request.model_version)
         known = [one.name for one in model.outputs]
         for n, output in enumerate(request.outputs):
@@ -167,17 +178,34 @@ class OipServicer:
                 raise bad(f"parameters.{_TIMEOUT}", "must be microseconds, more than 0")
             by, ends = time.monotonic() + waits / 1e6, services.deadline.get()
             services.deadline.set(by if ends is None else min(by, ends))
-        own = kept.setdefault(model.name, {})
-        return model, Ask(read_inputs(request, model.inputs), parameters, request.model_version, call, stack, own)
+        return model, Ask(read_inputs(request, model.inputs), parameters, request.model_version, call, kept)
 
     async def _answers(
-        self, request: pb.ModelInferRequest, call: Call, stack: AsyncExitStack, kept: dict[Any, Any]
+        self, request: pb.ModelInferRequest, call: Call, kept: Kept
     ) -> AsyncGenerator[pb.ModelInferResponse, None]:
         """The responses to one request of a stream; the last one says that it is."""
-        model, ask = await self._asked(request, call, stack, kept)
+        model, ask = await self._asked(request, call, kept)
         async with aclosing(model.pieces(ask)) as pieces:
             async for piece, final in pieces:
                 yield _response(request, model, piece, final=final)
+
+
+async def _coming(
+    requests: AsyncIterator[pb.ModelInferRequest], kept: Kept, seconds: float
+) -> AsyncGenerator[pb.ModelInferRequest, None]:
+    """One request after another. Where the next one is longer on its way than ``seconds``, what is kept is dropped."""
+    while True:
+        coming = asyncio.ensure_future(anext(requests, None))
+        try:
+            if not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                await kept.drop()
+            request = await coming
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        if request is None:
+            return
+        yield request
 
 
 def _response(

@@ -1,4 +1,5 @@
-"""Tasks as models: ``tasks/NAME``. One element of each input is one item; results are JSON, as over HTTP."""
+"""Tasks as models: ``tasks/NAME``. One element of each input is one item; results are files as they are, or JSON
+as over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from server.grpc.oip.model import Ask, OipModel, Outputs, Pieces
 from server.grpc.oip.tensors import BYTES, Tensor
 from server.grpc.shell import bad, heed_latency
 from server.http.json_input import JsonInputError, read_json
-from server.http.tasks.door import TaskDoor
+from server.http.tasks.door import TaskDoor, in_base64
 
 PREFIX = "tasks/"
 _OUTPUT = Tensor("output", BYTES, (-1,))
@@ -50,7 +51,7 @@ class TaskAsModel:
         runner = await self._door.runner(self._spec.name, ask.version or "auto")
         items = self._items(ask)
         answer = await self._door.run(runner, items, _parameters(ask), {}, numbered=len(items) > 1)
-        return {"output": [_json(done.output) for done in answer.done]}
+        return {"output": [_told(done.output) for done in answer.done]}
 
     async def pieces(self, ask: Ask) -> Pieces:
         """Pieces of one item's result, and then the whole."""
@@ -62,7 +63,7 @@ class TaskAsModel:
         async with self._door.stream(runner, items[0], _parameters(ask), {}) as pieces:
             async for piece in pieces:
                 done = isinstance(piece, Done)
-                yield {"output": [_json(piece.output if done else piece)]}, done
+                yield {"output": [_told(piece.output if done else piece)]}, done
 
     def _items(self, ask: Ask) -> list[dict[str, Any]]:
         sizes = {len(value) for value in ask.inputs.values()}
@@ -120,5 +121,9 @@ def _read(name: str, text: str) -> Any:
         raise bad(name, f"is no JSON: {error}", "invalid_json") from error
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def _told(value: Any) -> bytes:
+    """A file as it is; everything else as JSON, in which files stand in base64, as over HTTP."""
+    if isinstance(value, bytes):
+        return value
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=in_base64)
+    return text.encode("utf-8", "replace")

@@ -132,7 +132,7 @@ class Completions:
             self._door.stream(runner, item, body.parameters, NAMES) as pieces,
             event_stream(request) as events,
         ):
-            head = _head(runner.models[0].id)
+            head, place = _head(runner.models[0].id), 0
             async for piece in pieces:
                 if isinstance(piece, Done):
                     reason = FINISH[piece.output["details"]["finish_reason"]]
@@ -142,8 +142,10 @@ class Completions:
                         usage = _usage(piece.tokens, piece.answer_tokens)
                         await events.send(head | {"choices": [], "usage": usage})
                 else:
-                    logprobs = _logprobs([piece], [piece.get("top_tokens")]) if body.logprobs is not None else None
+                    wanted = body.logprobs is not None
+                    logprobs = _logprobs([piece], [piece.get("top_tokens")], place) if wanted else None
                     text = piece["token"]["text"]
+                    place += len(text)
                     row = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": None}
                     await events.send(head | {"choices": [row]})
             await events.write("[DONE]")
@@ -175,13 +177,14 @@ def _choice(n: int, done: Done, body: CompletionBody, item: dict[str, Any]) -> d
     logprobs = None
     if body.logprobs is not None:
         tokens = [{"token": token} for token in details["tokens"]]
-        logprobs = _logprobs(tokens, details.get("top_tokens") or [None] * len(tokens))
+        logprobs = _logprobs(tokens, details.get("top_tokens") or [None] * len(tokens), len(before))
     text = before + done.output["generated_text"]
     return {"index": n, "text": text, "logprobs": logprobs, "finish_reason": FINISH[details["finish_reason"]]}
 
 
-def _logprobs(pieces: list[dict[str, Any]], top: list[Any]) -> dict[str, Any]:
-    offsets, place = [], 0
+def _logprobs(pieces: list[dict[str, Any]], top: list[Any], place: int) -> dict[str, Any]:
+    """``place``: characters of the choice's text before them."""
+    offsets = []
     for piece in pieces:
         offsets.append(place)
         place += len(piece["token"]["text"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -82,6 +83,13 @@ def model_headers(model: str, revision: str) -> dict[str, str]:
     """Who did it, in ASCII."""
     named = {"X-Model": model, "X-Model-Revision": revision}
     return {name: quote(value, safe="/ ():.-_+@") for name, value in named.items() if value}
+
+
+def in_base64(value: object) -> str:
+    """For ``json.dumps``: files that stand in a result. Raises :class:`TypeError` for what is none."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 class TaskDoor:
@@ -221,7 +229,7 @@ def deadline_of(headers: Mapping[str, str]) -> float | None:
     """What that header says, in monotonic seconds. Raises :class:`HttpError`."""
     if (asked := headers.get(X_MAX_LATENCY)) is None:
         return None
-    if not (asked.isascii() and asked.isdigit() and 0 < int(asked[:12]) <= 3_600_000):
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 12 and 0 < int(asked) <= 3_600_000):
         message = f"{X_MAX_LATENCY}: must be milliseconds from 1 to 3600000, not {asked[:40]!a}"
         raise HttpError(400, "invalid_value", message, X_MAX_LATENCY)
     return time.monotonic() + int(asked) / 1000

@@ -6,7 +6,6 @@ A body is ``{"inputs", "parameters", "model", "stream", "options"}``, or the byt
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,11 @@ from pipelines.interfaces.task import Done, TaskSpec
 from pipelines.runtime.worker import Worker
 from server.http.bodies import json_body
 from server.http.errors import HttpError
+from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
 from server.http.rest.requests import Body, validated
 from server.http.rest.serving import event_stream
-from server.http.tasks.door import Answer, TaskDoor, heed_deadline, model_headers, told
+from server.http.tasks.door import Answer, TaskDoor, heed_deadline, in_base64, model_headers, told
 
 Spec = TaskSpec[Any, Any, Any]
 IN_A_LIST = ("text-classification", "translation", "summarization", "text2text-generation")
@@ -185,8 +185,8 @@ def _fields(content_type: str, data: bytes) -> tuple[list[bytes], Mapping[str, A
         message = f"{unknown[0][:200]}: is no field of this form, legal values are files, and parameters"
         raise HttpError(400, "invalid_value", message, unknown[0][:200])
     try:
-        parameters = json.loads(texts.get("parameters", "{}"))
-    except ValueError:
+        parameters = read_json(texts.get("parameters", "{}"))
+    except JsonInputError:
         parameters = None
     if not isinstance(parameters, dict):
         raise HttpError(400, "invalid_value", "parameters: must be an object in JSON", "parameters")
@@ -206,13 +206,7 @@ def _answered(output: Any, headers: Mapping[str, str]) -> web.Response:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, default=_in_base64)
-
-
-def _in_base64(value: object) -> str:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    return json.dumps(value, default=in_base64)
 
 
 def _read(spec: Spec, data: Any) -> TaskBody:

@@ -83,6 +83,7 @@ class LibreTranslate:
 
     async def detect(self, request: web.Request) -> web.Response:
         """Languages, the likeliest first; confidence in percent."""
+        heed_deadline(request)
         body = validated(DetectBody, await _body(request))
         return web.json_response(await self._detected(body.q, "q"))
 

@@ -9,12 +9,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import grpc
 import numpy as np
 import pytest
 
 from server.grpc.generated import grpc_service_pb2 as pb
 from server.http.app import ENGINES
+from server.http.pipelines.routes import PLACES
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.fakes.grpc_client import code_of
 from tests.fakes.vision import FakeVision
@@ -104,6 +106,36 @@ async def test_pictures_are_followed_in_a_stream(spoken):
     assert [one.infer_response.parameters["triton_final_response"].bool_param for one in told] == [True, True]
     assert vision.opened == 1, "one tracker serves the whole stream, and is handed on"
     await until(lambda: len(trackers._idle) == 1)
+
+
+async def test_a_stream_has_one_place_of_pipelines_and_gives_it_up_while_it_is_idle(spoken):
+    server = await spoken(vision=FakeVision(), settings={"pipeline_runs": 1, "request_timeout": 0.5})
+    picture = ("image", "UINT8", [48, 64, 3], bytes(48 * 64 * 3))
+    told = []
+    goes_on = asyncio.Event()
+
+    async def requests():
+        yield ask("vision", picture, detectors="faces")
+        yield ask("vision", picture, detectors="hands")
+        await until(lambda: len(told) == 2 and server.app[PLACES].running == 0)
+        yield ask("vision", picture, detectors="hands")
+        goes_on.set()
+
+    async for one in server.client("GRPCInferenceService").model_stream_infer(requests(), timeout=PATIENCE):
+        told.append(one.error_message)  # noqa: PERF401 - the requests look at it meanwhile
+    assert told == [""] * 3 and goes_on.is_set()
+
+
+async def test_results_that_are_files_are_told_as_they_are(spoken):
+    server = await spoken()
+    _, whole = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))
+    data = whole.tobytes()
+    picture = ("image", "BYTES", [1], struct.pack("<I", len(data)) + data)
+    told = await server.client("GRPCInferenceService").model_infer(
+        ask("tasks/image-enhance", picture, upscale=2), timeout=PATIENCE
+    )
+    made = told.raw_output_contents[0][4:]
+    assert cv2.imdecode(np.frombuffer(made, np.uint8), cv2.IMREAD_COLOR).shape == (16, 16, 3)
 
 
 async def test_a_client_that_leaves_a_stream_frees_the_model(spoken):

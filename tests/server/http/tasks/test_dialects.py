@@ -47,6 +47,23 @@ async def test_openai_completions_whole_streamed_and_filled_in(door: str) -> Non
         assert [choice.index for choice in several.choices] == [0, 1, 2, 3]
 
 
+async def test_the_offsets_of_tokens_are_those_in_the_text_of_the_choice(door: str) -> None:
+    asked: dict[str, Any] = {"model": "coder", "prompt": "hello", "max_tokens": 5, "temperature": 0, "logprobs": 1}
+    async with client_of(door) as client:
+        whole = (await client.completions.create(**asked, echo=True)).choices[0]
+        text, tokens, offsets = "", [], []
+        async for piece in await client.completions.create(**asked, stream=True):
+            choice = piece.choices[0]
+            text += choice.text
+            if choice.logprobs is not None:
+                tokens += choice.logprobs.tokens
+                offsets += choice.logprobs.text_offset
+        echoed = (whole.text, whole.logprobs.tokens, whole.logprobs.text_offset)
+        for said, words, places in (echoed, (text, tokens, offsets)):
+            assert len(words) == 5
+            assert [said[place : place + len(word)] for word, place in zip(words, places, strict=True)] == words
+
+
 WRONG: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"model": "gpt-9"}, 404, "model"),
     ({"prompt": ""}, 400, "prompt"),

@@ -80,7 +80,15 @@ async def test_a_form_may_hold_them_too(ask: Ask) -> None:
     assert [width(told[n]) for n in (0, 2)] == [2 * still(one, "given").shape[1] for one in PICTURES[:2]]
 
 
-@pytest.mark.parametrize(("name", "value", "param"), [("parameters", "[", "parameters"), ("model", "x", "model")])
+@pytest.mark.parametrize(
+    ("name", "value", "param"),
+    [
+        ("parameters", "[", "parameters"),
+        ("parameters", "[" * 5000, "parameters"),
+        ("parameters", '{"upscale": NaN}', "parameters"),
+        ("model", "x", "model"),
+    ],
+)
 async def test_a_form_that_is_wrong_is_refused(ask: Ask, name: str, value: str, param: str) -> None:
     form = aiohttp.FormData()
     form.add_field("image", PICTURES[0], filename="a.png")
