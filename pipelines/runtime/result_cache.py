@@ -71,11 +71,19 @@ class ResultCache(Generic[K, V]):
         """The counters as they stand."""
         return CacheCounts(self._hits, self._joined, self._misses, len(self._kept), self._weight)
 
-    async def get(self, key: K, compute: Callable[[], Awaitable[V]]) -> V:
-        """The result that is kept, or that of ``compute()``, which is kept from now on."""
+    async def get(self, key: K, compute: Callable[[], Awaitable[V]], *, alone: bool = False) -> V:
+        """The result that is kept, or that of ``compute()``, which is kept from now on.
+
+        ``alone``: it is computed for this asker only, who gives it up at another time than others would.
+        """
         if (kept := self._fresh(key)) is not None:
             self._hits += 1
             return kept.value
+        if alone:
+            self._misses += 1
+            value = await compute()
+            self._keep(key, value)
+            return value
         if (running := self._running.get(key)) is None:
             self._misses += 1
             running = self._running[key] = _Running(asyncio.ensure_future(self._compute(key, compute)))

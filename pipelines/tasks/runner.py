@@ -63,7 +63,8 @@ class ModelRunner:
         job = await self._service.checked(self.spec, inputs, parameters)
         if not (self._cached and self.spec.cached(job)):
             return await self._computed(job)
-        return await self._service.cache.get(self._key(job), lambda: self._computed(job))
+        hurried = self._service.deadline() is not None
+        return await self._service.cache.get(self._key(job), lambda: self._computed(job), alone=hurried)
 
     async def stream(
         self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None

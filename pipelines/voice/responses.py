@@ -341,6 +341,7 @@ class Responses:
             settings.max_tokens or LONGEST_RESPONSE_TOKENS,
             tools=settings.tools if choice != "none" else (),
             tool_choice=choice if choice != "none" else "auto",
+            parallel_tool_calls=settings.parallel_tool_calls,
             time=around.time(),
             adapters=settings.adapters,
             adapters_needed=False,

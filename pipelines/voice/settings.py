@@ -61,6 +61,8 @@ class ConversationSettings:
     """Functions of the client's that the assistant may ask it to call."""
     tool_choice: ToolChoice | Literal["none"] = "auto"
     """Whether it may, or must."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may call several."""
     adapters: Scaled = ()
     """Of the language model, where it has them."""
     preserve_context: bool = True

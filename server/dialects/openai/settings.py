@@ -143,7 +143,7 @@ def merge(
     return settings
 
 
-_TRANSCRIBING = frozenset({"type", "audio", "include", "vision"})
+_TRANSCRIBING = frozenset({"type", "audio", "include", "vision", "priority"})
 """Fields of a session that answers nothing."""
 
 
@@ -196,6 +196,9 @@ def _answering(
         changes["max_tokens"] = defaults.max_tokens if tokens is None else None if tokens == "inf" else tokens
     if "tools" in given.model_fields_set:
         changes["tools"] = defaults.tools if given.tools is None else tuple(map(_tool, given.tools))
+    if "parallel_tool_calls" in given.model_fields_set:
+        several = given.parallel_tool_calls
+        changes["parallel_tool_calls"] = defaults.parallel_tool_calls if several is None else several
     settings = replace(settings, **changes)
     if "tool_choice" in given.model_fields_set:
         return replace(settings, tool_choice=_choice(given.tool_choice, _callable(settings, served)))

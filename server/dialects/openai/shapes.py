@@ -38,6 +38,7 @@ def session_event(kind: str, session_id: str, settings: ConversationSettings, vo
             "max_output_tokens": "inf" if settings.max_tokens is None else settings.max_tokens,
             "tools": [tool_object(tool) for tool in settings.tools],
             "tool_choice": choice_object(settings.tool_choice),
+            "parallel_tool_calls": settings.parallel_tool_calls,
             "tracing": None,
             "truncation": "auto",
             "audio": {

@@ -198,8 +198,8 @@ class Predictions:
 
     async def close(self) -> None:
         """End all of them and delete their files. Idempotent."""
-        for task in self._running.values():
-            task.cancel()
+        for session_id in self._running:
+            self._cancel(session_id)
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         await self._foresight.settle()
         for session_id in list(self._kept):
@@ -229,13 +229,15 @@ class Predictions:
             prediction.fail(failed)
         finally:
             prediction.end()
-            await prediction.settle()
-            del self._running[prediction.id]
-            self._set_timer(prediction.id, KEPT_SECONDS, self._forget)
+            try:
+                await prediction.settle()
+            finally:
+                del self._running[prediction.id]
+                self._set_timer(prediction.id, KEPT_SECONDS, self._forget)
 
     def _cancel(self, session_id: str) -> None:
-        if (task := self._running.get(session_id)) is not None:
-            task.cancel()
+        if (task := self._running.get(session_id)) is not None and not task.cancelling():
+            task.cancel()  # once: it still has a frame to put away
 
     def _forget(self, session_id: str) -> None:
         self._drop_timer(session_id)

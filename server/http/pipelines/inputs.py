@@ -183,7 +183,11 @@ async def input_of(sent: Sent, body: Bytes, takes: tuple[Medium, ...], workers: 
     if sent.content_type in (JSON, FORM):
         data = await arriving.whole(body, LARGEST_WHOLE, "the body")
         read = validated(PipelineBody, await workers.codecs.run(_fields, sent, data))
-        return _input(read, takes, workers)
+        if None not in (context_id, read.context_id) and context_id != read.context_id:
+            raise refuse("context_id", "is another one than that of the query", "invalid_value")
+        found = _input(read, takes, workers)
+        found.context_id = read.context_id or context_id
+        return found
     family = sent.content_type.partition("/")[0]
     if sent.content_type == ANYTHING:
         head, body = await first_bytes(body)

@@ -74,13 +74,17 @@ class ClonedVoices:
         """Take a voice."""
         if why := await self._reader.run(self._tasks.why_not, TASK):
             raise HttpError(501, "model_not_here", f"no voice can be cloned here: {why}")
-        if len(self._voices) >= MOST_VOICES:
-            raise HttpError(409, "too_many_voices", f"{MOST_VOICES} voices are here: delete one first")
+        self._check_room()
         content_type, body = request.headers.get("Content-Type", ""), await request.read()
         name, recording = await self._reader.run(_read, content_type, body)
+        self._check_room()  # others may have come meanwhile
         identifier = f"voice_{secrets.token_hex(12)}"
         self._voices[identifier] = _Voice(name, recording)
         return web.json_response({"id": identifier, "object": "audio.voice", "name": name})
+
+    def _check_room(self) -> None:
+        if len(self._voices) >= MOST_VOICES:
+            raise HttpError(409, "too_many_voices", f"{MOST_VOICES} voices are here: delete one first")
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a voice."""

@@ -315,3 +315,20 @@ async def test_a_deadline_that_passes_is_told(tasks: TaskService, echo: Echo) ->
     assert caught.value.code == "deadline"
     echo.gate.set()
     await first
+
+
+async def test_the_deadline_of_one_is_not_that_of_another_who_asks_the_same(tasks: TaskService, echo: Echo) -> None:
+    echo.gate.clear()
+    runner = tasks.runner("calm")
+    before = asyncio.ensure_future(runner.run({"text": "a"}))
+    await asyncio.to_thread(echo.began.wait, PATIENCE)
+    services.deadline.set(tasks._clock.now() + 0.01)
+    hurried = asyncio.ensure_future(runner.run({"text": "b"}))
+    services.deadline.set(None)
+    patient = asyncio.ensure_future(runner.run({"text": "b"}))
+    with pytest.raises(EngineBusyError) as caught:
+        await hurried
+    assert caught.value.code == "deadline"
+    echo.gate.set()
+    assert (await patient).output == "B"
+    await before

@@ -177,6 +177,20 @@ async def test_the_choice_reaches_the_model_and_is_told(choice, tools, wanted):
             assert sent[0]["session"]["tool_choice"] == "auto"
 
 
+async def test_whether_one_answer_may_call_several_reaches_the_model_and_is_told():
+    llm = Caller(("Fine.",), ("Well.",))
+    async with scene(llm=llm, settings=MANUAL) as s:
+        client = Client(s)
+        sent = await client.say({"type": "session.update", "session": {"parallel_tool_calls": False}})
+        assert sent[0]["session"]["parallel_tool_calls"] is False
+        await client.say(*create(HELLO), {"type": "response.create"})
+        await client.say({"type": "response.cancel"})
+        await client.say({"type": "response.create", "response": {"parallel_tool_calls": True}})
+        assert [request.parallel_tool_calls for request in llm.requests] == [False, True]
+        sent = await client.say({"type": "session.update", "session": {"parallel_tool_calls": None}})
+        assert sent[0]["session"]["parallel_tool_calls"] is True
+
+
 async def test_a_model_that_calls_nothing_says_so_and_the_session_goes_on():
     class Plain(FakeModel):
         takes_tools = False

@@ -228,6 +228,10 @@ def test_what_stock_clients_send_by_themselves_is_taken(client):
     assert settings.voice.voice == "square"
 
 
+def test_a_session_that_only_writes_down_has_a_priority_too():
+    assert updated({"type": "transcription", "priority": "high"}).listens_only
+
+
 @pytest.mark.parametrize("voice", ["alloy", "marin", "af_heart", "nobody"])
 def test_voices_that_are_not_here_are_the_default_one_which_is_told(voice):
     session = {"audio": {"output": {"voice": voice}}}

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import io
 import time
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import av
@@ -15,9 +17,11 @@ import pytest
 from pipelines.errors import ModelError
 from pipelines.foresight.service import Generator
 from pipelines.vision.images import packed, snapshot, still
+from server.http.foresight.kept import Prediction, Predictions
 from tests.conftest import fake_engines
 from tests.fakes.foresight import FakeDescriber, FakeFilmer
 from tests.fakes.moving import moving
+from tests.patience import until
 
 PICTURE, EARLIER = (base64.b64encode(packed(moving(n))).decode() for n in (1, 0))
 KEY = "correct-horse-battery"
@@ -279,3 +283,27 @@ async def test_keys_and_origins_are_those_of_the_other_routes(page):
     with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
         await page.http.ws_connect(watch, protocols=("other", offered[1]))
     assert (await page.get(f"/api/ws/{session}", Authorization=f"Bearer {KEY}"))[0] == 426
+
+
+async def test_one_that_is_ended_twice_gives_its_place_up_once(monkeypatch):
+    settling, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def settle(prediction: Prediction) -> None:
+        settling.set()
+        await goes_on.wait()
+
+    async def foresee(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Prediction, "settle", settle)
+    predictions = Predictions(SimpleNamespace(foresee=foresee, settle=AsyncMock()))
+    one = predictions.begin(None, "low")
+    await asyncio.sleep(0)
+    predictions.cancel(one)
+    await settling.wait()
+    predictions.cancel(one)
+    await asyncio.sleep(0)
+    assert predictions._running, "it still has a frame to put away"
+    goes_on.set()
+    await until(lambda: not predictions._running)
+    await predictions.close()

@@ -175,9 +175,12 @@ async def test_options_of_stages_hold_for_one_run(house, engines):
 
 async def test_a_conversation_goes_on_from_run_to_run(house, engines):
     http = await house()
-    for words in ("I am Ann.", "Who am I?"):
-        response, body = await posted(http, "talk?context_id=ann", words, **TEXT)
-        assert response.status == 200, body
+    response, body = await posted(http, "talk?context_id=ann", "I am Ann.", **TEXT)
+    assert response.status == 200, body
+    async with http.post("/v1/pipelines/talk?context_id=ann", json={"text": "Who am I?"}) as response:
+        assert response.status == 200, await response.text()
+    async with http.post("/v1/pipelines/talk?context_id=ann", json={"text": "x", "context_id": "bob"}) as response:
+        assert (response.status, (await response.json())["error"]["param"]) == (400, "context_id")
     assert [message.content for message in engines.llm.requests[1].messages][-3:] == [
         "I am Ann.",
         "Good day to you. How are you?",
