@@ -36,7 +36,7 @@ from tests.fakes.service_events import violations
 os.environ.setdefault("VISAVIS_SHEDDING", "off")  # what a server does must not depend on how loaded the machine is
 
 hypothesis.settings.register_profile(  # how long an example takes says something of the machine alone
-    "visavis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "visavis", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("visavis")
 

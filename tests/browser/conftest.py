@@ -20,6 +20,11 @@ from tests.conftest import serving
 
 OpenPage = Callable[..., Awaitable[Page]]
 
+PATIENT = """
+    const wait = window.setTimeout.bind(window);
+    window.setTimeout = (then, ms, ...more) => wait(then, ms === 10000 || ms === 20000 ? 9 * ms : ms, ...more);
+"""
+"""Makes the limits of ``call/connection.js`` and ``call/api.js`` long: they are for people, not for a busy machine."""
 
 IN_BOTH = ("test_conversation", "test_whip")
 """What both browsers always do; the rest Chromium alone, and Firefox with `make test-all`."""
@@ -57,8 +62,9 @@ async def browser_page(launcher: Launcher) -> AsyncIterator[OpenPage]:
     """A function that opens a URL in a profile of its own and returns the Playwright page.
 
     ``await browser_page(url)`` has a microphone that beeps and a camera that shows a test picture; ``devices`` says
-    otherwise. ``init=js`` runs a script before the page's own, anything else goes to ``browser.new_context``
-    (``viewport=``, ``color_scheme=``).
+    otherwise. ``init=js`` runs a script before the page's own, ``real_limits=True`` leaves the page the limits that it
+    has for people (see :data:`PATIENT`), anything else goes to ``browser.new_context`` (``viewport=``,
+    ``color_scheme=``).
 
     At the end of the test the page must not have logged an error, thrown an exception or broken its content security
     policy; ``allow=[regex, …]`` names errors that the test provokes on purpose.
@@ -71,6 +77,7 @@ async def browser_page(launcher: Launcher) -> AsyncIterator[OpenPage]:
             *,
             devices: Devices = "all",
             init: str | None = None,
+            real_limits: bool = False,
             allow: Sequence[str] = (),
             **context_options: object,
         ) -> Page:
@@ -80,7 +87,7 @@ async def browser_page(launcher: Launcher) -> AsyncIterator[OpenPage]:
             context.set_default_timeout(MILLISECONDS)
             page = await context.new_page()
             _listen(page, complaints, [re.compile(pattern) for pattern in allow])
-            for source in filter(None, (script, init)):
+            for source in filter(None, (None if real_limits else PATIENT, script, init)):
                 await page.add_init_script(f"(() => {{{source}}})();")
             await page.goto(url)
             return page

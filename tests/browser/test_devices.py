@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from playwright.async_api import Page, expect
@@ -9,7 +10,7 @@ from playwright.async_api import Page, expect
 from tests.browser.fake_server import FakeServer
 from tests.browser.script import reply_begins, start
 from tests.browser.test_typing import confirmed, message, write
-from tests.browser.waiting import in_browsers, until
+from tests.browser.waiting import SECONDS, in_browsers, until
 
 pytestmark = in_browsers
 
@@ -51,11 +52,12 @@ SENT = """() => window.calls.at(-1).getTransceivers()
 async def live(page: Page, kinds: str) -> None:
     """Wait until exactly these devices are open."""
     await page.wait_for_timeout(0)
-    for _ in range(400):
-        if await page.evaluate(LIVE) == kinds:
-            return
-        await page.wait_for_timeout(25)
-    raise AssertionError(f"open: {await page.evaluate(LIVE)}, not {kinds}")
+    try:
+        async with asyncio.timeout(SECONDS):
+            while await page.evaluate(LIVE) != kinds:
+                await page.wait_for_timeout(25)
+    except TimeoutError:
+        raise AssertionError(f"open: {await page.evaluate(LIVE)}, not {kinds}") from None
 
 
 SLIP = """(touch) => {

@@ -43,7 +43,7 @@ async def test_a_call_of_the_page_goes_through_the_relay_alone(serve, browser_pa
 async def test_the_page_says_that_the_relay_refuses_it(serve, browser_page, tmp_path: Path):
     async with coturn(tmp_path) as turn:
         url, _ = await serve(ice_servers=[{"urls": [turn.url("udp")], "secret": "another", "used_by": "clients"}])
-        page = await browser_page(f"{url}/?relay")
+        page = await browser_page(f"{url}/?relay", real_limits=True)
         await page.get_by_role("button", name="Start").click()
         await until(page, "state => state.problem === 'ice_failed'")
         ways = await page.locator("#ways-list").text_content()
@@ -54,7 +54,7 @@ async def test_the_page_says_that_the_relay_refuses_it(serve, browser_page, tmp_
 async def test_the_page_says_that_no_relay_answers(serve, browser_page):
     silent = "turn:127.0.0.1:9?transport=udp"
     url, _ = await serve(ice_servers=[{"urls": [silent], "secret": SECRET, "used_by": "clients"}])
-    page = await browser_page(f"{url}/?relay")
+    page = await browser_page(f"{url}/?relay", real_limits=True)
     await page.get_by_role("button", name="Start").click()
     await until(page, "state => state.problem === 'ice_failed'")
     ways = await page.locator("#ways-list").text_content()

@@ -170,7 +170,8 @@ async def test_a_spoken_turn_comes_in_the_order_of_the_service(stock):
     assert (await client.run("client.history"))[1][1:] == ["output_audio", "It is sunny.", "completed"]
 
 
-COUNTING = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+COUNTING = " ".join(["one two three four five six seven eight nine ten eleven twelve"] * 6)
+"""Sounds for 18 s: long enough to be interrupted on a busy machine, too."""
 
 
 SILENCE = """async () => {

@@ -18,6 +18,7 @@ from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.peer import Peer, loud, picture_frame
+from tests.patience import PATIENCE
 
 TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
 SILENCE = b"\xf8\xff\xfe"
@@ -28,7 +29,7 @@ def session_of(app) -> Any:
 
 
 async def until_empty(app) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*app[REGISTRY]._tasks)
     assert not len(app[REGISTRY])
 

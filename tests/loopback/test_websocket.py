@@ -346,7 +346,7 @@ async def test_the_server_says_why_it_ends(serve):
 
 async def test_a_client_that_must_wait_is_not_taken_for_dead(serve, monkeypatch):
     """While a session has more sound than it can take its client is not read, and its pongs are not seen."""
-    monkeypatch.setattr(event_socket, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(event_socket, "PING_SECONDS", 0.5)
     monkeypatch.setattr(microphone, "FULL_SECONDS", 0.5)
     stt = FakeRecognizer(*["hello"] * 8)
     stt.gate.clear()

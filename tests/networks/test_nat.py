@@ -64,7 +64,7 @@ async def test_where_udp_is_blocked_a_call_goes_through_turn_over_tcp(
     async with coturn(tmp_path, host=server, address="10.9.0.7", ports=(3478, 5349)) as turn:
         monkeypatch.setenv("SSL_CERT_FILE", str(turn.certificate))
         relay = {"urls": [turn.url(way)], "secret": SECRET, "used_by": "clients"}
-        url = await serve_in(server, SERVER, ice_servers=[relay], connect_timeout=3.0)
+        url = await serve_in(server, SERVER, ice_servers=[relay])
         with pytest.raises(AssertionError, match="the condition did not come"):
             await client.do(call(url, patience=1.0))
         (given,) = for_session([IceServer(**relay)], "client", time.time())

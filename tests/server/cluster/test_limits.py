@@ -61,11 +61,11 @@ async def test_each_counts_alone_while_the_store_is_away(made):
 
 async def test_a_request_counts_once_however_many_nodes_it_passes(loopback, monkeypatch):
     monkeypatch.setattr("server.cluster.limits.SHARE_SECONDS", 0.02)
-    given = {"rate_limit_per_address": 60, "rate_limit_per_key": 60, "rate_limit_burst": 4, "api_key": "0123456789"}
+    given = {"rate_limit_per_address": 6, "rate_limit_per_key": 6, "rate_limit_burst": 4, "api_key": "0123456789"}
     async with nodes({"a": 1, "b": 4}, **given) as made:
         owners = [node_in((await offered(made["a"]))[1]["session_id"]) for _ in range(4)]
         assert owners.count("b") == 3
-        await until(lambda: counted(made) == [4.0, 4.0])
+        await until(lambda: counted(made) == [40.0, 40.0])
         assert (await offered(made["a"]))[0] == 429
         await offered(made["b"])  # it may not have heard of the address yet
         await until(lambda: not made["b"].node._limits._news.is_set())

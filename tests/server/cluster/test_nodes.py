@@ -141,8 +141,9 @@ async def what_was_passed_on_is_not_passed_on_again(made: Nodes) -> None:
     a, b = made["a"], made["b"]
     while (await offered(b))[0] == 200:
         pass
-    # Both believe that the other has room, and neither has.
+    # Both believe that the other has room, and neither has; no renewal of a lease tells them better.
     for one in (a, b):
+        one.node.membership._task.cancel()  # type: ignore[union-attr]
         for peer in one.node.membership.roster.peers:
             object.__setattr__(peer.report, "used", 0)
             peer.coming.clear()

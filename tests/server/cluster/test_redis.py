@@ -72,8 +72,8 @@ async def test_what_was_used_up_adds_up_and_becomes_less_by_itself(store):
 
 
 async def test_one_that_is_away_or_stands_still_is_told_soon_and_comes_back(redis, store, monkeypatch):
-    monkeypatch.setattr("server.cluster.redis_store.ANSWER_SECONDS", 0.1)
     await store.put({"one": b"1"}, 60.0)
+    monkeypatch.setattr("server.cluster.redis_store.ANSWER_SECONDS", 0.1)
     redis.hold(still=True)
     with pytest.raises(StoreAwayError):
         await store.get(["one"])

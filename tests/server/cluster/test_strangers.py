@@ -10,7 +10,7 @@ import aiohttp
 from server.cluster.door import REPLACED
 from server.workers.ids import node_in
 from tests.fakes.cluster import Nodes, Running, nodes
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.server.cluster.test_nodes import SDP, offered
 from tests.server.transports.test_offers_and_ice import AUDIO
 
@@ -77,6 +77,6 @@ async def _said(node: Running, raw: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(node.url).port)
     try:
         writer.write(raw)
-        return await asyncio.wait_for(reader.readline(), 10.0)
+        return await asyncio.wait_for(reader.readline(), PATIENCE)
     finally:
         writer.close()

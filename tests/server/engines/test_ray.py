@@ -34,6 +34,7 @@ from server.settings import SettingsError, load_settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.ray_bridge import Cluster
 from tests.fakes.ray_engines import Brain, Doer, Ears, Voice
+from tests.patience import PATIENCE
 
 AWAY = Failed("unreachable", "no Ray cluster answers at head:6379")
 ALL = {
@@ -130,7 +131,7 @@ async def test_how_the_replicas_are_is_told_and_told_again(servers) -> None:
     reason = "on Ray at head:6379, on cuda, 2 of 3 replicas; the engines of this machine stand by"
     told = asyncio.Event()
     stop = server.parts.choices.on_change(told.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while server.row("tts").reason != reason:
             await told.wait()
             told.clear()

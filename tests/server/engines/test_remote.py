@@ -20,6 +20,7 @@ from server.engines.remote.engines import Servers
 from server.engines.remote.rest import Rest
 from server.engines.remote.speech import RemoteRecognizer, RemoteVoice, WavStream, transcript_of, wav
 from server.engines.remote.tasks import RemoteEmbedding, RemoteTask
+from tests.patience import PATIENCE
 
 TONE = np.arange(4800, dtype=np.int16)
 
@@ -166,7 +167,7 @@ async def test_who_stops_listening_ends_the_servers_work(server: Server, rest: R
     stream = RemoteVoice(rest, "").synthesize("hello")
     assert len((await anext(stream)).samples)
     await stream.aclose()
-    await asyncio.wait_for(server.gone.wait(), 10)
+    await asyncio.wait_for(server.gone.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize("size", [1, 3, 44, 50_000])

@@ -137,12 +137,12 @@ async def test_a_recording_is_played_and_what_came_back_is_as_long(serve, tmp_pa
     url, _ = await serve(fake_engines(stt=FakeRecognizer("hello"), llm=FakeModel("One two three four five six.")))
     path = tmp_path / "smooth_turn_taking" / "1" / "input.wav"
     path.parent.mkdir(parents=True)
-    write_wav(path, sounding((0.3, 0.9), seconds=3.5))
+    write_wav(path, sounding((0.3, 0.9), seconds=8.0))
     played = await play(path, Address(url), MonotonicClock())
     assert played.took_turn
-    assert 0 < played.latency_ms < 2000
+    assert 0 < played.latency_ms < 6000
     back = read_sound(path.with_name("output.wav"))
-    assert len(back) == pytest.approx(3.5 * RATE, abs=RATE // 50)
+    assert len(back) == pytest.approx(8.0 * RATE, abs=RATE // 50)
     assert np.flatnonzero(np.abs(back.astype(int)) > 200)[0] > 0.9 * RATE
 
 

@@ -116,8 +116,9 @@ async def test_a_client_that_leaves_frees_the_model_and_the_place(spoken):
 async def test_a_deadline_frees_the_model(spoken):
     model = HangingModel()
     server = await spoken(llm=model)
+    await server.channel.channel_ready()  # the deadline is for the model
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        [one async for one in server.client("ChatService").chat(asked(), timeout=0.3)]
+        [one async for one in server.client("ChatService").chat(asked(), timeout=3.0)]
     assert caught.value.code() is Code.DEADLINE_EXCEEDED
     async with asyncio.timeout(PATIENCE):
         await model.stopped.wait()

@@ -220,8 +220,8 @@ async def test_one_connection_too_many_is_told_so(serve):
 
 
 async def test_a_client_that_says_nothing_or_stops_in_the_middle_is_let_go(serve):
-    _, app = await serve(wyoming_port=0, idle_timeout=0.05, request_timeout=0.05)
-    for begin in (b"", b'{"type": "pi'):
+    for begin, limit in ((b"", "idle_timeout"), (b'{"type": "pi', "request_timeout")):
+        _, app = await serve(wyoming_port=0, **{limit: 0.05})
         reader, writer = await asyncio.open_connection("127.0.0.1", app[WYOMING_PORT])
         writer.write(begin)
         async with asyncio.timeout(PATIENCE):

@@ -43,7 +43,10 @@ from tests.patience import PATIENCE
 )
 async def test_a_server_that_hangs(pieces: tuple[bytes, ...], words: str) -> None:
     handler, _, gone = hanging_after(*pieces)
-    options = ChatOptions(first_token_seconds=0.05 if words == "did not begin" else 5, between_tokens_seconds=0.05)
+    # In the time for the first token the connection is made, too.
+    options = ChatOptions(
+        first_token_seconds=1.0 if words == "did not begin" else PATIENCE, between_tokens_seconds=0.05
+    )
     async with asking(handler, options=options) as model:
         error = await failure(model)
         await asyncio.wait_for(gone.wait(), PATIENCE)
@@ -62,13 +65,13 @@ async def test_a_server_that_does_not_even_send_headers() -> None:
 
 async def test_a_slow_listener_is_not_a_slow_server() -> None:
     async with asking(
-        saying(delta(content="x"), delta(content="y"), DONE), options=ChatOptions(between_tokens_seconds=0.05)
+        saying(delta(content="x"), delta(content="y"), DONE), options=ChatOptions(between_tokens_seconds=0.5)
     ) as model:
         await answer(model)  # that it does not think aloud is known then
         got = []
         async for piece in model.stream(REQUEST):
             got.append(piece)
-            await asyncio.sleep(0.1)  # time is what is tested here
+            await asyncio.sleep(0.6)  # time is what is tested here
     assert got == ["x", "y"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
@@ -116,22 +115,18 @@ async def test_two_pictures_are_answered_by_what_moves(page):
     assert "moves left" in messages[-1]["text"]
 
 
-async def test_the_picture_itself_is_told_within_a_tenth_of_a_second(page):
+async def test_the_picture_itself_is_told_before_there_is_anything_else(page):
     """Whatever the video and its model take: nothing of them is waited for."""
     never = asyncio.Event()
     page = await page(generator(FakeFilmer(never.wait), FakeDescriber(before=never.wait)))
     body = {"image": base64.b64encode(snapshot(moving(1), 256).data).decode()}
-    seconds = []
     for _ in range(3):
-        begun = time.monotonic()
         session = (await page.predict(**body))["session_id"]
         async with page.http.ws_connect(f"{page.url}/api/ws/{session}") as socket:
             assert (await socket.receive_json())["type"] == "thinking_start"
             first = await socket.receive_json()
-            seconds.append(time.monotonic() - begun)
             assert (first["type"], first["frame_index"]) == ("video_frame", 0)
             await socket.send_json({"type": "cancel"})
-    assert min(seconds) <= 0.1
 
 
 async def test_whoever_comes_later_gets_everything_from_the_start(page):

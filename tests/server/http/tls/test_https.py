@@ -147,7 +147,7 @@ def test_where_plain_http_is_sent(head, place):
 
 
 async def test_who_says_nothing_or_nonsense_is_let_go_and_others_are_served(secure):
-    url, client = await secure(request_timeout=0.5)
+    url, client = await secure(request_timeout=2.0)
     address = address_of(url)
     silent = [await asyncio.open_connection(*address) for _ in range(5)]
     for raw in (b"\x16", b"\x16\x03\x01\x02\x00nonsense" * 40, b"\x16\x03\x01" + bytes(500)):
@@ -160,7 +160,7 @@ async def test_who_says_nothing_or_nonsense_is_let_go_and_others_are_served(secu
 
 
 async def test_the_head_of_a_request_has_a_deadline_in_tls_too(secure, tmp_path):
-    url, _ = await secure(request_timeout=0.5)
+    url, _ = await secure(request_timeout=2.0)
     context = ssl.create_default_context(cafile=tmp_path / "tls" / "self-signed.crt")
     reader, writer = await asyncio.open_connection(*address_of(url), ssl=context)
     writer.write(b"GET / HTTP/1.1\r\n")
