@@ -34,8 +34,10 @@ async def test_a_lost_conversation_goes_on_in_a_new_connection(server: FakeServe
     server.remembers = True
     await start(page, server)
     server.send(*spoken("u1", "Are you there?"))
+    server.answering.clear()  # so that it stays lost until that has been seen
     await server.hang_up()
     await expect(page.get_by_role("alert")).to_contain_text("Connection lost. Your conversation is kept.")
+    server.answering.set()
     await server.connected()
     state = await until(page, "state => state.status === 'listening' && state.session_id === 'sess_2'")
     assert server.bodies[-1]["resume"] == "sess_1"

@@ -43,7 +43,8 @@ async def said(page: Page) -> list[str]:
 
 @pytest.mark.long
 async def test_two_tabs_have_each_their_own_words_and_a_closed_one_makes_room(serve: Any, browser_page: Any) -> None:
-    url, app = await serve(fake_engines(llm=FakeModel("Hello, one.", "Hello, two.")), max_sessions=2)
+    engines = fake_engines(llm=FakeModel("Hello, one.", "Hello, two."))
+    url, app = await serve(engines, max_sessions=2, peer_timeout=600.0)  # who leaves says so
     one, two = await browser_page(url), await browser_page(url)
     await write(one, "I am one")
     assert await said(one) == ["I am one", "Hello, one."]
@@ -52,9 +53,9 @@ async def test_two_tabs_have_each_their_own_words_and_a_closed_one_makes_room(se
     assert [turn["text"] for turn in (await until(one, "state => true"))["transcript"]] == ["I am one", "Hello, one."]
     assert len(app[REGISTRY]) == 2
     await one.close()
-    await until_true(lambda: len(app[REGISTRY]) == 1, seconds=5)
+    await until_true(lambda: len(app[REGISTRY]) == 1)
     await two.goto("about:blank")
-    await until_true(lambda: len(app[REGISTRY]) == 0, seconds=5)
+    await until_true(lambda: len(app[REGISTRY]) == 0)
 
 
 async def test_a_call_in_which_nobody_speaks_ends_with_its_reason_and_every_problem_has_its_page(

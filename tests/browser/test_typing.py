@@ -122,10 +122,12 @@ async def test_what_has_not_arrived_is_given_back(server: FakeServer, browser_pa
 
     await write(page, "gone before it was confirmed")
     assert await server.next_event() == message(3, "gone before it was confirmed")
+    server.answering.clear()  # so that it stays lost until that has been seen
     await server.hang_up()
     await expect(page.get_by_role("alert")).to_contain_text("Connection lost. Your conversation is kept.")
     await expect_in_the_box(page, "gone before it was confirmed")
     await expect(page.locator(".entry")).to_have_count(0)
+    server.answering.set()
 
 
 async def test_words_and_a_wrong_key_stay_until_the_key_is_right(server: FakeServer, browser_page: Any) -> None:

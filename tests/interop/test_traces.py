@@ -28,6 +28,8 @@ from tests.interop.models import CallingModel, UnendingModel
 from tests.interop.stock_page import HERE, NPM
 
 TURN = np.concatenate([loud(0.8), np.zeros(RATE, np.int16)])
+COUNTING = " ".join(["one two three four five six seven eight nine ten eleven twelve"] * 6)
+"""Sounds for 18 s: long enough to be stopped on a busy machine, too."""
 OURS = ("vision.", "visavis.", "engine.", "turn.")
 """Beginnings of the types of events that the service has not."""
 ANYWHERE = ("conversation.item.input_audio_transcription.", "output_audio_buffer.started", "session.", "error")
@@ -132,7 +134,7 @@ async def test_a_typed_turn_answered_in_writing(serve):
 
 
 async def test_a_response_that_is_spoken_over(serve):
-    model = UnendingModel("one two three four five six seven eight nine ten eleven twelve.", "Okay.")
+    model = UnendingModel(f"{COUNTING}.", "Okay.")
     url, _ = await serve(fake_engines(stt=FakeRecognizer("count please", "stop it now"), llm=model))
     async with calling(url) as peer:
         peer.say(TURN, RATE)
@@ -160,7 +162,7 @@ async def test_a_response_that_is_spoken_over(serve):
 
 
 async def test_a_response_that_is_stopped_after_it_was_done(serve):
-    url, _ = await serve(fake_engines(llm=FakeModel("one two three four five six seven eight.")))
+    url, _ = await serve(fake_engines(llm=FakeModel(f"{COUNTING}.")))
     async with calling(url) as peer:
         peer.send(typed("Count, please."))
         peer.send({"type": "response.create"})

@@ -101,7 +101,7 @@ async def test_a_new_connection_goes_on_with_the_conversation(serve):
 
 async def test_the_conversation_survives_the_end_of_its_connection_for_a_while(serve):
     """As when the network was away for longer than the server waits; of what was being said, what was heard is kept."""
-    long = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen."
+    long = " ".join(["One two three four five six seven eight nine ten"] * 6) + " seventeen."
     model = FakeModel(long, "Seventeen.")
     url, app = await serve(fake_engines(llm=model), max_sessions=1)
     path = await started(url)

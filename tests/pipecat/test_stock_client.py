@@ -94,7 +94,7 @@ async def test_a_function_runs_in_the_page(serve_pages, stock):
 
 
 async def test_a_barge_in(serve_pages, stock):
-    many = "One two three four five six seven eight nine ten eleven twelve thirteen."
+    many = " ".join(["one two three four five six seven eight nine ten eleven twelve"] * 6) + "."
     model = Knowing(count=many, stop_it_now="Yes?")
     url, _ = await serve_pages(fake_engines(stt=FakeRecognizer(*["stop it now"] * 9), llm=model))
     client = await stock()

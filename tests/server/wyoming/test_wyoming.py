@@ -271,7 +271,7 @@ async def test_the_example_of_the_documentation_works(serve, capsys):
 async def test_a_client_that_takes_nothing_leaves_no_connection_behind(serve, monkeypatch):
     """What was closed with something left to send would stay open for as long as the client likes."""
     monkeypatch.setattr(listener, "_PARTING_SECONDS", 0.05)
-    _, app = await serve(fake_engines(), wyoming_port=0, request_timeout=0.2)
+    _, app = await serve(fake_engines(), wyoming_port=0, request_timeout=2.0)
     with socket.create_connection(("127.0.0.1", app[WYOMING_PORT])) as client:
         port = client.getsockname()[1]
         said = Synthesize("one two three four five. " * 1000).event()

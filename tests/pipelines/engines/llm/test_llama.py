@@ -143,7 +143,7 @@ def test_tools_are_told_in_words_with_what_answers_are_held_to() -> None:
 @pytest.fixture
 async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LlamaChat]:
     monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
-    options = ChatOptions(between_tokens_seconds=0.5)
+    options = ChatOptions(between_tokens_seconds=2.0)
     engine = LlamaChat("fake", Config("fake.gguf"), options=options)
     yield engine
     await engine.close()
