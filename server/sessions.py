@@ -84,6 +84,13 @@ def call_id(session_id: str) -> str:
     return f"rtc_{session_id.removeprefix('sess_')}"
 
 
+def _why_not(error: BaseException) -> str:
+    """Why a session ends that has not begun."""
+    if isinstance(error, asyncio.CancelledError):
+        return "the offer was withdrawn"
+    return "there was no UDP port for it" if isinstance(error, NoPortError) else "the offer could not be answered"
+
+
 def session_id_of(name: str) -> str:
     """The session's own name, of that or its name among calls."""
     return f"sess_{name.removeprefix('rtc_')}" if name.startswith("rtc_") else name
@@ -213,19 +220,15 @@ class Registry:
         worker.session.set(peer.id)  # the transport's tasks inherit it: a client may ask for an answer out of one
         try:
             answer = await peer.answer(offer)
-        except asyncio.CancelledError:
-            peer.close("the offer was withdrawn")
-            self._start(peer)
+        except BaseException as error:
+            peer.close(_why_not(error))
+            if kind.previous is not None and before is not None and not self._closing:
+                self._kept.keep(kind.previous, before)  # its client will offer once more
+            if isinstance(error, NoPortError):
+                raise ServerFullError(str(error), self._settings.max_sessions) from error
             raise
-        except NoPortError as error:
-            peer.close("there was no UDP port for it")
+        finally:
             self._start(peer)
-            raise ServerFullError(str(error), self._settings.max_sessions) from error
-        except BaseException:
-            peer.close("the offer could not be answered")
-            self._start(peer)
-            raise
-        self._start(peer)
         return peer.id, answer
 
     def _keep(self, session: AssistantSession, reason: str) -> None:

@@ -330,15 +330,15 @@ class BatchWorker(Generic[Q, R]):
         return self._max_batch(batch[0].request) if batch else 1
 
     def _serve(self, batch: Sequence[Job[Q]], hand: Hand) -> None:
-        results, crashed = self._attempt(batch)
-        if hand.abandoned:
-            return
+        results, crashed = self._attempt(batch, hand)
         for job, result in zip(batch, results, strict=True):
+            if hand.abandoned:  # all of them were told so, and another thread may be in the engine
+                return
             if crashed and len(batch) > 1 and not job.cancelled and not self._closed:
-                result = self._attempt([job])[0][0]
+                result = self._attempt([job], hand)[0][0]
             job.settle(result)
 
-    def _attempt(self, batch: Sequence[Job[Q]]) -> tuple[Sequence[R | BaseException], bool]:
+    def _attempt(self, batch: Sequence[Job[Q]], hand: Hand) -> tuple[Sequence[R | BaseException], bool]:
         """One result per job, and whether they are all the exception that the engine crashed with."""
         if self._crashed:
             try:
@@ -355,7 +355,8 @@ class BatchWorker(Generic[Q, R]):
                 raise RuntimeError(f"the {self.name} engine gave {len(results)} results for {len(batch)} requests")
         except BaseException as error:
             log.exception("the %s engine crashed in a batch of %d", self.name, len(batch))
-            self._crashed = True
+            if not hand.abandoned:  # whoever has taken its place has begun anew already
+                self._crashed = True
             with self._changed:
                 self._count(crashes=1)
             return [error] * len(batch), True

@@ -9,6 +9,7 @@ none, and copies no page tables either.
 from __future__ import annotations
 
 import asyncio
+import errno
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -123,7 +124,12 @@ class ChildProcess:
         Raises :class:`OSError`. Whoever fails or is cancelled here leaves no process behind.
         """
         self = cls(_popen(command, errors, env, folder))
-        threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True).start()
+        except RuntimeError as error:  # the system has no thread to spare, and nobody would see the end of the process
+            with self._process:  # closes the pipes, and waits
+                self.kill()
+            raise OSError(errno.EAGAIN, f"no thread for a child process: {error}") from error
         connecting = asyncio.create_task(self._connect(longest_line), name="child-pipes")
         try:
             await asyncio.shield(connecting)

@@ -81,6 +81,9 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         host = await _lending(crew, cores)
         if host is not None:
             lent.push_async_callback(host.close)
+        # Before the first one serves: it may hang as well.
+        rounds = asyncio.create_task(Rounds(supervisor, MonotonicClock()).run(), name="rounds")
+        stack.callback(rounds.cancel)
         first = await _first(supervisor, stop)
         if first is None:
             say(console, "Stopped while loading.")
@@ -94,7 +97,6 @@ async def serve_workers(settings: Settings, console: Console) -> None:
         if node is not None:
             await node.start()
         _tell(first, count, console)
-        rounds = asyncio.create_task(Rounds(supervisor, MonotonicClock()).run(), name="rounds")
         stack.enter_context(_restart_on_hangup(front[FRONT], stop))
         tell(console, f"visavis is ready: [bold]{foreign(server.url)}[/bold]   (Ctrl-C to stop)")
         tell_https(settings, console, server.url)

@@ -93,8 +93,9 @@ class Credentials:
     # ------------------------------------------------------------------------------------------------ what is kept
 
     def name(self, kind: str, name: str) -> str:
-        """Under which something is kept."""
-        return f"{kind}:{hmac.new(self._name, f'{kind}:{name}'.encode(), hashlib.sha256).hexdigest()[:40]}"
+        """Under which something is kept. A client may have made it up: halves of surrogate pairs are as good as any."""
+        text = f"{kind}:{name}".encode("utf-8", "surrogatepass")
+        return f"{kind}:{hmac.new(self._name, text, hashlib.sha256).hexdigest()[:40]}"
 
     def seal(self, name: str, plain: bytes) -> bytes:
         """Encrypted, and good under this name alone."""

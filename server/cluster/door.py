@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -157,31 +157,43 @@ class Door:
     async def _placed(
         self, request: web.Request, body: bytes | None, handler: Handler, want: Wanted
     ) -> web.StreamResponse:
-        """A session begins: where there is room, and else at the next node."""
-        membership, tried, refusal = self._membership, set[str](), None
+        """A session begins: where there is room, and else at the next node; at last here, where places may be kept for
+        it, or the load keep only others out: none of that is in a report."""
+        membership, tried, refusals = self._membership, set[str](), list[web.StreamResponse]()
         if not membership.connected and (answer := await self._elsewhere_by_key(request, body)) is not None:
             return answer
         while (node := membership.best(tried)) is not None:
             tried.add(node.name)
             if node.name == membership.name:
-                refusal = await self._here(request, handler, want)
+                answer = await self._here(request, handler, want)
             elif request.path == WHIP and self._settings.whip_redirect:
                 membership.roster.sent(node.name)
                 return self._sent_to(request, node.name, node.address)
             else:
                 membership.roster.sent(node.name)
                 try:
-                    refusal = await self._passed(request, body, node.name, node.address, want)
+                    answer = await self._passed(request, body, node.name, node.address, want)
                 except AwayError as error:
                     log.info("node %s is not there for a session; another is asked: %s", node.name, error)
                     continue
-                if refusal.status >= 300:
+                if answer.status >= 300:
                     membership.roster.refused(node.name)
-            if refusal.prepared or refusal.status != 503:
-                return refusal
-        if refusal is not None and len(tried) == 1 and not membership.roster.peers:
-            return refusal
-        return self._full()
+            if answer.prepared or answer.status != 503:
+                return answer
+            refusals.append(answer)
+        if membership.name not in tried and not membership.draining:
+            answer = await self._here(request, handler, want)
+            if answer.prepared or answer.status != 503:
+                return answer
+            refusals.append(answer)
+        return self._refused(refusals)
+
+    def _refused(self, refusals: Sequence[web.StreamResponse]) -> web.StreamResponse:
+        """What is answered where no node takes a session; who has only too much to do will take some sooner."""
+        busy = next((answer for answer in reversed(refusals) if _code_of(answer) == "server_busy"), None)
+        if busy is not None:
+            return busy
+        return refusals[-1] if refusals and not self._membership.roster.peers else self._full()
 
     async def _here(self, request: web.Request, handler: Handler, want: Wanted) -> web.StreamResponse:
         answer = await handler(request)
@@ -283,6 +295,14 @@ class Door:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
         await self._ways.close()
+
+
+def _code_of(answer: web.StreamResponse) -> str | None:
+    """Of the error that it tells of."""
+    body = answer.body if isinstance(answer, web.Response) else None
+    said = json_of(body) if isinstance(body, bytes) else None
+    error = said.get("error") if isinstance(said, dict) else None
+    return error.get("code") if isinstance(error, dict) else None
 
 
 def _own_word(target: str, name: str) -> Signed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.load.readings import HIGHEST
 from server.load.state import Load
 from server.sessions import Registry
 from server.settings import Settings
@@ -37,8 +38,8 @@ class OneProcess:
 
     @property
     def level(self) -> int:
-        """How much there is to do, 0 to 4."""
-        return self._load.level
+        """How much there is to do, 0 to 4; not 4 without any session, for the first one is taken."""
+        return self._load.level if self.used else min(self._load.level, HIGHEST - 1)
 
     def leave(self, seconds: float) -> None:
         """Take no sessions any more, and ask those that are here to go on elsewhere."""
@@ -77,7 +78,7 @@ class Workers:
     @property
     def level(self) -> int:
         """Of the worker that has the least to do, 0 to 4: it is the one that gets a session."""
-        return min((seat.level for seat in self._board.seats if seat.state == "ready"), default=0)
+        return min((seat.load[0] for seat in self._board.seats if seat.state == "ready"), default=0)
 
     @property
     def delay_ms(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ from server.workers.messages import LONGEST_LINE, FromWorker, Orders, line, read
 from server.workers.process import LAST_WORDS
 from server.workers.processes.gently import standing_back
 from server.workers.processes.orphans import end_with_front
+
+log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 4.0
 """As for a server of one process: see :mod:`server.cli.serve`."""
@@ -134,14 +137,16 @@ async def work(orders: Orders, inbox: asyncio.StreamReader, outbox: Outbox, cons
         if not await _Obeying(registry, doors, secrets, outbox, (memory, shared)).obey(inbox):
             _tidy(orders)
     finally:
-        beat.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(settings.shutdown_timeout + CLOSE_SECONDS):
-                await doors.close()
-                await server.close()
-                await engines.close()
-                if shared is not None:
-                    await shared.close()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.shutdown_timeout + CLOSE_SECONDS):
+                    await doors.close()
+                    await server.close()
+                    await engines.close()
+                    if shared is not None:
+                        await shared.close()
+        finally:
+            beat.cancel()  # not before: the front would take a worker for hung that says nothing while it closes
     return 0
 
 
@@ -187,13 +192,22 @@ class _Obeying:
 
     async def obey(self, inbox: asyncio.StreamReader) -> bool:
         """Until it says stop, or nothing more (``False``): it is gone."""
-        while (text := await inbox.readline()) and (message := read(text)).get("type") != "stop":
+        while (text := await self._line(inbox)) and (message := read(text)).get("type") != "stop":
             self._take(message)
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
         self._tell_all()
         return bool(text)
+
+    async def _line(self, inbox: asyncio.StreamReader) -> bytes:
+        """What it says next. A line that is too long is left out, for the calls must go on; what is left of it is no
+        message."""
+        while True:
+            try:
+                return await inbox.readline()
+            except ValueError:
+                log.error("the front has said too much at once, and this is left out")
 
     def _tell_all(self) -> None:
         """What is remembered is wanted elsewhere soon."""

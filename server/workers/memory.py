@@ -67,7 +67,8 @@ class ToldMemory:
                 self._keep(session.id, state)
 
         def changed(event: Event) -> None:
-            if isinstance(event, _CHANGES) and session.id not in self._timers:
+            is_followed = session.id in self._tells  # events of a session that is over come a little later, too
+            if isinstance(event, _CHANGES) and is_followed and session.id not in self._timers:
                 self._timers[session.id] = loop.call_later(SETTLE_SECONDS, tell)
 
         self._tells[session.id] = tell

@@ -17,7 +17,8 @@ from server.settings import Settings
 from server.workers.handover import LARGEST_STATE
 
 LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
-"""Bytes: a conversation is quoted once more inside."""
+"""Bytes: a conversation is quoted once more inside, which at most doubles it as long as :func:`line` escapes nothing but
+quotes and backslashes."""
 
 FromWorker = Literal[
     "starting", "arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"
@@ -58,8 +59,8 @@ def read_orders(line: bytes) -> Orders:
 
 
 def line(kind: FromWorker | FromFront, **fields: object) -> bytes:
-    """A message."""
-    return json.dumps({"type": kind, **fields}).encode() + b"\n"
+    """A message. Half a surrogate pair comes through: whoever reads it refuses it, if it must not be there."""
+    return json.dumps({"type": kind, **fields}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read(text: bytes) -> Json:

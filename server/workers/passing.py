@@ -6,7 +6,6 @@ The other is a worker of this machine, behind a Unix socket, or another node (:m
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextvars import ContextVar
@@ -21,6 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from server.http.errors import HttpError
+from server.http.json_input import read_json
 from server.http.proxies import Proxies
 from server.transports.websocket.event_socket import LARGEST_RECEIVED
 
@@ -341,6 +341,6 @@ def away() -> AwayError:
 def json_of(body: bytes) -> Any:
     """The JSON in a body; ``None`` where there is none: whoever serves the request says what is wrong with it."""
     try:
-        return json.loads(body)
+        return read_json(body)
     except ValueError:
         return None

@@ -56,7 +56,10 @@ class WorkerProcess:
 
     async def start(self, nursery: Nursery) -> None:
         """Start the process. Raises :class:`OSError`."""
-        self._child = await nursery.start()
+        try:
+            self._child = await nursery.start()
+        except RuntimeError as error:  # what Python raises where the system refuses a thread
+            raise OSError(f"no process: {error}") from error
         CHILDREN.add(self._child)
         self.seat.pid = self._child.pid
         self._write(self.orders.to_line())

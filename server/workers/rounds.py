@@ -46,8 +46,8 @@ class Rounds:
         weigh = now - self._weighed >= MEMORY_SECONDS
         self._weighed = now if weigh else self._weighed
         for seat in supervisor.board.seats:
-            if late > ASLEEP_SECONDS:
-                seat.heard = now  # it may have told much that has not been read yet
+            if late > ASLEEP_SECONDS or seat.pid is None:
+                seat.heard = now  # it may have told much that has not been read yet, or there is no process yet
             if weigh and seat.pid is not None:
                 seat.memory_mib = self._memory(seat.pid)
             looked = Looked(now - seat.heard, now - seat.since, seat.memory_mib)
@@ -67,7 +67,8 @@ class Rounds:
         if worker is None:
             return
         log.error("worker %d hangs and is ended; where its threads are it may have printed", seat.number)
-        seat.state = "ended"
+        if seat.state != "leaving":  # one that leaves has been replaced already
+            seat.state = "ended"
         worker.explain()
         await self._clock.sleep(EXPLAIN_SECONDS)
         self._supervisor.lost(seat)

@@ -62,6 +62,10 @@ class Supervisor:
         self._news = news
         self._workers: dict[int, WorkerProcess] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._replacing: set[asyncio.Task[Any]] = set()
+        """Those of them that let another worker begin, or wait until it may."""
+        self._heirs: dict[int, asyncio.Future[bool]] = {}
+        """Of workers that are to be replaced: whether the next one serves, once that is known."""
         self._last = 0
         self._doors: WorkerProcess | None = None
         """Who has the ports of other protocols."""
@@ -106,23 +110,9 @@ class Supervisor:
             if seat is None or old is None or seat.state == "leaving":
                 return False
             log.info("worker %d is to be replaced", number)
-            new = await self._begin()
-            self._keep(self._look_after(new, trial=True))
-            try:
-                await new.ready()
-            except WorkerFailedError as error:
-                log.error("worker %d stays: the one that was to replace it cannot serve: %s", number, error)
-                raise
-            seat.state = "leaving"
-            await self._assign_doors()
-            self.watches.tell(number, "leaving")
-            seconds = self.crew.settings.drain_seconds
-            old.send("leave", seconds=seconds)
-            until = self._clock.now() + seconds
-            while (seat.sessions or seat.coming) and seat.state == "leaving" and self._clock.now() < until:
-                await self._clock.sleep(LOOK_SECONDS)
-            log.info("worker %d ends with %d sessions; %d takes its place", number, seat.sessions, new.number)
-            old.send("stop")
+            new = await self._heir(number)
+            if self._workers.get(number) is old:  # it has not ended meanwhile
+                await self._let_go(old, new.number)
             return True
 
     async def restart_all(self) -> None:
@@ -134,6 +124,8 @@ class Supervisor:
     async def close(self, seconds: float) -> None:
         """End all workers, by force after ``seconds``. Idempotent."""
         self._closing = True
+        for task in self._replacing:
+            task.cancel()
         workers = list(self._workers.values())
         for worker in workers:
             worker.send("stop")
@@ -164,6 +156,37 @@ class Supervisor:
             raise
         return worker
 
+    async def _heir(self, number: int) -> WorkerProcess:
+        """Another worker, once it serves, to replace this one with; if this one ends meanwhile, it is replaced by no
+        other. Raises :class:`WorkerFailedError`, :class:`OSError`."""
+        heir = self._heirs[number] = asyncio.get_running_loop().create_future()
+        serves = False
+        try:
+            new = await self._begin()
+            self._keep(self._look_after(new, trial=True))
+            await new.ready()
+            serves = True
+        except WorkerFailedError as error:
+            log.error("worker %d stays: the one that was to replace it cannot serve: %s", number, error)
+            raise
+        finally:
+            del self._heirs[number]
+            heir.set_result(serves)
+        return new
+
+    async def _let_go(self, old: WorkerProcess, new: int) -> None:
+        """End a worker whose place another has taken, when its sessions have gone on elsewhere or it is time."""
+        seat, seconds = old.seat, self.crew.settings.drain_seconds
+        seat.state = "leaving"
+        await self._assign_doors()
+        self.watches.tell(old.number, "leaving")
+        old.send("leave", seconds=seconds)
+        until = self._clock.now() + seconds
+        while (seat.sessions or seat.coming) and seat.state == "leaving" and self._clock.now() < until:
+            await self._clock.sleep(LOOK_SECONDS)
+        log.info("worker %d ends with %d sessions; %d takes its place", old.number, seat.sessions, new)
+        old.send("stop")
+
     async def _look_after(self, worker: WorkerProcess, *, trial: bool = False) -> None:
         """Until it has ended; then another takes its place, unless that was wanted or it never served (``trial``)."""
         ends = 0
@@ -171,7 +194,7 @@ class Supervisor:
             began = self._clock.now()
             status = await self._until_ended(worker)
             seat = worker.seat
-            wanted = seat.state == "leaving" or self._closing
+            wanted, heir = seat.state == "leaving" or self._closing, self._heirs.get(worker.number)
             self.board.remove(worker.number, self._clock.now())
             self._workers.pop(worker.number, None)
             self.watches.tell(worker.number, "gone")
@@ -180,6 +203,8 @@ class Supervisor:
             if wanted or (trial and not worker.served):
                 return
             log.error("worker %d has ended with status %d and is replaced", worker.number, status)
+            if (heir is not None and await asyncio.shield(heir)) or self._closing:
+                return
             ends = 0 if self._clock.now() - began > LONG_LIFE else ends
             worker, ends = await self._replacement(ends)
             trial = False
@@ -187,14 +212,20 @@ class Supervisor:
     async def _replacement(self, ends: int) -> tuple[WorkerProcess, int]:
         """Another worker after a rest, and how often one has ended by now. The system may refuse a process for a while
         (memory, descriptors): then that is tried again, for otherwise there would be one less for good."""
-        while True:
-            rest = RESTS[min(ends, len(RESTS) - 1)]
-            await self._clock.sleep(max(rest, SETTLING_SECONDS) if self.board.house() is not None else rest)
-            ends += 1
-            try:
-                return await self._begin(), ends
-            except OSError as error:
-                log.error("no worker can be started at this moment: %s", error)
+        task = asyncio.current_task()
+        assert task is not None
+        self._replacing.add(task)
+        try:
+            while True:
+                rest = RESTS[min(ends, len(RESTS) - 1)]
+                await self._clock.sleep(max(rest, SETTLING_SECONDS) if self.board.house() is not None else rest)
+                ends += 1
+                try:
+                    return await self._begin(), ends
+                except OSError as error:
+                    log.error("no worker can be started at this moment: %s", error)
+        finally:
+            self._replacing.discard(task)
 
     async def _until_ended(self, worker: WorkerProcess) -> int:
         try:
@@ -214,6 +245,8 @@ class Supervisor:
                 log.info("worker %d serves", worker.number)
                 for secret in self.secrets.all():
                     worker.send("secret", secret=secret)
+                if self._doors is not None and not self._closing:  # whoever had them may have ended while nobody else served
+                    self._keep(self._assign_doors())
             case "secret":
                 self.secrets.hear(worker.number, message["secret"])
             case _ if seat.state == "quiet":

@@ -77,11 +77,17 @@ class FakeNursery:
         self.closed = False
         self.refused = 0
         """How often the system will refuse a process."""
+        self.problem: Exception = OSError("Cannot allocate memory")
+        """Why."""
+        self.open = asyncio.Event()
+        """While it is not set, no process comes."""
+        self.open.set()
 
     async def start(self) -> Any:
+        await self.open.wait()
         if self.refused:
             self.refused -= 1
-            raise OSError("Cannot allocate memory")
+            raise self.problem
         self.children.append(FakeChild(1000 + len(self.children)))
         return self.children[-1]
 

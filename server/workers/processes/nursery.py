@@ -167,7 +167,12 @@ class _Zygote:
     async def fork(self) -> ForkedChild:
         """Another worker. Raises :class:`OSError`, :class:`TimeoutError`."""
         inner_in, outer_in = os.pipe()
-        outer_out, inner_out = os.pipe()
+        try:
+            outer_out, inner_out = os.pipe()
+        except OSError:
+            os.close(inner_in)
+            os.close(outer_in)
+            raise
         try:
             socket.send_fds(self._control, [b"fork"], [inner_in, inner_out])
         except OSError:

@@ -353,3 +353,40 @@ async def test_the_wait_to_expect_is_that_of_those_before(engine, make):
     assert worker.expected_wait == pytest.approx(2.0), "and three wait"
     engine.gate.set()
     await asyncio.gather(busy, *waiting)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+async def test_a_thread_that_was_left_behind_among_the_jobs_of_a_crash_leaves_the_rest_alone(crashes):
+    begun, gate, restarts = threading.Event(), threading.Event(), list[str]()
+    ran: list[list[Any]] = []
+
+    def run(jobs: Sequence[Job[Any]]) -> list[Any]:
+        ran.append([job.request for job in jobs])
+        if len(jobs) > 1 and jobs[0].request == 1:
+            raise ValueError("not together")
+        if jobs[0].request == 1:
+            begun.set()
+            gate.wait()
+            if crashes:
+                raise ValueError("late")
+        return [job.request for job in jobs]
+
+    worker = BatchWorker(
+        "test", run, max_batch=3, max_wait=60.0, restart=lambda: restarts.append("once more"), limit=60.0
+    )
+    worker.crew.clock = clock = FakeClock()
+    asked = [ask(worker, n) for n in (1, 2, 3)]
+    await asyncio.to_thread(begun.wait)
+    clock.advance(61.0)
+    worker.crew.look()
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in told] == [EngineStuckError] * 3
+    assert await asyncio.gather(*map(worker.submit, (4, 5, 6))) == [4, 5, 6]
+    [left] = worker.crew._away
+    assert left.thread is not None
+    gate.set()
+    await asyncio.to_thread(left.thread.join)
+    assert await asyncio.gather(*map(worker.submit, (7, 8, 9))) == [7, 8, 9]
+    assert ran == [[1, 2, 3], [1], [4, 5, 6], [7, 8, 9]], "nobody else is in the engine of its successor"
+    assert len(restarts) == 2, "before the first of them alone, and for the successor"
+    worker.close()

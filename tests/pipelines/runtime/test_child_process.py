@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
+import threading
+from typing import Any
 
 import pytest
 
+from pipelines.runtime import child_process
 from pipelines.runtime.child_process import ChildProcess
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip() * 2, flush=True)\nsys.exit(3)"
@@ -90,6 +94,26 @@ async def test_a_start_that_fails_half_way_leaves_no_process_behind(monkeypatch:
     for pipe in (begun[0]._process.stdin, begun[0]._process.stdout):
         assert pipe is not None
         pipe.close()
+
+
+async def test_a_start_without_a_thread_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+    popen = child_process._popen
+
+    def noted(*given: Any) -> subprocess.Popen[bytes]:
+        begun.append(popen(*given))
+        return begun[-1]
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(child_process, "_popen", noted)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(OSError, match="can't start new thread"):
+        await ChildProcess.start(script(ECHO))
+    [process] = begun
+    assert process.returncode == -9
+    assert all(pipe is not None and pipe.closed for pipe in (process.stdin, process.stdout))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no vfork(2) to start children with")

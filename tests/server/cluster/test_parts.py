@@ -200,6 +200,12 @@ def test_what_is_kept_is_hidden_and_good_under_its_own_name_alone():
         Credentials(SECRET * 2, Time()).unseal(name, sealed)
 
 
+def test_whatever_a_client_makes_up_has_a_name_of_its_own():
+    one = Credentials(SECRET, Time())
+    made_up = ("", "é", "\udcff", "\ud800", "\ud800\udc00", "\U00010000", "\x00")
+    assert len({one.name("memory", name) for name in made_up}) == len(made_up)
+
+
 def test_a_report_that_no_node_has_written_is_none():
     time = Time()
     one, made = Credentials(SECRET, time), report("b", workers=3, told_at=Time.now)

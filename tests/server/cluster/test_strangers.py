@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -10,6 +11,8 @@ import aiohttp
 from server.cluster.door import REPLACED
 from server.workers.ids import node_in
 from tests.fakes.cluster import Nodes, Running, nodes
+from tests.fakes.hostile_requests import corpus, request
+from tests.fakes.raw_http import address_of, ask, attack, judge
 from tests.patience import PATIENCE, until
 from tests.server.cluster.test_nodes import SDP, offered
 from tests.server.transports.test_offers_and_ice import AUDIO
@@ -80,3 +83,19 @@ async def _said(node: Running, raw: bytes) -> bytes:
         return await asyncio.wait_for(reader.readline(), PATIENCE)
     finally:
         writer.close()
+
+
+async def test_bytes_that_no_client_should_send_are_told_so_by_a_node_as_well(loopback, caplog):
+    async with nodes({"a": 1}) as made:
+        address = address_of(made["a"].url)
+        counts, wrong = await attack(*address, (case for case in corpus() if case[0] not in ("header", "encoding")))
+        assert not wrong
+        assert sum(counts.values()) > 500
+        for headers, body in (
+            (((b"Authorization", b"Bearer ek_\xff_x"),), b"{}"),
+            ((), b'{"sdp": "v=0", "type": "offer", "resume": "sess_\\ud800"}'),
+            ((), '{"sdp": "v=0", "type": "offer", "resume": "sess_\U00010000"}'.encode()),
+        ):
+            status, right = judge(await ask(*address, request(b"POST", b"/offer", headers, body)))
+            assert right and status in ("400", "401"), (body, status)
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
+from media.aiortc_internals.ports import NoPortError
 from pipelines.models.fetches import Fetch
 from pipelines.voice.history import Item
 from server.engines.choices import Choice
@@ -16,6 +17,7 @@ from server.http.signaling.offer import REGISTRY
 from server.http.web_server import WebServer
 from server.settings import load_settings
 from server.stores import model_store
+from server.transports.webrtc.connection import Connection
 from tests.conftest import fake_engines
 from tests.fakes.peer import Peer
 from tests.server.transports.test_offers_and_ice import AUDIO
@@ -77,6 +79,30 @@ async def test_a_new_connection_goes_on_with_the_conversation(serve):
             goes_on = app[REGISTRY].find(new.answer["session_id"]).session.conversation
             assert [item.text for item in goes_on.history.items] == ["My name is Ada."]
             assert goes_on.settings.instructions == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"), [(NoPortError("no port of ice_port_range is free"), 503), (KeyError("a defect"), 500)]
+)
+async def test_a_conversation_that_could_not_go_on_goes_on_the_next_time(serve, http, monkeypatch, problem, status):
+    """The ports of the range may be those of the connection that has just been given up."""
+    url, app = await serve()
+    answer = Connection.answer
+
+    async def fails(*_: object) -> str:
+        monkeypatch.setattr(Connection, "answer", answer)
+        raise problem
+
+    async with Peer(url) as old:
+        first = old.answer["session_id"]
+        app[REGISTRY].find(first).session.conversation.add(Item("said", "user", "My name is Ada."))
+        monkeypatch.setattr(Connection, "answer", fails)
+        offer = {"sdp": AUDIO, "type": "offer", "resume": first}
+        assert (await http.post(f"{url}/offer", json=offer)).status == status
+        again = await (await http.post(f"{url}/offer", json=offer)).json()
+        assert again["resumed"] is True
+        goes_on = app[REGISTRY].find(again["session_id"]).session.conversation
+        assert [item.text for item in goes_on.history.items] == ["My name is Ada."]
 
 
 async def test_what_is_not_known_any_more_begins_anew(serve, http):

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from server.http.proxies import Proxies
-from server.workers.passing import Passing, StoppedError
+from server.workers.passing import Passing, StoppedError, json_of
 from tests.patience import until
 
 
@@ -119,3 +119,14 @@ async def test_nobody_waits_for_one_that_stands_still(monkeypatch):
             await told.read()
         assert (await socket.receive()).type == aiohttp.WSMsgType.CLOSE and socket.close_code == 1011
         await until(lambda: not under_way)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[" * 100_000, b'{"a":' * 6000, b"NaN", b'{"resume": "sess_\\ud800"}', b"\xff", b"9" * 5000 + b"x"]
+)
+def test_what_is_no_json_is_none_and_never_our_failure(body):
+    assert json_of(body) is None
+
+
+def test_json_is_read():
+    assert json_of(b'{"resume": "sess_1wa"}') == {"resume": "sess_1wa"}

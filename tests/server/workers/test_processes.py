@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from server.workers.processes.nursery import Forking, Nursery, Spawning
+from server.workers.processes.nursery import Forking, Nursery, Spawning, _Zygote
 from server.workers.processes.zygote import is_possible
 from tests.fakes.crew import FakeNursery
 from tests.patience import PATIENCE
@@ -134,3 +136,22 @@ def test_who_loads_stands_back_and_comes_forward_again():
     if ran.returncode == NOT_ALLOWED:
         pytest.skip("the tests run in the idle scheduling class, and nothing may leave it")
     assert ran.returncode == 0, ran.stderr
+
+
+async def test_where_there_is_no_second_pipe_the_first_one_is_given_back(monkeypatch):
+    made: list[int] = []
+    pipe = os.pipe
+
+    def once() -> tuple[int, int]:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.extend(pipe())
+        return made[0], made[1]
+
+    monkeypatch.setattr(os, "pipe", once)
+    nobody: Any = None
+    with pytest.raises(OSError, match="Too many open files"):
+        await _Zygote.fork(nobody)
+    for descriptor in made:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)

@@ -53,6 +53,12 @@ class Watched:
             child.serve()
         await until(lambda: len(self.board.serving) == self.supervisor.crew.count)
 
+    async def nobody_more_comes(self, children: int = ORIGINAL + 1) -> None:
+        """So many have begun, and nobody rests before another one does."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (len(self.children), self.clock.waits) == (children, [])
+
     async def pass_time(self, seconds: float) -> None:
         await self.clock.sleeper()
         self.clock.advance(seconds)
@@ -99,9 +105,10 @@ async def test_the_only_one_is_replaced_at_once_and_then_later_and_later(tmp_pat
             await until(lambda again=again: len(crew.children) == again)
 
 
-async def test_where_the_system_refuses_a_process_it_is_asked_again(tmp_path):
+@pytest.mark.parametrize("problem", [OSError("Cannot allocate memory"), RuntimeError("can't start new thread")])
+async def test_where_the_system_refuses_a_process_it_is_asked_again(tmp_path, problem):
     async with watched(tmp_path, count=1) as crew:
-        crew.nursery.refused = 2
+        crew.nursery.refused, crew.nursery.problem = 2, problem
         crew.children[0].end()
         for rest in RESTS[1:3]:
             assert await crew.clock.sleeper() == pytest.approx(rest)
@@ -184,6 +191,95 @@ async def test_one_that_hangs_before_it_serves_holds_up_no_restart(tmp_path):
         assert len(crew.children) == ORIGINAL + 1, "and there is no third"
 
 
+async def test_one_that_hangs_while_it_leaves_is_ended_and_not_replaced_once_more(tmp_path):
+    async with watched(tmp_path) as crew:
+        rounds = Rounds(crew.supervisor, crew.clock, lambda pid: None)
+        crew.children[1].load(sessions=1, begun=1)
+        await until(lambda: crew.board.find(2).sessions == 1)
+        replacing = asyncio.create_task(crew.supervisor.restart(2))
+        await until(lambda: len(crew.children) == ORIGINAL + 1)
+        crew.children[2].serve()
+        await until(lambda: bool(crew.children[1].told("leave")))
+        crew.clock.advance(DEAD_SECONDS)
+        for child in (crew.children[0], crew.children[2]):
+            child.load()
+        await until(lambda: sum(seat.heard == crew.clock.now() for seat in crew.board.seats) == 2)
+        ending = asyncio.create_task(rounds.look())
+        await crew.pass_time(EXPLAIN_SECONDS)
+        await ending
+        assert await replacing is True
+        await until(lambda: [seat.number for seat in crew.board.seats] == [1, 3])
+        await crew.nobody_more_comes()
+
+
+async def test_a_process_that_has_not_come_yet_does_not_hang(tmp_path):
+    async with watched(tmp_path) as crew:
+        rounds = Rounds(crew.supervisor, crew.clock, lambda pid: None)
+        crew.nursery.open.clear()
+        replacing = asyncio.create_task(crew.supervisor.restart(2))
+        await until(lambda: len(crew.board.seats) == ORIGINAL + 1)
+        crew.clock.advance(STARTING_SECONDS)
+        for child in crew.children:
+            child.load()
+        await until(lambda: sum(seat.heard == crew.clock.now() for seat in crew.board.seats) == ORIGINAL)
+        looking = asyncio.create_task(rounds.look())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert crew.board.seats[2].state == "starting", "what it is to be forked from may still load"
+        await looking
+        crew.nursery.open.set()
+        await until(lambda: len(crew.children) == ORIGINAL + 1)
+        crew.children[2].serve()
+        assert await replacing is True
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+async def test_one_that_ends_while_the_next_one_loads_is_replaced_by_that_alone(tmp_path, has_come):
+    async with watched(tmp_path, drain_seconds=600.0) as crew:
+        crew.children[1].load(sessions=1, begun=1)
+        await until(lambda: crew.board.find(2).sessions == 1)
+        if not has_come:
+            crew.nursery.open.clear()
+        replacing = asyncio.create_task(crew.supervisor.restart(2))
+        await until(lambda: len(crew.board.seats) == ORIGINAL + 1)
+        crew.children[1].end()
+        await until(lambda: [seat.number for seat in crew.board.seats] == [1, 3])
+        await crew.nobody_more_comes(ORIGINAL + has_come)
+        crew.nursery.open.set()
+        await until(lambda: len(crew.children) == ORIGINAL + 1)
+        crew.children[2].serve()
+        assert await replacing is True, "nobody is waited for that is gone"
+        await crew.nobody_more_comes()
+        assert [seat.number for seat in crew.board.serving] == [1, 3]
+
+
+async def test_one_whose_successor_cannot_serve_is_replaced_by_another(tmp_path):
+    async with watched(tmp_path) as crew:
+        replacing = asyncio.create_task(crew.supervisor.restart(2))
+        await until(lambda: len(crew.children) == ORIGINAL + 1)
+        crew.children[1].end()
+        await until(lambda: [seat.number for seat in crew.board.seats] == [1, 3])
+        crew.children[2].end(1)
+        with pytest.raises(WorkerFailedError):
+            await replacing
+        assert await crew.clock.sleeper() == SETTLING_SECONDS
+        await crew.pass_time(SETTLING_SECONDS)
+        await until(lambda: [seat.number for seat in crew.board.seats] == [1, 4])
+        await crew.nobody_more_comes(ORIGINAL + 2)
+
+
+async def test_a_server_that_closes_lets_no_other_begin(tmp_path):
+    async with watched(tmp_path) as crew:
+        crew.children[1].end()
+        await crew.clock.sleeper()
+        closing = asyncio.create_task(crew.supervisor.close(1.0))
+        await until(lambda: bool(crew.children[0].told("stop")))
+        await crew.nobody_more_comes(ORIGINAL)
+        crew.children[0].end(0)
+        await closing
+        assert not crew.board.seats
+
+
 async def test_one_that_grows_beyond_its_memory_is_replaced_without_losing_anybody(tmp_path):
     async with watched(tmp_path, worker_memory_mb=600) as crew:
         sizes = {1000: 700, 1001: 300}
@@ -227,6 +323,15 @@ async def test_the_oldest_has_the_other_ports_and_the_next_takes_them_over(tmp_p
         assert crew.children[0].told("open") and not crew.children[1].told("open")
         crew.children[0].end()
         await until(lambda: crew.children[1].told("open"))
+        crew.children[1].tell("opened", problem="")
+
+
+async def test_whoever_comes_when_all_have_ended_has_the_other_ports(tmp_path):
+    async with watched(tmp_path, count=1, wyoming_port=10300) as crew:
+        crew.children[0].end()
+        await until(lambda: len(crew.children) == 2)
+        crew.children[1].serve()
+        await until(lambda: bool(crew.children[1].told("open")))
         crew.children[1].tell("opened", problem="")
 
 
