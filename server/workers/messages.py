@@ -17,8 +17,8 @@ from server.settings import Settings
 from server.workers.handover import LARGEST_STATE
 
 LONGEST_LINE = 2 * LARGEST_STATE + (1 << 20)
-"""Bytes: a conversation is quoted once more inside, which at most doubles it as long as :func:`line` escapes nothing but
-quotes and backslashes."""
+"""Bytes: a conversation is quoted once more inside, which at most doubles it, as :func:`line` leaves letters as they
+are."""
 
 FromWorker = Literal[
     "starting", "arrivals", "ready", "failed", "load", "kept", "forgotten", "adopted", "secret", "opened"

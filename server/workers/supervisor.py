@@ -245,8 +245,8 @@ class Supervisor:
                 log.info("worker %d serves", worker.number)
                 for secret in self.secrets.all():
                     worker.send("secret", secret=secret)
-                if self._doors is not None and not self._closing:  # whoever had them may have ended while nobody else served
-                    self._keep(self._assign_doors())
+                if self._doors is not None and not self._closing:
+                    self._keep(self._assign_doors())  # whoever had them may have ended while nobody else served
             case "secret":
                 self.secrets.hear(worker.number, message["secret"])
             case _ if seat.state == "quiet":
