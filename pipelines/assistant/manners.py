@@ -75,9 +75,10 @@ class Host:
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             now, conversation = self._clock.now(), self._conversation
-            if self._speaking or conversation.answering or conversation.responses.active:
+            speaking = self._speaking or conversation.voiced  # who presses a button to speak is not told of
+            if speaking or conversation.unwritten or conversation.answering or conversation.responses.active:
                 self._quiet_since = now
-                if self._speaking:
+                if speaking:
                     self._heard_at = now
                 continue
             after, minutes = self._manners.idle_prompt_seconds, self._manners.idle_end_minutes

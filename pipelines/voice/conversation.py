@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from media.channel import Channel
 from media.frames import AudioChunk, AudioRing, Rechunker, rms
@@ -18,16 +17,14 @@ from pipelines.interfaces.turn import TurnDetector
 from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.voice.endpointing import Evidence, words
 from pipelines.voice.events import (
-    FunctionAdded,
     IdleTimedOut,
     ItemTruncated,
-    MessageAdded,
     MessageRemoved,
     PartialTranscript,
     Problem,
     SpeechStarted,
     SpeechStopped,
-    UserTurn,
+    added,
 )
 from pipelines.voice.history import History, HistoryItem, Item, new_id
 from pipelines.voice.responses import Responses, Surroundings, Wish
@@ -170,7 +167,7 @@ class Conversation:
         assert turn is not None
         self._segmenter.forget_tail()
         self._emit(SpeechStopped(turn.item_id, ended.speech_end, turn.told))
-        turn.asks = self._asks
+        turn.asks = self.settings.answers_unasked
         turn.times.endpoint = self._clock.now()
         turn.times.speech_end = turn.times.endpoint - (ended.decided - ended.speech_end)
         if not self._turn_queue.put(turn):
@@ -183,6 +180,7 @@ class Conversation:
         turn, self._turn = self._turn, None
         if turn is not None:
             self._forget(turn)
+        self._turn_queue.dropped()
 
     def _forget(self, turn: SpokenTurn) -> None:
         assert self._group is not None
@@ -256,7 +254,8 @@ class Conversation:
             self._machine.judge(Evidence(text=transcript.text))
         elif self._machine.hearing:  # the next turn is under way and will be answered instead
             return
-        wanted = self.settings.speculate and self._asks and transcript.text and turn.is_whole
+        settings = self.settings
+        wanted = settings.speculate and settings.answers_unasked and transcript.text and turn.is_whole
         if wanted and not (self.responses.active or self._turn_queue.waiting) and self._easing.may_speculate():
             message = Item(turn.item_id, "user", transcript.text)
             pause.prepared = self.responses.prepare(turn.times, message, transcript.language)
@@ -273,10 +272,7 @@ class Conversation:
         elif not transcript.lost and words(better.text) == words(transcript.text):
             pause.transcript = better  # what is prepared answers it, too
         else:
-            if pause.prepared is not None:
-                pause.prepared.discard()
-                pause.prepared = None
-            turn.times = replace(turn.times, first_token=None, first_clause=None, first_audio=None)
+            turn.discard_prepared()
             self._use(turn, pause, better)
 
     def _ask_detector(self, turn: SpokenTurn, pause: Pause) -> None:
@@ -298,24 +294,16 @@ class Conversation:
             self._carry_out(self._machine.tick(self._now))  # not at the next window: that is up to 32 ms away
 
     def _judge_again(self) -> None:
-        turn, pause = self._turn, self._turn.pause if self._turn is not None else None
-        if turn is None or pause is None or pause.judged_again or self._now - pause.time < SECOND_JUDGEMENT_SECONDS:
-            return
-        if pause.judging is not None and pause.judging.done():
+        pause = self._turn.pause if self._turn is not None else None
+        if self._turn is not None and pause is not None and pause.is_due(self._now - SECOND_JUDGEMENT_SECONDS):
             pause.judged_again = True
-            self._ask_detector(turn, pause)
+            self._ask_detector(self._turn, pause)
 
     def _partial(self, item_id: str, text: str) -> None:
         if self._turn is not None and self._turn.item_id == item_id:
             self._carry_out(self._machine.words(text))
             text = f"{self._turn.said_before} {text}".strip()
         self._emit(PartialTranscript(item_id, text))
-
-    @property
-    def _asks(self) -> bool:
-        """Whether what the user says is answered without the client's asking for it."""
-        turn = self.settings.turn
-        return turn.create_response and turn.mode is not TurnMode.MANUAL and not self.settings.listens_only
 
     # ------------------------------------------------------------------------------------------------ the client
 
@@ -327,12 +315,7 @@ class Conversation:
     def add(self, item: HistoryItem, after: str | None = None) -> None:
         """An item that the client puts into the conversation; ``after`` as in :meth:`History.add`."""
         self.history.add(item, after)
-        if not isinstance(item, Item):
-            self._emit(FunctionAdded(item, after))
-        elif item.role == "user":
-            self._emit(UserTurn(item.id, item.text, False, images=len(item.images), after=after))
-        else:
-            self._emit(MessageAdded(item.id, item.role, item.text, after))
+        self._emit(added(item, after))
 
     def remove(self, item_id: str) -> None:
         """Take an item out of the conversation; an answer that is being given is cut off first."""
@@ -360,6 +343,16 @@ class Conversation:
             self.history.truncate(item_id, heard)
             self._emit(ItemTruncated(item_id, heard, seconds))
         return True
+
+    @property
+    def voiced(self) -> bool:
+        """Whether a voice is heard right now, be it a turn or not."""
+        return self._segmenter.speaking
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether the words of a turn that is over are still awaited."""
+        return self._turn_queue.unwritten > 0
 
     @property
     def answering(self) -> bool:

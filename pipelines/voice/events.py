@@ -12,7 +12,7 @@ from typing import Literal
 from pipelines.errors import PipelineError
 from pipelines.interfaces.llm import Usage
 from pipelines.interfaces.tts import WordTiming
-from pipelines.voice.history import FunctionCall, FunctionResult
+from pipelines.voice.history import FunctionCall, FunctionResult, HistoryItem, Item
 
 Role = Literal["user", "assistant", "system"]
 Reason = Literal["turn_detected", "client_cancelled"]
@@ -79,6 +79,15 @@ class FunctionAdded:
     item: FunctionCall | FunctionResult
     after: str | None = None
     """As in :class:`UserTurn`."""
+
+
+def added(item: HistoryItem, after: str | None) -> UserTurn | MessageAdded | FunctionAdded:
+    """What is told of an item that the client has put into the conversation."""
+    if not isinstance(item, Item):
+        return FunctionAdded(item, after)
+    if item.role == "user":
+        return UserTurn(item.id, item.text, False, images=len(item.images), after=after)
+    return MessageAdded(item.id, item.role, item.text, after)
 
 
 @dataclass(frozen=True, slots=True)

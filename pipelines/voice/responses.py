@@ -138,7 +138,7 @@ class Responses:
         self.language: str | None = None
         """Code of what the user spoke last, if that is known."""
         self.given = 0
-        """How many responses have been begun to be given."""
+        """How many answers of the conversation have been begun to be given; fixed sentences are none."""
         self._around = around
         self._queue: list[_Given] = []
         """In the order in which they are heard."""
@@ -206,6 +206,7 @@ class Responses:
         response = self._new(times or TurnTimes(), self._around.emit, settings, self.language, wish.says)
         tentative = Item(new_id("item"), "user", wish.note) if wish.note else None
         task = self._spawn(response, self._request(settings, tentative, wish.input))
+        self.given += not (wish.aside or wish.says)
         self._give(_Given(response, task, kept=not wish.aside), settings, wish.metadata)
         return response.id
 
@@ -219,6 +220,7 @@ class Responses:
         """Let a prepared response be heard."""
         if self.generating:
             self.interrupt("client_cancelled")
+        self.given += 1
         self._give(_Given(prepared.response, prepared.task, kept=True), self.settings)
         prepared.gate.open()
 
@@ -292,7 +294,6 @@ class Responses:
         response = given.response
         spoken = response.playout is not None
         (self._queue if given.kept or spoken else self._aside).append(given)
-        self.given += given.kept
         if given.kept:
             script = response.script if spoken else None
             self.history.add(Item(response.item_id, "assistant", "", spoken=spoken, script=script))

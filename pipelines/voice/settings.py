@@ -14,7 +14,7 @@ from pipelines.interfaces.vad import SpeechProbability
 from pipelines.tools.assistant import AssistantTools
 from pipelines.tools.server_tool import ServerTool
 from pipelines.voice.tts import VoiceSettings
-from pipelines.voice.turn import TurnSettings
+from pipelines.voice.turn import TurnMode, TurnSettings
 from pipelines.voice.vad import SegmenterSettings
 
 LONGEST_RESPONSE_TOKENS = 4096
@@ -69,3 +69,8 @@ class ConversationSettings:
     """Whether earlier turns are shown to the language model."""
     speculate: bool = True
     """Whether the answer is prepared while the end of the turn is still being decided."""
+
+    @property
+    def answers_unasked(self) -> bool:
+        """Whether what the user says is answered without the client's asking for it."""
+        return self.turn.create_response and self.turn.mode is not TurnMode.MANUAL and not self.listens_only

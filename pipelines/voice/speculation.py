@@ -7,7 +7,7 @@ closes it for good, and nothing of a closed one is ever heard, told or remembere
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.stt import Transcript
@@ -34,6 +34,10 @@ class Pause:
     judged_again: bool = False
     transcript: Transcript | PipelineError | None = None
     prepared: Prepared | None = None
+
+    def is_due(self, before: float) -> bool:
+        """Whether it began ``before`` this media time, and the turn detector is to be asked once more."""
+        return not self.judged_again and self.time <= before and self.judging is not None and self.judging.done()
 
     def discard(self) -> None:
         """Nothing of this comes to light."""
@@ -62,6 +66,13 @@ class SpokenTurn:
     shelved: bool = False
     """Whether all that has been said was put aside: nothing is to be recognised until the user speaks again."""
     _earlier: list[tuple[Utterance, asyncio.Task[Transcript | PipelineError]]] = field(default_factory=list)
+
+    def discard_prepared(self) -> None:
+        """Void the answer that was prepared, and the times of its steps; what was understood stays."""
+        if self.pause is not None and self.pause.prepared is not None:
+            self.pause.prepared.discard()
+            self.pause.prepared = None
+            self.times = replace(self.times, first_token=None, first_clause=None, first_audio=None)
 
     def discard_pause(self) -> None:
         """Void what was prepared."""

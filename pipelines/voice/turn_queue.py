@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from asyncio import Event
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from media.channel import Channel
 from pipelines.errors import EngineBusyError, PipelineError
@@ -22,7 +23,9 @@ PENDING_TURNS = 8
 class TurnQueue:
     """The turns of one session that are over. ``hearing`` tells whether another one is under way."""
 
-    def __init__(self, around: Surroundings, responses: Responses, hearing: Callable[[], bool], decided: Event) -> None:
+    def __init__(
+        self, around: Surroundings, responses: Responses, hearing: Callable[[], bool], decided: asyncio.Event
+    ) -> None:
         self._emit = around.emit
         self._clock = around.clock
         self._sight = around.sight
@@ -31,8 +34,10 @@ class TurnQueue:
         self._hearing = hearing
         self._decided = decided
         self._turns: Channel[SpokenTurn] = Channel(PENDING_TURNS)
-        self._unwritten = 0
+        self.unwritten = 0
         """Turns whose words are not in the history yet."""
+        self._settled = asyncio.Event()
+        """Set when it is known what has come of a turn that was under way."""
         self._awaits_response = False
         self._times: TurnTimes | None = None
         """Of the newest turn that was understood."""
@@ -51,9 +56,14 @@ class TurnQueue:
             self._emit(TranscriptFailed(turn.item_id, busy))
             return False
         self._turns.put(turn)
-        self._unwritten += 1
+        self.unwritten += 1
+        self._settled.set()
         self._history.add(Item(turn.item_id, "user", "", spoken=True))  # what comes later stands behind it
         return True
+
+    def dropped(self) -> None:
+        """The turn that was under way has come to nothing: what was said before it may be answered."""
+        self._settled.set()
 
     @property
     def asked(self) -> bool:
@@ -73,22 +83,22 @@ class TurnQueue:
     async def run(self) -> None:
         """Transcripts are taken in the order of the turns, and only the newest turn is answered."""
         async for turn in self._turns:
-            understood = await self._write_down(turn)
-            self._unwritten -= 1
+            await self._write_down(turn)
+            self.unwritten -= 1
             if self._wish is not None:
-                turn.discard_pause()
+                if not self._wish.says:
+                    turn.discard_pause()
                 self._fulfil()
-            elif understood:
-                await self._respond_to(turn)
+            await self._respond_to(turn)
 
-    async def _write_down(self, turn: SpokenTurn) -> bool:
-        """Put the words of a turn into its place in the history; ``False`` when the recogniser failed."""
+    async def _write_down(self, turn: SpokenTurn) -> None:
+        """Put the words of a turn into its place in the history, or tell that the recogniser failed."""
         try:
             transcript = await turn.transcript()
         except PipelineError as error:
             self._history.complete(turn.item_id, "")
             self._emit(TranscriptFailed(turn.item_id, error))
-            return False
+            return
         if turn.times.transcript is None:
             turn.times.transcript = self._clock.now()
         self._history.complete(turn.item_id, transcript.text)
@@ -97,52 +107,84 @@ class TurnQueue:
             self._responses.language = transcript.language
             self._awaits_response = True
             self._times = turn.times
-        return True
 
     def _fulfil(self) -> None:
-        if self._wish is None or self._unwritten:
+        if self._wish is None or self.unwritten:
             return
         wish, self._wish = self._wish, None
-        times = self._times if self._awaits_response else None
-        self._awaits_response = False
+        times = None
+        if not wish.says:  # a fixed sentence answers nothing
+            times = self._times if self._awaits_response else None
+            self._awaits_response = False
         self._responses.respond(times, wish)
 
     async def _respond_to(self, turn: SpokenTurn) -> None:
-        """Reply to what has been said, unless the user goes on speaking: then that turn will be answered."""
-        wanted = self._awaits_response and turn.asks
-        if not wanted or self._goes_on or not await self._is_looked_at(turn) or not await self._may_speak():
-            turn.discard_pause()
-            return
-        self._awaits_response = False
-        if turn.pause is not None and turn.pause.prepared is not None:
-            self._responses.give(turn.pause.prepared)
-        else:
-            self._responses.respond(turn.times)
+        """Answer what has been said, unless the user goes on speaking: then that turn will be answered."""
+        while self._awaits_response and turn.asks and await self._is_last(turn):
+            if await self._is_looked_at(turn) and await self._may_speak():
+                self._awaits_response = False
+                if turn.pause is not None and turn.pause.prepared is not None:
+                    self._responses.give(turn.pause.prepared)
+                else:
+                    self._responses.respond(turn.times)
+                return
+        turn.discard_pause()
 
     @property
     def _goes_on(self) -> bool:
-        return self.waiting or self._hearing()
+        """Whether there is another turn. A voice is none before it is known to be one."""
+        return self.waiting or (self._hearing() and self._decided.is_set())
+
+    async def _is_last(self, turn: SpokenTurn) -> bool:
+        """Wait for what comes of a turn that is under way: if nothing does, this one is to be answered.
+
+        ``False`` when the other one is answered instead, or when the client has asked for the answer meanwhile.
+        """
+        while self._goes_on and not self.waiting:
+            turn.discard_pause()
+            self._settled.clear()
+            await self._settled.wait()
+        return self._awaits_response and not self.waiting
 
     async def _may_speak(self) -> bool:
         """Wait for the end of the running reply: speech that may not interrupt is answered after it.
 
         ``False`` when the user speaks by then, or when the client has asked for the answer meanwhile. A voice of which
         it is not known yet whether it is a turn is waited for, too: one that comes to nothing must not cost the answer.
+        A turn that is over is not kept waiting: its words are to be written down, and it is answered instead.
         """
         given = self._responses.given
-        while self._responses.active or not self._decided.is_set():
-            await self._responses.finished()
-            await self._decided.wait()
+        while not self.waiting and (self._responses.active or not self._decided.is_set()):
+            self._settled.clear()
+            await _first_of(self._quiet(), self._settled.wait())
         if self._responses.given != given:
             self._awaits_response = False
         return self._awaits_response and not self._goes_on
 
+    async def _quiet(self) -> None:
+        await self._responses.finished()
+        await self._decided.wait()
+
     async def _is_looked_at(self, turn: SpokenTurn) -> bool:
-        """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else."""
+        """Wait a while for a face that is turned away; ``False`` when it stays away: it meant somebody else.
+
+        ``False`` also when the user goes on, or when the client has asked for the answer meanwhile.
+        """
         if self._sight.attentive() is not False:
             return True
         self._emit(ResponseHeld(turn.item_id, "waiting"))
-        looked = await look_back(self._sight, self._clock, lambda: self._goes_on)
-        self._awaits_response = looked or self._goes_on
-        self._emit(ResponseHeld(turn.item_id, "given" if looked else "dropped"))
-        return looked
+        looked = await look_back(self._sight, self._clock, lambda: self._goes_on or not self._awaits_response)
+        answered = not self._awaits_response
+        self._awaits_response = not answered and (looked or self._goes_on)
+        self._emit(ResponseHeld(turn.item_id, "given" if looked or answered else "dropped"))
+        return looked and not answered
+
+
+async def _first_of(*ways: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of ``ways`` has come to its end; the others are given up."""
+    waits = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

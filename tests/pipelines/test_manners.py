@@ -12,8 +12,9 @@ from pipelines.routing.definition import SHIPPED, load
 from pipelines.voice.events import ResponseAudioStarted, ResponseGenerated, ResponseInterrupted, ResponseStarted
 from pipelines.voice.history import Item
 from pipelines.voice.settings import ConversationSettings
+from pipelines.voice.turn import TurnMode, TurnSettings
 from server.engines.manners import MannersSet, manners_of, persona_of
-from tests.fakes.engines import FakeModel
+from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.memory_transport import call
 
 
@@ -65,6 +66,29 @@ async def test_without_words_of_its_own_the_model_is_told_of_the_silence():
     async with call(first(idle_prompt_seconds=2.0), llm=model) as line:
         await line.hush(4.0, until=ResponseGenerated)
         assert "has been silent for 2 seconds" in model.requests[0].messages[-1].content
+
+
+async def test_it_does_not_speak_up_while_it_finds_out_what_was_said():
+    stt, model = FakeRecognizer("what is the time"), FakeModel("Noon.")
+    async with call(first(idle_prompt_seconds=2.0, idle_prompt="Still there?"), stt=stt, llm=model) as line:
+        stt.gate.clear()
+        await line.say(1.0)
+        await line.hush(5.0)
+        assert not line.named(ResponseStarted)
+        stt.gate.set()
+        await line.hush(1.0, until=ResponseGenerated)
+        assert [event.text for event in line.named(ResponseGenerated)] == ["Noon."]
+
+
+async def test_who_presses_a_button_to_speak_is_not_taken_for_silent():
+    manners = Manners(idle_prompt_seconds=2.0, idle_prompt="Still there?", idle_end_minutes=0.05)
+    settings = FirstSettings(ConversationSettings(turn=TurnSettings(TurnMode.MANUAL)), manners=manners)
+    async with call(settings) as line:
+        await line.say(5.0)
+        assert not line.named(ResponseStarted, SessionOver)
+        await line.hush(5.0, until=SessionOver)
+        assert [event.text for event in line.named(ResponseGenerated)] == ["Still there?"]
+        assert len(line.named(SessionOver)) == 1
 
 
 async def test_it_gives_up_waiting_once_and_says_why():
