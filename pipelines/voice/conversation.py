@@ -256,7 +256,8 @@ class Conversation:
             return
         settings = self.settings
         wanted = settings.speculate and settings.answers_unasked and transcript.text and turn.is_whole
-        if wanted and not (self.responses.active or self._turn_queue.waiting) and self._easing.may_speculate():
+        others = self._turn_queue.unwritten - (self._turn is not turn)  # their words belong to the question
+        if wanted and not (self.responses.active or others) and self._easing.may_speculate():
             message = Item(turn.item_id, "user", transcript.text)
             pause.prepared = self.responses.prepare(turn.times, message, transcript.language)
 
@@ -315,6 +316,7 @@ class Conversation:
     def add(self, item: HistoryItem, after: str | None = None) -> None:
         """An item that the client puts into the conversation; ``after`` as in :meth:`History.add`."""
         self.history.add(item, after)
+        self.responses.outdate()
         self._emit(added(item, after))
 
     def remove(self, item_id: str) -> None:
@@ -322,6 +324,7 @@ class Conversation:
         if self.responses.gives(item_id):
             self.responses.interrupt("client_cancelled")
         self.history.remove(item_id)
+        self.responses.outdate()
         items = self.history.items
         self._emit(MessageRemoved(item_id, items[-1].id if items else None))
 
@@ -388,6 +391,8 @@ class Conversation:
 
     def configure(self, settings: ConversationSettings) -> None:
         """Change the settings; they hold from the next window, reply or turn on."""
+        if not settings.answers_like(self.settings):
+            self.responses.outdate()
         self.settings = self.responses.settings = settings
         self._segmenter.settings = settings.segmenter
         self._machine.settings = settings.turn

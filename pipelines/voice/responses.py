@@ -38,11 +38,12 @@ class Gate:
         self._emit = emit
         self._held: list[VoiceEvent] | None = []
         self._opened = asyncio.Event()
-        self._discarded = False
+        self.discarded = False
+        """Whether it stays closed for good."""
 
     def __call__(self, event: VoiceEvent) -> None:
         """Pass an event on, now or later."""
-        if self._discarded:
+        if self.discarded:
             return
         if self._held is None:
             self._emit(event)
@@ -62,7 +63,7 @@ class Gate:
 
     def discard(self) -> None:
         """Drop what was held and what is still to come."""
-        self._discarded = True
+        self.discarded = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,8 @@ class Responses:
         """In the order in which they are heard."""
         self._aside: list[_Given] = []
         """Those in text that stay out of the conversation."""
+        self._prepared: Prepared | None = None
+        """The newest, unless it has been given."""
         self._sounding: Playout | None = None
         self._group: asyncio.TaskGroup | None = None
 
@@ -214,10 +217,19 @@ class Responses:
         """Begin to answer ``message`` in ``language``, which is not in the history yet, behind a gate."""
         gate = Gate(self._around.emit)
         response = self._new(times, gate, self.settings, language)
-        return Prepared(response, self._spawn(response, self._request(self.settings, message)), gate)
+        task = self._spawn(response, self._request(self.settings, message))
+        self._prepared = Prepared(response, task, gate)
+        return self._prepared
+
+    def outdate(self) -> None:
+        """What the newest prepared response goes by has changed: it will not be given."""
+        if self._prepared is not None:
+            self._prepared.discard()
+            self._prepared = None
 
     def give(self, prepared: Prepared) -> None:
         """Let a prepared response be heard."""
+        self._prepared = None
         if self.generating:
             self.interrupt("client_cancelled")
         self.given += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipelines.interfaces.llm import LanguageModel, Scaled, Tool, ToolChoice
@@ -74,3 +74,7 @@ class ConversationSettings:
     def answers_unasked(self) -> bool:
         """Whether what the user says is answered without the client's asking for it."""
         return self.turn.create_response and self.turn.mode is not TurnMode.MANUAL and not self.listens_only
+
+    def answers_like(self, other: ConversationSettings) -> bool:
+        """Whether the same would be answered with ``other``: how the user is heard may differ."""
+        return replace(self, turn=other.turn, segmenter=other.segmenter, muted=other.muted) == other

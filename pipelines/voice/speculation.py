@@ -67,6 +67,14 @@ class SpokenTurn:
     """Whether all that has been said was put aside: nothing is to be recognised until the user speaks again."""
     _earlier: list[tuple[Utterance, asyncio.Task[Transcript | PipelineError]]] = field(default_factory=list)
 
+    def prepared(self) -> Prepared | None:
+        """The answer that was prepared, if there is one and it may still be given."""
+        prepared = self.pause.prepared if self.pause is not None else None
+        if prepared is None or not prepared.gate.discarded:
+            return prepared
+        self.discard_prepared()
+        return None
+
     def discard_prepared(self) -> None:
         """Void the answer that was prepared, and the times of its steps; what was understood stays."""
         if self.pause is not None and self.pause.prepared is not None:

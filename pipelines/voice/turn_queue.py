@@ -123,8 +123,8 @@ class TurnQueue:
         while self._awaits_response and turn.asks and await self._is_last(turn):
             if await self._is_looked_at(turn) and await self._may_speak():
                 self._awaits_response = False
-                if turn.pause is not None and turn.pause.prepared is not None:
-                    self._responses.give(turn.pause.prepared)
+                if (prepared := turn.prepared()) is not None:
+                    self._responses.give(prepared)
                 else:
                     self._responses.respond(turn.times)
                 return

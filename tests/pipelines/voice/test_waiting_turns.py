@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 from pipelines.voice.events import (
     ResponseGenerated,
     ResponseHeld,
     ResponseStarted,
+    SpeechStopped,
     TranscriptFailed,
     UserTurn,
 )
+from pipelines.voice.history import Item
 from pipelines.voice.responses import Wish
 from tests.fakes.engines import crashed
 from tests.pipelines.voice.test_conversation import PATIENT, Scene, scene, settle
@@ -134,3 +139,83 @@ async def test_a_fixed_sentence_does_not_take_the_place_of_an_answer_that_waits_
             s.out.playouts[n].play(60)
             await settle()
         assert generated(s) == ["Once upon a time.", "One moment.", "The end."]
+
+
+# ------------------------------------------------------------------------------------------------ prepared answers
+
+
+async def test_no_answer_is_prepared_without_the_words_of_the_turn_before():
+    async with scene("what is", "the time", answers=("Noon.",)) as s:
+        first = s.stt.gate
+        first.clear()
+        await s.say(1.0)
+        await s.hush(0.7)
+        assert SpeechStopped in s.kinds()
+        s.stt.gate = asyncio.Event()
+        s.stt.gate.set()
+        await s.say(1.0)
+        await s.hush(0.2)
+        assert s.llm.requests == []
+        first.set()
+        await s.hush(0.8)
+        assert (started(s), len(s.llm.requests)) == (1, 1)
+        assert question(s) == "what is\nthe time"
+
+
+async def test_settings_that_change_in_the_pause_hold_for_the_answer():
+    async with scene("what is the time", answers=("Old.", "New.")) as s:
+        await s.say(1.0)
+        await s.hush(0.4)
+        assert len(s.llm.requests) == 1
+        s.conversation.configure(replace(s.conversation.settings, instructions="Be new."))
+        await s.hush(0.5)
+        assert s.llm.requests[-1].messages[0].content == "Be new."
+        assert (generated(s), len(s.llm.requests)) == (["New."], 2)
+
+
+async def test_how_the_user_is_heard_does_not_matter_to_what_is_prepared():
+    async with scene("what is the time", answers=("Noon.",)) as s:
+        await s.say(1.0)
+        await s.hush(0.4)
+        s.conversation.configure(replace(s.conversation.settings, muted=True))
+        await s.hush(0.5)
+        assert (generated(s), len(s.llm.requests)) == (["Noon."], 1)
+
+
+async def test_items_that_come_and_go_in_the_pause_count_for_the_answer():
+    async with scene("what is the time", answers=("Old.", "New.")) as s:
+        s.conversation.add(Item("item_before", "user", "slowly"))
+        await s.say(1.0)
+        await s.hush(0.4)
+        assert question(s) == "slowly\nwhat is the time"
+        s.conversation.add(Item("item_typed", "user", "quickly"))
+        s.conversation.remove("item_before")
+        await s.hush(0.5)
+        assert question(s) == "quickly\nwhat is the time"
+        assert (generated(s), len(s.llm.requests)) == (["New."], 2)
+
+
+async def test_what_is_prepared_and_held_back_is_made_anew_when_the_settings_change():
+    async with scene("is that so", answers=("Old.", "New.")) as s:
+        s.attentive = False
+        await s.say(1.0)
+        await s.hush(1.0)
+        s.conversation.configure(replace(s.conversation.settings, instructions="Be new."))
+        s.attentive = True
+        await s.hush(0.2)
+        assert (generated(s), len(s.llm.requests)) == (["New."], 2)
+
+
+async def test_settings_that_change_once_it_is_given_leave_an_answer_alone():
+    async with scene("what is the time", answers=("It is noon.",)) as s:
+        s.llm.gate.clear()
+        await s.say(1.0)
+        await s.hush(0.9)
+        assert started(s) == 1
+        s.conversation.configure(replace(s.conversation.settings, instructions="Be new."))
+        s.llm.gate.set()
+        await settle()
+        s.out.playouts[0].play(60)
+        await settle()
+        assert generated(s) == ["It is noon."]
+        assert s.remembered[-1] == ("assistant", "It is noon.")
