@@ -24,11 +24,14 @@ PIECE_SECONDS = 0.2
 
 
 class Playback:
-    """How far a client that plays what it is sent, as it comes, has played. Pure; times are seconds of one clock."""
+    """How far a client that plays what it is sent, as it comes, has played. Pure; times are seconds of one clock.
 
-    def __init__(self) -> None:
+    Before ``begins`` it still plays what it was sent before.
+    """
+
+    def __init__(self, begins: float = 0.0) -> None:
         self._sent = 0.0
-        self._until = 0.0
+        self._until = begins
 
     def send(self, seconds: float, now: float) -> None:
         """So much more has been sent."""
@@ -41,7 +44,7 @@ class Playback:
 
     def heard(self, now: float) -> float:
         """Seconds that have been played."""
-        return self._sent - self.left(now)
+        return max(0.0, self._sent - self.left(now))
 
 
 class SocketPlayout:
@@ -54,6 +57,7 @@ class SocketPlayout:
         """Set when all that was sent must have been heard after :meth:`finish`, or when the rest was dropped."""
         self.told = False
         """Whether its listener knows that all of it has been passed on."""
+        self._flushed = False
         self._clock = clock
         self._changed = changed
         self._playback = Playback()
@@ -74,6 +78,11 @@ class SocketPlayout:
     def left_seconds(self) -> float:
         """How much of what was sent is still to be heard."""
         return self._playback.left(self._clock.now())
+
+    def follow(self, last: SocketPlayout) -> None:
+        """It is about to be sent behind ``last``, which the client plays to its end if it has it whole."""
+        if last.told and not last._flushed:
+            self._playback = Playback(self._clock.now() + last.left_seconds)
 
     async def write(self, samples: Samples, rate: int) -> None:
         """Queue speech (mono, ``rate`` hertz). Waits while 20 s are queued; once it is finished, it is dropped."""
@@ -97,6 +106,7 @@ class SocketPlayout:
         heard = self.heard_seconds
         self._written.clear()
         self._waiting = 0.0
+        self._flushed = True
         self.ended.set()
         self.finish()
         return heard
@@ -164,6 +174,7 @@ class SocketVoice:
     def play(self, playout: SocketPlayout) -> None:
         """Send a response from its beginning; what is left of the last one is dropped."""
         if self._playout is not None:
+            playout.follow(self._playout)
             self._playout.flush()
         self._playout = playout
         self._changed.set()

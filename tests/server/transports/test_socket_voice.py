@@ -153,6 +153,26 @@ async def test_another_response_does_not_wait_for_one_that_the_client_has_whole(
         await other.write(speech(1.0), 16_000)
         await settle()
         assert there.seconds == pytest.approx(3.0, abs=0.01)
+        there.clock.advance(0.5)
+        assert other.heard_seconds == 0.0, "the client still plays what it was sent before"
+        there.clock.advance(2.0)
+        assert other.heard_seconds == pytest.approx(0.5)
+
+
+async def test_another_response_is_heard_at_once_behind_one_that_the_client_has_silenced():
+    async with client() as there:
+        one = there.voice.prepare()
+        there.voice.play(one)
+        await one.write(speech(2.0), 16_000)
+        one.finish()
+        await settle()
+        one.flush()
+        other = there.voice.prepare()
+        there.voice.play(other)
+        await other.write(speech(1.0), 16_000)
+        await settle()
+        there.clock.advance(0.5)
+        assert other.heard_seconds == pytest.approx(0.5)
 
 
 async def test_a_change_of_rate_holds_from_the_next_response_on():
