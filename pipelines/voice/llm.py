@@ -95,15 +95,27 @@ class Clauses:
             yield clause
 
     def _lost(self, said: str) -> str:
-        """The model has failed, and another one is there: what has not been taken is dropped, what was taken stays."""
+        """The model has failed, and another one is there: what has not been taken is dropped, what was taken stays.
+
+        ``said`` is what it has streamed since its last calls of tools: what was said before stays as well.
+        """
         waiting = [str(self._clauses.get_nowait()) for _ in range(self._clauses.qsize())]
-        self._dropped = " ".join((*waiting, self._splitter.drop()))
-        stays = _letters(said) - _letters(self._dropped)
-        if stays <= 0:
-            self._splitter = ClauseSplitter()  # the next clause is the first one again
-            return ""
-        ends = [place for place, character in enumerate(said, 1) if not character.isspace()]
-        return said[: ends[stays - 1]]
+        rest = self._splitter.drop()
+        before = _letters("".join((*waiting, rest))) - _letters(said)
+        if before <= 0:
+            self._dropped = " ".join((*waiting, rest))
+            if before == 0:
+                self._splitter = ClauseSplitter()  # the next clause is the first one again
+            return _begin(said, -before)
+        while waiting and _letters(waiting[0]) <= before:
+            before -= _letters(waiting[0])
+            self._clauses.put_nowait(waiting.pop(0))
+        own = " ".join((*waiting, rest))
+        begun = _begin(own, before)
+        self._dropped = own[len(begun) :].lstrip()
+        for clause in self._splitter.push(f"{begun} " if begun else ""):
+            self._clauses.put_nowait(clause)
+        return ""
 
     async def _said(self, piece: str) -> None:
         self._dropped = ""
@@ -118,6 +130,12 @@ class Clauses:
 def _letters(text: str) -> int:
     """Characters but for white space, which clauses lose."""
     return sum(not character.isspace() for character in text)
+
+
+def _begin(text: str, letters: int) -> str:
+    """The beginning of ``text`` that has so many characters but for white space."""
+    ends = [place for place, character in enumerate(text, 1) if not character.isspace()]
+    return text[: ends[letters - 1]] if letters > 0 else ""
 
 
 class Recital:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Piece, Tool, ToolCall
 from pipelines.interfaces.tts import Speech
 from pipelines.routing.routes.llm import GO_ON, FallbackModel
+from pipelines.tools.server_tool import ServerTool, ToolResult
 from pipelines.voice.events import ResponseFailed, ResponseGenerated, ResponseStarted
 from pipelines.voice.settings import ConversationSettings
 from tests.fakes.engines import FakeModel, FakeVoice
@@ -35,6 +37,23 @@ class Dies(FakeModel):
             yield piece
         await self.go.wait()
         raise GONE
+
+
+class DiesLater(Dies):
+    """Says ``before`` and does the same when it is asked again."""
+
+    def __init__(self, before: tuple[Piece, ...], *pieces: Piece) -> None:
+        super().__init__(*pieces)
+        self.before = before
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        if self.requests:
+            async for piece in super().stream(request):
+                yield piece
+            return
+        self.requests.append(request)
+        for piece in self.before:
+            yield piece
 
 
 class Patient(FakeVoice):
@@ -99,6 +118,26 @@ async def test_what_waits_behind_the_voice_is_taken_back_with_the_rest():
         voice.may.set()
         await s.hush(0.1)
         assert s.tts.said == ["One is first here.", "Four."]
+
+
+@pytest.mark.parametrize("second", ["Two is next here. ", "Two is next "])
+async def test_what_was_said_before_a_call_of_a_tool_stays(second: str) -> None:
+    async def tell(arguments: dict[str, Any]) -> ToolResult:
+        return ToolResult("It is noon.")
+
+    tools = (ServerTool(Tool("clock", "Tells the time."), tell, "a test"),)
+    remote = DiesLater(("One is first here. ", second, ToolCall("call_1", "clock", "{}")), "Three is")
+    local, voice = FakeModel("Four is last."), Patient()
+    async with scene("count", llm=route(remote, local), tts=voice, tools=tools) as s:
+        await s.say(1.0)
+        await s.hush(0.8)
+        assert len(remote.requests) == 2
+        remote.go.set()
+        await s.hush(0.1)
+        voice.may.set()
+        await s.hush(0.1)
+        assert " ".join(s.tts.said) == f"One is first here. {second}Four is last."
+        assert local.requests[0].messages == remote.requests[1].messages, "it is asked what the other one was"
 
 
 async def test_the_last_one_to_fail_ends_the_answer():
