@@ -39,7 +39,9 @@ async def test_a_first_worker_that_hangs_is_ended_and_the_start_fails(monkeypatc
         await until(lambda: bool(nursery.children))
         await settle()
         for _ in range(round(STARTING_SECONDS / ROUND_SECONDS) + 2):
-            await clock.sleeper()
+            sleeping = asyncio.ensure_future(clock.sleeper())  # nobody sleeps any more where the start has failed
+            await asyncio.wait({serving, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            sleeping.cancel()
             clock.advance(ROUND_SECONDS)
             await settle(10)
         assert nursery.children[0].signals == [LAST_WORDS], "nobody looks after it"
