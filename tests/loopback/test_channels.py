@@ -331,12 +331,13 @@ async def test_push_to_talk(serve):
         assert (await peer.event("session.updated"))["session"]["audio"]["input"]["turn_detection"] is None
         pause = np.zeros(round(RATE * 1.5), np.int16)
         await peer.say(np.concatenate([loud(0.8), pause, loud(0.8), pause[: RATE // 2]]), RATE).ended.wait()
-        await peer.event("visavis.partial_transcript", 4)
+        whole = "what is the time"
+        await peer.until(lambda: any(one["transcript"] == whole for one in peer.named("visavis.partial_transcript")))
         assert not peer.named("input_audio_buffer.speech_started")
         peer.send({"type": "input_audio_buffer.commit"})
         await peer.event("input_audio_buffer.committed")
         transcript = await peer.event("conversation.item.input_audio_transcription.completed")
-        assert transcript["transcript"] == "what is the time"
+        assert transcript["transcript"] == whole
         assert not peer.named("response.created")
         peer.send({"type": "response.create"})
         assert (await peer.event("response.done"))["response"]["status"] == "completed"

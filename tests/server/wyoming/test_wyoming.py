@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import stat
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -286,7 +287,7 @@ def _server_ends(port: int) -> list[bool]:
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            end = socket.socket(fileno=os.dup(int(name)))
-            with end:
-                found += [True] if end.getpeername()[1:2] == (port,) else []
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):  # of others, the copy would stay open
+                with socket.socket(fileno=os.dup(int(name))) as end:
+                    found += [True] if end.getpeername()[1:2] == (port,) else []
     return found
