@@ -45,6 +45,7 @@ async def test_each_node_gives_those_that_it_keeps_itself(loopback):
         assert [await owner(a), await owner(a)] == ["a", "b"]
         await made.renew()
         assert [await owner(a, headers=URGENT), await owner(b, headers=URGENT)] == ["a", "b"]
+        await made.renew()
         async with a.http.post("/offer", json=OFFER, headers=URGENT) as told:
             error = (await told.json())["error"]
             assert (told.status, error["code"], error["places"]) == (503, "server_full", 4)
