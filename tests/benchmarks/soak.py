@@ -12,8 +12,8 @@ and session leaves behind; it does not cover what depends on the clock (models u
 conversations kept for a minute, certificates), and it loads the machine more, so its latencies are its own. Speech is
 not made shorter: how many hours of usual conversation the turns amount to is told, and not N times the minutes.
 
-Every ten seconds a line about the server's process goes into ``--out``, and one for each turn. Exit status 1: a limit
-is broken (``soak_report.Limits``).
+Every ten seconds a line about the server's process goes into ``--out``, and one for each turn. Slopes begin when the
+last model has been loaded that is used for the first time. Exit status 1: a limit is broken (``soak_report.Limits``).
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ class Record:
         told = await server.ask(what)
         told["pss_mb"], told["children"] = await asyncio.to_thread(tree_mb, server.process.pid)
         told["heaps"] = await server.ask("heaps")
+        told["models_loaded"] = len(re.findall(rb" model [^\n]+: ready in ", server.log))
         self.tell("sample", phase=phase, **told)
         return told
 

@@ -6,6 +6,7 @@ server's process held), ``turn`` (what became of a turn), ``trouble``, ``connect
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ BLOCK_SECONDS = 300.0
 """Samples that are drawn together: memory a minute ago says much of memory now."""
 LEAST_BLOCKS = 3
 """Of less nothing is said."""
+LOADED_SECONDS = 120.0
+"""After a model has been loaded on first use memory is as it will be."""
 HELD = ("tasks", "threads", "descriptors")
 
 
@@ -65,16 +68,23 @@ def slower(first: Sequence[float], last: Sequence[float], seed: int = 1) -> tupl
 
 
 def summary(record: Record, warm_seconds: float) -> dict[str, Any]:
-    """All figures; the first ``warm_seconds`` (models are loaded, caches fill) are no part of slopes."""
+    """All figures; the first ``warm_seconds`` (models are loaded, caches fill) are no part of slopes.
+
+    Neither is what comes before the last model that is used for the first time, where enough comes after it: what that
+    takes, it takes once, and it is told by itself.
+    """
     samples = [one for one in record if one["kind"] == "sample"]
-    warm = [one for one in samples if one["at"] >= warm_seconds and one["phase"] == "talking"]
+    talking = [one for one in samples if one["at"] >= warm_seconds and one["phase"] == "talking"]
+    warm, loads = _after_loading(talking)
     turns = [one for one in record if one["kind"] == "turn"]
     voices = [(one["at"], one["voice_ms"]) for one in turns if one.get("voice_ms", -1) > 0]
     ended = samples[-1]["at"] if samples else 0.0
     begun, tenth = warm_seconds, (ended - warm_seconds) / 10
     first = [ms for at, ms in voices if begun <= at < begun + tenth]
     last = [ms for at, ms in voices if at >= ended - tenth]
-    told: dict[str, Any] = {"seconds": round(ended)}
+    told: dict[str, Any] = {"seconds": round(ended), "models_loaded_at": loads}
+    told["slopes_from"] = round(warm[0]["at"]) if warm else None
+    told["rss_mb_of_all"] = [one["rss_mb"] for one in (talking[0], talking[-1])] if talking else []
     for name in ("rss_mb", "pss_mb"):
         told[f"{name}_per_hour"] = [round(x, 2) for x in slope([(one["at"], one[name]) for one in warm])]
         told[name] = [one[name] for one in (warm[0], warm[-1])] if warm else []
@@ -97,6 +107,18 @@ def summary(record: Record, warm_seconds: float) -> dict[str, Any]:
     told["collected_ms"] = _spread([one["collected_ms"] for one in warm if "collected_ms" in one])
     told["heaps"] = [one["heaps"] for one in (warm[0], warm[-1])] if warm and "heaps" in warm[0] else []
     return told
+
+
+def _after_loading(talking: Record) -> tuple[Record, list[int]]:
+    """The samples after the last model was loaded, if they are enough for a slope, and when models were."""
+    loads = [
+        round(now["at"])
+        for before, now in itertools.pairwise(talking)
+        if now.get("models_loaded", 0) > before.get("models_loaded", 0)
+    ]
+    after = [one for one in talking if not loads or one["at"] >= loads[-1] + LOADED_SECONDS]
+    enough = len(after) > 1 and after[-1]["at"] - after[0]["at"] >= LEAST_BLOCKS * BLOCK_SECONDS
+    return (after if enough else talking), loads
 
 
 def broken(told: dict[str, Any], log: dict[str, int], limits: Limits) -> list[str]:

@@ -51,6 +51,20 @@ def test_what_grows_slows_or_stays_breaks_a_limit(wrong, log, words):
     assert reason.startswith(words)
 
 
+def test_a_model_that_is_used_for_the_first_time_is_no_growth_but_told():
+    lines = record()
+    for line in lines:
+        if line["kind"] == "sample" and line["at"] > 1000:
+            line["models_loaded"] = 1
+            line["rss_mb"] += 200
+    told = summary(lines, 0.0)
+    assert (told["models_loaded_at"], told["slopes_from"]) == ([1010], 1130)
+    assert told["rss_mb_of_all"][1] - told["rss_mb_of_all"][0] > 150
+    assert broken(told, CLEAN, Limits()) == []
+    late = [{**line, "models_loaded": int(line.get("at", 0) > 3000)} for line in record(growth=40)]
+    assert "rss_mb grows by" in broken(summary(late, 0.0), CLEAN, Limits())[0], "too little comes after it"
+
+
 def test_turns_that_nobody_answers_are_counted():
     lines = record()
     for turn in [line for line in lines if line["kind"] == "turn"][:20]:
