@@ -36,7 +36,7 @@ async def test_an_answer_that_is_held_back_and_asked_for_meanwhile_comes_once():
     async with scene("is that so", answers=("It is.", "It is.")) as s:
         s.attentive = False
         await s.say(1.0)
-        await s.hush(1.0)
+        await s.hush(2.0)
         s.conversation.respond()
         await settle()
         s.out.playouts[0].play(60)
@@ -199,7 +199,7 @@ async def test_what_is_prepared_and_held_back_is_made_anew_when_the_settings_cha
     async with scene("is that so", answers=("Old.", "New.")) as s:
         s.attentive = False
         await s.say(1.0)
-        await s.hush(1.0)
+        await s.hush(2.0)
         s.conversation.configure(replace(s.conversation.settings, instructions="Be new."))
         s.attentive = True
         await s.hush(0.2)
