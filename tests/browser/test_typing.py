@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.fake_server import FakeServer, error
 from tests.browser.script import reply_begins, start
@@ -74,6 +75,28 @@ async def test_what_is_typed_while_connecting_is_shown_and_sent_when_there_is_a_
     server.send(confirmed(first), confirmed(second))
     await expect(page.get_by_text("Not sent yet")).to_have_count(0)
     await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])
+
+
+async def test_who_starts_and_types_before_the_code_of_the_call_is_there_is_heard_and_read_in_that_order(
+    server: FakeServer, browser_page: Any
+) -> None:
+    page = await browser_page(server.url)
+    comes = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await comes.wait()
+        await route.continue_()
+
+    await page.route("**/later.js", hold)
+    await page.reload(wait_until="commit")
+    server.answering.clear()
+    await page.get_by_role("button", name="Start").click()
+    await write(page, "First", "Second")
+    comes.set()
+    await expect(page.locator(".user .bubble")).to_have_text(["You: First", "You: Second"])
+    await expect(page.locator("#steps .done")).to_contain_text(re.compile(r"Microphone ?\d+ ms"))
+    server.answering.set()
+    await server.connected()
 
 
 async def test_what_does_not_fit_into_the_queue_stays_in_the_box(server: FakeServer, browser_page: Any) -> None:

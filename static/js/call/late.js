@@ -1,5 +1,5 @@
-// The call before its code is there: what it is asked to do waits for that. What there is of the call is told by the
-// store from the beginning.
+// The call before its code is there: what it is asked to do waits for that, and is done in the order in which it was
+// asked. What there is of the call is told by the store from the beginning.
 
 import { Unreachable, facts } from "./api.js";
 import { explain } from "./refusals.js";
@@ -9,16 +9,19 @@ const ACTS = ["start", "stop", "retry", "reconnect", "hush", "tap", "share", "un
 /** @param load () → the call of call/call.js; asked again after it has failed */
 export function createLateCall({ store, load }) {
   let call = null;
+  let coming = null; // one for all who wait: several imports of a module do not come in the order of their requests
 
-  /** @returns whether the code is there */
-  async function ready() {
-    try {
-      call ??= await load();
+  /** @returns {Promise<boolean>} whether the code is there */
+  function ready() {
+    coming ??= load().then((made) => {
+      call = made;
       return true;
-    } catch (error) {
+    }, (error) => {
+      coming = null; // whoever asks next tries again
       store.dispatch({ type: "client.failed", problem: explain(new Unreachable(error), facts()) });
       return false;
-    }
+    });
+    return coming;
   }
 
   const act = (name) => async (...given) => {

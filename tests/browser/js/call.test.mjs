@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ApiError, Unreachable } from "../../../static/js/call/api.js";
+import { createLateCall } from "../../../static/js/call/late.js";
 import { detailsOf, note } from "../../../static/js/call/details.js";
 import { createPushToTalk } from "../../../static/js/call/push_to_talk.js";
 import { explain, isMeant, isWorthWaiting, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
@@ -297,4 +298,22 @@ test("a process of the server is watched until there is news of it, and not wher
   answer({ state: "gone" });
   await new Promise((resolve) => setTimeout(resolve));
   assert.equal(ended, false, "a session that has ended meanwhile has no news");
+});
+
+test("what is asked for before the code is there is done in that order, and who asks again loads again", async () => {
+  const done = [];
+  const loads = [];
+  const late = createLateCall({
+    store: { dispatch: ({ problem }) => done.push(problem.code) },
+    load: () => new Promise((resolve, reject) => loads.push({ resolve, reject })),
+  });
+  globalThis.location ??= { host: "here", protocol: "http:" };
+  const failed = late.start();
+  loads[0].reject(new TypeError("away"));
+  await failed;
+  const asked = [late.start({ typing: false }), late.ready().then((there) => done.push(`typed ${there}`)), late.share()];
+  loads[1].resolve({ start: () => done.push("started"), share: () => done.push("shared") });
+  await Promise.all(asked);
+  assert.deepEqual(done, ["server_unreachable", "started", "typed true", "shared"]);
+  assert.equal(loads.length, 2);
 });
