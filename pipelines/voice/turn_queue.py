@@ -188,3 +188,4 @@ async def _first_of(*ways: Coroutine[Any, Any, object]) -> None:
     finally:
         for wait in waits:
             wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

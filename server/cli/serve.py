@@ -19,7 +19,7 @@ from rich.table import Table
 
 from media.clock import MonotonicClock
 from pipelines.models.memory import few_heaps
-from server.cli.settled import settle_memory
+from pipelines.runtime.tidying import settle_memory
 from server.cli.stopping import stop_signals, unless_stopped
 from server.cli.terminal import Downloads, cell, foreign, tell, tell_foreign
 from server.cluster.build import among_of, node_of, shared_of

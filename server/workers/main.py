@@ -23,7 +23,7 @@ from rich.console import Console
 
 from media.clock import MonotonicClock
 from pipelines.errors import PipelineError
-from server.cli.settled import settle_memory
+from pipelines.runtime.tidying import settle_memory
 from server.cli.stopping import leave
 from server.cli.terminal import tell_foreign
 from server.cluster.build import shared_of

@@ -12,11 +12,12 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -169,18 +170,37 @@ def measure(scenario: Scenario, candidate: Candidate, options: argparse.Namespac
         command = [sys.executable, str(options.bench / "run.py"), "--peer", candidate.dialect, "--out", str(out)]
         command += ["--server", candidate.command.replace("{tone}", str(scenario.tone)), "--"]
         command += ["--mode", scenario.mode, "--sessions", str(scenario.sessions), "--turns", str(scenario.turns)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        row: Row = json.loads(out.read_text()) if out.exists() else {"error": done.stderr[-800:].strip()}
+        problems = _ended(command, environment, 60.0 + 3 * usual_seconds(scenario, candidate))
+        row: Row = json.loads(out.read_text()) if out.exists() else {"error": problems[-800:].strip()}
     row.pop("label", None)  # the whole command, with paths of this machine
     return row
+
+
+def usual_seconds(scenario: Scenario, candidate: Candidate) -> float:
+    """That a run takes where everything is answered."""
+    return candidate.starts_in + 5.0 + 0.35 * scenario.sessions + scenario.turns * scenario.turn_seconds
+
+
+def _ended(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> str:
+    """Run it, for so long at most; what it wrote to the standard error. Upon SIGINT ``run.py`` ends its server, too."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            return process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return f"no result within {seconds:.0f} s"
 
 
 def collect(options: argparse.Namespace, console: Console) -> list[Row]:
     """All runs, each line appended to ``--out`` as it comes."""
     began, rows, left_out = time.monotonic(), [], []
     for number, scenario, candidate in runs(options):
-        takes = candidate.starts_in + 5.0 + 0.35 * scenario.sessions + scenario.turns * scenario.turn_seconds
-        if options.quick and time.monotonic() - began + takes > QUICK_SECONDS:
+        if options.quick and time.monotonic() - began + usual_seconds(scenario, candidate) > QUICK_SECONDS:
             left_out.append(f"{scenario.name} of {candidate.name}")
             continue
         row = {"round": number, "scenario": scenario.name, "candidate": candidate.name}

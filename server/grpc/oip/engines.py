@@ -203,11 +203,10 @@ class VisionModel(WholeModel):
         image = ask.inputs["image"]
         if min(image.shape) < 1:
             raise bad("image", "is empty")
-        begun = ask.kept.has(detectors)
         following = await ask.kept.have(detectors, lambda: self._following(detectors, ask.call))
         pixels = await self._watching.codecs.run(smaller, image, DETECTION_SIDE)
         found: tuple[Detection, ...] = ()
-        for _ in range(1 if begun else 2):  # what is followed is told from its second picture on
+        for _ in range(1 if following.pictures else 2):  # what is followed is told from its second picture on
             number = following.pictures
             following.pictures += 1
             found = await self._watching.look(following.looker, Shown(number, Picture(pixels, number * _STEP)))

@@ -24,13 +24,9 @@ class Kept:
         self._name: object = None
         self._thing: Any = None
 
-    def has(self, name: object) -> bool:
-        """Whether it is this one."""
-        return self._name == name
-
     async def have(self, name: object, begin: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """The thing of that name, begun now if another one was kept, which ends."""
-        if not self.has(name):
+        if self._name != name:
             await self.drop()
             self._thing, self._name = await self._holds.enter_async_context(begin()), name
         thing: T = self._thing

@@ -88,11 +88,12 @@ async function request(path, { headers, read = (response) => response.json(), li
 
 /** A response when it begins. Rejects after `limit` ms, if there is a limit, and when `signal` is aborted, as fetch does. */
 async function answered(path, limit, { signal, ...options }) {
+  if (!limit) return fetch(path, { ...options, signal }); // again and again with the same signal, which keeps its listeners
   const ending = new AbortController();
   const end = () => ending.abort(signal.reason);
   if (signal?.aborted) end();
   signal?.addEventListener("abort", end);
-  const timer = limit && setTimeout(() => ending.abort(new Error(`no answer after ${limit} ms`)), limit);
+  const timer = setTimeout(() => ending.abort(new Error(`no answer after ${limit} ms`)), limit);
   try {
     return await fetch(path, { ...options, signal: ending.signal });
   } finally {
