@@ -183,14 +183,18 @@ async def test_a_judgement_that_hangs_is_given_up(tmp_path, held):
     await detector.close()
 
 
-def test_the_real_network_says_nearly_what_its_file_does() -> None:
-    """Its numbers are rounded to 8 bits, which moves a judgement as much as merging does."""
+def test_the_real_network_says_what_its_file_does_where_that_is_sure() -> None:
+    """Its numbers are rounded to 8 bits: where it is in two minds, that moves it as much as merging does, here and there
+    by a half. With speech that breaks off in a word it is sure of little, with what was said to its end of all."""
     (path,) = real_folder("smart-turn").glob("*.onnx")
     network = SmartTurnNetwork(path)
     speech = speech_16k("audio/LJ001-0002.wav")
-    turns = [speech, speech[:VAD_RATE], np.concatenate([speech] * 5)]
-    alone = [network.judge([turn])[0] for turn in turns]
-    np.testing.assert_allclose(network.judge(turns), alone, atol=0.05)
-    for turn, chance in zip(turns, alone, strict=True):
-        assert chance == pytest.approx(by_the_file(path, turn), abs=0.3)
-        assert (chance > 0.5) is (by_the_file(path, turn) > 0.5)
+    cut = [speech[: int(seconds * VAD_RATE)] for seconds in (0.5, 1.0, 1.2, 1.4, 1.6)]
+    turns = [*cut, speech, np.concatenate([speech] * 5)]
+    alone = np.array([network.judge([turn])[0] for turn in turns])
+    filed = np.array([by_the_file(path, turn) for turn in turns])
+    np.testing.assert_allclose(network.judge(turns), alone, atol=0.1)
+    assert np.abs(alone - filed).mean() < 0.2
+    sure = np.abs(filed - 0.5) > 0.3
+    assert sure.sum() >= 5
+    np.testing.assert_array_equal(alone[sure] > 0.5, filed[sure] > 0.5)
