@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import numpy as np
 import pytest
@@ -171,40 +170,6 @@ async def test_frames_are_made_on_another_thread_than_words(worker):
             assert turns[0] > 5 * 15, "the event loop stood still while frames were made"
     finally:
         foresight.close()
-
-
-@pytest.mark.long
-async def test_the_text_is_not_slowed_by_the_making_of_the_video(worker):
-    """Twenty tokens a second beside the real extrapolation of the largest quality: at most a tenth longer."""
-
-    async def token() -> None:
-        await asyncio.sleep(0.05)
-
-    async def seconds(filmer) -> float:
-        told, begun, ended = Told(), time.monotonic(), asyncio.Event()
-
-        async def take(event) -> None:
-            await told(event)
-            if isinstance(event, TextDone):
-                ended.set()
-
-        makers = Makers(FakeDescriber(["word "] * 20, token), filmer, worker)
-        running = asyncio.create_task(foresee(Scene(moving(1), moving(0), 1 / 15), "high", makers, take))
-        await ended.wait()
-        took = time.monotonic() - begun
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return took
-
-    foresight = Foresight()
-    try:
-        film = foresight.makers(Scene(moving(1), moving(0), 1 / 15)).filmer
-        alone = min([await seconds(FakeFilmer(errors=[ModelError("x_y", "")])) for _ in range(3)])
-        beside = min([await seconds(film) for _ in range(3)])
-    finally:
-        await foresight.settle()
-        foresight.close()
-    assert beside <= 1.1 * alone
 
 
 async def test_who_describes_and_who_films_is_chosen_by_what_is_here(scene):
