@@ -101,10 +101,14 @@ def _blurred(pixels: Pixels, person: _Weights) -> Pixels:
 
 
 def _covering(image: Pixels, width: int, height: int) -> Pixels:
-    """``image`` scaled to cover the picture, its middle shown."""
-    scale = max(width / image.shape[1], height / image.shape[0])
-    size = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))
+    """The middle of ``image`` in the picture's shape, scaled to cover it.
+
+    It is cut out before it is scaled: all of a picture of 4096x1 would be scaled to gigabytes.
+    """
+    rows, columns = image.shape[:2]
+    scale = max(width / columns, height / rows)
+    across, down = min(columns, max(1, round(width / scale))), min(rows, max(1, round(height / scale)))
+    left, top = (columns - across) // 2, (rows - down) // 2
+    middle = image[top : top + down, left : left + across]
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    large = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.ascontiguousarray(large[top : top + height, left : left + width])
+    return np.ascontiguousarray(cv2.resize(middle, (width, height), interpolation=how), np.uint8)

@@ -78,6 +78,33 @@ def test_another_picture_covers_all_of_it(shape: tuple[int, int]) -> None:
     assert (backdrop.paint(pixels, [outline()])[-1, shape[1] // 2] == 0).all()
 
 
+def test_of_another_picture_the_middle_is_shown_in_its_own_shape() -> None:
+    other = np.zeros((60, 200, 3), np.uint8)
+    other[:, 60:140] = (0, 200, 0)
+    other[:, :60], other[:, 140:] = RED, BLUE
+    other[20:40, 90:110] = 255
+    painted = Backdrop(Background("image", image=encoded(other))).paint(np.zeros((120, 160, 3), np.uint8), [])
+    assert (painted[10, [2, -3]] == (0, 200, 0)).all(), "red and blue are cut off"
+    white = np.nonzero(painted.min(axis=2) > 200)
+    assert [np.ptp(axis) + 1 for axis in white] == [pytest.approx(40, abs=3)] * 2, "a square stays one"
+
+
+@pytest.mark.parametrize("shape", [(1, 4096), (4096, 1), (2, 4096)])
+def test_a_very_narrow_picture_is_not_scaled_to_gigabytes(shape: tuple[int, int], monkeypatch) -> None:
+    other = np.full((*shape, 3), 90, np.uint8)
+    backdrop, made = Backdrop(Background("image", image=encoded(other))), []
+    resize = cv2.resize
+
+    def watched(pixels: np.ndarray, size: tuple[int, int], **how: int) -> np.ndarray:
+        assert size[0] * size[1] <= 640 * 480
+        made.append(size)
+        return resize(pixels, size, **how)
+
+    monkeypatch.setattr(cv2, "resize", watched)
+    assert (backdrop.paint(np.zeros((480, 640, 3), np.uint8), []) == 90).all()
+    assert made == [(640, 480)]
+
+
 @pytest.mark.parametrize("kind", ["blur", "colour"])
 def test_where_nobody_is_known_to_be_everything_is_background(kind: str) -> None:
     pixels = picture()
