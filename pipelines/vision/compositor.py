@@ -20,7 +20,7 @@ from pipelines.vision.background import Backdrop
 from pipelines.vision.camera import Camera, Shot
 from pipelines.vision.captions import Caption
 from pipelines.vision.overlay import Readout, draw
-from pipelines.vision.settings import VisionSettings
+from pipelines.vision.settings import LONGEST_RETURNED, VisionSettings
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LONGEST_STEP = 0.25
@@ -310,14 +310,15 @@ def labelled(pixels: Pixels, label: str) -> Pixels:
 def returned_size(frame: VideoFrame, width: int | None, height: int | None, largest: int) -> tuple[int, int]:
     """What size to send a frame back at, even and encodable: the wanted one, or the frame's up to ``largest``.
 
-    Of a wanted width the height follows, and the other way round.
+    Of a wanted width the height follows, and the other way round; where that would be longer than any side may be, both
+    are smaller: of a very narrow frame gigabytes would follow.
     """
     if width is not None and height is not None:
         wanted = width, height
     elif width is not None:
-        wanted = width, round(frame.height * width / frame.width)
+        wanted = reduced(width, round(frame.height * width / frame.width), LONGEST_RETURNED)
     elif height is not None:
-        wanted = round(frame.width * height / frame.height), height
+        wanted = reduced(round(frame.width * height / frame.height), height, LONGEST_RETURNED)
     else:
         wanted = reduced(frame.width, frame.height, largest)
     return _even(wanted[0]), _even(wanted[1])

@@ -12,6 +12,10 @@ Action = Literal["stop_speaking", "end_turn", "mute_camera", "none"]
 """What a gesture may do."""
 
 
+LONGEST_RETURNED = 3840
+"""Pixels of a side of the returned picture, whatever is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class OverlaySettings:
     """What is drawn onto the returned picture."""

@@ -27,7 +27,7 @@ from pipelines.vision.events import (
     VisionEvent,
 )
 from pipelines.vision.images import check_still
-from pipelines.vision.settings import Action, DetectorName, TemplateImage, VisionSettings
+from pipelines.vision.settings import LONGEST_RETURNED, Action, DetectorName, TemplateImage, VisionSettings
 from pipelines.vision.templates import MOST_TEMPLATES
 from server.dialects.openai.shapes import Json, milliseconds, seen_object, server_event
 
@@ -35,8 +35,6 @@ VideoCodec = Literal["vp8", "h264"]
 GestureName = Literal[
     "thumbs up", "thumbs down", "open palm", "closed fist", "pointing up", "victory sign", "love sign",
 ]  # fmt: skip
-LARGEST_SIDE = 3840
-"""Pixels of a returned picture's side."""
 
 
 def _colour(value: object) -> object:
@@ -75,7 +73,7 @@ def _few(value: object) -> object:
 
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
-_Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
+_Side = Annotated[int, Field(ge=16, le=LONGEST_RETURNED)]
 
 
 class _Patch(BaseModel):

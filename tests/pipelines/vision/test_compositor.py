@@ -97,3 +97,17 @@ async def test_the_crop_follows_the_face_and_has_the_size_asked_for(worker: Work
 )
 def test_the_returned_size_follows_what_is_asked_for(width, height, expected):
     assert returned_size(picture_frame(640, 480), width, height, LARGEST_SIDE) == expected
+
+
+@pytest.mark.parametrize(
+    ("frame_size", "width", "height", "expected"),
+    [
+        ((360, 640), 3840, None, (2160, 3840)),
+        ((16, 1920), 3840, None, (32, 3840)),
+        ((1920, 16), None, 3840, (3840, 32)),
+        ((2, 1920), 1920, None, (4, 3840)),
+        ((16, 1920), 3840, 3840, (3840, 3840)),
+    ],
+)
+def test_the_side_that_follows_is_no_longer_than_any_may_be(frame_size, width, height, expected):
+    assert returned_size(picture_frame(*frame_size), width, height, LARGEST_SIDE) == expected
