@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from media.clock import Clock
 from media.frames import Picture
-from pipelines.errors import EngineBusyError, VisionError
+from pipelines.errors import EngineBusyError, EngineStuckError, VisionError
 from pipelines.interfaces.vision import Detection
 from pipelines.runtime.worker import Worker
 from pipelines.vision.settings import DetectorName, TemplateImage, VisionSettings
@@ -162,6 +162,7 @@ class VisionStage:
         self._rarer = 1.0
         self._gives_way_until = self._rests_until = 0.0
         """By the clock."""
+        self._trackers = trackers
         self._session = Looker(trackers)
         self._worker = worker
         self._clock = clock
@@ -210,20 +211,33 @@ class VisionStage:
         """Detect in pictures until cancelled, or until the worker has closed; then give the tracker back.
 
         Each error of a detector is told to ``on_error`` once, the first time it occurs. A tracker leaves out what
-        failed, and what works goes on. What ``next_picture`` raises ends the stage and is raised here.
+        failed, and what works goes on. What ``next_picture`` raises ends the stage and is raised here, as is what
+        nobody thought of; then it may be run again.
         """
+        self._session = Looker(self._trackers)  # that of a run before is closed, and stays so
         try:
             while True:
                 if self._wanted:
                     await self._detect(next_picture, on_result, on_error)
                 else:
                     self._changed.clear()
-                    await self._worker.run(self._session.suspend)
-                    await self._changed.wait()
+                    if await self._suspended():
+                        await self._changed.wait()
         except EngineBusyError:  # the worker has closed
             return
         finally:
             await self._session.close_on(self._worker)
+
+    async def _suspended(self) -> bool:
+        """Give the tracker back; whether the worker had room for that."""
+        try:
+            await self._worker.run(self._session.suspend)
+        except EngineBusyError as error:
+            if error.code == "engine_closed":
+                raise
+            await self._clock.sleep(REST_SECONDS)
+            return False
+        return True
 
     async def _detect(self, next_picture: NextPicture, on_result: OnResult, on_error: OnError) -> None:
         began = self._clock.now()
@@ -269,6 +283,10 @@ class VisionStage:
         return self._settings.mode != "exact" and not (looks.lips or looks.look_to_talk or looks.gestures)
 
 
+AGAIN_SECONDS = 0.1
+"""After so long a tracker is given back that could not be while the worker had too much to do."""
+
+
 class Looker:
     """One session's tracker, which is given back once, whatever is still under way on the worker when that ends.
 
@@ -295,7 +313,7 @@ class Looker:
 
     def set(self, settings: VisionSettings) -> None:
         """Look for what ``settings`` say. Raises :class:`VisionError`."""
-        with self._lock:
+        with self._used():
             if self._closed:
                 return
             if self._tracker is None:
@@ -309,29 +327,62 @@ class Looker:
 
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         """All that is found. Raises :class:`VisionError`."""
-        with self._lock:
+        with self._used():
             return self._tracker.detect(picture) if self._tracker else ()
 
     def suspend(self) -> None:
         """Give the tracker back; the next :meth:`set` gets another."""
         with self._lock:
-            tracker, self._tracker = self._tracker, None
-            self.detectors, self._templates = None, ()
-            if tracker is not None:
-                tracker.close()
+            self._give_back()
 
     def close(self) -> None:
         """Give the tracker back for good."""
         self._closed = True
         self.suspend()
 
-    async def close_on(self, worker: Worker) -> None:
-        """The same on a worker, also for a task that is being cancelled."""
-        closing = asyncio.ensure_future(worker.run(self.close))
-        closing.add_done_callback(self._closed_on)
-        with suppress(EngineBusyError):
-            await asyncio.shield(closing)
+    def close_soon(self) -> None:
+        """The same without waiting for what is under way on the worker: that gives the tracker back when it ends."""
+        self._closed = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._give_back()
+            finally:
+                self._lock.release()
 
-    def _closed_on(self, closing: asyncio.Future[None]) -> None:
-        if closing.cancelled() or closing.exception() is not None:
-            self.close()  # no worker to do it: a few milliseconds here are better than detectors for ever
+    async def close_on(self, worker: Worker) -> None:
+        """Give the tracker back for good on a worker, also for a task that is being cancelled."""
+        await asyncio.shield(asyncio.ensure_future(self._closed_on(worker)))
+
+    async def _closed_on(self, worker: Worker) -> None:
+        try:
+            while True:
+                if await self._closes(worker):
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)
+        finally:
+            self.close_soon()  # no worker to do it: a few milliseconds here are better than detectors for ever
+
+    async def _closes(self, worker: Worker) -> bool:
+        """Whether the worker has closed it, or never will."""
+        try:
+            await worker.run(self.close)
+        except EngineStuckError:
+            return True
+        except EngineBusyError as error:
+            return error.code == "engine_closed"
+        return True
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        finally:
+            if self._closed:  # meanwhile, by somebody who did not wait
+                self.suspend()
+
+    def _give_back(self) -> None:
+        tracker, self._tracker = self._tracker, None
+        self.detectors, self._templates = None, ()
+        if tracker is not None:
+            tracker.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from media.frames import Picture
-from pipelines.errors import PipelineError, VisionError
+from pipelines.errors import PipelineError
 from pipelines.interfaces.vision import Detection, VisionDetector, VisionTracker
 from pipelines.models.memory import trim_heap
 from pipelines.vision.settings import DetectorName, TemplateImage
+
+log = logging.getLogger(__name__)
 
 BETWEEN_SESSIONS = 5.0
 """Seconds of a tracker's own time between the last picture of one session and the first of the next."""
@@ -50,8 +53,10 @@ class TrackerPool:
     def take_back(self, tracker: LentTracker) -> None:
         """Keep a tracker for later, or close it. Called by :meth:`LentTracker.close`."""
         try:
-            reusable = tracker.forget()
-        except PipelineError:
+            reusable = self._spare > 0 and tracker.forget()
+        except Exception as error:
+            if not isinstance(error, PipelineError):
+                log.exception("a tracker could not be used again")
             reusable = False
         with self._lock:
             kept = reusable and not self._closed and len(self._idle) < self._spare
@@ -134,6 +139,6 @@ class LentTracker:
     def _guarded(self, function: Any, *args: object) -> Any:
         try:
             return function(*args)
-        except VisionError:
+        except Exception:  # also what nobody thought of
             self._sound = False
             raise

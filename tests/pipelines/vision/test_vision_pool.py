@@ -19,7 +19,7 @@ class FakeTracker:
         self.seen: list[Picture] = []
         self.resets = 0
         self.closed = False
-        self.broken = False
+        self.broken: Exception | None = None
 
     def select(self, detectors: Collection[str]) -> None:
         self.detectors = tuple(detectors)
@@ -27,7 +27,7 @@ class FakeTracker:
     def detect(self, picture: Picture) -> tuple[Detection, ...]:
         assert not self.closed
         if self.broken:
-            raise VisionError("faces_failed", "no faces")
+            raise self.broken
         self.seen.append(picture)
         return ()
 
@@ -115,24 +115,38 @@ def test_one_that_has_the_detectors_open_is_preferred(detector):
     assert len(detector.opened) == 2
 
 
-def test_one_that_failed_is_not_handed_on(detector):
+FAILURES = [VisionError("faces_failed", "no faces"), KeyError("nobody thought of it")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["told", "unforeseen"])
+def test_one_that_failed_is_not_handed_on(detector, failure):
     pool = TrackerPool(detector)
     tracker = pool.open(("faces",))
-    detector.opened[0].broken = True
-    with pytest.raises(VisionError):
+    detector.opened[0].broken = failure
+    with pytest.raises(type(failure)):
         tracker.detect(picture(1.0))
+    detector.opened[0].broken = None
     tracker.close()
     assert detector.alive == 0
     pool.open(("faces",))
     assert len(detector.opened) == 2
 
 
-def test_one_that_fails_when_it_shall_forget_is_closed(detector):
+@pytest.mark.parametrize("failure", FAILURES, ids=["told", "unforeseen"])
+def test_one_that_fails_when_it_shall_forget_is_closed(detector, failure):
     pool = TrackerPool(detector)
     tracker = pool.open(("faces",))
     tracker.detect(picture(1.0))
-    detector.opened[0].broken = True
+    detector.opened[0].broken = failure
     tracker.close()
+    assert detector.alive == 0
+
+
+def test_where_none_is_kept_none_is_made_to_forget(detector):
+    tracker = TrackerPool(detector, spare=0).open(("faces",))
+    tracker.detect(picture(1.0))
+    tracker.close()
+    assert len(detector.opened[0].seen) == 1
     assert detector.alive == 0
 
 

@@ -20,6 +20,9 @@ from pipelines.vision.tracker_pool import TrackerPool
 from tests.fakes.clock import FakeClock
 from tests.fakes.vision import FOUND, FakeVision
 
+WAIT_SECONDS = 10.0
+"""After which what should have happened long ago never will."""
+
 
 class Room:
     """A stage that runs: the test turns the clock and gets the results."""
@@ -44,6 +47,13 @@ class Room:
     def _result(self, detections: tuple[Detection, ...], picture: Picture) -> None:
         assert detections == FOUND
         self.results.put_nowait(picture)
+
+    async def rests(self) -> float:
+        """For how many seconds it rests now; it must not have ended."""
+        sleeper = asyncio.create_task(self.clock.sleeper())
+        await asyncio.wait({sleeper, self.task}, return_when=asyncio.FIRST_COMPLETED)
+        assert not self.task.done()
+        return await sleeper
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -325,6 +335,128 @@ async def test_a_busy_worker_costs_a_picture_and_no_error() -> None:
     finally:
         hold.set()
         busy.close()
+
+
+class Crowd:
+    """Others who keep a worker busy with a full inbox until they are let go."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._leave = threading.Event()
+        self._jobs: list[asyncio.Task[object]] = []
+
+    async def come(self) -> None:
+        """One job is at work, and one waits in an inbox that has room for one."""
+        began, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def occupy() -> None:
+            loop.call_soon_threadsafe(began.set)
+            self._leave.wait(WAIT_SECONDS)
+
+        self._jobs.append(asyncio.create_task(self._worker.run(occupy)))
+        await began.wait()
+        await self.wait()
+
+    async def wait(self) -> None:
+        """One more job waits."""
+        self._jobs.append(asyncio.create_task(self._worker.run(self._leave.wait, WAIT_SECONDS)))
+        await asyncio.sleep(0)
+
+    async def go(self) -> None:
+        self._leave.set()
+        await asyncio.gather(*self._jobs)
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[Worker]:
+    """A worker with room for one job beside that at work."""
+    worker = Worker("narrow", inbox=1)
+    yield worker
+    worker.close()
+
+
+async def test_switched_off_while_the_worker_is_full_it_can_be_switched_on_again(narrow: Worker) -> None:
+    vision = FakeVision()
+    room = Room(vision, narrow)
+    await room.results.get()
+    crowd = Crowd(narrow)
+    await crowd.come()
+    room.stage.apply(replace(room.settings, enabled=False))
+    for _ in range(3):  # the rest, and two attempts to give the tracker back
+        assert await room.rests() <= 0.1
+        room.clock.advance(1.0)
+    again = await room.rests()
+    assert vision.closed == 0
+    await crowd.go()
+    room.clock.advance(again)
+    assert await asyncio.to_thread(vision.was_closed.wait, WAIT_SECONDS)
+    room.stage.apply(room.settings)
+    await room.results.get()
+    assert (vision.opened, vision.closed) == (2, 1)
+    await room.stop()
+
+
+async def test_what_nobody_thought_of_ends_it_and_run_again_it_looks(worker: Worker) -> None:
+    failures: list[Exception] = [KeyError("nobody thought of it")]
+
+    def look() -> None:
+        if failures:
+            raise failures.pop()
+
+    vision = FakeVision(look)
+    room = Room(vision, worker)
+    with pytest.raises(KeyError):
+        await room.task
+    assert (vision.opened, vision.closed, room.stage.looking) == (1, 1, False)
+    room.task = asyncio.create_task(room.stage.run(room._picture, room._result, room.errors.append))
+    room.clock.advance(await room.rests())
+    assert room.stage.looking
+    assert room.results.qsize() == 1
+    await room.stop()
+    assert (vision.opened, vision.closed) == (2, 2)
+
+
+async def test_cancelled_while_the_worker_is_full_nobody_waits_for_what_is_under_way(narrow: Worker) -> None:
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.call_soon_threadsafe(began.set)
+        assert go_on.wait(WAIT_SECONDS), "the event loop stood still"
+
+    vision = FakeVision(look)
+    room = Room(vision, narrow)
+    await began.wait()
+    crowd = Crowd(narrow)
+    await crowd.wait()
+    room.task.cancel()
+    await asyncio.sleep(0)
+    assert vision.closed == 0
+    go_on.set()
+    await crowd.go()
+    with pytest.raises(asyncio.CancelledError):
+        await room.task
+    assert vision.closed == 1
+    assert all(name.startswith("narrow") for name in vision.threads)
+
+
+async def test_a_worker_that_closes_while_it_looks_gives_the_tracker_back_after_that(worker: Worker) -> None:
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.call_soon_threadsafe(began.set)
+        assert go_on.wait(WAIT_SECONDS), "the event loop stood still"
+
+    vision = FakeVision(look)
+    room = Room(vision, worker)
+    await began.wait()
+    worker.close()
+    await room.stop()
+    assert vision.closed == 0
+    go_on.set()
+    assert await asyncio.to_thread(vision.was_closed.wait, WAIT_SECONDS)
+    assert all(name.startswith("eyes") for name in vision.threads)
 
 
 async def test_a_closed_worker_ends_it(worker: Worker) -> None:
