@@ -8,10 +8,13 @@ from typing import Any
 from media.frames import Picture
 from pipelines.errors import VisionError, foreign_errors, only_logged
 from pipelines.execution.work import Work
-from pipelines.interfaces.vision import Detection, VisionTracker
+from pipelines.interfaces.vision import Detection
+from pipelines.vision.detect import Looker
 from pipelines.vision.detectors import DetectorName
 from pipelines.vision.scene import describe
+from pipelines.vision.settings import VisionSettings
 from pipelines.vision.track_log import Way
+from pipelines.vision.tracker_pool import TrackerPool
 
 
 class Rate:
@@ -37,20 +40,20 @@ class Eye:
         stage = work.stage if work.stage.type == "video_analysis" else work.beside
         self._engine = work.engines.vision(work.pipeline, stage)
         self._worker = work.facilities.vision
-        self._wanted = tuple(detectors)
-        missing = [name for name in self._wanted if name not in self._engine.detectors]
+        missing = [name for name in detectors if name not in self._engine.detectors]
         if missing:
             why = "; ".join(f"{name}: {self._engine.unavailable.get(name, 'is not there')}" for name in missing)
             raise VisionError("detector_unavailable", f"options.detectors: {why}")
-        self._tracker: VisionTracker | None = None
+        self._settings = VisionSettings(detectors=tuple(detectors)) if detectors else VisionSettings()
+        self._looker = Looker(TrackerPool(self._engine, spare=0))
         self._scene = ""
 
     async def look(self, picture: Picture) -> tuple[Detection, ...]:
         """All that is found. Raises :class:`VisionError`."""
         with foreign_errors(VisionError, "vision_failed", self._engine.name):
-            if self._tracker is None:
-                self._tracker = await self._worker.run(self._engine.open, self._wanted or None)
-            return await self._worker.run(self._tracker.detect, picture)
+            if not self._looker.is_set(self._settings):
+                await self._worker.run(self._looker.set, self._settings)
+            return await self._worker.run(self._looker.detect, picture)
 
     def in_words(self, found: Sequence[Detection]) -> str:
         """The scene; what is near a limit stays as it was said last."""
@@ -58,11 +61,9 @@ class Eye:
         return self._scene
 
     async def aclose(self) -> None:
-        """Free the detectors. Idempotent."""
-        tracker, self._tracker = self._tracker, None
-        if tracker is not None:
-            with only_logged(f"closing {self._engine.name}"):
-                await self._worker.run(tracker.close)
+        """Free the detectors, those too that are being opened or are at work for somebody who has left. Idempotent."""
+        with only_logged(f"closing {self._engine.name}"):
+            await self._looker.close_on(self._worker)
 
 
 def as_json(found: Detection, *, landmarks: bool, trails: bool) -> dict[str, Any]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +17,8 @@ import pytest
 from media.frames import Picture
 from pipelines.interfaces.vision import Detection
 from pipelines.routing.items import Data, Text
-from pipelines.stages.detecting import Rate
+from pipelines.runtime.worker import Worker
+from pipelines.stages.detecting import Eye, Rate
 from pipelines.stages.scanning import SceneCuts
 from tests.fakes.engines import FakeModel, FakeRecognizer
 from tests.fakes.stage_engines import (
@@ -170,6 +175,61 @@ async def test_a_detector_that_is_not_there_is_named() -> None:
         _, error = await failing(executor.start(pipeline(watch), {"image": gives(picture())}))
     assert error.code == "detector_unavailable"
     assert "objects" in error.message
+
+
+class Held:
+    """What a fake does on a worker's thread until it is let go; told on the event loop when it begins."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.go_on = threading.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> None:
+        self._loop.call_soon_threadsafe(self.began.set)
+        assert self.go_on.wait(10), "nobody let it go"
+
+
+class SlowToOpen(FakeVision):
+    def __init__(self, opening: Held) -> None:
+        super().__init__()
+        self.opening = opening
+
+    def open(self, detectors: tuple[str, ...] | None = None) -> FakeVision:
+        self.opening()
+        return super().open(detectors)
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["while detectors are opened", "while they look"])
+async def test_who_leaves_a_video_leaves_no_detectors(opens: bool) -> None:
+    held = Held()
+    vision = SlowToOpen(held) if opens else FakeVision(held)
+    stages = pipeline({"id": "watch", "type": "video_analysis"})
+    worker = Worker("eyes", threads=3)
+    work: Any = SimpleNamespace(
+        stage=stages.stages[0],
+        pipeline=stages,
+        engines=FakeStageEngines(vision=vision),
+        facilities=SimpleNamespace(vision=worker),
+    )
+    eye = Eye(work)
+
+    async def looks() -> None:
+        async with aclosing(eye):
+            await eye.look(picture())
+
+    leaving = asyncio.create_task(looks())
+    await held.began.wait()
+    leaving.cancel()
+    await asyncio.sleep(0)
+    await worker.run(int)  # on the third thread: whatever was to be closed on the second has begun
+    assert vision.closed == 0
+    held.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await worker.run(int)
+    worker.close()
+    assert (vision.opened, vision.closed) == (1, 1)
 
 
 class Changing(FakeVision):
