@@ -1,10 +1,17 @@
-"""PyAV's video frames ↔ RGB pictures. Blocking (a fraction of a millisecond at VGA): meant for a worker thread."""
+"""PyAV's video frames ↔ RGB pictures, and what its files say about them.
+
+Blocking (a fraction of a millisecond at VGA): meant for a worker thread.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
+from av.stream import Stream
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from media.frames import Picture, Pixels, VideoFrame, reduced
@@ -15,6 +22,34 @@ def frame_time(frame: av.VideoFrame) -> float | None:
     if frame.pts is None or not frame.time_base:
         return None
     return float(frame.pts * frame.time_base)
+
+
+def upright(pixels: Pixels, frame: av.VideoFrame) -> Pixels:
+    """The pixels of a file's ``frame`` as they are to be shown: phones film sideways, and write beside it how to turn
+    that (a display matrix: ISO/IEC 14496-12, 6.2.2), some of them mirrored. Turns by quarters only.
+    """
+    if Type.DISPLAYMATRIX not in frame.side_data:
+        return pixels
+    matrix = np.frombuffer(frame.side_data[Type.DISPLAYMATRIX], np.int32).astype(np.float64)
+    across, down = matrix[0:2], matrix[3:5]
+    """Where a step to the right, and one downwards, leads in the picture that is shown: right, down."""
+    if across[0] * down[1] - across[1] * down[0] < 0:
+        pixels, across = pixels[:, ::-1], -across
+    quarters = -round(float(np.arctan2(across[1], across[0])) / (np.pi / 2))
+    return np.ascontiguousarray(np.rot90(pixels, quarters))
+
+
+def beginning(tracks: Iterable[Stream]) -> float:
+    """When the first of a file's tracks begins, by the clock of the file: few begin at 0. Seconds."""
+    begins = [float(one.start_time * one.time_base) for one in tracks if one.start_time is not None and one.time_base]
+    return min(begins, default=0.0)
+
+
+def problem(error: Exception, most_pixels: int) -> str:
+    """Why a file cannot be decoded, where ``error`` is PyAV's and ``most_pixels`` the decoders' option."""
+    if isinstance(error, av.ArgumentError):  # what FFmpeg says of pictures beyond it, among others
+        return f"it is broken, or its pictures are too large: at most {most_pixels} pixels are decoded"
+    return (error.strerror if isinstance(error, av.FFmpegError) else None) or "it is broken"
 
 
 class Converter:

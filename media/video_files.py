@@ -22,11 +22,14 @@ from av.video.stream import VideoStream
 from media.files import Sink, TooLongError, UnreadableFileError, spoken
 from media.frames import AudioChunk, Picture, Pixels, Samples, reduced
 from media.resample import Resampler, frame_of, mono
+from media.video_convert import beginning, problem, upright
 
 CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,ogg,mpegts,mpeg,flv,asf"
 """Names of FFmpeg's demuxers that are used."""
 MOST_PIXELS = 4096 * 2304
 """Of a picture that is decoded at all: a few bytes can claim 16,383 × 16,383, for which a decoder would take 2 GB."""
+_LIMITED = {"max_pixels": str(MOST_PIXELS)}
+"""A decoder's options."""
 MOST_PER_SECOND = 240
 """Pictures of a file for each second that it may last: all are decoded, whatever is asked for."""
 VideoFormat = Literal["mp4", "webm"]
@@ -81,6 +84,8 @@ def facts(source: bytes | BinaryIO) -> Facts:
     try:
         with _opened(source) as container:
             track = _pictures_of(container)
+            if not track.width:
+                raise UnreadableFileError("the size of its pictures is not told, or too large")
             seconds = container.duration / av.time_base if container.duration else None
             fps = float(track.average_rate) if track.average_rate else None
             return Facts(track.width, track.height, fps, seconds, bool(container.streams.audio))
@@ -114,8 +119,7 @@ def read(source: bytes | BinaryIO, wanted: Reading) -> Iterator[Picture | AudioC
 def _decoded(
     container: InputContainer, tracks: list[VideoStream | AudioStream], wanted: Reading
 ) -> Iterator[Picture | AudioChunk]:
-    starts = [float(track.start_time * track.time_base) for track in tracks if track.start_time and track.time_base]
-    origin = min(starts) if len(starts) == len(tracks) else 0.0
+    origin = beginning(tracks)
     eye, ear = _Eye(wanted, origin), _Ear(wanted, origin)
     for packet in container.demux(*tracks):
         if packet.size > MOST_PIXELS * 4:
@@ -155,7 +159,7 @@ class _Eye:
         width, height = reduced(frame.width, frame.height, self._wanted.longest_side)
         way = Interpolation.AREA if (width, height) != (frame.width, frame.height) else None
         rgb = self._reformat.reformat(frame, width, height, "rgb24", interpolation=way, threads=1)
-        yield Picture(np.ascontiguousarray(rgb.to_ndarray(), np.uint8), time)
+        yield Picture(upright(np.ascontiguousarray(rgb.to_ndarray(), np.uint8), frame), time)
 
     def _step(self, time: float) -> float:
         """When the next picture is due: on a grid, so that 30 pictures a second become 12 and not 10."""
@@ -194,7 +198,7 @@ class _Ear:
 
 
 def _opened(source: bytes | BinaryIO) -> InputContainer:
-    options = {"format_whitelist": CONTAINERS}
+    options = {"format_whitelist": CONTAINERS, **_LIMITED}  # FFmpeg decodes some pictures to tell what is in a file
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return av.open(file, "r", options=options, metadata_errors="replace")
 
@@ -208,6 +212,7 @@ def _pictures_of(container: InputContainer) -> VideoStream:
         raise UnreadableFileError("its pictures are of a kind that cannot be decoded here")
     if context.width * context.height > MOST_PIXELS:
         raise UnreadableFileError(f"its pictures are too large: {context.width} x {context.height}")
+    context.options = _LIMITED  # what the file's header says may be wrong
     track.thread_type = "NONE"  # others are talking, and each of a decoder's threads holds a picture
     return track
 
@@ -215,8 +220,7 @@ def _pictures_of(container: InputContainer) -> VideoStream:
 def _unreadable(error: Exception) -> UnreadableFileError:
     if isinstance(error, UnreadableFileError):
         return error
-    what = (error.strerror if isinstance(error, av.FFmpegError) else None) or "it is broken"
-    return UnreadableFileError(f"it is no video file that can be decoded here: {what}")
+    return UnreadableFileError(f"it is no video file that can be decoded here: {problem(error, MOST_PIXELS)}")
 
 
 class VideoEncoder:

@@ -20,7 +20,7 @@ from av.container import InputContainer
 from media.files import CONTAINERS, UnreadableFileError
 from media.frames import AudioChunk, Picture
 from media.resample import mono
-from media.video_convert import Converter
+from media.video_convert import Converter, beginning, problem, upright
 
 ROOM = 1 << 20
 """Bytes that may wait in a pipe."""
@@ -31,6 +31,9 @@ _IN_MEMORY = 4 << 20
 _VIDEO_CONTAINERS = f"{CONTAINERS},avi,mpegts,flv,mpeg"
 _LARGEST_SIDE = 4096
 """Pixels of a video."""
+_MOST_PIXELS = _LARGEST_SIDE**2
+_LIMITED = {"max_pixels": str(_MOST_PIXELS)}
+"""A decoder's options."""
 
 
 class BytePipe:
@@ -125,8 +128,8 @@ def pieces(pipe: BytePipe, wanted: Reading, stop: Callable[[], bool]) -> Iterato
     except (av.FFmpegError, ValueError) as error:  # what PyAV itself finds in a broken file is a ValueError
         if isinstance(error, UnreadableFileError):
             raise
-        what = (error.strerror if isinstance(error, av.FFmpegError) else None) or "it is broken"
-        raise UnreadableFileError(f"it is no file that can be decoded here: {what}") from error
+        why = problem(error, _MOST_PIXELS)
+        raise UnreadableFileError(f"it is no file that can be decoded here: {why}") from error
     finally:
         pipe.abandon()
 
@@ -158,11 +161,12 @@ def _index_may_come_last(head: bytes) -> bool:
 
 
 def _decoded(source: IO[bytes] | _Joined, wanted: Reading, stop: Callable[[], bool]) -> Iterator[AudioChunk | Picture]:
-    options = {"format_whitelist": _VIDEO_CONTAINERS}
+    options = {"format_whitelist": _VIDEO_CONTAINERS, **_LIMITED}  # FFmpeg decodes some to tell what is in a file
     opened: Any = source
     with av.open(opened, "r", options=options, metadata_errors="replace") as container:
         streams = _streams(container, wanted)
-        converter, sounds = Converter(), _Sounds(wanted.rate)
+        origin = beginning(streams)
+        sights, sounds = _Sights(wanted.longest_side, origin), _Sounds(wanted.rate, origin)
         for packet in container.demux(streams):
             for frame in packet.decode():
                 if stop():
@@ -170,7 +174,7 @@ def _decoded(source: IO[bytes] | _Joined, wanted: Reading, stop: Callable[[], bo
                 if isinstance(frame, av.AudioFrame):
                     made: Iterator[AudioChunk | Picture] = sounds.push(frame)
                 elif isinstance(frame, av.VideoFrame):
-                    made = iter((converter.picture(frame, wanted.longest_side),))
+                    made = iter((sights.picture(frame),))
                 else:
                     continue
                 for piece in made:
@@ -187,22 +191,44 @@ def _streams(container: InputContainer, wanted: Reading) -> list[Any]:
         what = "neither a video nor an audio track" if wanted.pictures else "no audio track"
         raise UnreadableFileError(f"there is {what} in it")
     for stream in video:
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if max(width, height) > _LARGEST_SIDE:
-            raise UnreadableFileError(f"its pictures have {width}x{height} pixels; at most {_LARGEST_SIDE} a side")
+        _check_size(stream.codec_context.width, stream.codec_context.height)
+        stream.codec_context.options = _LIMITED  # what the file's header says may be wrong
         stream.codec_context.thread_count = 1
     return [*audio, *video]
 
 
-class _Sounds:
-    """Frames of an audio track → mono, with times counted in samples: timestamps may jump."""
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > _LARGEST_SIDE:
+        raise UnreadableFileError(f"its pictures have {width}x{height} pixels; at most {_LARGEST_SIDE} a side")
 
-    def __init__(self, rate: int | None) -> None:
+
+class _Sights:
+    """Frames of a video track → pictures, with times since ``origin`` in the file."""
+
+    def __init__(self, longest_side: int, origin: float) -> None:
+        self._longest_side = longest_side
+        self._origin = origin
+        self._converter = Converter()
+
+    def picture(self, frame: av.VideoFrame) -> Picture:
+        _check_size(frame.width, frame.height)
+        picture = self._converter.picture(frame, self._longest_side)
+        return Picture(upright(picture.pixels, frame), max(0.0, picture.time - self._origin))
+
+
+class _Sounds:
+    """Frames of an audio track → mono, with times counted in samples from where it begins: timestamps may jump."""
+
+    def __init__(self, rate: int | None, origin: float) -> None:
         self._rate = rate
+        self._origin = origin
+        self._begin: float | None = None
         self._resampler: av.AudioResampler | None = None
         self._count = 0
 
     def push(self, frame: av.AudioFrame) -> Iterator[AudioChunk]:
+        if self._begin is None:
+            self._begin = max(0.0, frame.time - self._origin) if frame.time is not None else 0.0
         frame.pts = None  # one that jumps would make the resampler insert silence
         if self._resampler is None:
             self._rate = self._rate or frame.sample_rate
@@ -217,5 +243,5 @@ class _Sounds:
             return
         for part in self._resampler.resample(frame):
             if part.samples:
-                yield AudioChunk(mono(part).copy(), self._rate, self._count / self._rate)
+                yield AudioChunk(mono(part).copy(), self._rate, (self._begin or 0.0) + self._count / self._rate)
                 self._count += part.samples

@@ -11,8 +11,9 @@ import pytest
 
 from media.files import Encoder, TooLongError, UnreadableFileError
 from media.frames import AudioChunk, Picture, Pixels, Samples
-from media.video_files import FORMATS, Reading, VideoEncoder, VideoFormat, facts, read
+from media.video_files import FORMATS, MOST_PIXELS, Reading, VideoEncoder, VideoFormat, facts, read
 from tests.assets import asset
+from tests.media.odd_films import WAYS, beginning_at, corners, lying, turned_corners, with_a_large_picture
 
 WIDTH, HEIGHT, FPS, RATE = 160, 120, 30, 16_000
 
@@ -111,8 +112,32 @@ def test_pictures_that_would_fill_the_memory_are_refused() -> None:
         container.mux(stream.encode(av.VideoFrame(8192, 2048, "yuvj420p")))
         container.mux(stream.encode(None))
     for look in (lambda data: list(read(data, Reading(60.0))), facts):
-        with pytest.raises(UnreadableFileError, match="too large: 8192 x 2048"):
+        with pytest.raises(UnreadableFileError, match="too large"):
             look(file.getvalue())
+
+
+def test_a_picture_that_is_larger_than_the_file_says_is_not_decoded() -> None:
+    data = with_a_large_picture((64, 48), (4096, 2400))
+    assert (facts(data).width, facts(data).height) == (64, 48)
+    found: list[Picture | AudioChunk] = []
+    with pytest.raises(UnreadableFileError, match=f"at most {MOST_PIXELS} pixels"):
+        found.extend(read(data, Reading(60.0)))
+
+
+@pytest.mark.parametrize(("way", "quarters", "mirrored"), WAYS)
+def test_what_was_filmed_sideways_is_turned(way: str, quarters: int, mirrored: bool) -> None:
+    shown = [part for part in read(lying(way), Reading(60.0)) if isinstance(part, Picture)]
+    assert corners(shown[0].pixels) == turned_corners(quarters, mirrored)
+
+
+@pytest.mark.parametrize("first", [0.0, 700.0])
+def test_times_count_from_the_beginning_of_the_earlier_track(first: float) -> None:
+    parts = list(read(beginning_at(first, sound_after=0.5), Reading(10.0)))
+    pictures = [part.time for part in parts if isinstance(part, Picture)]
+    sounds = [part.time for part in parts if isinstance(part, AudioChunk)]
+    assert pictures[0] == pytest.approx(0.0, abs=0.01)
+    assert pictures[-1] == pytest.approx(0.9, abs=0.05)
+    assert sounds[0] == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_is_no_video_is_refused_with_words() -> None:

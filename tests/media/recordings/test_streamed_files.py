@@ -16,6 +16,7 @@ from media.files import UnreadableFileError
 from media.frames import AudioChunk, Picture
 from media.recordings.streamed_files import BytePipe, Reading, pieces
 from media.recordings.video_encoder import VideoEncoder
+from tests.media.odd_films import WAYS, beginning_at, corners, lying, turned_corners, with_a_large_picture
 from tests.patience import PATIENCE
 from tests.server.http.rest.clients import bursts, sound_file
 
@@ -129,3 +130,26 @@ async def test_what_cannot_be_read_is_explained(data, wanted, words):
 async def test_large_pictures_are_made_smaller():
     found = await read(video("webm", 2), Reading(pictures=True, longest_side=48))
     assert {piece.pixels.shape for piece in found if isinstance(piece, Picture)} == {(32, 48, 3)}
+
+
+async def test_a_picture_that_is_larger_than_the_file_says_is_not_decoded():
+    with pytest.raises(UnreadableFileError, match="its pictures are too large: at most 16777216 pixels"):
+        await read(with_a_large_picture((64, 48), (4112, 4096)), size=1 << 16)
+    with pytest.raises(UnreadableFileError, match="its pictures have 5000x16 pixels; at most 4096 a side"):
+        await read(with_a_large_picture((64, 48), (5000, 16)))
+
+
+@pytest.mark.parametrize(("way", "quarters", "mirrored"), WAYS)
+async def test_what_was_filmed_sideways_is_turned(way, quarters, mirrored):
+    found = await read(lying(way))
+    assert corners(found[0].pixels) == turned_corners(quarters, mirrored)
+
+
+@pytest.mark.parametrize("first", [0.0, 700.0])
+async def test_times_count_from_the_beginning_of_the_earlier_track(first):
+    found = await read(beginning_at(first, sound_after=0.5), Reading(pictures=True, longest=10.0))
+    pictures = [piece.time for piece in found if isinstance(piece, Picture)]
+    sounds = [piece for piece in found if isinstance(piece, AudioChunk)]
+    assert [pictures[0], pictures[-1]] == pytest.approx([0.0, 0.9], abs=0.05)
+    assert sounds[0].time == pytest.approx(0.5, abs=0.05)
+    assert sounds[-1].end == pytest.approx(1.5, abs=0.1)
