@@ -22,39 +22,38 @@ class FanOut(Generic[T]):
         self.wanted = asyncio.Event()
         """Set when somebody begins to follow; whoever waits for it clears it."""
         self._capacity = capacity
-        self._channels: list[Channel[T]] = []
+        self._followers: list[tuple[Channel[T], Callable[[T], T]]] = []
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._channels)
+        return len(self._followers)
 
-    def follow(self) -> Channel[T]:
-        """Every item from now on; closed when the source ends."""
+    def follow(self, changed: Callable[[T], T] = lambda item: item) -> Channel[T]:
+        """Every item from now on, as ``changed`` makes it at the moment when it comes; closed when the source ends."""
         channel: Channel[T] = Channel(self._capacity)
         if self._closed:
             channel.close()
         else:
-            self._channels.append(channel)
+            self._followers.append((channel, changed))
             self.wanted.set()
         return channel
 
     def leave(self, channel: Channel[T]) -> None:
         """Follow no longer. Idempotent."""
         channel.close()
-        if channel in self._channels:
-            self._channels.remove(channel)
+        self._followers = [follower for follower in self._followers if follower[0] is not channel]
 
     def put(self, item: T) -> None:
         """Give the next item to all. Never waits."""
-        for channel in self._channels:
-            channel.put(item)
+        for channel, changed in self._followers:
+            channel.put(changed(item))
 
     def close(self) -> None:
         """The source has ended. Idempotent."""
         self._closed = True
-        for channel in self._channels:
+        for channel, _ in self._followers:
             channel.close()
-        self._channels.clear()
+        self._followers.clear()
 
 
 class Relay(MediaStreamTrack, Generic[Sent]):

@@ -156,7 +156,7 @@ class _Part:
         self._taps = taps
         self._wish = wish
         self._events: Channel[tuple[float, Event]] = Channel(MOST_EVENTS)
-        self._user = None if taps.user is None else taps.user.follow()
+        self._user = None if taps.user is None else taps.user.follow(self._unless_muted)
         self._assistant = None if taps.assistant is None else taps.assistant.follow()
         self._video = taps.video.follow() if taps.video is not None and wish.video else None
         self._files: RecordingFiles | None = None
@@ -235,9 +235,11 @@ class _Part:
         heard = [] if self._user is None else self._user.take()
         said = [] if self._assistant is None else self._assistant.take()
         rate = heard[0].rate if heard else 16_000
-        if self._session.conversation.settings.muted:
-            heard = [chunk.silenced for chunk in heard]
         return Batch(tuple(chunk.samples for chunk in heard), rate, tuple(said), tuple(self._events.take()))
+
+    def _unless_muted(self, chunk: AudioChunk) -> AudioChunk:
+        """What comes while the user is muted is not recorded, whether or not they still are when it is written."""
+        return chunk.silenced if self._session.conversation.settings.muted else chunk
 
     @property
     def _at(self) -> float:

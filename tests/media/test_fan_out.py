@@ -24,6 +24,17 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_follower_gets_items_as_they_are_changed_when_they_come():
+    source: FanOut[int] = FanOut(3)
+    factor = 2
+    plain, changed = source.follow(), source.follow(lambda item: factor * item)
+    source.put(1)
+    factor = 100
+    source.put(2)
+    factor = 0
+    assert (plain.take(), changed.take()) == ([1, 2], [2, 200])
+
+
 async def test_a_slow_follower_loses_the_oldest_and_no_other_does():
     source: FanOut[int] = FanOut(3)
     source.put(0)
