@@ -91,7 +91,7 @@ class _Prediction:
                         break
         except PipelineError as error:
             problem = error.code, error.message
-        except (RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # the barrier: the video goes on
             log.exception("a picture could not be described")
             problem = "text_failed", f"the picture could not be described: {type(error).__name__}"
         finally:
@@ -117,7 +117,7 @@ class _Prediction:
                     return
                 plan, first = smaller, await self._first(smaller)
                 await self._tell(self._progress.start_over(plan, first, error.message))
-            except (RuntimeError, ValueError, TypeError, OSError, KeyError) as error:
+            except Exception as error:  # the barrier: the text goes on
                 log.exception("a video could not be made")
                 failed = f"the video could not be made: {type(error).__name__}"
                 await self._tell(self._progress.video_failed("video_failed", failed))

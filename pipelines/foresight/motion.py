@@ -30,6 +30,9 @@ _AGREEMENT = 1.0
 """Pixels by which the flow forward and backward may differ before a pixel counts for 1/e."""
 _SMOOTH = 5
 """Side of the window in which single wrong vectors are outvoted."""
+_LEAST_SIDE = 16
+"""Pixels. DIS compares patches of 8x8 in pictures of half the size and less. For smaller ones it picks the sizes by the
+width alone: a patch may have no room, and it raises an error or reads beyond the picture, which ends the process."""
 _NO_MAP: Any = None
 """OpenCV takes x and y as one map, or as two; its stubs know only of two."""
 
@@ -50,7 +53,12 @@ class Movement:
 
 
 def movement(earlier: Pixels, later: Pixels, seconds: float) -> Movement:
-    """The movement between two pictures of the same size that are ``seconds`` apart."""
+    """The movement between two pictures of the same size that are ``seconds`` apart.
+
+    There is none in pictures so small or narrow that nothing can be followed in them.
+    """
+    if min(later.shape[:2]) < _LEAST_SIDE:
+        return Movement(np.zeros((*later.shape[:2], 2), np.float32), 1.0)
     before, after = (np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (earlier, later))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     nothing = np.zeros((*after.shape, 2), np.float32)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import PipelineError
 from pipelines.foresight.events import Event, Method
 from pipelines.foresight.filming import Filmed, Scene
 from pipelines.foresight.quality import Grain, Plan
@@ -51,7 +50,7 @@ class FakeFilmer:
     def __init__(
         self,
         before: Callable[[], Any] | None = None,
-        errors: Sequence[PipelineError] = (),
+        errors: Sequence[Exception] = (),
         frames_before: int = 0,
         grain: Grain | None = None,
     ) -> None:

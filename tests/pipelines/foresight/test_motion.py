@@ -71,3 +71,16 @@ def test_words_tell_what_moves_and_where_to():
     assert told(gone, spot, 1 / FPS)[0].startswith("Something at the top on the right moves right")
     assert told(still, still, 0.1) == NOTHING_MOVES
     assert told(still, None, 0.0) == STILL_PICTURE
+
+
+SMALL = [(1, 1), (2, 640), (8, 8), (640, 3), (12, 640), (15, 1200), (16, 1200), (1200, 16), (16, 16), (1200, 24)]
+
+
+@pytest.mark.parametrize("shape", SMALL)
+def test_small_and_narrow_pictures_are_told_of_and_filmed(shape):
+    later, earlier = (np.random.default_rng(n).integers(0, 256, (*shape, 3)).astype(np.uint8) for n in (1, 2))
+    moves = movement(earlier, later, 1 / FPS)
+    assert moves.velocity.shape == (*shape, 2)
+    assert moves.still == (min(shape) < 16), "else it is followed"
+    assert len(list(extrapolated(later, moves, FPS, 2))) == 2
+    assert told(later, earlier, 1 / FPS)

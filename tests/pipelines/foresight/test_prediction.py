@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import cv2
 import numpy as np
 import pytest
 
@@ -122,6 +123,21 @@ async def test_a_failure_of_the_text_leaves_the_video(worker, scene):
     await foresee(scene, "low", Makers(describer, FakeFilmer(), worker), told)
     assert told.of(TextDone) == [TextDone("model_broken", "it is broken")]
     assert len(told.of(VideoDone)) == 1
+
+
+UNFORESEEN = [cv2.error("it does not fit"), KeyError("nobody thought of it")]
+
+
+@pytest.mark.parametrize("error", UNFORESEEN, ids=["OpenCV", "a defect"])
+async def test_what_nobody_thought_of_in_one_half_leaves_the_other(worker, scene, error):
+    told = Told()
+    await foresee(scene, "low", Makers(FakeDescriber(error=error), FakeFilmer(), worker), told)
+    assert [one.code for one in told.of(TextDone)] == ["text_failed"]
+    assert len(told.of(VideoDone)) == 1
+    told = Told()
+    await foresee(scene, "low", Makers(FakeDescriber(), FakeFilmer(errors=[error], frames_before=3), worker), told)
+    assert [one.code for one in told.of(VideoFailed)] == ["video_failed"]
+    assert told.events[-1] == Completed("A cat. ")
 
 
 async def test_without_room_it_is_made_once_more_and_smaller(worker, scene):
