@@ -204,6 +204,7 @@ class Composer:
         served = self._served(engines, out is not None, plays=plays)
         first = self._first(engines, wishes, served)
         if before is not None:
+            served = replace(served, usual=first.conversation)
             manners = replace(first.manners, greeting="")  # that was said before
             first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
             first = replace(first, priority=wishes.priority or before.priority)

@@ -99,6 +99,9 @@ class Served:
     """That the session began with."""
     adapter: Callable[[str | None], str] = lambda name: ""
     """What changes the language model where it is asked for by this name (:func:`adapter_asked`); empty: nothing."""
+    usual: ConversationSettings | None = None
+    """What null means for a session that goes on with an earlier conversation: the settings that it would have without
+    that. ``None``: those that the session began with."""
 
 
 def offered_session(session: object) -> SessionPatch:
@@ -120,6 +123,7 @@ def merge(
 ) -> ConversationSettings:
     """Settings with the given fields changed and all others kept; null means as at first, where it is no value of its
     own. Raises :class:`RefusedError`."""
+    defaults = served.usual or defaults
     audio = patch.audio or Audio()
     if patch.type is not None:
         settings = replace(settings, listens_only=patch.type == "transcription")
@@ -185,7 +189,7 @@ def _answering(
 ) -> ConversationSettings:
     changes: dict[str, Any] = {}
     if "instructions" in given.model_fields_set:
-        changes["instructions"] = given.instructions or ""
+        changes["instructions"] = defaults.instructions if given.instructions is None else given.instructions
     if "output_modalities" in given.model_fields_set:
         changes["spoken"] = defaults.spoken if given.output_modalities is None else given.output_modalities == ["audio"]
         if changes["spoken"] and not served.sounds:

@@ -116,7 +116,7 @@ def test_what_is_left_out_stays():
     [
         ({"instructions": "Sing."}, {"instructions": "Sing."}),
         ({"instructions": ""}, {"instructions": ""}),
-        ({"instructions": None}, {"instructions": ""}),
+        ({"instructions": None}, {"instructions": "Be kind."}),
         ({"output_modalities": ["text"]}, {"spoken": False}),
         ({"output_modalities": ["audio"]}, {"spoken": True}),
         ({"max_output_tokens": 1}, {"max_tokens": 1}),
@@ -146,6 +146,14 @@ def test_a_model_is_asked_for_by_its_adapter_and_any_other_name_means_the_usual_
             again = updated({"model": usual}, settings, pirates)
             assert (again.adapters, told(again)["model"]) == ((), "brain")
     assert updated({"instructions": "Sing."}, settings, pirates).adapters == (("pirate", 1.0),)
+
+
+def test_null_means_as_at_first_for_a_conversation_that_goes_on_in_another_session():
+    chosen = updated({"instructions": "Sing.", "audio": {"output": {"speed": 1.5}}})
+    nulls = {"instructions": None, "audio": {"output": {"speed": None}}}
+    event = events.validate_python({"type": "session.update", "session": nulls})
+    again = merge(chosen, chosen, event.session, here(usual=DEFAULTS))
+    assert (again.instructions, again.voice) == (DEFAULTS.instructions, DEFAULTS.voice)
 
 
 def test_it_is_told_back():

@@ -72,13 +72,17 @@ async def test_a_new_connection_goes_on_with_the_conversation(serve):
         assert old.answer["resumed"] is False
         conversation = app[REGISTRY].find(first).session.conversation
         conversation.add(Item("said", "user", "My name is Ada."))
-        conversation.settings.instructions = "Be brief."
+        at_first, conversation.settings.instructions = conversation.settings.instructions, "Be brief."
         async with Again(url, first) as new:
             assert new.answer["resumed"] is True
             assert new.answer["session_id"] != first
             goes_on = app[REGISTRY].find(new.answer["session_id"]).session.conversation
             assert [item.text for item in goes_on.history.items] == ["My name is Ada."]
             assert goes_on.settings.instructions == "Be brief."
+            await new.event("session.created")
+            new.send({"type": "session.update", "session": {"instructions": None}})
+            updated = await new.event("session.updated")
+            assert updated["session"]["instructions"] == at_first != "Be brief.", "null: as the server has it"
 
 
 @pytest.mark.parametrize(
