@@ -134,6 +134,8 @@ class FakeServer:
         self.picture = np.full((240, 320, 3), (24, 96, 90), np.uint8)
         self.recording: dict[str, bytes] = {}
         """Files of the recording, by name."""
+        self.deleted: list[str] = []
+        """Sessions whose recording was deleted."""
         self.echoes = False
         """Whether the camera's picture is sent back instead of the card."""
         self.ice_servers: list[dict[str, Any]] = []
@@ -221,10 +223,11 @@ class FakeServer:
     async def _recording(self, request: web.Request) -> web.Response:
         session = request.match_info["session"]
         if request.method == "DELETE":
-            self.recording.clear()
+            self.deleted.append(session)
+        kept = {} if session in self.deleted else self.recording
         files = [
             {"name": name, "bytes": len(data), "type": "audio/wav", "url": f"/v1/sessions/{session}/recording/{name}"}
-            for name, data in self.recording.items()
+            for name, data in kept.items()
         ]
         return web.json_response({"session_id": session, "state": "done", "seconds": 70, "files": files})
 

@@ -140,4 +140,36 @@ async def test_a_recording_is_asked_for_shown_and_taken_along(server: FakeServer
     assert await contents(await download.value) == server.recording["audio.wav"]
     await page.locator("#delete-recording").click()
     await expect(page.locator("#recorded-files > *")).to_have_count(0)
-    assert server.recording == {}
+    assert server.deleted == ["sess_1"]
+
+
+async def test_a_recording_goes_on_in_the_next_connection_and_all_of_it_is_listed_and_deleted(
+    server: FakeServer, browser_page: Any
+) -> None:
+    server.status["recording"] = {"allowed": True, "max_minutes": 60, "max_mb": 1024}
+    server.recording = {"audio.wav": b"RIFF" + b"\0" * 5_000}
+    server.remembers = True
+    page = await browser_page(server.url)
+    await start(page, server)
+    await page.locator("#files summary").click()
+    await page.locator("#record-video").check()
+    await page.locator("#record").click()
+    asked = await server.next_event()
+    server.send({"type": "recording.changed", "state": "on", "seconds": 0, "reason": None})
+    await until(page, "state => state.recording")
+    await server.hang_up()
+    await expect(page.locator("#recording-why")).to_contain_text("the connection was lost")
+    await expect(page.locator("#recording")).to_be_hidden()
+    await server.connected()
+    assert await server.next_event() == asked
+    server.send({"type": "recording.changed", "state": "on", "seconds": 0, "reason": None})
+    await until(page, "state => state.recording")
+    await expect(page.locator("#recording-why")).to_be_hidden()
+
+    await page.locator("#toggle").click()
+    await until(page, "state => state.phase === 'idle'")
+    await page.locator("#files summary").click()
+    await expect(page.locator("#recorded-files button")).to_have_count(3)
+    await page.locator("#delete-recording").click()
+    await expect(page.locator("#recorded-files > *")).to_have_count(0)
+    assert server.deleted == ["sess_1", "sess_2"]

@@ -63,12 +63,13 @@ export function createCall({ store, output, levels, tell }) {
     const mine = ++attempt;
     dispatch({ type: "client.calling" });
     connection = new Connection(handlers);
+    const again = resume !== null;
     try {
       const { session_id, resumed, watched } = await connection.open(tracks.all, wishes());
       if (mine !== attempt) return;
       if (watched) watchFor(session_id);
       resume = session_id ?? resume;
-      dispatch({ type: "client.answered", session_id, resumed: Boolean(resumed) });
+      dispatch({ type: "client.answered", session_id, resumed: Boolean(resumed), again });
     } catch (error) {
       if (mine !== attempt) return; // stopped or restarted meanwhile
       const { pipeline } = wishes();
@@ -97,8 +98,9 @@ export function createCall({ store, output, levels, tell }) {
       levels.connect(connection);
       clearInterval(timer);
       timer = setInterval(pollStats, STATS_MS);
-      const { devices } = store.state;
+      const { devices, recording: { wanted, video } } = store.state;
       if (devices.sharing) update({ vision: { screen: true } });
+      if (wanted) update({ recording: { enabled: true, video } }); // a session does not know of those before it
       if (devices.chosen.pushToTalk && devices.microphone) tellTurns();
     },
     event(event) {

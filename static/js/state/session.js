@@ -26,24 +26,37 @@ export const settings = { initial: unset, handlers: {
   "client.failed": over,
 } };
 
+/** Sessions of one conversation whose recordings are listed, the newest. */
+const MOST_RECORDED = 50;
+
 const unrecorded = {
   on: false,
+  wanted: false, // it was on when the connection was lost, and is asked for again in the next one
+  video: false, // whether it was asked for with the picture
   seconds: 0, // recorded so far, as the server told it
   since: 0, // when it told so, in ms
-  reason: null, // why it has stopped: time_limit | size_limit | disk_full | asked
-  session: null, // the newest session: its recording can be had after its end
-  any: false, // whether anything of it has been recorded
+  reason: null, // why it has stopped: time_limit | size_limit | disk_full | failed | asked, or lost with the connection
+  session: null, // the newest session
+  sessions: [], // those of this conversation of which anything was recorded: it can be had after their end
 };
+
+const unheard = (slice) => ({ ...slice, on: false, wanted: false });
 
 export const recording = { initial: unrecorded, handlers: {
   "recording.changed": (slice, event) => {
-    const on = event.state === "on";
-    return { ...slice, on, seconds: Number(event.seconds) || 0, since: event.at ?? 0, reason: event.reason ?? null,
-      any: slice.any || on || Number(event.seconds) > 0 };
+    const [on, seconds] = [event.state === "on", Number(event.seconds) || 0];
+    const { session, sessions } = slice;
+    const more = (on || seconds > 0) && session && !sessions.includes(session);
+    return { ...slice, on, seconds, wanted: false, since: event.at ?? 0, reason: event.reason ?? null,
+      sessions: more ? [...sessions, session].slice(-MOST_RECORDED) : sessions };
   },
-  "client.answered": (_, event) => ({ ...unrecorded, session: event.session_id ?? null }),
-  "client.stopped": (slice) => ({ ...slice, on: false }),
-  "client.failed": (slice) => ({ ...slice, on: false }),
+  "client.sent": (slice, { event: { session } }) =>
+    (session?.recording?.enabled ? { ...slice, video: Boolean(session.recording.video) } : slice),
+  "client.reconnecting": (slice) => (slice.on ? { ...slice, on: false, wanted: true, reason: "lost" } : slice),
+  "client.answered": (slice, event) =>
+    ({ ...(event.again ? { ...slice, on: false, seconds: 0 } : unrecorded), session: event.session_id ?? null }),
+  "client.stopped": unheard,
+  "client.failed": unheard,
 } };
 
 const unloaded = { shed: [] }; // vision | partials | speculation: comes less often while the server has too much to do

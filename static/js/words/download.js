@@ -24,7 +24,7 @@ export function mount({ store, call, root, t, api }) {
     h("div", { class: "menu" }, ...save, recorder));
   root.append(badge, menu);
   let timer = 0;
-  let listed = null;
+  let listed = ""; // sessions whose files are shown
 
   async function keep(kind) {
     const { FORMATS, nameOf, save: hand } = await import("./export.js");
@@ -39,15 +39,17 @@ export function mount({ store, call, root, t, api }) {
     call.send({ type: "session.update", session: { type: "realtime", recording: { enabled, video: enabled && video.checked } } });
   }
 
-  /** What is there of the recording, once it has stopped: each file can be saved, all of it can be deleted. */
+  /** What is there of the recording in all sessions of the conversation, once it has stopped: each file can be saved,
+   * all of it can be deleted. */
   async function list() {
-    const { session } = store.state.recording;
-    const found = await api.fetchRecording(session).catch(() => null); // 404: nothing was kept
-    if (session !== store.state.recording.session) return;
-    const rows = (found?.files ?? []).map((file) => h("button", { type: "button", onclick: () => fetchFile(file) },
+    const mine = listed;
+    const asked = store.state.recording.sessions.map((session) => api.fetchRecording(session).catch(() => null));
+    const found = (await Promise.all(asked)).filter(Boolean); // 404: nothing was kept
+    if (mine !== listed) return;
+    const rows = found.flatMap((one) => one.files).map((file) => h("button", { type: "button", onclick: () => fetchFile(file) },
       h("span", { dir: "auto" }, file.name), h("small", {}, sizeOf(file.bytes))));
     const remove = h("button", { type: "button", id: "delete-recording", onclick: forget, "data-t": "recording.delete" }, t("recording.delete"));
-    files.replaceChildren(...rows, ...(rows.length && found.state === "done" ? [remove] : []));
+    files.replaceChildren(...rows, ...(rows.length && found.every(({ state }) => state === "done") ? [remove] : []));
   }
 
   async function fetchFile(file) {
@@ -58,7 +60,10 @@ export function mount({ store, call, root, t, api }) {
   }
 
   async function forget() {
-    await api.deleteRecording(store.state.recording.session).then(() => files.replaceChildren(), () => tell(t("recording.gone")));
+    const done = await Promise.allSettled(store.state.recording.sessions.map((session) => api.deleteRecording(session)));
+    if (done.every(({ status }) => status === "fulfilled")) return void files.replaceChildren();
+    await list();
+    tell(t("recording.gone"));
   }
 
   function tell(words) {
@@ -76,7 +81,7 @@ export function mount({ store, call, root, t, api }) {
     const talked = transcriptOf(words).length > 0;
     save.forEach((button) => { button.disabled = !talked; });
     const allowed = Boolean(engines.status?.recording?.allowed);
-    recorder.hidden = !allowed && !recording.any;
+    recorder.hidden = !allowed && !recording.sessions.length;
     record.hidden = !allowed;
     record.disabled = phase !== "connected";
     video.disabled = recording.on;
@@ -87,11 +92,12 @@ export function mount({ store, call, root, t, api }) {
     if (recording.on && !timer) timer = setInterval(tick, EVERY_MS);
     if (recording.on) tick();
     if (!recording.on && timer) timer = clearInterval(timer) ?? 0;
-    const state = recording.any && !recording.on ? recording.session : null;
-    if (state !== listed) {
-      listed = state;
+    const there = ["connected", "idle", "lost"].includes(phase); // a server that is being looked for tells nothing
+    const kept = recording.on || !there ? "" : recording.sessions.join();
+    if (kept !== listed) {
+      listed = kept;
       files.replaceChildren();
-      if (state) list();
+      if (kept) list();
     }
   }
 
@@ -106,7 +112,7 @@ export function mount({ store, call, root, t, api }) {
   });
   render(store.state);
   document.addEventListener("click", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (!event.composedPath().includes(menu)) menu.open = false; // what was clicked may have been drawn anew since
   });
   return { render };
 }

@@ -74,7 +74,7 @@ test("every notice that is made has words", () => {
   tell("engine_missing", { reason: "libEGL is missing" });
   assert.equal(new Set(made.map(({ text }) => text)).size, made.length);
   for (const { action } of made) assert.ok(!action || en[`notice.do.${action}`]);
-  ["time_limit", "size_limit", "disk_full", "failed"].forEach((reason) => t(`recording.reason.${reason}`));
+  ["time_limit", "size_limit", "disk_full", "failed", "lost"].forEach((reason) => t(`recording.reason.${reason}`));
 });
 
 test("what the server says is worth waiting for, with its progress", () => {

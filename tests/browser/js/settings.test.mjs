@@ -6,6 +6,8 @@ import { qr } from "../../../static/js/settings/qr.js";
 import { createTeller, mergeVision, sessionFor, turnDetection } from "../../../static/js/settings/session.js";
 import { carriedBy, linkFor } from "../../../static/js/settings/share.js";
 import { legal } from "../../../static/js/settings/store.js";
+import { slices } from "../../../static/js/state/slices.js";
+import { initialOf, reduce } from "../../../static/js/state/store.js";
 import { INITIAL } from "../../../static/js/settings/table.js";
 
 const hash = (rows) =>
@@ -51,6 +53,21 @@ test("the session is told what was chosen", () => {
   assert.deepEqual(turnDetection(INITIAL, { type: "semantic_vad" }), { type: "semantic_vad", interrupt_response: true });
   assert.deepEqual(mergeVision({ overlay: { boxes: false } }, { overlay: { labels: true }, mode: "exact" }),
     { overlay: { boxes: false, labels: true }, mode: "exact" });
+});
+
+test("a recording is asked for again where the connection was lost while it was on, and nowhere else", () => {
+  const after = (...events) => events.reduce((state, event) => reduce(slices, state, { at: 0, ...event }), initialOf(slices)).recording;
+  const asked = { type: "client.sent", event: { type: "session.update", session: { recording: { enabled: true, video: true } } } };
+  const call = (session_id, again) => ({ type: "client.answered", session_id, again });
+  const on = { type: "recording.changed", state: "on", seconds: 0, reason: null };
+  const off = { type: "recording.changed", state: "off", seconds: 9, reason: "asked" };
+  const lost = { type: "client.reconnecting", attempt: 1 };
+  const told = ({ on: is, wanted, video, reason, sessions }) => [is, wanted, video, reason, sessions];
+  assert.deepEqual(told(after(call("a"), asked, on, lost, call("b", true))), [false, true, true, "lost", ["a"]]);
+  assert.deepEqual(told(after(call("a"), asked, on, lost, call("b", true), on)), [true, false, true, null, ["a", "b"]]);
+  assert.deepEqual(told(after(call("a"), asked, on, off, lost, call("b", true))), [false, false, true, "asked", ["a"]]);
+  assert.deepEqual(told(after(call("a"), asked, on, lost, { type: "client.stopped" }, call("b"))), [false, false, false, null, []]);
+  assert.deepEqual(told(after(call("a"), lost, call("b", true))), [false, false, false, null, []]);
 });
 
 test("a language that the server does not know any more keeps no other setting from being told", () => {

@@ -142,6 +142,7 @@ export default {
   "recording.reason.size_limit": "Die Aufnahme ist zu Ende: Mehr behält der Server nicht.",
   "recording.reason.disk_full": "Die Aufnahme ist zu Ende: Der Datenträger des Servers ist voll.",
   "recording.reason.failed": "Die Aufnahme wurde beendet: Der Server kann sie nicht schreiben.",
+  "recording.reason.lost": "Die Aufnahme hat aufgehört: Die Verbindung ist verloren gegangen.",
 
   "engines.on_its_way": "Unterwegs: {list}",
   "engines.better": "{thing} ({model}) {percent}",

@@ -142,6 +142,7 @@ export default {
   "recording.reason.size_limit": "Recording has stopped: it has reached the greatest size that the server keeps.",
   "recording.reason.disk_full": "Recording has stopped: the server’s disk is full.",
   "recording.reason.failed": "Recording has stopped: the server cannot write it.",
+  "recording.reason.lost": "Recording has stopped: the connection was lost.",
 
   "engines.on_its_way": "On its way: {list}",
   "engines.better": "{thing} ({model}) {percent}",

@@ -142,6 +142,7 @@ export default {
   "recording.reason.size_limit": "La grabación ha parado: el servidor no guarda más tamaño.",
   "recording.reason.disk_full": "La grabación ha parado: el disco del servidor está lleno.",
   "recording.reason.failed": "La grabación se ha detenido: el servidor no puede escribirla.",
+  "recording.reason.lost": "La grabación se ha detenido: se ha perdido la conexión.",
 
   "engines.on_its_way": "En camino: {list}",
   "engines.better": "{thing} ({model}) {percent}",
