@@ -85,6 +85,7 @@ async def test_words_follow_the_voice_until_it_is_cut_off(server: FakeServer, br
     await expect(page.locator(".entry.user .words").nth(1)).to_have_text(HOSTILE)
     card = page.locator(".entry.tool")
     await expect(card.locator("summary")).to_have_text("clockdone")
+    assert await card.get_attribute("aria-hidden") is None, "what can be opened is read out"
     await card.locator("summary").click()
     await expect(card.locator("pre")).to_have_text(['{\n  "zone": "Paris"\n}', HOSTILE])
     await expect(page.locator(".entry.failure")).to_have_text("Sorry, that failed: too slow (llm_timeout) Ask again.")

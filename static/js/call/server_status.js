@@ -14,15 +14,17 @@ const STOPPING = new Set(["unauthorised", "key_wrong", "address_unknown", "serve
 export function createServerStatus(store) {
   const { dispatch } = store;
   let asking = 0;
+  let passed = false; // it was time to ask, and there was a call
 
   const isIdle = () => !isRunning(store.state.call);
   const askIn = (ms) => {
     clearTimeout(asking);
-    asking = setTimeout(() => isIdle() && refresh(), ms);
+    asking = setTimeout(() => (isIdle() ? refresh() : (passed = true)), ms);
   };
 
   async function refresh() {
     clearTimeout(asking);
+    passed = false;
     try {
       take(await fetchStatus());
     } catch (error) {
@@ -56,6 +58,8 @@ export function createServerStatus(store) {
   store.subscribe((state, events) => {
     const happened = (type) => events.some((event) => event.type === type);
     if (state.engines.rows === null && happened("client.connected")) refresh();
+    const over = happened("client.stopped") || happened("client.failed");
+    if (over && isIdle() && (passed || isFetching(state.engines.rows))) askIn(ASK_MS); // the call does not tell any more
     const { problem } = state.problems;
     if (happened("client.failed") && problem?.server && problem.lost) askIn(ASK_AGAIN_MS);
     // What has just taken over makes ears, mind or voice better.

@@ -60,14 +60,17 @@ function media() {
   return navigator.mediaDevices;
 }
 
-/** Ask, and where the chosen device is not there, once more for any. */
+/** Ask for the chosen devices; where one is not there, for any in its place. Browsers do not tell which one is missing. */
 async function ask(devices, wanted, ids) {
-  try {
-    return await devices.getUserMedia(wanted(...ids));
-  } catch (error) {
-    if (error?.name !== "OverconstrainedError" || !ids.some(Boolean)) throw error;
-    return devices.getUserMedia(wanted());
+  const without = ids.map((_, missing) => ids.map((id, place) => (place === missing ? "" : id)));
+  for (const tried of [ids, ...without]) {
+    try {
+      return await devices.getUserMedia(wanted(...tried));
+    } catch (error) {
+      if (error?.name !== "OverconstrainedError" || !tried.some(Boolean)) throw error;
+    }
   }
+  return devices.getUserMedia(wanted());
 }
 
 /** @param id "" for the browser's own choice @returns {Promise<MediaStreamTrack>} @throws {DeviceError} */

@@ -114,14 +114,14 @@ function itemSeen(words, { item, at }) {
 function toolSeen(words, { id, type, call_id: call, name, arguments: given, output }, at) {
   const known = words.entries.find((entry) => entry.tool && (entry.tool.call === call || entry.id === id));
   const key = known?.id ?? id ?? call;
-  return update(words, key, "tool", ({ tool, from }) => ({
-    from: from ?? at ?? null,
-    tool: {
-      name: name ?? tool?.name ?? "", call: call ?? tool?.call ?? null,
-      arguments: shortened(given || tool?.arguments || ""),
-      output: type === "function_call_output" ? shortened(String(output ?? "")) : tool?.output ?? null,
-    },
-  }));
+  return update(words, key, "tool", ({ tool, from }) => {
+    const result = type === "function_call_output" ? shortened(String(output ?? "")) : tool?.output ?? null;
+    return {
+      from: from ?? at ?? null, final: result !== null,
+      tool: { name: name ?? tool?.name ?? "", call: call ?? tool?.call ?? null,
+        arguments: shortened(given || tool?.arguments || ""), output: result },
+    };
+  });
 }
 
 /** Words of the assistant: `change` makes its text of what is there already. */

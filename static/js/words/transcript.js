@@ -30,8 +30,8 @@ export function mount({ store, root, t, settings, inspect }) {
     }
     const { element } = row;
     element.className = `entry ${entry.role}${entry.interrupted ? " interrupted" : ""}`;
-    // What still changes is for the eye alone; a turn is read out once, when it is complete.
-    if (isWhole(entry)) element.removeAttribute("aria-hidden");
+    // Words that still change are for the eye alone; a turn is read out once, when it is complete.
+    if (isWhole(entry) || entry.role === "tool") element.removeAttribute("aria-hidden");
     else element.setAttribute("aria-hidden", "true");
     element.replaceChildren(...contentOf(entry, latency, { t, inspect, open: element.querySelector("details")?.open }));
     Object.assign(row, { entry, latency, said: wording(), shown: null });
@@ -169,6 +169,7 @@ function marksOf(entry, latency, t, inspect) {
   else if (entry.typed && entry.role === "user") marks.push(h("span", { class: "mark" }, t("words.sent")));
   if (latency) {
     marks.push(h("button", { type: "button", class: "latency", title: t("words.latency_hint"),
+      tabindex: isWhole(entry) ? null : "-1", // nobody gets to where nothing is read out
       onclick: () => inspect?.("turns") }, t("words.latency", { value: seconds(latency.voice_to_voice_ms) })));
   }
   return marks;

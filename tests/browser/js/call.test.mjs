@@ -6,16 +6,17 @@ import { test } from "node:test";
 import { ApiError, Unreachable } from "../../../static/js/call/api.js";
 import { createLateCall } from "../../../static/js/call/late.js";
 import { detailsOf, note } from "../../../static/js/call/details.js";
+import { createServerStatus } from "../../../static/js/call/server_status.js";
 import { createPushToTalk } from "../../../static/js/call/push_to_talk.js";
 import { explain, isMeant, isWorthWaiting, lostProblem, needsKey, sentence, unsupported } from "../../../static/js/call/refusals.js";
 import { Pause, TRIES, pauseBefore, secondsToWait } from "../../../static/js/call/resume.js";
 import { watch } from "../../../static/js/call/watch.js";
 import { legal } from "../../../static/js/state/devices.js";
 import { loudness, silenceWatch } from "../../../static/js/devices/levels.js";
-import { DeviceError, reasonOf } from "../../../static/js/devices/media.js";
+import { DeviceError, openBoth, openMicrophone, reasonOf } from "../../../static/js/devices/media.js";
 import { optionsOf } from "../../../static/js/devices/pickers.js";
 import { ALL as en } from "./words.mjs";
-import { initialOf, reduce } from "../../../static/js/state/store.js";
+import { createStore, initialOf, reduce } from "../../../static/js/state/store.js";
 import { slices } from "../../../static/js/state/slices.js";
 import { statusOf } from "../../../static/js/state/call.js";
 import { meaningOf } from "../../../static/js/view/keys.js";
@@ -298,6 +299,62 @@ test("a process of the server is watched until there is news of it, and not wher
   answer({ state: "gone" });
   await new Promise((resolve) => setTimeout(resolve));
   assert.equal(ended, false, "a session that has ended meanwhile has no news");
+});
+
+/** @param present ids of what is plugged in @returns what was asked for, as getUserMedia is given it */
+function plugged(context, ...present) {
+  const asked = [];
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  context.after(() => (before ? Object.defineProperty(globalThis, "navigator", before) : delete globalThis.navigator));
+  const track = (id, wanted) => (wanted ? [{ id }] : []);
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { mediaDevices: { async getUserMedia({ audio, video }) {
+    const ids = [audio, video].map((one) => one?.deviceId?.exact ?? "");
+    asked.push(ids.join());
+    if (ids.some((id) => id && !present.includes(id))) throw refused("OverconstrainedError");
+    return { getAudioTracks: () => track(ids[0], audio), getVideoTracks: () => track(ids[1], video) };
+  } } } });
+  return asked;
+}
+
+test("where one chosen device is not there, the other one is opened all the same", async (context) => {
+  const opened = async (...present) => {
+    plugged(context, ...present);
+    const { microphone, camera } = await openBoth({ microphone: "mic", camera: "cam", sound: {} });
+    return [microphone.id, camera.id];
+  };
+  assert.deepEqual(await opened("mic", "cam"), ["mic", "cam"]);
+  assert.deepEqual(await opened("cam"), ["", "cam"]);
+  assert.deepEqual(await opened("mic"), ["mic", ""]);
+  assert.deepEqual(await opened(), ["", ""]);
+  const asked = plugged(context);
+  assert.equal((await openMicrophone("mic")).id, "");
+  assert.deepEqual(asked, ["mic,", ","]);
+});
+
+test("what is on its way is asked for again after a call in which nobody did", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const rows = [{ stage: "stt", engine: "a", fetching: [{ state: "fetching", percent: 43 }] }];
+  let answers = 0;
+  context.mock.method(globalThis, "fetch", async () => {
+    answers += 1;
+    return { ok: true, headers: new Map(), json: async () => ({ engines: rows }) };
+  });
+  const store = createStore(slices, () => 0);
+  const server = createServerStatus(store);
+  const settled = () => new Promise((then) => setImmediate(then));
+  const happens = async (...events) => {
+    events.forEach(store.dispatch);
+    await settled();
+  };
+  await server.refresh();
+  await happens({ type: "client.connecting" }, { type: "client.connected" });
+  context.mock.timers.tick(60_000);
+  await settled();
+  assert.equal(answers, 1, "a call tells itself");
+  await happens({ type: "client.stopped" });
+  context.mock.timers.tick(60_000);
+  await settled();
+  assert.equal(answers, 2);
 });
 
 test("what is asked for before the code is there is done in that order, and who asks again loads again", async () => {

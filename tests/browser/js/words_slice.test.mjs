@@ -52,6 +52,14 @@ test("a function and what came of it are one card, whoever runs it", () => {
   assert.deepEqual(transcriptOf(client), []);
 });
 
+test("a card is complete when its function has answered", () => {
+  const called = { type: "conversation.item.added", item: { id: "f", type: "function_call", call_id: "c", name: "clock", arguments: "{}" } };
+  const answered = { type: "conversation.item.added", item: { id: "o", type: "function_call_output", call_id: "c", output: "noon" } };
+  assert.equal(live([called]).entries[0].final, false);
+  assert.equal(live([called, answered]).entries[0].final, true);
+  assert.equal(live([called, answered, { ...called, type: "conversation.item.done" }]).entries[0].final, true);
+});
+
 test("a turn that failed says so where it failed", () => {
   const slice = live([
     { type: "client.said", id: "t1", text: "hello", at: 1 },
