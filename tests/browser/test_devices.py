@@ -154,6 +154,48 @@ async def test_a_typed_session_becomes_a_spoken_one(server: FakeServer, browser_
     assert len(server.offers) == 1
 
 
+CHOSEN = """
+    window.sinks = [];
+    HTMLMediaElement.prototype.setSinkId = async function (id) {
+        window.sinks.push(id);
+        if (id) throw new DOMException("not there", "NotFoundError");
+    };
+    localStorage.setItem("visavis.devices", JSON.stringify(
+        { speaker: { id: "loud", label: "Loud" }, volume: 0.3, pushToTalk: true, withCamera: false }));
+"""
+"""What was chosen at an earlier visit; the loudspeaker is not plugged in."""
+
+
+async def test_what_was_chosen_at_the_last_visit_holds_in_a_call_begun_by_typing(
+    server: FakeServer, browser_page: Any
+) -> None:
+    page = await browser_page(server.url, init=CHOSEN + RECORDED)
+    await write(page, "Good evening")
+    await server.connected()
+    asked = [await server.next_event(), await server.next_event()]
+    by_hand = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    assert {"type": "session.update", "session": by_hand} in asked
+    assert await page.evaluate("() => document.getElementById('voice').volume") == 0.3
+    assert await page.evaluate("() => window.sinks") == ["loud", ""]
+    await page.get_by_role("button", name="Microphone on").click()
+    await live(page, "audio")
+    await until(page, "() => window.sinks.length >= 4")  # what is plugged in is known now
+    assert '"loud"' in await page.evaluate("() => localStorage.getItem('visavis.devices')")
+
+    server.remembers = True
+    server.answering.clear()
+    await page.get_by_role("button", name="Devices").click()
+    await server.hang_up()
+    await until(page, "state => state.phase === 'reconnecting'")
+    await page.get_by_label("Hold a button").uncheck()
+    server.answering.set()
+    await server.connected()
+    while (event := await server.next_event())["type"] != "session.update":
+        pass
+    told = event["session"]["audio"]["input"]["turn_detection"]
+    assert told["type"] == "server_vad", "who goes on with the conversation remembers that the hand ended turns"
+
+
 async def test_hold_to_talk_by_mouse_key_and_finger(server: FakeServer, browser_page: Any) -> None:
     page = await browser_page(server.url, init=RECORDED)
     await page.get_by_role("button", name="Devices").click()

@@ -47,7 +47,8 @@ export function takeKeyFromAddress() {
   } catch {
     useKey(found[1]); // a stray per cent sign: take it as it stands
   }
-  history.replaceState(null, "", location.pathname + location.search);
+  const rest = location.hash.slice(1).split("&").filter((part) => !part.startsWith("key=")).join("&");
+  history.replaceState(null, "", location.pathname + location.search + (rest && `#${rest}`)); // the rest is for settings/share.js
   return true;
 }
 

@@ -23,6 +23,7 @@ export function createCall({ store, output, levels, tell }) {
   let attempt = 0; // an answer that belongs to an earlier attempt is thrown away
   let resume = null; // id of the session with whose conversation the next one begins
   let unknown = null; // a pipeline that was chosen, perhaps by a link, and that the server has not
+  let byHand = false; // what the conversation was told last: the user's hand ends turns
   let lastTyping = false;
   let talked = false; // there was a connection: its conversation is worth another one
   let timer = 0;
@@ -34,6 +35,8 @@ export function createCall({ store, output, levels, tell }) {
     dispatch({ type: "client.talking", talking: on });
   } });
   dispatch({ type: "client.device_chosen", chosen: readChoice() });
+  output.setVolume(store.state.devices.chosen.volume);
+  store.subscribe((_, events) => events.some(({ type }) => type === "client.devices_listed") && useSpeaker());
 
   // --------------------------------------------------------------------------------------------- beginning
 
@@ -48,14 +51,16 @@ export function createCall({ store, output, levels, tell }) {
     const mine = ++attempt;
     lastTyping = typing;
     [resume, talked] = [again ? resume : null, false];
+    byHand &&= resume !== null;
     output.prime();
-    dispatch({ type: "client.connecting", typing, asking: !typing });
+    dispatch({ type: "client.connecting", typing, asking: !typing, again: resume !== null });
     try {
       if (!(await tracks.open({ typing }))) return;
     } catch (error) {
       if (mine === attempt) fail(explain(error, facts()));
       return;
     }
+    useSpeaker();
     if (mine === attempt) connect();
   }
 
@@ -101,7 +106,7 @@ export function createCall({ store, output, levels, tell }) {
       const { devices, recording: { wanted, video } } = store.state;
       if (devices.sharing) update({ vision: { screen: true } });
       if (wanted) update({ recording: { enabled: true, video } }); // a session does not know of those before it
-      if (devices.chosen.pushToTalk && devices.microphone) tellTurns();
+      if (devices.chosen.pushToTalk || byHand) tellTurns();
     },
     event(event) {
       if (typeof event?.type !== "string" || event.type.startsWith("client.")) return; // not for the server to send
@@ -199,7 +204,7 @@ export function createCall({ store, output, levels, tell }) {
 
   function choose(chosen) {
     dispatch({ type: "client.device_chosen", chosen });
-    keepChoice(store.state.devices.chosen);
+    keepChoice(chosen);
   }
 
   /** @param kind microphone | camera | speaker @param id "" for the browser's own choice */
@@ -210,6 +215,12 @@ export function createCall({ store, output, levels, tell }) {
     else await tracks.swap(kind);
   }
 
+  /** The chosen loudspeaker, as far as it is there: one that is missing may be plugged in later. */
+  function useSpeaker() {
+    const { speaker } = store.state.devices.chosen;
+    if (speaker) output.setSpeaker(speaker.id);
+  }
+
   function setVolume(volume) {
     choose({ volume });
     output.setVolume(store.state.devices.chosen.volume);
@@ -218,7 +229,8 @@ export function createCall({ store, output, levels, tell }) {
   /** The server decides when a turn is over, or the user's hand does. */
   function tellTurns() {
     const { devices: { chosen: { pushToTalk } }, call: { turns }, settings } = store.state;
-    update({ audio: { input: { turn_detection: pushToTalk ? null : turnDetection(settings, turns ?? { type: "server_vad" }) } } });
+    const told = pushToTalk ? null : turnDetection(settings, turns ?? { type: "server_vad" });
+    if (update({ audio: { input: { turn_detection: told } } })) byHand = pushToTalk;
   }
 
   function setPushToTalk(on) {

@@ -12,9 +12,10 @@ export function readChoice() {
   }
 }
 
-export function keepChoice(chosen) {
+/** @param changed what is chosen otherwise now; another tab may have chosen the rest */
+export function keepChoice(changed) {
   try {
-    localStorage.setItem(STORED, JSON.stringify(chosen));
+    localStorage.setItem(STORED, JSON.stringify(legal({ ...readChoice(), ...changed })));
   } catch {
     // then the choice lasts until the page is left
   }

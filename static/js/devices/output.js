@@ -61,7 +61,7 @@ export function createOutput({ audio, picture, dispatch }) {
       audio.volume = volume;
     },
     /** @param id "" for the system's own choice @param onGone called when there is no such loudspeaker any more */
-    async setSpeaker(id, onGone) {
+    async setSpeaker(id, onGone = () => {}) {
       if (!canChooseSpeaker()) return;
       try {
         await audio.setSinkId(id);

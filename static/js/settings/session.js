@@ -58,11 +58,10 @@ export function mergeVision(chosen, patch) {
 /** `session.vision` as the session began, as it can be told back. Pure. */
 export const tellable = (vision) => Object.fromEntries(VISION.filter((name) => name in vision).map((name) => [name, vision[name]]));
 
-const differing = (chosen) => TOLD.filter((name) => chosen[name] !== INITIAL[name]);
-
 /** @returns {{see(patch), forget()}} change how the session sees; see again as it began */
 export function createTeller({ store, call, settings }) {
-  let usual = null; // session.vision as the session began
+  let usual = null; // session.vision as the first session of the call began
+  const missed = new Set(); // names of what was chosen while nobody could be told
 
   const options = ({ devices, call: { turns } }) => ({ pushToTalk: Boolean(devices.chosen?.pushToTalk), usual: turns ?? null });
   const missing = ({ engines }) =>
@@ -75,20 +74,28 @@ export function createTeller({ store, call, settings }) {
 
   /** An update is refused as a whole: what this server may not have any more goes apart from the rest. */
   function tellAll(state) {
-    const names = differing(settings.all);
+    const names = TOLD.filter((name) => missed.has(name) || settings.get(name) !== INITIAL[name]);
     tell(names.filter((name) => APART.includes(name)));
     tell(names.filter((name) => !APART.includes(name)));
-    tell([], visionFor(settings.get("vision"), missing(state)));
+    const vision = missed.has("vision") && usual ? mergeVision(tellable(usual), settings.get("vision")) : settings.get("vision");
+    tell([], visionFor(vision, missing(state)));
+    missed.clear();
+  }
+
+  function take(names, state) {
+    if (state.call.phase === "connected") tell(names.filter((name) => TOLD.includes(name)));
+    else names.forEach((name) => missed.add(name)); // a conversation that goes on remembers what held before
   }
 
   store.subscribe((state, events) => {
     for (const event of events) {
-      if (event.type === "client.connecting") usual = null;
+      if (event.type === "client.connecting" && !event.again) {
+        usual = null;
+        missed.clear();
+      }
       if (event.type === "session.created") usual ??= event.session?.vision ?? null;
       if (event.type === "client.connected") tellAll(state);
-      if (event.type === "client.settings" && state.call.phase === "connected") {
-        tell(Object.keys(event.changed).filter((name) => TOLD.includes(name)));
-      }
+      if (event.type === "client.settings") take(Object.keys(event.changed), state);
     }
   });
 

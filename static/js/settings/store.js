@@ -47,7 +47,7 @@ export function createSettings({ dispatch, storage = () => localStorage }) {
       if (!TABLE[name]?.legal(value)) throw new RangeError(`${name}: ${JSON.stringify(value)} is not legal`);
     }
     chosen = { ...chosen, ...values };
-    keep(storage, chosen);
+    keep(storage, { ...read(storage), ...values }); // another tab may have chosen the rest
     dispatch({ type: "client.settings", changed: values });
   }
 

@@ -15,7 +15,7 @@ const initial = {
   thinking: false,
   response: null, // id of the response being made
   playing: null, // {response, since}: the response being heard, and since when (ms)
-  turns: null, // how the server tells that a turn is over, as it was set when the session began
+  turns: null, // how the server tells that a turn is over, as it was set when the first session of the call began
   steps: [], // {name, ms}: microphone, server, path, engines, as a connection is made; ms is null until it is done
   stepSince: 0, // when the step that is not done began, in ms
   farewell: "", // why the server has ended the session, in its words
@@ -76,9 +76,10 @@ const handlers = {
   },
 
   "session.created": (slice, event) =>
-    ({ ...did(slice, "engines", event.at), turns: event.session?.audio?.input?.turn_detection ?? slice.turns }),
+    ({ ...did(slice, "engines", event.at), turns: slice.turns ?? event.session?.audio?.input?.turn_detection ?? null }),
   "client.connecting": (slice, event) => ({
     ...hungUp(slice), phase: event.asking ? "asking" : "connecting", typing: event.typing, stats: NO_STATS,
+    turns: event.again ? slice.turns : null,
     ...stepsFrom(event.asking ? ["microphone", ...ON_THE_WAY] : ON_THE_WAY, event.at),
   }),
   "client.calling": calling,

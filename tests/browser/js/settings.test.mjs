@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 
+import { takeKeyFromAddress } from "../../../static/js/call/api.js";
 import { qr } from "../../../static/js/settings/qr.js";
 import { createTeller, mergeVision, sessionFor, turnDetection } from "../../../static/js/settings/session.js";
 import { carriedBy, linkFor } from "../../../static/js/settings/share.js";
-import { legal } from "../../../static/js/settings/store.js";
+import { createSettings, legal, read } from "../../../static/js/settings/store.js";
+import { keepChoice, readChoice } from "../../../static/js/devices/choice.js";
 import { slices } from "../../../static/js/state/slices.js";
 import { initialOf, reduce } from "../../../static/js/state/store.js";
 import { INITIAL } from "../../../static/js/settings/table.js";
@@ -53,6 +55,91 @@ test("the session is told what was chosen", () => {
   assert.deepEqual(turnDetection(INITIAL, { type: "semantic_vad" }), { type: "semantic_vad", interrupt_response: true });
   assert.deepEqual(mergeVision({ overlay: { boxes: false } }, { overlay: { labels: true }, mode: "exact" }),
     { overlay: { boxes: false, labels: true }, mode: "exact" });
+});
+
+/** Storage as browsers have it. */
+function storage() {
+  const kept = new Map();
+  return { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => void kept.set(name, value) };
+}
+
+test("two tabs keep what each has chosen, and nothing of what the other has not changed", (context) => {
+  const shared = storage();
+  const [one, other] = [0, 1].map(() => createSettings({ dispatch() {}, storage: () => shared }));
+  one.merge({ voice: "joe", speed: 1.5 });
+  other.set("theme", "dark");
+  one.reset(["speed"]);
+  assert.deepEqual(read(() => shared), { ...INITIAL, voice: "joe", theme: "dark" });
+
+  const before = Object.getOwnPropertyDescriptor(globalThis, "localStorage");
+  Object.defineProperty(globalThis, "localStorage", { value: storage(), configurable: true });
+  context.after(() => (before ? Object.defineProperty(globalThis, "localStorage", before) : delete globalThis.localStorage));
+  keepChoice({ volume: 0.3 });
+  keepChoice({ camera: { id: "c", label: "Cam" } });
+  keepChoice({ volume: 7 });
+  assert.deepEqual(readChoice(), { microphone: null, camera: { id: "c", label: "Cam" }, speaker: null, volume: 1, withCamera: true, pushToTalk: false });
+});
+
+test("a key in a link goes out of the address, and what stands beside it stays", (context) => {
+  for (const name of ["location", "history"]) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    context.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  const visit = (hash) => {
+    let address = "";
+    globalThis.location = { hash, pathname: "/", search: "?relay" };
+    globalThis.history = { replaceState: (_, __, given) => { address = given; } };
+    return [takeKeyFromAddress(), address];
+  };
+  assert.deepEqual(visit("#voice=joe&key=secret&language=de"), [true, "/?relay#voice=joe&language=de"]);
+  assert.deepEqual(visit("#key=secret"), [true, "/?relay"]);
+  assert.deepEqual(visit("#monkey=1"), [false, ""]);
+});
+
+/** What a session is told, and a way to let things happen to it. */
+function teller() {
+  const sent = [];
+  let listener;
+  const state = { devices: {}, call: { phase: "idle" }, engines: {} };
+  const store = { state, subscribe(then) { listener = then; } };
+  const happens = (phase, ...events) => {
+    state.call = { ...state.call, phase };
+    listener(state, events);
+    return sent.splice(0);
+  };
+  const settings = createSettings({ dispatch: (event) => listener?.(state, [event]), storage });
+  return { happens, settings, state, sent, ...createTeller({ store, settings, call: { update: (session) => sent.push(session) } }) };
+}
+
+test("what is reset while the connection is lost is told to the session that goes on", () => {
+  const { happens, settings, forget, see } = teller();
+  settings.set("theme", "dark");
+  settings.set("voice", "joe");
+  assert.deepEqual(happens("connecting", { type: "client.connecting", again: false }), []);
+  assert.deepEqual(happens("connected", { type: "client.connected" }, { type: "session.created", session: { vision: { mode: "exact", looks: 1 } } }),
+    [{ audio: { output: { voice: "joe" } } }]);
+  see({ mode: "fast" });
+  happens("reconnecting");
+  settings.reset(["voice"]);
+  forget();
+  const again = { type: "session.created", session: { vision: { mode: "fast", looks: 1 } } };
+  assert.deepEqual(happens("connected", { type: "client.connected" }, again),
+    [{ audio: { output: { voice: null } } }, { vision: { mode: "exact", looks: 1 } }]);
+  assert.deepEqual(happens("connected", { type: "client.connected" }), [], "it is told once");
+  happens("lost");
+  settings.reset(["voice"]);
+  happens("connecting", { type: "client.connecting", again: false });
+  assert.deepEqual(happens("connected", { type: "client.connected" }), [], "another conversation begins as the server has it");
+});
+
+test("turn-taking as at first is that of the first session of a call", () => {
+  const created = (turn_detection) => ({ type: "session.created", session: { audio: { input: { turn_detection } } } });
+  const [first, chosen] = [{ type: "semantic_vad", eagerness: "auto" }, { type: "server_vad", silence_duration_ms: 1500 }];
+  const turns = (...events) => events.reduce((state, event) => reduce(slices, state, { at: 0, ...event }), initialOf(slices)).call.turns;
+  const lost = [{ type: "client.connecting" }, created(first), { type: "client.reconnecting", attempt: 1 }, created(chosen)];
+  assert.deepEqual(turns(...lost), first);
+  assert.deepEqual(turns(...lost, { type: "client.failed", problem: {} }, { type: "client.connecting", again: true }, created(chosen)), first);
+  assert.deepEqual(turns(...lost, { type: "client.stopped" }, { type: "client.connecting" }, created(chosen)), chosen);
 });
 
 test("a recording is asked for again where the connection was lost while it was on, and nowhere else", () => {
