@@ -5,6 +5,7 @@ Markdown becomes HTML on a thread of its own, once a page. HTML inside the docum
 
 from __future__ import annotations
 
+import asyncio
 import html
 import posixpath
 import re
@@ -84,6 +85,8 @@ class DocPages:
             if (kind := _AS_THEY_ARE.get(path.suffix)) is not None
         }
         self._rendered: dict[str, str] = {}
+        self._pending: dict[str, asyncio.Task[str]] = {}
+        """Pages that are being rendered: all who ask for one meanwhile wait for the same."""
         self._worker: Worker | None = None
 
     def add_to(self, app: web.Application) -> None:
@@ -93,9 +96,11 @@ class DocPages:
         app.cleanup_ctx.append(self._work)
 
     async def _work(self, app: web.Application) -> AsyncIterator[None]:
-        self._worker = worker = Worker("docs", inbox=8)
+        self._worker = worker = Worker("docs", inbox=max(1, len(self._texts)))  # never full: each page waits once
         yield
         self._worker = None
+        for pending in self._pending.values():
+            pending.cancel()
         worker.close()
 
     async def _start(self, request: web.Request) -> web.Response:
@@ -109,7 +114,13 @@ class DocPages:
             )
         if name not in self._texts or self._worker is None:
             raise web.HTTPNotFound
-        if name not in self._rendered:
-            pages = frozenset(self._texts)
-            self._rendered[name] = await self._worker.run(rendered, self._texts[name], name, pages)
-        return web.Response(text=self._rendered[name], content_type="text/html")
+        if (page := self._rendered.get(name)) is None:
+            page = self._rendered[name] = await self._render(name, self._worker)
+        return web.Response(text=page, content_type="text/html")
+
+    async def _render(self, name: str, worker: Worker) -> str:
+        if (pending := self._pending.get(name)) is None:
+            work = worker.run(rendered, self._texts[name], name, frozenset(self._texts))
+            pending = self._pending[name] = asyncio.create_task(work, name=f"docs-{name}")
+            pending.add_done_callback(lambda _: self._pending.pop(name))
+        return await asyncio.shield(pending)  # who leaves takes nothing from the others

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
+import threading
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from server.http.doc_pages import rendered
+from server.http.doc_pages import DocPages, rendered
 from tools.doc_tables import DOCS
 
 PAGES = frozenset(page.relative_to(DOCS).as_posix()[:-3] for page in DOCS.rglob("*.md"))
@@ -37,6 +41,35 @@ async def test_pages_are_served_to_everybody_under_the_policy_of_the_page(serve)
         for name in ("nothing", "../README", "%2e%2e/README", "grafana/visavis.json"):
             async with client.get(f"/docs/{name}") as response:
                 assert response.status == 404
+
+
+async def test_many_who_ask_at_once_get_their_pages_each_rendered_once(tmp_path, monkeypatch):
+    names = [f"page-{number}" for number in range(30)]
+    for name in names:
+        (tmp_path / f"{name}.md").write_text(f"# {name}", "utf-8")
+    done: list[str] = []
+    all_ask, asking = threading.Event(), 2 * len(names)
+
+    def render(text: str, page: str, pages: frozenset[str]) -> str:
+        all_ask.wait(60)
+        done.append(page)
+        return text
+
+    @web.middleware
+    async def count(request: web.Request, handler):
+        nonlocal asking
+        asking -= 1
+        if not asking:
+            asyncio.get_running_loop().call_soon(all_ask.set)  # when the last one waits, too
+        return await handler(request)
+
+    monkeypatch.setattr("server.http.doc_pages.rendered", render)
+    app = web.Application(middlewares=[count])
+    DocPages(tmp_path).add_to(app)
+    async with TestClient(TestServer(app)) as client:
+        answers = await asyncio.gather(*(client.get(f"/docs/{name}") for name in names * 2))
+        assert [(answer.status, await answer.text()) for answer in answers] == [(200, f"# {name}") for name in names * 2]
+    assert sorted(done) == sorted(names)
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
