@@ -1,12 +1,18 @@
 // The film on the canvas: its first frame at once, guesses while it is made, then frame after frame at its own pace.
+// Frames are kept as they came and unpacked when they are shown: the bitmaps of a few films would fill the memory.
 
-/** Draws on `canvas`; `told` is given what is shown: `{index, total, confidence}` or `{preview: {step, steps}}`. */
+const jpegOf = ({ data }) =>
+  new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], { type: "image/jpeg" });
+
+/**
+ * Draws on `canvas`; `told` is given what is shown: `{index, fps, confidence}` or `{preview: {step, steps}}`. Films are
+ * objects of others: `{frames: [{jpeg, confidence}], fps, total}`, to which frames may still come.
+ */
 export class Film {
   #canvas;
   #told;
-  #frames = [];
-  #fps = 15;
-  #total = 1;
+  #shown = null; // the film on the canvas, if it is one
+  #turn = 0; // what was unpacked for something that is not shown any more is thrown away
   #timer = 0;
 
   constructor(canvas, told) {
@@ -14,74 +20,61 @@ export class Film {
     this.#told = told;
   }
 
-  get made() {
-    return this.#frames.length;
-  }
-
-  /** Show `source`, before anything is known. */
-  begin(source) {
-    clearTimeout(this.#timer);
-    this.#timer = 0;
-    this.#frames = [];
+  /** Show `source`, and what is made of it, if anything is. @param film without frames, or null */
+  begin(source, film = null) {
+    this.#rest();
+    this.#shown = film;
     this.#draw(source);
   }
 
-  /** What is going to be made. */
-  plan({ fps, total_frames }) {
-    this.#fps = fps;
-    this.#total = total_frames;
-    this.#frames = [];
-  }
-
-  /** The next frame, or a guess of one. Bitmaps are unpacked in the order in which they come. */
-  async add(message) {
-    const bytes = Uint8Array.from(atob(message.data), (letter) => letter.charCodeAt(0));
-    const unpacking = createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-    if (message.preview) {
-      const guess = await unpacking;
-      if (this.#frames.length < 2) {
-        this.#draw(guess, true);
-        this.#told({ preview: message.preview });
-      }
-      return;
-    }
-    const frame = { unpacking, confidence: message.confidence };
-    this.#frames.push(frame);
-    if (message.frame_index === 0) this.#draw(await unpacking);
-    if (message.frame_index === 1) this.play();
+  /** Put the next frame into a film, or show a guess of one. */
+  async add(film, message) {
+    const jpeg = jpegOf(message);
+    if (!message.preview) film.frames.push({ jpeg, confidence: message.confidence });
+    if (film !== this.#shown) return;
+    if (!message.preview && message.frame_index === 1) this.play();
+    else if (message.preview ? film.frames.length < 2 : message.frame_index === 0) await this.#paint(jpeg, message.preview);
   }
 
   /** From the first frame on. */
   play() {
-    clearTimeout(this.#timer);
+    this.#rest();
     this.#step(0, performance.now());
   }
 
   /** A film that was made before. */
-  show(frames, fps, total) {
-    this.#frames = frames;
-    this.#fps = fps;
-    this.#total = total;
+  show(film) {
+    this.#shown = film;
     this.play();
   }
 
-  get frames() {
-    return this.#frames;
+  #rest() {
+    clearTimeout(this.#timer);
+    this.#turn += 1;
   }
 
   async #step(index, due) {
-    const frames = this.#frames;
-    const frame = frames[index];
+    const film = this.#shown;
+    const frame = film?.frames[index];
     if (frame) {
-      const bitmap = await frame.unpacking;
-      if (frames !== this.#frames) return;
-      this.#draw(bitmap);
-      this.#told({ index, total: this.#total, confidence: frame.confidence });
+      if (!(await this.#paint(frame.jpeg))) return;
+      this.#told({ index, fps: film.fps, confidence: frame.confidence });
       index += 1;
     }
-    if (index >= this.#total) return;
-    due = Math.max(due + 1000 / this.#fps, performance.now());
+    if (!film || index >= film.total) return;
+    due = Math.max(due + 1000 / film.fps, performance.now());
     this.#timer = setTimeout(() => this.#step(index, due), due - performance.now());
+  }
+
+  /** @returns whether it was still to be shown when it was unpacked */
+  async #paint(jpeg, preview = null) {
+    const turn = this.#turn;
+    const bitmap = await createImageBitmap(jpeg);
+    const wanted = turn === this.#turn;
+    if (wanted) this.#draw(bitmap, Boolean(preview));
+    if (wanted && preview) this.#told({ preview });
+    bitmap.close();
+    return wanted;
   }
 
   #draw(source, keepsSize = false) {

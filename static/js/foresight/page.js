@@ -13,9 +13,9 @@ const MOST_KEPT = 12;
 const ready = dressed();
 const source = new Source(at("live"));
 const film = new Film(at("film"), shown);
-let cancel = null;
+let running = null; // {cancel}: what is being asked, from the wish on
 let visit = null; // the prediction on the screen
-const visits = [];
+const visits = []; // {jpeg, url, prompt, text, frames, fps, total, video, over}, the newest first
 
 function say(state, values) {
   at("state").textContent = t(`foresight.state.${state}`, values);
@@ -26,13 +26,13 @@ function problem(text) {
   at("problem").hidden = !text;
 }
 
-function shown({ index, total, confidence, preview }) {
+function shown({ index, fps, confidence, preview }) {
   const badge = at("badge");
   badge.hidden = false;
   if (preview) badge.textContent = t("foresight.badge.guess", preview);
   else if (!index) badge.textContent = t("foresight.badge.now");
   else {
-    const values = { seconds: seconds(index / visit.fps), percent: Math.round(100 * confidence) };
+    const values = { seconds: seconds(index / fps), percent: Math.round(100 * confidence) };
     badge.textContent = t(`foresight.badge.${confidence > 0 ? "sure" : "ahead"}`, values);
   }
 }
@@ -48,48 +48,62 @@ function fact(name, value) {
   }
 }
 
-function tell(message) {
-  const mine = visit;
-  switch (message.type) {
-    case "thinking_start":
-    case "video_restarted":
-      Object.assign(mine, { fps: message.fps, total: message.total_frames });
-      film.plan(message);
-      if (message.method) fact("how", made(message));
-      if (message.described_by) fact("words_by", message.described_by);
-      fact("video", t("foresight.size", { width: message.width, height: message.height, total: message.total_frames }));
-      if (message.reason) fact("smaller", message.reason);
-      break;
-    case "text_chunk":
-      mine.text += message.text;
-      at("text").textContent = mine.text;
-      break;
-    case "video_frame":
-      film.add(message);
-      if (!message.preview) {
-        at("progress").value = (message.frame_index + 1) / message.total_frames;
-        if (message.frame_index) say("frame", { number: message.frame_index + 1, total: message.total_frames });
-      }
-      break;
-    case "video_complete":
-      mine.video = message.video_url;
-      say("done", { seconds: seconds(message.horizon_s) });
-      at("again").hidden = false;
-      offer(mine);
-      break;
-    case "video_failed":
-    case "text_failed":
-      problem(t(`foresight.problem.${message.type}`, { why: message.error.message }));
-      break;
-    case "cancelled":
-      say("stopped");
-      break;
-    case "thinking_complete":
-      fact("first_words", t("foresight.ms", { value: message.first_text_ms ?? "–" }));
-      fact("first_frame", t("foresight.ms", { value: message.first_new_frame_ms ?? "–" }));
-      break;
-  }
+/** What a prediction says: kept of it in any case, and shown as long as it is the one on the screen. */
+function tell(mine, message) {
+  KEPT[message.type]?.(mine, message);
+  if (mine === visit) SHOWN[message.type]?.(mine, message);
 }
+
+function begins(mine, { fps, total_frames }) {
+  Object.assign(mine, { fps, total: total_frames, frames: [] });
+}
+
+const ends = (mine) => { mine.over = true; };
+
+function fails(mine, { type, error }) {
+  if (type === "video_failed") ends(mine); // it may be the last that the server says
+  problem(t(`foresight.problem.${type}`, { why: error.message }));
+}
+
+const KEPT = {
+  thinking_start: begins,
+  video_restarted: begins,
+  text_chunk(mine, { text }) { mine.text += text; },
+  video_frame: (mine, message) => film.add(mine, message),
+  video_complete(mine, message) { mine.video = message.video_url; },
+  video_failed: fails,
+  text_failed: fails,
+  cancelled: ends,
+  thinking_complete: ends,
+};
+
+function planned(mine, message) {
+  if (message.method) fact("how", made(message));
+  if (message.described_by) fact("words_by", message.described_by);
+  fact("video", t("foresight.size", { width: message.width, height: message.height, total: message.total_frames }));
+  if (message.reason) fact("smaller", message.reason);
+}
+
+const SHOWN = {
+  thinking_start: planned,
+  video_restarted: planned,
+  text_chunk(mine) { at("text").textContent = mine.text; },
+  video_frame(mine, { preview, frame_index: index, total_frames: total }) {
+    if (preview) return;
+    at("progress").value = (index + 1) / total;
+    if (index) say("frame", { number: index + 1, total });
+  },
+  video_complete(mine, message) {
+    say("done", { seconds: seconds(message.horizon_s) });
+    at("again").hidden = false;
+    offer(mine);
+  },
+  cancelled: () => say("stopped"),
+  thinking_complete(mine, message) {
+    fact("first_words", t("foresight.ms", { value: message.first_text_ms ?? "–" }));
+    fact("first_frame", t("foresight.ms", { value: message.first_new_frame_ms ?? "–" }));
+  },
+};
 
 function made({ method, model }) {
   const how = t(`foresight.method.${method}`);
@@ -107,46 +121,63 @@ async function offer(mine) {
   }
 }
 
+function withdraw() {
+  URL.revokeObjectURL(at("save").href);
+  at("save").hidden = true;
+}
+
 async function ask(event) {
   event?.preventDefault();
+  if (running) return;
   problem("");
-  busy(true);
+  const mine = running = { cancel() { this.cancelled = true; }, cancelled: false };
+  busy();
   try {
-    const { url, canvas, ...taken } = await source.take();
-    visit = { url, text: "", fps: 15, total: 1, prompt: at("prompt").value.trim() };
-    for (const id of ["again", "save"]) at(id).hidden = true;
+    const { jpeg, canvas, ...taken } = await source.take();
+    const prompt = at("prompt").value.trim();
+    const asked = visit = { jpeg, text: "", frames: [], fps: 15, total: 1, prompt, over: false };
+    withdraw();
+    at("again").hidden = true;
     at("live").hidden = true;
     at("film").hidden = false;
     at("text").textContent = "";
     at("facts").replaceChildren();
     at("progress").value = 0;
-    film.begin(canvas);
+    film.begin(canvas, asked);
     at("film").setAttribute("aria-label", t("foresight.film"));
     say("looking");
-    const mine = visit;
-    const begun = await predict({ ...taken, prompt: mine.prompt, quality: at("quality").value });
-    cancel = watch(begun.session_id, tell, () => ended(mine));
+    const begun = await predict({ ...taken, prompt, quality: at("quality").value });
+    const stop = watch(begun.session_id, (message) => tell(asked, message), () => ended(asked));
+    mine.cancel = stop;
+    if (mine.cancelled) stop(); // while the server had not answered
   } catch (error) {
-    busy(false);
+    running = null;
+    busy();
     if (error.status === 401) return askKey();
     problem(told(error));
   }
 }
 
-function busy(is) {
-  at("ask").disabled = is || !source.ready;
-  at("cancel").hidden = !is;
+function busy() {
+  at("ask").disabled = Boolean(running) || !source.ready;
+  at("cancel").hidden = !running;
 }
 
+/** Nothing more comes of it. */
 function ended(mine) {
-  cancel = null;
-  busy(false);
-  mine.frames = film.frames;
+  running = null;
+  busy();
+  mine.total = mine.frames.length; // nobody waits for those that were not made
+  if (!mine.over) {
+    problem(t("foresight.problem.lost"));
+    if (mine === visit) say("stopped");
+  }
   remember(mine);
 }
 
 function remember(mine) {
   visits.unshift(mine);
+  mine.url = URL.createObjectURL(mine.jpeg); // of its own: one picture may be asked about more than once
   at("none").hidden = true;
   const row = document.createElement("li");
   const button = document.createElement("button");
@@ -155,25 +186,34 @@ function remember(mine) {
   words.textContent = mine.prompt || mine.text || t("foresight.wordless");
   button.append(image, words);
   button.type = "button";
-  button.onclick = () => !cancel && again(mine);
+  button.onclick = () => running || again(mine);
   row.append(button);
   at("history").prepend(row);
   if (visits.length > MOST_KEPT) {
-    const old = visits.pop();
-    for (const { unpacking } of old.frames) unpacking.then((bitmap) => bitmap.close());
-    URL.revokeObjectURL(old.url);
+    URL.revokeObjectURL(visits.pop().url);
     at("history").lastChild.remove();
   }
 }
 
-function again(mine) {
+async function again(mine) {
   visit = mine;
   at("live").hidden = true;
   at("film").hidden = false;
   at("text").textContent = mine.text;
-  at("save").hidden = true;
-  film.show(mine.frames, mine.fps, mine.total);
+  at("again").hidden = !mine.frames.length;
+  withdraw();
   if (mine.video) offer(mine);
+  if (mine.frames.length) return film.show(mine);
+  const picture = await createImageBitmap(mine.jpeg);
+  if (mine === visit) film.begin(picture);
+  return undefined;
+}
+
+/** What is on the screen is no prediction. */
+function leave() {
+  visit = null;
+  withdraw();
+  at("badge").hidden = at("again").hidden = true;
 }
 
 function askKey() {
@@ -185,7 +225,7 @@ function askKey() {
   };
 }
 
-async function take(file) {
+async function choose(file) {
   await ready;
   problem("");
   try {
@@ -193,14 +233,14 @@ async function take(file) {
     at("camera").setAttribute("aria-pressed", "false");
     at("live").hidden = true;
     at("film").hidden = false;
+    leave();
     film.begin(canvas);
-    at("badge").hidden = true;
     at("source").textContent = file.name;
     say("ready");
   } catch (error) {
     problem(told(error));
   }
-  busy(cancel !== null);
+  busy();
 }
 
 async function toggleCamera() {
@@ -217,19 +257,19 @@ async function toggleCamera() {
   at("film").hidden = source.live;
   at("badge").hidden = true;
   at("source").textContent = t(source.live ? "foresight.camera" : "foresight.drop");
-  busy(cancel !== null);
+  busy();
 }
 
 const form = at("form");
 form.addEventListener("submit", ask);
-at("file").addEventListener("change", (event) => event.target.files[0] && take(event.target.files[0]));
+at("file").addEventListener("change", (event) => event.target.files[0] && choose(event.target.files[0]));
 at("camera").addEventListener("click", toggleCamera);
-at("cancel").addEventListener("click", () => cancel?.());
+at("cancel").addEventListener("click", () => running?.cancel());
 at("again").addEventListener("click", () => film.play());
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     form.classList.toggle("dropping", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+    if (kind === "drop" && event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
   });
 }

@@ -46,7 +46,11 @@ export function watch(id, tell, end) {
   const socket = new WebSocket(url, spoken);
   socket.onmessage = (event) => tell(JSON.parse(event.data));
   socket.onclose = () => end();
-  return () => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ type: "cancel" }));
+  const cancel = () => socket.send(JSON.stringify({ type: "cancel" }));
+  return () => {
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = cancel;
+    else if (socket.readyState === WebSocket.OPEN) cancel();
+  };
 }
 
 /** The video as a file that a player or a link may be given. */

@@ -6,7 +6,7 @@ const LONGEST = 1024; // pixels of a picture's longer side: the server makes lar
 const APART = 66; // milliseconds between the two pictures of the camera
 const LARGEST = 4 << 20; // bytes that the server takes
 
-/** `{image, earlier, earlier_ms}` as the server takes them, and `url` for the history. */
+/** `{image, earlier, earlier_ms}` as the server takes them, and `jpeg` for the history. */
 export class Source {
   #video;
   #stream = null;
@@ -61,14 +61,14 @@ export class Source {
 
   /** What is asked about now. */
   async take() {
-    if (!this.#stream) return { image: this.#picture.base64, url: this.#picture.url, canvas: this.#picture.canvas };
+    if (!this.#stream) return { image: this.#picture.base64, jpeg: this.#picture.jpeg, canvas: this.#picture.canvas };
     const { videoWidth: width, videoHeight: height } = this.#video;
     this.#before = { canvas: drawn(this.#video, width, height), at: performance.now() };
     await new Promise((resolve) => setTimeout(resolve, APART));
     const canvas = drawn(this.#video, width, height);
     const earlier_ms = Math.min(1000, Math.max(10, performance.now() - this.#before.at));
     const [now, before] = await Promise.all([packed(canvas), packed(this.#before.canvas)]);
-    return { image: now.base64, url: now.url, canvas, earlier: before.base64, earlier_ms };
+    return { image: now.base64, jpeg: now.jpeg, canvas, earlier: before.base64, earlier_ms };
   }
 }
 
@@ -87,5 +87,5 @@ async function packed(canvas) {
   const bytes = new Uint8Array(await blob.arrayBuffer());
   let text = "";
   for (let n = 0; n < bytes.length; n += 0x8000) text += String.fromCharCode(...bytes.subarray(n, n + 0x8000));
-  return { base64: btoa(text), url: URL.createObjectURL(blob) };
+  return { base64: btoa(text), jpeg: blob };
 }
