@@ -26,7 +26,7 @@ from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.local import ChatLimits, LocalChat
 from pipelines.engines.llm.messages import time_words
 from pipelines.engines.llm.numpy_chat import load_numpy_chat
-from pipelines.engines.llm.openai.request import ChatOptions
+from pipelines.engines.llm.openai.options import ChatOptions
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall
 from pipelines.models.residency import Kept
 from pipelines.models.store import ModelStore

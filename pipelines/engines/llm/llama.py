@@ -22,7 +22,7 @@ from pipelines.engines.llm.llama_child import SERVER, Llama, LlamaProcess
 from pipelines.engines.llm.llama_process import Config
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.openai.client import OpenAIChat, discover
-from pipelines.engines.llm.openai.request import ChatOptions
+from pipelines.engines.llm.openai.options import ChatOptions
 from pipelines.engines.registry import Built, Found, Site
 from pipelines.errors import LLMError, ModelError, listed
 from pipelines.interfaces.llm import ChatRequest, Message, Piece, Usage, insist

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 
 from pipelines.engines.llm.openai.chunks import Chunk, error_in, read_chunk, read_json, short
-from pipelines.engines.llm.openai.request import THINKING_ROOM
+from pipelines.engines.llm.openai.options import THINKING_ROOM
 from pipelines.engines.llm.openai.stream import Event
 from pipelines.engines.llm.text import AnswerText
 from pipelines.engines.llm.thoughts import Begins

@@ -22,7 +22,8 @@ import aiohttp
 
 from pipelines.engines.llm.openai.answer import DECIDE_SECONDS, Answer, Reading
 from pipelines.engines.llm.openai.chunks import Chunk, error_message, read_json, short
-from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
+from pipelines.engines.llm.openai.options import ChatOptions
+from pipelines.engines.llm.openai.request import Abilities, Refusal
 from pipelines.engines.llm.openai.stream import EventStream
 from pipelines.engines.llm.thoughts import Begins
 from pipelines.errors import LLMError
@@ -225,8 +226,8 @@ class OpenAIChat:
             payload |= known.lora(request, self._options)
             response = await self._post(payload)
             if response.status == 200:
-                if lessons:
-                    self._learned(known, "; ".join(lessons))
+                if lessons and known.remembered() != self._abilities:
+                    self._learned(known.remembered(), "; ".join(lessons))
                 return response
             error = await _http_error(response, self.name)
             status = response.status

@@ -9,9 +9,10 @@ order or strictly by turns, a history as long as the model's context. What a ser
 from __future__ import annotations
 
 import base64
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipelines.engines.llm.grammar import calls_schema
@@ -26,21 +27,9 @@ from pipelines.engines.llm.messages import (
     with_surroundings,
     without_tool_roles,
 )
+from pipelines.engines.llm.openai.options import THINKING_ROOM, ChatOptions, known_to_see
 from pipelines.interfaces.llm import ChatRequest, Image, JsonFormat, Message, Tool
 from pipelines.voice.context import approximate_tokens, fit
-
-_NAMES = re.compile(
-    r"gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-5|chatgpt|\bo[134]\b|claude-(?!instant|2)|gemini|gemma-?(3|4)(?!n?[:-](270m|1b))"
-    r"|llava|bakllava|vision|[-_.]vl\b|\dvl\b|\bvl[-_:0-9]|pixtral|mistral-small-?3\.[12]|moondream|minicpm-v|internvl"
-    r"|smolvlm|idefics|paligemma|cogvlm|phi-?(3(\.5)?|4)-(vision|multimodal)|llama-?4|molmo|nvila|granite.*vision",
-    re.IGNORECASE,
-)
-"""Names of model families that take pictures. What is missing here is set by hand (``chat_images: true``)."""
-
-
-def known_to_see(model: str) -> bool:
-    """Whether a model of this name takes pictures, as far as names tell."""
-    return _NAMES.search(model) is not None
 
 
 def as_content(message: Message, seen: bool) -> str | list[dict[str, Any]]:
@@ -58,38 +47,16 @@ def data_uri(image: Image) -> str:
     return f"data:{image.kind};base64,{base64.b64encode(image.data).decode('ascii')}"
 
 
-THINKING_ROOM = 2048
-"""Tokens that a model gets beside those of its answer once it has spent all of them on thoughts."""
 _REFUSALS = (400, 404, 405, 413, 415, 422, 500, 501)
 _SHRINK = 0.6
-"""How much of a history is kept when a server finds it too long and does not say how much it takes."""
+"""How much of prompt and answer is kept when a server finds them too long and does not say how much it takes."""
 _FEWEST_TOKENS = 128
 """A server that finds a history of so few tokens too long means something else."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatOptions:
-    """How the model is asked."""
-
-    temperature: float | None = None
-    """Randomness; ``None`` leaves it to the server."""
-    max_tokens: int | None = None
-    """Upper bound on what a request may ask for."""
-    first_token_seconds: float = 15.0
-    """How long the server may take to begin its answer, connecting included."""
-    between_tokens_seconds: float = 5.0
-    """How long it may pause within its answer."""
-    connect_seconds: float = 4.0
-    """How long a connection may take."""
-    images: bool | None = None
-    """Whether the model takes pictures; ``None``: as its name tells, until the server refuses one."""
-    adapters: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """For a server that takes ``lora`` as llama.cpp does: name → numbers of its adapters, each with its share."""
-    always: tuple[int, ...] = ()
-    """Numbers of adapters that belong to the model, whatever is asked for."""
-    grammar: Callable[[ChatRequest], str] | None = None
-    """Makes what answers are held to where tools are offered or JSON is asked for, for a server that takes that as
-    ``grammar``: the tools are told in words then, and calls stand in the text."""
+_PROMPT_SHARE = 0.9
+"""How much of the room for a prompt is used: the server's tokens are not ours."""
+_LEAST_ANSWER = 4
+"""An answer keeps one part of so many of the context, unless it wants less: before it gets shorter than that, the
+oldest messages are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +101,9 @@ class Abilities:
     thinking_room: int = 0
     """Tokens beside those of the answer."""
     context: int | None = None
-    """Tokens that a history may have; ``None``: as many as it has."""
+    """Tokens that prompt and answer may have together; ``None``: as many as they have."""
+    narrowed: int | None = None
+    """The same for one request alone, whose tokens the server counts otherwise."""
 
     @staticmethod
     def of(model: str, options: ChatOptions) -> Abilities:
@@ -149,22 +118,32 @@ class Abilities:
             tool_roles=options.grammar is None,
         )
 
-    def tokens(self, request: ChatRequest) -> int:
-        """How many tokens the model may answer with."""
+    def remembered(self) -> Abilities:
+        """What of this goes for other requests, too."""
+        return replace(self, narrowed=None)
+
+    def tokens(self, request: ChatRequest, messages: Sequence[Message]) -> int:
+        """How many tokens the model may answer with to ``messages``."""
+        room, wanted = self._context(), self._wanted(request)
+        return wanted if room is None else _answer_room(room, wanted, _size(messages))
+
+    def _wanted(self, request: ChatRequest) -> int:
         wanted = request.max_tokens + self.thinking_room
         return wanted if self.limit is None else min(wanted, self.limit)
 
+    def _context(self) -> int | None:
+        return min((known for known in (self.context, self.narrowed) if known is not None), default=None)
+
     def payload(self, request: ChatRequest, model: str, *, usage: bool = False) -> dict[str, Any]:
         """The body of the request; ``usage``: the cost shall be told."""
+        messages = self._messages(request)
         payload: dict[str, Any] = {
             "model": model,
-            "messages": [
-                {**as_dict(message), "content": as_content(message, self.images)} for message in self._messages(request)
-            ],
+            "messages": [{**as_dict(message), "content": as_content(message, self.images)} for message in messages],
             "stream": self.streams,
         }
         if self.limit_name is not None:
-            payload[self.limit_name] = self.tokens(request)
+            payload[self.limit_name] = self.tokens(request, messages)
         payload |= self._held_to(request if self.tools else replace(request, tools=()))
         sampling = {"temperature": self.temperature if request.temperature is None else request.temperature}
         sampling |= {"top_p": request.top_p, "seed": request.seed}
@@ -223,8 +202,9 @@ class Abilities:
         return bool(request.tools) and self.tools and (self.grammar is not None or schema)
 
     def _messages(self, request: ChatRequest) -> list[Message]:
-        if self.context is not None:
-            request = replace(request, messages=tuple(fit(request.messages, self.context)))
+        if (context := self._context()) is not None:
+            room = _prompt_room(context, self._wanted(request))
+            request = replace(request, messages=tuple(fit(request.messages, room)))
         messages = with_surroundings(request)
         if not self.tool_roles:
             messages = [without_tool_roles(message) for message in messages]
@@ -256,6 +236,32 @@ class Abilities:
         return replace(self, thinking_room=THINKING_ROOM)
 
 
+# ------------------------------------------------------------------------------- the room for prompt and answer
+
+
+def _prompt_room(context: int, wanted: int) -> int:
+    """Tokens that messages may have beside an answer of up to ``wanted`` tokens."""
+    return int(_PROMPT_SHARE * (context - _kept(context, wanted)))
+
+
+def _answer_room(context: int, wanted: int, prompt: int) -> int:
+    """Tokens that an answer may have, of those that are ``wanted``, behind a prompt of ``prompt`` tokens."""
+    return max(_kept(context, wanted), min(wanted, context - math.ceil(prompt / _PROMPT_SHARE)))
+
+
+def _exceeds(context: int, wanted: int, prompt: int) -> bool:
+    """Whether both together are more than the context by our count; if not, the server counts otherwise."""
+    return prompt / _PROMPT_SHARE + wanted > context
+
+
+def _kept(context: int, wanted: int) -> int:
+    return min(wanted, context // _LEAST_ANSWER)
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(approximate_tokens(message.content) for message in messages)
+
+
 # ------------------------------------------------------------------------------------------------------ the rules
 
 _Mended = tuple[Abilities, str] | None
@@ -263,7 +269,7 @@ _Mended = tuple[Abilities, str] | None
 
 def _another_limit(known: Abilities, refusal: Refusal) -> _Mended:
     most = _MOST.search(refusal.words)
-    if most and 0 < int(most[1]) < known.tokens(refusal.request):
+    if most and 0 < int(most[1]) < known.tokens(refusal.request, known._messages(refusal.request)):
         return replace(known, limit=int(most[1]), thinking_room=0), f"it gives at most {most[1]} tokens"
     if known.limit_name == "max_tokens":
         return replace(known, limit_name="max_completion_tokens"), "the limit is called max_completion_tokens"
@@ -271,14 +277,25 @@ def _another_limit(known: Abilities, refusal: Refusal) -> _Mended:
 
 
 def _shorter(known: Abilities, refusal: Refusal) -> _Mended:
-    """The server's tokens are not ours: what it says that it takes is believed only if it is less than what it got."""
-    present = sum(approximate_tokens(message.content) for message in known._messages(refusal.request))
-    told = _CONTEXT.search(refusal.words)
-    room = int(0.9 * (int(told[1]) - known.tokens(refusal.request))) if told else present
-    room = room if _FEWEST_TOKENS <= room < present else int(_SHRINK * present)
-    if room < _FEWEST_TOKENS:
+    """What the server says that it takes is kept, and each request fitted to that.
+
+    The server's tokens are not ours, and of pictures we know none: where what it says is more than what it got, or it
+    says nothing of a request with pictures, that is a matter of this request, and others are not cut for it.
+    """
+    messages = known._messages(refusal.request)
+    prompt, answer = _size(messages), known.tokens(refusal.request, messages)
+    told = int(found[1]) if (found := _CONTEXT.search(refusal.words)) else 0
+    is_new = told >= _FEWEST_TOKENS and (known.context is None or told < known.context)
+    if is_new and _exceeds(told, answer, prompt):
+        return replace(known, context=told), f"prompt and answer are kept within {told} tokens"
+    if int(_SHRINK * prompt) < _FEWEST_TOKENS:
         return None
-    return replace(known, context=room), f"the history is cut to {room} tokens"
+    known = replace(known, context=told) if is_new else known
+    room = int(_SHRINK * (prompt + answer))
+    words = f"prompt and answer are kept within {room} tokens"
+    if told or any(message.images for message in refusal.request.messages):
+        return replace(known, narrowed=room), f"{words} this time"
+    return replace(known, context=room), words
 
 
 def _without_usage(known: Abilities, refusal: Refusal) -> _Mended:

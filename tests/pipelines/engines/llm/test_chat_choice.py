@@ -14,7 +14,8 @@ from pipelines.engines.llm.grammar import answer_grammar, calls_schema
 from pipelines.engines.llm.local import LocalChat
 from pipelines.engines.llm.model import Guide
 from pipelines.engines.llm.numpy_chat import load_numpy_chat
-from pipelines.engines.llm.openai.request import Abilities, ChatOptions
+from pipelines.engines.llm.openai.options import ChatOptions
+from pipelines.engines.llm.openai.request import Abilities
 from pipelines.engines.llm.transformers_chat import load_chat
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, JsonFormat, Message, Piece, Tool, ToolCall, ToolChoice, lacking

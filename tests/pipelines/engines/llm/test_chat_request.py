@@ -12,9 +12,11 @@ import pytest
 from aiohttp import web
 
 from pipelines.engines.llm.openai.client import OpenAIChat
-from pipelines.engines.llm.openai.request import Abilities, ChatOptions
+from pipelines.engines.llm.openai.options import ChatOptions
+from pipelines.engines.llm.openai.request import Abilities
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool, ToolCall, Usage
+from pipelines.voice.context import approximate_tokens
 from tests.fakes.openai_server import DONE, answer, asking, delta, event, failure, saying, serving
 
 Body = dict[str, Any]
@@ -170,6 +172,51 @@ async def test_a_history_that_is_too_long_is_cut_and_stays_cut() -> None:
             assert server.asked[-1]["messages"][-1]["content"] == turns[-1].content
             assert await answer(model, request) == "Yes."
             assert len(server.asked) == tried + 1
+
+
+def tokens(body: Body) -> int:
+    return sum(approximate_tokens(str(message["content"])) for message in body["messages"])
+
+
+def talk(turns: int, words: int) -> tuple[Message, ...]:
+    return tuple(Message("assistant" if n % 2 else "user", f"{n}: " + "word " * words) for n in range(turns))
+
+
+async def test_a_long_answer_is_shortened_before_its_prompt_and_shortens_no_other_request() -> None:
+    """A server that counts both together says what it takes; a request with a large limit must not decide for all."""
+    words = "This model's maximum context length is 8192 tokens. Please reduce the length of the messages."
+    server = Picky(lambda body: tokens(body) + body["max_tokens"] > 8192, words)
+    long_answer, conversation = ChatRequest(talk(5, 300), max_tokens=7900), ChatRequest(talk(61, 40), max_tokens=256)
+    async with asking(server.handle) as model:
+        await answer(model, conversation)
+        before = server.asked[-1]
+        await answer(model, long_answer)
+        refused, mended = server.asked[-2:]
+        assert mended["messages"] == refused["messages"]
+        assert 5000 < mended["max_tokens"] < 7900
+        await answer(model, conversation)
+        assert server.asked[-1] == before
+        await answer(model, ChatRequest(talk(401, 40), max_tokens=256))
+        assert server.asked[-1]["max_tokens"] == 256
+        assert 4000 < tokens(server.asked[-1]) < 8192 - 256
+        assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize("told", ["maximum context length is 8192 tokens", "input is too long"])
+async def test_pictures_that_take_much_room_cost_other_requests_none(told: str) -> None:
+    def wrong(body: Body) -> bool:
+        pictures = str(body["messages"]).count("image_url") // 2
+        return pictures * 3000 + 4 * tokens(body) * bool(pictures) > 8192
+
+    server = Picky(wrong, told)
+    seen = talk(30, 80)
+    seen = (*seen, Message("user", "And this?", images=(Image(b"\xff\xd8"),)))
+    async with asking(server.handle, options=ChatOptions(images=True)) as model:
+        await answer(model, ChatRequest(seen, max_tokens=256))
+        assert len(server.asked) > 1
+        conversation = ChatRequest(talk(61, 40), max_tokens=256)
+        await answer(model, conversation)
+        assert len(server.asked[-1]["messages"]) == 61
 
 
 @pytest.mark.parametrize(

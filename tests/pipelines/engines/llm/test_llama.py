@@ -22,7 +22,8 @@ from pipelines.engines.llm.grammar import answer_grammar
 from pipelines.engines.llm.llama import LlamaChat, Manner
 from pipelines.engines.llm.llama_process import SAMPLING, Config
 from pipelines.engines.llm.openai.client import OpenAIChat
-from pipelines.engines.llm.openai.request import Abilities, ChatOptions, Refusal
+from pipelines.engines.llm.openai.options import ChatOptions
+from pipelines.engines.llm.openai.request import Abilities, Refusal
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import (
     ChatRequest,

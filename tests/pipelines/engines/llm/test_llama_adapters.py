@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.engines.llm.llama import LlamaChat
 from pipelines.engines.llm.llama_process import Config
-from pipelines.engines.llm.openai.request import Abilities, ChatOptions
+from pipelines.engines.llm.openai.options import ChatOptions
+from pipelines.engines.llm.openai.request import Abilities
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Message, Scaled, Usage
 from pipelines.models.weights.adapters import Adapters, read_adapter

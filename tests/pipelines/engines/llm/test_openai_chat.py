@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
-from pipelines.engines.llm.openai.request import THINKING_ROOM
+from pipelines.engines.llm.openai.options import THINKING_ROOM
 from pipelines.interfaces.llm import ChatRequest, Cut, LanguageModel, Message, Tool, ToolCall, Usage
 from tests.fakes.openai_server import (
     DONE,

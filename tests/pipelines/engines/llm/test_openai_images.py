@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pipelines.engines.llm.messages import UNSEEN
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat
-from pipelines.engines.llm.openai.request import known_to_see
+from pipelines.engines.llm.openai.options import known_to_see
 from pipelines.interfaces.llm import ChatRequest, Image, Message, Tool
 from tests.fakes.openai_server import DONE, answer, delta, failure, serving, started
 
