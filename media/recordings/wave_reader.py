@@ -14,8 +14,12 @@ from media.frames import Samples
 LOWEST_RATE, HIGHEST_RATE, MOST_CHANNELS = 8_000, 192_000, 8
 _LONGEST_HEAD = 1 << 20
 """Bytes in front of the sound."""
+_MOST_CHUNKS = 100
+"""Parts of a file in front of the sound. Programs write a few; each is a step of the parser."""
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _NOTHING = np.zeros(0, np.int16)
+_RIFF = 12
+"""Bytes in front of the first chunk."""
 
 
 class PcmReader:
@@ -57,21 +61,22 @@ class WavReader:
 
     def __init__(self) -> None:
         self.rate = 0
-        self._head = b""
+        self._head = bytearray()
+        """What has come of the next chunk."""
+        self._place, self._chunks = 0, 0
+        """Where it begins in the file, and how many were before it."""
+        self._form: tuple[PcmReader, int] | None = None
         self._reader: PcmReader | None = None
         self._left: int | None = None
         """Bytes of sound still to come; ``None``: nobody knows."""
 
     def push(self, data: bytes) -> Samples:
         """The samples that ``data`` completes. Raises :class:`UnreadableFileError`."""
-        if self._reader is None or not self.rate:
+        if self._reader is None:
             self._head += data
-            begin = self._begin()
-            if begin is None:
-                if len(self._head) > _LONGEST_HEAD:
-                    raise UnreadableFileError("its sound does not begin within the first megabyte")
+            if not self._has_begun():
                 return _NOTHING
-            data, self._head = self._head[begin:], b""
+            data, self._head = bytes(self._head), bytearray()
         assert self._reader is not None
         if self._left is not None:
             data = data[: self._left]
@@ -80,24 +85,38 @@ class WavReader:
 
     def finish(self) -> None:
         """Nothing more comes. Raises :class:`UnreadableFileError` when there was no sound at all."""
-        if self._reader is None or not self.rate:
+        if self._reader is None:
             raise UnreadableFileError("it ends before its sound begins")
 
-    def _begin(self) -> int | None:
-        """Where the sound begins, once that has come."""
-        place, form = 12, None
-        while place + 8 <= len(self._head):
-            name, size = self._head[place : place + 4], int.from_bytes(self._head[place + 4 : place + 8], "little")
+    def _has_begun(self) -> bool:
+        """Go on to where the sound begins, as far as that has come; each chunk is looked at once."""
+        if self._place == 0:
+            if len(self._head) < _RIFF:
+                return False
+            self._pass(_RIFF)
+        while len(self._head) >= 8:
+            name, size = bytes(self._head[:4]), int.from_bytes(self._head[4:8], "little")
             if name == b"data":
-                if form is None:
+                if self._form is None:
                     raise UnreadableFileError("its sound comes before its format")
-                self._reader, self.rate = form
+                self._reader, self.rate = self._form
                 self._left = None if size in (0, 0xFFFFFFFF, 0x7FFFFFFF) or size >= 0x7FFFF000 else size
-                return place + 8
-            if name == b"fmt " and place + 8 + size <= len(self._head):
-                form = _form(self._head[place + 8 : place + 8 + size])
-            place += 8 + size + size % 2
-        return None
+                self._pass(8)
+                return True
+            whole = 8 + size + size % 2
+            if self._place + whole > _LONGEST_HEAD or self._chunks == _MOST_CHUNKS:
+                raise UnreadableFileError("its sound does not begin within the first megabyte, or the first hundred chunks")
+            if len(self._head) < whole:
+                return False
+            if name == b"fmt ":
+                self._form = _form(bytes(self._head[8 : 8 + size]))
+            self._pass(whole)
+            self._chunks += 1
+        return False
+
+    def _pass(self, count: int) -> None:
+        del self._head[:count]
+        self._place += count
 
 
 def is_plain_wav(head: bytes) -> bool | None:

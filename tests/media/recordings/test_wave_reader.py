@@ -87,6 +87,25 @@ def test_a_head_without_an_end():
             reader.push(b"RIFF\0\0\0\0WAVEjunk\xff\xff\xff\x7f" + bytes(1 << 16))
 
 
+def test_each_chunk_in_front_of_the_sound_is_looked_at_once_and_there_are_few():
+    """Whoever sends a head of empty chunks byte by byte makes each byte cost a step, not all before it."""
+    reader, junk = WavReader(), b"junk\0\0\0\0"
+    reader.push(sound_file(TONE)[:12] + junk * 99)
+    assert len(reader._head) == 0
+    for byte in junk:
+        reader.push(bytes([byte]))
+        assert len(reader._head) <= 8
+    with pytest.raises(UnreadableFileError, match="hundred chunks"):
+        reader.push(junk)
+
+
+@given(st.lists(st.integers(1, 300), max_size=12))
+def test_chunks_of_any_length_stand_in_front_of_the_sound(sizes):
+    file = sound_file(TONE)
+    file = file[:12] + b"JUNK\5\0\0\0abcde\0" + file[12:36] + b"bext\0\2\0\0" + bytes(512) + file[36:]
+    assert in_pieces(WavReader(), file, sizes).tolist() == TONE.tolist()
+
+
 def test_which_files_are_read_here():
     assert is_plain_wav(sound_file(TONE)[:32])
     assert is_plain_wav(sound_file(TONE, codec="pcm_alaw", rate=8000)[:32]) is False
