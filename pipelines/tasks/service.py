@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,22 @@ def _job(spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -
     return Job(checked(spec.inputs, inputs, ""), checked(spec.parameters, parameters, "parameters."))
 
 
+_LOOKED_AT = 64
+"""Values of a list whose size is looked at."""
+
+
 def _weight(done: Done) -> int:
     """Bytes of a result, roughly."""
-    return 200 + len(str(done.output))
+    return 200 + _characters(done.output)
+
+
+def _characters(value: Any) -> int:
+    """About as many as ``value`` has in words; of long lists a few neighbours stand for all, for a million take long
+    to look at."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if not isinstance(value, dict | list | tuple):
+        return 20
+    every = max(1, len(value) // _LOOKED_AT)
+    seen = list(islice(value.values() if isinstance(value, dict) else value, 0, None, every))
+    return sum(map(_characters, seen)) * len(value) // max(1, len(seen)) + 10 * len(value)

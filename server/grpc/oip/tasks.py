@@ -3,7 +3,6 @@ as over HTTP."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from server.grpc.oip.model import Ask, OipModel, Outputs, Pieces
 from server.grpc.oip.tensors import BYTES, Tensor
 from server.grpc.shell import bad, heed_latency
 from server.http.json_input import JsonInputError, read_json
-from server.http.tasks.door import TaskDoor, in_base64
+from server.http.tasks.door import TaskDoor
 
 PREFIX = "tasks/"
 _OUTPUT = Tensor("output", BYTES, (-1,))
@@ -51,7 +50,7 @@ class TaskAsModel:
         runner = await self._door.runner(self._spec.name, ask.version or "auto")
         items = self._items(ask)
         answer = await self._door.run(runner, items, _parameters(ask), {}, numbered=len(items) > 1)
-        return {"output": [_told(done.output) for done in answer.done]}
+        return {"output": [await self._told(done.output) for done in answer.done]}
 
     async def pieces(self, ask: Ask) -> Pieces:
         """Pieces of one item's result, and then the whole."""
@@ -63,7 +62,7 @@ class TaskAsModel:
         async with self._door.stream(runner, items[0], _parameters(ask), {}) as pieces:
             async for piece in pieces:
                 done = isinstance(piece, Done)
-                yield {"output": [_told(piece.output if done else piece)]}, done
+                yield {"output": [await self._told(piece.output if done else piece)]}, done
 
     def _items(self, ask: Ask) -> list[dict[str, Any]]:
         sizes = {len(value) for value in ask.inputs.values()}
@@ -84,6 +83,10 @@ class TaskAsModel:
         if any(kind.get("type") == "string" for kind in kinds):
             return text
         return _read(name, text)
+
+    async def _told(self, value: Any) -> bytes:
+        """A file as it is; everything else as JSON, in which files stand in base64, as over HTTP."""
+        return value if isinstance(value, bytes) else await self._door.written(value)
 
 
 class TaskModels:
@@ -119,11 +122,3 @@ def _read(name: str, text: str) -> Any:
         return read_json(text)
     except JsonInputError as error:
         raise bad(name, f"is no JSON: {error}", "invalid_json") from error
-
-
-def _told(value: Any) -> bytes:
-    """A file as it is; everything else as JSON, in which files stand in base64, as over HTTP."""
-    if isinstance(value, bytes):
-        return value
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=in_base64)
-    return text.encode("utf-8", "replace")

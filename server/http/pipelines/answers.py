@@ -6,7 +6,6 @@ Each kind of answer is a :class:`Answer`: items in, bytes out. Encoders run on a
 from __future__ import annotations
 
 import base64
-import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from pipelines.routing.items import Data, Item, Sound, Text
 from pipelines.runtime.worker import Worker
 from server.http.pipelines.accept import JPEG, JSON, LINES, PCM, TEXT, Shape
 from server.http.pipelines.store import KeptRun
+from server.http.rest.json_text import is_short, written
 
 MOST_HELD = 64 << 20
 """Bytes of results that are kept for an answer that is sent at the end."""
@@ -56,7 +56,7 @@ def answer_of(shape: Shape, sinks: Sequence[str], rate: int | None, worker: Work
     if kind == TEXT:
         return TextAnswer(sinks)
     if kind == LINES:
-        return LinesAnswer(sinks)
+        return LinesAnswer(sinks, worker)
     if shape.medium == "video":
         return VideoAnswer("webm" if kind == "video/webm" else "mp4", sinks[0], worker)
     return PictureAnswer(kind, sinks[0], worker)
@@ -116,15 +116,18 @@ class LinesAnswer:
 
     content_type = LINES
 
-    def __init__(self, stages: Collection[str]) -> None:
+    def __init__(self, stages: Collection[str], worker: Worker) -> None:
         self._stages = stages
+        self._worker = worker
 
     async def push(self, stage: str, item: Item) -> bytes:
         """The next line."""
         if stage not in self._stages or not isinstance(item, Data):
             return b""
         line = dict(item.value) if len(self._stages) == 1 else {"stage": stage, **item.value}
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        if is_short(line):
+            return written(line, compact=True) + b"\n"
+        return await self._worker.run(written, line, compact=True) + b"\n"
 
     async def finish(self) -> bytes:
         """Nothing."""
@@ -201,7 +204,7 @@ class JsonAnswer:
             case Text():
                 self._held += 200 + len(item.text)
             case Data():
-                self._held += len(repr(item.value))
+                self._held += await self._size(item)
             case _:
                 return b""
         if self._held > MOST_HELD:
@@ -210,10 +213,14 @@ class JsonAnswer:
         self._items[stage].append(item)
         return b""
 
+    async def _size(self, item: Data) -> int:
+        value = dict(item.value)
+        return len(repr(value)) if is_short(value) else len(await self._worker.run(written, value))
+
     async def finish(self) -> bytes:
         """The object: the run, and stage id → what it gave."""
         outputs = {stage: await self._worker.run(_given, items) for stage, items in self._items.items()}
-        return json.dumps({**self._kept.json(), "outputs": outputs}).encode()
+        return await self._worker.run(written, {**self._kept.json(), "outputs": outputs})
 
 
 def _given(items: Sequence[Item]) -> dict[str, Any]:

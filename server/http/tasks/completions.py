@@ -102,7 +102,7 @@ class Completions:
         answer = await self._door.run(runner, items, body.parameters, NAMES)
         choices = [_choice(n, done, body, items[n]) for n, done in enumerate(answer.done)]
         whole = _head(answer.model) | {"choices": choices, "usage": _usage(answer.tokens, answer.answer_tokens)}
-        return web.json_response(whole, headers=answer.headers)
+        return await self._door.answered(whole, headers=answer.headers)
 
     async def infill(self, request: web.Request) -> web.StreamResponse:
         """What stands between two texts, as llama.cpp's server is asked."""
@@ -113,7 +113,7 @@ class Completions:
         names |= {"parameters.max_new_tokens": "n_predict"}
         if not body.stream:
             answer = await self._door.run(runner, [body.item], body.parameters, names)
-            return web.json_response(_filled(answer.done[0]), headers=answer.headers)
+            return await self._door.answered(_filled(answer.done[0]), headers=answer.headers)
         async with (
             self._door.stream(runner, body.item, body.parameters, names) as pieces,
             event_stream(request) as events,

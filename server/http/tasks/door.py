@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,11 +14,13 @@ from aiohttp import web
 
 from pipelines.errors import ModelError, PipelineError
 from pipelines.interfaces.task import Done, TaskError
+from pipelines.runtime.worker import Worker
 from pipelines.tasks import service as services
 from pipelines.tasks.ensemble import EnsembleRunner
 from pipelines.tasks.runner import ModelRunner
 from pipelines.tasks.service import TaskService
 from server.http.errors import HttpError, status_of
+from server.http.rest.json_text import is_short, json_answer, written
 from server.http.rest.serving import Places
 
 MOST_ITEMS = 2048
@@ -85,19 +86,21 @@ def model_headers(model: str, revision: str) -> dict[str, str]:
     return {name: quote(value, safe="/ ():.-_+@") for name, value in named.items() if value}
 
 
-def in_base64(value: object) -> str:
-    """For ``json.dumps``: files that stand in a result. Raises :class:`TypeError` for what is none."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
 class TaskDoor:
     """Asks the tasks for handlers of any dialect."""
 
-    def __init__(self, tasks: TaskService) -> None:
+    def __init__(self, tasks: TaskService, writer: Worker) -> None:
         self.tasks = tasks
+        self._writer = writer
         self._places = Places(64, 256, most=256)
+
+    async def answered(self, value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
+        """``value`` as JSON."""
+        return await json_answer(value, self._writer, headers)
+
+    async def written(self, value: Any) -> bytes:
+        """The same as bytes without blanks."""
+        return written(value, compact=True) if is_short(value) else await self._writer.run(written, value, compact=True)
 
     async def runner(self, task: str, model: str = "auto") -> ModelRunner | EnsembleRunner:
         """Who does ``task``. Raises :class:`HttpError`."""

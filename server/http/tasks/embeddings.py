@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -70,17 +69,14 @@ class Embeddings:
         usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
         rest = {"object": "list", "model": answer.model, "usage": usage}
         vectors = [done.output for done in answer.done]
-        text = await self._reader.run(_written, vectors, body.encoding_format, rest)
-        return web.Response(text=text, content_type="application/json", headers=answer.headers)
+        rows = await self._reader.run(_rows, vectors, body.encoding_format)
+        return await self._door.answered({**rest, "data": rows}, answer.headers)
 
 
-def _written(vectors: list[list[float]], kind: str, rest: dict[str, Any]) -> str:
-    """The whole answer, row by row: as one, JSON of a million numbers would hold everybody up, from any thread."""
-    rows = [
-        json.dumps({"object": "embedding", "index": n, "embedding": _numbers(vector, kind)})
-        for n, vector in enumerate(vectors)
+def _rows(vectors: list[list[float]], kind: str) -> list[dict[str, Any]]:
+    return [
+        {"object": "embedding", "index": n, "embedding": _numbers(vector, kind)} for n, vector in enumerate(vectors)
     ]
-    return f'{json.dumps(rest)[:-1]}, "data": [{", ".join(rows)}]}}'
 
 
 def _numbers(vector: list[float], kind: str) -> Any:

@@ -6,7 +6,6 @@ A body is ``{"inputs", "parameters", "model", "stream", "options"}``, or the byt
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -22,7 +21,7 @@ from server.http.json_input import JsonInputError, read_json
 from server.http.multipart import MultipartError, read_form
 from server.http.rest.requests import Body, validated
 from server.http.rest.serving import event_stream
-from server.http.tasks.door import Answer, TaskDoor, heed_deadline, in_base64, model_headers, told
+from server.http.tasks.door import Answer, TaskDoor, heed_deadline, model_headers, told
 
 Spec = TaskSpec[Any, Any, Any]
 IN_A_LIST = ("text-classification", "translation", "summarization", "text2text-generation")
@@ -60,7 +59,7 @@ class Envelope:
     async def list(self, request: web.Request) -> web.Response:
         """All tasks."""
         rows = [await self._row(task) for task in self._door.tasks.tasks]
-        return web.json_response({"object": "list", "data": rows})
+        return await self._door.answered({"object": "list", "data": rows})
 
     async def get(self, request: web.Request) -> web.Response:
         """One of them, with the schemas of its data."""
@@ -72,7 +71,7 @@ class Envelope:
         if (asked := request.query.get("model")) is not None:
             with told({}):
                 row["model"] = {"id": asked, **await self._door.tasks.tell(task, asked)}
-        return web.json_response(row)
+        return await self._door.answered(row)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """One item, or several."""
@@ -95,7 +94,7 @@ class Envelope:
             answer = await self._door.run(runner, items, body.parameters, names, numbered=several)
             outputs = [done.output for done in answer.done]
             whole = outputs if several or spec.name in IN_A_LIST else outputs[0]
-            return _answered(whole, answer.headers)
+            return await self._answered(whole, answer.headers)
         if several:
             raise HttpError(400, "unsupported_value", "stream: takes one item, not a list", "stream")
         return await self._streamed(request, runner, items[0], body)
@@ -129,7 +128,7 @@ class Envelope:
         if request.content_type == "multipart/form-data":
             return await self._form(runner, request.headers["Content-Type"], data)
         answer = await self._door.run(runner, [{first: data}], {}, {first: "inputs"})
-        return _answered(answer.done[0].output, answer.headers)
+        return await self._answered(answer.done[0].output, answer.headers)
 
     async def _each(
         self, runner: Any, items: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
@@ -140,9 +139,16 @@ class Envelope:
         told = [one.body if isinstance(one, HttpError) else one.output for one in results]
         done = [one for one in results if not isinstance(one, HttpError)]
         if not done:
-            return _answered(told, {"X-Failed-Items": str(len(told))})
+            return await self._answered(told, {"X-Failed-Items": str(len(told))})
         headers = Answer(done, time.monotonic() - begun).headers
-        return _answered(told, {**headers, "X-Failed-Items": str(len(told) - len(done))})
+        return await self._answered(told, {**headers, "X-Failed-Items": str(len(told) - len(done))})
+
+    async def _answered(self, output: Any, headers: Mapping[str, str]) -> web.Response:
+        """The result: a file as such, all else as JSON, with the files in it in base64."""
+        if isinstance(output, bytes):
+            kind = _KINDS.get(output[:4], "application/octet-stream")
+            return web.Response(body=output, content_type=kind, headers=headers)
+        return await self._door.answered(output, headers)
 
     async def _form(self, runner: Any, content_type: str, data: bytes) -> web.Response:
         """Several files in one form, with ``parameters`` as JSON beside them."""
@@ -195,18 +201,6 @@ def _fields(content_type: str, data: bytes) -> tuple[list[bytes], Mapping[str, A
 
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff\xe0": "image/jpeg", b"\xff\xd8\xff\xe1": "image/jpeg"}
 """How files begin that tasks give → what they are."""
-
-
-def _answered(output: Any, headers: Mapping[str, str]) -> web.Response:
-    """The result: a file as such, all else as JSON, with the files in it in base64."""
-    if isinstance(output, bytes):
-        kind = _KINDS.get(output[:4], "application/octet-stream")
-        return web.Response(body=output, content_type=kind, headers=headers)
-    return web.json_response(output, dumps=_dumps, headers=headers)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, default=in_base64)
 
 
 def _read(spec: Spec, data: Any) -> TaskBody:

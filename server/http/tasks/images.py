@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import Annotated, Any, Literal
 
@@ -52,9 +51,9 @@ class Drawings:
             parameters["width"], parameters["height"] = map(int, body.size.split("x"))
         names = {"inputs": "prompt", "parameters.width": "size", "parameters.height": "size"}
         answer = await self._door.run(runner, [{"inputs": body.prompt}] * body.n, parameters, names)
-        data = [{"b64_json": base64.b64encode(done.output).decode("ascii")} for done in answer.done]
+        data = [{"b64_json": done.output} for done in answer.done]
         whole = {"created": int(time.time()), "output_format": "png", "data": data}
-        return web.json_response(whole, headers=answer.headers)
+        return await self._door.answered(whole, headers=answer.headers)
 
     async def _means_any(self, model: str) -> bool:
         if not model.startswith(PREFIXES):

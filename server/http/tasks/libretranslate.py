@@ -79,13 +79,13 @@ class LibreTranslate:
         whole: dict[str, Any] = {"translatedText": found[0] if single else found}
         if detected is not None:
             whole["detectedLanguage"] = detected[0] if single else [detected[0]] * len(texts)
-        return web.json_response(whole, headers=answer.headers)
+        return await self._door.answered(whole, headers=answer.headers)
 
     async def detect(self, request: web.Request) -> web.Response:
         """Languages, the likeliest first; confidence in percent."""
         heed_deadline(request)
         body = validated(DetectBody, await _body(request))
-        return web.json_response(await self._detected(body.q, "q"))
+        return await self._door.answered(await self._detected(body.q, "q"))
 
     async def languages(self, request: web.Request) -> web.Response:
         """What can be translated into what by the models that are here."""
@@ -96,7 +96,7 @@ class LibreTranslate:
         rows = [
             {"code": code, "name": language_name(code), "targets": sorted(found)} for code, found in targets.items()
         ]
-        return web.json_response(sorted(rows, key=lambda row: str(row["code"])))
+        return await self._door.answered(sorted(rows, key=lambda row: str(row["code"])))
 
     # ------------------------------------------------------------------------------------------------ inside
 

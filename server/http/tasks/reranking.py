@@ -49,14 +49,16 @@ class Reranking:
         answer, rows = await self._ranked(request, body)
         usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
         whole = {"id": f"rerank-{uuid.uuid4().hex}", "model": answer.model, "results": rows, "usage": usage}
-        return web.json_response(whole, headers=answer.headers)
+        return await self._door.answered(whole, headers=answer.headers)
 
     async def second(self, request: web.Request) -> web.Response:
         """Cohere's second version."""
         body = validated(RerankBody, await json_body(request))
         answer, rows = await self._ranked(request, body)
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
-        return web.json_response({"id": str(uuid.uuid4()), "results": rows, "meta": meta}, headers=answer.headers)
+        return await self._door.answered(
+            {"id": str(uuid.uuid4()), "results": rows, "meta": meta}, headers=answer.headers
+        )
 
     async def _ranked(self, request: web.Request, body: RerankBody) -> tuple[Answer, list[dict[str, Any]]]:
         heed_deadline(request)

@@ -28,9 +28,14 @@ LARGER_BODIES = {"/v1/tasks/{task}": LARGEST_FIELD * 4 // 3 + (1 << 16)}
 def add_tasks(app: web.Application, tasks: TaskService) -> Callable[[], Awaitable[str | None]]:
     """Serve ``tasks``, which end with ``app``. Returns what finds the id of the embedding model, if one is here."""
     reader = Worker("task-answers", inbox=64)
-    app[DOOR] = door = TaskDoor(tasks)
+    app[DOOR] = door = TaskDoor(tasks, reader)
     envelope, embeddings, completions = Envelope(door, reader), Embeddings(door, reader), Completions(door)
-    tei, reranking, tokens, libre = TextEmbeddingsInference(door), Reranking(door), Tokens(door), LibreTranslate(door)
+    tei, reranking, tokens, libre = (
+        TextEmbeddingsInference(door),
+        Reranking(door),
+        Tokens(door, reader),
+        LibreTranslate(door),
+    )
     app.router.add_get("/v1/tasks", served(envelope.list))
     app.router.add_get("/v1/tasks/{task}", served(envelope.get))
     app.router.add_get("/languages", served(libre.languages))

@@ -66,7 +66,7 @@ class TextEmbeddingsInference:
         names = {"text": "inputs", **{f"parameters.{name}": name for name in parameters}}
         runner = await self._door.runner("feature-extraction", body.model)
         answer = await self._door.run(runner, items, parameters, names, numbered=not single)
-        return web.json_response([done.output for done in answer.done], headers=answer.headers)
+        return await self._door.answered([done.output for done in answer.done], headers=answer.headers)
 
     async def rerank(self, request: web.Request) -> web.Response:
         """Texts, the best first."""
@@ -79,7 +79,7 @@ class TextEmbeddingsInference:
         rows = [dict(row) for row in answer.done[0].output]
         if body.return_text:
             rows = [{**row, "text": body.texts[row["index"]]} for row in rows]
-        return web.json_response(rows, headers=answer.headers)
+        return await self._door.answered(rows, headers=answer.headers)
 
     async def predict(self, request: web.Request) -> web.Response:
         """The labels of a text or of each of several."""
@@ -96,7 +96,7 @@ class TextEmbeddingsInference:
         runner = await self._door.runner("text-classification", body.model)
         answer = await self._door.run(runner, items, parameters, {"text": "inputs"}, numbered=several)
         outputs = [done.output for done in answer.done]
-        return web.json_response(outputs if several else outputs[0], headers=answer.headers)
+        return await self._door.answered(outputs if several else outputs[0], headers=answer.headers)
 
 
 def _texts(field: str, given: Any) -> dict[str, str]:

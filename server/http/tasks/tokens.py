@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field, model_validator
 
+from pipelines.runtime.worker import Worker
 from server.http.bodies import json_body
 from server.http.rest.requests import Body, validated
 from server.http.tasks.door import MOST_ITEMS, TaskDoor, heed_deadline
@@ -51,8 +53,9 @@ class DetokenizeBody(Body):
 class Tokens:
     """The handlers."""
 
-    def __init__(self, door: TaskDoor) -> None:
+    def __init__(self, door: TaskDoor, reader: Worker) -> None:
         self._door = door
+        self._reader = reader
 
     async def tokenize(self, request: web.Request) -> web.Response:
         """A text as tokens."""
@@ -62,15 +65,12 @@ class Tokens:
         parameters = {"add_special_tokens": body.add_special_tokens}
         if body.prompt is not None:
             answer = await self._door.run(runner, [{"text": body.prompt}], parameters, {"text": "prompt"})
-            found = answer.done[0].output
-            whole: dict[str, Any] = {"count": found["count"], "max_model_len": found["max_model_len"]}
-            whole["tokens"] = [row["id"] for row in found["tokens"]]
-            whole["token_strs"] = [row["text"] for row in found["tokens"]] if body.return_token_strs else None
-            return web.json_response(whole, headers=answer.headers)
+            whole = await self._reader.run(_of_prompt, answer.done[0].output, body.return_token_strs)
+            return await self._door.answered(whole, headers=answer.headers)
         texts = [body.inputs] if isinstance(body.inputs, str) else list(body.inputs or ())
         items = [{"text": text} for text in texts]
         answer = await self._door.run(runner, items, parameters, {"text": "inputs"}, numbered=len(items) > 1)
-        return web.json_response([done.output["tokens"] for done in answer.done], headers=answer.headers)
+        return await self._door.answered([done.output["tokens"] for done in answer.done], headers=answer.headers)
 
     async def detokenize(self, request: web.Request) -> web.Response:
         """Tokens as a text."""
@@ -80,10 +80,18 @@ class Tokens:
         if body.tokens is not None:
             names = {"tokens": "tokens"}
             answer = await self._door.run(runner, [{"tokens": list(body.tokens)}], {}, names)
-            return web.json_response({"prompt": answer.done[0].output["text"]}, headers=answer.headers)
+            return await self._door.answered({"prompt": answer.done[0].output["text"]}, headers=answer.headers)
         ids: Any = body.ids
         several = bool(ids) and not isinstance(ids[0], int)
         items = [{"tokens": list(one)} for one in (ids if several else [ids])]
         parameters = {"skip_special_tokens": body.skip_special_tokens}
         answer = await self._door.run(runner, items, parameters, {"tokens": "ids"}, numbered=several)
-        return web.json_response([done.output["text"] for done in answer.done], headers=answer.headers)
+        return await self._door.answered([done.output["text"] for done in answer.done], headers=answer.headers)
+
+
+def _of_prompt(found: Mapping[str, Any], with_texts: bool) -> dict[str, Any]:
+    """As vLLM tells it."""
+    whole: dict[str, Any] = {"count": found["count"], "max_model_len": found["max_model_len"]}
+    whole["tokens"] = [row["id"] for row in found["tokens"]]
+    whole["token_strs"] = [row["text"] for row in found["tokens"]] if with_texts else None
+    return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from server.http.openapi import task_shapes
+from server.http.rest import json_text
 from tests.server.http.rest.clients import client_of
 
 TEXT = "the cat sat on the mat"
@@ -142,6 +144,36 @@ async def test_tokens_of_vllm_and_of_text_embeddings_inference(ask: Ask) -> None
     assert texts == ["hi"]
     status, _, _ = await ask("/tokenize", {"model": "writer"})
     assert status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"model": "writer", "prompt": "a" * 5000, "return_token_strs": True}),
+        ("/tokenize", {"model": "writer", "inputs": ["a" * 5000]}),
+        ("/v1/tasks/tokenize", {"model": "writer", "inputs": "a" * 5000}),
+        ("/embed", {"inputs": [f"{n}" for n in range(200)]}),
+        ("/v1/tasks/feature-extraction", {"inputs": [f"{n}" for n in range(200)]}),
+        ("/v1/embeddings", {"model": "auto", "input": [f"{n}" for n in range(200)]}),
+    ],
+)
+async def test_a_large_answer_is_not_written_on_the_event_loop(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, path: str, body: Any
+) -> None:
+    """Its JSON would hold up the audio of everybody."""
+    threads, original = list[int](), json_text.written
+
+    def watched(value: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return original(value)
+
+    monkeypatch.setattr(json_text, "_SHORT_ANSWER", 1000)
+    monkeypatch.setattr(json_text, "written", watched)
+    status, _, headers = await ask(path, body)
+    assert status == 200
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_llama_infill_whole_and_streamed(ask: Ask, door: str) -> None:
