@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -178,7 +180,7 @@ def _array(given: GivenTensor) -> Values:
     dtype = None if given.datatype is None else np.dtype(NUMPY[given.datatype])
     try:
         if given.npy is not None:
-            values = np.load(io.BytesIO(given.npy), allow_pickle=False)
+            values = _of_npy(given.npy)
         elif given.base64 is not None:
             values = np.frombuffer(given.base64, dtype)
         else:
@@ -190,6 +192,27 @@ def _array(given: GivenTensor) -> Values:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
         raise TensorError("must be numbers, in lists of equal length")
     return values
+
+
+def _of_npy(data: bytes) -> Values:
+    """The array in a file of numpy: one only, of numbers, with as many bytes as its header says.
+
+    ``numpy.load`` makes room for what the header says before it looks at what there is, and opens archives of several.
+    Raises :class:`TensorError`.
+    """
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, is_fortran, dtype = read(file)
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError) as error:
+        raise TensorError("cannot be read: it does not begin as a file of numpy with one array") from error
+    rest = len(data) - file.tell()
+    if dtype.kind not in "fiub":
+        raise TensorError("must be numbers")
+    if math.prod(shape) * dtype.itemsize != rest:
+        raise TensorError(f"cannot be read: its header tells of {list(shape)} of {dtype}, and {rest} bytes follow")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _told(signature: Signature, outputs: Sequence[Values], wishes: TfliteParameters) -> dict[str, Any]:

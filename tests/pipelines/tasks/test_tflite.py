@@ -87,6 +87,39 @@ async def test_every_way_of_giving_and_taking_a_tensor_means_the_same(service: T
     assert (await outputs(service, "adds", {"tensors": {"left": infinite}}))["sum"]["data"][0][0] is None
 
 
+def with_header(header: str, rest: bytes = b"") -> bytes:
+    """A file of numpy."""
+    text = header.ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + rest
+
+
+def archive() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, one=np.zeros(4, np.float32))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (274877906944,), }"), "and 0 bytes follow"),
+        (with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 4), }", bytes(20)), "and 20 bytes follow"),
+        (with_header("{'descr': '|O', 'fortran_order': False, 'shape': (4,), }", bytes(32)), "must be numbers"),
+        (with_header("-" * 9000), "does not begin as a file of numpy"),
+        (with_header("{(("), "does not begin as a file of numpy"),
+        (archive(), "does not begin as a file of numpy"),
+    ],
+)
+@pytest.mark.parametrize("shape", [None, (1, 4)])
+async def test_what_the_header_of_an_array_says_is_no_reason_to_unload_models(
+    service: TaskService, file: bytes, problem: str, shape: tuple[int, ...] | None
+) -> None:
+    given = {"npy": base64.b64encode(file).decode()} | ({} if shape is None else {"shape": shape})
+    with pytest.raises(TaskError, match=problem) as told:
+        await outputs(service, "adds", {"tensors": {"left": given}})
+    assert told.value.code == "invalid_value"
+
+
 async def test_quantised_models_take_and_give_real_values_or_stored_ones(service: TaskService) -> None:
     told = await outputs(service, "own/layer", {"tensors": {"x": [0.5, -1.25, 1.0, 0.75]}})
     assert told["y"]["datatype"] == "FP32"
