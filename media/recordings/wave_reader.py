@@ -105,7 +105,9 @@ class WavReader:
                 return True
             whole = 8 + size + size % 2
             if self._place + whole > _LONGEST_HEAD or self._chunks == _MOST_CHUNKS:
-                raise UnreadableFileError("its sound does not begin within the first megabyte, or the first hundred chunks")
+                raise UnreadableFileError(
+                    "its sound does not begin within the first megabyte, or the first hundred chunks"
+                )
             if len(self._head) < whole:
                 return False
             if name == b"fmt ":

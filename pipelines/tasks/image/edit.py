@@ -16,6 +16,10 @@ from pipelines.interfaces.task import Done, Job, TaskError, TaskSpec
 from pipelines.tasks.image.pictures import Fields, PictureBytes, each, packed, unpacked
 from pipelines.vision.images import LARGEST_SIDE
 
+_MOST_INPAINTED = 50_000_000
+"""Marked pixels times the square of the radius: what filling in takes grows with it, and nothing ends it half-way. This
+is a quarter of a minute on a slow core."""
+
 
 class Crop(Fields):
     """A part of the picture, in pixels."""
@@ -93,6 +97,10 @@ def _filled_in(pixels: Pixels, mask: Pixels, radius: float) -> Pixels:
         raise TaskError("invalid_value", "mask: marks all of the image: nothing is left to fill it in from")
     if not marked.any():
         return pixels
+    if int(marked.sum()) * radius**2 > _MOST_INPAINTED:
+        most = max(1, int((_MOST_INPAINTED / int(marked.sum())) ** 0.5))
+        message = f"is {radius:g}, which takes too long for as much as the mask marks: at most {most} is taken for that"
+        raise TaskError("invalid_value", f"parameters.inpaint_radius: {message}")
     return np.asarray(cv2.inpaint(pixels, marked, radius, cv2.INPAINT_TELEA), np.uint8)
 
 

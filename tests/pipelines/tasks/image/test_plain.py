@@ -81,6 +81,16 @@ def test_what_is_turned_a_little_grows_and_keeps_its_middle():
     assert alike(result[0, 0], (0, 0, 0))
 
 
+def test_a_radius_that_takes_too_long_for_the_mask_is_refused_with_one_that_does_not():
+    picture = np.full((200, 200, 3), 90, np.uint8)
+    mask = np.full_like(picture, 255)
+    mask[0] = 0
+    inputs = {"image": png(picture), "mask": png(mask)}
+    with pytest.raises(TaskError, match=r"parameters.inpaint_radius: is 50, .* at most 35 is taken") as told:
+        edit.edited(edit.EditInput(**inputs), edit.EditParameters(inpaint_radius=50))
+    assert told.value.code == "invalid_value"
+
+
 def test_what_a_mask_marks_is_filled_in_from_around_it():
     picture = np.full((60, 80, 3), GREEN, np.uint8)
     picture[20:30, 30:45] = RED
