@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.engines.llm.template import ChatTemplate, Prompt
 from pipelines.interfaces.llm import ChatRequest, Scaled
 
@@ -99,3 +102,16 @@ def stop_tokens(config: Any, template: ChatTemplate) -> frozenset[int]:
     eos = config.eos_token_id
     ends = eos if isinstance(eos, list) else [] if eos is None else [eos]
     return frozenset({*ends, *template.stops()})
+
+
+def choose(logits: NDArray[np.float32], sampling: Sampling, random: np.random.Generator) -> int:
+    """The next token: the likeliest, or one drawn as ``sampling`` says. ``logits``: shape ``(vocabulary,)``."""
+    if not sampling.temperature:
+        return int(logits.argmax())
+    ids = np.argsort(-logits, kind="stable")[: sampling.top_k or None]
+    chances = np.exp((logits[ids] - logits[ids[0]]).astype(np.float64) / sampling.temperature)
+    chances /= chances.sum()
+    if sampling.top_p < 1:
+        chances *= np.cumsum(chances) - chances < sampling.top_p  # the first is always kept
+        chances /= chances.sum()
+    return int(random.choice(ids, p=chances))

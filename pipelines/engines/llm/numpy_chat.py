@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines.llm.local import LocalChat
-from pipelines.engines.llm.model import ChatModel, Guide, Sampling, recommended, stop_tokens
+from pipelines.engines.llm.model import ChatModel, Guide, Sampling, choose, recommended, stop_tokens
 from pipelines.engines.llm.slots import Slot, Slots
 from pipelines.engines.llm.template import ChatTemplate, Prompt
 from pipelines.engines.registry import Built, Found, Site
@@ -344,8 +344,15 @@ class NumpyChat:
         return _Answer(list(prompt.ids), slot, sampling, random, len(slot.tokens), Guide(prompt.starts))
 
     def step(self, batch: Sequence[_Answer]) -> list[int | Exception | None]:
-        """Take each answer one step further."""
-        return [self._step(answer) for answer in batch]
+        """Take each answer one step further; whatever is wrong with one fails it alone."""
+        made: list[int | Exception | None] = []
+        for answer in batch:
+            try:
+                made.append(self._step(answer))
+            except Exception as error:  # noqa: BLE001 - told to whoever asked for it
+                self.slots.drop(answer.slot)
+                made.append(error)
+        return made
 
     def end(self, answer: _Answer) -> None:
         """No more of ``answer`` is wanted; what was read is kept for the next turn."""
@@ -360,19 +367,6 @@ class NumpyChat:
             return None
         answer.ids.append(answer.guide.choose(logits, lambda some: choose(some, answer.sampling, answer.random)))
         return answer.ids[-1]
-
-
-def choose(logits: Array, sampling: Sampling, random: np.random.Generator) -> int:
-    """The next token: the likeliest, or one drawn as ``sampling`` says. ``logits``: shape ``(vocabulary,)``."""
-    if not sampling.temperature:
-        return int(logits.argmax())
-    ids = np.argsort(-logits, kind="stable")[: sampling.top_k or None]
-    chances = np.exp((logits[ids] - logits[ids[0]]).astype(np.float64) / sampling.temperature)
-    chances /= chances.sum()
-    if sampling.top_p < 1:
-        chances *= np.cumsum(chances) - chances < sampling.top_p  # the first is always kept
-        chances /= chances.sum()
-    return int(random.choice(ids, p=chances))
 
 
 def load_numpy_chat(folder: Path) -> NumpyChat:

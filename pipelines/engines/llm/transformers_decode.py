@@ -320,8 +320,12 @@ class LoadedChat:
         """Only fill the cache: what would come next is not asked."""
         self.model.base_model(**inputs, use_cache=True)
 
-    def _choose(self, sequence: Answer, logits: Any) -> int:
-        token = sequence.guide.choose(logits, lambda some: choose(some, sequence.sampling, sequence.random))
+    def _choose(self, sequence: Answer, logits: Any) -> int | Exception:
+        try:
+            token = sequence.guide.choose(logits, lambda some: choose(some, sequence.sampling, sequence.random))
+        except Exception as error:
+            log.exception("no token could be chosen")
+            return error
         sequence.ids.append(token)
         return token
 
@@ -340,11 +344,11 @@ def choose(logits: Any, sampling: Sampling, random: Any) -> int:
     """The next token: the likeliest, or one drawn as ``sampling`` says. ``logits``: shape ``(vocabulary,)``."""
     if not sampling.temperature:
         return int(logits.argmax())
-    logits = logits.float().cpu() / sampling.temperature
-    values, ids = logits.sort(descending=True)
+    values, ids = logits.float().cpu().sort(descending=True)
     if sampling.top_k:
         values, ids = values[: sampling.top_k], ids[: sampling.top_k]
-    chances = values.softmax(-1)
+    # the likeliest becomes 0 first: divided by a temperature near 0 it would be infinite, and so the next ones
+    chances = ((values - values[0]).double() / sampling.temperature).softmax(-1)
     if sampling.top_p < 1:
         chances = chances * ((chances.cumsum(-1) - chances) < sampling.top_p)  # the first is always kept
     return int(ids[torch.multinomial(chances, 1, generator=random)])

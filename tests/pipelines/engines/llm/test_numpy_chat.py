@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from pipelines.engines.llm import numpy_chat
 from pipelines.engines.llm.local import LocalChat
-from pipelines.engines.llm.model import Sampling
+from pipelines.engines.llm.model import Sampling, choose
 from pipelines.engines.llm.numpy_chat import (
     CHUNK,
     Cache,
     NumpyCaches,
-    choose,
     load_llama,
     load_numpy_chat,
     load_plain_tokenizer,
 )
 from pipelines.engines.llm.template import load_tokenizer
-from pipelines.errors import ModelError
-from pipelines.interfaces.llm import ChatRequest, Cut, Message, Usage
+from pipelines.errors import LLMError, ModelError
+from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, Usage
 from pipelines.models.residency import Kept
 from pipelines.runtime.worker import session
 from pipelines.starter.model_files import FOLDER
@@ -108,6 +111,32 @@ async def test_the_starter_tells_that_it_was_cut_and_only_then() -> None:
     assert (cut, end) == (whole[: len(cut)], Cut())
     assert cut
     assert Cut() not in whole
+
+
+async def test_an_answer_of_the_starter_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = numpy_chat.choose
+
+    def broken(logits: NDArray[np.float32], sampling: Sampling, random: np.random.Generator) -> int:
+        if sampling.temperature == 0.125:
+            raise ValueError("probabilities contain NaN")
+        return drawn(logits, sampling, random)
+
+    monkeypatch.setattr(numpy_chat, "choose", broken)
+    asked = ChatRequest((Message("user", "what is two plus two"),), max_tokens=4)
+    chat = LocalChat(Kept("starter", load_numpy_chat(FOLDER)))
+
+    async def said(request: ChatRequest) -> list[Piece]:
+        return [piece async for piece in chat.stream(request)]
+
+    try:
+        alone = await said(asked)
+        one, bad, two = await asyncio.gather(
+            said(asked), said(replace(asked, temperature=0.125)), said(asked), return_exceptions=True
+        )
+    finally:
+        await chat.close()
+    assert one == two == alone
+    assert isinstance(bad, LLMError)
 
 
 def test_the_next_token_is_drawn_as_asked() -> None:

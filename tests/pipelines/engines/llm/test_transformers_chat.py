@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -177,6 +178,42 @@ async def test_a_failing_step_is_tried_once_more(loaded: LoadedChat, batch: int)
         assert "a part is missing" in caught.value.message
         counted.broken = 0
         assert await answer(chat, requests[1]) == expected[1]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+async def test_an_answer_that_no_token_can_be_drawn_for_fails_alone(
+    loaded: LoadedChat, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.engines.llm import transformers_decode
+
+    loaded.max_batch = batch
+    drawn = transformers_decode.choose
+
+    def choose(logits: Any, sampling: Any, random: Any) -> int:
+        if sampling.temperature == 0.125:
+            raise RuntimeError("probability tensor contains nan")
+        return drawn(logits, sampling, random)
+
+    monkeypatch.setattr(transformers_decode, "choose", choose)
+    good = talk("Anna, what is the weather?")
+    bad = replace(talk("Berta, what is the weather?"), temperature=0.125)
+    async with serving(loaded) as chat:
+        expected = await answer(chat, good)
+        told = await asyncio.gather(answer(chat, good), answer(chat, bad), answer(chat, good), return_exceptions=True)
+    assert [told[0], told[2]] == [expected, expected]
+    assert isinstance(told[1], LLMError)
+    assert told[1].code == "llm_failed"
+
+
+def test_temperatures_near_0_draw_the_likeliest() -> None:
+    import torch
+
+    from pipelines.engines.llm import transformers_decode
+
+    logits, random = torch.tensor([-3.0, 5.0, 4.999, float("-inf")]), torch.Generator().manual_seed(1)
+    for temperature in (1e-40, 1e-320, 1e-5):
+        assert transformers_decode.choose(logits, Sampling(temperature=temperature), random) == 1
+        assert transformers_decode.choose(logits, Sampling(temperature=temperature, top_p=0.5), random) == 1
 
 
 # ---------------------------------------------------------------------------------------------------- step by step
