@@ -32,6 +32,8 @@ class Loadable(Generic[T]):
     device: str = "cpu"
     estimate: int = 0
     """Bytes that it will take, until that has been measured; 0 if unknown (then it is always tried)."""
+    version: str = ""
+    """Which of its versions this loads; another one takes the place of what is known by the key."""
 
     @property
     def key(self) -> Key:

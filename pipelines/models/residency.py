@@ -69,9 +69,16 @@ class Residency:
         self._mover = Mover(self.limits, memory or MachineMemory(), self._clock, on_event)
 
     def add(self, plan: Loadable[T]) -> Resident[T]:
-        """Make a model known; nothing is loaded yet. The same name, precision and device give the same model."""
+        """Make a model known; nothing is loaded yet. The same name, precision and device give the same model.
+
+        Another version replaces the one that was known: who holds that may finish, and then it is unloaded.
+        """
         with self._mover.lock:
-            entry = self._mover.entries.setdefault(plan.key, Entry(plan))
+            entry = self._mover.entries.get(plan.key)
+            if entry is None or entry.plan.version != plan.version:
+                if entry is not None:
+                    self._mover.replaced.append(entry)
+                entry = self._mover.entries[plan.key] = Entry(plan)
         return _Managed(self._mover, entry)
 
     @property
@@ -113,6 +120,7 @@ class Residency:
         entries = self._called(model)
         was = any(entry.state == "ready" for entry in entries)
         with self._mover.moving:
+            self._mover.unload_replaced()
             self._mover.unload([entry.plan.key for entry in entries], "evicted")
         return was and not any(entry.state == "ready" for entry in entries)
 
@@ -124,6 +132,7 @@ class Residency:
     def sweep(self, now: float) -> None:
         """Unload what has been idle for too long and what exceeds a budget. Blocks: call it on a worker."""
         with self._mover.moving:
+            self._mover.unload_replaced()
             if self.limits.idle_seconds is not None:
                 self._mover.unload(idle(self._mover.usages(), now, self.limits.idle_seconds), "idle_unloaded")
             for device in {status.device for status in self.status()}:

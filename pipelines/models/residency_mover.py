@@ -53,6 +53,8 @@ class Mover:
     def __init__(self, limits: Limits, memory: Memory, clock: Clock, on_event: Callable[[ModelEvent], None]) -> None:
         self.limits = limits
         self.entries: dict[Key, Entry] = {}
+        self.replaced: list[Entry] = []
+        """Older versions of some of them, which are unloaded as soon as nobody uses them."""
         self.transitions: Counter[tuple[Key, Transition]] = Counter()
         self.lock = threading.Lock()
         """Guards the entries and the counter; held for moments."""
@@ -97,6 +99,7 @@ class Mover:
         self._emit(entry, "loading")
         begun = self._clock.now()
         try:
+            self.unload_replaced()
             self._make_room(entry)
             model = self._build(entry)
         except PipelineError as error:
@@ -186,7 +189,16 @@ class Mover:
 
     def unload(self, keys: Iterable[Key], transition: Transition) -> None:
         """Let go of those models, but for the ones that have been leased meanwhile."""
-        gone = [entry for key in keys if self._drop(entry := self.entries[key])]
+        self._unload([self.entries[key] for key in keys], transition)
+
+    def unload_replaced(self) -> None:
+        """Let go of older versions that are not in use."""
+        with self.lock:
+            replaced = [entry for entry in self.replaced if entry.state == "ready"]
+        self._unload(replaced, "evicted")
+
+    def _unload(self, entries: Iterable[Entry], transition: Transition) -> None:
+        gone = [entry for entry in entries if self._drop(entry)]
         if not gone:
             return
         self._memory.trim()

@@ -11,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from media.clock import Clock, MonotonicClock
 from pipelines.errors import ModelError
@@ -83,7 +83,9 @@ class TaskService:
         self._clock = clock or MonotonicClock()
         self._models = TaskModels(store, self._options.folders)
         self._reader = Worker("task-items", inbox=4096)
-        self._workers: dict[tuple[Any, ...], ModelWorker] = {}
+        self._workers: dict[_Place, ModelWorker] = {}
+        self._replaced: list[ModelWorker] = []
+        """Of older versions: what has begun on them is finished."""
         self._found: dict[str, tuple[float, list[TaskModel]]] = {}
         self._devices: Devices | None = None
         self.cache: ResultCache[str, Done] = ResultCache(CACHE_BYTES, CACHE_SECONDS, weigh=_weight, clock=self._clock)
@@ -190,7 +192,7 @@ class TaskService:
 
     def close(self) -> None:
         """End all threads. Idempotent."""
-        for worker in self._workers.values():
+        for worker in (*self._workers.values(), *self._replaced):
             worker.close()
         self._reader.close()
 
@@ -249,20 +251,47 @@ class TaskService:
         raise TaskError("unknown_model", f"model: {unknown('model', asked[:200], [one.id for one in usable])}")
 
     def _worker(self, spec: Spec, model: TaskModel, device: str) -> ModelWorker:
-        key = (spec.load, spec.run, model.folder, device)
+        key = _Place(spec.load, spec.run, model.origin, model.folder, model.revision, device)
         if key not in self._workers:
-            name = f"{model.id} ({spec.load.__module__.removeprefix('pipelines.tasks.')})"
+            name = (
+                f"{model.id} ({spec.load.__module__.removeprefix('pipelines.tasks.')})" if model.origin else spec.name
+            )
             dtype = "float32" if device == "cpu" else "bfloat16"
             plan = Loadable(
-                name if model.origin else spec.name,
+                name,
                 partial(_load, spec, model.folder, device, dtype),
                 precision=dtype if model.origin else "",
                 device=device,
                 estimate=model.estimate if model.origin else 0,
                 unload=spec.unload,
+                version=self._replacing(name, key),
             )
             self._workers[key] = ModelWorker(spec, self._residency.add(plan), device)
         return self._workers[key]
+
+    def _replacing(self, name: str, place: _Place) -> str:
+        """The version of the model that is to be loaded from ``place``.
+
+        Workers of another revision of it get no more work. What lies elsewhere under the same name is no other
+        revision: all who ask for the name share what was loaded first.
+        """
+        same = [key for key, worker in self._workers.items() if worker.name == name and key.device == place.device]
+        other = [key for key in same if (key.folder, key.revision) != (place.folder, place.revision)]
+        for key in [key for key in other if key.origin == place.origin]:
+            self._replaced.append(self._workers.pop(key))
+        version = next((key for key in other if key in self._workers), place)
+        return f"{version.folder} {version.revision}"
+
+
+class _Place(NamedTuple):
+    """What one worker serves."""
+
+    load: Any
+    run: Any
+    origin: str
+    folder: Path
+    revision: str
+    device: str
 
 
 def _load(spec: Spec, folder: Path, device: str, dtype: str) -> Any:

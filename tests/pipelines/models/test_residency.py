@@ -68,6 +68,25 @@ def test_loads_once_at_the_first_lease_and_shares_the_copy():
     assert bench.residency.status()[0].loads == 1
 
 
+def test_another_version_is_another_model_and_the_one_before_goes_when_it_is_free():
+    bench = Bench()
+    old = bench.residency.add(Loadable("stt", lambda: "old", version="1"))
+    with old.lease() as before:
+        new = bench.residency.add(Loadable("stt", lambda: "new", version="2"))
+        with new.lease() as after, old.lease() as still:
+            assert (before, after, still) == ("old", "new", "old")
+        bench.residency.sweep(bench.clock.now())
+    (status,) = bench.residency.status()
+    assert (status.state, status.leases) == ("ready", 0)
+    bench.events.clear()
+    bench.residency.sweep(bench.clock.now())
+    assert bench.told == ["stt evicted"]
+    with bench.residency.add(Loadable("stt", lambda: "newer", version="2")).lease() as model:
+        assert model == "new"
+    bench.residency.add(Loadable("stt", lambda: "newest", version="3"))
+    assert bench.residency.status()[0].state == "unloaded"
+
+
 def test_two_precisions_are_two_models():
     bench = Bench()
     coarse, fine = bench.add("stt", precision="int8"), bench.add("stt", precision="float32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from pipelines.runtime.hardware import Devices, Library
 from pipelines.runtime.processor import Processor
 from pipelines.tasks import service as services
 from pipelines.tasks.service import TaskOptions, TaskService
+from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE, until
 
 
@@ -223,6 +225,35 @@ async def test_views_of_one_model_share_it_and_its_batches(tasks: TaskService, e
     await asyncio.gather(*work)
     assert echo.batches[-1] == ["b", "c"]
     assert len(echo.loads) == 1
+
+
+async def test_a_revision_that_replaces_another_is_what_answers(
+    tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    home, clock, residency = tmp_path / "models--own--thing", FakeClock(), Residency()
+
+    def pull(revision: str) -> None:
+        folder(home / "snapshots", revision, loud=True)
+        (home / "refs").mkdir(exist_ok=True)
+        (home / "refs/main").write_text(revision)
+
+    service = TaskService(None, residency, lambda: devices("cpu"), TaskOptions(), REGISTRY, clock=clock)
+    try:
+        for revision in ("a" * 40, "b" * 40):
+            pull(revision)
+            clock.advance(services.KEPT_SECONDS + 1)
+            for task in ("shout", "calm"):
+                await service.look(task)
+                done = await service.runner(task).run({"text": revision[0]})
+                assert done.revision == revision[:12]
+        assert [name for name, _ in echo.loads] == ["a" * 40, "b" * 40]
+        assert len(service.workers()) == 1
+        shutil.rmtree(home / "snapshots" / ("a" * 40))
+        residency.unload("own/thing")
+        assert (await service.runner("shout").run({"text": "once more"})).revision == "b" * 12
+    finally:
+        service.close()
 
 
 async def test_results_are_kept_and_computed_once(tasks: TaskService, echo: Echo) -> None:
