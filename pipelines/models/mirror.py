@@ -26,6 +26,11 @@ _REMEMBERED_SECONDS = 30.0
 """How long a branch means the commit that the hub said: clients ask for every file anew."""
 
 
+def is_of_catalogue(name: str) -> bool:
+    """Whether a repository is a model of the catalogue, which lies here or nowhere."""
+    return name.startswith(f"{OURS}/")
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A repository and where its files are, if they must be here."""
@@ -41,7 +46,8 @@ class Offer:
 
 
 class Mirror:
-    """``fetches``: whether what is not here may be got from the hub. Methods block; any thread may call."""
+    """``fetches``: whether what is not here may be got from the hub. Methods block unless they
+    say otherwise; any thread may call."""
 
     def __init__(self, store: ModelStore, *, fetches: bool) -> None:
         self._store = store
@@ -60,13 +66,18 @@ class Mirror:
             raise ModelError("repo_unknown", f"{name!r} is no name of a repository")
         if not _REVISION.fullmatch(revision) or ".." in revision:
             raise ModelError("revision_unknown", f"{revision!r} is no revision")
-        if name.startswith(f"{OURS}/"):
+        if is_of_catalogue(name):
             return self._of_catalogue(name, revision)
-        until, offer = self._known.get((name, revision), (0.0, None))
-        if offer is None or time.monotonic() > until:
+        offer = self.remembered(name, revision)
+        if offer is None:
             offer = self._of_hub(name, revision)
             self._known[name, revision] = time.monotonic() + _REMEMBERED_SECONDS, offer
         return offer
+
+    def remembered(self, name: str, revision: str) -> Offer | None:
+        """What the hub has said of a repository a moment ago. Does not block."""
+        until, offer = self._known.get((name, revision), (0.0, None))
+        return offer if time.monotonic() <= until else None
 
     def path(self, offer: Offer, file: HubFile) -> Path:
         """Where a file is, fetched now if need be. Raises :class:`ModelError`."""

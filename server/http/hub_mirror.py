@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from aiohttp import web
 
 from pipelines.errors import ModelError
-from pipelines.models.mirror import Mirror, Offer
+from pipelines.models.mirror import Mirror, Offer, is_of_catalogue
 from pipelines.models.sources_hub import HubFile
 from pipelines.runtime.worker import Worker
 from server.http.errors import error_response
@@ -28,7 +28,8 @@ T = TypeVar("T")
 _BLOCK = 256 << 10
 _READS = 64
 """Blocks asked for at a time; who asks for one more waits."""
-_FETCHES = 4
+_FETCHES, _QUESTIONS, _LOOKS = 4, 4, 2
+"""Files got from the hub at a time, repositories it is asked for, and models of the catalogue that are looked at."""
 _LOOK_SECONDS = 0.1
 """How often it is looked whether more of a file has arrived."""
 _REPO = r"{repo:[^/]+(?:/[^/]+)?}"
@@ -47,14 +48,31 @@ def add_hub_mirror(app: web.Application, mirror: Mirror) -> None:
     app.on_cleanup.append(hub.close)
 
 
+class _Turns:
+    """Threads for one kind of work, and who may use them."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._worker = Worker(name, threads=threads, inbox=_READS)
+        self._turns = asyncio.Semaphore(threads)
+        self.close = self._worker.close
+
+    async def run(self, function: Callable[[], T]) -> T:
+        async with self._turns:
+            return await self._worker.run(function)
+
+
 class _Threads:
-    """Threads for files alone: reading must not wait for models, fetching for nobody, and neither for codecs."""
+    """Threads for files alone: reading must not wait for models, and neither for codecs.
+
+    What a hub is asked waits for no file that it sends, and what is here for no hub.
+    """
 
     def __init__(self) -> None:
         self._reading = Worker("hub-files", threads=2, inbox=_READS)
-        self._fetching = Worker("hub-fetches", threads=_FETCHES, inbox=_READS)
         self._places = asyncio.Semaphore(_READS)
-        self._turns = asyncio.Semaphore(_FETCHES)
+        self.fetches = _Turns("hub-fetches", _FETCHES)
+        self.questions = _Turns("hub-questions", _QUESTIONS)
+        self.looks = _Turns("hub-looks", _LOOKS)
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -62,17 +80,13 @@ class _Threads:
         async with self._places:
             return await self._reading.run(function, *args, **kwargs)
 
-    def once(self, key: Hashable, function: Callable[[], T]) -> asyncio.Task[T]:
+    def once(self, key: Hashable, turns: _Turns, function: Callable[[], T]) -> asyncio.Task[T]:
         """Run what may take minutes, once for all who ask meanwhile; it goes on when they leave."""
         task = self._flights.get(key)
         if task is None:
-            task = self._flights[key] = asyncio.create_task(self._fetch(function), name="hub-fetch")
+            task = self._flights[key] = asyncio.create_task(turns.run(function), name="hub-fetch")
             task.add_done_callback(partial(self._landed, key))
         return task
-
-    async def _fetch(self, function: Callable[[], T]) -> T:
-        async with self._turns:
-            return await self._fetching.run(function)
 
     def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         del self._flights[key]
@@ -86,7 +100,8 @@ class _Threads:
             task.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         self._reading.close()
-        self._fetching.close()
+        for turns in (self.fetches, self.questions, self.looks):
+            turns.close()
 
 
 class _HubMirror:
@@ -172,7 +187,10 @@ class _HubMirror:
 
     async def _offer(self, request: web.Request) -> Offer:
         asked = request.match_info["repo"], request.match_info.get("revision", "main")
-        return await asyncio.shield(self._threads.once(asked, partial(self._mirror.offer, *asked)))
+        if (known := self._mirror.remembered(*asked)) is not None:
+            return known
+        turns = self._threads.looks if is_of_catalogue(asked[0]) else self._threads.questions
+        return await asyncio.shield(self._threads.once(asked, turns, partial(self._mirror.offer, *asked)))
 
     async def _send(
         self, request: web.Request, response: web.StreamResponse, what: tuple[Offer, HubFile], start: int, end: int
@@ -181,7 +199,9 @@ class _HubMirror:
         path = await self._threads.read(self._mirror.held, offer, file)
         if path is None:
             fetch = self._threads.once(
-                (offer.repo.name, offer.repo.commit, file.path), partial(self._mirror.path, offer, file)
+                (offer.repo.name, offer.repo.commit, file.path),
+                self._threads.fetches,
+                partial(self._mirror.path, offer, file),
             )
             while not fetch.done():
                 # The last byte is kept back until the file has been compared with its checksum.

@@ -18,15 +18,19 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from huggingface_hub import constants
 from yarl import URL
 
 from pipelines.errors import ModelError
 from pipelines.models.catalogue import Catalogue
+from pipelines.models.mirror import Offer
 from pipelines.models.sources_http import Downloader
-from pipelines.models.sources_hub import Hub, ModelServer
+from pipelines.models.sources_hub import Hub, HubFile, ModelServer, Repo
 from pipelines.models.store import ModelStore
 from pipelines.models.store_sums import mismatch
+from server.http.hub_mirror import add_hub_mirror
 from tests.conftest import fake_engines
 from tests.fakes.file_server import COMMIT, FileServer, blob_id
 from tests.patience import PATIENCE
@@ -268,6 +272,56 @@ async def test_what_is_not_here_is_fetched_once_for_all_who_ask(url, http, upstr
     assert upstream.count[WEIGHTS_PATH] == 1
     assert await whole(http, f"{url}/owner/ear/resolve/{COMMIT}/model.bin") == WEIGHTS
     assert upstream.count[WEIGHTS_PATH] == 1
+
+
+class Slow:
+    """A mirror whose hub sends nothing, or does not answer, until ``gate`` opens."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self.gate, self.silent = threading.Event(), silent
+        self.busy = threading.Semaphore(0)
+
+    def remembered(self, name: str, revision: str) -> None:
+        return None
+
+    def offer(self, name: str, revision: str) -> Offer:
+        if self.silent and name != "visavis/eye":
+            self._wait()
+        files = {f"{n}.bin": HubFile(path=f"{n}.bin", size=10, sha256="a" * 64) for n in range(4)}
+        return Offer(Repo(name=name, commit=COMMIT, files=files))
+
+    def held(self, offer: Offer, file: HubFile) -> None:
+        return None
+
+    def arrived(self, offer: Offer, file: HubFile, start: int, end: int) -> bytes:
+        return b""
+
+    def path(self, offer: Offer, file: HubFile) -> Path:
+        self._wait()
+        raise ModelError("download_failed", "nothing came")
+
+    def _wait(self) -> None:
+        self.busy.release()
+        self.gate.wait()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_neither_slow_files_nor_a_silent_hub_keep_others_waiting(silent: bool) -> None:
+    mirror, app = Slow(silent=silent), web.Application()
+    add_hub_mirror(app, mirror)  # type: ignore[arg-type]
+    async with TestClient(TestServer(app)) as client:
+        asked = [f"/owner/m{n}/resolve/main/{n}.bin" for n in range(4)]
+        waiting = [asyncio.ensure_future(client.get(path)) for path in asked]
+        try:
+            for _ in asked:
+                await asyncio.to_thread(mirror.busy.acquire, timeout=PATIENCE)
+            for name in ("visavis/eye", *(() if silent else ("owner/another",))):
+                async with asyncio.timeout(PATIENCE), client.get(f"/api/models/{name}") as answer:
+                    assert answer.status == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            mirror.gate.set()
+        assert [answer.status for answer in await asyncio.gather(*waiting)] == [502] * 4
 
 
 async def whole(http: aiohttp.ClientSession, url: str) -> bytes:
