@@ -6,6 +6,7 @@ Nothing is fetched, and an id is only ever compared with those that were found: 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pipelines.interfaces.task import ModelFolder, TaskSpec
 from pipelines.models.catalogue import Model
 from pipelines.models.store import ModelFiles, ModelStore
 from pipelines.tasks.architectures import serves
+
+log = logging.getLogger(__name__)
 
 _WEIGHTS = (".safetensors", ".bin", ".onnx", ".gguf", ".pt", ".tflite", ".part")
 _LARGEST_CONFIG = 4 << 20
@@ -56,6 +59,7 @@ class TaskModels:
         self._store = store
         own = [store.folder] if store is not None and store.folder is not None else []
         self._folders = (*own, *folders)
+        self._told: set[Path] = set()
 
     def of_catalogue(self, spec: TaskSpec[Any, Any, Any]) -> list[Model]:
         """What the catalogue has for the task, the preferred first."""
@@ -74,14 +78,24 @@ class TaskModels:
         for model in self.of_catalogue(spec):
             if (files := self._in_store(model.id, take=take)) is not None:
                 folder = files.path if files.path.is_dir() else files.path.parent
-                fits = 1 if spec.fits is None else int(spec.fits(folder_at(folder)))
+                fits = 1 if spec.fits is None else self._fits(spec, folder)
                 found[model.id] = TaskModel(
                     model.id, folder, "catalogue", files.version, _library(model.requires), fits=fits
                 )
         for origin, name, revision, path in (*self._in_folders(), *self._in_caches()):
             if name not in found:
-                found[name] = TaskModel(name, path, origin, revision, fits=serves(spec, folder_at(path)))
+                found[name] = TaskModel(name, path, origin, revision, fits=self._fits(spec, path))
         return sorted(found.values(), key=lambda model: -model.fits)
+
+    def _fits(self, spec: TaskSpec[Any, Any, Any], path: Path) -> int:
+        """How well the model in ``path`` fits; one that cannot be looked at serves nobody, and hides no other."""
+        try:
+            return serves(spec, folder_at(path))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a folder is its own
+            if path not in self._told:
+                self._told.add(path)
+                log.warning("%s is passed over, for it cannot be read: %s", path, error)
+            return 0
 
     def _files_here(self, spec: TaskSpec[Any, Any, Any]) -> list[TaskModel]:
         """Models that are single files: those of the catalogue, then those in folders, by name without its ending."""

@@ -169,6 +169,27 @@ async def test_only_allowed_models_are_asked(tmp_path: Path, echo: Echo) -> None
     service.close()
 
 
+@pytest.mark.parametrize("index", ['{"_class_name": "Stab', "[]", '{"_class_name": ["Flux"]}'])
+async def test_a_folder_that_is_half_there_hides_no_other(
+    tmp_path: Path, index: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder(tmp_path, "half")
+    (tmp_path / "half/model_index.json").write_text(index)
+    folder(tmp_path, "whole")
+    whole = {"_class_name": "StableDiffusionPipeline"}
+    (tmp_path / "whole/model_index.json").write_text(json.dumps(whole))
+    service = TaskService(None, Residency(), lambda: devices("cpu"), TaskOptions(folders=(tmp_path,)))
+    try:
+        for task in service.tasks:
+            await service.look(task)
+            await service.look(task)
+            assert "half" not in service.models(task)
+        assert "whole" in service.models("text-to-image")
+        assert ("half is passed over" in caplog.text) == index.endswith("Stab")
+    finally:
+        service.close()
+
+
 async def test_without_a_model_it_says_what_to_do(echo: Echo) -> None:
     service = TaskService(None, Residency(), lambda: devices("cpu"), TaskOptions(), REGISTRY)
     assert "--models" in service.why_not("shout")

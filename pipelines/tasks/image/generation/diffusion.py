@@ -23,7 +23,8 @@ def kind_of(folder: Path) -> str:
         told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     except ValueError as error:
         raise ModelError("model_broken", f"{folder.name}: {INDEX} cannot be read") from error
-    return str(told.get("_class_name", ""))
+    kind = told.get("_class_name") if isinstance(told, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def opened_pipeline(folder: Path, device: str, dtype: str, kind: Any = None) -> Any:
@@ -56,7 +57,8 @@ def opened_pipeline(folder: Path, device: str, dtype: str, kind: Any = None) -> 
 
 def is_pipeline(folder: ModelFolder, *, video: bool) -> bool:
     """Whether a folder holds a pipeline that makes videos, or pictures."""
-    return INDEX in folder.names and _makes_videos(kind_of(folder.path)) is video
+    kind = kind_of(folder.path) if INDEX in folder.names else ""
+    return bool(kind) and _makes_videos(kind) is video
 
 
 def _makes_videos(kind: str) -> bool:
