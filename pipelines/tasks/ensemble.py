@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Le
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import DefinitionError, PipelineError
@@ -125,6 +126,16 @@ def _rows(output: Any) -> dict[Any, dict[str, Any]]:
     return {row[name]: row for row in rows}
 
 
+def _usual_and_most(spec: TaskSpec[Any, Any, Any]) -> tuple[int | None, dict[str, int]]:
+    """How many rows a task tells unless it is asked for more, and how it is asked for as many as it tells at most."""
+    fields = spec.parameters.model_fields
+    for name in _MOST:
+        if name in fields and fields[name].default is not None:
+            bounds = [one.le for one in fields[name].metadata if isinstance(one, Le)]
+            return fields[name].default, {name: int(str(bounds[0]))} if bounds else {}
+    return None, {}
+
+
 class EnsembleRunner:
     """See :class:`~pipelines.interfaces.task.TaskRunner`. ``runner`` gives that of a member, ``afresh`` that of one
     whose results are not those of before; either may raise."""
@@ -151,11 +162,13 @@ class EnsembleRunner:
         the request itself."""
         given = dict(parameters or {})
         most = next((given.pop(name) for name in _MOST if name in given), None)
+        usual, all_of_them = _usual_and_most(self.spec)
+        most = usual if most is None else most
         if most is not None and (not isinstance(most, int) or most < 1):
             raise TaskError("invalid_value", f"parameters.top_k: must be a whole number of at least 1, not {most!r}")
         members = self._ensemble.members
         answers = await asyncio.gather(
-            *(self._ask(member.model, inputs, given) for member in members), return_exceptions=True
+            *(self._ask(member.model, inputs, {**given, **all_of_them}) for member in members), return_exceptions=True
         )
         found: list[tuple[float, Done]] = []
         failed: dict[str, PipelineError] = {}

@@ -20,6 +20,7 @@ from pipelines.tasks.ensemble import (
     insist_aligned,
     read_ensembles,
 )
+from pipelines.tasks.image import classification
 from pipelines.tasks.registry import TASKS, spec_of
 from pipelines.tasks.service import TaskOptions, TaskService
 from tests.fakes import tiny_models
@@ -50,6 +51,22 @@ def test_rank_fusion_looks_at_places_alone() -> None:
     assert sum(found.values()) == pytest.approx(1)
     raw = {0: 1 / 61 + 1 / 62 + 1 / 63, 1: 1 / 62 + 2 / 61, 2: 2 / 63 + 1 / 62}
     assert found == pytest.approx({key: score / sum(raw.values()) for key, score in raw.items()})
+
+
+class Classifier:
+    """Says as many labels as it is asked for."""
+
+    def __init__(self, scores: Mapping[str, float]) -> None:
+        self.scores = sorted(scores.items(), key=lambda pair: -pair[1])
+
+    async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
+        asked = classification.SPEC.parameters.model_validate(parameters or {})
+        return Done([{"label": key, "score": score} for key, score in self.scores[: asked.top_k]], 1, model="m")
+
+    async def stream(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Any, None]:
+        yield None
 
 
 class Member:
@@ -100,6 +117,20 @@ async def test_members_are_asked_at_once_and_the_whole_is_cut() -> None:
     assert done.output == [{"label": "y", "score": pytest.approx(1.7 / 3)}]
     assert (done.tokens, done.missing) == (15, {})
     assert done.model == "both (mean of m, m, m)"
+
+
+async def test_members_whose_default_is_a_few_are_asked_for_all_their_labels() -> None:
+    """A label beyond the best five of a member would count as 0."""
+    rising = {f"l{n}": 0.02 + 0.02 * n for n in range(8)}
+    falling = {f"l{n}": 0.2 - 0.02 * n for n in range(8)}
+    members = {"a": Classifier(rising), "b": Classifier(falling)}
+    made = Ensemble.model_validate(
+        {"id": "e", "task": "image-classification", "members": [{"model": "a"}, {"model": "b"}]}
+    )
+    runner = EnsembleRunner(made, classification.SPEC, members.__getitem__)
+    for top_k, count in ((8, 8), (2, 2), (None, 5)):
+        done = await runner.run({}, {} if top_k is None else {"top_k": top_k})
+        assert [row["score"] for row in done.output] == pytest.approx([0.11] * count)
 
 
 async def test_who_is_missing_or_fails_is_left_out_and_told() -> None:
