@@ -29,7 +29,7 @@ from server.settings_grpc import GrpcSettings, is_loopback
 from server.settings_litert import LiteRtSettings
 from server.settings_network import NetworkSettings
 from server.settings_remote import RemoteSettings
-from server.settings_sources import PREFIX, Explainer, SettingsError, check_environment, read_file, reading
+from server.settings_sources import PREFIX, Explainer, NamedPath, SettingsError, check_environment, read_file, reading
 from server.settings_tracking import TrackingSettings
 from server.transports.webrtc.ice_servers import IceServer
 
@@ -91,17 +91,17 @@ class Settings(
     """The same for the server's key and for each client secret; 0: any number."""
     rate_limit_burst: int = Field(120, ge=1)
     """How many of these may come at once."""
-    tls_cert: Path | None = None
+    tls_cert: NamedPath | None = None
     """File with the certificate (PEM, and those that vouch for it) that HTTPS is served with; needs ``tls_key``."""
-    tls_key: Path | None = None
+    tls_key: NamedPath | None = None
     """File with its private key (PEM, not encrypted)."""
     tls_self_signed: bool = False
     """Serve HTTPS with a certificate made here, which browsers warn of; it is kept in ``cache``."""
-    pipeline: Path = SHIPPED / "voice-assistant.yaml"
+    pipeline: NamedPath = SHIPPED / "voice-assistant.yaml"
     """The definition the live conversation runs."""
-    pipelines: Path | None = None
+    pipelines: NamedPath | None = None
     """A folder with further definitions (``*.yaml``), which are read again when they change."""
-    tools: Path | None = None
+    tools: NamedPath | None = None
     """A YAML file with tools that the server runs itself, beside those of the definition."""
     assistant_tools: Annotated[tuple[AssistantToolName, ...], NoDecode] = ASSISTANT_TOOLS
     """What the assistant may do by itself, where a model for it is here; empty: nothing."""
@@ -117,7 +117,7 @@ class Settings(
     """Processes that share the sessions, each with an event loop and engines of its own; ``auto``: as many as the
     processors and the memory of this machine allow."""
     drain_seconds: float = Field(30.0, gt=0)
-    """Seconds that sessions get to go on in another worker before theirs is restarted."""
+    """Seconds that sessions get to go on in another worker before theirs is restarted, or in another node."""
     worker_memory_mb: int | None = Field(None, ge=256)
     """Megabytes that one of several workers may take for itself; one that takes more is replaced as by a restart, so
     that nobody loses a conversation. Measured on Linux. Default: no limit."""
@@ -164,13 +164,13 @@ class Settings(
     """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
     device: Literal["auto", "cpu", "cuda", "igpu", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
-    stt_model: str = "auto"
+    stt_model: str = Field("auto", min_length=1)
     """Who listens: ``auto``, an engine that needs no model, a speech-to-text model of the catalogue, or a folder."""
     language: str = ""
     """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
-    chat_model: str = "auto"
+    chat_model: str = Field("auto", min_length=1)
     """Who thinks: ``auto``, an engine of its own name, a model of the catalogue, a folder with one, a GGUF file, or
     ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
     chat_quantization: Quantization | None = None
@@ -185,13 +185,14 @@ class Settings(
     """How a chat model on transformers that is larger than one GPU is dealt out to several."""
     chat_max_memory: dict[str, str] = {}
     """The most that it takes of each: number of the GPU, or cpu → such as 20GiB."""
-    tts_model: str = "auto"
+    tts_model: str = Field("auto", min_length=1)
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
-    ensembles: Path | None = None
+    ensembles: NamedPath | None = None
     """A YAML file with models of tasks that are made of others."""
     task_models: Annotated[tuple[str, ...], NoDecode] = ("*",)
-    """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``."""
-    voice: str | None = None
+    """Models that requests for tasks may choose among those that are here, as ids or patterns such as ``owner/*``;
+    empty: none."""
+    voice: str | None = Field(None, min_length=1)
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)
     """Megabytes that models may take; the least recently used are unloaded. Default: what the machine has."""
@@ -204,9 +205,9 @@ class Settings(
     """Base URL of another visavis to fetch models from before the world outside is asked."""
     model_server_key: SecretStr | None = None
     """Its API key, if it has one."""
-    models: Path | None = None
+    models: NamedPath | None = None
     """A folder with model files, tried before anything is downloaded."""
-    cache: Path = Path("~/.cache/visavis")
+    cache: NamedPath = Path("~/.cache/visavis")
     """Where downloaded models are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -249,12 +250,6 @@ class Settings(
         if value is not None:
             header_value(value.get_secret_value())
         return value
-
-    @field_validator("models", "pipeline", "pipelines", "tools", "ensembles", "tls_cert", "tls_key")
-    @classmethod
-    def _is_absolute(cls, value: Path | None) -> Path | None:
-        """No shell expands ``~`` in the environment or in a file."""
-        return value if value is None else value.expanduser()
 
     @field_validator("chat_max_memory")
     @classmethod
@@ -332,14 +327,17 @@ class Settings(
             raise ValueError("tls_self_signed: there is a certificate already (tls_cert); set one of the two")
         return self
 
-    @model_validator(mode="after")
-    def _is_safe(self) -> Settings:
-        if not self.on_loopback and self.api_key is None:
-            raise ValueError(
-                f"host {self.host} can be reached by others: set an API key (--api-key or VISAVIS_API_KEY), "
-                "or listen on 127.0.0.1"
-            )
-        return self
+    @property
+    def unsafe(self) -> str | None:
+        """Why a server must not be started so: others reach it, and no key keeps them out; ``None`` when it may."""
+        if self.api_key is not None:
+            return None
+        grpc = self.host_of_grpc if self.grpc_port is not None else self.host
+        for name, host in (("host", self.host), ("grpc_host", grpc)):
+            if not is_loopback(host):
+                how = "set an API key (--api-key or VISAVIS_API_KEY), or listen on 127.0.0.1"
+                return f"{name} {host} can be reached by others: {how}"
+        return None
 
     @property
     def on_loopback(self) -> bool:
@@ -364,16 +362,20 @@ class Settings(
         return self.cache.expanduser() / "models"
 
 
-def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:
-    """Merge the sources. ``flags`` holds only what was given. Raises :class:`SettingsError`."""
+def load_settings(flags: dict[str, Any], config: Path | None = None, *, serves: bool = True) -> Settings:
+    """Merge the sources. ``flags`` holds only what was given; ``serves``: whether a server is started with them, which
+    then has to be :attr:`~Settings.unsafe` in no way. Raises :class:`SettingsError`."""
     from_file = read_file(config) if config is not None else {}
     names = Settings.model_fields
     check_environment(os.environ, names)
     sourced = reading(Settings, from_file)
     explainer = Explainer(names, flags, os.environ, config)
     try:
-        return sourced(**flags)
+        settings: Settings = sourced(**flags)
     except ValidationError as error:
         raise SettingsError(explainer.problems(error.errors(include_url=False))) from error
     except UnreadableError as error:
         raise SettingsError(explainer.unreadable(error)) from error
+    if serves and settings.unsafe is not None:
+        raise SettingsError(settings.unsafe)
+    return settings

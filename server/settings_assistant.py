@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
+
+from server.settings_sources import NamedPath
 
 
 class AssistantSettings(BaseSettings):
@@ -22,18 +23,12 @@ class AssistantSettings(BaseSettings):
     """What it says then; empty: what the language model thinks of."""
     idle_end_minutes: float | None = Field(None, ge=0, le=1_440)
     """Minutes without a word of the user after which a session ends; 0: never."""
-    recordings: Path | None = None
+    recordings: NamedPath | None = None
     """A folder for recordings of sessions whose clients ask for that. Default: nothing can be recorded."""
     recording_minutes: float = Field(60.0, gt=0, le=1_440)
     """The longest recording of a session."""
     recording_mb: int = Field(1024, ge=1)
     """The most megabytes that the recording of a session may take."""
-
-    @field_validator("recordings")
-    @classmethod
-    def _is_whole_path(cls, value: Path | None) -> Path | None:
-        """No shell expands ``~`` in the environment or in a file."""
-        return value if value is None else value.expanduser()
 
     @model_validator(mode="after")
     def _is_recorded(self) -> Self:

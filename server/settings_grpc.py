@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
 
 
@@ -20,7 +20,6 @@ class GrpcSettings(BaseSettings):
     """The most megabytes of a message, either way."""
 
     host: str = "127.0.0.1"
-    api_key: SecretStr | None = None
 
     @property
     def host_of_grpc(self) -> str:
@@ -32,11 +31,6 @@ class GrpcSettings(BaseSettings):
         for name in ("grpc_host", "grpc_message_mb"):
             if name in self.model_fields_set and self.grpc_port is None:
                 raise ValueError(f"{name}: needs grpc_port, such as 8081")
-        if self.grpc_port is not None and self.api_key is None and not is_loopback(self.host_of_grpc):
-            raise ValueError(
-                f"grpc_host {self.host_of_grpc} can be reached by others: set an API key (--api-key or "
-                "VISAVIS_API_KEY), or listen on 127.0.0.1"
-            )
         return self
 
 

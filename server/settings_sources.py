@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.stage_types import explained
@@ -18,6 +20,11 @@ from pipelines.text import nearest, unknown
 PREFIX = "VISAVIS_"
 """Of the names in the environment."""
 _FOR_TESTS = "TEST_"
+_OF_CLIENTS = ("URL",)
+"""What the clients in ``examples`` read: where the server is."""
+EMPTY_MEANS = ("api_key", "assistant_tools", "greeting", "ice_peer_ranges", "idle_prompt", "task_models")
+"""Settings of which an empty variable says something, or is refused (a key: whoever sets it believes that the server is
+closed). Any other that is empty counts as not set: so Compose passes on what its file of variables leaves open."""
 _OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
 """What Kubernetes and Docker set for every service that is called ``visavis``."""
 
@@ -25,6 +32,17 @@ _OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)
 class SettingsError(Exception):
     """A setting is wrong; the message names it and what is legal."""
 
+
+def not_empty(value: object) -> object:
+    """``value``, unless it is an empty text, which would be read as the folder the server was started in. Raises
+    :class:`ValueError`."""
+    if value == "":
+        raise ValueError("is empty: it must be a path; leave it unset to have none")
+    return value
+
+
+NamedPath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(Path.expanduser)]
+"""A file or folder that is named; no shell expands ``~`` in the environment or in a file."""
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -42,9 +60,17 @@ def reading(kind: type[S], from_file: Mapping[str, Any]) -> type[S]:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(from_file))
+            variables = EnvSettingsSource(settings_cls, env_ignore_empty=True)
+            empty = InitSettingsSource(settings_cls, init_kwargs=_said_by_empty(os.environ))
+            return init_settings, variables, empty, InitSettingsSource(settings_cls, init_kwargs=dict(from_file))
 
     return Sourced
+
+
+def _said_by_empty(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings among :data:`EMPTY_MEANS` whose variables are set and empty."""
+    empty = {name.upper() for name, value in environment.items() if not value}
+    return {name: "" for name in EMPTY_MEANS if variable(name) in empty}
 
 
 def check_environment(environment: Mapping[str, str], names: Iterable[str]) -> None:
@@ -53,7 +79,7 @@ def check_environment(environment: Mapping[str, str], names: Iterable[str]) -> N
     for name, value in environment.items():
         upper = name.upper()
         rest = upper.removeprefix(PREFIX)
-        if rest == upper or rest.startswith(_FOR_TESTS) or _OF_KUBERNETES.fullmatch(rest):
+        if rest == upper or rest in _OF_CLIENTS or rest.startswith(_FOR_TESTS) or _OF_KUBERNETES.fullmatch(rest):
             continue
         if upper not in legal:
             guess = (
@@ -72,21 +98,49 @@ def variable(name: str) -> str:
     return f"{PREFIX}{name.upper()}"
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``true`` and ``false`` are the only booleans, as in YAML 1.2: ``off`` is a value of settings, and
+    ``no`` is Norwegian. Keys are words, and none stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    message = f"the key {key.value[:80]!r} is there already"
+                    raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+                seen.add(key.value)
+        return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a YAML file; an empty one has none. Raises :class:`SettingsError`."""
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
+        data = yaml.load(path.read_text("utf-8"), Loader=_Loader)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is no text in UTF-8") from error
+    except yaml.MarkedYAMLError as error:  # whose own text repeats the line, which may hold a key
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
+        raise SettingsError(f"{path}: {where}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: must hold settings as `name: value` lines")
-    return {str(name): value for name, value in data.items()}
+    return data
 
 
 _ONE_OF = re.compile(r"bool|int|float|str|constrained-\w+|literal\[.*\]")

@@ -8,11 +8,13 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from server.settings_sources import NamedPath, not_empty
+
 
 class TrackingSettings(BaseSettings):
     """History of resources, error reports, and pools that grow and shrink."""
 
-    history_folder: Path | None = None
+    history_folder: NamedPath | None = None
     """A folder in which the history of resources outlives the server. Default: it is kept in memory, for three days."""
     history_mb: int = Field(64, ge=1)
     """The most megabytes that it may take there; the oldest is deleted."""
@@ -21,9 +23,15 @@ class TrackingSettings(BaseSettings):
     scale_pools: bool = True
     """Whether threads and processes of engines grow and shrink by how long work waits for them."""
 
-    @field_validator("history_folder", "error_reports")
+    @field_validator("error_reports", mode="before")
     @classmethod
-    def _is_folder(cls, value: Path | Literal["off"] | None) -> Path | Literal["off"] | None:
+    def _is_named(cls, value: object) -> object:
+        """Before the two kinds of values are tried: an empty text is neither."""
+        return not_empty(value)
+
+    @field_validator("error_reports")
+    @classmethod
+    def _is_folder(cls, value: Path | Literal["off"]) -> Path | Literal["off"]:
         """No shell expands ``~`` in the environment or in a file."""
         return value.expanduser() if isinstance(value, Path) else value
 

@@ -165,7 +165,7 @@ async def _doctor(options: argparse.Namespace, console: Console) -> int:
     from server.cli.doctor.report import doctor
 
     flags = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
-    return await doctor(load_settings(flags, options.config), console, as_json=options.json)
+    return await doctor(load_settings(flags, options.config, serves=False), console, as_json=options.json)
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -238,9 +238,9 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     serve.add_argument("--api-key", metavar="KEY", help="clients must send this key; required off loopback")
     _add_tls(serve)
-    serve.add_argument("--pipeline", type=Path, metavar="FILE", help="pipeline definition of the conversation")
-    serve.add_argument("--pipelines", type=Path, metavar="DIR", help="folder with further pipeline definitions")
-    serve.add_argument("--tools", type=Path, metavar="FILE", help="tools that the language model may have run here")
+    serve.add_argument("--pipeline", metavar="FILE", help="pipeline definition of the conversation")
+    serve.add_argument("--pipelines", metavar="DIR", help="folder with further pipeline definitions")
+    serve.add_argument("--tools", metavar="FILE", help="tools that the language model may have run here")
     serve.add_argument("--llm-url", metavar="URL", help="OpenAI-compatible server (default: Ollama's usual port)")
     serve.add_argument("--llm-model", metavar="NAME", help="model to ask that server for (default: its first)")
     serve.add_argument(
@@ -262,7 +262,7 @@ def _add_serve(commands: Any) -> None:
         const=False,
         help="fetch nothing: use only models that are here",
     )
-    serve.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
+    serve.add_argument("--models", metavar="DIR", help="folder with model files, tried before downloads")
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
 
 
@@ -282,7 +282,7 @@ def _add_manners(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--voice", metavar="NAME", help="voice of new sessions")
     serve.add_argument("--instructions", metavar="TEXT", help="who the assistant is, and how it is to answer")
     serve.add_argument("--greeting", metavar="TEXT", help="what it says first in every conversation")
-    serve.add_argument("--recordings", type=Path, metavar="DIR", help="where sessions may be recorded (default: not)")
+    serve.add_argument("--recordings", metavar="DIR", help="where sessions may be recorded (default: not)")
 
 
 def _add_weights(serve: argparse.ArgumentParser) -> None:
@@ -298,8 +298,8 @@ def _add_weights(serve: argparse.ArgumentParser) -> None:
 
 
 def _add_tls(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
-    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="and this private key (PEM)")
+    serve.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="and this private key (PEM)")
     serve.add_argument(
         "--tls",
         choices=["self-signed"],
@@ -342,6 +342,6 @@ def _add_doctor(commands: Any) -> None:
     )
     doctor.add_argument("--host", help="address that the server is to listen on (default 127.0.0.1)")
     doctor.add_argument("--port", help="port that the server is to listen on (default 8080)")
-    doctor.add_argument("--models", type=Path, metavar="DIR", help="folder with model files")
+    doctor.add_argument("--models", metavar="DIR", help="folder with model files")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -32,7 +32,7 @@ def add_errors(commands: Any) -> None:
 
 def run_errors(options: argparse.Namespace, console: Console) -> int:
     """List them, or show one; 1 where there is no such report."""
-    folder = options.folder or load_settings({}, options.config).error_reports
+    folder = options.folder or load_settings({}, options.config, serves=False).error_reports
     if folder == "off":
         raise SettingsError("error_reports: is off; name a folder in the settings, or one that has reports by --folder")
     if options.folder is not None and not folder.is_dir():

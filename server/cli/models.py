@@ -39,7 +39,7 @@ def add_models(commands: Any) -> None:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
-    common.add_argument("--models", type=Path, metavar="DIR", help="folder with model files, tried before downloads")
+    common.add_argument("--models", metavar="DIR", help="folder with model files, tried before downloads")
     actions = models.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
     listing = actions.add_parser("list", parents=[common], help="the models there are and which versions are here")
     listing.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -67,7 +67,8 @@ def run_models(options: argparse.Namespace, console: Console) -> int:
     """
     from server.stores import model_store  # here, because the other commands need not wait for it
 
-    settings = load_settings({"models": options.models} if options.models else {}, options.config)
+    flags = {} if options.models is None else {"models": options.models}
+    settings = load_settings(flags, options.config, serves=False)
     store = model_store(settings, getattr(options, "server", None), getattr(options, "server_key", None))
     match options.action:
         case "list":

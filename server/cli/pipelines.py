@@ -28,7 +28,7 @@ def add_pipelines(commands: Any) -> None:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
-    common.add_argument("--pipelines", type=Path, metavar="DIR", help="folder with further definitions")
+    common.add_argument("--pipelines", metavar="DIR", help="folder with further definitions")
     actions = pipelines.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     listing = actions.add_parser("list", parents=[common], help="the pipelines there are")
     listing.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -90,8 +90,8 @@ def run_pipelines(options: argparse.Namespace, console: Console) -> int:
 
     Blocks. Raises :class:`~pipelines.errors.PipelineError` and :class:`~server.settings.SettingsError`.
     """
-    flags = {"pipelines": options.pipelines} if options.pipelines else {}
-    return _ACTIONS[options.action](options, load_settings(flags, options.config), console)
+    flags = {} if options.pipelines is None else {"pipelines": options.pipelines}
+    return _ACTIONS[options.action](options, load_settings(flags, options.config, serves=False), console)
 
 
 def _list(options: argparse.Namespace, settings: Settings, console: Console) -> int:

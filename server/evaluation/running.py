@@ -108,7 +108,9 @@ class _Judges:
         """Judge what a player has observed."""
         if wants_hearing(scenario):
             if self.ear is None:
-                self.ear = hearer(ModelStore(load_settings({}).model_cache), self.abilities.engines.get("stt", ""))
+                self.ear = hearer(
+                    ModelStore(load_settings({}, serves=False).model_cache), self.abilities.engines.get("stt", "")
+                )
             await listen(scenario, player.observed, self.ear)
         await ask_opinions(scenario, player.observed, self.address, self.abilities.model)
         return result_of(scenario, player.observed, attempt, config)

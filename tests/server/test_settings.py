@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from server.settings import SettingsError, load_settings
+from server.cli.commands import run
+from server.settings import Settings, SettingsError, load_settings
+from server.settings_sources import EMPTY_MEANS
 
 
 def test_defaults_are_private():
@@ -56,6 +59,9 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"host": ""}, "^host: String should have at least 1 character"),
         ({"llm_url": "localhost:8000"}, "^llm_url: 'localhost:8000' is no address: it must be http://HOST"),
         ({"llm_url": ""}, "llm_url: '' is no address"),
+        ({"stt_model": ""}, "stt_model: String should have at least 1 character"),
+        ({"chat_model": ""}, "chat_model: String should have at least 1 character"),
+        ({"tts_model": ""}, "tts_model: String should have at least 1 character"),
         ({"llm_url": "http://"}, "llm_url: 'http://' is no address"),
         ({"llm_url": "http://a:99999/v1"}, "llm_url: 'http://a:99999/v1' is no address .Port out of range"),
         ({"llm_url": "http://a b/v1"}, "llm_url: 'http://a b/v1' is no address"),
@@ -73,6 +79,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"profile": "bench", "chat_model": "starter"}, "chat_model: profile bench answers with stubs"),
         ({"chat_adapters": {"calm": "calm"}}, "chat_adapters: needs chat_model"),
         ({"chat_adapter": "calm"}, "chat_adapter: there is no adapter 'calm'"),
+        ({"chat_adapters": {"calm": ""}, "chat_model": "x"}, "chat_adapters.*: is empty: it must be the path"),
         ({"chat_adapters": ["calm"], "chat_model": "x"}, "'calm' must be NAME=PATH"),
         ({"chat_quantization": "3bit"}, "chat_quantization.* 'bnb-nf4'"),
         ({"chat_device_map": "everywhere"}, "chat_device_map.* 'balanced_low_0'"),
@@ -98,6 +105,93 @@ def test_a_variable_that_is_set_but_empty_is_no_key(monkeypatch, host):
     monkeypatch.setenv("VISAVIS_API_KEY", "")
     with pytest.raises(SettingsError, match="api_key: is empty"):
         load_settings({"host": host})
+
+
+PATHS = sorted(
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation is Path or Path in get_args(field.annotation) or "Path" in str(get_args(field.annotation)[:1])
+)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_an_empty_path_is_refused_and_not_read_as_the_folder_of_the_start(name):
+    assert {"recordings", "models", "cache", "tools", "history_folder", "error_reports", "tls_key"} <= {*PATHS}
+    with pytest.raises(SettingsError, match=f"^{name}: is empty: it must be a path; leave it unset to have none$"):
+        load_settings({name: ""})
+
+
+@pytest.mark.parametrize("name", sorted({*Settings.model_fields} - {*EMPTY_MEANS}))
+def test_a_variable_that_is_set_but_empty_counts_as_not_set(monkeypatch, tmp_path, name):
+    monkeypatch.delenv(f"VISAVIS_{name.upper()}", raising=False)
+    without = getattr(load_settings({}), name)
+    monkeypatch.setenv(f"VISAVIS_{name.upper()}", "")
+    assert getattr(load_settings({}), name) == without
+    config = tmp_path / "visavis.yaml"
+    config.write_text("port: 9000\n")
+    assert load_settings({}, config).port == 9000
+
+
+def test_an_empty_variable_says_something_where_the_setting_says_what(monkeypatch):
+    for name in EMPTY_MEANS:
+        if name != "api_key":
+            monkeypatch.setenv(f"VISAVIS_{name.upper()}", "")
+    settings = load_settings({})
+    assert (settings.assistant_tools, settings.task_models, settings.ice_peer_ranges) == ((), (), ())
+    assert (settings.greeting, settings.idle_prompt) == ("", "")
+
+
+def test_an_empty_flag_is_no_folder(capsys):
+    for command in (["serve", "--recordings", ""], ["models", "list", "--models", ""]):
+        assert run(command) == 2
+        assert "is empty: it must be a path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("shedding: off", "shedding", "off"),
+        ("error_reports: off", "error_reports", "off"),
+        ("language: no", "language", "no"),
+        ("download: no", "download", False),
+        ("download: false", "download", False),
+        ("chat_images: on", "chat_images", True),
+        ("chat_model: m\nchat_device_map: auto\nchat_max_memory: {0: 20GiB}", "chat_max_memory", {"0": "20GiB"}),
+        ("pipeline_runs: &n 3\npipeline_queue: *n", "pipeline_queue", 3),
+    ],
+)
+def test_a_file_says_what_the_reference_says(tmp_path, text, name, value):
+    config = tmp_path / "visavis.yaml"
+    config.write_text(text)
+    assert getattr(load_settings({}, config), name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port: 80\nport: 90\n", "line 2: the key 'port' is there already"),
+        ("ice_servers:\n- {urls: 'stun:a', urls: 'stun:b'}\n", "line 2: the key 'urls' is there already"),
+        ("api_key: hush-hush-hush\napi_key: [hush\n", "line 3: "),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path, text, said):
+    config = tmp_path / "visavis.yaml"
+    config.write_text(text)
+    with pytest.raises(SettingsError, match=rf"visavis\.yaml: {said}") as caught:
+        load_settings({}, config)
+    assert "hush" not in str(caught.value)
+
+
+def test_only_a_server_needs_a_key(monkeypatch):
+    monkeypatch.setenv("VISAVIS_HOST", "0.0.0.0")
+    monkeypatch.setenv("VISAVIS_URL", "http://192.0.2.1:8080")
+    assert load_settings({}, serves=False).unsafe == (
+        "host 0.0.0.0 can be reached by others: set an API key (--api-key or VISAVIS_API_KEY), or listen on 127.0.0.1"
+    )
+    with pytest.raises(SettingsError, match=r"host 0\.0\.0\.0 can be reached by others"):
+        load_settings({})
+    for command in (["models", "list", "--json"], ["pipelines", "list", "--json"]):
+        assert run(command) == 0
 
 
 def test_origins_and_proxies_are_lists(monkeypatch):

@@ -30,7 +30,7 @@ def load() -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    file = ModelStore(load_settings({}).model_cache).ensure(GGUF).path
+    file = ModelStore(load_settings({}, serves=False).model_cache).ensure(GGUF).path
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     dense = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(

@@ -230,7 +230,11 @@ def _named(value: object) -> object:
 
 def _expanded(value: object) -> object:
     """A mapping is a mix, all else a path; no shell expands ``~`` in the environment or in a file."""
-    return value if isinstance(value, Mapping) else Path(str(value)).expanduser()
+    if isinstance(value, Mapping):
+        return value
+    if value in ("", None):
+        raise ValueError("is empty: it must be the path of an adapter, or the shares of others")
+    return Path(str(value)).expanduser()
 
 
 Given = Annotated[dict[str, Annotated[Path | dict[str, float], BeforeValidator(_expanded)]], BeforeValidator(_named)]

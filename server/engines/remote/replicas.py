@@ -29,7 +29,7 @@ _MODELS = {"stt": "stt_model", "llm": "chat_model", "tts": "tts_model", FORESIGH
 
 async def build(row: Row, place: Place) -> Loaded:
     """Load the engine of a row. Raises :class:`~pipelines.errors.PipelineError`: nothing else serves in its place."""
-    settings = load_settings(flags_of(row, place))
+    settings = load_settings(flags_of(row, place), serves=False)
     if row.stage in CONVERSATION:
         return await _conversing(row, _parts(settings, row))
     if row.stage == FORESIGHT:
@@ -81,6 +81,6 @@ async def _conversing(row: Row, parts: Parts) -> Loaded:
 def check(row: Row, place: Place) -> None:
     """Refuse what no machine could load. Raises :class:`~pipelines.errors.PipelineError`."""
     try:
-        load_settings(flags_of(row, place))
+        load_settings(flags_of(row, place), serves=False)
     except SettingsError as error:
         raise ModelError("wrong_model", f"engines: {row.stage}: {error}") from error

@@ -82,7 +82,7 @@ async def measure_turns(options: argparse.Namespace, console: Console) -> int:
     """Do what the command line says."""
     for flag, place in (("--markdown", options.markdown), ("--svg", options.svg), ("--json", options.json)):
         check_place(place, flag)
-    store = ModelStore(load_settings({}).model_cache)
+    store = ModelStore(load_settings({}, serves=False).model_cache)
     judge = Models(store)
     try:
         heard = await _listened(judge, store, options.clips)
