@@ -54,6 +54,27 @@ def test_as_it_comes_a_pod_has_the_network_of_its_node(tmp_path: Path):
     assert "VISAVIS_EXTERNAL_ADDRESS" not in environment(made["Deployment"])
 
 
+def test_lists_and_maps_among_the_settings_are_written_as_the_server_reads_them(tmp_path: Path, monkeypatch: Any):
+    settings = {
+        "trusted_proxies": ["10.0.0.0/8", "fd00::/8"],
+        "ice_servers": [{"urls": ["turn:turn.example.org"], "username": "u", "credential": "<c>"}],
+        "tool_secrets": {"TOKEN": "t"},
+        "assistant_tools": [],
+        "max_sessions": 2_000_000,
+        "vision": False,
+        "greeting": " Hello, you.",
+    }
+    given = environment(rendered({"settings": settings}, tmp_path)["Deployment"])
+    for name in settings:
+        monkeypatch.setenv(f"VISAVIS_{name.upper()}", given[f"VISAVIS_{name.upper()}"])
+    loaded = load_settings({})
+    assert [str(one) for one in loaded.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
+    assert loaded.ice_servers[0].urls == ("turn:turn.example.org",)
+    assert loaded.tool_secrets["TOKEN"].get_secret_value() == "t"
+    assert (loaded.assistant_tools, loaded.max_sessions, loaded.vision) == ((), 2_000_000, False)
+    assert loaded.greeting == " Hello, you."
+
+
 def test_by_its_own_network_each_port_is_one_of_the_node(tmp_path: Path):
     values = {"media": {"reach": "pod"}, "settings": {"ice_port_range": "50000-50003", "max_sessions": 4}}
     deployment = rendered(values, tmp_path)["Deployment"]

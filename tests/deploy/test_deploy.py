@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import pytest
 import yaml
 
 from server.cli.commands import _parser
+from server.http.tls.context import made_here
 from server.settings import Settings, load_settings
 from server.settings_sources import PREFIX, check_environment
 
@@ -183,6 +185,13 @@ def test_every_value_of_the_chart_is_there_and_used() -> None:
     assert {name.split(".")[0] for name in used} == set(values)
 
 
+def test_settings_of_the_chart_are_written_by_what_they_are() -> None:
+    """What helm makes of it is in test_chart."""
+    workload = (CHART / "templates" / "workload.yaml").read_text()
+    assert 'value: {{ include "visavis.setting" $value | quote }}' in workload
+    assert "$value | toString" not in workload
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_knows_every_word_of_the_unit(tmp_path: Path) -> None:
     unit = (DEPLOY / "systemd" / "visavis.service").read_text()
@@ -194,7 +203,7 @@ def test_systemd_knows_every_word_of_the_unit(tmp_path: Path) -> None:
 
 
 @contextmanager
-def answering(status: int, body: dict[str, str]) -> Iterator[int]:
+def answering(status: int, body: dict[str, str], context: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of a server that answers everything so."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -209,6 +218,9 @@ def answering(status: int, body: dict[str, str]) -> Iterator[int]:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.handle_error = lambda *about: None  # type: ignore[method-assign]  # who asks for the other scheme
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -220,16 +232,45 @@ def answering(status: int, body: dict[str, str]) -> Iterator[int]:
 
 @pytest.mark.parametrize(
     ("status", "body", "healthy"),
-    [(200, "ready", True), (503, "full", True), (503, "starting", False), (500, "", False)],
+    [(200, "ready", True), (503, "full", True), (503, "busy", True), (503, "starting", False), (500, "", False)],
 )
 def test_a_container_is_healthy_unless_it_loads_or_fails(status: int, body: str, healthy: bool) -> None:
-    spec = importlib.util.spec_from_file_location("healthcheck", DEPLOY / "healthcheck.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("healthcheck")
     with answering(status, {"status": body}) as port:
         assert module.healthy({"VISAVIS_PORT": str(port)}) is healthy
     assert module.healthy({"VISAVIS_PORT": str(port)}) is False, "nobody is there"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> ssl.SSLContext:
+    made = made_here(load_settings({"cache": str(tmp_path), "tls_self_signed": True}))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.path)
+    return context
+
+
+@pytest.mark.parametrize("told", [{}, {"VISAVIS_TLS_SELF_SIGNED": "true"}, {"VISAVIS_TLS_CERT": ""}])
+def test_https_is_found_whoever_was_told_of_it(certificate: ssl.SSLContext, told: dict[str, str]) -> None:
+    health, drain = script("healthcheck"), script("drain")
+    for context in (certificate, None):
+        with answering(503, {"status": "busy"}, context) as port:
+            assert health.healthy({**told, "VISAVIS_PORT": str(port)})
+        with answering(200, {"status": ""}, context) as port:
+            assert drain.sessions({**told, "VISAVIS_PORT": str(port)}) == 0.0
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_server_that_does_not_say_is_not_gone(status: int) -> None:
+    drain = script("drain")
+    with answering(status, {}) as port:
+        assert drain.drain({"VISAVIS_PORT": str(port)}, 0.0) is None
+    assert drain.drain({"VISAVIS_PORT": str(port)}, 60.0) == 0.0
+
+
+@pytest.fixture(autouse=True)
+def beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where they are run: Python puts the folder of a script first."""
+    monkeypatch.syspath_prepend(DEPLOY)
 
 
 def script(name: str) -> ModuleType:

@@ -38,3 +38,14 @@ storageClassName: {{ . }}
 {{- end }}
 resources: {requests: {storage: {{ .Values.persistence.size }}}}
 {{- end -}}
+
+{{/* A setting as its variable holds it: words of a list with commas, a list of anything else and a map as JSON. */}}
+{{- define "visavis.setting" -}}
+{{- $words := kindIs "slice" . -}}
+{{- if $words -}}
+{{- range . -}}
+{{- if or (kindIs "map" .) (kindIs "slice" .) -}}{{- $words = false -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if kindIs "string" . -}}{{ . }}{{- else if $words -}}{{ join "," . }}{{- else -}}{{ toRawJson . }}{{- end -}}
+{{- end -}}
