@@ -212,6 +212,10 @@ class Backends:
             return mapped
         return mapped if mapped in backend.models and name not in backend.models else name
 
+    def may_have(self, name: str, backend: Backend) -> bool:
+        """Whether ``backend`` may have the model that a stage calls ``name``, as far as files tell."""
+        return not backend.models or self.model(name, backend) in backend.models
+
     def problems(self, names: Iterable[str]) -> Iterator[Problem]:
         """Which of these names of ``backend_map`` lead nowhere."""
         for name in names:
@@ -240,7 +244,7 @@ class Backends:
         told = []
         for one in path:
             backend = self.resolve(one).backend
-            if backend is None or not backend.models or self.model(name, backend) in backend.models:
+            if backend is None or self.may_have(name, backend):
                 return ""
             told.append(f"{backend.id} has {listed(backend.models, 10)}")
         return f"no backend of the escalation_path has the model {name!r}: {'; '.join(told)}" if told else ""

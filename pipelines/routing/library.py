@@ -7,7 +7,7 @@ nothing: what it said before goes on, and why is told. Pipelines are values, so 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,6 +38,8 @@ class FileProblem:
 
     file: str
     message: str
+    shipped: bool = False
+    """Whether the file came with the product: then the cause is what another says of backends."""
 
     def json(self) -> dict[str, str]:
         """For clients."""
@@ -265,7 +267,11 @@ def _combined(files: Sequence[_File], here: Callable[[str], bool], may_hold_tool
         if said is None:
             continue
         found = list(_wrong(said[0], backends, here, tools=file.path in may_hold_tools or file.shipped))
-        if found:
+        if found and file.shipped and all(one.where[:1] == ("pipelines",) for one in found):
+            # Whoever describes backends of their own loses what cannot run on those, and nothing else.
+            problems.append(FileProblem(str(file.path), said[1].error(found).message, shipped=True))
+            said = _without({one.where[1] for one in found}, said[0]), said[1]
+        elif found:
             message = said[1].error(found).message
             rejected[file.path] = message
             problems.append(FileProblem(str(file.path), _going_on(message, file.used)))
@@ -287,6 +293,12 @@ def _combined(files: Sequence[_File], here: Callable[[str], bool], may_hold_tool
             entries[pipeline.id] = Entry(pipeline, file.path, file.shipped, there is not None)
         problems += _declared_elsewhere(chosen[position], chosen[:position])
     return _Combined(State(entries, backends, tuple(problems), tuple(notes)), rejected)
+
+
+def _without(places: Container[object], definition: Definition) -> Definition:
+    """``definition`` without the pipelines at these places."""
+    rest = tuple(one for place, one in enumerate(definition.pipelines) if place not in places)
+    return definition.model_copy(update={"pipelines": rest})
 
 
 def _going_on(message: str, used: object) -> str:

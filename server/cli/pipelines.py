@@ -138,9 +138,10 @@ def _check(options: argparse.Namespace, settings: Settings, console: Console) ->
     from server.stores import definition_library
 
     library = definition_library(settings, options.files)
-    wrong = {problem.file for problem in library.problems}
+    wrong = {problem.file for problem in library.problems if not problem.shipped}
     for problem in library.problems:
-        tell(console, f"[red]wrong:[/red] {foreign(problem.message)}")
+        how = "[yellow]not in use:[/yellow]" if problem.shipped else "[red]wrong:[/red]"
+        tell(console, f"{how} {foreign(problem.message)}")
     for file in options.files:
         if str(file) not in wrong:
             own = [entry for entry in library.state.entries.values() if entry.file == file]

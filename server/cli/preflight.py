@@ -29,9 +29,9 @@ def check(settings: Settings) -> None:
         raise SettingsError("; ".join(problems))
     if settings.tools is not None:
         load_tools(settings.tools)
-    pipeline = conversation(settings).pipelines[0]
-    manners_of(pipeline, MannersSet.of(settings))
-    Wishes(settings, pipeline, model_store(settings)).check()
+    definition = conversation(settings)
+    manners_of(definition.pipelines[0], MannersSet.of(settings))
+    Wishes(settings, definition, model_store(settings)).check()
 
 
 def _port(settings: Settings) -> list[str]:

@@ -38,7 +38,8 @@ class ModelServers:
         self._parts = parts
         settings = parts.settings
         self._key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
-        self._servers = _named(parts)
+        self._named_model = parts.wishes.llm().served
+        self._servers = _named(parts, self._named_model)
         self.missing: list[tuple[str, str]] = []
         """Name and address of servers to look for, as none was found."""
         self.problem: PipelineError | None = None
@@ -73,6 +74,11 @@ class ModelServers:
         self.missing = list(self._servers)
         return None, "; ".join(tried) or "no model server is named"
 
+    @property
+    def wanted(self) -> str:
+        """The model that the settings or else the pipeline name; empty: whichever a server lists first."""
+        return self._parts.settings.llm_model or self._named_model
+
     def rung(self, model: OpenAIChat, reason: str) -> Rung[LanguageModel]:
         """The model as the ladder has it; the settings' server goes before those of the escalation path."""
         named = self._parts.settings.llm_url is not None
@@ -101,10 +107,13 @@ class ModelServers:
 
     def _of(self, server: str, url: str, names: list[str]) -> tuple[OpenAIChat | None, str]:
         """The model of a server that lists ``names``, and why it or why none."""
-        wanted = self._parts.settings.llm_model
+        wanted = self.wanted
         name = wanted or next(iter(names), None)
         if name is None:
             return None, f"{server} at {url} has no model"
+        if wanted and not self._parts.settings.llm_model and not any(_same(wanted, name) for name in names):
+            # The settings' word is law; a pipeline's model may be another server's, or not be fetched yet.
+            return None, f"{server} at {url} has no {wanted}: it lists {listed(names, 8) or 'no model'}"
         model = self._model(server, url, name)
         reason = f"found at {url}{', looks at pictures' if model.takes_images else ''}"
         if wanted and not any(_same(wanted, name) for name in names):
@@ -113,8 +122,8 @@ class ModelServers:
 
     def _name_without_list(self, error: PipelineError) -> str | None:
         """What to ask a server for that did not say what it has; ``None``: it must be looked for."""
-        if self._parts.settings.llm_model is not None:
-            return self._parts.settings.llm_model
+        if self.wanted:
+            return self.wanted
         return UNNAMED if self._parts.settings.llm_url is not None and error.code not in _AWAY else None
 
     def _model(self, server: str, url: str, name: str) -> OpenAIChat:
@@ -132,13 +141,15 @@ def _wrong_key(error: PipelineError, key: str | None) -> LLMError:
     return LLMError("llm_key_refused", f"llm_api_key: {what}: {error.message}; legal is one that it knows")
 
 
-def _named(parts: Parts) -> list[tuple[str, str]]:
-    """The server in the settings, else those on the stage's escalation path."""
+def _named(parts: Parts, model: str) -> list[tuple[str, str]]:
+    """The server in the settings, else those on the stage's escalation path that may have ``model``, if it is named."""
     if parts.settings.llm_url is not None:
         return [("openai", parts.settings.llm_url)]
     path = parts.stage("text_generation").forwarding_policy.escalation_path
     backends = [parts.definition.backend(name) for name in path]
-    return [(b.id, b.base_url) for b in backends if b.kind == "openai" and b.base_url]
+    may_have = parts.definition.placed.may_have
+    fitting = (b for b in backends if b.kind == "openai" and (not model or may_have(model, b)))
+    return [(b.id, b.base_url) for b in fitting if b.base_url]
 
 
 def _same(wanted: str, name: str) -> bool:

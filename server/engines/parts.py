@@ -240,7 +240,7 @@ class Parts:
     @property
     def wishes(self) -> Wishes:
         """What is asked for."""
-        return Wishes(self.settings, self.pipeline, self.store)
+        return Wishes(self.settings, self.definition, self.store)
 
     def stage(self, kind: StageType) -> Stage:
         """The pipeline's stage. Raises :class:`DefinitionError` when there is none."""

@@ -133,7 +133,7 @@ def _ladder(
     wanted = broken if ladder.name in (STARTER, Nobody.name) else ""
     if missed:
         reason = f"{reason}; stands in until that server is there"
-        wanted = parts.settings.llm_model or " or ".join(url for _, url in servers.missing)
+        wanted = servers.wanted or " or ".join(url for _, url in servers.missing)
     parts.choices.note(STAGE, ladder.name, reason, device=rungs[0].device, ok=ladder.name != Nobody.name, wanted=wanted)
     parts.choices.watch(STAGE, ladder)
     if servers.problem is not None:

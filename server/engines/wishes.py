@@ -17,7 +17,7 @@ from pipelines.errors import DefinitionError
 from pipelines.models.catalogue import Model, hub_gguf
 from pipelines.models.store import ModelStore
 from pipelines.models.weights.adapters import Adapters
-from pipelines.routing.definition import Pipeline
+from pipelines.routing.definition import Definition
 from pipelines.routing.definition import Stage as PipelineStage
 from pipelines.routing.stage_types import StageType
 from pipelines.runtime.hardware import Devices, survey
@@ -46,6 +46,8 @@ class Wish:
     """Models of the catalogue that will do, the preferred first."""
     required: bool = False
     """Whether nothing else may serve instead."""
+    served: str = ""
+    """The model that a server of the stage's path is asked for by this name, where ``word`` is ``openai``."""
 
     @property
     def folder(self) -> Path | None:
@@ -66,9 +68,10 @@ class Wishes:
     Nothing is loaded or hashed for it, and no network is asked.
     """
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, store: ModelStore) -> None:
+    def __init__(self, settings: Settings, definition: Definition, store: ModelStore) -> None:
         self._settings = settings
-        self._pipeline = pipeline
+        self._placed = definition.placed
+        self._pipeline = definition.pipelines[0]
         self._store = store
 
     def check(self, look: Callable[[], Devices] = survey) -> None:
@@ -198,7 +201,16 @@ class Wishes:
             if hub_gguf(word) is not None:
                 return replace(wish, models=(*models, word))
             more = (*more, "a .gguf file", "OWNER/NAME-GGUF[:QUANTISATION] on the hub")
+            if not given and self._may_be_served(stage):
+                return replace(wish, word=OPENAI, served=word)
         raise DefinitionError("model_unknown", f"{field}: {unknown('model', word, more)}")
+
+    def _may_be_served(self, stage: PipelineStage) -> bool:
+        """Whether a model server of its path may have the stage's model: what it lists shows when it is asked."""
+        if stage.model.startswith((".", "/", "~")):
+            return False  # a path
+        found = (self._placed.resolve(name).backend for name in stage.forwarding_policy.escalation_path)
+        return any(one is not None and one.kind == OPENAI and self._placed.may_have(stage.model, one) for one in found)
 
     def _is_gguf(self, wish: Wish) -> bool:
         if wish.folder is not None:

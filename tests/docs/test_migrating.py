@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server.cli.preflight import check
 from server.engines.parts import Parts
 from server.engines.tools import tools
 from server.settings import load_settings
@@ -88,7 +89,8 @@ async def test_a_bot_of_pipecat_as_a_definition(tmp_path: Path):
     (written,) = fences(text, "yaml")
     (tmp_path / "orders.py").write_text(function, "utf-8")
     (tmp_path / "orders.yaml").write_text(written, "utf-8")
-    settings = load_settings({"cache": tmp_path, "pipeline": tmp_path / "orders.yaml"})
+    settings = load_settings({"cache": tmp_path, "pipeline": tmp_path / "orders.yaml", "port": 0})
+    check(settings)  # as a start does, with nothing there that could serve the model
     definition = conversation(settings)
     pipeline = definition.pipelines[0]
     assert pipeline.stage("text_generation").model == "llama3.2:3b"

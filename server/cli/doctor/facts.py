@@ -214,7 +214,7 @@ def _readable(folder: Path | None) -> str | None:
 def _asked(settings: Settings) -> str | None:
     """Nothing is loaded for it, and devices are told elsewhere."""
     try:
-        Wishes(settings, conversation(settings).pipelines[0], model_store(settings)).names()
+        Wishes(settings, conversation(settings), model_store(settings)).names()
         if settings.tools is not None:
             load_tools(settings.tools)
     except PipelineError as error:

@@ -93,3 +93,22 @@ def test_a_file_that_is_not_there_and_an_action_that_is_none_are_told(run: Run, 
     status, _, errors = run("lst")
     assert status == 2
     assert "there is no 'lst'; did you mean list? Legal values are list, run, check" in errors
+
+
+def test_a_backend_of_ones_own_costs_no_more_of_what_ships_than_cannot_run_on_it(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    url = "http://127.0.0.1:11434/v1"
+    capable = "capabilities: {text_generation: true}"
+    file.write_text(MINE + f"backends:\n  - {{id: ollama, kind: openai, base_url: '{url}', {capable}}}\n")
+    status, output, _ = run("check", str(file))
+    assert (status, f"sound: {file}: mine" in output) == (0, True)
+    assert "not in use:" in output
+    status, output, _ = run("list", "--json", "--pipelines", str(tmp_path))
+    listed = json.loads(output)
+    (problem,) = listed["problems"]
+    assert "video-analysis.yaml: line 25: " in problem["message"]
+    assert "ollama cannot do video_summary" in problem["message"]
+    ids = {row["id"] for row in listed["data"]}
+    without = {row["id"] for row in json.loads(run("list", "--json")[1])["data"]}
+    assert without - ids == {"video-notes"}
+    assert ids - without == {"mine"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.errors import LLMError
+from pipelines.errors import DefinitionError, LLMError
 from pipelines.interfaces.llm import ChatRequest, LanguageModel, Message
 from pipelines.routing.definition import load
 from pipelines.routing.routes.llm import FallbackModel
@@ -111,6 +111,55 @@ async def kept_up(made: Parts) -> AsyncIterator[Upkeep]:
 
 
 # ------------------------------------------------------------------------------------------------ by name
+
+
+def named_by_a_pipeline(tmp_path: Path, *servers: str, lists: str = "") -> Path:
+    """A definition whose language model is ``llama3.2`` of one of these servers; ``lists``: what they have."""
+    ids = [f"server-{n}" for n in range(len(servers))]
+    declared = "".join(
+        f"  - {{id: {name}, kind: openai, base_url: '{url}', models: [{lists}]}}\n"
+        for name, url in zip(ids, servers, strict=True)
+    )
+    file = tmp_path / "named.yaml"
+    path = f"forwarding_policy: {{escalation_path: [{', '.join([*ids, 'cpu'])}]}}"
+    stages = f"{{id: a, type: audio_to_text}}, {{id: b, type: text_generation, model: llama3.2, {path}}}"
+    text = f"pipelines:\n- {{id: named, stages: [{stages}, {{id: c, type: text_to_audio}}]}}\n"
+    file.write_text(text + f"backends:\n{declared}")
+    return file
+
+
+async def test_a_model_of_the_pipeline_is_asked_of_the_server_that_has_it(tmp_path: Path) -> None:
+    other, having = Server(["other"]), Server(["x", "llama3.2:latest"], knows="llama3.2")
+    async with serving(other.handle) as first, serving(having.handle) as second:
+        made = parts(tmp_path, pipeline=named_by_a_pipeline(tmp_path, first, second))
+        model = await llm(made)
+        assert await answer(model) == "Yes."
+        assert (having.asked, other.asked, row(made).engine) == (["llama3.2"], [], "server-1 llama3.2")
+        await model.close()
+
+
+async def test_a_model_of_the_pipeline_that_no_server_has_yet_is_waited_for(tmp_path: Path) -> None:
+    server = Server(["other"], knows="llama3.2")
+    async with serving(server.handle) as url:
+        made = parts(tmp_path, pipeline=named_by_a_pipeline(tmp_path, url))
+        model = await llm(made)
+        assert row(made).engine == "starter"
+        assert f"server-0 at {url} has no llama3.2: it lists other" in row(made).reason
+        assert row(made).wanted == "llama3.2"
+        server.models = ["other", "llama3.2"]
+        async with kept_up(made) as upkeep:
+            await upkeep.until(lambda: row(made).engine == "server-0 llama3.2", LOOK_SECONDS)
+        assert await answer(model) == "Yes."
+        await model.close()
+
+
+def test_a_model_that_no_server_of_the_path_can_have_is_refused(tmp_path: Path) -> None:
+    elsewhere = named_by_a_pipeline(tmp_path, "http://127.0.0.1:9/v1", lists="phi3")
+    with pytest.raises(DefinitionError, match=r"stage b, model: there is no model 'llama3\.2'"):
+        parts(tmp_path, pipeline=elsewhere).wishes.llm()
+    elsewhere.write_text(named_by_a_pipeline(tmp_path).read_text().partition("backends")[0])
+    with pytest.raises(DefinitionError, match=r"stage b, model: there is no model 'llama3\.2'"):
+        parts(tmp_path, pipeline=elsewhere).wishes.llm()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from server.stores import model_store
 
 def wishes(cache: Path, **flags: object) -> Wishes:
     settings = load_settings({"cache": cache, **flags})
-    return Wishes(settings, load(settings.pipeline).pipelines[0], model_store(settings))
+    return Wishes(settings, load(settings.pipeline), model_store(settings))
 
 
 def devices(*kinds: str) -> Devices:
