@@ -24,14 +24,20 @@ WRITABLE = "it must be a folder that can be written to, or made"
 
 def check(settings: Settings) -> None:
     """Raise :class:`SettingsError` or :class:`~pipelines.errors.PipelineError` for what cannot be done as asked."""
-    problems = [*_port(settings), *_folders(settings), *_certificate(settings)]
+    problems = [*_port(settings), *folder_problems(settings), *_certificate(settings)]
     if problems:
         raise SettingsError("; ".join(problems))
+    wishes_of(settings).check()
+
+
+def wishes_of(settings: Settings) -> Wishes:
+    """What is asked for by name. Raises :class:`~pipelines.errors.PipelineError` for what the files that are named do
+    not hold, or hold in vain."""
     if settings.tools is not None:
         load_tools(settings.tools)
     definition = conversation(settings)
     manners_of(definition.pipelines[0], MannersSet.of(settings))
-    Wishes(settings, definition, model_store(settings)).check()
+    return Wishes(settings, definition, model_store(settings))
 
 
 def _port(settings: Settings) -> list[str]:
@@ -83,7 +89,8 @@ def _certificate(settings: Settings) -> list[str]:
     return []
 
 
-def _folders(settings: Settings) -> list[str]:
+def folder_problems(settings: Settings) -> list[str]:
+    """What of the folders that the settings name cannot be read, or cannot be written to."""
     problems = []
     for name, folder in (("models", settings.models), ("pipelines", settings.pipelines)):
         if folder is None:

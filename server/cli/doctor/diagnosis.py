@@ -25,6 +25,7 @@ _ESSENTIAL = ("aiohttp", "aiortc", "av", "numpy", *(name for spec in engines("va
 _LITTLE_DISK = 2 << 30
 _LITTLE_MEMORY = 1 << 30
 RAY_START = "ray start --address=HEAD:6379 --num-cpus=0 --num-gpus=0"
+KEY_REMEDY = "VISAVIS_API_KEY=$(openssl rand -hex 16) visavis serve"
 _FEW_DAYS = 14
 """In which a certificate should be renewed."""
 
@@ -156,6 +157,12 @@ def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
     else:
         detail = f"cannot listen on {address}: {facts.tcp_problem} (another visavis, perhaps)"
         yield Check("network", "port", "missing", detail, "visavis serve --port 0")
+    if settings.grpc_port is not None:
+        place = f"{settings.host_of_grpc}:{settings.grpc_port}"
+        detail = f"cannot listen on {place}: {facts.grpc_problem}" if facts.grpc_problem else f"{place} is free"
+        yield Check("network", "gRPC port", "missing" if facts.grpc_problem else "ok", detail)
+    if settings.unsafe is not None:
+        yield Check("network", "key", "missing", settings.unsafe, KEY_REMEDY)
     if facts.udp_problem is not None:
         yield Check("network", "media", "missing", f"no UDP socket can be opened: {facts.udp_problem}")
     yield from _https(facts, settings)
@@ -180,24 +187,25 @@ def _https(facts: Facts, settings: Settings) -> Iterator[Check]:
 
 def _folders(facts: Facts, settings: Settings) -> Iterator[Check]:
     cache = settings.cache.expanduser()
-    if facts.cache_problem is not None:
+    wrong = {name: problem for name, _, problem in (one.partition(": ") for one in facts.folder_problems)}
+    for name, problem in wrong.items():
+        yield Check("folders", name, "missing", problem, f"ls -ld {getattr(settings, name)}")
+    if "cache" in wrong:  # who names a folder wants that one
+        pass
+    elif facts.cache_problem is not None:
         detail = f"nothing can be kept: {facts.cache_problem}"
         yield Check("folders", "cache", "better", detail, "VISAVIS_CACHE=/path/to/a/folder visavis serve")
     elif facts.cache_free is not None:
         status: Status = "ok" if facts.cache_free >= _LITTLE_DISK else "better"
         remedy = "" if status == "ok" else "VISAVIS_CACHE=/path/to/a/folder visavis serve"
         yield Check("folders", "cache", status, f"{cache}, {size(facts.cache_free)} free", remedy)
-    if facts.folder_problem is not None:
-        yield Check(
-            "folders", "models", "better", f"cannot be read: {facts.folder_problem}", f"ls -ld {settings.models}"
-        )
-    elif settings.models is not None:
+    if settings.models is not None and "models" not in wrong:
         yield Check("folders", "models", "ok", str(settings.models))
 
 
 def _models(facts: Facts) -> Iterator[Check]:
     if facts.catalogue_problem is not None:
-        yield Check("models", "catalogue", "missing", facts.catalogue_problem, "pip install --force-reinstall visavis")
+        yield Check("models", "catalogue", "missing", facts.catalogue_problem, "pip install --force-reinstall .")
     for model in facts.models:
         if model.problem is None:
             licence = f"; licence {model.licence}" if model.licence else ""

@@ -20,8 +20,7 @@ from pipelines.engines.remote.messages import STATUS, Deployed
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import load_tools
 from pipelines.runtime.hardware import Devices, survey
-from server.cli.preflight import bind_error
-from server.engines.wishes import Wishes
+from server.cli.preflight import bind_error, folder_problems, wishes_of
 from server.settings import Settings, SettingsError
 from server.stores import conversation, model_store
 
@@ -87,8 +86,10 @@ class Facts:
     """Why it cannot."""
     tools: Sequence[tuple[str, str]] = ()
     """What the server runs itself, as it is written down: a name, and what it is."""
-    folder_problem: str | None = None
-    """Why the user's folder of models cannot be read; ``None`` also when none is set."""
+    grpc_problem: str | None = None
+    """Why the port for gRPC cannot be had; ``None`` also when none is asked for."""
+    folder_problems: Sequence[str] = ()
+    """What of the folders that the settings name cannot be used, as a start refuses it."""
     models: Sequence[ModelState] = ()
     catalogue_problem: str | None = None
     served: str | None = None
@@ -124,7 +125,8 @@ async def gather(settings: Settings) -> Facts:
         ray=ray,
         ray_problem=ray_problem,
         tools=_tools(settings),
-        folder_problem=_readable(settings.models),
+        grpc_problem=_grpc(settings),
+        folder_problems=folder_problems(settings),
         models=models,
         catalogue_problem=catalogue_problem,
         served=served,
@@ -201,22 +203,16 @@ def _writable(folder: Path) -> tuple[str | None, int | None]:
     return None, free
 
 
-def _readable(folder: Path | None) -> str | None:
-    if folder is None:
+def _grpc(settings: Settings) -> str | None:
+    if settings.grpc_port is None:
         return None
-    try:
-        next(folder.iterdir(), None)
-    except OSError as error:
-        return f"{folder}: {error.strerror or error}"
-    return None
+    return _bindable(settings.host_of_grpc, settings.grpc_port, socket.SOCK_STREAM)
 
 
 def _asked(settings: Settings) -> str | None:
     """Nothing is loaded for it, and devices are told elsewhere."""
     try:
-        Wishes(settings, conversation(settings), model_store(settings)).names()
-        if settings.tools is not None:
-            load_tools(settings.tools)
+        wishes_of(settings).names()
     except PipelineError as error:
         return error.message
     return None

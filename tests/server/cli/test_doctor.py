@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipelines.runtime.hardware import Accelerator, Devices, Library, survey
 from pipelines.runtime.processor import Processor
 from server.cli.doctor import facts as doctor_facts
 from server.cli.doctor.diagnosis import Check, can_serve, diagnose
-from server.cli.doctor.facts import PACKAGES, Facts, ModelState
+from server.cli.doctor.facts import PACKAGES, Facts, ModelState, gather
 from server.cli.doctor.report import doctor, report, show
 from server.cli.main import main
 from server.http.tls.certificates import self_signed
@@ -72,7 +73,7 @@ def test_tools_are_listed_and_those_of_mcp_servers_need_their_package():
     named = (("light", "function house:light"), ("files", "mcp npx"))
     assert [find(replace(FACTS, tools=named), "tools", name).status for name, _ in named] == ["ok", "ok"]
     lacking = find(without("mcp", tools=named), "tools", "files")
-    assert (lacking.status, lacking.remedy) == ("missing", "pip install 'visavis[mcp]'")
+    assert (lacking.status, lacking.remedy) == ("missing", "pip install '.[mcp]'")
 
 
 def test_what_the_files_say_of_tools_is_found(tmp_path, monkeypatch):
@@ -108,7 +109,7 @@ def test_the_licence_of_each_models_weights_is_told():
             replace(FACTS, catalogue_problem="catalogue.yaml: models.0: bad"),
             "models",
             "catalogue",
-            "pip install --force-reinstall visavis",
+            "pip install --force-reinstall .",
         ),
     ],
 )
@@ -292,7 +293,7 @@ async def test_folders_that_cannot_be_used_are_found(quick, tmp_path):
     quick |= {"cache": tmp_path / "file", "models": tmp_path / "nowhere"}
     facts = await doctor_facts.gather(load_settings(quick))
     assert "file" in (facts.cache_problem or "")
-    assert "nowhere" in (facts.folder_problem or "")
+    assert any("nowhere" in problem for problem in facts.folder_problems)
 
 
 def test_the_command_exits_1_when_it_cannot_serve(quick, monkeypatch, capsys):
@@ -351,3 +352,31 @@ def test_the_certificate_is_looked_at_and_none_is_made(tmp_path):
     assert doctor_facts._certificate(own)[1] == pytest.approx(days, abs=0.01)
     gone = load_settings({"tls_cert": made.public, "tls_key": tmp_path / "gone"})
     assert doctor_facts._certificate(gone) == (f"tls_key: {tmp_path / 'gone'}: No such file or directory", None)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "said"),
+    [
+        ({"pipelines": "/nonexistent"}, "pipelines", "/nonexistent: No such file or directory; it must be"),
+        ({"models": "/nonexistent"}, "models", "/nonexistent: No such file or directory; it must be"),
+        ({"recordings": "/etc/passwd"}, "recordings", "/etc/passwd: /etc/passwd is no folder"),
+        ({"cache": "/etc/passwd"}, "cache", "/etc/passwd: /etc/passwd is no folder"),
+        ({"idle_prompt": "hey"}, "asked for", "idle_prompt: needs idle_prompt_seconds above 0"),
+        ({"host": "0.0.0.0"}, "key", "host 0.0.0.0 can be reached by others: set an API key"),
+        ({"grpc_port": "TAKEN"}, "gRPC port", "cannot listen on 127.0.0.1:"),
+    ],
+)
+async def test_what_a_start_refuses_is_found(quick, taken, flags, name, said):
+    """None of it costs less than the start: exit status 1."""
+    flags = {key: taken if value == "TAKEN" else value for key, value in flags.items()}
+    settings = load_settings({**quick, **flags}, serves=False)
+    checks = diagnose(await gather(settings), settings)
+    (found,) = [check for check in checks if check.status == "missing"]
+    assert found.name == name
+    assert said in found.detail
