@@ -34,7 +34,7 @@ lint: $(VENV)/.installed-for-tests
 # machine without an NVIDIA driver, would bring gigabytes of CUDA libraries. pip is left to show how far it has come.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "visavis needs Python 3.11 or newer (set PYTHON=/path/to/python)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "install the venv module (Debian: python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "install the venv module (Debian: python3-venv)"; exit 1; }
 	@options="$$($(BIN)/python tools/torch_index.py)" && { $(PIP) $$options $(TORCH) || $(PIP) $(TORCH); }
 	@$(PIP) --editable .
 	@touch $@

@@ -101,3 +101,20 @@ def test_the_makefile_takes_the_version_of_the_constraints() -> None:
     )
     assert f"install --constraint constraints.txt $options {torch}" in shown.stdout
     assert "--quiet" not in makefile
+
+
+def test_an_environment_without_pip_is_made_anew(tmp_path: Path) -> None:
+    """As Debian leaves it behind where python3-venv is missing."""
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    broken, system = tmp_path / ".venv" / "bin" / "python", tmp_path / "python"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    system.write_text('#!/bin/sh\necho "$@" > asked\nexit 1\n')
+    for script in (broken, system):
+        script.chmod(0o755)
+    command = ["make", "-s", "setup", f"PYTHON={system}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "install the venv module (Debian: python3-venv)" in done.stdout
+    assert (tmp_path / "asked").read_text() == "-m venv --clear .venv\n"
