@@ -19,8 +19,8 @@ def add_evaluation(commands: Any, whole: Whole) -> None:
         help="play spoken scenarios to a server and judge what it does",
         description="Play scenarios (YAML) to a server over a peer connection and judge what it understood, said and "
         "when; measure its turn-taking. Without --url a server with the embedded engines is started for it. Exit "
-        "status: 0 all passed, 1 something failed (with --baseline: got significantly worse), 2 the command or a file "
-        "is wrong.",
+        "status: 0 all passed, 1 something failed (with --baseline: got significantly worse) or nothing was played, 2 "
+        "the command or a file is wrong.",
     )
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_run(actions, whole)

@@ -181,18 +181,29 @@ def read_lines(path: Path) -> list[Result]:
     return found
 
 
-def junit(results: Sequence[Result]) -> str:
-    """A test case for each result, with a failure for each expectation that did not come about."""
-    failed = sum(not result.passed for result in results)
-    told = {"tests": len(results), "failures": failed, "skipped": sum(bool(one.skipped) for one in results)}
+def junit(results: Sequence[Result], groups: Sequence[Group] = ()) -> str:
+    """A test case for each result, with a failure for each expectation that did not come about, and one for each group
+    whose score was not reached though its results passed, or some of them."""
+    scores = [group for group in groups if group.missed and any(one.passed for one in group.results)]
+    failed = sum(not result.passed for result in results) + len(scores)
+    skips = sum(bool(one.skipped) for one in results)
+    told = {"tests": len(results) + len(scores), "failures": failed, "skipped": skips}
     suite = ElementTree.Element("testsuite", {"name": "visavis eval", **{k: str(v) for k, v in told.items()}})
     for result in results:
-        owner = f"visavis.eval.{result.config}" if result.config else "visavis.eval"
-        case = ElementTree.SubElement(suite, "testcase", classname=owner, name=f"{result.title} {result.attempt}")
+        name = f"{result.title} {result.attempt}"
+        case = ElementTree.SubElement(suite, "testcase", classname=_owner(result.config), name=name)
         if result.skipped:
             ElementTree.SubElement(case, "skipped", message=result.skipped)
         for one in result.verdicts:
             if not (one.passed or one.soft):
                 message = f"turn {one.turn + 1}, {one.expected}: {one.message}"
                 ElementTree.SubElement(case, "failure", type=one.kind, message=message)
+    for group in scores:
+        case = ElementTree.SubElement(suite, "testcase", classname=_owner(group.config), name=f"{group.name} score")
+        for one in group.missed:
+            ElementTree.SubElement(case, "failure", type=one.kind, message=f"{one.expected}: {one.message}")
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _owner(config: str) -> str:
+    return f"visavis.eval.{config}" if config else "visavis.eval"

@@ -50,7 +50,7 @@ def list_scenarios(options: argparse.Namespace, console: Console) -> int:
 
 
 async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
-    """Do what the command line says; 0: all passed, 1: something failed or got worse."""
+    """Do what the command line says; 0: all passed, 1: something failed or got worse, or nothing could be played."""
     loaded = load(options.file or [SHIPPED], options.assets)
     if not loaded:
         raise SettingsError("there is no scenario: no file and no folder with *.yaml is named")
@@ -73,13 +73,18 @@ async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
     scores = {one.scenario.name: one.scenario.score for one in loaded}
     groups = grouped(results, scores)
     comparisons = _compared(results, baseline, options.baseline)
-    _write(options.junit, junit(results))
+    _write(options.junit, junit(results, groups))
     told = f"visavis {_version()}, {date.today().isoformat()}; {len(results)} results"
     _write(options.html, html_report(results, groups, comparisons, told))
     _report(results, groups, comparisons, console)
+    if baseline and not comparisons[_with(options.baseline)]:
+        raise SettingsError(f"--baseline: {options.baseline} has no scenario that was played here, too")
+    if not groups:
+        tell(console, "[red]nothing was played[/]: the server lacks what each scenario needs")
+        return 1
     if baseline:
         return int(any(one.regressed for rows in comparisons.values() for one in rows))
-    return 0 if groups and all(group.passed for group in groups) else int(bool(groups))
+    return int(not all(group.passed for group in groups))
 
 
 @asynccontextmanager
@@ -153,8 +158,12 @@ def _compared(results: Sequence[Result], baseline: Sequence[Result], file: Path 
         f"{config} with {configs[0]}": compared(by_config[config], by_config[configs[0]]) for config in configs[1:]
     }
     if file is not None:
-        comparisons[f"with {file.name}"] = compared(results, baseline)
+        comparisons[_with(file)] = compared(results, baseline)
     return comparisons
+
+
+def _with(file: Path) -> str:
+    return f"with {file.name}"
 
 
 def _report(
@@ -173,7 +182,7 @@ def _report(
         if told["cutoffs"]:
             tell(console, f"turns cut off: {told['cutoffs']}")
     for group in groups:
-        for one in group.missed if len(group.results) > 1 else ():
+        for one in group.missed:
             tell(console, f"[red]{foreign(group.name)}[/]: {one.expected}: {one.kind}: {foreign(one.message)}")
     for name, rows in comparisons.items():
         tell(console, f"compared {foreign(name)}:")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
+from argparse import Namespace
+from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from server.evaluation.comparing import compared
 from server.evaluation.html_report import html_report
 from server.evaluation.judging.verdicts import Verdict
-from server.evaluation.results import Result, grouped, json_lines, read_lines, skipped
+from server.evaluation.results import Result, grouped, json_lines, junit, read_lines, skipped
+from server.evaluation.running import run_scenarios
 from server.evaluation.scenario import Scenario, Score
 from server.evaluation.statistics import difference, ratio
 from server.settings import SettingsError
@@ -101,3 +107,56 @@ def test_the_report_is_one_file_and_what_others_said_stays_text():
     assert "<b>after 2 s</b>" in read.text
     assert "regression" in read.text
     assert "no <camera>" in read.text
+
+
+def test_a_score_that_is_missed_is_in_the_xml_though_all_passed():
+    results = run(400)
+    (group,) = grouped(results, {"one": Score(latency_p95_ms=350)})
+    suite = ElementTree.fromstring(junit(results, [group]))
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(results) + 1), "1")
+    (failure,) = suite.iter("failure")
+    assert failure.get("type") == "late"
+    assert (failure.get("message") or "").startswith("score latency_p95_ms: the 95th percentile")
+    assert ElementTree.fromstring(junit(results, grouped(results, {}))).get("failures") == "0"
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+    """``status, told = await played(results, baseline)``: what a run says of results that a server would give."""
+    file = tmp_path / "one.yaml"
+    file.write_text("version: 1\nname: one\nscore: {latency_p95_ms: 350}\nturns: [{say: x}]\n")
+
+    async def play(results, baseline=None):
+        async def given(*of):
+            for one in results:
+                yield one
+
+        monkeypatch.setattr("server.evaluation.running._played", given)
+        if baseline is not None:
+            (tmp_path / "before.jsonl").write_text(json_lines(baseline))
+        options = Namespace(
+            file=[file], assets=None, url="http://127.0.0.1:9", api_key=None, config=None, repeat=1, json=None,
+            junit=None, html=None, baseline=None if baseline is None else tmp_path / "before.jsonl",
+        )  # fmt: skip
+        said = io.StringIO()
+        return await run_scenarios(options, Console(file=said, width=200)), said.getvalue()
+
+    return play
+
+
+async def test_why_a_single_attempt_that_passed_failed_is_told(played):
+    status, told = await played(run(400)[:1])
+    assert status == 1
+    assert "one: score latency_p95_ms: late: the 95th percentile of the latency is" in told
+
+
+async def test_nothing_that_was_played_is_nothing_that_passed(played):
+    status, told = await played([skipped(scenario(), "no camera")])
+    assert (status, "nothing was played" in told) == (1, True)
+
+
+async def test_a_baseline_that_shares_nothing_is_refused(played):
+    with pytest.raises(SettingsError, match=r"--baseline: .*before\.jsonl has no scenario that was played here, too"):
+        await played(run(400), [replace(one, name="another") for one in run(400)])
+    status, _ = await played(run(400), run(400))
+    assert status == 0
