@@ -132,7 +132,8 @@ class History:
         self._items.clear()
 
     def messages(self, instructions: str, tentative: Item | None = None) -> tuple[Message, ...]:
-        """The conversation as a language model wants it: system first, roles alternating, within the budget.
+        """The conversation as a language model wants it: system first, roles alternating, within the budget. Who spoke
+        first comes first: what the assistant has said by itself is what the user answers.
 
         ``tentative`` is shown as the last item without being remembered. What does not fit is told in one line (see
         :mod:`pipelines.voice.context`). A model with less room cuts further by itself.
@@ -147,8 +148,6 @@ def messages_of(items: Iterable[HistoryItem], instructions: str, context_tokens:
     systems = [item.text for item in items if isinstance(item, Item) and item.role == "system"]
     rules = "\n".join(filter(None, [instructions, *systems]))
     shown = _merge(_shown(items))
-    while shown and shown[0].role != "user":
-        shown = shown[1:]
     system = [Message("system", rules)] if rules else []  # one, in front: templates insist on that, too
     return tuple(fit([*system, *shown], context_tokens))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.engines.llm.messages import (
+    alternating,
     as_dict,
     in_system,
     system_in_user,
@@ -46,7 +47,7 @@ class ChatTemplate:
     """Requests → token ids, with what a template lacks made up for.
 
     A template that refuses a system message gets it in front of the first message of the user; one that knows no tools
-    gets them described in the system message. ``tokenizer`` is a transformers tokenizer. Raises
+    gets them described in the system message; one that insists on turns gets turns. ``tokenizer`` is a transformers tokenizer. Raises
     :class:`~pipelines.errors.ModelError` (``model_not_chat``) when it has no chat template.
     """
 
@@ -97,16 +98,23 @@ class ChatTemplate:
             messages = in_system([without_tool_roles(message) for message in messages], tools_in_words(tools))
         if not self._takes_system:
             messages = system_in_user(messages)
+        given = [tool_as_dict(tool) for tool in tools] if tools and self._takes_tools else None
         try:
-            encoded = self._tokenizer.apply_chat_template(
-                [as_dict(message, parsed=True) for message in messages],
-                tools=[tool_as_dict(tool) for tool in tools] if tools and self._takes_tools else None,
-                add_generation_prompt=True,
-                return_dict=True,
-                enable_thinking=False,
-            )
+            return self._ids(messages, given)
         except TemplateError as error:
-            raise LLMError("llm_template", f"the chat template of {self._name} refuses this: {error}") from error
+            try:
+                return self._ids(alternating(messages), given)
+            except TemplateError:
+                raise LLMError("llm_template", f"the chat template of {self._name} refuses this: {error}") from error
+
+    def _ids(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None) -> list[int]:
+        encoded = self._tokenizer.apply_chat_template(
+            [as_dict(message, parsed=True) for message in messages],
+            tools=tools,
+            add_generation_prompt=True,
+            return_dict=True,
+            enable_thinking=False,
+        )
         return list(encoded["input_ids"])
 
     def _call_of(self, tool: Tool) -> tuple[int, ...]:

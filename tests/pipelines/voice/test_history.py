@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from pipelines.interfaces.llm import Message
+from pipelines.interfaces.llm import Message, ToolCall
 from pipelines.voice import history as limits
-from pipelines.voice.history import LONGEST_HISTORY, History, Item
+from pipelines.voice.history import LONGEST_HISTORY, FunctionCall, FunctionResult, History, Item
 
 
 def filled(*turns: tuple[str, str]) -> History:
@@ -67,9 +67,26 @@ def test_what_is_dropped_stays_the_same_for_many_turns():
     assert 1 < changes < 8
 
 
-def test_messages_never_begin_with_an_answer():
-    history = filled(("assistant", "welcome"), ("user", "hello"))
-    assert history.messages("") == (Message("user", "hello"),)
+def test_what_the_assistant_said_first_is_what_the_user_answers():
+    history = filled(("assistant", "Tea or coffee?"), ("user", "tea"))
+    assert history.messages("Be kind.") == (
+        Message("system", "Be kind."),
+        Message("assistant", "Tea or coffee?"),
+        Message("user", "tea"),
+    )
+
+
+def test_a_call_of_earlier_times_in_front_of_the_first_message_is_told_with_its_result():
+    history = History()
+    call = ToolCall("c1", "profile", "{}")
+    history.add(FunctionCall("i1", call))
+    history.add(FunctionResult("i2", "c1", "name: Bob"))
+    history.add(Item("i3", "user", "hello"))
+    assert history.messages("") == (
+        Message("assistant", "", (call,)),
+        Message("tool", "name: Bob", tool_call_id="c1"),
+        Message("user", "hello"),
+    )
 
 
 def test_memory_is_bounded_and_forgets_in_blocks():

@@ -390,7 +390,7 @@ _RULES = (
     _rule(r"tool_?[ _-]?choice", _call_as_json),
     _rule(r"response_?format|json_?(object|schema)|structured", _object_as_schema),
     _rule(r"\btool|function", _without_tools),
-    _rule(r"alternat|must be user|first message", _in_turns),
+    _rule(r"alternat|must be user|first message|(start|begin)s? with (an? |the )?(user|system)", _in_turns),
     _rule(r"\bsystem\b|developer (role|message|instruction)", _without_system),
     _rule(r"\bstream(ing|ed)?\b", _in_one_piece),
 )

@@ -105,6 +105,11 @@ REFUSALS = [
         "After the optional system message, conversation roles must alternate",
         400,
     ),
+    (
+        lambda body: not takes_turns(body),
+        "Conversation must start with a user message or system message, got assistant",
+        400,
+    ),
     # whatever it is
     (lambda body: "tools" in body, "Bad Request", 400),
     (lambda body: {"stream_options", "tools"} & body.keys(), {}, 422),

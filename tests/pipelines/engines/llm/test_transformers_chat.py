@@ -340,13 +340,30 @@ def test_a_template_without_a_system_message() -> None:
 def test_a_template_that_refuses_the_messages() -> None:
     with pytest.raises(LLMError) as caught:
         prompt(
-            "{% if messages|length > 2 %}{{ raise_exception('enough') }}{% endif %}" + PLAIN,
+            "{% if messages|length > 3 %}{{ raise_exception('enough') }}{% endif %}" + PLAIN,
             SYSTEM,
             Message("user", "a"),
-            Message("user", "b"),
+            Message("assistant", "b"),
+            Message("user", "c"),
         )
     assert caught.value.code == "llm_template"
     assert "enough" in caught.value.message
+
+
+TURNS = (
+    "{% for m in messages if m.role != 'system' %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}" + PLAIN
+)
+
+
+@pytest.mark.parametrize("system", [(), (SYSTEM,)])
+def test_a_template_that_wants_the_user_first_learns_what_the_assistant_said_before(
+    system: tuple[Message, ...],
+) -> None:
+    talk = (*system, Message("assistant", "Tea or coffee?"), Message("user", "Tea"))
+    rules = f"[system] {SYSTEM.content}\n" if system else ""
+    assert prompt(TURNS, *talk) == f"{rules}[user] Hello.\n[assistant] Tea or coffee?\n[user] Tea\n"
+    assert prompt(PLAIN, *talk) == f"{rules}[assistant] Tea or coffee?\n[user] Tea\n"
 
 
 def test_a_template_without_tools_gets_them_in_words() -> None:
