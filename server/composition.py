@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from media.audio_out import AudioOut
 from media.clock import Clock, local_time
@@ -20,6 +21,7 @@ from pipelines.voice.tts import VoiceOut
 from server.dialects.live.dialect import LiveDialect
 from server.dialects.live.models import LiveSession
 from server.dialects.live.settings import LiveSettings
+from server.dialects.openai.audio import SessionFormats
 from server.dialects.openai.dialect import RealtimeDialect
 from server.dialects.openai.fields import SessionPatch
 from server.dialects.openai.settings import Served, check_recording, merge
@@ -82,6 +84,8 @@ class Composer:
         self._recordings = recordings
         self._new_id = ids
         self._watchers = watchers or Watchers()
+        self._formats: WeakKeyDictionary[AssistantSession, SessionFormats] = WeakKeyDictionary()
+        """Of sessions whose sound travels in events."""
 
     def call(
         self,
@@ -134,9 +138,10 @@ class Composer:
         voice = SocketVoice(self._clock)
         composed = self._session(voice, wishes, plays=False)
         served = replace(composed.served, own_events=own_events)
+        formats = self._formats[composed.session] = SessionFormats()
 
         def speaks(send: Callable[[Any], None], microphone: Microphone) -> RealtimeDialect:
-            return RealtimeDialect(composed.session, served, send, lambda: None, microphone, wishes)
+            return RealtimeDialect(composed.session, served, send, lambda: None, microphone, wishes, formats)
 
         made = SocketSession(SocketDocked(composed.session, voice, speaks), self._clock)
         composed.session.events.attach("the end", _ends(made.close))
@@ -154,7 +159,8 @@ class Composer:
         )
 
         def speaks(send: Callable[[Any], None]) -> RealtimeDialect:
-            return RealtimeDialect(session, served, send, lambda: tracks.codec if tracks is not None else None)
+            codec = (lambda: None) if tracks is None else (lambda: tracks.codec)
+            return RealtimeDialect(session, served, send, codec, formats=self._formats.get(session))
 
         return Sideband(session, speaks)
 

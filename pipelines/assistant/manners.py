@@ -9,7 +9,7 @@ from typing import NoReturn
 from media.clock import Clock
 from pipelines.assistant.events import Event, SessionOver
 from pipelines.voice.conversation import Conversation
-from pipelines.voice.events import MessageAdded, SpeechStarted, SpeechStopped, UserTurn
+from pipelines.voice.events import SpeechDropped, SpeechStarted, SpeechStopped, UserTurn
 from pipelines.voice.responses import Wish
 
 LOOK_SECONDS = 0.5
@@ -51,10 +51,10 @@ class Host:
         match event:
             case SpeechStarted():
                 self._speaking = True
-            case SpeechStopped():
+            case SpeechStopped() | SpeechDropped():
                 self._speaking = False
-            case UserTurn() | MessageAdded(role="user"):
-                self._prompted = False
+            case UserTurn():
+                self._prompted = self._prompted and not (event.text or event.images)  # noise says nothing
             case _:
                 return
         self._heard_at = self._quiet_since = self._clock.now()

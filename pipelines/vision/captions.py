@@ -17,6 +17,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    SpeechDropped,
     TranscriptFailed,
     UserTurn,
 )
@@ -66,7 +67,7 @@ class Captions:
                 self._hear(event.text, False, now)
             case UserTurn():
                 self._hear(event.text, True, now)
-            case TranscriptFailed():
+            case TranscriptFailed() | SpeechDropped():
                 self._user.over = True
             case ResponseStarted():
                 self._assistant = _Line(began=now, changed=now, over=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container
 
 from media.channel import Channel
 from media.frames import AudioChunk, AudioRing, Rechunker, rms
@@ -18,10 +19,10 @@ from pipelines.interfaces.vad import VAD_RATE, VAD_WINDOW
 from pipelines.voice.endpointing import Evidence, words
 from pipelines.voice.events import (
     IdleTimedOut,
-    ItemTruncated,
     MessageRemoved,
     PartialTranscript,
     Problem,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     added,
@@ -180,6 +181,8 @@ class Conversation:
         turn, self._turn = self._turn, None
         if turn is not None:
             self._forget(turn)
+            if turn.told:
+                self._emit(SpeechDropped(turn.item_id, self._now))
         self._turn_queue.dropped()
 
     def _forget(self, turn: SpokenTurn) -> None:
@@ -190,7 +193,9 @@ class Conversation:
 
     def _speak_up(self, idle: IdleEnded) -> None:
         """The user's silence counts as an empty turn, which the assistant answers."""
-        self._emit(IdleTimedOut(new_id("item"), idle.start, idle.end))
+        item_id = new_id("item")
+        self.history.add(Item(item_id, "user", "", spoken=True))
+        self._emit(IdleTimedOut(item_id, idle.start, idle.end))
         self._turn_queue.respond(Wish(note=f"[The user has been silent for {idle.end - idle.start:.0f} seconds.]"))
 
     def _recognise(self, item_id: str, time: float) -> Utterance:
@@ -321,31 +326,10 @@ class Conversation:
 
     def remove(self, item_id: str) -> None:
         """Take an item out of the conversation; an answer that is being given is cut off first."""
-        if self.responses.gives(item_id):
-            self.responses.interrupt("client_cancelled")
+        self.responses.cancel_item(item_id)
         self.history.remove(item_id)
         self.responses.outdate()
-        items = self.history.items
-        self._emit(MessageRemoved(item_id, items[-1].id if items else None))
-
-    def truncate(self, item_id: str, seconds: float | None) -> bool:
-        """The user has heard only ``seconds`` of this spoken answer: stop it, and remember no more than that.
-
-        Clients that play the sound themselves know it (more than there is counts as all of it); ``None``: it is known
-        here. ``False``: there is no such answer.
-        """
-        item = self.history.find(item_id)
-        script = item.script if isinstance(item, Item) else None
-        if script is None:
-            return False
-        if self.responses.gives(item_id):
-            self.responses.interrupt("client_cancelled")
-        if seconds is not None:
-            seconds = min(seconds, script.seconds)
-            heard = script.heard(seconds)
-            self.history.truncate(item_id, heard)
-            self._emit(ItemTruncated(item_id, heard, seconds))
-        return True
+        self._emit(MessageRemoved(item_id))
 
     @property
     def voiced(self) -> bool:
@@ -372,12 +356,13 @@ class Conversation:
         else:
             self._turn_queue.respond(wish or Wish())
 
-    def cancel(self, response_id: str | None) -> bool:
-        """Cut off a response that is being given, or the one with this id; ``False``: there is none."""
+    def cancel(self, response_id: str | None, among: Container[str] | None = None) -> bool:
+        """Cut off what is being given and what has been asked for, or the one response with this id; ``among``: of
+        those given none but these. ``False``: there is none."""
         if response_id is not None:
-            return self.responses.cancel(response_id)
+            return (among is None or response_id in among) and self.responses.cancel(response_id)
         withdrawn = self._turn_queue.withdraw()
-        return self.responses.interrupt("client_cancelled") or withdrawn
+        return self.responses.interrupt("client_cancelled", among) or withdrawn
 
     def commit(self) -> bool:
         """End the running turn of the user now; ``False`` when nobody was speaking."""

@@ -39,6 +39,15 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """A turn of the user of which :class:`SpeechStarted` has told comes to nothing: the client has cleared it."""
+
+    item_id: str
+    time: float
+    """When."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartialTranscript:
     """The best text so far; replaces the one before."""
 
@@ -95,8 +104,6 @@ class MessageRemoved:
     """The client has taken a message out of the conversation."""
 
     item_id: str
-    last: str | None
-    """The item that is the last one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +251,7 @@ class Problem:
 VoiceEvent = (
     SpeechStarted
     | SpeechStopped
+    | SpeechDropped
     | PartialTranscript
     | UserTurn
     | MessageAdded

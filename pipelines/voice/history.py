@@ -15,8 +15,8 @@ from pipelines.voice.tts import Script
 FIRST = "root"
 """The place before the first item, where the id of an item stands for the place behind it."""
 LONGEST_HISTORY = 400
-"""Items kept in memory. One more, and the older half is forgotten: a beginning that changed with every item would make
-a language model read everything again each time."""
+"""Items kept in memory. One more, and the older half is forgotten, or of it the empty items where these are most: a
+beginning that changed with every item would make a language model read everything again each time."""
 MOST_CHARACTERS = 2_000_000
 """Of all items that are kept: with more the older half is forgotten, too. No model is told as much, but all of it is
 gone through for each response."""
@@ -95,7 +95,7 @@ class History:
         places = {before.id: n + 1 for n, before in enumerate(self._items)} if after is not None else {}
         self._items.insert(0 if after == FIRST else places.get(after or "", len(self._items)), item)
         if len(self._items) > LONGEST_HISTORY:
-            del self._items[: -LONGEST_HISTORY // 2]
+            self._forget_older()
         sizes = list(map(_size, self._items))
         if (size := sum(sizes)) > MOST_CHARACTERS:
             while len(self._items) > 1 and size > MOST_CHARACTERS // 2:
@@ -107,25 +107,26 @@ class History:
                 shown.images = shown.images[-left:] if left > 0 else ()
                 left -= len(shown.images)
 
+    def _forget_older(self) -> None:
+        """The older half: of many empty items, which noise brings, these alone."""
+        older, newer = self._items[: -LONGEST_HISTORY // 2], self._items[-LONGEST_HISTORY // 2 :]
+        worded = [item for item in older if not isinstance(item, Item) or item.text or item.images]
+        self._items = newer if len(worded) > LONGEST_HISTORY // 4 else [*worded, *newer]
+
     def truncate(self, item_id: str, heard: str) -> None:
-        """Keep only what was heard of an answer. One of which nothing was heard is forgotten if it was written; spoken
-        it stays as an empty item: clients ask for it, and one that plays it itself may know better."""
-        item = self.find(item_id)
-        if isinstance(item, Item) and item.script is not None:
-            item.text, item.interrupted = heard, True
-        else:
-            self._write(item_id, heard, interrupted=True)
+        """Keep only what was heard of an answer. One of which nothing was heard stays as an empty item: clients know of
+        it, and one that plays it itself may know better."""
+        self._write(item_id, heard, interrupted=True)
 
     def complete(self, item_id: str, text: str, *, cut: bool = False) -> None:
-        """An answer has been given in full, or up to its limit of tokens (``cut``); an empty one is forgotten."""
+        """What was said is known in full, or up to an answer's limit of tokens (``cut``). Without a word it stays as an
+        empty item: clients know of it, ask for it and put others behind it."""
         self._write(item_id, text, interrupted=cut)
 
     def _write(self, item_id: str, text: str, *, interrupted: bool) -> None:
         item = self.find(item_id)
         if isinstance(item, Item):
             item.text, item.interrupted = text, interrupted
-            if not text:
-                self.remove(item_id)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,12 +16,20 @@ from pipelines.runtime.relief import Easing
 from pipelines.tools.assistant import Shown
 from pipelines.tools.calling import CallingModel, CallWatch
 from pipelines.tools.server_tool import ServerTool
-from pipelines.voice.events import FunctionAdded, Reason, ResponseInterrupted, ResponseStarted, VoiceEvent
+from pipelines.voice.events import (
+    FunctionAdded,
+    ItemTruncated,
+    Reason,
+    ResponseInterrupted,
+    ResponseStarted,
+    VoiceEvent,
+)
 from pipelines.voice.history import FunctionCall, FunctionResult, History, HistoryItem, Item, messages_of, new_id
 from pipelines.voice.llm import Recital
 from pipelines.voice.reading import Eyes, ReadingModel
 from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.settings import LONGEST_RESPONSE_TOKENS, ConversationSettings, VoiceEngines
+from pipelines.voice.speculation import Gate, Prepared
 from pipelines.voice.tts import Playout, VoiceOut
 from pipelines.voice.visual_context import LookingModel, Sight
 
@@ -29,55 +37,6 @@ MOST_ASIDE = 4
 """Responses that do not belong to the conversation and are generated at a time."""
 MOST_TO_BE_HEARD = 16
 """Responses of which the sound waits for its turn; a client that asks for more is told to wait."""
-
-
-class Gate:
-    """Holds events back until it is opened; after :meth:`discard` they are dropped."""
-
-    def __init__(self, emit: Callable[[VoiceEvent], None]) -> None:
-        self._emit = emit
-        self._held: list[VoiceEvent] | None = []
-        self._opened = asyncio.Event()
-        self.discarded = False
-        """Whether it stays closed for good."""
-
-    def __call__(self, event: VoiceEvent) -> None:
-        """Pass an event on, now or later."""
-        if self.discarded:
-            return
-        if self._held is None:
-            self._emit(event)
-        else:
-            self._held.append(event)
-
-    def open(self) -> None:
-        """Let out what was held, in order, and everything from now on."""
-        held, self._held = self._held or [], None
-        self._opened.set()
-        for event in held:
-            self._emit(event)
-
-    async def opened(self) -> None:
-        """Wait until it is open."""
-        await self._opened.wait()
-
-    def discard(self) -> None:
-        """Drop what was held and what is still to come."""
-        self.discarded = True
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An answer behind its gate: generated, synthesised, and neither heard, told nor remembered."""
-
-    response: Response
-    task: asyncio.Task[None]
-    gate: Gate
-
-    def discard(self) -> None:
-        """It will never be heard."""
-        self.gate.discard()
-        self.task.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +133,11 @@ class Responses:
         return self.current is not None and not self.current.told
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Ids of the responses that are being generated."""
+        return tuple(given.response.id for given in (*self._queue, *self._aside) if not given.response.told)
+
+    @property
     def is_full(self) -> bool:
         """Whether so many wait to be heard that no other should be asked for."""
         return len(self._queue) >= MOST_TO_BE_HEARD
@@ -236,23 +200,54 @@ class Responses:
         self._give(_Given(prepared.response, prepared.task, kept=True), self.settings)
         prepared.gate.open()
 
-    def interrupt(self, reason: Reason) -> bool:
-        """Cut off all that is being given and remember only what was heard; ``False`` when there was nothing."""
-        cut, self._queue = self._queue, []
+    def interrupt(self, reason: Reason, among: Container[str] | None = None) -> bool:
+        """Cut off what is being given and remember only what was heard: all of it, or ``among`` these responses, by
+        id; ``False`` when there was nothing."""
+        cut = [given for given in self._queue if among is None or given.response.id in among]
+        self._queue = [given for given in self._queue if given not in cut]
         for given in cut:
             self._cut(given, reason)
+        self._play_next()
         return bool(cut)
 
     def cancel(self, response_id: str) -> bool:
         """Cut off this one response; ``False`` when it is not being given."""
-        for responses in (self._queue, self._aside):
-            for given in responses:
-                if given.response.id == response_id:
-                    responses.remove(given)
-                    self._cut(given, "client_cancelled")
-                    self._play_next()
-                    return True
-        return False
+        for given in [one for one in self._aside if one.response.id == response_id]:
+            self._aside.remove(given)
+            self._cut(given, "client_cancelled")
+            return True
+        return self.interrupt("client_cancelled", (response_id,))
+
+    def cancel_item(self, item_id: str) -> bool:
+        """Cut off the response with this item, and no other; ``False`` when it is not being given."""
+        responses = [given.response.id for given in self._queue if given.response.item_id == item_id]
+        return self.interrupt("client_cancelled", responses)
+
+    def truncate(self, item_id: str, seconds: float | None) -> bool:
+        """The user has heard only ``seconds`` of this spoken answer: stop it, and remember no more than that.
+
+        Clients that play the sound themselves know it (more than there is counts as all of it); ``None``: it is known
+        here. ``False``: there is no such answer.
+        """
+        item = self.history.find(item_id)
+        if not isinstance(item, Item) or (script := item.script) is None:
+            return False
+        self.cancel_item(item_id)
+        if seconds is not None:
+            seconds = min(seconds, script.seconds)
+            heard = script.heard(seconds)
+            self.history.truncate(item_id, heard)
+            self.outdate()
+            self._around.emit(ItemTruncated(item_id, heard, seconds))
+        return True
+
+    def call_off(self, wish: Wish) -> None:
+        """Tell of a response that has been asked for and will not be given, so that nobody waits for it."""
+        settings, response_id = wish.settings or self.settings, new_id("resp")
+        about = (wish.metadata, not wish.aside, settings.max_tokens, settings.voice.voice)
+        spoken = self._around.out is not None and settings.spoken
+        self._around.emit(ResponseStarted(response_id, new_id("item"), spoken, *about))
+        self._around.emit(ResponseInterrupted(response_id, "client_cancelled", "", 0.0))
 
     def duck(self, decibels: float) -> None:
         """Lower the voice; 0 restores it."""
@@ -330,7 +325,11 @@ class Responses:
         heard, seconds = response.heard()
         given.task.cancel()
         if given.kept:
-            self.history.truncate(response.item_id, heard)
+            self.outdate()
+            if response.text or response.told:
+                self.history.truncate(response.item_id, heard)
+            else:  # nobody has been told of its item
+                self.history.remove(response.item_id)
         self._around.emit(ResponseInterrupted(response.id, reason, heard, seconds))
 
     def _request(
@@ -383,7 +382,10 @@ class Responses:
         response = given.response
         for call in reversed(response.calls):
             self.history.add(call, response.item_id)
-        self.history.complete(response.item_id, response.text, cut=response.cut)
+        if response.calls and not response.text:
+            self.history.remove(response.item_id)  # its calls are all that is told of it
+        else:
+            self.history.complete(response.item_id, response.text, cut=response.cut)
 
     def _ended(self, response: Response) -> None:
         """Its task is over; ``response`` may have been cut off, or never been given."""

@@ -7,16 +7,66 @@ closes it for good, and nothing of a closed one is ever heard, told or remembere
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pipelines.errors import PipelineError
 from pipelines.interfaces.stt import Transcript
-from pipelines.voice.response import TurnTimes
-from pipelines.voice.responses import Prepared
+from pipelines.voice.events import VoiceEvent
+from pipelines.voice.response import Response, TurnTimes
 from pipelines.voice.stt import Utterance
 
 MOST_PARTS = 100
 """Of a turn that only the client ends; what is said after them is not heard."""
+
+
+class Gate:
+    """Holds events back until it is opened; after :meth:`discard` they are dropped."""
+
+    def __init__(self, emit: Callable[[VoiceEvent], None]) -> None:
+        self._emit = emit
+        self._held: list[VoiceEvent] | None = []
+        self._opened = asyncio.Event()
+        self.discarded = False
+        """Whether it stays closed for good."""
+
+    def __call__(self, event: VoiceEvent) -> None:
+        """Pass an event on, now or later."""
+        if self.discarded:
+            return
+        if self._held is None:
+            self._emit(event)
+        else:
+            self._held.append(event)
+
+    def open(self) -> None:
+        """Let out what was held, in order, and everything from now on."""
+        held, self._held = self._held or [], None
+        self._opened.set()
+        for event in held:
+            self._emit(event)
+
+    async def opened(self) -> None:
+        """Wait until it is open."""
+        await self._opened.wait()
+
+    def discard(self) -> None:
+        """Drop what was held and what is still to come."""
+        self.discarded = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer behind its gate: generated, synthesised, and neither heard, told nor remembered."""
+
+    response: Response
+    task: asyncio.Task[None]
+    gate: Gate
+
+    def discard(self) -> None:
+        """It will never be heard."""
+        self.gate.discard()
+        self.task.cancel()
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class TurnQueue:
 
     def put(self, turn: SpokenTurn) -> bool:
         """A turn is over; ``False`` when too many wait already, which is told."""
+        self._history.add(Item(turn.item_id, "user", "", spoken=True))  # what comes later stands behind it
         if len(self._turns) >= PENDING_TURNS:
             busy = EngineBusyError("stt_busy", f"{PENDING_TURNS} turns already wait for the recogniser")
             self._emit(TranscriptFailed(turn.item_id, busy))
@@ -58,7 +59,6 @@ class TurnQueue:
         self._turns.put(turn)
         self.unwritten += 1
         self._settled.set()
-        self._history.add(Item(turn.item_id, "user", "", spoken=True))  # what comes later stands behind it
         return True
 
     def dropped(self) -> None:
@@ -71,14 +71,20 @@ class TurnQueue:
         return self._wish is not None
 
     def respond(self, wish: Wish) -> None:
-        """Answer because the client asks for it, once all that has been said by now is written down."""
+        """Answer because the client asks for it, once all that has been said by now is written down.
+
+        Takes the place of what has been asked for before, if that still waits.
+        """
+        self.withdraw()
         self._wish = wish
         self._fulfil()
 
     def withdraw(self) -> bool:
-        """Forget what the client has asked for, if it has not begun; ``False`` when nothing waits."""
-        withdrawn, self._wish = self._wish is not None, None
-        return withdrawn
+        """Call off what the client has asked for, if it has not begun; ``False`` when nothing waits."""
+        withdrawn, self._wish = self._wish, None
+        if withdrawn is not None:
+            self._responses.call_off(withdrawn)
+        return withdrawn is not None
 
     async def run(self) -> None:
         """Transcripts are taken in the order of the turns, and only the newest turn is answered."""

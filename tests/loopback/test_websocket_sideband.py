@@ -104,3 +104,21 @@ async def test_sessions_of_offers_are_joined_by_their_own_names(serve):
     url, _ = await serve()
     async with Peer(url) as peer, SocketClient(url, f"call_id={peer.answer['session_id']}") as sideband:
         await sideband.event("session.created")
+
+
+async def test_another_client_of_a_socket_sees_and_changes_the_formats_of_its_sound(serve):
+    def formats(event):
+        return [event["session"]["audio"][way]["format"]["type"] for way in ("input", "output")]
+
+    url, _ = await serve()
+    async with SocketClient(url) as client:
+        name = (await client.event("session.created"))["session"]["id"]
+        pcmu = {"format": {"type": "audio/pcmu"}}
+        await client.send({"type": "session.update", "session": {"audio": {"input": pcmu, "output": pcmu}}})
+        await client.event("session.updated")
+        async with SocketClient(url, f"call_id={name}") as sideband:
+            assert formats(await sideband.event("session.created")) == ["audio/pcmu", "audio/pcmu"]
+            pcma = {"format": {"type": "audio/pcma"}}
+            await sideband.send({"type": "session.update", "session": {"audio": {"output": pcma}}})
+            assert formats(await sideband.event("session.updated")) == ["audio/pcmu", "audio/pcma"]
+            assert formats(client.named("session.updated")[0]) == ["audio/pcmu", "audio/pcmu"]

@@ -9,7 +9,15 @@ from pipelines.assistant.manners import LOOK_SECONDS, Manners
 from pipelines.assistant.session import FirstSettings
 from pipelines.errors import PipelineError
 from pipelines.routing.definition import SHIPPED, load
-from pipelines.voice.events import ResponseAudioStarted, ResponseGenerated, ResponseInterrupted, ResponseStarted
+from pipelines.voice.events import (
+    ResponseAudioStarted,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+    SpeechDropped,
+    SpeechStarted,
+    UserTurn,
+)
 from pipelines.voice.history import Item
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
@@ -129,3 +137,24 @@ def test_what_has_no_effect_is_refused(tmp_path, pipeline, section, words):
     (tmp_path / "mine.yaml").write_text("\n".join(lines))
     with pytest.raises(PipelineError, match=words):
         load(tmp_path / "mine.yaml")
+
+
+async def test_speech_that_the_client_clears_is_over():
+    async with call(first(idle_end_minutes=0.05), stt=FakeRecognizer("hello there", "")) as line:
+        await line.say(0.6)
+        assert line.named(SpeechStarted)
+        line.session.conversation.clear()
+        await line.hush(8.0, until=SessionOver)
+        (dropped,) = line.named(SpeechDropped)
+        assert dropped.item_id == line.named(SpeechStarted)[0].item_id
+        assert line.named(SessionOver)
+
+
+async def test_noise_is_no_answer_to_an_idle_prompt():
+    async with call(first(idle_prompt_seconds=2.0, idle_prompt="Still there?"), stt=FakeRecognizer()) as line:
+        for _ in range(3):
+            await line.hush(5.0)
+            await line.say(0.6)
+        await line.hush(5.0)
+        assert {turn.text for turn in line.named(UserTurn)} == {""}
+        assert [one.text for one in line.named(ResponseGenerated)] == ["Still there?"]

@@ -47,8 +47,8 @@ class ChatTemplate:
     """Requests → token ids, with what a template lacks made up for.
 
     A template that refuses a system message gets it in front of the first message of the user; one that knows no tools
-    gets them described in the system message; one that insists on turns gets turns. ``tokenizer`` is a transformers tokenizer. Raises
-    :class:`~pipelines.errors.ModelError` (``model_not_chat``) when it has no chat template.
+    gets them described in the system message; one that insists on turns gets turns. ``tokenizer`` is a transformers
+    tokenizer. Raises :class:`~pipelines.errors.ModelError` (``model_not_chat``) when it has no chat template.
     """
 
     def __init__(self, tokenizer: Any, name: str) -> None:

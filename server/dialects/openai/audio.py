@@ -6,8 +6,8 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from server.dialects.openai.fields import PCM_RATE, AudioFormat, AudioInput, Aud
 from server.dialects.openai.g711 import RATE as G711_RATE
 from server.dialects.openai.g711 import Law, compress, expand
 from server.dialects.openai.settings import RefusedError
+from server.http.json_input import read_json_object
 
 LARGEST_AUDIO_EVENT = 16 << 20
 """Bytes of an event with sound in it: 15 MiB of base64 and what is around."""
@@ -49,12 +50,30 @@ class Formats:
     output: FormatName = "audio/pcm"
 
 
-class EventAudio:
-    """The sound of one client. ``microphone`` is ``None`` where sound does not travel in events."""
+@dataclass(slots=True)
+class SessionFormats:
+    """The formats of a session whose sound travels in events, which all its clients see, and may change."""
 
-    def __init__(self, microphone: Microphone | None = None) -> None:
-        self.formats = Formats()
+    now: Formats = field(default_factory=Formats)
+
+
+class EventAudio:
+    """The sound of one client. ``microphone`` is ``None`` where it has none in events; with ``formats`` another client
+    of the session has."""
+
+    def __init__(self, microphone: Microphone | None = None, formats: SessionFormats | None = None) -> None:
         self._microphone = microphone
+        self._formats = formats or SessionFormats()
+        self._any_format = microphone is not None or formats is not None
+
+    @property
+    def formats(self) -> Formats:
+        """In which the session's sound travels."""
+        return self._formats.now
+
+    @formats.setter
+    def formats(self, formats: Formats) -> None:
+        self._formats.now = formats
 
     @property
     def travels(self) -> bool:
@@ -84,19 +103,6 @@ class EventAudio:
         else:
             self._microphone.then(action)
 
-    @property
-    def output_rate(self) -> int:
-        """Hertz in which the client wants to hear us."""
-        return G711_RATE if self.formats.output in _LAWS else PCM_RATE
-
-    def told(self, samples: Samples, rate: int) -> str:
-        """What is said, as an event carries it. A change of format holds from the next response on."""
-        if rate == PCM_RATE:
-            data = samples.astype("<i2").tobytes()
-        else:
-            data = compress(samples, _LAWS.get(self.formats.output, "pcmu"))
-        return base64.b64encode(data).decode()
-
     def formats_with(self, listens: AudioInput | None, speaks: AudioOutput | None, where: str) -> Formats:
         """The formats with those that are given at ``where``. Raises :class:`RefusedError`; sets nothing."""
         formats = self.formats
@@ -107,7 +113,7 @@ class EventAudio:
         return formats
 
     def _legal(self, wanted: AudioFormat, where: str) -> FormatName:
-        if wanted.type != "audio/pcm" and not self.travels:
+        if wanted.type != "audio/pcm" and not self._any_format:
             message = f'{where}.type: sound travels as Opus on a peer connection; legal is "audio/pcm"'
             raise RefusedError(f"{where}.type", message)
         return wanted.type
@@ -148,6 +154,29 @@ def parted(message: str | bytes) -> tuple[str | bytes, str | None]:
     if key is None or end < 0:
         return message, None
     return f"{message[: key.end()]}{message[end:]}", message[key.end() : end]
+
+
+def parted_event(message: str | bytes) -> dict[str, Any]:
+    """The event in ``message``, read without the sound that it brings. Raises :class:`JsonInputError`."""
+    rest, sound = parted(message)
+    data = read_json_object(rest, "an event")
+    if sound is None:
+        return data
+    if data.get("type") != "input_audio_buffer.append" or data.get("audio") != "":
+        return read_json_object(message, "an event")  # what was taken out stood elsewhere
+    return {**data, "audio": sound}
+
+
+def rate_of(kind: FormatName) -> int:
+    """Hertz."""
+    return G711_RATE if kind in _LAWS else PCM_RATE
+
+
+def told_as(kind: FormatName, samples: Samples) -> str:
+    """What is said, as an event carries it; ``samples`` have the format's rate."""
+    law = _LAWS.get(kind)
+    data = samples.astype("<i2").tobytes() if law is None else compress(samples, law)
+    return base64.b64encode(data).decode()
 
 
 def described(kind: FormatName) -> str:

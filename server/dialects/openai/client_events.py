@@ -17,7 +17,7 @@ from pipelines.vision.settings import DetectorName, VisionSettings
 from pipelines.voice.conversation import Conversation
 from pipelines.voice.history import FIRST, FunctionCall, FunctionResult, HistoryItem, Item, new_id
 from pipelines.voice.responses import Wish
-from server.dialects.openai.audio import LARGEST_AUDIO_EVENT, EventAudio, parted
+from server.dialects.openai.audio import LARGEST_AUDIO_EVENT, EventAudio, parted_event
 from server.dialects.openai.fields import LONGEST_EVENT_ID, Audio
 from server.dialects.openai.items import (
     FunctionCallItem,
@@ -62,7 +62,10 @@ LARGEST_EVENT = 256 * 1024
 
 
 _AFTER_SOUND = (InputCommit, InputClear, ItemCreate, ResponseCreate)
-"""Events that keep their place behind the sound that came before them; what stops or sets something acts at once."""
+"""Events that keep their place behind the sound that came before them. What stops or sets something, or asks, acts at
+once, unless such events wait: then it may be about them, and keeps its place behind them."""
+_AT_ONCE = (InputAppend, OutputClear)
+"""Events that never wait: sound has a queue of its own, and what is said can be silenced at any time."""
 
 
 class Video(Protocol):
@@ -95,7 +98,9 @@ class RealtimeClient:
         send: Callable[[Json], None],
         updated: Callable[[], None],
         audio: EventAudio | None = None,
+        untold: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        """``untold`` gives the ids of responses of which the client does not know yet that they are done."""
         self.event_id: str | None = None
         """Of the event that is being carried out."""
         self._conversation = conversation
@@ -105,6 +110,9 @@ class RealtimeClient:
         self._send = send
         self._updated = updated
         self._audio = audio or EventAudio()
+        self._untold = untold
+        self._waiting = 0
+        """Events that wait for sound before them."""
         self._largest = LARGEST_AUDIO_EVENT if self._audio.travels else LARGEST_EVENT
         self._handlers: dict[type[ClientEvent], Callable[[Any], None]] = {
             SessionUpdate: self._update,
@@ -127,10 +135,7 @@ class RealtimeClient:
             self._refuse("event_too_large", f"an event may have {self._largest} bytes")
             return
         try:
-            rest, sound = parted(message) if self._audio.travels else (message, None)
-            data = read_json_object(rest, "an event")
-            if sound is not None:
-                data["audio"] = sound
+            data = parted_event(message) if self._audio.travels else read_json_object(message, "an event")
             event_id = data.get("event_id")
             self.event_id = event_id if isinstance(event_id, str) and len(event_id) <= LONGEST_EVENT_ID else None
             event = events.validate_python(data)
@@ -140,13 +145,18 @@ class RealtimeClient:
             wrong = refusal(error, data)
             self._refuse(wrong.code, str(wrong), wrong.param)
         else:
-            if isinstance(event, _AFTER_SOUND):
-                self._audio.then(lambda: self._carry_out(event))
+            if isinstance(event, _AFTER_SOUND) or (self._waiting and not isinstance(event, _AT_ONCE)):
+                self._waiting += 1
+                self._audio.then(lambda: self._carry_out_later(event))
             else:
                 self._carry_out(event)
 
     def _refuse(self, code: str, message: str, param: str | None = None) -> None:
         self._send(error_event(code, message, param=param, event_id=self.event_id))
+
+    def _carry_out_later(self, event: ClientEvent) -> None:
+        self._waiting -= 1
+        self._carry_out(event)
 
     def _carry_out(self, event: ClientEvent) -> None:
         self.event_id = event.event_id
@@ -165,12 +175,15 @@ class RealtimeClient:
     def _truncate(self, event: ItemTruncate) -> None:
         item = self._find(event.item_id, "item_truncate_invalid_item_id")
         heard = None if event.audio_end_ms is None else event.audio_end_ms / 1000
-        if not self._conversation.truncate(item.id, heard):
+        if not self._conversation.responses.truncate(item.id, heard):
             message = "item_id: only what the assistant has spoken can be truncated"
             raise RefusedError("item_id", message, "item_truncate_invalid_item_id")
 
     def _cancel(self, event: ResponseCancel) -> None:
-        if not self._conversation.cancel(event.response_id):
+        # a client that plays what it was sent silences itself, and tells how much of it was heard
+        responses = self._conversation.responses
+        among = None if self._served.plays else (*self._untold(), *responses.unfinished)
+        if not self._conversation.cancel(event.response_id, among):
             message = "there is no such response to cancel"
             raise RefusedError("response_id", message, "response_cancel_not_active")
 

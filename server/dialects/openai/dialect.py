@@ -15,7 +15,7 @@ from pipelines.assistant.events import (
     SettingsChanged,
 )
 from pipelines.assistant.session import AssistantSession
-from server.dialects.openai.audio import EventAudio, Microphone, format_json
+from server.dialects.openai.audio import EventAudio, Microphone, SessionFormats, format_json, rate_of, told_as
 from server.dialects.openai.client_events import RealtimeClient
 from server.dialects.openai.fields import Audio, SessionPatch
 from server.dialects.openai.response_events import Sound
@@ -44,6 +44,7 @@ class RealtimeDialect:
 
     With a ``microphone`` the events carry the sound, too, both ways. ``begins`` are wishes of the client's that the
     session begins with; :class:`~server.dialects.openai.settings.RefusedError` is raised for formats that cannot be.
+    ``formats`` are those of the session where events of one of its clients carry the sound.
     """
 
     def __init__(
@@ -54,19 +55,26 @@ class RealtimeDialect:
         codec: Callable[[], str | None],
         microphone: Microphone | None = None,
         begins: SessionPatch | None = None,
+        formats: SessionFormats | None = None,
     ) -> None:
         self._session = session
         self._served = served
         self._send = send
         self._codec = codec
         self._inbox = session.events.subscribe()
-        self._audio = EventAudio(microphone)
+        self._audio = EventAudio(microphone, formats)
         audio = (begins or SessionPatch()).audio or Audio()
         self._audio.formats = self._audio.formats_with(audio.input, audio.output, "session")
-        sound = Sound(served.plays, self._audio.travels, lambda: format_json(self._audio.formats.output))
+        sound = Sound(served.plays, self._audio.travels, lambda: self._audio.formats.output)
         self._events = RealtimeEvents(lambda: session.conversation.settings.transcripts, sound)
         self._client = RealtimeClient(
-            session.conversation, session.vision, served, self._answer, session.settings_changed, self._audio
+            session.conversation,
+            session.vision,
+            served,
+            self._answer,
+            session.settings_changed,
+            self._audio,
+            self._untold,
         )
 
     # ------------------------------------------------------------------------------------------------ out
@@ -105,14 +113,15 @@ class RealtimeDialect:
     # ------------------------------------------------------------------------------------------------ the voice
 
     def sound_rate(self) -> int:
-        """Hertz in which the client wants the next response."""
-        return self._audio.output_rate
+        """Hertz of the response that sounds next."""
+        self._send_all(self._rest())
+        return rate_of(self._events.sounds_as or self._audio.formats.output)
 
     def sound(self, samples: Samples, rate: int) -> None:
         """The next of the response that sounds; it keeps its place behind what has happened before."""
         self._send_all(self._rest())
-        if len(samples):
-            self._send_all(self._events.sound(self._audio.told(samples, rate)))
+        if len(samples) and (kind := self._events.sounds_as) is not None:
+            self._send_all(self._events.sound(told_as(kind, samples)))
 
     def sound_ended(self) -> None:
         """All of that response has been told."""
@@ -124,6 +133,11 @@ class RealtimeDialect:
     def receive(self, message: str | bytes) -> None:
         """What the client says."""
         self._client.receive(message)
+
+    def _untold(self) -> tuple[str, ...]:
+        """Ids of the responses that have begun, and whose end the client has not been told."""
+        self._send_all(self._rest())
+        return self._events.untold
 
     def _answer(self, answer: Json) -> None:
         """Answers keep their place behind what has happened before."""

@@ -20,6 +20,8 @@ from pipelines.voice.events import (
     ResponseWords,
 )
 from pipelines.voice.history import FunctionCall
+from server.dialects.openai.audio import format_json
+from server.dialects.openai.fields import FormatName
 from server.dialects.openai.shapes import (
     Json,
     error_object,
@@ -41,8 +43,8 @@ Progress = (
 )
 
 
-def _pcm() -> Json:
-    return {"type": "audio/pcm", "rate": 24_000}
+def _pcm() -> FormatName:
+    return "audio/pcm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class Sound:
     """Whether we play them, and tell of it; else the client does, and tells us (WebSocket)."""
     travels: bool = False
     """Whether the sound goes through these events; then what ends a response is told behind the last of it."""
-    format: Callable[[], Json] = _pcm
-    """Of the sound, as the protocol words it."""
+    format: Callable[[], FormatName] = _pcm
+    """In which a response that begins now is told: a change holds from the next one on."""
 
 
 class ResponseEvents:
@@ -72,6 +74,8 @@ class ResponseEvents:
     ) -> None:
         self._about = started
         self._sound = sound or Sound()
+        self.format = self._sound.format()
+        """In which its sound is told."""
         self._sounded = False
         """Whether the last of the sound has been told."""
         self._held: ResponseGenerated | ResponseFailed | None = None
@@ -88,6 +92,11 @@ class ResponseEvents:
     def over(self) -> bool:
         """Whether nothing more can come."""
         return self._done and not self._sounding and not self._may_sound
+
+    @property
+    def told(self) -> bool:
+        """Whether ``response.done`` has been."""
+        return self._done
 
     @property
     def text(self) -> str:
@@ -161,9 +170,13 @@ class ResponseEvents:
         return [*opened, *self._close("completed", event.calls, **usage)]
 
     def _interrupted(self, event: ResponseInterrupted) -> list[Json]:
-        events = self._silent("cleared")
+        events, held, self._held = self._silent("cleared"), self._held, None
         if not self._done:
-            events += self._close("cancelled", details={"type": "cancelled", "reason": event.reason})
+            # all was generated: the calls are remembered, and the client is to make them
+            known = held if isinstance(held, ResponseGenerated) else None
+            usage = {} if known is None or known.usage is None else {"usage": usage_object(known.usage)}
+            details = {"type": "cancelled", "reason": event.reason}
+            events += self._close("cancelled", () if known is None else known.calls, details=details, **usage)
         if self._opened and self._spoken and self._about.kept and self._sound.plays:
             events.append(truncated(self._about.item_id, event.heard_seconds, event.heard))
         return events
@@ -278,7 +291,7 @@ class ResponseEvents:
             **fields,
         }
         if about.spoken and about.voice is not None:
-            response["audio"] = {"output": {"format": self._sound.format(), "voice": about.voice}}
+            response["audio"] = {"output": {"format": format_json(self.format), "voice": about.voice}}
         if about.metadata:
             response["metadata"] = dict(about.metadata)
         return response

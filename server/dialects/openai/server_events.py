@@ -37,6 +37,7 @@ from pipelines.voice.events import (
     ResponseStarted,
     ResponseText,
     ResponseWords,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -44,7 +45,8 @@ from pipelines.voice.events import (
     UserTurn,
     VoiceEvent,
 )
-from pipelines.voice.history import FIRST, new_id
+from pipelines.voice.history import FIRST, LONGEST_HISTORY, new_id
+from server.dialects.openai.fields import FormatName
 from server.dialects.openai.response_events import Progress, ResponseEvents, Sound, truncated
 from server.dialects.openai.shapes import (
     Json,
@@ -57,6 +59,9 @@ from server.dialects.openai.shapes import (
 )
 from server.dialects.openai.vision import video_event, vision_event
 
+MOST_PARTIALS = 16
+"""Turns whose partial transcripts are kept: of those that wait for their words, and the one that is being said."""
+
 
 class RealtimeEvents:
     """Speaks for one session. Keeps only what the wire format needs and the events do not carry."""
@@ -66,11 +71,12 @@ class RealtimeEvents:
         """Whether the client wants to know in words what the user says."""
         self._sound = sound or Sound()
         self._conversation_id = new_id("conv")
-        self._last_item: str | None = None
+        self._items: list[str] = []
+        """Ids of those the client has been told of, in their order; the newest."""
         self._responses: dict[str, ResponseEvents] = {}
         """Those of which something is still to be told."""
-        self._partial = ""
-        self._told = ""
+        self._partials: dict[str, tuple[str, str]] = {}
+        """Of turns whose words are not known yet: the newest partial transcript, and what of it was told as deltas."""
 
     def translate(self, event: VoiceEvent | VisionEvent | VideoEvent) -> list[Json]:  # noqa: C901 - a flat table of cases
         """The wire events for one of ours, in order; empty when the wire has nothing for it."""
@@ -81,6 +87,9 @@ class RealtimeEvents:
                 return [server_event(kind, item_id=event.item_id, audio_start_ms=start)]
             case SpeechStopped():
                 return self._speech_stopped(event)
+            case SpeechDropped():
+                self._partials.pop(event.item_id, None)
+                return [_stopped(event)]
             case PartialTranscript() | TranscriptFailed() | UserTurn(spoken=True) if not self._transcribes():
                 return []
             case PartialTranscript():
@@ -90,7 +99,8 @@ class RealtimeEvents:
             case UserTurn():
                 return self._typed(event)
             case MessageRemoved():
-                self._last_item = event.last
+                if event.item_id in self._items:
+                    self._items.remove(event.item_id)
                 return [server_event("conversation.item.deleted", item_id=event.item_id)]
             case MessageAdded():
                 kind = "output_text" if event.role == "assistant" else "input_text"
@@ -103,14 +113,7 @@ class RealtimeEvents:
             case IdleTimedOut():
                 return self._idle(event)
             case TranscriptFailed():
-                return [
-                    server_event(
-                        "conversation.item.input_audio_transcription.failed",
-                        item_id=event.item_id,
-                        content_index=0,
-                        error=error_object(event.error),
-                    )
-                ]
+                return [self._not_transcribed(event)]
             case ResponseStarted():
                 response = self._responses[event.response_id] = ResponseEvents(
                     event, self._conversation_id, self._append, self._sound
@@ -142,10 +145,7 @@ class RealtimeEvents:
         return self._added(message_object(event.item_id, "user", content), event.after)
 
     def _speech_stopped(self, event: SpeechStopped) -> list[Json]:
-        self._partial = self._told = ""
-        stopped = "input_audio_buffer.speech_stopped"
-        told = [server_event(stopped, item_id=event.item_id, audio_end_ms=milliseconds(event.time))]
-        return [*(told if event.detected else []), *self._committed(event.item_id)]
+        return [*([_stopped(event)] if event.detected else []), *self._committed(event.item_id)]
 
     def _idle(self, event: IdleTimedOut) -> list[Json]:
         start, end = milliseconds(event.start), milliseconds(event.end)
@@ -162,17 +162,25 @@ class RealtimeEvents:
 
     def _partial_transcript(self, event: PartialTranscript) -> list[Json]:
         """The whole partial as an event of ours, and what two partials in a row agree on as a standard delta."""
-        agreed = _common_words(self._partial, event.text)
-        self._partial = event.text
+        partial, told = self._partials.pop(event.item_id, ("", ""))
+        agreed = _common_words(partial, event.text)
         events = [server_event("visavis.partial_transcript", item_id=event.item_id, transcript=event.text)]
-        if agreed.startswith(self._told) and len(agreed) > len(self._told):
-            delta, self._told = agreed[len(self._told) :], agreed
+        if agreed.startswith(told) and len(agreed) > len(told):
+            delta, told = agreed[len(told) :], agreed
             kind = "conversation.item.input_audio_transcription.delta"
             events.append(server_event(kind, item_id=event.item_id, content_index=0, delta=delta))
+        self._partials[event.item_id] = event.text, told
+        while len(self._partials) > MOST_PARTIALS:  # of voices that came to nothing no end is told
+            del self._partials[next(iter(self._partials))]
         return events
 
-    @staticmethod
-    def _transcribed(event: UserTurn) -> Json:
+    def _not_transcribed(self, event: TranscriptFailed) -> Json:
+        self._partials.pop(event.item_id, None)
+        kind = "conversation.item.input_audio_transcription.failed"
+        return server_event(kind, item_id=event.item_id, content_index=0, error=error_object(event.error))
+
+    def _transcribed(self, event: UserTurn) -> Json:
+        self._partials.pop(event.item_id, None)
         return server_event(
             "conversation.item.input_audio_transcription.completed",
             item_id=event.item_id,
@@ -187,7 +195,7 @@ class RealtimeEvents:
             previous = self._append(item["id"])
         else:
             previous = None if after == FIRST else after
-            self._last_item = self._last_item or item["id"]
+            self._items.insert(self._items.index(after) + 1 if after in self._items else 0, item["id"])
         return [
             server_event(f"conversation.item.{kind}", item=item, previous_item_id=previous)
             for kind in ("added", "done")
@@ -195,8 +203,14 @@ class RealtimeEvents:
 
     def _append(self, item_id: str) -> str | None:
         """An item is the last one from now on; returns which was it before."""
-        previous, self._last_item = self._last_item, item_id
+        previous = self._last_item
+        self._items.append(item_id)
+        del self._items[:-LONGEST_HISTORY]
         return previous
+
+    @property
+    def _last_item(self) -> str | None:
+        return self._items[-1] if self._items else None
 
     @staticmethod
     def _latency(event: TurnLatency) -> Json:
@@ -210,6 +224,16 @@ class RealtimeEvents:
         )
 
     # ------------------------------------------------------------------------------------------------ the answer
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Ids of the responses of which the end is still to be told."""
+        return tuple(name for name, response in self._responses.items() if not response.told)
+
+    @property
+    def sounds_as(self) -> FormatName | None:
+        """In which format the response that sounds is told; ``None``: none does."""
+        return None if self._sounding is None else self._sounding.format
 
     def sound(self, delta: str) -> list[Json]:
         """The next sound, in base64, of the response that sounds: they do so in the order in which they began."""
@@ -233,6 +257,11 @@ class RealtimeEvents:
         if response.over:
             del self._responses[event.response_id]
         return told
+
+
+def _stopped(event: SpeechStopped | SpeechDropped) -> Json:
+    kind = "input_audio_buffer.speech_stopped"
+    return server_event(kind, item_id=event.item_id, audio_end_ms=milliseconds(event.time))
 
 
 def _common_words(one: str, other: str) -> str:

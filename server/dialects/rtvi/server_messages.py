@@ -34,6 +34,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -116,6 +117,8 @@ class RtviMessages:
                 return [message("user-started-speaking")]
             case SpeechStopped():
                 return [message("user-stopped-speaking")] if event.detected else []
+            case SpeechDropped():
+                return [message("user-stopped-speaking")]
             case PartialTranscript():
                 return self._transcript(event.text, final=False)
             case UserTurn():

@@ -31,10 +31,19 @@ def test_only_what_was_heard_is_remembered_and_marked():
     assert history.items[1].interrupted
 
 
-def test_an_answer_nobody_heard_is_forgotten():
-    history = filled(("user", "hello"), ("assistant", "Hi."))
+def test_an_answer_nobody_heard_is_an_empty_item_that_no_model_is_shown():
+    history = filled(("user", "hello"), ("assistant", "Hi."), ("user", "are you there"))
     history.truncate("item_1", "")
-    assert [item.id for item in history.items] == ["item_0"]
+    assert [(item.id, item.text) for item in history.items][1] == ("item_1", "")
+    assert history.messages("") == (Message("user", "hello\nare you there"),)
+
+
+def test_noise_makes_nobody_forget_what_was_said():
+    history = filled(*[("user", str(n)) for n in range(50)], *[("user", "")] * (LONGEST_HISTORY - 50))
+    history.add(Item("more", "user", "more"))
+    texts = [item.text for item in history.items]
+    assert [text for text in texts if text] == [*map(str, range(50)), "more"]
+    assert len(texts) == 50 + LONGEST_HISTORY // 2
 
 
 def test_truncating_the_unknown_changes_nothing():

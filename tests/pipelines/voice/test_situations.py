@@ -19,6 +19,7 @@ from pipelines.voice.events import (
     ResponseStarted,
     ResponseText,
     ResponseWords,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     UserTurn,
@@ -424,4 +425,4 @@ async def test_cleared_speech_is_neither_told_nor_answered():
         s.conversation.clear()
         await s.hush(2.0)
         assert s.llm.requests == [] and s.remembered == []
-        assert s.kinds() == [SpeechStarted]
+        assert s.kinds() == [SpeechStarted, SpeechDropped]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.errors import LLMError
+from pipelines.interfaces.llm import ToolCall
 from pipelines.voice.events import (
     ResponseAudioStarted,
     ResponseAudioStopped,
@@ -19,11 +22,22 @@ from pipelines.voice.events import (
     ResponseStarted,
     ResponseText,
 )
-from server.dialects.openai.audio import EventAudio, Formats, format_json, parted
-from server.dialects.openai.fields import AudioInput, AudioOutput
+from pipelines.voice.history import FunctionCall
+from server.dialects.openai.audio import (
+    EventAudio,
+    Formats,
+    SessionFormats,
+    format_json,
+    parted,
+    parted_event,
+    rate_of,
+    told_as,
+)
+from server.dialects.openai.fields import AudioInput, AudioOutput, FormatName
 from server.dialects.openai.response_events import Sound
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import RefusedError
+from server.http.json_input import JsonInputError
 
 DELTA = "response.output_audio.delta"
 DONE = "response.done"
@@ -57,9 +71,9 @@ def test_sound_is_little_endian_pcm_at_24_khz_or_g711_at_8():
     audio.formats = Formats("audio/pcmu", "audio/pcma")
     audio.hear(base64_of(bytes([0x80, 0x00])), print)
     assert ear.heard == [([1, -32768], 24_000), ([], 24_000), ([32124, -32124], 8_000)]
-    assert audio.output_rate == 8_000
-    assert base64.b64decode(audio.told(np.array([32256, -32256], np.int16), 8_000)) == bytes([0xAA, 0x2A])
-    assert base64.b64decode(audio.told(np.array([1, -2], np.int16), 24_000)) == bytes([1, 0, 254, 255])
+    assert [rate_of(kind) for kind in ("audio/pcm", "audio/pcmu", "audio/pcma")] == [24_000, 8_000, 8_000]
+    assert base64.b64decode(told_as("audio/pcma", np.array([32256, -32256], np.int16))) == bytes([0xAA, 0x2A])
+    assert base64.b64decode(told_as("audio/pcm", np.array([1, -2], np.int16))) == bytes([1, 0, 254, 255])
 
 
 @pytest.mark.parametrize("audio", ["AAA", "A A=", "AAAA\n", "ÄÄÄÄ", "AA-_", base64_of(b"123")])
@@ -98,6 +112,26 @@ def test_the_sound_of_a_long_message_is_not_read_as_json(message: str, rest: str
     message = message.replace("LONG", sound)
     assert parted(message) == ((message, None) if rest is None else (rest, sound))
     assert parted(message.encode()) == (message.encode(), None)
+
+
+def test_only_sound_for_the_input_buffer_is_taken_out_of_a_long_event():
+    sound = "ABCD" * 20_000
+    appended = {"type": "input_audio_buffer.append", "audio": sound}
+    part = {"type": "input_audio", "audio": sound, "transcript": "hello"}
+    item = {"type": "message", "role": "user", "content": [part]}
+    for event in (appended, {"type": "conversation.item.create", "item": item}, {"type": "x", "audio": sound}):
+        assert parted_event(json.dumps(event)) == event
+    with pytest.raises(JsonInputError):
+        parted_event(json.dumps(appended)[:-1])
+
+
+def test_another_client_of_a_session_whose_sound_travels_in_events_may_choose_its_formats():
+    shared = SessionFormats(Formats("audio/pcmu", "audio/pcmu"))
+    one, other = EventAudio(Ear(), shared), EventAudio(None, shared)
+    assert other.formats == Formats("audio/pcmu", "audio/pcmu") and not other.travels
+    pcma = AudioOutput.model_validate({"format": {"type": "audio/pcma"}})
+    other.formats = other.formats_with(None, pcma, "session")
+    assert one.formats == Formats("audio/pcmu", "audio/pcma")
 
 
 def test_on_a_peer_connection_no_sound_travels_in_events():
@@ -178,6 +212,39 @@ def test_an_answer_that_fails_is_told_behind_what_was_said_of_it():
     told = Told()
     told(STARTED, ResponseFailed("resp", LLMError("llm_failed", "no"), ""))
     assert told(STOPPED)[-1] == DONE, "its sound was given up"
+
+
+def test_calls_of_an_answer_that_is_cut_off_before_the_last_of_its_sound_are_told():
+    """The history has them."""
+    told = Told()
+    call = FunctionCall("item_f", ToolCall("call_1", "light", "{}"))
+    told(STARTED, TEXT, 1, replace(GENERATED, calls=(call,)))
+    kinds = told(ResponseInterrupted("resp", "client_cancelled", "Hello", 0.4))
+    assert "response.function_call_arguments.done" in kinds and kinds[-1] == DONE
+    response = told.told[-1]["response"]
+    assert response["status"] == "cancelled"
+    assert [item["type"] for item in response["output"]] == ["message", "function_call"]
+    assert told(None, STOPPED) == []
+
+
+def test_an_answer_without_words_that_is_cut_off_is_not_opened_behind_its_end():
+    told = Told()
+    told(STARTED, ResponseGenerated("resp", ""))
+    assert told(ResponseInterrupted("resp", "client_cancelled", "", 0.0), None, STOPPED) == [DONE]
+
+
+def test_a_change_of_format_holds_from_the_next_answer_on():
+    now: list[FormatName] = ["audio/pcma"]
+    told = Told(Sound(plays=False, travels=True, format=lambda: now[0]))
+    told(replace(STARTED, voice="joe"), TEXT, 1)
+    now[0] = "audio/pcmu"
+    told(ResponseStarted("next", "other", spoken=True, voice="joe"))
+    assert told.events.sounds_as == "audio/pcma"
+    told(GENERATED, None)
+    assert told.told[-1]["response"]["audio"]["output"]["format"] == {"type": "audio/pcma"}
+    assert told.events.sounds_as == "audio/pcmu"
+    told(ResponseInterrupted("next", "client_cancelled", "", 0.0))
+    assert told.events.sounds_as is None
 
 
 def test_the_next_answer_sounds_when_the_one_before_has_been_told():

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from media.frames import Samples
+from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, Piece
 from pipelines.routing.routes.llm import FallbackModel
 from pipelines.vision.settings import VisionSettings
 from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.turn import TurnMode, TurnSettings
+from server.dialects.openai.audio import EventAudio
 from server.dialects.openai.client_events import LARGEST_EVENT, RealtimeClient
+from server.dialects.openai.response_events import Sound
 from server.dialects.openai.server_events import RealtimeEvents
 from server.dialects.openai.settings import Served
 from server.dialects.openai.shapes import session_event
@@ -40,15 +44,50 @@ class FakeVideo:
         self.settings = settings
 
 
+class FakeMicrophone:
+    """Everything waits until :meth:`catch_up`."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], object]] = []
+
+    def hear(self, samples: Samples, rate: int) -> None:
+        self.waiting.append(lambda: None)
+
+    def hear_parts(self, parts: Iterator[Samples], seconds: float, rate: int) -> None:
+        self.waiting.append(lambda: None)
+
+    def then(self, action: Callable[[], object]) -> None:
+        if self.waiting:
+            self.waiting.append(action)
+        else:
+            action()
+
+    def catch_up(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0)()
+
+
 class Client:
     """What a client sends and gets, without a network."""
 
-    def __init__(self, stage: Scene) -> None:
+    def __init__(self, stage: Scene, sound: Sound | None = None, microphone: FakeMicrophone | None = None) -> None:
         self.stage = stage
         self.sent: list[dict[str, Any]] = []
-        self.dialect = RealtimeEvents(lambda: stage.conversation.settings.transcripts)
-        served = Served(lambda: stage.tts.voices)
-        self.client = RealtimeClient(stage.conversation, FakeVideo(), served, self.sent.append, self.updated)
+        sound = sound or Sound()
+        self.dialect = RealtimeEvents(lambda: stage.conversation.settings.transcripts, sound)
+        served = Served(lambda: stage.tts.voices, plays=sound.plays)
+        audio = EventAudio(microphone)
+        wires = (self.sent.append, self.updated, audio, self.untold)
+        self.client = RealtimeClient(stage.conversation, FakeVideo(), served, *wires)
+
+    def untold(self) -> tuple[str, ...]:
+        self.translate()
+        return self.dialect.untold
+
+    def translate(self) -> None:
+        for event in self.stage.events:
+            self.sent += self.dialect.translate(event)
+        self.stage.events.clear()
 
     def updated(self) -> None:
         self.sent.append(session_event("session.updated", "s", self.stage.conversation.settings, "square", MODELS))
@@ -58,9 +97,7 @@ class Client:
         for event in events:
             self.client.receive(json.dumps(event) if isinstance(event, dict) else event)
         await settle()
-        for event in self.stage.events:
-            self.sent += self.dialect.translate(event)
-        self.stage.events.clear()
+        self.translate()
         sent, self.sent[:] = list(self.sent), []
         return sent
 
@@ -219,6 +256,193 @@ async def test_an_answer_can_be_cut_off_by_its_item_and_only_by_its_own_id():
         truncated = sent[-1]
         assert (truncated["type"], truncated["transcript"]) == ("conversation.item.truncated", "one two")
         assert not s.conversation.responses.active
+
+
+APPEND = {"type": "input_audio_buffer.append", "audio": "AAAAAA=="}
+CREATE = {"type": "response.create"}
+
+
+def ended(sent: list[dict[str, Any]]) -> list[tuple[str, dict[str, str] | None]]:
+    done = [event["response"] for event in sent if event["type"] == "response.done"]
+    return [(response["status"], response.get("metadata")) for response in done]
+
+
+async def test_events_behind_one_that_waits_for_sound_wait_too():
+    async with scene() as s:
+        microphone = FakeMicrophone()
+        client = Client(s, Sound(plays=False, travels=True), microphone)
+        item = {"type": "conversation.item.create", "event_id": "create", "item": {**HELLO, "id": "x"}}
+        looks = [{"type": f"conversation.item.{what}", "item_id": "x"} for what in ("retrieve", "delete")]
+        assert await client.say(APPEND, item, *looks) == []
+        microphone.catch_up()
+        told = types(await client.say())
+        assert sorted(told) == [f"conversation.item.{kind}" for kind in ("added", "deleted", "done", "retrieved")]
+        assert s.conversation.history.items == ()
+        assert types(await client.say(APPEND, {"type": "session.update", "session": {}})) == ["session.updated"]
+
+
+async def test_a_response_is_given_by_the_settings_that_were_sent_before_it():
+    async with scene(answers=("Yes.",)) as s:
+        microphone = FakeMicrophone()
+        client = Client(s, Sound(plays=False, travels=True), microphone)
+        change = {"type": "session.update", "session": {"instructions": "B"}}
+        item = {"type": "conversation.item.create", "item": HELLO}
+        await client.say(APPEND, item, CREATE, change, {"type": "output_audio_buffer.clear"})
+        microphone.catch_up()
+        await client.say()
+        assert s.llm.requests[0].messages[0].content == "Be kind."
+        assert s.conversation.settings.instructions == "B"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_response_that_is_cancelled_before_it_could_begin_is_told(waits):
+    """``waits``: sound that was sent before has not been heard yet, either."""
+    async with scene("what is the time", settings=ConversationSettings(turn=TurnSettings(TurnMode.MANUAL))) as s:
+        microphone = FakeMicrophone()
+        client = Client(s, Sound(plays=False, travels=True), microphone)
+        await s.say(1.0)
+        s.stt.gate.clear()
+        wish = {**CREATE, "response": {"metadata": {"client_event_id": "e7"}}}
+        sent = await client.say(*[APPEND] * waits, {"type": "input_audio_buffer.commit"}, wish)
+        assert ended(sent) == []
+        sent = await client.say({"type": "response.cancel"})
+        microphone.catch_up()
+        sent += await client.say()
+        s.stt.gate.set()
+        await s.hush(1.0)
+        sent += await client.say()
+        created = next(event["response"] for event in sent if event["type"] == "response.created")
+        assert created["metadata"] == {"client_event_id": "e7"}
+        assert ended(sent) == [("cancelled", {"client_event_id": "e7"})]
+        assert not codes(sent) and not s.llm.requests
+
+
+async def announced(client: Client, sent: list[dict[str, Any]]) -> None:
+    """Every item that was announced can be looked at, stands in front of another, and can be deleted."""
+    items = [event["item"]["id"] for event in sent if event["type"] == "conversation.item.added"]
+    assert items
+    for item in items:
+        behind = {"type": "conversation.item.create", "previous_item_id": item, "item": HELLO}
+        told = await client.say({"type": "conversation.item.retrieve", "item_id": item}, behind)
+        assert types(told) == [f"conversation.item.{kind}" for kind in ("retrieved", "added", "done")]
+        assert told[1]["previous_item_id"] == item
+        told = await client.say({"type": "conversation.item.delete", "item_id": item})
+        assert types(told) == ["conversation.item.deleted"]
+
+
+async def test_a_turn_without_words_is_an_item():
+    async with scene("") as s:
+        client = Client(s)
+        await s.say(1.0)
+        await s.hush(2.0)
+        await announced(client, await client.say())
+
+
+async def test_the_empty_turn_of_who_says_nothing_is_an_item():
+    turn = TurnSettings(TurnMode.SERVER_VAD, silence_seconds=0.5, idle_seconds=2.0)
+    async with scene("hello there", answers=("Hi.", "Hm?"), settings=ConversationSettings(turn=turn)) as s:
+        client = Client(s)
+        await s.say(1.0)
+        await s.hush(1.0)
+        s.out.playouts[0].play(60)
+        await s.hush(3.0)
+        sent = await client.say()
+        s.out.playouts[-1].play(60)
+        sent += await client.say()
+        assert "input_audio_buffer.timeout_triggered" in types(sent)
+        await announced(client, sent)
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+async def test_a_response_that_fails_before_its_first_word_is_an_item(modality):
+    async with scene(answers=(LLMError("llm_failed", "no"),)) as s:
+        client = Client(s)
+        sent = await client.say({**CREATE, "response": {"output_modalities": [modality]}})
+        assert ended(sent) == [("failed", None)]
+        for playout in s.out.playouts:
+            playout.play(60)
+        await client.say()
+        await announced(client, sent)
+
+
+async def test_an_item_never_stands_behind_itself():
+    async with scene(answers=("Hi there.",)) as s:
+        client = Client(s)
+        s.llm.gate.clear()
+        items = [{"type": "conversation.item.create", "item": {**HELLO, "id": name}} for name in ("first", "second")]
+        await client.say(*items, CREATE)
+        await client.say({"type": "conversation.item.delete", "item_id": "second"})
+        s.llm.gate.set()
+        sent = await client.say()
+        previous = [event["previous_item_id"] for event in sent if event["type"] == "conversation.item.added"]
+        assert previous == ["first"]
+
+
+async def two_responses(s: Scene, client: Client) -> list[str]:
+    """The items of one that is being heard, and of one that waits behind it."""
+    sent = await client.say(CREATE)
+    s.out.playouts[0].play(0.5)
+    sent += await client.say(CREATE)
+    return [event["item"]["id"] for event in sent if event["type"] == "response.output_item.added"]
+
+
+@pytest.mark.parametrize("how", ["delete", "truncate", "cancel"])
+async def test_who_gives_up_a_response_that_waits_goes_on_hearing_the_one_before(how):
+    async with scene(answers=("One two three four five six.", "Seven eight nine.")) as s:
+        client = Client(s)
+        heard, waits = await two_responses(s, client)
+        event = {"type": f"conversation.item.{how}", "item_id": waits}
+        if how == "truncate":
+            event["audio_end_ms"] = 0
+        if how == "cancel":
+            event = {"type": "response.cancel", "response_id": s.conversation.responses.current.id}
+        told = types(await client.say(event))
+        assert "output_audio_buffer.cleared" not in told
+        assert s.conversation.responses.gives(heard) and not s.conversation.responses.gives(waits)
+        assert ("assistant", "One two three four five six.") in s.remembered
+
+
+async def test_what_waits_is_heard_when_the_response_before_it_is_given_up():
+    async with scene(answers=("One two three four five six.", "Seven eight nine.")) as s:
+        client = Client(s)
+        heard, waits = await two_responses(s, client)
+        await client.say({"type": "conversation.item.truncate", "item_id": heard, "audio_end_ms": 200})
+        s.out.playouts[1].play(0.5)
+        assert s.conversation.responses.heard and s.conversation.responses.gives(waits)
+
+
+async def test_an_answer_that_was_prepared_before_a_truncation_is_prepared_anew():
+    answers = ("One two three four five six seven eight nine ten.", "Fine.", "Fine too.")
+    async with scene("tell me a story", "stop now please", answers=answers) as s:
+        client = Client(s)
+        await s.say(1.0)
+        await s.hush(2.0)
+        item = s.conversation.history.items[1].id
+        s.out.playouts[0].play(1.6)
+        await s.say(1.2)
+        await s.hush(0.12)
+        assert len(s.llm.requests) == 2, "it is being prepared"
+        await client.say({"type": "conversation.item.truncate", "item_id": item, "audio_end_ms": 500})
+        await s.hush(2.0)
+        assert s.remembered[1] == ("assistant", "One two")
+        assert s.llm.requests[-1].messages[2].content == "One two —"
+
+
+async def test_on_a_socket_a_response_that_is_done_is_not_cancelled():
+    async with scene(answers=("One two three four five six.", "Seven eight nine.")) as s:
+        client = Client(s, Sound(plays=False, travels=True))
+        sent = await client.say({"type": "conversation.item.create", "item": HELLO}, CREATE)
+        s.out.playouts[0].play(0.5)
+        sent += [*client.dialect.sound_ended(), *await client.say()]
+        assert ended(sent) == [("completed", None)]
+        (response,) = [event["response"]["id"] for event in sent if event["type"] == "response.done"]
+        for which in ({}, {"response_id": response}):
+            assert codes(await client.say({"type": "response.cancel", **which})) == ["response_cancel_not_active"]
+        assert s.remembered[-1] == ("assistant", "One two three four five six.")
+        await client.say(CREATE)
+        sent = await client.say({"type": "response.cancel"})
+        assert ended(sent) == [("cancelled", None)], "of this one sound is still to come"
+        assert ("assistant", "One two three four five six.") in s.remembered, "that one its client plays"
 
 
 @pytest.mark.parametrize("size", [LARGEST_EVENT + 1, 2_000_000])

@@ -23,6 +23,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -174,6 +175,46 @@ def test_partials_are_whole_and_deltas_are_what_two_agree_on():
     deltas = [m["delta"] for m in messages if m["type"].endswith("transcription.delta")]
     assert partials[-1] == "what is the weather in"
     assert deltas == ["what", " is", " the"]
+
+
+DELTA = "conversation.item.input_audio_transcription.delta"
+
+
+def deltas(messages: list[dict[str, object]], item_id: str) -> str:
+    return "".join(str(m["delta"]) for m in messages if m["type"] == DELTA and m["item_id"] == item_id)
+
+
+def test_deltas_go_on_behind_the_end_of_their_turn():
+    """A recogniser that is behind tells partial transcripts of a turn that is over, while the next one is said."""
+    partial = PartialTranscript
+    events = [partial("one", "what is"), partial("one", "what is the"), SpeechStopped("one", 1.0)]
+    events += [partial("two", "and in"), partial("one", "what is the time"), partial("one", "what is the time in")]
+    messages = spoken(*events, partial("two", "and in London"))
+    assert deltas(messages, "one") == "what is the time"
+    assert deltas(messages, "two") == "and in"
+
+
+def test_what_is_cleared_leaves_nothing_to_the_next_turn():
+    speaker = RealtimeEvents()
+    dropped = [
+        SpeechStarted("one", 0.0),
+        PartialTranscript("one", "never mind"),
+        PartialTranscript("one", "never mind"),
+    ]
+    messages = [message for event in dropped for message in speaker.translate(event)]
+    messages += speaker.translate(SpeechDropped("one", 0.9))
+    assert {"item_id": "one", "audio_end_ms": 900}.items() <= messages[-1].items()
+    assert types(messages)[-1] == "input_audio_buffer.speech_stopped"
+    for text in ("what is", "what is the"):
+        messages += speaker.translate(PartialTranscript("two", text))
+    assert deltas(messages, "two") == "what is"
+
+
+def test_what_voices_that_came_to_nothing_leave_behind_is_bounded():
+    speaker = RealtimeEvents()
+    for n in range(200):
+        speaker.translate(PartialTranscript(f"item_{n}", "mhm"))
+    assert len(speaker._partials) <= 16
 
 
 def test_failed_transcription_names_the_item():

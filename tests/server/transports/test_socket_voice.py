@@ -214,7 +214,7 @@ async def test_who_speaks_into_what_the_client_plays_cuts_it_off_where_it_must_h
             microphone.put(AudioChunk(np.full(1_600, 3000, np.int16), 16_000, n / 10))
             await settle()
         assert (answer.text, answer.interrupted) == ("one two three four five", True)
-        assert conversation.truncate(answer.id, 0.6)
+        assert conversation.responses.truncate(answer.id, 0.6)
         assert answer.text == "one two", "its client knows better"
         running.cancel()
         with suppress(asyncio.CancelledError):

@@ -20,6 +20,7 @@ from pipelines.voice.events import (
     ResponseInterrupted,
     ResponseStarted,
     ResponseText,
+    SpeechDropped,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
@@ -290,4 +291,6 @@ def test_what_the_camera_shows_rides_as_a_server_message():
 
 
 def test_what_has_no_message_is_left_out():
-    assert told(speaker(), MessageRemoved("item", None)) == []
+    assert told(speaker(), MessageRemoved("item")) == []
+    dropped = told(speaker(), SpeechStarted("item", 0.0), SpeechDropped("item", 1.0))
+    assert [one["type"] for one in dropped] == ["user-started-speaking", "user-stopped-speaking"]
