@@ -13,7 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipelines.assistant.events import Event as SessionEvent
 from pipelines.errors import listed
+from pipelines.voice.events import (
+    ResponseFailed,
+    ResponseGenerated,
+    ResponseInterrupted,
+    SpeechDropped,
+    TranscriptFailed,
+    UserTurn,
+)
 from pipelines.voice.history import Item, new_id
 from pipelines.voice.responses import Wish
 from server.dialects.live.models import UNSERVED, Append, Event, ItemCreate, SessionUpdate
@@ -49,6 +58,8 @@ class LiveClient:
         self._settings = settings
         self._send = send
         self._now_ms = now_ms
+        self._owes_comment = False
+        """Whether a commentary waits for the end of a response that is being generated."""
         self._realtime = RealtimeClient(
             session.conversation, session.vision, settings.served, self._answered, session.settings_changed
         )
@@ -115,7 +126,24 @@ class LiveClient:
     def _comment(self, event: Append) -> None:
         """What the assistant is to tell the user; told behind what is being said."""
         self._append(event)
-        self._conversation.respond(Wish(note=COMMENT))
+        self._owes_comment = True
+        self._tell_comment()
+
+    def observe(self, event: SessionEvent) -> None:
+        """What has happened: a commentary that has waited for a response is told behind it.
+
+        Where the user has cut that response off, the answer to the user goes first.
+        """
+        match event:
+            case ResponseGenerated() | ResponseFailed() | UserTurn() | TranscriptFailed() | SpeechDropped():
+                self._tell_comment()
+            case ResponseInterrupted(reason="client_cancelled"):
+                self._tell_comment()
+
+    def _tell_comment(self) -> None:
+        if self._owes_comment and not self._conversation.answering:
+            self._owes_comment = False
+            self._conversation.respond(Wish(note=COMMENT))
 
     def _acknowledge(self, kind: str, **fields: int) -> None:
         answered = {} if self.event_id is None else {"client_event_id": self.event_id}

@@ -150,6 +150,7 @@ class LiveDialect:
     def _told(self, event: Event) -> list[Json]:
         """The events for one of the session; none for one that the translation fails at, which is told once."""
         told = self._session.optional.call(PART, self._translate, event) or []
+        self._client.observe(event)
         if self._sounds is None:
             self._sounding.clear()
         else:

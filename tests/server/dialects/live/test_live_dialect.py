@@ -13,7 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.interfaces.llm import ChatRequest, Piece, Tool, ToolCall
-from pipelines.voice.events import ResponseAudioStarted, ResponseAudioStopped, ResponseGenerated, ResponseInterrupted
+from pipelines.voice.events import (
+    ResponseAudioStarted,
+    ResponseAudioStopped,
+    ResponseGenerated,
+    ResponseInterrupted,
+    ResponseStarted,
+)
 from server.dialects.live.client_events import CLOSE_REQUESTED, COMMENT
 from server.dialects.live.dialect import EXPIRED, LiveDialect
 from server.dialects.live.models import UNSERVED, LiveSession
@@ -186,6 +192,24 @@ async def test_instructions_and_commentary_are_appended():
         assert made.named("session.commentary.appended") and made.transcript("output") == "The parcel has come."
         said = [(message.role, message.content) for message in model.requests[0].messages]
         assert said == [("system", "Speak of parcels.\nIt has come."), ("user", f"I am Anna.\n{COMMENT}")]
+
+
+async def test_a_commentary_waits_for_the_response_that_is_being_generated():
+    model = FakeModel("One two three.", "It rains.")
+    model.gate.clear()
+    async with client({}, llm=model, stt=FakeRecognizer("tell me a story please")) as (line, made):
+        await line.say(1.0)
+        await line.hush(3.0, until=ResponseStarted)
+        for n in range(2):
+            made.say("session.commentary.append", content=f"It rains {n}.", delegation_id=None)
+        await settle()
+        assert len(line.named(ResponseStarted)) == 1
+        model.gate.set()
+        await line.hush(6.0)
+        assert [one.text for one in line.named(ResponseGenerated)] == ["One two three.", "It rains."]
+        assert not line.named(ResponseInterrupted)
+        assert model.requests[-1].messages[-1].content == COMMENT
+        assert made.transcript("output") == "One two three. It rains."
 
 
 async def test_a_function_is_called_by_a_delegation_and_its_result_is_answered():
