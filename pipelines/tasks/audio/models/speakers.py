@@ -37,9 +37,9 @@ class Speaker(Protocol):
 
 
 def clauses(text: str) -> Iterator[str]:
-    """The parts of a text that are spoken one after another."""
+    """The parts of a text that are spoken one after another; those without a letter or digit are left out."""
     splitter = ClauseSplitter()
-    yield from (one for one in (*splitter.push(text), *splitter.flush()) if one.strip())
+    yield from (one for one in (*splitter.push(text), *splitter.flush()) if any(map(str.isalnum, one)))
 
 
 class PiperSpeaker:

@@ -71,6 +71,8 @@ class VoiceEncoder:
 
 def _without_pauses(sound: Wave) -> Wave:
     count = len(sound) // _PIECE
+    if not count:
+        return sound[:0]
     cut = sound[: count * _PIECE].reshape(count, _PIECE)
     levels = np.sqrt(np.mean(cut.astype(np.float64) ** 2, axis=1))
     loud = levels > max(1e-4, float(levels.max(initial=0.0)) * _QUIET)

@@ -13,7 +13,7 @@ from pipelines.errors import ModelError
 from pipelines.interfaces.task import Done, TaskError
 from pipelines.tasks.audio import text_to_speech, voice_cloning
 from pipelines.tasks.audio.models.cloning import CODEC
-from pipelines.tasks.audio.models.speakers import VOICES
+from pipelines.tasks.audio.models.speakers import VOICES, clauses
 from pipelines.tasks.audio.sounds import samples_of
 from tests.fakes import piper_voice, tiny_sound_models
 from tests.fakes.sounds import job, noise_file, output, tone_file
@@ -84,6 +84,16 @@ def test_a_piper_voice_speaks(tmp_path: Path) -> None:
     assert made["sampling_rate"] == piper_voice.RATE and seconds(made) > 0.5
     with pytest.raises(TaskError, match="voice: must be one of anna, bert"):
         output(spec, model, {"inputs": "Good morning."}, voice="carl")
+
+
+@pytest.mark.parametrize("text", ["😀", "!", "… — ...", "\u0301"])
+def test_what_nobody_can_say_is_left_out_and_refused_where_there_is_nothing_else(tmp_path: Path, text: str) -> None:
+    assert list(clauses(text)) == []
+    piper_voice.write_voice(tmp_path)
+    model = text_to_speech.SPEC.load(tmp_path, "cpu", "float32")
+    with pytest.raises(TaskError, match="inputs: nothing in it makes a sound"):
+        output(text_to_speech.SPEC, model, {"inputs": text})
+    assert seconds(output(text_to_speech.SPEC, model, {"inputs": f"Hello. {text}"})) > 0
 
 
 @pytest.mark.parametrize(

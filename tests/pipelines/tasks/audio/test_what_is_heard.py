@@ -19,7 +19,7 @@ from pipelines.tasks.audio import (
     zero_shot_audio_classification,
 )
 from pipelines.tasks.audio.models.clap import Clap
-from pipelines.tasks.audio.models.voice_encoder import FILE, VoiceEncoder
+from pipelines.tasks.audio.models.voice_encoder import FILE, VoiceEncoder, _without_pauses
 from pipelines.tasks.audio.sounds import wav_file
 from tests.assets import asset
 from tests.fakes import tiny_sound_models
@@ -106,6 +106,11 @@ def test_voices_are_told_apart(voices: VoiceEncoder) -> None:
             assert not unlike["same_speaker"] and unlike["score"] < 0.65, (name, other, unlike)
     vector = np.array(output(speaker_embedding.SPEC, voices, {"inputs": files["jfk"][0]}))
     assert vector.shape == (256,) and np.linalg.norm(vector) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100])
+def test_a_moment_of_sound_is_too_little(samples: int) -> None:
+    assert len(_without_pauses(np.ones(samples, np.float32))) == 0
 
 
 def test_silence_has_no_voice(voices: VoiceEncoder) -> None:
