@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipelines.errors import ModelError
 from pipelines.models import catalogue as catalogues
 from pipelines.models.assemble import assemble, check_bundle
 from pipelines.models.catalogue import Catalogue, Model
-from pipelines.models.catalogue_sources import DirSource, HubSource
+from pipelines.models.catalogue_sources import DirSource, HubSource, WheelSource, WheelsSource
 from pipelines.models.sources import Pip
 from pipelines.models.sources_http import Downloader
 from pipelines.models.sources_hub import Hub, ModelServer, home_of
@@ -215,22 +215,28 @@ class ModelStore:
             if version is not None:
                 shelf.remove(versions[0])
                 return freed
-            half = list(self._half_downloaded(model))
+            half = self._remove_half(model)
             if not shelf.home.exists() and not half:
                 raise ModelError("not_installed", f"{model_id} is not in the store")
-            freed += sum(path.stat().st_size for path in half)
-            for path in half:
-                path.unlink()
+            freed += sum(half)
             shutil.rmtree(self._workspace.downloads(model_id), ignore_errors=True)
             if shelf.home.exists():
                 shelf.remove()
             return freed
 
-    def _half_downloaded(self, model: Model) -> Iterator[Path]:
-        yield from self._workspace.downloads(model.id).glob("*")
+    def _remove_half(self, model: Model) -> list[int]:
+        """Delete what was half-downloaded. Returns the size of each file. A wheel that somebody is downloading for
+        another model is left alone."""
+        sizes = _removed(self._workspace.downloads(model.id).glob("*"))
         for source in model.sources:
             if isinstance(source, HubSource):
-                yield from home_of(self.hub_cache, source.hub).glob("blobs/*.part")
+                sizes += _removed(home_of(self.hub_cache, source.hub).glob("blobs/*.part"))
+            for package in source.packages if isinstance(source, WheelSource | WheelsSource) else ():
+                with suppress(_InUse), self._workspace.lock(package.wheel, _in_use):
+                    folder = self._workspace.downloads(f"wheel-{package.wheel}")
+                    sizes += _removed(folder.glob("*"))
+                    shutil.rmtree(folder, ignore_errors=True)
+        return sizes
 
     # ------------------------------------------------------------------------------------------------ helpers
 
@@ -333,3 +339,20 @@ def _revision(model: Model, shelf: Shelf) -> str | None:
 
 def _ignore(progress: object) -> None:
     pass
+
+
+class _InUse(Exception):
+    """Somebody else holds a lock that is not waited for."""
+
+
+def _in_use() -> None:
+    raise _InUse
+
+
+def _removed(paths: Iterable[Path]) -> list[int]:
+    """Delete files. Returns their sizes."""
+    sizes = []
+    for path in paths:
+        sizes.append(path.stat().st_size)
+        path.unlink()
+    return sizes

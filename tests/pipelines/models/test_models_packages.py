@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from pipelines.errors import ModelError
 from pipelines.models import catalogue
@@ -138,6 +139,24 @@ def test_a_package_that_has_arrived_is_not_downloaded_again(tmp_path: Path, inde
     index.away = set()
     store(tmp_path, index, ears()).ensure("ears")
     assert index.asked == ["ears-1==1.0", "ears-2==1.0", "ears-2==1.0"]
+
+
+def test_removing_a_model_removes_what_came_of_its_packages_unless_another_is_getting_them(
+    tmp_path: Path, index: Index
+) -> None:
+    models = store(tmp_path, index, ears())
+    for wheel in ("ears-1==1.0", "ears-2==1.0"):
+        folder = tmp_path / "parts" / f"wheel-{wheel}"
+        folder.mkdir(parents=True)
+        (folder / f"{'a' * 64}.part").write_bytes(bytes(100))
+    (tmp_path / "locks").mkdir()
+    with FileLock(tmp_path / "locks" / "ears-2==1.0.lock"):
+        assert models.remove("ears") == 100
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["wheel-ears-2==1.0"]
+    assert models.remove("ears") == 100
+    assert list((tmp_path / "parts").iterdir()) == []
+    with pytest.raises(ModelError, match="ears is not in the store"):
+        models.remove("ears")
 
 
 def test_the_whole_is_checked(tmp_path: Path, index: Index) -> None:
