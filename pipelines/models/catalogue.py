@@ -43,7 +43,8 @@ _Pattern = Annotated[str, Field(pattern=r"^[\w*?][\w*?.\-]*$")]
 
 
 class FolderSpec(Frozen):
-    """A model that its engine opens as a folder. Names are patterns: publishers differ in details."""
+    """A model that its engine opens as a folder. Names are patterns, in which small letters and capitals are the same:
+    publishers differ in details."""
 
     files: Annotated[tuple[_Pattern, ...], Field(min_length=1)]
     """Each of them matches at least one file."""
@@ -52,10 +53,14 @@ class FolderSpec(Frozen):
     def pick(self, names: list[str]) -> list[str]:
         """Those of ``names`` that belong to the model. Raises :class:`ModelError` (``not_found``) when one lacks."""
         for pattern in self.files:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if not any(_matches(name, pattern) for name in names):
                 raise ModelError("not_found", f"holds no {pattern}")
         patterns = (*self.files, *self.optional)
-        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        return [name for name in names if any(_matches(name, pattern) for pattern in patterns)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.lower(), pattern.lower())
 
 
 class Normalisation(Frozen):

@@ -202,6 +202,14 @@ def test_which_words_mean_a_model_of_the_hub() -> None:
     assert hub_gguf("../n-GGUF") is None
 
 
+def test_files_of_the_hub_are_found_in_small_letters_and_capitals() -> None:
+    folder = hub_gguf("o/n-GGUF").folder  # type: ignore[union-attr]
+    assert folder is not None
+    names = ["README.md", "qwen2.5-0.5b-instruct-q4_k_m.gguf", "qwen2.5-0.5b-instruct-q8_0.gguf"]
+    assert folder.pick(names) == ["qwen2.5-0.5b-instruct-q4_k_m.gguf"]
+    assert folder.pick(["Tiny-Q4_K_M.gguf"]) == ["Tiny-Q4_K_M.gguf"]
+
+
 def test_of_several_files_one_must_be_named(tmp_path: Path) -> None:
     for name in ("a.gguf", "mmproj-a.gguf"):
         (tmp_path / name).write_bytes(b"")
