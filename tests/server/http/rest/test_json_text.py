@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.routing.items import Data
+from pipelines.runtime.worker import Worker
+from server.http.pipelines import answers
+from server.http.pipelines.store import KeptRun
 from server.http.rest import json_text
 from server.http.rest.json_text import in_base64, is_short, pieces, written
 
@@ -53,6 +58,30 @@ def test_no_piece_of_a_large_answer_is_large() -> None:
     assert "".join(found) == json.dumps(LARGE, default=in_base64)
     without_text = {name: value for name, value in LARGE.items() if name not in ("text", "file")}
     assert max(map(len, pieces(without_text))) < 60_000
+
+
+async def test_what_a_pipeline_gave_is_written_on_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def watched(value: Any, *, compact: bool = False) -> bytes:
+        threads.append(threading.get_ident())
+        return written(value, compact=compact)
+
+    monkeypatch.setattr(answers, "written", watched)
+    worker = Worker("test-answers")
+    try:
+        whole = answers.JsonAnswer(KeptRun("run_1", "p"), ["see"], worker)
+        lines = answers.LinesAnswer(["see"], worker)
+        item = Data({"numbers": LARGE["numbers"]})
+        assert await whole.push("see", item) == b""
+        made = json.loads(await whole.finish())
+        line = await lines.push("see", item)
+    finally:
+        worker.close()
+    assert made["outputs"]["see"]["data"] == [{"numbers": LARGE["numbers"]}]
+    assert json.loads(line) == {"numbers": LARGE["numbers"]}
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
 
 
 def test_a_short_answer_is_known_by_a_look() -> None:
