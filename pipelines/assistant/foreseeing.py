@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from media.channel import Channel, Policy
 from media.clock import Clock
@@ -62,11 +63,12 @@ class Showing:
 
 @dataclass(slots=True)
 class _Asked:
-    """A question, and where the words go."""
+    """A question, where the words go, and the film once it has begun."""
 
     prompt: str
     words: Channel[str] = field(default_factory=lambda: Channel(4096, Policy.DROP_NEWEST))
     given_up: bool = False
+    film: Showing | None = None
 
 
 class Foreseeing:
@@ -101,8 +103,13 @@ class Foreseeing:
         finally:
             if not asked.words.closed:
                 asked.given_up = True
-                if self._running is not None:
-                    self._running.cancel()
+                self.end()
+
+    def end(self) -> None:
+        """End the prediction and its film, which plays on when all words have long been given."""
+        self._showing = None
+        if self._running is not None:
+            self._running.cancel()
 
     async def run(self) -> None:
         """Work on what is asked, until cancelled."""
@@ -118,39 +125,41 @@ class Foreseeing:
                 await asyncio.gather(self._running, return_exceptions=True)
 
     async def _predict(self, asked: _Asked) -> None:
-        showing: Showing | None = None
-
-        async def take(event: Event) -> None:
-            nonlocal showing
-            match event:
-                case Started(_, by):
-                    showing = self._showing = Showing(by.method)
-                case StartedOver() if self._showing is not None:
-                    showing = self._showing = Showing("generated")
-                case TextChunk(text):
-                    asked.words.put(text)
-                case TextDone(code):
-                    if code:
-                        asked.words.put(CANNOT)
-                    asked.words.close()
-                case Frame() if showing is not None:
-                    showing.add(event, self._clock.now())
-                case VideoDone() | VideoFailed() if showing is not None:
-                    showing.over = True
-
         try:
             scene = await self._scene(asked.prompt)
             if scene is None:
                 asked.words.put(CANNOT)
             else:
-                await self._foresight.foresee(scene, QUALITY, take)
+                await self._foresight.foresee(scene, QUALITY, partial(self._take, asked))
+        except asyncio.CancelledError:
+            if self._showing is asked.film:
+                self._showing = None
+            raise
         except Exception:  # the answer must end, whatever failed
             log.exception("a prediction failed")
             asked.words.put(CANNOT)
         finally:
             asked.words.close()
-            if showing is not None:
-                showing.over = True
+            if asked.film is not None:
+                asked.film.over = True
+
+    async def _take(self, asked: _Asked, event: Event) -> None:
+        film = asked.film
+        match event:
+            case Started(_, by):
+                asked.film = self._showing = Showing(by.method)
+            case StartedOver() if self._showing is not None:
+                asked.film = self._showing = Showing("generated")
+            case TextChunk(text):
+                asked.words.put(text)
+            case TextDone(code):
+                if code:
+                    asked.words.put(CANNOT)
+                asked.words.close()
+            case Frame() if film is not None:
+                film.add(event, self._clock.now())
+            case VideoDone() | VideoFailed() if film is not None:
+                film.over = True
 
     async def _scene(self, prompt: str) -> Scene | None:
         """The newest frame, and one before it."""

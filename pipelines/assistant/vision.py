@@ -34,6 +34,7 @@ from pipelines.voice.events import (
     PartialTranscript,
     Problem,
     ResponseAudioStarted,
+    ResponseInterrupted,
     SpeechStarted,
     SpeechStopped,
     TurnLatency,
@@ -171,7 +172,8 @@ class SessionVision:
     # ------------------------------------------------------------------------------------------------ conversation
 
     def take(self, event: Event) -> None:
-        """An event of the session: its words become subtitles, and a voice goes before the camera."""
+        """An event of the session: its words become subtitles, a voice goes before the camera, and a film of what comes
+        next ends with the answer that it belongs to, if that is interrupted."""
         if isinstance(event, SpeechStarted | PartialTranscript | SpeechStopped):
             self.camera.give_way(VOICE_SECONDS)
         if isinstance(event, SpeechStopped):
@@ -180,6 +182,8 @@ class SessionVision:
             self.camera.stand_back(0.0)
         if isinstance(event, ResponseAudioStarted):
             self.camera.give_way(0.0)
+        if isinstance(event, ResponseInterrupted):
+            self._foreseeing.end()
         if isinstance(event, TurnLatency):
             self._compositor.answered(event.voice_to_voice)
         self._captions.take(event, self._clock.now())

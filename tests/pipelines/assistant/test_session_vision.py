@@ -21,6 +21,7 @@ from pipelines.vision.settings import OverlaySettings, VisionSettings, VisualCue
 from pipelines.voice.events import (
     PartialTranscript,
     ResponseAudioStarted,
+    ResponseInterrupted,
     ResponseStarted,
     SpeechStarted,
     SpeechStopped,
@@ -179,3 +180,12 @@ async def test_a_busy_worker_gives_no_picture(stage: Stage) -> None:
     stage.show(stage.camera)
     stage.engines.drawing_worker.close()
     assert await stage.vision.offered.picture("camera") is None
+
+
+async def test_interrupting_an_answer_ends_its_prediction(stage: Stage) -> None:
+    ended: list[bool] = []
+    stage.vision._foreseeing.end = lambda: ended.append(True)  # type: ignore[method-assign]
+    stage.vision.take(ResponseStarted("r1", "item_1", True))
+    assert not ended
+    stage.vision.take(ResponseInterrupted("r1", "speech", "The ball", 0.4))
+    assert ended
