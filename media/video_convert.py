@@ -6,6 +6,7 @@ Blocking (a fraction of a millisecond at VGA): meant for a worker thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import av
 import cv2
@@ -28,9 +29,10 @@ def upright(pixels: Pixels, frame: av.VideoFrame) -> Pixels:
     """The pixels of a file's ``frame`` as they are to be shown: phones film sideways, and write beside it how to turn
     that (a display matrix: ISO/IEC 14496-12, 6.2.2), some of them mirrored. Turns by quarters only.
     """
-    if Type.DISPLAYMATRIX not in frame.side_data:
+    beside: Any = frame.side_data  # PyAV's stubs do not know this kind
+    if Type.DISPLAYMATRIX not in beside:
         return pixels
-    matrix = np.frombuffer(frame.side_data[Type.DISPLAYMATRIX], np.int32).astype(np.float64)
+    matrix = np.frombuffer(beside[Type.DISPLAYMATRIX], np.int32).astype(np.float64)
     across, down = matrix[0:2], matrix[3:5]
     """Where a step to the right, and one downwards, leads in the picture that is shown: right, down."""
     if across[0] * down[1] - across[1] * down[0] < 0:

@@ -8,7 +8,7 @@ second; people and attention take longer to be believed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,10 +24,7 @@ from pipelines.vision.events import (
     SceneChanged,
     VisionEvent,
 )
-from pipelines.vision.tracking import Follower, Following
-
-HOLD_SECONDS = 0.4
-"""A new scene is reported when it has lasted this long; shorter than a gesture, longer than a missed frame."""
+from pipelines.vision.tracking import HOLD_SECONDS, Follower, Following, Steady
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 _FACING, _AWAY, _CLOSE, _SMILING = "facing the camera", "looking away", "close to the camera", "smiling"
@@ -35,6 +32,10 @@ _YAW_LIMIT, _PITCH_LIMIT = 20.0, 25.0
 """Degrees up to which a head whose pose is known counts as turned to the camera."""
 _SMILE = 0.5
 """Of a smile's amount, 0–1."""
+_TOPICS = ("people", "hands", "facing", "close", "smiling", "gesture")
+"""What is said, in this order, and after that"""
+_THING = "thing "
+"""things, each by its name."""
 _MOST_THINGS = 4
 _TURN_LIMIT = 0.2
 """Distance of the nose from the middle between the ears, in ear distances, up to which a face counts as turned to the
@@ -65,45 +66,57 @@ def describe(detections: Sequence[Detection], before: str = "") -> str:
     picture gets no word about where it is turned, and of several people only their number and raised hands are told.
     An outline alone is nobody: the segmenter outlines toys, too.
     """
+    return _spoken(_statements(detections, before))
+
+
+def _statements(detections: Sequence[Detection], before: str) -> dict[str, str]:
+    """What there is to say, by what it is about: one of :data:`_TOPICS`, or a thing's own name."""
     faces = [found for found in detections if found.kind == "face"]
     hands = [found for found in detections if found.kind == "hand"]
     poses = [found for found in detections if found.kind == "pose"]
     objects = [found for found in detections if found.kind == "object"]
     people = max(len(faces), len(poses), sum(found.label == PERSON for found in objects))
     if not people:
-        words = [f"{_count(len(hands), 'hand')} visible" if hands else "nobody in view"]
+        said = {"people": f"{_count(len(hands), 'hand')} visible" if hands else "nobody in view"}
     else:
-        words = ["one person" if people == 1 else f"{_NUMBERS[people] if people < len(_NUMBERS) else 'many'} people"]
-        words += _hands(hands, faces, poses, people)
+        said = {"people": "one person" if people == 1 else f"{_number(people)} people"}
+        said["hands"] = _hands(hands, faces, poses, people)
     if people == 1:
-        words += _face(faces[0], before) if faces else []
-        words += [hand.gesture for hand in hands if hand.gesture][:1]
+        said |= _face(faces[0], before) if faces else {}
+        said["gesture"] = next((hand.gesture for hand in hands if hand.gesture), "")
     things = sorted({found.label for found in objects if found.label not in ("", PERSON)})
-    words += [f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things[:_MOST_THINGS]]
-    return ", ".join(words)
+    said |= {f"{_THING}{thing}": f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things[:_MOST_THINGS]}
+    return {topic: words for topic, words in said.items() if words}
 
 
-def _face(face: Detection, before: str) -> list[str]:
+def _spoken(said: Mapping[str, str]) -> str:
+    things = sorted(topic for topic in said if topic.startswith(_THING))[:_MOST_THINGS]
+    return ", ".join(said[topic] for topic in (*_TOPICS, *things) if topic in said)
+
+
+def _face(face: Detection, before: str) -> dict[str, str]:
     facing = is_facing(face, _FACING in before)
-    words = [] if facing is None else [_FACING if facing else _AWAY]
-    words += [_CLOSE] * (face.box[3] > (_CLOSE_HEIGHT / _SLACK if _CLOSE in before else _CLOSE_HEIGHT))
+    close = face.box[3] > (_CLOSE_HEIGHT / _SLACK if _CLOSE in before else _CLOSE_HEIGHT)
     smile = face.expression.smile if face.expression is not None else 0.0
-    return words + [_SMILING] * (smile > (_SMILE / _SLACK if _SMILING in before else _SMILE))
+    smiles = smile > (_SMILE / _SLACK if _SMILING in before else _SMILE)
+    return {
+        "facing": "" if facing is None else _FACING if facing else _AWAY,
+        "close": _CLOSE if close else "",
+        "smiling": _SMILING if smiles else "",
+    }
 
 
-def _hands(
-    hands: Sequence[Detection], faces: Sequence[Detection], poses: Sequence[Detection], people: int
-) -> list[str]:
+def _hands(hands: Sequence[Detection], faces: Sequence[Detection], poses: Sequence[Detection], people: int) -> str:
     raised = [hand for hand in hands if _is_raised(hand, faces, poses)]
     if not hands:
-        return []
+        return ""
     if people > 1:
-        return [f"{_count(len(raised), 'hand')} raised"] if raised else []
+        return f"{_count(len(raised), 'hand')} raised" if raised else ""
     if not raised:
-        return ["both hands visible" if len(hands) > 1 else "one hand visible"]
+        return "both hands visible" if len(hands) > 1 else "one hand visible"
     if len(raised) > 1:
-        return ["both hands raised"]
-    return [f"{raised[0].label or 'one'} hand raised"]
+        return "both hands raised"
+    return f"{raised[0].label or 'one'} hand raised"
 
 
 def _is_raised(hand: Detection, faces: Sequence[Detection], poses: Sequence[Detection]) -> bool:
@@ -144,35 +157,53 @@ def is_body_facing(pose: Detection, was: bool) -> bool | None:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{_NUMBERS[number] if number < len(_NUMBERS) else 'many'} {noun}{'s' if number != 1 else ''}"
+    return f"{_number(number)} {noun}{'s' if number != 1 else ''}"
 
 
-_Objects = frozenset[tuple[str, int]]
+def _number(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else "many"
+
+
+_Object = tuple[str, int]
+"""Kind and id."""
 
 
 class SceneTracker:
     """Says when the scene has changed: its words, or which objects there are. One per session."""
 
     def __init__(self) -> None:
-        self._reported: tuple[str, _Objects] = ("", frozenset())
-        self._candidate = self._reported
-        self._since = 0.0
+        self._said: Steady[str, str] = Steady()
+        self._there: Steady[_Object, bool] = Steady()
+        self._latest: dict[_Object, Detection] = {}
+        """Of what is there, also where it was missed just now."""
+        self._reported: tuple[str, frozenset[_Object]] = ("", frozenset())
+        self._differs: float | None = None
+        """Since when there has been something to report."""
 
     def update(self, detections: Sequence[Detection], time: float) -> SceneChanged | None:
         """Take the detections of the picture at media time ``time`` (seconds).
 
         A change is reported once, with the picture that confirms it; a single odd picture never is, however slow the
-        pictures come. The first scene counts as a change.
+        pictures come. The first scene counts as a change. What flickers is left as it was, and what else changes is
+        reported without it.
         """
-        scene = describe(detections, self._reported[0])
-        seen = scene, frozenset((found.kind, found.id) for found in detections)
-        if seen != self._candidate or time < self._since:
-            self._candidate, self._since = seen, time
+        seen = {(found.kind, found.id): found for found in detections}
+        self._said.update(_statements(detections, self._reported[0]), time)
+        self._there.update(dict.fromkeys(seen, True), time)
+        self._latest = {key: found for key, found in (self._latest | seen).items() if key in self._there.values} | seen
+        scene = _spoken(self._said.values), frozenset(self._there.values)
+        if scene == self._reported or not scene[0]:
+            self._differs = None
             return None
-        if seen == self._reported or time - self._since < HOLD_SECONDS:
-            return None
-        self._reported = seen
-        return SceneChanged(scene, tuple(detections), time)
+        if self._differs is None or time < self._differs:
+            self._differs = time
+        if not (self._said.settled and self._there.settled) and time - self._differs < HOLD_SECONDS:
+            return None  # more is about to change: that is told together
+        self._reported, self._differs = scene, None
+        missed = [self._latest[key] for key in self._there.values if key not in seen]
+        return SceneChanged(
+            scene[0], (*(found for found in detections if (found.kind, found.id) in scene[1]), *missed), time
+        )
 
 
 ATTENTION_SECONDS = 0.4

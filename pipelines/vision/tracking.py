@@ -22,9 +22,11 @@ Pure; media time in.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -306,3 +308,43 @@ def _spoken_for(track: Track, poses: Sequence[Detection]) -> bool:
         len(pose.points) > _NOSE and contains(face.box, (float(pose.points[_NOSE, 0]), float(pose.points[_NOSE, 1])))
         for pose in poses
     )
+
+
+HOLD_SECONDS = 0.4
+"""What is new is believed when it has lasted this long; shorter than a gesture, longer than a missed frame."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Steady(Generic[K, V]):
+    """What has been the same for :data:`HOLD_SECONDS`, each for itself; until then it is what it was before.
+
+    So one thing that comes and goes with every picture keeps nothing else from being told.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[K, V] = {}
+        self._new: dict[K, tuple[V | None, float]] = {}
+        """What is otherwise now, ``None`` where it is gone, and since when."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is now as ``values`` say."""
+        return not self._new
+
+    def update(self, now: Mapping[K, V], time: float) -> None:
+        """Take what there is at media time ``time`` (seconds)."""
+        for key in {*now, *self.values, *self._new}:
+            value = now.get(key)
+            new, since = self._new.get(key, (None, math.inf))
+            if value == self.values.get(key):
+                self._new.pop(key, None)
+            elif new != value or time < since:
+                self._new[key] = value, time
+            elif time - since >= HOLD_SECONDS:
+                del self._new[key]
+                if value is None:
+                    del self.values[key]
+                else:
+                    self.values[key] = value
