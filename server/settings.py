@@ -161,7 +161,7 @@ class Settings(
     stt_processes: int = Field(max(1, min(4, os.cpu_count() or 1)), ge=1)
     """Embedded recognisers that may run at a time (about one session speaking each)."""
     phrase_cache_mb: int = Field(32, ge=0)
-    """Megabytes of memory for phrases that have been spoken, so that they need no synthesis again; 0 keeps none."""
+    """Megabytes of memory, of all workers together, for phrases that were spoken and so need no synthesis; 0: none."""
     device: Literal["auto", "cpu", "cuda", "igpu", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
     stt_model: str = Field("auto", min_length=1)
@@ -195,7 +195,7 @@ class Settings(
     voice: str | None = Field(None, min_length=1)
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
     memory_mb: int | None = Field(None, ge=64)
-    """Megabytes that models may take; the least recently used are unloaded. Default: what the machine has."""
+    """Megabytes for models, of all workers together; the least recently used are unloaded. Default: what there is."""
     unload_minutes: float = Field(0.0, ge=0)
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""
     download: bool = True
@@ -228,8 +228,7 @@ class Settings(
     @classmethod
     def _without_brackets(cls, value: object) -> object:
         """As in a URL, an IPv6 address may stand in brackets."""
-        bracketed = isinstance(value, str) and value.startswith("[") and value.endswith("]")
-        return value[1:-1] if bracketed and isinstance(value, str) else value
+        return value[1:-1] if isinstance(value, str) and re.fullmatch(r"\[.*\]", value) else value
 
     @field_validator("api_key")
     @classmethod
@@ -311,6 +310,26 @@ class Settings(
         if self.model_server_key is not None and self.model_server is None:
             raise ValueError("model_server_key: needs model_server, the server that it is for")
         return self
+
+    @model_validator(mode="after")
+    def _are_read(self) -> Settings:
+        """Settings of what others have switched off."""
+        if self.worker_memory_mb is not None and self.workers == 1:
+            raise ValueError("worker_memory_mb: is for one of several workers; set workers, such as 2")
+        if self.chat_model not in ("auto", "openai"):
+            self._refuse_given(("llm_url", "llm_model", "llm_api_key"), f"{self.chat_model} thinks (chat_model)")
+        if not self.vision:
+            self._refuse_given(("vision_device", "vision_threads"), "nothing is looked at (vision is false)")
+        if self.profile == "bench":
+            unread = ("llm_url", "llm_model", "llm_api_key", "voice", "language", "stt_task")
+            self._refuse_given(unread, "profile bench answers with stubs")
+        return self
+
+    def _refuse_given(self, names: tuple[str, ...], why: str) -> None:
+        """Raise :class:`ValueError` for the first of ``names`` that is given and would have no effect."""
+        for name in names:
+            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: has no effect, as {why}")
 
     @model_validator(mode="after")
     def _one_key(self) -> Settings:

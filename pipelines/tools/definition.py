@@ -17,7 +17,7 @@ NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """What model servers take for the name of a tool."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 """In an address: an argument that goes there."""
-MCP_REMEDY = "pip install 'visavis[mcp]'"
+MCP_REMEDY = "pip install '.[mcp]'"
 _SECRET = re.compile(r"\$\{(\w*)\}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 

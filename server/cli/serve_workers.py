@@ -128,11 +128,17 @@ async def _lending(crew: Crew, cores: int) -> Any:
 
 
 def _of_a_worker(settings: Settings, cores: int, count: int, doors: Mapping[str, int]) -> Settings:
-    """What each worker is told: its part of the processors, and the ports that one of them has."""
+    """What each worker is told: its part of the processors and of the memory, and the ports that one of them has.
+
+    Settings that say how many are for each worker where they are set; those that say how much memory, for all together.
+    """
     given = settings.model_fields_set
+    memory = {"phrase_cache_mb": settings.phrase_cache_mb // count}
+    if settings.memory_mb is not None:
+        memory["memory_mb"] = max(1, settings.memory_mb // count)
     threads = {} if "vision_threads" in given else {"vision_threads": max(1, cores // 2)}
     processes = {} if "stt_processes" in given else {"stt_processes": max(1, settings.stt_processes // count)}
-    return settings.model_copy(update={"workers": 1, **threads, **processes, **doors})
+    return settings.model_copy(update={"workers": 1, **threads, **processes, **memory, **doors})
 
 
 def _share_threads(cores: int) -> None:

@@ -55,7 +55,7 @@ def _store(settings: Settings) -> Store:
     try:
         from server.cluster.redis_store import RedisStore
     except ImportError as error:
-        message = f"cluster_url: needs the extra `cluster` (pip install 'visavis[cluster]'): {error}"
+        message = f"cluster_url: needs the extra `cluster` (pip install '.[cluster]'): {error}"
         raise SettingsError(message) from error
     address = settings.cluster_url.get_secret_value()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from pipelines.runtime.child_process import CHILDREN, ChildProcess
 from server.settings import SettingsError
 
 START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+"""For its sessions and engines to end; then it is killed."""
 _TOLD_LINES = 15
 
 
@@ -32,12 +35,24 @@ async def own_server(config: Path | None) -> AsyncIterator[str]:
         reading = asyncio.create_task(_read_on(process))
         yield url
     finally:
-        process.kill()
-        await process.wait()
+        await _ended(process)
         CHILDREN.discard(process)
         if reading is not None:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _ended(process: ChildProcess) -> None:
+    """Its workers see a front that is killed as one that is lost, and say so."""
+    process.signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def _ready(process: ChildProcess) -> str:

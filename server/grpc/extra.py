@@ -50,7 +50,7 @@ def grpc_listener(settings: Settings, *, shared: bool = False) -> GrpcListener |
     if settings.grpc_port is None:
         return None
     if missing := [name for name in _PACKAGES if not _is_there(name)]:
-        raise SettingsError(f"grpc_port: needs the extra grpc ({missing[0]} is missing): pip install 'visavis[grpc]'")
+        raise SettingsError(f"grpc_port: needs the extra grpc ({missing[0]} is missing): pip install '.[grpc]'")
     from server.grpc.listener import GrpcListener
 
     return GrpcListener(settings, shared=shared)

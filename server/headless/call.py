@@ -55,6 +55,8 @@ class Address:
                     check(value)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
+        if self.pipeline is not None and self.asks_realtime:
+            raise SettingsError(f"--pipeline: has no effect where calls are made as OpenAI's clients do ({self.url})")
 
     @property
     def asks_realtime(self) -> bool:

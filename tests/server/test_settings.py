@@ -93,6 +93,16 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
             "'20' is no size for 0; a size is such as 20GiB",
         ),
         ({"model_server_key": "secret"}, "model_server_key: needs model_server"),
+        ({"worker_memory_mb": 512}, "worker_memory_mb: is for one of several workers; set workers, such as 2"),
+        (
+            {"llm_url": "http://a/v1", "chat_model": "starter"},
+            r"llm_url: has no effect, as starter thinks \(chat_model",
+        ),
+        ({"llm_model": "a", "chat_model": "/a.gguf"}, r"llm_model: has no effect, as /a\.gguf thinks"),
+        ({"vision": False, "vision_device": "gpu"}, "vision_device: has no effect, as nothing is looked at"),
+        ({"profile": "bench", "llm_url": "http://a/v1"}, "llm_url: has no effect, as profile bench answers with stubs"),
+        ({"profile": "bench", "voice": "xx"}, "voice: has no effect, as profile bench"),
+        ({"profile": "bench", "language": "zz"}, "language: has no effect, as profile bench"),
     ],
 )
 def test_errors_name_the_setting_and_what_is_legal(flags, named):
@@ -105,6 +115,14 @@ def test_a_variable_that_is_set_but_empty_is_no_key(monkeypatch, host):
     monkeypatch.setenv("VISAVIS_API_KEY", "")
     with pytest.raises(SettingsError, match="api_key: is empty"):
         load_settings({"host": host})
+
+
+def test_what_goes_together_is_taken():
+    load_settings({"worker_memory_mb": 512, "workers": 2})
+    load_settings({"worker_memory_mb": 512, "workers": "auto"})
+    load_settings({"llm_url": "http://a/v1", "llm_model": "a", "chat_model": "openai"})
+    load_settings({"vision": False, "vision_device": "cpu"})
+    load_settings({"profile": "bench", "voice": None, "language": ""})
 
 
 PATHS = sorted(

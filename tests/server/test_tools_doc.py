@@ -97,7 +97,7 @@ async def test_an_endpoint(boxed: Boxed) -> None:
     assert asked == [("/v1/Paris?days=2", "Bearer sesame")]
 
 
-@pytest.mark.skipif(find_spec("mcp") is None, reason="the package mcp is not installed: pip install 'visavis[mcp]'")
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the package mcp is not installed: pip install '.[mcp]'")
 async def test_mcp_servers(boxed: Boxed) -> None:
     box, _ = await boxed(NOTES.replace("[python,", f"['{sys.executable}',"))
     assert box.about() == ["mcp notes: note"]

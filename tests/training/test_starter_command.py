@@ -18,6 +18,8 @@ from training.starter.__main__ import main
         (["train", "--device", "cuda:99"], "visavis: models: --device: torch has no cuda:99 here; legal"),
         (["train", "--out", "/dev/null/x"], "visavis: models: --out: /dev/null/x: Not a directory"),
         (["train", "--resume", "--out", "/nowhere"], "/nowhere holds no checkpoint"),
+        (["train", "--resume", "--out", "/nowhere", "--seed", "1"], "--seed: is in the checkpoint that --resume goes"),
+        (["train", "--resume", "--out", "/nowhere", "--minutes", "5"], "--minutes: is in the checkpoint that --res"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

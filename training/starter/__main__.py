@@ -27,6 +27,7 @@ from training.starter.evaluate import evaluate, failures, table
 from training.starter.heap import keep_memory
 from training.starter.train import Progress, Trainer, Training, resume, steps_in
 
+SEED = 1
 TELL_STEPS = 10
 """Of a training, between two lines about it."""
 
@@ -59,7 +60,7 @@ def _parser() -> Parser:
     length.add_argument("--steps", type=whole(1), metavar="N", help="so many steps: gives the same model each time")
     train.add_argument("--out", type=Path, metavar="DIR", default=Path("starter-chat"), help="default %(default)s")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    train.add_argument("--seed", type=whole(0), default=1, metavar="N", help="default %(default)s")
+    train.add_argument("--seed", type=whole(0), metavar="N", help=f"default {SEED}")
     train.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of the CPU (default %(default)s)")
     train.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda")
     train.add_argument("--compile", action="store_true", help="fuse operations (needs a C++ compiler)")
@@ -71,7 +72,16 @@ def _parser() -> Parser:
     return parser
 
 
+def _check_resumed(options: argparse.Namespace) -> None:
+    """Raise :class:`ModelError` for what the checkpoint says already."""
+    for flag, value in (("--minutes", options.minutes), ("--seed", options.seed)):
+        if options.resume and value is not None:
+            message = f"{flag}: is in the checkpoint that --resume goes on from; --steps alone may be another"
+            raise ModelError("invalid_value", message)
+
+
 def _train(options: argparse.Namespace, console: Console) -> None:
+    _check_resumed(options)
     keep_memory()
     _check_device(options.device)
     if not options.resume:
@@ -115,11 +125,12 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     machine = {"threads": options.threads, "device": options.device, "compile": options.compile}
     if options.resume:
         return resume(options.out, **machine, **({"steps": options.steps} if options.steps else {}))
-    training = Training(seed=options.seed, **machine)
+    seed = SEED if options.seed is None else options.seed
+    training = Training(seed=seed, **machine)
     steps = options.steps or (
         steps_in(60 * options.minutes, training, options.out) if options.minutes else training.steps
     )
-    return Trainer(Training(steps=steps, seed=options.seed, **machine), options.out)
+    return Trainer(Training(steps=steps, seed=seed, **machine), options.out)
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> None:

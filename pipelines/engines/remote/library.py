@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.engines.remote.wire import RemoteError
 
-REMEDY = "pip install 'visavis[ray]'"
+REMEDY = "pip install '.[ray]'"
 ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 """Sends all that is asked for one session to one replica, as long as there is that."""
 

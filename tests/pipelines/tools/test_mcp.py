@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'visavis[mcp]'")
+pytest.importorskip("mcp", reason="the package mcp is not installed: pip install '.[mcp]'")
 import mcp_types
 from mcp import Client
 

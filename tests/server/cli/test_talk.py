@@ -33,6 +33,13 @@ from tests.fakes.peer import loud
 from tests.fakes.silence import silence
 
 
+@pytest.mark.parametrize("path", ["/v1/realtime/calls", "/proxy/v1/realtime/calls/"])
+def test_a_pipeline_that_the_address_cannot_be_asked_for_is_refused(path):
+    with pytest.raises(SettingsError, match="--pipeline: has no effect where calls are made as OpenAI's clients do"):
+        Address(f"http://127.0.0.1:8080{path}", pipeline="nonsense").check()
+    Address("http://127.0.0.1:8080", pipeline="dictation").check()
+
+
 async def test_says_a_file_and_saves_the_answer(serve, tmp_path):
     question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
     write_wav(question, np.concatenate([np.zeros(RATE // 2, np.int16), loud(0.8)]))

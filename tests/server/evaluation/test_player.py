@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
+import sys
 from argparse import Namespace
 
 import pytest
 from rich.console import Console
 
 from media.clock import MonotonicClock
+from pipelines.runtime.child_process import ChildProcess
 from server.cli.evaluation import run_evaluation
+from server.evaluation import own_server
 from server.evaluation.needs import Abilities
 from server.evaluation.playing.player import Player
 from server.evaluation.playing.rtvi import RtviTranslator
@@ -21,6 +25,7 @@ from server.evaluation.scenario import SHIPPED, Scenario, Tool
 from server.headless.call import Address
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
+from tests.patience import PATIENCE
 
 
 @pytest.mark.long
@@ -163,6 +168,19 @@ def test_what_a_server_lacks_is_a_reason_to_skip():
     abilities = Abilities("x", {"vision": "it has no eyes"}, {})
     assert abilities.lacking(a_scenario({"video": "grey"})) == "vision: it has no eyes"
     assert abilities.lacking(a_scenario({"say": "x"}, needs=["voice"])) == ""
+
+
+async def test_a_server_of_ones_own_is_asked_to_end_and_killed_only_where_it_does_not(monkeypatch):
+    """One that obeys, and one that does not."""
+    ends = "import signal, sys; signal.signal(signal.SIGTERM, lambda *about: sys.exit())"
+    stays = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    for obeys, first in ((True, ends), (False, stays)):
+        monkeypatch.setattr(own_server, "STOP_SECONDS", PATIENCE if obeys else 0.01)
+        script = f"{first}\nprint('up', flush=True)\nwhile True: signal.pause()"
+        process = await ChildProcess.start([sys.executable, "-c", script])
+        assert await process.stdout.readline() == b"up\n"
+        await own_server._ended(process)
+        assert process.returncode == (0 if obeys else -signal.SIGKILL)
 
 
 @pytest.mark.long

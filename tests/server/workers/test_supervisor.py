@@ -281,7 +281,7 @@ async def test_a_server_that_closes_lets_no_other_begin(tmp_path):
 
 
 async def test_one_that_grows_beyond_its_memory_is_replaced_without_losing_anybody(tmp_path):
-    async with watched(tmp_path, worker_memory_mb=600) as crew:
+    async with watched(tmp_path, workers=2, worker_memory_mb=600) as crew:
         sizes = {1000: 700, 1001: 300}
         rounds = Rounds(crew.supervisor, crew.clock, lambda pid: sizes.get(pid, 100))
         await rounds.look()

@@ -13,7 +13,7 @@ from pipelines.tasks.batching import deserted
 
 INDEX = "model_index.json"
 """The file that makes a folder a pipeline of diffusers."""
-REMEDY = "pip install 'visavis[diffusion]'"
+REMEDY = "pip install '.[diffusion]'"
 
 
 def kind_of(folder: Path) -> str:

@@ -56,7 +56,7 @@ def test_without_the_library_its_extra_is_named() -> None:
     with pytest.raises(RemoteError) as caught:
         library.module("nothing.of.this.name")
     assert caught.value.code == "not_installed"
-    assert "visavis[ray]" in caught.value.message
+    assert ".[ray]" in caught.value.message
 
 
 def test_no_cluster_is_begun_by_asking(monkeypatch: pytest.MonkeyPatch) -> None:
