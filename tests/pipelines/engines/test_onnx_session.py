@@ -12,7 +12,7 @@ _WIDTH = 64
 
 
 def _largest_in_8_bits() -> bytes:
-    """``x @ 1`` for ``x`` in 0–1, with both quantised to 8 bits: where all is 1, every product is the largest there is."""
+    """``x @ 1`` for ``x`` in 0–1, both quantised to 8 bits: where all is 1, every product is the largest there is."""
     constants = {
         "scale": np.float32(1 / 255),
         "zero": np.uint8(0),

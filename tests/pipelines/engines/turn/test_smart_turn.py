@@ -184,8 +184,8 @@ async def test_a_judgement_that_hangs_is_given_up(tmp_path, held):
 
 
 def test_the_real_network_says_what_its_file_does_where_that_is_sure() -> None:
-    """Its numbers are rounded to 8 bits: where it is in two minds, that moves it as much as merging does, here and there
-    by a half. With speech that breaks off in a word it is sure of little, with what was said to its end of all."""
+    """Its numbers are rounded to 8 bits: where it is in two minds, that moves it as much as merging does, at times by a
+    half. With speech that breaks off in a word it is sure of little, with what was said to its end of all."""
     (path,) = real_folder("smart-turn").glob("*.onnx")
     network = SmartTurnNetwork(path)
     speech = speech_16k("audio/LJ001-0002.wav")
