@@ -63,7 +63,9 @@ class Visavis:
     async def run(
         cls, cache: Path, *arguments: str, under: tuple[str, ...] = (), **environment: str
     ) -> AsyncIterator[Visavis]:
-        settings = {"VISAVIS_CACHE": str(cache), "VISAVIS_LLM_URL": "http://127.0.0.1:9/v1", "COLUMNS": "200"}
+        settings = {"VISAVIS_CACHE": str(cache), "COLUMNS": "200"}
+        if "bench" not in arguments:  # stubs ask no server
+            settings["VISAVIS_LLM_URL"] = "http://127.0.0.1:9/v1"
         offline = {"PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         process = await asyncio.create_subprocess_exec(
             *(*under, sys.executable, "-m", "server", *arguments),

@@ -78,7 +78,8 @@ def catalogue() -> Catalogue:
 
 
 def parts(cache: Path, folder: Path | None = None, **flags) -> Parts:
-    settings = load_settings({"cache": cache, "models": folder, **CLOSED, **flags})
+    asks_servers = flags.get("chat_model", "auto") in ("auto", "openai") and flags.get("profile") != "bench"
+    settings = load_settings({"cache": cache, "models": folder, **(CLOSED if asks_servers else {}), **flags})
     made = Parts(settings, load(settings.pipeline), lambda line: None)
     made.store = ModelStore(settings.model_cache, folder, catalogue=catalogue())
     return made
