@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,7 @@ def build_toolbox(
             trust_env=False,
             limits=httpx2.Limits(max_connections=_MOST_CONNECTIONS),
             headers={"Accept-Encoding": "identity"},
+            cookies=no_cookies(),
         ),
     )
     for one in named:
@@ -122,6 +124,11 @@ def build_toolbox(
             raise DefinitionError("definition_invalid", f"{one.file}: {one.place}: {error}") from error
     _refuse_twins(named, box)
     return box
+
+
+def no_cookies() -> CookieJar:
+    """A jar that keeps nothing: one client asks for all users, and what an endpoint knows one by is not another's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _add(box: Toolbox, one: Named, secrets: Mapping[str, str], changed: Callable[[], object]) -> None:

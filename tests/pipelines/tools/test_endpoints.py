@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,8 +14,10 @@ import pytest
 from aiohttp import web
 
 from pipelines.interfaces.llm import Tool
+from pipelines.tools.definition import HttpSpec
 from pipelines.tools.endpoints import Endpoint, http_tool
 from pipelines.tools.server_tool import ServerTool, ToolLimits, ToolResult
+from pipelines.tools.toolbox import Named, build_toolbox
 from tests.fakes.openai_server import Handler, serving
 
 SCHEMA = {
@@ -174,3 +177,23 @@ async def test_a_server_that_does_not_answer_or_is_not_there(tool: Any) -> None:
     async with httpx2.AsyncClient(trust_env=False) as client:
         away = http_tool(Tool("t", "d"), Endpoint("http://127.0.0.1:1/x"), client)
         assert await away.run("{}") == ToolResult("127.0.0.1 cannot be asked (ConnectError)", failed=True)
+
+
+async def test_what_an_endpoint_knows_one_by_is_kept_for_nobody() -> None:
+    def answer(_: web.Request) -> web.StreamResponse:
+        response = web.Response(text="sunny")
+        response.set_cookie("sid", "of the one who asked first")
+        return response
+
+    server = Noting(answer)
+    async with serving(server.handle) as base:
+        spec = HttpSpec(
+            kind="http", name="weather", description="The weather.", url=f"{base}/weather", parameters=SCHEMA
+        )
+        box = build_toolbox([Named(spec, Path("tools.yaml"), "tools.0")], {})
+        try:
+            for city in ("Bern", "Davos"):
+                assert (await box()[0].run(json.dumps({"city": city}))).text == "sunny"
+        finally:
+            await box.close()
+    assert [headers.get("Cookie") for headers in server.headers] == [None, None]
