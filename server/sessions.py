@@ -20,6 +20,7 @@ from server.composition import Composer
 from server.descriptors import own_descriptors
 from server.dialects.live.models import LiveSession
 from server.dialects.openai.fields import SessionPatch
+from server.dialects.live.models import HUNG_UP
 from server.dialects.rtvi.dialect import LEFT
 from server.load.plan import URGENT
 from server.load.state import Load
@@ -233,7 +234,7 @@ class Registry:
 
     def _keep(self, session: AssistantSession, reason: str) -> None:
         """A session ends; another may go on with its conversation, unless that was not to be."""
-        resumable = reason not in (REPLACED, LEFT) and not self._closing
+        resumable = reason not in (REPLACED, LEFT, HUNG_UP) and not self._closing
         if resumable:
             self._kept.keep(session.id, remembered(session))
         self._memory.ended(session.id, resumable=resumable)

@@ -218,6 +218,24 @@ async def test_a_conversation_outlives_its_node(loopback):
                 assert await _watched(made["a"], peer) == "gone", "its node is"
 
 
+async def test_a_conversation_that_is_hung_up_is_forgotten_everywhere(loopback):
+    async with nodes({"a": 4, "b": 4}) as made:
+        peer = await _on("b", made)
+        async with peer:
+            assert "1 things" in await peer.ask("Blue")
+            await _told_of(made, peer)
+            session = peer.answer["session_id"]
+            async with made["a"].http.post(f"/v1/realtime/calls/{session}/hangup") as hung_up:
+                assert hung_up.status == 200
+            await until(lambda: len(made["b"].sessions) == 0)
+            again = Resuming(made["a"].url)
+            again.previous = session
+            async with again:
+                assert again.answer["resumed"] is False
+            name = made["a"].node._shared.credentials.name("memory", session)
+            await until(lambda: name not in made.store.values)
+
+
 async def _watched(node: Running, peer: Peer) -> str:
     async with node.http.get(f"/v1/sessions/{peer.answer['session_id']}/watch") as told:
         state: str = (await told.json())["state"]
