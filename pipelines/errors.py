@@ -18,17 +18,22 @@ T = TypeVar("T")
 
 
 class PipelineError(Exception):
-    """``code`` is for programs, ``message`` for people, ``stage`` says where."""
+    """``code`` is for programs, ``message`` for whoever asked, ``stage`` says where.
+
+    ``summary`` is what everybody may read, in the log and in the status of the server. It is the message but where
+    that repeats what another server has answered: such an answer may quote the request.
+    """
 
     stage = "pipeline"
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, summary: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.summary = message if summary is None else summary
 
     def __str__(self) -> str:
-        return f"{self.stage}: {self.message} ({self.code})"
+        return f"{self.stage}: {self.summary} ({self.code})"
 
 
 class STTError(PipelineError):

@@ -7,7 +7,6 @@ What the package's own ``stdio_client`` does, but for the start: that forks unde
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,8 +18,6 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
 from pipelines.runtime.child_process import CHILDREN, ChildProcess
-
-log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 8 << 20
 """Bytes of one message; a server that sends a longer one is let go."""
@@ -60,7 +57,7 @@ async def child_transport(
 
     try:
         async with anyio.create_task_group() as group:
-            for work in (read, write, lambda: _log(process, command[0])):
+            for work in (read, write, lambda: _pass_over(process)):
                 group.start_soon(work)
             try:
                 yield incoming, outgoing
@@ -77,11 +74,12 @@ def _message(line: bytes) -> Any:
     return mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
 
 
-async def _log(process: ChildProcess, name: str) -> None:
+async def _pass_over(process: ChildProcess) -> None:
+    """Read what it writes beside its messages, so that it does not wait; no log holds it: servers write down calls."""
     assert process.stderr is not None
     with suppress(ValueError):  # a line that is too long
-        async for line in process.stderr:
-            log.debug("%s: %s", name, line.decode("utf-8", "replace").rstrip())
+        async for _ in process.stderr:
+            pass
 
 
 async def _end(process: ChildProcess) -> None:

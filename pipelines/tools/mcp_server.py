@@ -20,6 +20,7 @@ from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from pydantic import ValidationError
 
 from media.clock import Clock, MonotonicClock
+from pipelines.errors import listed
 from pipelines.interfaces.llm import Image, Tool
 from pipelines.runtime.supervision import end
 from pipelines.tools.server_tool import ArgumentCheck, ServerTool, ToolFailedError, ToolLimits, ToolResult
@@ -68,6 +69,8 @@ class McpServer:
         self._limits = limits or ToolLimits()
         self._only = only
         self._clock = clock or MonotonicClock()
+        self._missing: tuple[str, ...] = ()
+        """Names in ``only`` that it has no tools of."""
         self._client: Client | None = None
         self._stale = asyncio.Event()
         """Something has happened that may mean other tools, or the end."""
@@ -121,6 +124,14 @@ class McpServer:
             log.info("mcp %s has %d tools", self.name, len(tools))
             self._changed()
 
+    def _tell_missing(self, there: tuple[str, ...]) -> None:
+        """Tell once which names in ``only`` the server has no tool of: one may be mistyped."""
+        missing = tuple(name for name in self._only if name not in there)
+        if missing and missing != self._missing:
+            told = (self.name, listed(missing), listed(there) or "none")
+            log.warning("mcp %s has no tool %s, which only names; it has %s", *told)
+        self._missing = missing
+
     def _lost(self, error: Exception) -> None:
         told = _words(error)
         if told != self.problem:
@@ -153,6 +164,7 @@ class McpServer:
                 cursor = page.next_cursor
                 if not cursor or not page.tools:
                     break
+        self._tell_missing(tuple(one.name for one in found))
         made = (self._tool(one) for one in found[:MOST_TOOLS] if not self._only or one.name in self._only)
         return tuple(tool for tool in made if tool is not None)
 
@@ -181,7 +193,8 @@ class McpServer:
             self._stale.set()  # it may be gone
             raise ToolFailedError(f"{self.name}: {error.message}") from error
         except ValidationError as error:
-            log.warning("mcp %s: what %s brought is no result: %s", self.name, name, _words(error))
+            # not its words: what was brought stands in them
+            log.warning("mcp %s: what %s brought is no result (faults: %d)", self.name, name, error.error_count())
             raise ToolFailedError(f"{self.name} answered with what is no result") from error
 
 

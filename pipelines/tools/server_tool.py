@@ -85,7 +85,7 @@ class ServerTool:
         except PipelineError as error:
             result = ToolResult(error.message, failed=True)
         except Exception as error:
-            log.exception("the tool %s failed", self.name)
+            log.exception("the tool %s failed", self.name, extra={"withheld": True})  # it may quote its arguments
             result = ToolResult(f"{self.name} failed unexpectedly ({type(error).__name__})", failed=True)
         return replace(result, text=_within(mended(result.text), self.limits.characters))
 

@@ -86,7 +86,7 @@ class Choices:
                 log.warning("%s (%s) works again", engine, stage)
             else:
                 log.warning("%s (%s) failed: %s", engine, stage, error)
-                self._failures[stage] = f"{engine} failed: {error.message}"
+                self._failures[stage] = f"{engine} failed: {error.summary}"
             asyncio.get_running_loop().call_soon(self._tell)  # once whoever calls has drawn the consequences
 
         return changed

@@ -11,7 +11,8 @@ import logging
 import math
 import re
 import threading
-from collections.abc import AsyncIterator, Mapping
+import traceback
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from rich.logging import RichHandler
 
 from media.clock import Clock
 from server.observability.output import written_aside
+from server.observability.reports.redaction import causes, code_of
 
 PERIOD_SECONDS = 60.0
 """For which a kind is counted."""
@@ -30,8 +32,10 @@ _MOST_KINDS = 256
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
 _TEMPLATE_CHARACTERS = 80
 
-_QUIET = {"aioice": logging.WARNING, "matplotlib": logging.WARNING}
-"""Loggers that tell of every ordinary step."""
+_QUIET = dict.fromkeys(("aioice", "httpcore2", "httpx2", "matplotlib", "mcp"), logging.WARNING)
+"""Loggers that tell of every ordinary step, those of tools' connections with what a model has called."""
+_WITH_VALUES = (ValueError, LookupError, AssertionError)
+"""Exceptions whose messages hold the value that was at fault, which may be words that were said."""
 
 Kind = tuple[str, int, str]
 
@@ -109,8 +113,29 @@ class SafeFormatter(logging.Formatter):
         if held_back := getattr(record, "held_back", 0):
             text += f"   (and {held_back} more like this before)"
         if record.exc_info:
-            text += "\n" + printable(self.formatException(record.exc_info))
+            text += "\n" + printable(_traceback(record.exc_info[1], withheld=getattr(record, "withheld", False)))
         return text.replace("\n", "\n  ")
+
+
+def _traceback(error: BaseException | None, *, withheld: bool) -> str:
+    """Where an exception and what it came from were raised, and why where no word that was said can stand in that.
+
+    ``withheld``: whoever logs it knows that what failed was given such words; then no message is told.
+    """
+    if error is None:
+        return ""
+    texts = ["".join(_described(one, withheld=withheld)) for one in (error, *causes(error))]
+    return "\n\nThat led to:\n\n".join(reversed(texts))
+
+
+def _described(error: BaseException, *, withheld: bool) -> Iterator[str]:
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__)
+    yield type(error).__qualname__
+    message = "" if withheld or isinstance(error, _WITH_VALUES) else str(error)
+    code = code_of(error) if not message else None
+    yield f": {message or code}" if message or code else ""
 
 
 class _Value:

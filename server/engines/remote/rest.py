@@ -100,7 +100,8 @@ class Rest:
             message = str(told["error"]["message"])[:_SHORT]
         except (TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError):
             message = response.reason or "error"
-        return RemoteError("remote_http_error", f"{self.server}: {message} (HTTP {response.status})")
+        summary = f"{self.server} answered with HTTP {response.status}"
+        return RemoteError("remote_http_error", f"{self.server}: {message} (HTTP {response.status})", summary)
 
     def _too_late(self, path: str) -> RemoteError:
         return RemoteError("remote_timeout", f"{self.server} did not go on with {path} within {FIRST_SECONDS:g} s")

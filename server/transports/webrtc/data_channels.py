@@ -77,7 +77,7 @@ class DialectChannels:
         texts = self.dialect.messages(event, self._largest())
         if not texts:
             self.dropped += 1
-            log.debug("the peer takes %d bytes at a time: %.100r cannot be sent", self._largest(), event)
+            log.debug("the peer takes %d bytes at a time: %s cannot be sent", self._largest(), type(event).__name__)
         for channel in channels:
             for text in texts:
                 if channel.bufferedAmount > FULL_BYTES:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,9 +71,11 @@ async def test_wrong_arguments_are_told_to_the_model_and_nothing_is_run(
     assert not house.calls
 
 
-async def test_a_function_that_raises_is_told_without_its_words(function: Make) -> None:
+async def test_a_function_that_raises_is_told_without_its_words(function: Make, caplog: Any) -> None:
     result = await function("broken").run("{}")
     assert result == ToolResult("broken failed unexpectedly (RuntimeError)", failed=True)
+    [failure] = [record for record in caplog.records if record.exc_info]
+    assert failure.withheld, "its message may quote what it was called with"
 
 
 async def test_what_takes_too_long_is_given_up(function: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from mcp import Client
 from pipelines.interfaces.llm import ChatRequest, Message, ToolCall
 from pipelines.routing.definition import load_tools
 from pipelines.tools.calling import CallingModel
+from pipelines.tools.mcp_process import child_transport
 from pipelines.tools.toolbox import Named, Toolbox, build_toolbox
 from tests.fakes import mcp_tools
 from tests.patience import PATIENCE
@@ -101,6 +103,13 @@ async def test_a_model_calls_two_of_its_tools_at_once(tmp_path: Path) -> None:
         assert [message.content for message in model.requests[1].messages[2:]] == ["1", "2"]
 
 
+async def test_a_tool_that_only_names_and_the_server_has_not_is_told(tmp_path: Path, caplog: Any) -> None:
+    async with boxed(tmp_path, child(only="[add, serach]"), DOOR="x") as (box, _):
+        assert names(box) == ["add"]
+    told = [record.getMessage() for record in caplog.records if "serach" in record.getMessage()]
+    assert told == [f"mcp house has no tool serach, which only names; it has {', '.join(NAMES)}"]
+
+
 async def test_a_call_that_takes_too_long_leaves_the_server_as_it_is(tmp_path: Path) -> None:
     async with boxed(tmp_path, child(timeout="0.2"), DOOR="x") as (box, _):
         assert (await run(box, "hang")).text == "hang did not answer within 0.2 seconds"
@@ -160,6 +169,15 @@ async def test_no_process_is_left_behind(tmp_path: Path) -> None:
     assert box() == ()
 
 
+async def test_what_a_server_writes_beside_its_messages_is_in_no_log(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    ended = asyncio.Event()
+    command = [sys.executable, "-c", "import sys; print('called with Clara Miller', file=sys.stderr)"]
+    async with asyncio.timeout(PATIENCE), child_transport(command, {}, tmp_path, ended.set):
+        await ended.wait()
+    assert "Clara" not in caplog.text
+
+
 async def test_a_server_over_http(tmp_path: Path) -> None:
     uvicorn = pytest.importorskip("uvicorn")
     app = mcp_tools.made().streamable_http_app()
@@ -198,3 +216,4 @@ async def test_a_result_that_is_none_is_told(tmp_path: Path, monkeypatch: Any, c
         result = await run(box, "fail")
         assert result.failed and result.text == "house answered with what is no result"
         assert "Traceback" not in caplog.text
+        assert "what fail brought is no result (faults: 1)" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import sys
@@ -113,14 +114,52 @@ def test_of_several_processes_each_says_who_it_is():
 
 def test_a_traceback_cannot_pose_as_a_record():
     try:
-        raise ValueError("\x1b[31m\nERROR forged")
-    except ValueError:
+        raise RuntimeError("\x1b[31m\nERROR forged")
+    except RuntimeError:
         failed = record("failed")
         failed.exc_info = sys.exc_info()
     text = SafeFormatter().format(failed)
     assert "\x1b" not in text
     assert text.startswith("failed\n  Traceback")
     assert "\n  ERROR forged" in text
+
+
+def raised(*, withheld: bool = False) -> str:
+    """What is told of an error of the system that came of a value."""
+    said = "my clinic in Davos"
+    try:
+        try:
+            int(said)
+        except ValueError as error:
+            raise FileNotFoundError(errno.ENOENT, "no such file") from error
+    except OSError:
+        failed = record("failed")
+        failed.exc_info = sys.exc_info()
+        failed.withheld = withheld
+    return SafeFormatter().format(failed)
+
+
+def test_messages_that_hold_a_value_are_not_told():
+    text = raised()
+    assert "Davos" not in text
+    assert text.index("ValueError\n") < text.index("FileNotFoundError: [Errno 2] no such file")
+    assert "in raised" in text
+
+
+def test_no_message_is_told_of_what_was_given_words_that_were_said():
+    text = raised(withheld=True)
+    assert "FileNotFoundError: ENOENT" in text
+
+
+async def test_libraries_of_tools_do_not_tell_what_was_called(clock):
+    out = io.StringIO()
+    async with process_log("debug", Console(file=out, width=200), clock):
+        logging.getLogger("visavis").debug("at this level")
+    async with process_log("info", Console(file=out, width=200), clock):
+        for name in ("httpx2", "httpcore2.connection", "mcp.client"):
+            logging.getLogger(name).info("GET https://weather/?city=my+clinic")
+    assert "at this level" in out.getvalue()
+    assert "clinic" not in out.getvalue()
 
 
 async def test_the_process_log_tells_at_its_end_what_it_held_back(clock):

@@ -66,11 +66,12 @@ class Reading:
         """The connection has been closed. Raises :class:`LLMError` if the answer was not complete."""
         if not self.finished and not self.done:
             odd = f", with: {self._odd}" if self._odd else ""
-            raise LLMError("llm_bad_stream", f"{self._name} ended its answer early{odd}")
+            told = f"{self._name} ended its answer early"
+            raise LLMError("llm_bad_stream", f"{told}{odd}", told)
         self.done = True
 
     def _error(self, message: str) -> LLMError:
-        return LLMError("llm_http_error", f"{self._name}: {message}")
+        return LLMError("llm_http_error", f"{self._name}: {message}", f"{self._name} sent an error in its answer")
 
 
 class Answer:

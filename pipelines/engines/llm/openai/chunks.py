@@ -50,7 +50,8 @@ def read_json(data: bytes, name: str) -> dict[str, Any]:
         value = json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         shown = short(data.decode("utf-8", "replace"))
-        raise LLMError("llm_bad_stream", f"{name} sent something that is not JSON: {shown}") from error
+        told = f"{name} sent something that is not JSON"
+        raise LLMError("llm_bad_stream", f"{told}: {shown}", told) from error
     if not isinstance(value, dict):
         raise LLMError("llm_bad_stream", f"{name} sent JSON that is not an object")
     return value
