@@ -18,9 +18,8 @@ from pipelines.routing.run import Priority
 from pipelines.runtime import worker
 from server.composition import Composer
 from server.descriptors import own_descriptors
-from server.dialects.live.models import LiveSession
+from server.dialects.live.models import HUNG_UP, LiveSession
 from server.dialects.openai.fields import SessionPatch
-from server.dialects.live.models import HUNG_UP
 from server.dialects.rtvi.dialect import LEFT
 from server.load.plan import URGENT
 from server.load.state import Load

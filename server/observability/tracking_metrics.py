@@ -29,9 +29,14 @@ class TrackingMetrics(Collector):
             changes.add_metric([pool, direction], count)
         yield changes
         caught = CounterMetricFamily("visavis_error_reports", "Unexpected errors that were reported", labels=["type"])
-        for kind, count in dict(self._catcher.kinds).items():
+        kinds = dict(self._catcher.kinds)
+        for kind, count in kinds.items():
             caught.add_metric([kind], count)
         yield caught
+        # a series that begins with its first error does not increase by it, as an alert needs: this one is always there
+        every = CounterMetricFamily("visavis_unexpected_errors", "Unexpected errors of all types that were reported")
+        every.add_metric([], sum(kinds.values()))
+        yield every
 
     def _filled(self, *families: Metric) -> Iterator[Metric]:
         for family in families:

@@ -30,6 +30,9 @@ FAILED_REST = 30.0
 """Seconds after a defect of ours before the next sample: what is optional must not fill the log."""
 
 
+_WAIT = "visavis_worker_wait_seconds"
+
+
 @dataclass(slots=True)
 class Watched:
     """What the history looks at beside the system. On the event loop."""
@@ -138,7 +141,15 @@ class History:
         self._keep(sample.values)
 
     def _complete(self, sample: Sample, with_threads: bool) -> None:
-        """What grew once and does not now is at rest, which is a value, too; what never grew is no curve."""
+        """What grew once and does not now is at rest, which is a value, too; what never grew is no curve.
+
+        So it is with workers without a job, for which nobody waits, and with engines whose processes have ended. Of a
+        worker with a job that began none, what waits for it is not known to be less: its last value stays.
+        """
+        for name, labels in self.latest:
+            busy = ("visavis_worker_busy_seconds_total", labels)
+            if name == "visavis_engine_resident_bytes" or (name == _WAIT and busy not in sample.values):
+                sample.values.setdefault((name, labels), 0.0)
         for key in self.totals:
             if with_threads or key[0] not in _OF_THREADS:
                 sample.values.setdefault(key, 0.0)

@@ -74,6 +74,14 @@ async def test_every_metric_of_the_dashboard_and_of_the_alerts_exists(house):
     assert 'visavis_pipeline_runs_total{outcome="completed"} 1.0' in samples
 
 
+async def test_the_alert_of_unexpected_errors_sees_the_first(house):
+    """Prometheus sees no increase in a series that begins with its first one."""
+    http = await house()
+    async with http.get("/metrics") as answer:
+        assert "visavis_unexpected_errors_total 0.0" in (await answer.text()).splitlines()
+    assert "increase(visavis_unexpected_errors_total[1h]) > 0" in alerts()
+
+
 @pytest.mark.parametrize("name", sorted(FIXED))
 def test_the_page_tells_of_it(name):
     assert name in (DASHBOARD.parents[1] / "reference" / "pipelines-http.md").read_text("utf-8")

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,37 @@ async def test_what_grew_and_rests_is_a_zero_and_totals_never_go_back(history_wi
     assert [point.mean for point in points] == [1.0, 0.0, 0.0]
     assert history.totals[errors] == 1.0
     assert history.latest[errors] == 0.0
+    await history.close()
+
+
+async def test_nobody_waits_for_a_worker_without_a_job(history_with):
+    clock = FakeClock()
+    history = history_with(clock)
+    waits = key("visavis_worker_wait_seconds", worker_name="stt")
+    history._ledger.begins("first", "stt", ("sess_a",), 0.9)
+    for _ in range(2):
+        clock.advance(1.0)
+        await history.sample()
+    assert history.latest[waits] == 0.9, "it is still at it, and others may wait as long"
+    history._ledger.ends("first")
+    for _ in range(2):
+        clock.advance(1.0)
+        await history.sample()
+    assert history.latest[waits] == 0.0
+    await history.close()
+
+
+async def test_processes_that_have_ended_have_no_memory(history_with, monkeypatch):
+    clock = FakeClock()
+    history = history_with(clock)
+    memory = key("visavis_engine_resident_bytes", engine="llama.cpp")
+    read = history._resources.read
+    for children in ({"llama.cpp": 7}, {}):
+        used = replace(read({}), children_memory=children)
+        monkeypatch.setattr(history._resources, "read", lambda *given, used=used, **how: used)
+        clock.advance(1.0)
+        await history.sample()
+        assert history.latest[memory] == children.get("llama.cpp", 0)
     await history.close()
 
 
