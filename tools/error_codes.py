@@ -42,7 +42,8 @@ SECTIONS = (
     ("No recording", r"no_recording|recording_\w+"),
     ("No way for media", r"ice_\w+|invalid_candidates|unknown_section"),
     (_OFFER, r"\w*sdp\w*|no_(codec|media|opus)|invalid_type|renegotiation_\w+|nothing_(sent|to_watch)"),
-    ("The language model's server", r"llm_(http|key|no|timeout|unreachable|bad|template|context)\w*|remote_\w+"),
+    ("The language model's server", r"llm_(http|key|no|refused|timeout|unreachable|bad|template|context)\w*"),
+    ("The language model's server", r"remote_\w+"),
     (
         "A wish that cannot be met",
         r"(unknown|wrong)_(device|language|model|pipeline|task|voice)|no_(backend|conversation)",

@@ -55,7 +55,7 @@ _ROWS: tuple[tuple[Code, str], ...] = (
     (Code.INVALID_ARGUMENT, r"(invalid|missing|unknown|unsupported|unserved|wrong)_\w+"),
     (Code.INVALID_ARGUMENT, r"\w+_too_(large|long)|too_long|(images|tools)_not_taken|tool_(choice|call_invalid)"),
     (Code.INVALID_ARGUMENT, r"image_unusable|nothing_\w+|no_(codec|media|opus|conversation)|not_acceptable"),
-    (Code.INVALID_ARGUMENT, r"llm_(context_full|template)|stt_(language|task)|adapter_(name|scale)"),
+    (Code.INVALID_ARGUMENT, r"llm_(context_full|refused|template)|stt_(language|task)|adapter_(name|scale)"),
     (Code.INVALID_ARGUMENT, r"idle_prompt_never|expectation_failed|delegation_required"),
     (Code.INVALID_ARGUMENT, r"(input_audio|item_truncate|response_cancel)_\w+"),
     (Code.INTERNAL, r"internal_error|server_error|output_too_large|\w+_(failed|crashed|ended|bad_answer|broken)"),

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 _BUSY = "engine_busy stt_busy engine_closed stt_closed engine_stuck llm_unavailable llm_unreachable out_of_memory"
 _BUSY += " deadline does_not_fit"
-_CALLERS = "llm_context_full llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
+_CALLERS = "llm_context_full llm_refused llm_template unknown_voice invalid_speed stt_language stt_cannot_translate"
 _CALLERS += (
     " tool_choice_unsupported response_format_unsupported logprobs_unsupported adapters_unsupported adapter_broken"
 )

@@ -86,9 +86,9 @@ async def broken_off(model: LanguageModel, request: ChatRequest = REQUEST) -> tu
     raise AssertionError("the answer did not fail")
 
 
-async def failure(model: LanguageModel) -> LLMError:
+async def failure(model: LanguageModel, request: ChatRequest = REQUEST) -> LLMError:
     with pytest.raises(LLMError) as caught:
-        await answer(model)
+        await answer(model, request)
     return caught.value
 
 

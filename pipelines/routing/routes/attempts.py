@@ -90,6 +90,7 @@ class Desk(Protocol):
     callers_fault: ClassVar[frozenset[str]]
     hopeless: ClassVar[frozenset[str]]
     passing: ClassVar[frozenset[str]]
+    refusing: ClassVar[frozenset[str]]
 
     @property
     def on_failure(self) -> Callable[[str, PipelineError | None], None]:
@@ -232,15 +233,19 @@ class Attempt(Generic[E]):
         if error.code in route.callers_fault:
             self.released("failed")
             return False
-        LEDGER.failed(name, session.get())
-        route.on_failure(name, error)
-        if not self._final and error.code not in route.hopeless and self._repeats(error):
+        refused = error.code in route.refusing
+        if not refused:
+            LEDGER.failed(name, session.get())
+            route.on_failure(name, error)
+        if not self._final and not refused and error.code not in route.hopeless and self._repeats(error):
             return True
         successor = None if self._final else next(iter(self._followers.all), None)
         if successor is not None:
             route.hand_on(self._rung, successor)
         if isinstance(error, EngineBusyError):
             self.released("busy")
+        elif refused:
+            self.released("failed")
         else:
             if self._rung.breaker.failures == self._failures:
                 self._rung.breaker.failed(route.clock.now())

@@ -62,6 +62,7 @@ class FallbackModel(Route[LanguageModel]):
 
     errors = (LLMError, "llm_failed")
     callers_fault = frozenset((*(f"{field}_unsupported" for field in UNABLE), "adapter_broken", "adapter_unknown"))
+    refusing = frozenset(("llm_refused",))
     larger_only = True
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:

@@ -67,6 +67,9 @@ class Route(Generic[E]):
     passing: ClassVar[frozenset[str]] = frozenset()
     """Codes of errors that tell of what is replaced, such as a process: an engine that nobody can stand in for is asked
     again after a pause, and the work is not lost."""
+    refusing: ClassVar[frozenset[str]] = frozenset()
+    """Codes of errors with which an engine that works refuses one piece of work: the next may take it, and nobody else
+    is kept from asking the first."""
     usual: ClassVar[RestPolicy] = RestPolicy()
     """The stage's policy about failures where none is given."""
     larger_only: ClassVar[bool] = False

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from pipelines.errors import PipelineError
+from pipelines.http_bodies import read_body
 
 CONNECT_SECONDS = 2.0
 FIRST_SECONDS = 30.0
@@ -96,7 +97,7 @@ class Rest:
     async def _refused(self, response: aiohttp.ClientResponse) -> RemoteError:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                told = json.loads(await response.content.read(1 << 16))
+                told = json.loads(await read_body(response.content, 1 << 16))
             message = str(told["error"]["message"])[:_SHORT]
         except (TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError):
             message = response.reason or "error"

@@ -4,13 +4,12 @@
 (https://platform.openai.com/docs/api-reference/chat-streaming). What servers make of that is taken as it comes: the
 bytes in :mod:`~pipelines.engines.llm.openai.stream`, the chunks in :mod:`~pipelines.engines.llm.openai.chunks`,
 thoughts and calls in :mod:`~pipelines.engines.llm.text`; what they refuse is learned in
-:mod:`~pipelines.engines.llm.openai.request`.
+:mod:`~pipelines.engines.llm.openai.refusals`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import AsyncGenerator, Callable
@@ -21,14 +20,15 @@ from typing import Any
 import aiohttp
 
 from pipelines.engines.llm.openai.answer import DECIDE_SECONDS, Answer, Reading
-from pipelines.engines.llm.openai.chunks import Chunk, error_message, read_json, short
+from pipelines.engines.llm.openai.chunks import Chunk, short
+from pipelines.engines.llm.openai.connection import discover, http_error, open_session, unreachable
 from pipelines.engines.llm.openai.options import ChatOptions
-from pipelines.engines.llm.openai.request import Abilities, Refusal
+from pipelines.engines.llm.openai.refusals import PLAIN, REFUSALS, Refusal, after
+from pipelines.engines.llm.openai.request import Abilities
 from pipelines.engines.llm.openai.stream import EventStream
 from pipelines.engines.llm.thoughts import Begins
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import ChatRequest, Cut, Message, Piece, ToolCall, Usage, insist
-from pipelines.text import mended
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,6 @@ _DRAIN_SECONDS = 0.01
 """What keeping a connection may cost at the end of an answer."""
 _TAIL_SECONDS = 0.25
 """How long a server may take to say that it is done, after it has said why the answer ends."""
-_KEPT_SECONDS = 60.0
-"""How long an idle connection is kept, so that the next turn need not open one."""
 _MOST_TRIES = 8
 """How often one request may be mended."""
 _OF_CHOICE = re.compile(r"tool|function", re.IGNORECASE)
@@ -49,8 +47,6 @@ _OF_FORMAT = re.compile(r"response_?format|json|schema|structured|grammar", re.I
 _OF_LOGPROBS = re.compile(r"log_?prob", re.IGNORECASE)
 _JSON = re.compile(r'\s*($|[{\["0-9-]|true|false|null)')
 """How a JSON value begins."""
-_NOT_CHAT = ("embed", "minilm", "rerank", "bge-")
-"""Parts of the names of models that do not chat."""
 
 
 class OpenAIChat:
@@ -122,7 +118,8 @@ class OpenAIChat:
 
         Closing the generator closes the connection at once, which makes the server stop. Whatever fails in the middle,
         the words that have come are yielded first. Raises :class:`~pipelines.errors.LLMError`: ``llm_unreachable``
-        (no connection, or it broke), ``llm_timeout``, ``llm_http_error`` (the server answered with an error, also in
+        (no connection, or it broke), ``llm_timeout``, ``llm_refused`` (the server does not take this request),
+        ``llm_http_error`` (it answered with an error, also in
         the middle of the stream), ``llm_bad_stream`` (what it sent is no such stream, or ends early),
         ``llm_no_answer`` (it ended without a word), ``tool_call_invalid``, ``tool_choice_unsupported``,
         ``response_format_unsupported`` (the server does not know it, or not this schema).
@@ -216,31 +213,46 @@ class OpenAIChat:
             finally:
                 response.close()  # not release(): the rest of the answer is not wanted
         except (aiohttp.ClientError, OSError) as error:
-            raise _unreachable(self._base_url, error) from error
+            raise unreachable(self._base_url, error) from error
 
     async def _ask(self, request: ChatRequest, trial: Abilities | None) -> aiohttp.ClientResponse:
-        """The beginning of an answer. What a server refuses is mended, and remembered if that has helped."""
-        known, lessons = trial or self._abilities, list[str]()
+        """The beginning of an answer. What a server refuses is mended, and remembered if that has helped.
+
+        If what helped in the end is a matter of this request alone, what was tried before has helped nothing.
+        """
+        known, lasting, words, tries = trial or self._abilities, dict[str, Any](), list[str](), 0
         while True:
             payload = known.payload(request, self._model, usage=self._wants_usage(request))
             payload |= known.lora(request, self._options)
             response = await self._post(payload)
             if response.status == 200:
-                if lessons and known.remembered() != self._abilities:
-                    self._learned(known.remembered(), "; ".join(lessons))
+                if (learned := replace(self._abilities, **lasting)) != self._abilities:
+                    self._learned(learned, "; ".join(words))
                 return response
-            error = await _http_error(response, self.name)
+            error = await http_error(response, self.name)
             status = response.status
             response.close()
-            after = known.after(Refusal(status, error.message, request, payload))
-            if after is None or len(lessons) == _MOST_TRIES or after[0].gives_up(request):
+            lesson = after(known, Refusal(status, error.message, request, payload))
+            if lesson is None or tries == _MOST_TRIES or lesson.applied(known).gives_up(request):
                 raise _of_field(error, status, request)
-            known, lesson = after
-            lessons.append(f"{lesson}, for it refused ({error.message})")
+            if lesson.about is not None and not await self._refuses(known, lesson.about):
+                lesson = lesson.once()
+            lasting, words = (lasting, words) if lesson.changes else ({}, [])
+            lasting |= lesson.changes
+            words.append(f"{lesson.words}, for it refused (HTTP {status})")
+            log.debug("%s: %s", self.name, words[-1])
+            known, tries = lesson.applied(known), tries + 1
+
+    async def _refuses(self, known: Abilities, what: str) -> bool:
+        """Whether it refuses a plain request with that, too: it is not the content of one that it complains of."""
+        plain = PLAIN[what]
+        response = await self._post(known.payload(plain, self._model) | known.lora(plain, self._options))
+        response.close()
+        return response.status in REFUSALS
 
     async def _post(self, payload: dict[str, Any]) -> aiohttp.ClientResponse:
         if self._session is None:
-            self._session = _open_session(self._api_key, self._options.connect_seconds)
+            self._session = open_session(self._api_key, self._options.connect_seconds)
         url = f"{self._base_url}/chat/completions"
         try:
             return await self._session.post(url, json=payload, allow_redirects=False)
@@ -329,39 +341,6 @@ def _of_field(error: LLMError, status: int, request: ChatRequest) -> LLMError:
     return error
 
 
-async def discover(base_url: str, api_key: str | None = None, timeout: float = 0.5) -> list[str]:
-    """Ids of the chat models of the server at ``base_url``, in its order (``timeout`` in seconds).
-
-    Raises :class:`~pipelines.errors.LLMError` (codes as in :meth:`OpenAIChat.stream`, and ``llm_key_refused``).
-    """
-    url = f"{base_url.rstrip('/')}/models"
-    try:
-        async with (
-            asyncio.timeout(timeout),
-            _open_session(api_key, timeout) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
-            if response.status != 200:
-                error = await _http_error(response, base_url)
-                raise LLMError("llm_key_refused", error.message) if response.status == 401 else error
-            body = read_json(await response.content.read(_LONGEST_EVENT), base_url)
-    except TimeoutError as error:
-        raise LLMError("llm_timeout", f"{base_url} did not list its models within {timeout:g} s") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise _unreachable(base_url, error) from error
-    models = body.get("data") or body.get("models")
-    listed = models if isinstance(models, list) else []
-    ids = [mended(str(model["id"])) for model in listed if isinstance(model, dict) and model.get("id")]
-    return [name for name in ids if not any(part in name.lower() for part in _NOT_CHAT)]
-
-
-def _open_session(api_key: str | None, connect_seconds: float) -> aiohttp.ClientSession:
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)  # other deadlines: around each wait
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS)
-    return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout, trust_env=False)
-
-
 async def _some(response: aiohttp.ClientResponse, deadline: float) -> bytes | None:
     """The next bytes; empty at the end, ``None`` when there are none by ``deadline``."""
     try:
@@ -376,17 +355,3 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             await response.content.read()
-
-
-async def _http_error(response: aiohttp.ClientResponse, name: str) -> LLMError:
-    body = (await response.content.read(_LONGEST_EVENT)).decode("utf-8", "replace")
-    try:
-        message = error_message(json.loads(body))
-    except (ValueError, RecursionError):
-        message = "" if "<" in body else short(body)  # no web page
-    return LLMError("llm_http_error", f"{name}: {message or response.reason or 'error'} (HTTP {response.status})")
-
-
-def _unreachable(base_url: str, error: Exception) -> LLMError:
-    message = f"no answer from the language model at {base_url}: {error or 'connection lost'}"
-    return LLMError("llm_unreachable", re.sub(r"//[^/@\s]*@", "//", message))  # without a password in the address

@@ -1,16 +1,15 @@
-"""What a model server is asked, and what is learned when it refuses that. Pure.
+"""What a model server is asked, as far as it is known what it takes. Pure.
 
 The protocol has grown for years, and every server takes another part of it: ``max_tokens`` or
 ``max_completion_tokens``, a temperature or only the default one, tools, pictures, a system message, messages in any
-order or strictly by turns, a history as long as the model's context. What a server refuses (with a status of 4xx, or
-5xx where it does not think it is the client's fault) is mended by the first rule that knows how.
+order or strictly by turns, a history as long as the model's context. What is learned when one refuses a request is in
+:mod:`~pipelines.engines.llm.openai.refusals`.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -47,28 +46,11 @@ def data_uri(image: Image) -> str:
     return f"data:{image.kind};base64,{base64.b64encode(image.data).decode('ascii')}"
 
 
-_REFUSALS = (400, 404, 405, 413, 415, 422, 500, 501)
-_SHRINK = 0.6
-"""How much of prompt and answer is kept when a server finds them too long and does not say how much it takes."""
-_FEWEST_TOKENS = 128
-"""A server that finds a history of so few tokens too long means something else."""
-_PROMPT_SHARE = 0.9
+PROMPT_SHARE = 0.9
 """How much of the room for a prompt is used: the server's tokens are not ours."""
-_LEAST_ANSWER = 4
+LEAST_ANSWER = 4
 """An answer keeps one part of so many of the context, unless it wants less: before it gets shorter than that, the
 oldest messages are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a server said to a request that it does not take."""
-
-    status: int
-    words: str
-    """Its message, with the field that it names."""
-    request: ChatRequest
-    payload: dict[str, Any]
-    """The body that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +100,10 @@ class Abilities:
             tool_roles=options.grammar is None,
         )
 
-    def remembered(self) -> Abilities:
-        """What of this goes for other requests, too."""
-        return replace(self, narrowed=None)
-
     def tokens(self, request: ChatRequest, messages: Sequence[Message]) -> int:
         """How many tokens the model may answer with to ``messages``."""
         room, wanted = self._context(), self._wanted(request)
-        return wanted if room is None else _answer_room(room, wanted, _size(messages))
+        return wanted if room is None else _answer_room(room, wanted, size(messages))
 
     def _wanted(self, request: ChatRequest) -> int:
         wanted = request.max_tokens + self.thinking_room
@@ -136,7 +114,7 @@ class Abilities:
 
     def payload(self, request: ChatRequest, model: str, *, usage: bool = False) -> dict[str, Any]:
         """The body of the request; ``usage``: the cost shall be told."""
-        messages = self._messages(request)
+        messages = self.messages(request)
         payload: dict[str, Any] = {
             "model": model,
             "messages": [{**as_dict(message), "content": as_content(message, self.images)} for message in messages],
@@ -201,7 +179,8 @@ class Abilities:
         schema = request.must_call and self.choice == "schema"
         return bool(request.tools) and self.tools and (self.grammar is not None or schema)
 
-    def _messages(self, request: ChatRequest) -> list[Message]:
+    def messages(self, request: ChatRequest) -> list[Message]:
+        """The messages that are sent: as many as there is room for, in the form that the model takes."""
         if (context := self._context()) is not None:
             room = _prompt_room(context, self._wanted(request))
             request = replace(request, messages=tuple(fit(request.messages, room)))
@@ -213,17 +192,6 @@ class Abilities:
         if not self.system:
             messages = system_in_user(messages)
         return messages if self.any_order else alternating(messages)
-
-    def after(self, refusal: Refusal) -> tuple[Abilities, str] | None:
-        """What to go by after ``refusal``, and in words what that is; ``None``: another try would be refused, too."""
-        if refusal.status not in _REFUSALS:
-            return None
-        for pattern, mend in _RULES:
-            if pattern.search(refusal.words) and (mended := mend(self, refusal)):
-                return mended
-        if refusal.status != 404 and (mended := _without_images(self, refusal)):
-            return mended
-        return _without_extras(self, refusal) if refusal.status in (400, 422) else None
 
     def gives_up(self, request: ChatRequest) -> bool:
         """Whether it would leave out what ``request`` insists on."""
@@ -241,157 +209,22 @@ class Abilities:
 
 def _prompt_room(context: int, wanted: int) -> int:
     """Tokens that messages may have beside an answer of up to ``wanted`` tokens."""
-    return int(_PROMPT_SHARE * (context - _kept(context, wanted)))
+    return int(PROMPT_SHARE * (context - _kept(context, wanted)))
 
 
 def _answer_room(context: int, wanted: int, prompt: int) -> int:
     """Tokens that an answer may have, of those that are ``wanted``, behind a prompt of ``prompt`` tokens."""
-    return max(_kept(context, wanted), min(wanted, context - math.ceil(prompt / _PROMPT_SHARE)))
+    return max(_kept(context, wanted), min(wanted, context - math.ceil(prompt / PROMPT_SHARE)))
 
 
-def _exceeds(context: int, wanted: int, prompt: int) -> bool:
+def exceeds(context: int, wanted: int, prompt: int) -> bool:
     """Whether both together are more than the context by our count; if not, the server counts otherwise."""
-    return prompt / _PROMPT_SHARE + wanted > context
+    return prompt / PROMPT_SHARE + wanted > context
 
 
 def _kept(context: int, wanted: int) -> int:
-    return min(wanted, context // _LEAST_ANSWER)
+    return min(wanted, context // LEAST_ANSWER)
 
 
-def _size(messages: Sequence[Message]) -> int:
+def size(messages: Sequence[Message]) -> int:
     return sum(approximate_tokens(message.content) for message in messages)
-
-
-# ------------------------------------------------------------------------------------------------------ the rules
-
-_Mended = tuple[Abilities, str] | None
-
-
-def _another_limit(known: Abilities, refusal: Refusal) -> _Mended:
-    most = _MOST.search(refusal.words)
-    if most and 0 < int(most[1]) < known.tokens(refusal.request, known._messages(refusal.request)):
-        return replace(known, limit=int(most[1]), thinking_room=0), f"it gives at most {most[1]} tokens"
-    if known.limit_name == "max_tokens":
-        return replace(known, limit_name="max_completion_tokens"), "the limit is called max_completion_tokens"
-    return (replace(known, limit_name=None), "no limit of tokens is set") if known.limit_name else None
-
-
-def _shorter(known: Abilities, refusal: Refusal) -> _Mended:
-    """What the server says that it takes is kept, and each request fitted to that.
-
-    The server's tokens are not ours, and of pictures we know none: where what it says is more than what it got, or it
-    says nothing of a request with pictures, that is a matter of this request, and others are not cut for it.
-    """
-    messages = known._messages(refusal.request)
-    prompt, answer = _size(messages), known.tokens(refusal.request, messages)
-    told = int(found[1]) if (found := _CONTEXT.search(refusal.words)) else 0
-    is_new = told >= _FEWEST_TOKENS and (known.context is None or told < known.context)
-    if is_new and _exceeds(told, answer, prompt):
-        return replace(known, context=told), f"prompt and answer are kept within {told} tokens"
-    if int(_SHRINK * prompt) < _FEWEST_TOKENS:
-        return None
-    known = replace(known, context=told) if is_new else known
-    room = int(_SHRINK * (prompt + answer))
-    words = f"prompt and answer are kept within {room} tokens"
-    if told or any(message.images for message in refusal.request.messages):
-        return replace(known, narrowed=room), f"{words} this time"
-    return replace(known, context=room), words
-
-
-def _without_usage(known: Abilities, refusal: Refusal) -> _Mended:
-    if "stream_options" not in refusal.payload:
-        return None
-    return replace(known, tells_usage=False), "what an answer costs is not asked for"
-
-
-def _without_temperature(known: Abilities, refusal: Refusal) -> _Mended:
-    if known.temperature is None:
-        return None
-    return replace(known, temperature=None), "the temperature is left to it"
-
-
-def _call_as_json(known: Abilities, refusal: Refusal) -> _Mended:
-    if "tool_choice" not in refusal.payload:
-        return None
-    return replace(known, choice="schema"), "tools that must be called are asked for as JSON"
-
-
-def _one_call_unsaid(known: Abilities, refusal: Refusal) -> _Mended:
-    if "parallel_tool_calls" not in refusal.payload:
-        return None
-    return replace(known, parallel=False), "that it shall call one tool is not said"
-
-
-def _object_as_schema(known: Abilities, refusal: Refusal) -> _Mended:
-    if refusal.payload.get("response_format") != {"type": "json_object"}:
-        return None
-    return replace(known, objects=False), "objects are asked for by a schema"
-
-
-def _without_tools(known: Abilities, refusal: Refusal) -> _Mended:
-    if "tools" in refusal.payload:
-        return replace(known, tools=False), "tools are left out"
-    if known.tool_roles and any(message.tool_calls or message.role == "tool" for message in refusal.request.messages):
-        return replace(known, tool_roles=False), "calls of tools are told in words"
-    return None
-
-
-def _without_images(known: Abilities, refusal: Refusal) -> _Mended:
-    if known.images_known or not known.images or not any(message.images for message in refusal.request.messages):
-        return None
-    return replace(known, images=False), "pictures are left out"
-
-
-def _without_system(known: Abilities, refusal: Refusal) -> _Mended:
-    if not known.system or not any(message.role == "system" for message in refusal.request.messages):
-        return None
-    return replace(known, system=False), "instructions go with what the user says first"
-
-
-def _in_turns(known: Abilities, refusal: Refusal) -> _Mended:
-    if known.any_order:
-        return replace(known, any_order=False), "messages take turns"
-    return _without_system(known, refusal)
-
-
-def _in_one_piece(known: Abilities, refusal: Refusal) -> _Mended:
-    return (replace(known, streams=False), "answers come in one piece") if known.streams else None
-
-
-def _without_extras(known: Abilities, refusal: Refusal) -> _Mended:
-    """The server does not say what it refuses: what it need not know is left out."""
-    if not {"stream_options", "tools", "grammar"} & refusal.payload.keys() and known.temperature is None:
-        return None
-    mended = replace(known, tells_usage=False, temperature=None, tools=False)
-    return None if mended == known else (mended, "all that is optional is left out")
-
-
-def _rule(words: str, mend: Callable[[Abilities, Refusal], _Mended]) -> tuple[re.Pattern[str], Callable[..., _Mended]]:
-    return re.compile(words, re.IGNORECASE), mend
-
-
-_MOST = re.compile(
-    r"(?:at most|less than or equal to|no more than|not exceed|maximum(?: value| allowed)?(?: is| of)?|up to|<=)"
-    r"[\s`'\":]{0,3}(\d{1,7})",
-    re.IGNORECASE,
-)
-_CONTEXT = re.compile(r"(?:context (?:length|window|size)|n_ctx|maximum)\D{0,30}?(\d{3,7})", re.IGNORECASE)
-_RULES = (
-    _rule(
-        r"context (length|window|size)|maximum context|n_ctx|prompt is too long|too many (input )?tokens"
-        r"|input is too (long|large)|exceeds? the (available )?context|request (entity )?too large",
-        _shorter,
-    ),
-    _rule(r"max_(completion_|new_|output_)?tokens", _another_limit),
-    _rule(r"stream_options|include_usage", _without_usage),
-    _rule(r"temperature", _without_temperature),
-    _rule(r"image|vision|multi-?modal|mmproj|content\b.{0,40}\bstr|\bstr.{0,40}\bcontent", _without_images),
-    _rule(r"parallel_tool_calls", _one_call_unsaid),
-    _rule(r"tool_?[ _-]?choice", _call_as_json),
-    _rule(r"response_?format|json_?(object|schema)|structured", _object_as_schema),
-    _rule(r"\btool|function", _without_tools),
-    _rule(r"alternat|must be user|first message|(start|begin)s? with (an? |the )?(user|system)", _in_turns),
-    _rule(r"\bsystem\b|developer (role|message|instruction)", _without_system),
-    _rule(r"\bstream(ing|ed)?\b", _in_one_piece),
-)
-"""What servers complain of and what is done about it; the first that fits, and has not been done yet, is taken."""

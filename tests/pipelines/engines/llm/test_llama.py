@@ -23,7 +23,8 @@ from pipelines.engines.llm.llama import LlamaChat, Manner
 from pipelines.engines.llm.llama_process import SAMPLING, Config
 from pipelines.engines.llm.openai.client import OpenAIChat
 from pipelines.engines.llm.openai.options import ChatOptions
-from pipelines.engines.llm.openai.request import Abilities, Refusal
+from pipelines.engines.llm.openai.refusals import Refusal, after
+from pipelines.engines.llm.openai.request import Abilities
 from pipelines.errors import LLMError
 from pipelines.interfaces.llm import (
     ChatRequest,
@@ -133,9 +134,9 @@ def test_tools_are_told_in_words_with_what_answers_are_held_to() -> None:
     assert {message["role"] for message in others} == {"assistant", "user"}
     assert "<tool_call>" in others[0]["content"]
     assert "grammar" not in known.payload(replace(request, tools=()), "tiny")
-    mended = known.after(Refusal(400, "failed to parse grammar", request, payload))
-    assert mended is not None
-    assert "grammar" not in mended[0].payload(request, "tiny")
+    lesson = after(known, Refusal(400, "failed to parse grammar", request, payload))
+    assert lesson is not None and lesson.about == "tools"
+    assert "grammar" not in lesson.applied(known).payload(request, "tiny")
 
 
 # ------------------------------------------------------------------------------------------------ on a stand-in
@@ -312,8 +313,8 @@ async def test_conversations_keep_what_was_read_though_there_are_more_of_them_th
     finally:
         await engine.close()
     first, second = usages[:2], usages[2:]
-    for before, after in zip(first, second, strict=True):
-        assert after.cached >= before.prompt - 8, "all but the end of the prompt before"
+    for before, later in zip(first, second, strict=True):
+        assert later.cached >= before.prompt - 8, "all but the end of the prompt before"
 
 
 LIGHT = Tool(

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from pipelines.engines.llm.openai.client import ChatOptions, OpenAIChat, discover
 from pipelines.errors import LLMError
@@ -282,6 +282,29 @@ async def test_discovery_of_something_else(body: object, status: int, code: str)
         with pytest.raises(LLMError) as caught:
             await discover(url, timeout=PATIENCE)
     assert caught.value.code == code
+
+
+async def test_a_list_of_models_may_come_in_pieces() -> None:
+    began = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"data": [{"id": "qw')
+        await began.wait()
+        await response.write(b'en3:0.6b"}]}')
+        return response
+
+    async def piecewise(self: StreamReader, most: int) -> bytes:
+        piece = await whole(self, most)
+        began.set()
+        return piece
+
+    whole = StreamReader.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StreamReader, "read", piecewise)
+        async with serving(handler) as url:
+            assert await discover(url, timeout=PATIENCE) == ["qwen3:0.6b"]
 
 
 async def test_discovery_where_nobody_is() -> None:

@@ -41,6 +41,16 @@ async def test_a_dead_model_costs_one_turn_and_is_tried_again_later():
     assert await answer(model) == "I am back. "
 
 
+async def test_a_request_that_is_refused_keeps_nobody_else_from_asking():
+    clock, failures = FakeClock(), Failures()
+    refusal = LLMError("llm_refused", "the schema of the tool is none")
+    served, scripted = named(FakeModel(refusal, "Here I am."), "served"), named(FakeModel("Hi."), "scripted")
+    model = FallbackModel([served, scripted], failures, clock)
+    assert await answer(model) == "Hi. "
+    assert await answer(model) == "Here I am. "
+    assert (failures, model.forwarded["served", "scripted"]) == ([], 1)
+
+
 async def test_half_an_answer_is_not_followed_by_another():
     class Breaks(FakeModel):
         async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
