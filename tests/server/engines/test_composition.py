@@ -718,6 +718,22 @@ async def test_when_every_preferred_engine_dies_the_user_still_hears_an_answer(s
     assert json.dumps(engines.status())
 
 
+async def test_the_status_and_the_log_repeat_nothing_that_a_server_has_answered(caplog):
+    choices = Choices()
+    choices.note("llm", "served", "found")
+    error = LLMError("llm_http_error", "served: cannot tokenize 'Clara Miller'", "served answered with HTTP 500")
+    served = FakeModel(error)
+    served.name = "served"
+    model = FallbackModel([served, FakeModel("Standing in.")], choices.failure_of("llm"))
+    choices.watch("llm", model)
+    request = ChatRequest((Message("user", "Hello?"),))
+    assert [piece async for piece in model.stream(request)] == ["Standing ", "in. "]
+    (row,) = choices.status()
+    assert row.reason == "served failed: served answered with HTTP 500; stands in for served"
+    assert "served answered with HTTP 500 (llm_http_error)" in caplog.text
+    assert "Clara" not in caplog.text
+
+
 # ------------------------------------------------------------------------------------------------ on demand
 
 

@@ -318,4 +318,4 @@ async def test_what_a_server_refuses_belongs_to_the_reason(tmp_path: Path) -> No
             assert await answer(model) == "Yes."
             assert upkeep.changes == 1
         await model.close()
-    assert "the limit is called max_completion_tokens, for it refused (openai tiny: unsupported" in row(made).reason
+    assert "the limit is called max_completion_tokens, for it refused (HTTP 400)" in row(made).reason

@@ -64,10 +64,11 @@ async def http_error(response: aiohttp.ClientResponse, name: str) -> LLMError:
         message = error_message(json.loads(body))
     except (ValueError, RecursionError):
         message = "" if "<" in body else short(body)  # no web page
-    code = "llm_refused" if response.status in _OF_THE_REQUEST else "llm_http_error"
     told = f"{name}: {message or response.reason or 'error'} (HTTP {response.status})"
     summary = told if response.status == 404 else f"{name} answered with HTTP {response.status}"
-    return LLMError(code, told, summary)
+    if response.status in _OF_THE_REQUEST:
+        return LLMError("llm_refused", told, summary)
+    return LLMError("llm_http_error", told, summary)
 
 
 def unreachable(base_url: str, error: Exception) -> LLMError:
