@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from pipelines.errors import PipelineError
 from pipelines.runtime.worker import Worker, session
 from pipelines.voice.settings import ConversationSettings, VoiceEngines
 from server.settings import Settings, SettingsError
 from server.wyoming.requests import Requests, Shared
-from server.wyoming.wire import LARGEST_LINE, BrokenWireError, Event, read_event, written
+from server.wyoming.wire import LARGEST_LINE, Event, WyomingError, read_event, written
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +101,31 @@ class _Listener:
             requests = Requests(self._shared, send)
             while (event := await read_event(reader, self._idle, self._seconds)) is not None:
                 await _unless_left(requests.receive(event), reader)
-        except BrokenWireError as error:
+        except (WyomingError, PipelineError) as error:
             with suppress(OSError, TimeoutError):
-                await send(Event("error", {"text": str(error), "code": error.code}))
+                text = error.message if isinstance(error, PipelineError) else str(error)
+                await send(Event("error", {"text": text, "code": error.code}))
+                await _end_answers(reader, writer)
         except (OSError, TimeoutError):
             pass  # the client has left, or does nothing
         except Exception:
             log.exception("a Wyoming connection failed")
         finally:
             await _hang_up(writer)
+
+
+async def _end_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Tell the client that nothing more comes, and let go what it still sends.
+
+    Clients such as Home Assistant know no ``error``: they wait for the end of an answer or of the connection. To close
+    a socket that still has something to read would reset it, and take the error back from who has not read it yet.
+    """
+    if writer.is_closing():
+        return
+    writer.write_eof()
+    async with asyncio.timeout(_PARTING_SECONDS):
+        while await reader.read(LARGEST_LINE):
+            pass
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:

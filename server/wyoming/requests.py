@@ -114,20 +114,12 @@ class Requests:
         }
 
     async def receive(self, event: Event) -> None:
-        """Carry out one event; what is not known is let go. What is wrong is answered by ``error``."""
-        handler = self._handlers.get(event.type)
-        if handler is None:
-            return
-        try:
-            await handler(event)
-        except WyomingError as error:
-            await self._refuse(error.code, str(error))
-        except PipelineError as error:
-            await self._refuse(error.code, error.message)
+        """Carry out one event; what is not known is let go.
 
-    async def _refuse(self, code: str, message: str) -> None:
-        self._recording = self._speaking = None
-        await self._send(Event("error", {"text": message, "code": code}))
+        Raises :class:`WyomingError` or :class:`PipelineError` where it cannot be done: nothing more may be asked then.
+        """
+        if (handler := self._handlers.get(event.type)) is not None:
+            await handler(event)
 
     async def _describe(self, event: Event) -> None:
         await self._send(Event("info", info(self._shared.voice)))
@@ -155,7 +147,7 @@ class Requests:
     async def _sound(self, event: Event) -> None:
         sound, recording = read_data(Sound, event.data), self._recording
         if recording is None:
-            return  # after an error, or before any start: told once, or not asked for
+            return  # before any start: not asked for
         if len(event.payload) % (sound.width * sound.channels):
             raise WyomingError("invalid_value", f"payload: must be whole samples of {sound.channels} channels")
         if recording.seconds > LONGEST_SECONDS:

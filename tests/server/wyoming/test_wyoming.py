@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import LLMError
+from pipelines.errors import LLMError, STTError
 from server.http.app import WYOMING_PORT
 from server.settings import SettingsError, load_settings
 from server.wyoming import listener
@@ -159,20 +159,68 @@ async def test_what_is_said_is_answered_by_the_language_model(wyoming):
         (Event("ping", {"text": []}), "text"),
     ],
 )
-async def test_what_is_wrong_is_told_and_the_next_request_is_served(wyoming, event, what):
-    async with await wyoming() as client:
-        (told,) = await ask(client, event, until="error")
-        error = Error.from_event(told)
+async def test_what_is_wrong_is_told_and_ends_the_connection(wyoming, event, what):
+    """Home Assistant knows no ``error``: it waits for the end of an answer, or of the connection."""
+    client = await wyoming()
+    async with client:
+        told = await ask(client, Event("something-new", {"a": 1}), Ping("there?"), event, until="error")
+        error = Error.from_event(told[-1])
         assert what in error.text
         assert error.code == "invalid_value"
-        await ask(client, Event("something-new", {"a": 1}), Ping("still"), until="pong")
+        assert await client.read_event() is None
+    async with client:
+        await ask(client, Ping("still"), until="pong")
+
+
+GONE = SynthesizeVoice(name="gone")
+
+
+@pytest.mark.parametrize(
+    ("engines", "events", "code"),
+    [
+        ({}, [Transcribe(language="de"), *recording(bursts(1.0))], "invalid_value"),
+        (
+            {"stt": FakeRecognizer(STTError("stt_failed", "broken"))},
+            [Transcribe(), *recording(bursts(1.0))],
+            "stt_failed",
+        ),
+        (
+            {},
+            [SynthesizeStart(GONE), SynthesizeChunk("Hi."), Synthesize("Hi.", GONE), SynthesizeStop()],
+            "invalid_value",
+        ),
+        ({"tts": FakeVoice(fails=True)}, [Synthesize("Hi.")], "tts_failed"),
+        ({"tts": FakeVoice(fails=True)}, [SynthesizeStart(), SynthesizeChunk("Hi."), SynthesizeStop()], "tts_failed"),
+    ],
+)
+async def test_a_request_that_fails_has_one_error_and_an_end(wyoming, engines, events, code):
+    stt = engines.get("stt") or FakeRecognizer("Hello.")
+    async with await wyoming(**{"stt": stt, **engines}) as client:
+        *before, error = await ask(client, Transcribe(language="en"), *events, until="error")
+        assert before == []
+        assert Error.from_event(error).code == code
+        assert await client.read_event() is None
+        assert stt.heard == [], "what follows a refused request is not heard in another language"
+
+
+async def test_an_error_reaches_a_client_that_still_sends(wyoming):
+    """Its socket is not reset under it, which would take the error back."""
+    async with await wyoming() as client:
+        sound = AudioChunk(16_000, 2, 1, bytes(32_000))
+        for event in (Transcribe(language="de"), AudioStart(16_000, 2, 1), *[sound] * 100, AudioStop()):
+            await client.write_event(event.event())
+        (told,) = await ask(client, until="error")
+        assert "language" in Error.from_event(told).text
+        assert await client.read_event() is None
 
 
 async def test_half_a_sample_and_too_much_text_are_refused(wyoming):
-    async with await wyoming() as client:
+    client = await wyoming()
+    async with client:
         chunk = AudioChunk(16_000, 2, 1, b"\0\0\0")
         (told,) = await ask(client, AudioStart(16_000, 2, 1), chunk, until="error")
         assert "payload" in Error.from_event(told).text
+    async with client:
         many = [SynthesizeChunk("." * 30_000)] * 2
         told = await ask(client, SynthesizeStart(), *many, until="error")
         assert Error.from_event(told[-1]).code == "too_long"
