@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +26,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pipelines.runtime.worker import client, session
 from pipelines.tasks import service as services
 from server.admission import neighbourhood
+from server.grpc.incoming import Incoming
 from server.grpc.status import Refusal, defect, refusal, refusal_of
 from server.http.access.admittance import Admittance
 from server.http.access.keys import Asking, Denied, key_of
 from server.http.access.load import turned_away
 from server.http.errors import HttpError
-from server.http.pipelines.arriving import InputError
 from server.http.proxies import read_address
 from server.http.request_ids import new_request_id
 from server.http.tasks.door import deadline_of
@@ -126,6 +126,8 @@ class Shell:
             (True, True): grpc.stream_stream_rpc_method_handler,
         }
         behave = self._many(service, path, name) if method.server_streaming else self._one(service, path, name)
+        if method.client_streaming:
+            behave = _streamed(behave)
         make = kinds[method.client_streaming, method.server_streaming]
         return make(behave, request_deserializer=read, response_serializer=write.SerializeToString)
 
@@ -136,7 +138,7 @@ class Shell:
                     return await getattr(servicer, name)(request, call)
             except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
                 ending = _ending(path, error)
-            return await _end(context, ending)
+            return await _end(context, ending, request)
 
         return answer
 
@@ -151,7 +153,7 @@ class Shell:
                 return
             except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
                 ending = _ending(path, error)
-            await _end(context, ending)
+            await _end(context, ending, request)
 
         return answer
 
@@ -204,20 +206,6 @@ class Shell:
         return f"{house} {granted.secret.id}" if granted.secret is not None else house
 
 
-async def arriving(requests: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:
-    """What a client streams; nothing may be longer on its way than ``seconds``. Raises :class:`InputError`."""
-    while True:
-        try:
-            async with asyncio.timeout(seconds):
-                request = await anext(requests, None)
-        except TimeoutError:
-            message = f"nothing more arrived within {seconds:g} s"
-            raise InputError(408, "request_timeout", message) from None
-        if request is None:
-            return
-        yield request
-
-
 def _ending(path: str, error: Exception) -> Refusal:
     if isinstance(error, RefusedCallError):
         return error.ending
@@ -227,9 +215,22 @@ def _ending(path: str, error: Exception) -> Refusal:
     return defect()
 
 
-async def _end(context: Any, ending: Refusal) -> None:
+def _streamed(behave: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def answer(requests: Any, context: Any) -> Any:
+        incoming = Incoming(requests)
+        try:
+            return await behave(incoming, context)
+        finally:
+            incoming.close()
+
+    return answer
+
+
+async def _end(context: Any, ending: Refusal, request: Any) -> None:
     trailers = (*ending.trailers, ("x-request-id", request_id := new_request_id()))
     log.debug("refused with %s (%s)", ending.code, request_id)
+    if isinstance(request, Incoming):
+        await request.let_go()
     await context.abort(ending.status, ending.message, trailers)
 
 

@@ -11,8 +11,9 @@ from pipelines.interfaces.tts import Speech
 from pipelines.routing.items import Item, Partial, Text
 from pipelines.routing.stage_types import STAGE_TYPES, Medium
 from server.grpc.generated import speech_pb2
+from server.grpc.incoming import arriving
 from server.grpc.runs import PipelineRuns, by_segments
-from server.grpc.shell import Call, arriving, bad
+from server.grpc.shell import Call, bad
 from server.http.pipelines.arriving import InputError, pcm
 from server.http.rest.requests import validated
 from server.http.rest.speech import SpeechBody, SpeechOut, spoken

@@ -19,7 +19,8 @@ from pipelines.vision.settings import VisionSettings
 from server.engines.build import Engines
 from server.grpc.frames import Shown, shown
 from server.grpc.generated import vision_pb2
-from server.grpc.shell import Call, arriving, bad
+from server.grpc.incoming import arriving
+from server.grpc.shell import Call, bad
 from server.http.pipelines.arriving import InputError
 from server.http.pipelines.places import Places
 from server.http.pipelines.runs import held

@@ -10,6 +10,7 @@ import pytest
 
 from media.files import decode
 from server.grpc.generated import speech_pb2
+from server.grpc.incoming import Incoming
 from server.http.pipelines.routes import PLACES
 from tests.fakes.engines import FakeRecognizer, FakeVoice
 from tests.fakes.grpc_client import code_of
@@ -105,6 +106,40 @@ async def test_a_sound_that_is_none_is_refused(spoken, requests, code):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await heard(server.client("SpeechService"), and_stays(requests))
     assert code_of(caught.value) == code
+
+
+@pytest.mark.parametrize("config", [{"rate": 100}, {"pipeline": "none-such"}, {"language": "klingon!!"}])
+async def test_a_client_that_streams_without_a_pause_is_told_why_it_is_refused(spoken, config):
+    """While ``grpc.aio`` writes, it takes a status that comes for a failure of its own."""
+    server = await spoken(stt=FakeRecognizer("Hello."))
+
+    async def requests():
+        first, *rest = sound(bursts(3.0), **{"rate": RATE, **config})
+        yield first
+        for request in rest:
+            yield request
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await heard(server.client("SpeechService"), requests())
+    assert caught.value.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+    assert code_of(caught.value)
+
+
+async def test_who_gives_up_waiting_leaves_the_message_to_the_next():
+    sent: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def source():
+        while message := await sent.get():
+            yield message
+
+    incoming = Incoming(source())
+    waiting = asyncio.ensure_future(anext(incoming))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    sent.put_nowait(b"kept")
+    sent.put_nowait(b"")
+    assert [message async for message in incoming] == [b"kept"]
 
 
 async def test_text_becomes_samples_with_the_times_of_words(spoken):
