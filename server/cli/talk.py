@@ -97,43 +97,52 @@ class Transcript:
         return "" if any(turn.assistant for turn in self.turns) else "there was no answer"
 
     def take(self, event: dict[str, Any]) -> None:
-        """The next event."""
-        match event["type"]:
+        """The next event; of what is in one, other servers may send less."""
+        match event.get("type"):
             case "input_audio_buffer.speech_started":
-                self._busy.add(event["item_id"])
+                self._busy.add(str(event.get("item_id")))
             case "conversation.item.input_audio_transcription.completed":
-                self._busy.discard(event["item_id"])
-                self.turns.append(Turn(user=event["transcript"]))
+                self._busy.discard(str(event.get("item_id")))
+                self.turns.append(Turn(user=str(event.get("transcript") or "")))
             case "conversation.item.input_audio_transcription.failed":
-                self._busy.discard(event["item_id"])
-                self.errors.append(event["error"]["message"])
+                self._busy.discard(str(event.get("item_id")))
+                self.errors.append(_reason(event))
             case "response.created":
                 self._busy.add("response")
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
-                self._last().assistant += event["delta"]
+                self._last().assistant += str(event.get("delta") or "")
             case "response.done":
-                self._done(event["response"])
+                self._done(event.get("response") or {})
             case "output_audio_buffer.started":
                 self._busy.add("audio")
             case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
                 self._busy.discard("audio")
             case "conversation.item.truncated":
                 self._last().interrupted = True
-                self._last().assistant = event["transcript"]
+                self._last().assistant = str(event.get("transcript", self._last().assistant))
             case "turn.latency":
-                self._last().latency_ms, self._last().parts_ms = event["voice_to_voice_ms"], event["parts"]
+                self._last().latency_ms = event.get("voice_to_voice_ms")
+                self._last().parts_ms = event.get("parts") or {}
             case "error":
-                self.errors.append(event["error"]["message"])
+                self.errors.append(_reason(event))
 
     def _done(self, response: dict[str, Any]) -> None:
         self._busy.discard("response")
-        if response["status"] == "failed":
-            self.errors.append(response["status_details"]["error"]["message"])
+        if response.get("status") == "failed":
+            self.errors.append(_reason(response.get("status_details") or {}))
 
     def _last(self) -> Turn:
         if not self.turns:
             self.turns.append(Turn())
         return self.turns[-1]
+
+
+def _reason(failed: dict[str, Any]) -> str:
+    """What ``error`` in it says."""
+    error = failed.get("error") or {}
+    return str(
+        error.get("message") or error.get("code") or error.get("type") or "the server failed, and does not say why"
+    )
 
 
 async def talk(options: TalkOptions, console: Console) -> Transcript:

@@ -105,6 +105,8 @@ async def play(path: Path, address: Address, clock: Clock) -> Played:
         start = mouth.ends_at
         mouth.say(sound)
         await clock.sleep(start + len(sound) / RATE - clock.now())
+        if line.over.is_set():
+            raise SettingsError(f"{path}: {line.over_because}")
     back = observed.pieces.timeline(start, start + len(sound) / RATE)
     write_wav(path.with_name("output.wav"), back)
     return judge(path.parent.parent.name, path.parent.name, sound, back)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from pipelines.text import base_url, header_value
 from server.settings import SettingsError
 from server.transports.webrtc import ice
 from server.transports.webrtc.ice_servers import GivenServer
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
@@ -276,7 +279,10 @@ class Call:
             self.end("the call was lost")
 
     def _message(self, text: str) -> None:
-        self._take(text)
+        try:
+            self._take(text)
+        except Exception:  # in the transport it would end the channel, and nobody would know why
+            log.exception("an event of the server's could not be read: %.200s", text)
         if "session.moved" in text:
             with suppress(ValueError):
                 if json.loads(text).get("type") == "session.moved":

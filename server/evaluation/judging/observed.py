@@ -43,6 +43,8 @@ class Observed:
     """The sound that came back."""
     refused: str = ""
     """What the server said to the scenario's settings; empty when it took them."""
+    lost: tuple[int, str] | None = None
+    """The turn in which the line was lost, and why."""
     hearing: dict[int, str] = field(default_factory=dict)
     """What the client's recogniser heard in the sound of a turn."""
     heard_before: dict[int, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from server.evaluation.scenario import Scenario
 from server.evaluation.steps import PAUSE_MARK
 
 FAILURES = (
-    "refused", "no_moment", "misheard", "no_answer", "wrong_words", "late", "early", "cut_off", "not_stopped",
+    "refused", "lost", "no_moment", "misheard", "no_answer", "wrong_words", "late", "early", "cut_off", "not_stopped",
     "not_ducked", "stopped", "taken_for_turn", "wrong_history", "wrong_call", "not_seen", "no_event", "not_silent",
     "bad_sound", "misspoken", "no_ear", "disliked",
 )  # fmt: skip
@@ -44,6 +44,9 @@ def judged(scenario: Scenario, observed: Observed) -> list[Verdict]:
     """A verdict for each expectation, in their order."""
     if observed.refused:
         return [Verdict(0, "session", False, "refused", observed.refused, "events/1")]
+    if observed.lost is not None:
+        number, reason = observed.lost
+        return [Verdict(number, "session", False, "lost", reason, "events/1")]
     verdicts = []
     for number, turn in enumerate(scenario.turns):
         for word, given in turn.expect:

@@ -33,8 +33,18 @@ RTVI_CHANNEL = "chat"
 class Line(Protocol):
     """One call; ``async with`` it. Events that come are given to whoever made it."""
 
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when it is lost."""
+        ...
+
+    @property
+    def over_because(self) -> str:
+        """The reason of that."""
+        ...
+
     def send(self, event: dict[str, Any]) -> None:
-        """Send a client event of OpenAI Realtime."""
+        """Send a client event of OpenAI Realtime; nothing happens on a line that is lost."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -84,6 +94,16 @@ class PeerLine:
         channel = "oai-events" if self._rtvi is None else RTVI_CHANNEL
         self._call = Call(address, Microphone(mouth), told, self._listen, camera, channel)
 
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the call is lost."""
+        return self._call.over
+
+    @property
+    def over_because(self) -> str:
+        """The reason of that."""
+        return self._call.over_because
+
     async def __aenter__(self) -> Self:
         await self._call.__aenter__()
         options = NetworkOptions(self._way.loss_percent, self._way.jitter_ms)
@@ -100,6 +120,8 @@ class PeerLine:
 
     def send(self, event: dict[str, Any]) -> None:
         """Send a client event."""
+        if self.over.is_set():
+            return
         if self._rtvi is not None:
             self._rtvi.send(event)
         else:

@@ -29,6 +29,10 @@ _POLL = 0.02
 _DONE = ("completed", "incomplete")
 
 
+class _LostError(Exception):
+    """The line is lost."""
+
+
 class Player:
     """Raises :class:`~server.settings.SettingsError` when there is no server."""
 
@@ -58,10 +62,15 @@ class Player:
         self._mouth = Mouth(self._clock, scenario.user.noise_db, room)
         line = line_to(self._address, self._mouth, self._ear, self._take, scenario.network, self._clock, self._camera)
         async with line as self._line:
-            await self._set()
-            if not self.observed.refused:
-                for number, turn in enumerate(scenario.turns):
-                    await self._turn(number, turn, sounds[number], pictures.get(number))
+            number = 0
+            try:
+                await self._set()
+                if not self.observed.refused:
+                    for number, turn in enumerate(scenario.turns):
+                        await self._turn(number, turn, sounds[number], pictures.get(number))
+            except _LostError:
+                self.observed.lost = (number, line.over_because)
+                self.observed.spoken.clear()  # half a conversation is judged by nothing else
         return self.observed
 
     async def _set(self) -> None:
@@ -93,8 +102,13 @@ class Player:
             silences = [given.at_least_ms / 1000 for word, given in turn.expect if word == "silence"]
             sights = [(given.after_ms + given.within_ms) / 1000 for word, given in turn.expect if word == "vision"]
             if turn.wait_ms is None or silences or sights:
-                await self._clock.sleep(max([*silences, *sights], default=_NO_ANSWER_SECONDS))
-        await self._until(self._quiet, LONGEST_SECONDS)
+                await self._until(lambda: False, max([*silences, *sights], default=_NO_ANSWER_SECONDS))
+        try:
+            await self._until(self._quiet, LONGEST_SECONDS)
+        except _LostError:
+            if following or turn.wants("history"):
+                raise
+            return  # after the last answer a server may hang up
         if turn.wants("history"):
             await self._ask_what_is_remembered(number)
 
@@ -111,7 +125,7 @@ class Player:
             if not await self._until(lambda: any(s.start > since for s in sounds), ANSWER_SECONDS):
                 return False
             start = next(s.start for s in sounds if s.start > since)
-        await self._clock.sleep(start + milliseconds / 1000 - self._clock.now())
+        await self._clock.sleep(start + milliseconds / 1000 - self._clock.now())  # to the moment, unlike _until
         return True
 
     async def _do(self, turn: Turn, sound: Samples | None) -> None:
@@ -127,7 +141,7 @@ class Player:
             return
         self.observed.spoken.append(Spoken(now, now))
         if turn.wait_ms is not None:
-            await self._clock.sleep(turn.wait_ms / 1000)
+            await self._until(lambda: False, turn.wait_ms / 1000)
 
     async def _ask_what_is_remembered(self, number: int) -> None:
         name = self.observed.interrupted(number)
@@ -172,14 +186,17 @@ class Player:
         return any(event["type"] in kinds for _, event in self.observed.events)
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came about in time. Raises :class:`_LostError` where it cannot any more."""
         end = self._clock.now() + seconds
         while not condition() and self._clock.now() < end:
+            if self._line.over.is_set():
+                raise _LostError
             await self._clock.sleep(_POLL)
         return condition()
 
     def _take(self, message: str) -> None:
-        event: dict[str, Any] = json.loads(message)
-        if isinstance(event.get("type"), str):
+        event: Any = json.loads(message)
+        if isinstance(event, dict) and isinstance(event.get("type"), str):
             self.observed.events.append((self._clock.now(), event))
             self._transcript.take(event)
             self._tools.take(event)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ from server.evaluation.playing.ear import Ear
 from server.evaluation.playing.mouth import Mouth
 from server.headless.call import CONNECT_SECONDS, Address
 from server.settings import SettingsError
+
+log = logging.getLogger(__name__)
 
 WIRE_RATE = 24_000
 PATH = "/v1/realtime"
@@ -121,6 +124,9 @@ class WebSocketLine:
     def __init__(self, address: Address, mouth: Mouth, ear: Ear, take: Callable[[str], object], clock: Clock) -> None:
         self._address, self._mouth, self._take = address, mouth, take
         self._player = Player(ear, clock, lambda event: take(json.dumps(event)))
+        self.over = asyncio.Event()
+        """Set when the connection is lost."""
+        self.over_because = ""
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,7 +148,7 @@ class WebSocketLine:
             await self._http.close()
             raise SettingsError(f"no server at {self._place}: {error or 'no answer'}") from error
         work = (self._read(), self._write(), self._speak(), self._player.run())
-        self._tasks = [asyncio.create_task(one) for one in work]
+        self._tasks = [asyncio.create_task(self._doing(one)) for one in work]
         return self
 
     async def __aexit__(
@@ -157,8 +163,28 @@ class WebSocketLine:
             await self._http.close()
 
     def send(self, event: dict[str, Any]) -> None:
-        """Send a client event. Raises ``asyncio.QueueFull`` when the server takes none."""
-        self._outgoing.put_nowait(event)
+        """Send a client event. A server that takes none any more is as good as lost."""
+        if self.over.is_set():
+            return
+        try:
+            self._outgoing.put_nowait(event)
+        except asyncio.QueueFull:
+            self._end("the server takes no events any more")
+
+    def _end(self, why: str) -> None:
+        if not self.over.is_set():
+            self.over_because = why
+            self.over.set()
+
+    async def _doing(self, work: Coroutine[Any, Any, None]) -> None:
+        """One of the things that are done on the line: where one fails, there is no use in the others."""
+        try:
+            await work
+        except (aiohttp.ClientError, OSError) as error:
+            self._end(f"the connection was lost: {error}")
+        except Exception as error:
+            log.exception("a WebSocket of a scenario failed")
+            self._end(f"an event of the server's could not be read: {error!r}")
 
     async def _write(self) -> None:
         assert self._socket is not None
@@ -192,3 +218,4 @@ class WebSocketLine:
                 item, milliseconds = heard
                 truncate = {"item_id": item, "content_index": 0, "audio_end_ms": milliseconds}
                 self.send({"type": "conversation.item.truncate", **truncate})
+        self._end(f"the server has closed the connection ({self._socket.close_code or 'without a code'})")

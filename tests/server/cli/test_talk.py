@@ -148,6 +148,56 @@ def test_interruptions_and_failures_are_in_the_transcript():
     assert transcript.errors == ["no answer in 15 s"]
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "conversation.item.truncated", "item_id": "i", "content_index": 0, "audio_end_ms": 1500},
+        {"type": "input_audio_buffer.speech_started"},
+        {"type": "conversation.item.input_audio_transcription.completed"},
+        {"type": "response.output_text.delta"},
+        {"type": "response.done"},
+        {"type": "response.done", "response": {"status": "failed", "status_details": None}},
+        {"type": "turn.latency"},
+        {},
+    ],
+)
+def test_other_servers_may_put_less_into_an_event(event):
+    transcript = Transcript()
+    transcript.turns.append(Turn(user="hi", assistant="Hello you"))
+    transcript.take(event)
+    assert transcript.turns[0].assistant == "Hello you"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"type": "server_error", "code": "x"}, "x"),
+        ({"type": "server_error"}, "server_error"),
+        (None, "the server failed, and does not say why"),
+    ],
+)
+def test_failures_without_a_message_are_told(error, told):
+    transcript = Transcript()
+    failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
+    transcript.take({"type": "response.done", "response": failed})
+    transcript.take({"type": "error", "error": error})
+    transcript.take({"type": "conversation.item.input_audio_transcription.failed", "error": error})
+    assert transcript.errors == [told] * 3
+
+
+async def test_an_event_that_cannot_be_read_costs_no_other(caplog):
+    def take(text: str) -> None:
+        raise KeyError("transcript")
+
+    one = Call(Address("http://127.0.0.1:9"), AudioOut(MonotonicClock()), take, lambda receiver: ())
+    try:
+        one._channel.emit("message", '{"type": "session.moved"}')
+        assert one.over.is_set()
+        assert "could not be read" in caplog.text
+    finally:
+        await one.close()
+
+
 class Phrases(FakeRecognizer):
     """Something happens to the call at the moment when it begins to be spoken in."""
 

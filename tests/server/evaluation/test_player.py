@@ -10,6 +10,8 @@ import sys
 from argparse import Namespace
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from rich.console import Console
 
 from media.clock import MonotonicClock
@@ -23,6 +25,7 @@ from server.evaluation.playing.tools import ToolAnswers
 from server.evaluation.results import result_of
 from server.evaluation.scenario import SHIPPED, Scenario, Tool
 from server.headless.call import Address
+from server.http.signaling.offer import REGISTRY
 from tests.conftest import fake_engines
 from tests.fakes.engines import FakeModel, FakeRecognizer, FakeVoice
 from tests.patience import PATIENCE
@@ -126,6 +129,77 @@ async def test_a_setting_that_is_refused_is_told_and_nothing_is_said(serve):
     assert result.verdicts[0].kind == "refused"
     assert "turn_detection" in result.verdicts[0].message
     assert observed.spoken == []
+
+
+async def heard_by(answer, *turns):
+    """What is judged of typed turns to a WebSocket that is answered by ``answer``, given each ``response.create``."""
+
+    async def realtime(request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if json.loads(message.data)["type"] == "response.create":
+                await answer(socket, request)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/realtime", realtime)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).replace("http", "ws")
+        async with asyncio.timeout(PATIENCE):
+            return await played(a_scenario(*turns), url)
+
+
+async def test_other_servers_tell_less_of_what_was_cut_off():
+    async def answer(socket, request):
+        for event in (
+            {"type": "conversation.item.truncated", "item_id": "i", "content_index": 0, "audio_end_ms": 1500},
+            {"type": "response.created", "response": {"id": "r"}},
+            {"type": "response.output_text.delta", "response_id": "r", "delta": "Hi."},
+            {"type": "response.done", "response": {"id": "r", "status": "completed", "output": [{"type": "message"}]}},
+        ):
+            await socket.send_json(event)
+
+    expected = [{"event": {"type": "response.done"}}]
+    _, result = await heard_by(answer, {"type": "Hello", "expect": expected})
+    assert result.passed, result
+
+
+async def _dies(socket, request):
+    request.transport.abort()
+
+
+async def _closes(socket, request):
+    await socket.close(code=1011)
+
+
+async def _raves(socket, request):
+    await socket.send_str("this is no JSON")
+
+
+@pytest.mark.parametrize(("answer", "why"), [(_dies, "connection"), (_closes, "1011"), (_raves, "JSONDecodeError")])
+async def test_a_server_that_is_lost_is_told_as_lost(answer, why):
+    turn = {"type": "Hello", "expect": [{"reply": {}}]}
+    observed, result = await heard_by(answer, turn, turn)
+    assert [(one.turn, one.kind) for one in result.verdicts] == [(0, "lost")]
+    assert why in result.verdicts[0].message
+    assert not result.passed
+    assert observed.spoken == []
+
+
+async def test_a_call_that_is_lost_is_told_as_lost(serve):
+    class Ends(FakeModel):
+        async def stream(self, request):
+            (peer,) = app[REGISTRY].all
+            peer.close("a test")
+            async for word in super().stream(request):
+                yield word
+
+    url, app = await serve(fake_engines(llm=Ends("Hello.")))
+    turn = {"type": "Hello", "expect": [{"reply": {}}]}
+    async with asyncio.timeout(PATIENCE):
+        _, result = await played(a_scenario(turn, turn), url)
+    assert [one.kind for one in result.verdicts] == ["lost"]
 
 
 def test_functions_are_answered_and_the_response_to_them_is_asked_for():
