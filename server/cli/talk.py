@@ -72,6 +72,7 @@ class Transcript:
         self.calls = 1
         """How many calls it took: another one goes on where one is lost."""
         self._busy: set[str] = set()
+        self._lost_because = ""
 
     @property
     def idle(self) -> bool:
@@ -84,10 +85,17 @@ class Transcript:
         return self.idle and bool(self.turns) and bool(self.turns[-1].assistant)
 
     def goes_on(self, why: str) -> None:
-        """A call is over, and another goes on: what was under way in the one is not in the other."""
+        """A call is over, and another is to go on: what was under way in the one is not in the other."""
         self.calls += 1
         self._busy.clear()
-        self.errors.append(f"{why}: the conversation goes on in another call")
+        self._lost_because = why
+
+    def connected(self, *, resumed: bool) -> None:
+        """A call has begun; ``resumed``: the server goes on in it with the conversation of the one before."""
+        if why := self._lost_because:
+            self._lost_because = ""
+            new = "the server no longer knew the conversation: a new one began"
+            self.errors.append(f"{why}: {'the conversation goes on in another call' if resumed else new}")
 
     @property
     def problem(self) -> str:
@@ -190,6 +198,8 @@ class _Client:
         self._microphone = AudioOut(MonotonicClock(), CLEAR)
         self._said = 0
         """Samples of the speech: the next call begins with the one that follows."""
+        self._furthest = (0, 0)
+        """How many samples have been said at most, and how many turns were answered, in the calls before."""
 
     def connect(self, session: str | None) -> Call:
         """A call that is to begin, or to go on."""
@@ -198,6 +208,7 @@ class _Client:
 
     async def talk(self, call: Call) -> None:
         """Say what has not been said, and listen until nobody says anything."""
+        self.transcript.connected(resumed=call.answered is not None and call.answered.resumed)
         playout, before = self._microphone.mixer.open(), self._said
         try:
             await playout.write(self._speech[before:], RATE)
@@ -207,11 +218,19 @@ class _Client:
         finally:
             self._said = min(len(self._speech), before + round(playout.heard_seconds * RATE))
 
-    def goes_on(self, call: Call) -> None:
-        """The call is over: what it has not heard, or not answered, is said again in the next."""
+    def goes_on(self, call: Call) -> bool:
+        """The call is over: what it has not heard, or not answered, is said again in the next.
+
+        Whether it was of any use: more was said or answered in it than before.
+        """
+        said, answers = self._furthest
+        answered = sum(bool(turn.assistant) for turn in self.transcript.turns)
+        useful = self._said > said or answered > answers
+        self._furthest = max(said, self._said), answered
         if self._said < len(self._speech) or not self.transcript.answered:
             self._said = phrase_start(self._speech, self._said - round(call.silent_seconds * RATE))
         self.transcript.goes_on(call.over_because)
+        return useful
 
     def _take(self, message: str) -> None:
         self.transcript.take(json.loads(message))

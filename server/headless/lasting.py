@@ -17,6 +17,8 @@ from server.settings import SettingsError
 RESUME_SECONDS = 60.0
 """For which a server remembers the conversation of a call that was lost, and another is tried."""
 RETRY_SECONDS = 1.0
+MOST_USELESS = 5
+"""Calls in a row in which nothing was said or answered, after which none is tried any more."""
 PAUSE_SECONDS = 0.4
 """Of quiet are a pause between two phrases."""
 LEAD_SECONDS = 0.2
@@ -29,13 +31,15 @@ Connect = Callable[[str | None], Call]
 Work = Callable[[Call], Coroutine[Any, Any, None]]
 
 
-async def hold(connect: Connect, work: Work, address: Address, told: Callable[[Call], object]) -> None:
+async def hold(connect: Connect, work: Work, address: Address, told: Callable[[Call], bool]) -> None:
     """Do ``work`` in a call, and once more in another one each time that one is over before the work is done.
 
-    ``told`` is given each call that was over, before the next one. Raises :class:`SettingsError` when no call comes
-    about, and when one was lost that cannot be gone on with.
+    ``told`` is given each call that was over, before the next one, and says whether it was of any use; after one that
+    was not, the next one waits. Raises :class:`SettingsError` when no call comes about, when one was lost that cannot
+    be gone on with, and when too many were of no use.
     """
     session: str | None = None
+    useless = 0
     while True:
         async with await _opened(connect, session) as call:
             if await _is_done(work(call), call, address):
@@ -43,7 +47,11 @@ async def hold(connect: Connect, work: Work, address: Address, told: Callable[[C
         if call.answered is None or call.answered.session is None:
             raise SettingsError(f"{call.over_because}, and {address.url} names no session to go on with")
         session = call.answered.session
-        told(call)
+        useless = 0 if told(call) else useless + 1
+        if useless >= MOST_USELESS:
+            raise SettingsError(f"{call.over_because}, in {useless} calls in a row: {address.url} keeps none")
+        if useless:
+            await asyncio.sleep(useless * RETRY_SECONDS)
 
 
 async def _opened(connect: Connect, session: str | None) -> Call:

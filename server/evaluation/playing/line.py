@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
-from aiortc import RTCRtpReceiver
+from aiortc import InvalidStateError, RTCRtpReceiver
 
 from media.aiortc_internals.receive import take_audio
 from media.aiortc_internals.shape import shape_outgoing
@@ -122,10 +122,13 @@ class PeerLine:
         """Send a client event."""
         if self.over.is_set():
             return
-        if self._rtvi is not None:
-            self._rtvi.send(event)
-        else:
-            self._call.send(event)
+        try:
+            if self._rtvi is not None:
+                self._rtvi.send(event)
+            else:
+                self._call.send(event)
+        except InvalidStateError:  # the channel is closing
+            self._call.end("the call was lost")
 
     def _send_rtvi(self, message: dict[str, Any]) -> None:
         self._call.send(message)

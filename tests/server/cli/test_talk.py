@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiortc import RTCSessionDescription
 from rich.console import Console
 
 from media.audio_out import AudioOut
@@ -19,8 +20,8 @@ from media.clock import MonotonicClock
 from media.opus import RATE
 from server.cli import talk as talking
 from server.cli.talk import TalkOptions, Transcript, Turn, talk
-from server.headless import call
-from server.headless.call import Address, Call
+from server.headless import call, lasting
+from server.headless.call import Address, Answered, Call
 from server.headless.lasting import phrase_start
 from server.headless.sounds import read_sound, write_wav
 from server.http.signaling.offer import REGISTRY
@@ -233,6 +234,84 @@ async def test_another_call_goes_on_with_the_conversation(serve, tmp_path, monke
     assert transcript.calls == 2 and registry.begun == 2
     assert "goes on in another call" in said.getvalue()
     assert not transcript.problem
+
+
+class LostCall:
+    """Connects, and is over at once; ``resumed`` is what the server said to the offer."""
+
+    over_because = "the call was lost"
+    silent_seconds = 0.0
+
+    def __init__(self, *, resumed: bool = False) -> None:
+        self.answered = Answered(RTCSessionDescription("", "answer"), "sess", resumed=resumed)
+        self.over = asyncio.Event()
+        self.over.set()
+
+    async def connected(self) -> LostCall:
+        return self
+
+    async def __aenter__(self) -> LostCall:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("useful", "calls"), [([False] * 9, 5), ([False, True, *[False] * 9], 7)])
+async def test_calls_that_are_lost_at_once_have_an_end(monkeypatch, useful, calls):
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def work(call: Any) -> None:
+        await asyncio.Event().wait()
+
+    made: list[LostCall] = []
+
+    def connect(session: str | None) -> Any:
+        made.append(LostCall())
+        return made[-1]
+
+    monkeypatch.setattr(lasting, "asyncio", WithSleep(sleep))
+    with pytest.raises(SettingsError, match="the call was lost, in 5 calls in a row"):
+        await lasting.hold(connect, work, Address("http://x"), lambda call: useful[len(made) - 1])
+    assert len(made) == calls
+    assert waits == ([1, 2, 3, 4] if calls == 5 else [1, 1, 2, 3, 4])
+
+
+class WithSleep:
+    """``asyncio`` with another ``sleep``."""
+
+    def __init__(self, sleep: Callable[[float], Any]) -> None:
+        self.sleep = sleep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+
+def test_a_call_is_of_use_when_more_is_said_or_answered():
+    client = talking._Client(loud(1.0), Address("http://x"), 1.0)
+    lost: Any = LostCall()
+    assert not client.goes_on(lost)
+    client._said = RATE // 2
+    assert client.goes_on(lost)
+    client._said = RATE // 2  # the phrase was said again, and no further
+    assert not client.goes_on(lost)
+    client.transcript.turns.append(Turn("hi", "Hello."))
+    assert client.goes_on(lost)
+
+
+@pytest.mark.parametrize(("resumed", "told"), [(True, "goes on in another call"), (False, "a new one began")])
+async def test_whether_the_conversation_goes_on_is_the_servers_word(resumed, told):
+    client = talking._Client(loud(0.1), Address("http://x"), 1.0)
+    client.goes_on(LostCall())
+    talks = asyncio.ensure_future(client.talk(LostCall(resumed=resumed)))
+    await asyncio.sleep(0)
+    talks.cancel()
+    await asyncio.wait([talks])
+    (error,) = client.transcript.errors
+    assert error.startswith("the call was lost: ") and told in error
 
 
 async def test_a_server_that_is_silent_for_good_has_lost_the_call(serve, monkeypatch):
