@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from pipelines.interfaces.llm import ToolCall
+from server.grpc.field_names import chat_rules, renamed
 from server.grpc.generated import chat_pb2
 from server.grpc.shell import Call, bad
 from server.http.json_input import JsonInputError, read_json
@@ -43,7 +44,8 @@ class ChatServicer:
 
     async def chat(self, request: chat_pb2.ChatRequest, call: Call) -> AsyncGenerator[chat_pb2.ChatResponse, None]:
         """An answer, piece by piece, and what it cost."""
-        answer = await self._chat.prepared(validated(ChatBody, body_of(request, self._chat.name)))
+        with renamed(chat_rules(request)):
+            answer = await self._chat.prepared(validated(ChatBody, body_of(request, self._chat.name)))
         async with self._chat.places.place(), aclosing(answer.pieces()) as pieces:
             async for piece in pieces:
                 if isinstance(piece, ToolCall):
@@ -84,7 +86,8 @@ def _message(one: chat_pb2.ChatMessage, place: str) -> Json:
     if one.role not in _ROLES:
         legal = ", ".join(map(chat_pb2.Role.Name, _ROLES))
         raise bad(f"{place}.role", f"legal values are {legal}")
-    parts: list[Json] = [{"type": "text", "text": one.content}] if one.content else []
+    bare = not (one.images or one.tool_calls)  # the result of a tool may be empty
+    parts: list[Json] = [{"type": "text", "text": one.content}] if one.content or bare else []
     parts += [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in one.images]
     message: Json = {"role": _ROLES[one.role], "content": parts}
     if one.tool_calls:

@@ -10,6 +10,7 @@ from media.files import ENCODED_RATE, AudioFormat
 from pipelines.interfaces.tts import Speech
 from pipelines.routing.items import Item, Partial, Text
 from pipelines.routing.stage_types import STAGE_TYPES, Medium
+from server.grpc.field_names import SPEECH, TRANSCRIBE, renamed
 from server.grpc.generated import speech_pb2
 from server.grpc.incoming import arriving
 from server.grpc.runs import PipelineRuns, by_segments
@@ -49,11 +50,13 @@ class SpeechServicer:
             if first is None or first.WhichOneof("request") != "config":
                 raise bad("config", "the first request must have it", "missing_parameter")
             config = first.config
-            pipeline = self._runs.pipeline(config.pipeline or USUAL)
+            with renamed(TRANSCRIBE):
+                pipeline = self._runs.pipeline(config.pipeline or USUAL)
             gives = {STAGE_TYPES[one.type].gives for one in pipeline.graph.sinks}
             if "audio" not in pipeline.takes or pipeline.graph.lacking(_SOUND) or "text" not in gives:
                 raise bad("config.pipeline", f"{pipeline.id} is none from sound to text")
-            pipeline = by_segments(pipeline, config.language)
+            with renamed(TRANSCRIBE):
+                pipeline = by_segments(pipeline, config.language)
             sound = _Sound(
                 _within("config.sample_rate", config.sample_rate or 16_000, RATES),
                 _within("config.channels", config.channels or 1, _CHANNELS),
@@ -77,11 +80,13 @@ class SpeechServicer:
         if request.format not in _FORMATS:
             raise bad("format", f"legal values are {', '.join(speech_pb2.AudioFormat.keys())}")
         form = _FORMATS[request.format]
-        given = {"input": request.text, "response_format": form}
+        given: dict[str, object] = {"input": request.text, "response_format": form}
         given |= {"voice": request.voice} if request.voice else {}
         given |= {"model": request.model} if request.model else {}
-        body = validated(SpeechBody, {**given, **({"speed": request.speed} if request.HasField("speed") else {})})
-        engine, voice = self._speech.speaker(body)
+        given |= {"speed": request.speed} if request.HasField("speed") else {}
+        with renamed(SPEECH):
+            body = validated(SpeechBody, given)
+            engine, voice = self._speech.speaker(body)
         said = _Said()
         pieces = said.counted(spoken(body, engine, voice))
         async with self._speech.places.place(), aclosing(pieces):

@@ -87,6 +87,53 @@ async def test_a_wrong_field_is_named(spoken, request_, field, code):
     assert caught.value.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
 
 
+PNG = b"\x89PNG\r\n\x1a\n not much of a picture"
+USER, ASSISTANT, TOOL = chat_pb2.ROLE_USER, chat_pb2.ROLE_ASSISTANT, chat_pb2.ROLE_TOOL
+Said = chat_pb2.ChatMessage
+
+
+def calling(**more) -> chat_pb2.ChatMessage:
+    made = {"id": "c", "name": "look", "arguments_json": "{}", **more}
+    return Said(role=ASSISTANT, tool_calls=[chat_pb2.ToolCall(**made)])
+
+
+def saying(*messages) -> chat_pb2.ChatRequest:
+    return chat_pb2.ChatRequest(messages=messages)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (saying(Said(role=USER, content="?", images=[PNG, b"none"])), "messages.0.images.1"),
+        (saying(Said(role=USER, content="?"), Said(role=USER, images=[b"none"])), "messages.1.images.0"),
+        (saying(Said(role=USER, content="?"), calling(name="")), "messages.1.tool_calls.0.name"),
+        (saying(Said(role=USER, content="?"), calling(arguments_json="{")), "messages.1.tool_calls.0.arguments_json"),
+        (saying(Said(role=TOOL, content="x", tool_call_id="none")), "messages.0.tool_call_id"),
+        (asked(tools=[chat_pb2.Tool(name="")]), "tools.0.name"),
+        (asked(tools=[chat_pb2.Tool(name="a", parameters_json="5")]), "tools.0.parameters_json"),
+        (asked(tools=[chat_pb2.Tool(name="a")], tool_choice="b"), "tool_choice"),
+        (asked(response_format=chat_pb2.ResponseFormat(schema_json="5")), "response_format.schema_json"),
+        (asked(response_format=chat_pb2.ResponseFormat(schema_json="{}", name="?!")), "response_format.name"),
+        (asked(lora=[chat_pb2.Adapter(name="")]), "lora.0.name"),
+    ],
+)
+async def test_fields_are_called_as_in_the_messages(spoken, request_, field):
+    server = await spoken(llm=ScriptedModel("Yes.", images=True))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await answered(server.client("ChatService"), request_)
+    assert caught.value.code() is Code.INVALID_ARGUMENT
+    assert details_of(caught.value)[0].metadata["param"] == field
+    assert caught.value.details().startswith(f"{field}: ")
+
+
+async def test_a_tool_may_have_nothing_to_say(spoken):
+    model = ScriptedModel("Done.")
+    server = await spoken(llm=model)
+    empty = Said(role=TOOL, content="", tool_call_id="c")
+    await answered(server.client("ChatService"), saying(Said(role=USER, content="Do it."), calling(), empty))
+    assert [one.content for one in model.requests[0].messages] == ["Do it.", "", ""]
+
+
 async def test_errors_of_engines_and_defects_of_ours_end_a_call(spoken):
     server = await spoken(llm=FakeModel(LLMError("llm_unreachable", "the model server is away")))
     with pytest.raises(grpc.aio.AioRpcError) as caught:

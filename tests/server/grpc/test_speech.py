@@ -13,7 +13,7 @@ from server.grpc.generated import speech_pb2
 from server.grpc.incoming import Incoming
 from server.http.pipelines.routes import PLACES
 from tests.fakes.engines import FakeRecognizer, FakeVoice
-from tests.fakes.grpc_client import code_of
+from tests.fakes.grpc_client import code_of, details_of
 from tests.patience import PATIENCE, until
 from tests.server.http.rest.clients import RATE, bursts
 
@@ -108,8 +108,15 @@ async def test_a_sound_that_is_none_is_refused(spoken, requests, code):
     assert code_of(caught.value) == code
 
 
-@pytest.mark.parametrize("config", [{"rate": 100}, {"pipeline": "none-such"}, {"language": "klingon!!"}])
-async def test_a_client_that_streams_without_a_pause_is_told_why_it_is_refused(spoken, config):
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"rate": 100}, "config.sample_rate"),
+        ({"pipeline": "none-such"}, "config.pipeline"),
+        ({"language": "klingon!!"}, "config.language"),
+    ],
+)
+async def test_a_client_that_streams_without_a_pause_is_told_why_it_is_refused(spoken, config, field):
     """While ``grpc.aio`` writes, it takes a status that comes for a failure of its own."""
     server = await spoken(stt=FakeRecognizer("Hello."))
 
@@ -122,7 +129,8 @@ async def test_a_client_that_streams_without_a_pause_is_told_why_it_is_refused(s
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await heard(server.client("SpeechService"), requests())
     assert caught.value.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
-    assert code_of(caught.value)
+    assert details_of(caught.value)[0].metadata["param"] == field
+    assert "options" not in caught.value.details()
 
 
 async def test_who_gives_up_waiting_leaves_the_message_to_the_next():
@@ -159,12 +167,14 @@ async def test_text_becomes_samples_with_the_times_of_words(spoken):
     async for response in client.synthesize(request, timeout=PATIENCE):
         data += response.audio.data
     assert sum(map(len, decode(data, RATE, 10.0))) / RATE == pytest.approx(0.5, abs=0.15)
-    for wrong in (
-        {"text": ""},
-        {"text": "x", "voice": "nobody"},
-        {"text": "x", "speed": 9},
-        {"text": "x", "format": 77},
+    for wrong, field in (
+        ({"text": ""}, "text"),
+        ({"text": "x", "voice": "nobody"}, "voice"),
+        ({"text": "x", "speed": 9}, "speed"),
+        ({"text": "x", "format": 77}, "format"),
+        ({"text": "x", "model": "nobody"}, "model"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.synthesize(speech_pb2.SynthesizeRequest(**wrong), timeout=PATIENCE).read()
-        assert caught.value.code() is Code.INVALID_ARGUMENT
+        assert caught.value.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+        assert details_of(caught.value)[0].metadata["param"] == field
