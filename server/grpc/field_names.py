@@ -15,6 +15,13 @@ Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
 SPEECH: Sequence[Rule] = ((r"input", "text"), (r"response_format", "format"))
 TRANSCRIBE: Sequence[Rule] = ((r"options\.[^.:]+(: language)?", "config.language"), (r"pipeline", "config.pipeline"))
+OIP_CHAT: Sequence[Rule] = (
+    (r"messages[.\w]*", "text"),
+    (r"(max_tokens|temperature|top_p|seed|stop)", r"parameters.\1"),
+    (r"model", "model_version"),
+)
+OIP_SPEECH: Sequence[Rule] = ((r"input", "text"), (r"(voice|speed)", r"parameters.\1"))
+OIP_TRANSCRIBE: Sequence[Rule] = ((r"options\.[^.:]+(: language)?", "parameters.language"),)
 _CHAT: Sequence[Rule] = (
     (r"(messages\.\d+)\.content\.\d+(\.text)?", r"\1.content"),
     (r"(messages\.\d+\.tool_calls\.\d+)\.function\.arguments", r"\1.arguments_json"),

@@ -16,6 +16,7 @@ from pipelines.vision.camera import DETECTION_SIDE
 from pipelines.vision.detect import Looker
 from pipelines.vision.images import smaller
 from server.grpc.chat import text_request
+from server.grpc.field_names import OIP_CHAT, OIP_SPEECH, OIP_TRANSCRIBE, renamed
 from server.grpc.frames import Shown
 from server.grpc.oip.model import Ask, OipModel, Outputs, Pieces, WholeModel
 from server.grpc.oip.tensors import BYTES, Tensor
@@ -65,8 +66,9 @@ class ChatModel(WholeModel):
     async def pieces(self, ask: Ask) -> Pieces:
         """The answer as it is made; the last piece has no text and says how it ended."""
         ask.only("max_tokens", "temperature", "top_p", "seed", "stop")
-        body = validated(ChatBody, text_request(ask.text("text"), ask.parameters, ask.version or self._chat.name))
-        answer = await self._chat.prepared(body)
+        with renamed(OIP_CHAT):
+            body = validated(ChatBody, text_request(ask.text("text"), ask.parameters, ask.version or self._chat.name))
+            answer = await self._chat.prepared(body)
         async with self._chat.places.place(), aclosing(answer.pieces()) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, ToolCall):
@@ -89,7 +91,8 @@ class SpeechToTextModel(WholeModel):
         """The whole text, and what was said when."""
         ask.only("sample_rate", "language")
         rate = ask.whole("sample_rate", 16_000, *RATES)
-        pipeline = by_segments(self._runs.pipeline(USUAL), ask.word("language"))
+        with renamed(OIP_TRANSCRIBE):
+            pipeline = by_segments(self._runs.pipeline(USUAL), ask.word("language"))
         sound = pcm(once(ask.inputs["audio"].astype("<i2").tobytes()), rate, 1)
         outputs = self._runs.outputs(pipeline, {"audio": sound}, ask.call)
         async with aclosing(outputs):
@@ -123,8 +126,9 @@ class TextToSpeechModel(WholeModel):
     async def pieces(self, ask: Ask) -> Pieces:
         """The speech as it is made; the last piece is empty."""
         ask.only("voice", "speed")
-        body = validated(SpeechBody, {"input": ask.text("text"), **ask.parameters})
-        engine, voice = self._speech.speaker(body)
+        with renamed(OIP_SPEECH):
+            body = validated(SpeechBody, {"input": ask.text("text"), **ask.parameters})
+            engine, voice = self._speech.speaker(body)
         rate = 0
         async with self._speech.places.place(), aclosing(spoken(body, engine, voice)) as pieces:
             async for piece in pieces:

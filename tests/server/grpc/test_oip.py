@@ -69,7 +69,7 @@ async def test_the_stock_client_is_served(spoken, tiny_models):
     words = [one[1] for one in told["stream"] if isinstance(one, list) and one[0] == "a"]
     assert [word.strip() for word in words] == ["Good", "morning", "to", "you.", ""]
     (error,) = [one for one in told["stream"] if isinstance(one, str)]
-    assert "invalid_value: temperature" in error
+    assert "invalid_value: parameters.temperature" in error
     assert len([one for one in told["stream"] if isinstance(one, list) and one[0] == "c"]) == 3
     assert told["none-such"][0] == "StatusCode.NOT_FOUND" and "text is missing" in told["embed"][1]
     assert_fields_are_those_of(told["definitions"])
@@ -183,6 +183,11 @@ async def test_values_that_are_not_raw_are_answered_likewise(spoken, tiny_models
         (ask("stt", ("audio", "INT16", [4], b"abc")), r"inputs.0: must have 8 bytes for \[4\], not 3"),
         (ask("stt", ("audio", "INT16", [1], b"ab"), sample_rate=7), "parameters.sample_rate: must be a whole number"),
         (ask("stt", ("audio", "INT16", [1], b"ab"), speed=7), "parameters.speed: there is no such parameter"),
+        (ask("stt", ("audio", "INT16", [1], b"ab"), language="klingon!!"), "parameters.language: "),
+        (ask("tts", text("x"), voice="nobody"), "parameters.voice: there is none"),
+        (ask("tts", text("x"), speed=9), "parameters.speed: "),
+        (ask("tts", text("")), "text: "),
+        (ask("chat", text("x"), max_tokens=-1), "parameters.max_tokens: "),
         (ask("vision", ("image", "UINT8", [1, 1, 3], b"abc"), detectors="x"), "detectors.0: there is no detector"),
         (ask("tasks/none"), "model 'tasks/none'"),
     ],
@@ -191,4 +196,4 @@ async def test_what_is_wrong_is_named(spoken, request_, message):
     server = await spoken(vision=FakeVision())
     with pytest.raises(grpc.aio.AioRpcError, match=message) as caught:
         await server.client("GRPCInferenceService").model_infer(request_, timeout=PATIENCE)
-    assert code_of(caught.value) in ("invalid_value", "model_not_found")
+    assert code_of(caught.value) in ("invalid_value", "unsupported_value", "model_not_found")
