@@ -43,6 +43,7 @@ class Incoming:
         """Nothing more is wanted. Idempotent."""
         if self._coming is not None:
             self._coming.cancel()
+            self._coming.add_done_callback(lambda come: come.cancelled() or come.exception())  # nobody asks for it
 
     async def let_go(self) -> None:
         """Take the rest and forget it, until the client has sent all, pauses, or has sent too much.
