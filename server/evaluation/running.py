@@ -61,15 +61,14 @@ async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
         check_place(place, flag)
     baseline = read_lines(options.baseline) if options.baseline is not None else []
     results: list[Result] = []
-    for config in options.config or [None]:
-        async with server_of(options.url, config) as url:
-            address = Address(url, options.api_key)
-            check(address)
-            name = config.name if config is not None else (options.url or "")
-            async for result in _played(loaded, address, name, options.repeat):
-                results.append(result)
-                _write(options.json, json_lines(results))  # a run that is ended early has not been for nothing
-                _tell(result, console)
+    lost = False
+    try:
+        await _play_all(options, loaded, results, console)
+    except SettingsError as error:
+        if not results:
+            raise
+        lost = True  # what was played has not been for nothing
+        tell(console, f"[red]the rest could not be played[/]: {foreign(str(error))}")
     scores = {one.scenario.name: one.scenario.score for one in loaded}
     groups = grouped(results, scores)
     comparisons = _compared(results, baseline, options.baseline)
@@ -83,8 +82,22 @@ async def run_scenarios(options: argparse.Namespace, console: Console) -> int:
         tell(console, "[red]nothing was played[/]: the server lacks what each scenario needs")
         return 1
     if baseline:
-        return int(any(one.regressed for rows in comparisons.values() for one in rows))
-    return int(not all(group.passed for group in groups))
+        return int(lost or any(one.regressed for rows in comparisons.values() for one in rows))
+    return int(lost or not all(group.passed for group in groups))
+
+
+async def _play_all(
+    options: argparse.Namespace, loaded: Sequence[Loaded], results: list[Result], console: Console
+) -> None:
+    for config in options.config or [None]:
+        async with server_of(options.url, config) as url:
+            address = Address(url, options.api_key)
+            check(address)
+            name = config.name if config is not None else (options.url or "")
+            async for result in _played(loaded, address, name, options.repeat):
+                results.append(result)
+                _write(options.json, json_lines(results))  # a run that is ended early has not been for nothing
+                _tell(result, console)
 
 
 @asynccontextmanager

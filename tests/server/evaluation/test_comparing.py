@@ -126,10 +126,12 @@ def played(tmp_path, monkeypatch):
     file = tmp_path / "one.yaml"
     file.write_text("version: 1\nname: one\nscore: {latency_p95_ms: 350}\nturns: [{say: x}]\n")
 
-    async def play(results, baseline=None):
+    async def play(results, baseline=None, lost=None):
         async def given(*of):
             for one in results:
                 yield one
+            if lost is not None:
+                raise SettingsError(lost)
 
         monkeypatch.setattr("server.evaluation.running._played", given)
         if baseline is not None:
@@ -160,3 +162,14 @@ async def test_a_baseline_that_shares_nothing_is_refused(played):
         await played(run(400), [replace(one, name="another") for one in run(400)])
     status, _ = await played(run(400), run(400))
     assert status == 0
+
+
+async def test_what_was_played_before_the_server_was_lost_is_reported(played):
+    status, told = await played(run(300), lost="no server at ws://127.0.0.1:9")
+    assert status == 1
+    assert "the rest could not be played: no server at ws://127.0.0.1:9" in told
+    assert "end of speech → first sound" in told
+    status, _ = await played(run(400), run(400), lost="no server")
+    assert status == 1
+    with pytest.raises(SettingsError, match="no server"):
+        await played([], lost="no server")
