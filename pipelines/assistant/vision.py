@@ -39,6 +39,7 @@ from pipelines.voice.events import (
     SpeechStopped,
     TurnLatency,
 )
+from pipelines.voice.response import answering
 from pipelines.voice.visual_context import SOURCES, Sight, Source
 
 NEWEST_SECONDS = 3.0
@@ -98,6 +99,7 @@ class SessionVision:
         self.asked_at = float("-inf")
         """When a picture was last asked for, for a model to see; clock seconds."""
         self._screen_since = clock.now()
+        self._filmed_for = ""
         """What the screen showed before is over."""
         self._captions = Captions()
         self._looks = Looks(settings.looks)
@@ -182,7 +184,7 @@ class SessionVision:
             self.camera.stand_back(0.0)
         if isinstance(event, ResponseAudioStarted):
             self.camera.give_way(0.0)
-        if isinstance(event, ResponseInterrupted):
+        if isinstance(event, ResponseInterrupted) and event.response_id == self._filmed_for:
             self._foreseeing.end()
         if isinstance(event, TurnLatency):
             self._compositor.answered(event.voice_to_voice)
@@ -236,7 +238,7 @@ class SessionVision:
             return None
 
     async def _foresee(self, prompt: str) -> AsyncGenerator[str, None]:
-        self.asked_at = self._clock.now()
+        self.asked_at, self._filmed_for = self._clock.now(), answering.get()
         async with aclosing(self._foreseeing.foresee(prompt)) as words:
             async for text in words:
                 yield text

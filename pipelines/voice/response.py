@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from media.clock import Clock
@@ -28,6 +29,8 @@ from pipelines.voice.tts import Playout, Script, VoiceSettings, speak
 
 log = logging.getLogger(__name__)
 
+answering: ContextVar[str] = ContextVar("answering", default="")
+"""The id of the response that is being worked on here; empty outside of one."""
 HUNGRY_SECONDS = 0.3
 """With less than this left to hear, what the model has said so far is needed now."""
 
@@ -99,6 +102,7 @@ class Response:
 
         ``generated`` is called right before that: from then on text and calls stay as they are.
         """
+        answering.set(self.id)
         try:
             async with asyncio.TaskGroup() as group:
                 watcher = group.create_task(self._watch_start())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from pipelines.voice.events import (
     SpeechStopped,
     TurnLatency,
 )
+from pipelines.voice.response import answering
 from tests.conftest import fake_engines
 from tests.fakes.clock import FakeClock
 from tests.fakes.peer import picture_frame
@@ -182,10 +184,20 @@ async def test_a_busy_worker_gives_no_picture(stage: Stage) -> None:
     assert await stage.vision.offered.picture("camera") is None
 
 
-async def test_interrupting_an_answer_ends_its_prediction(stage: Stage) -> None:
+async def test_interrupting_an_answer_ends_its_prediction_and_no_other(stage: Stage) -> None:
     ended: list[bool] = []
     stage.vision._foreseeing.end = lambda: ended.append(True)  # type: ignore[method-assign]
-    stage.vision.take(ResponseStarted("r1", "item_1", True))
+    stage.show(stage.camera)
+    answering.set("r1")
+    assert stage.vision.offered.foresee is not None
+    words = stage.vision.offered.foresee("What happens next?")
+    asked = asyncio.ensure_future(anext(words))
+    await asyncio.sleep(0)
+    for other in ("r2", "r0"):  # one beside it, and one that was called off before it began
+        stage.vision.take(ResponseInterrupted(other, "client_cancelled", "", 0.0))
     assert not ended
     stage.vision.take(ResponseInterrupted("r1", "speech", "The ball", 0.4))
     assert ended
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    await words.aclose()
