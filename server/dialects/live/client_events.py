@@ -140,6 +140,10 @@ class LiveClient:
             case ResponseInterrupted(reason="client_cancelled"):
                 self._tell_comment()
 
+    def leave(self) -> None:
+        """The session has ended: a commentary that still waits will not be told."""
+        self._owes_comment = False
+
     def _tell_comment(self) -> None:
         if self._owes_comment and not self._conversation.answering:
             self._owes_comment = False

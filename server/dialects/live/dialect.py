@@ -102,6 +102,7 @@ class LiveDialect:
 
     def farewell(self, reason: str) -> list[Json]:
         """What has not been told yet, and that the session has ended; of an end that nobody wanted, why."""
+        self._client.leave()
         told = self._rest()
         if reason not in _REASONS:
             told.append(error_event("session_ended", f"the session has ended: {reason}", ours=True))
@@ -150,7 +151,7 @@ class LiveDialect:
     def _told(self, event: Event) -> list[Json]:
         """The events for one of the session; none for one that the translation fails at, which is told once."""
         told = self._session.optional.call(PART, self._translate, event) or []
-        self._client.observe(event)
+        self._session.optional.call(PART, self._client.observe, event)
         if self._sounds is None:
             self._sounding.clear()
         else:

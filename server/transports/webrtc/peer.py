@@ -118,10 +118,14 @@ class PeerConnection:
             log.exception("session %s failed", self.id)
             self.close("internal error")
         finally:
-            await self._channels.farewell(self.ended_because)
-            await self._connection.close()
-            self.tracks.stop()
-            self._channels.release()
+            try:
+                await self._channels.farewell(self.ended_because)
+            except Exception:  # the connection must be closed, whatever cannot be told any more
+                log.exception("session %s could not say goodbye", self.id)
+            finally:
+                await self._connection.close()
+                self.tracks.stop()
+                self._channels.release()
             log.info("session %s ended: %s", self.id, self.ended_because)
 
     def close(self, reason: str) -> None:

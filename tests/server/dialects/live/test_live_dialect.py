@@ -212,6 +212,29 @@ async def test_a_commentary_waits_for_the_response_that_is_being_generated():
         assert made.transcript("output") == "One two three. It rains."
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_session_that_ends_with_a_commentary_owed_says_goodbye(steps):
+    model = FakeModel("One two three.", "It rains.")
+    model.gate.clear()
+    line = MemoryTransport(llm=model, stt=FakeRecognizer("tell me a story please"))
+    session = asyncio.create_task(line.session.run(line.microphone))
+    await settle()
+    made = Client(line, {})
+    dialect = asyncio.create_task(made.dialect.run())
+    await settle()
+    await line.say(1.0)
+    await line.hush(3.0, until=ResponseStarted)
+    made.say("session.commentary.append", content="It rains.", delegation_id=None)
+    model.gate.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    session.cancel()
+    dialect.cancel()
+    await asyncio.gather(session, dialect, return_exceptions=True)
+    assert made.dialect.farewell("the client has closed the session")[-1]["type"] == "session.closed"
+    await line.engines.close()
+
+
 async def test_a_function_is_called_by_a_delegation_and_its_result_is_answered():
     model = Caller("It is on.")
     async with client({"delegation": RESPONSES}, llm=model) as (line, made):
