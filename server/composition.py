@@ -17,6 +17,7 @@ from pipelines.engines.llm.messages import time_words
 from pipelines.interfaces.llm import adapter_asked
 from pipelines.interfaces.stt import languages_of
 from pipelines.voice.history import new_id
+from pipelines.voice.settings import ConversationSettings
 from pipelines.voice.tts import VoiceOut
 from server.dialects.live.dialect import LiveDialect
 from server.dialects.live.models import LiveSession
@@ -86,6 +87,8 @@ class Composer:
         self._watchers = watchers or Watchers()
         self._formats: WeakKeyDictionary[AssistantSession, SessionFormats] = WeakKeyDictionary()
         """Of sessions whose sound travels in events."""
+        self._usual: WeakKeyDictionary[AssistantSession, ConversationSettings] = WeakKeyDictionary()
+        """What null means to the clients of a session."""
 
     def call(
         self,
@@ -155,6 +158,7 @@ class Composer:
             self._served(session.engines, session.sounds, plays=tracks is not None),
             own_events=own_events,
             priority=session.priority,
+            usual=self._usual.get(session),
             recording=peer.recorder if isinstance(peer, PeerConnection) else None,
         )
 
@@ -209,17 +213,18 @@ class Composer:
         engines = engines or self._engines
         served = self._served(engines, out is not None, plays=plays)
         first = self._first(engines, wishes, served)
+        usual = replace(first.conversation, spoken=out is not None and first.conversation.spoken)
         if before is not None:
-            served = replace(served, usual=first.conversation)
             manners = replace(first.manners, greeting="")  # that was said before
             first = replace(first, conversation=before.conversation, vision=before.vision, manners=manners)
             first = replace(first, priority=wishes.priority or before.priority)
         session = AssistantSession(engines, self._clock, out, Converter, first)
+        self._usual[session] = usual
         if before is not None:
             before.tell(session)
         session.events.attach("metrics", self._metrics.observer(engines))
         session.events.attach("history", self._watchers.notes.observer(session.id))
-        return Composed(session, replace(served, priority=session.priority))
+        return Composed(session, replace(served, priority=session.priority, usual=usual))
 
     def _first(self, engines: Engines, wishes: SessionPatch, served: Served) -> FirstSettings:
         usual = engines.conversation_settings()

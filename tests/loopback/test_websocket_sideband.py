@@ -66,6 +66,19 @@ async def test_a_call_is_watched_and_controlled(serve):
         assert len(session.session.events._channels) == readers
 
 
+async def test_null_means_the_same_to_all_clients_of_a_session(serve):
+    """That which the session began with, also to one that comes when it has been changed."""
+    url, _ = await serve()
+    async with Caller(url) as caller:
+        first = (await caller.event("session.created"))["session"]["instructions"]
+        caller.send({"type": "session.update", "session": {"type": "realtime", "instructions": "Be a pirate."}})
+        assert (await caller.event("session.updated"))["session"]["instructions"] == "Be a pirate."
+        async with SocketClient(url, f"call_id={name_of(caller)}") as sideband:
+            await sideband.event("session.created")
+            await sideband.send({"type": "session.update", "session": {"type": "realtime", "instructions": None}})
+            assert (await sideband.event("session.updated"))["session"]["instructions"] == first != "Be a pirate."
+
+
 async def test_the_end_of_a_call_ends_who_looks_on(serve):
     url, app = await serve()
     async with Caller(url) as caller:

@@ -100,8 +100,8 @@ class Served:
     adapter: Callable[[str | None], str] = lambda name: ""
     """What changes the language model where it is asked for by this name (:func:`adapter_asked`); empty: nothing."""
     usual: ConversationSettings | None = None
-    """What null means for a session that goes on with an earlier conversation: the settings that it would have without
-    that. ``None``: those that the session began with."""
+    """What null means: the settings that the session began with, without those of an earlier conversation that it goes
+    on with. ``None``: those that it has when its client joins."""
 
 
 def offered_session(session: object) -> SessionPatch:
