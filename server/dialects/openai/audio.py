@@ -65,6 +65,7 @@ class EventAudio:
         self._microphone = microphone
         self._formats = formats or SessionFormats()
         self._any_format = microphone is not None or formats is not None
+        self._coming: list[FormatName] = []
 
     @property
     def formats(self) -> Formats:
@@ -80,6 +81,20 @@ class EventAudio:
         """Whether events carry sound."""
         return self._microphone is not None
 
+    def expect(self, listens: AudioInput | None) -> Callable[[], None]:
+        """Sound comes in the format of a change that waits, and is decoded when it comes: before the change is made.
+
+        Returns what to call when it is.
+        """
+        if listens is None or listens.format is None:
+            return lambda: None
+        self._coming.append(listens.format.type)
+
+        def made() -> None:
+            del self._coming[0]
+
+        return made
+
     def hear(self, audio: str, refuse: Callable[[RefusedError], object]) -> None:
         """What ``input_audio_buffer.append`` brings. Raises :class:`RefusedError`.
 
@@ -88,7 +103,7 @@ class EventAudio:
         if self._microphone is None:
             message = "type: here sound comes over the peer connection, and not in events"
             raise RefusedError("type", message, "unsupported_event")
-        kind = self.formats.input
+        kind = self._coming[-1] if self._coming else self.formats.input
         rate = G711_RATE if kind in _LAWS else PCM_RATE
         if len(audio) <= _SLICE:
             self._microphone.hear(_decoded(audio, kind), rate)

@@ -146,17 +146,25 @@ class RealtimeClient:
             self._refuse(wrong.code, str(wrong), wrong.param)
         else:
             if isinstance(event, _AFTER_SOUND) or (self._waiting and not isinstance(event, _AT_ONCE)):
-                self._waiting += 1
-                self._audio.then(lambda: self._carry_out_later(event))
+                self._put_off(event)
             else:
                 self._carry_out(event)
 
     def _refuse(self, code: str, message: str, param: str | None = None) -> None:
         self._send(error_event(code, message, param=param, event_id=self.event_id))
 
-    def _carry_out_later(self, event: ClientEvent) -> None:
-        self._waiting -= 1
-        self._carry_out(event)
+    def _put_off(self, event: ClientEvent) -> None:
+        """Carry it out when the sound before it has been heard."""
+        given = event.session.audio if isinstance(event, SessionUpdate) else None
+        changed = self._audio.expect(given.input if given is not None else None)
+        self._waiting += 1
+
+        def later() -> None:
+            self._waiting -= 1
+            changed()
+            self._carry_out(event)
+
+        self._audio.then(later)
 
     def _carry_out(self, event: ClientEvent) -> None:
         self.event_id = event.event_id

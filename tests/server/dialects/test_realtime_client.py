@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
@@ -443,6 +444,33 @@ async def test_on_a_socket_a_response_that_is_done_is_not_cancelled():
         sent = await client.say({"type": "response.cancel"})
         assert ended(sent) == [("cancelled", None)], "of this one sound is still to come"
         assert ("assistant", "One two three four five six.") in s.remembered, "that one its client plays"
+
+
+@pytest.mark.parametrize("between", [[], [{"type": "input_audio_buffer.commit"}]])
+async def test_sound_behind_a_change_of_its_format_is_in_the_new_one(between):
+    """Also where the change waits for an event before it, and sound does not."""
+    heard: list[tuple[int, int]] = []
+
+    class Microphone(FakeMicrophone):
+        def hear(self, samples: Samples, rate: int) -> None:
+            heard.append((len(samples), rate))
+            super().hear(samples, rate)
+
+    def sound(data: bytes) -> dict[str, Any]:
+        return {"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()}
+
+    def change(kind: str) -> dict[str, Any]:
+        audio = {"input": {"format": {"type": kind, **({"rate": 24000} if kind == "audio/pcm" else {})}}}
+        return {"type": "session.update", "session": {"type": "realtime", "audio": audio}}
+
+    async with scene() as s:
+        microphone = Microphone()
+        client = Client(s, Sound(plays=False, travels=True), microphone)
+        late = (change("audio/pcmu"), sound(bytes(800)), change("audio/pcm"), sound(bytes(480)))
+        await client.say(sound(bytes(4800)), *between, *late)
+        microphone.catch_up()
+        await client.say(sound(bytes(480)))
+        assert heard == [(2400, 24000), (800, 8000), (240, 24000), (240, 24000)]
 
 
 @pytest.mark.parametrize("size", [LARGEST_EVENT + 1, 2_000_000])
