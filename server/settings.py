@@ -319,7 +319,7 @@ class Settings(
         if self.chat_model not in ("auto", "openai"):
             self._refuse_given(("llm_url", "llm_model", "llm_api_key"), f"{self.chat_model} thinks (chat_model)")
         if not self.vision:
-            self._refuse_given(("vision_device", "vision_threads"), "nothing is looked at (vision is false)")
+            self._refuse_given(("vision_device",), "nothing is looked at (vision is false)")
         if self.profile == "bench":
             unread = ("llm_url", "llm_model", "llm_api_key", "voice", "language", "stt_task")
             self._refuse_given(unread, "profile bench answers with stubs")

@@ -122,6 +122,7 @@ def test_what_goes_together_is_taken():
     load_settings({"worker_memory_mb": 512, "workers": "auto"})
     load_settings({"llm_url": "http://a/v1", "llm_model": "a", "chat_model": "openai"})
     load_settings({"vision": False, "vision_device": "cpu"})
+    load_settings({"vision": False, "vision_threads": 7})  # which also draw: subtitles, and pictures for the model
     load_settings({"profile": "bench", "voice": None, "language": ""})
 
 
