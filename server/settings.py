@@ -5,8 +5,10 @@ Sources, strongest first: flags, environment (``VISAVIS_*``), the YAML file give
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -25,13 +27,28 @@ from server.http.origins import parse_origin
 from server.load.settings import LoadSettings
 from server.settings_assistant import AssistantSettings
 from server.settings_cluster import ClusterSettings
-from server.settings_grpc import GrpcSettings, is_loopback
+from server.settings_grpc import GrpcSettings
 from server.settings_litert import LiteRtSettings
 from server.settings_network import NetworkSettings
 from server.settings_remote import RemoteSettings
-from server.settings_sources import PREFIX, Explainer, NamedPath, SettingsError, check_environment, read_file, reading
+from server.settings_sources import (
+    PREFIX,
+    Clash,
+    Clashing,
+    Explainer,
+    NamedPath,
+    Origins,
+    SettingsError,
+    check_environment,
+    given,
+    read_file,
+    reading,
+    settled,
+)
 from server.settings_tracking import TrackingSettings
 from server.transports.webrtc.ice_servers import IceServer
+
+log = logging.getLogger(__name__)
 
 __all__ = ["IceServer", "Settings", "SettingsError", "load_settings"]
 
@@ -40,6 +57,13 @@ LEAST_KEY = 8
 
 REQUESTS_OFF_LOOPBACK = 600.0
 """A minute for one address, where the server can be reached by others and nothing else is set."""
+
+_OF_MODEL_SERVERS = ("llm_url", "llm_model", "llm_api_key")
+_NOT_FOR_STUBS = (
+    *("stt_model", "chat_model", "tts_model", "remote_stages", "voice", "language", "stt_task"),
+    *_OF_MODEL_SERVERS,
+)
+"""What profile ``bench`` does not read."""
 
 Profile = Literal["auto", "embedded", "bench"]
 
@@ -53,6 +77,7 @@ class Settings(
     TrackingSettings,
     LoadSettings,
     NetworkSettings,
+    Clashing,
     BaseSettings,
 ):
     """Validated settings of ``visavis serve``."""
@@ -292,11 +317,6 @@ class Settings(
             raise ValueError(f"bench_tone_seconds: needs profile bench, not {self.profile}")
         if "rate_limit_burst" in self.model_fields_set and not (self.requests_per_address or self.rate_limit_per_key):
             raise ValueError("rate_limit_burst: needs rate_limit_per_address or rate_limit_per_key")
-        named = [name for name in ("stt_model", "chat_model", "tts_model") if getattr(self, name) != "auto"]
-        if named and self.profile == "bench":
-            raise ValueError(f"{named[0]}: profile bench answers with stubs and loads no model")
-        if self.remote_stages and self.profile == "bench":
-            raise ValueError("remote_stages: profile bench answers with stubs and asks nobody")
         if self.chat_adapters and self.chat_model == "auto":
             raise ValueError("chat_adapters: needs chat_model, the model that they were made for")
         if self.chat_adapter is not None and self.chat_adapter not in self.chat_adapters:
@@ -310,26 +330,6 @@ class Settings(
         if self.model_server_key is not None and self.model_server is None:
             raise ValueError("model_server_key: needs model_server, the server that it is for")
         return self
-
-    @model_validator(mode="after")
-    def _are_read(self) -> Settings:
-        """Settings of what others have switched off."""
-        if self.worker_memory_mb is not None and self.workers == 1:
-            raise ValueError("worker_memory_mb: is for one of several workers; set workers, such as 2")
-        if self.chat_model not in ("auto", "openai"):
-            self._refuse_given(("llm_url", "llm_model", "llm_api_key"), f"{self.chat_model} thinks (chat_model)")
-        if not self.vision:
-            self._refuse_given(("vision_device",), "nothing is looked at (vision is false)")
-        if self.profile == "bench":
-            unread = ("llm_url", "llm_model", "llm_api_key", "voice", "language", "stt_task")
-            self._refuse_given(unread, "profile bench answers with stubs")
-        return self
-
-    def _refuse_given(self, names: tuple[str, ...], why: str) -> None:
-        """Raise :class:`ValueError` for the first of ``names`` that is given and would have no effect."""
-        for name in names:
-            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: has no effect, as {why}")
 
     @model_validator(mode="after")
     def _one_key(self) -> Settings:
@@ -346,22 +346,16 @@ class Settings(
             raise ValueError("tls_self_signed: there is a certificate already (tls_cert); set one of the two")
         return self
 
-    @property
-    def unsafe(self) -> str | None:
-        """Why a server must not be started so: others reach it, and no key keeps them out; ``None`` when it may."""
-        if self.api_key is not None:
-            return None
-        grpc = self.host_of_grpc if self.grpc_port is not None else self.host
-        for name, host in (("host", self.host), ("grpc_host", grpc)):
-            if not is_loopback(host):
-                how = "set an API key (--api-key or VISAVIS_API_KEY), or listen on 127.0.0.1"
-                return f"{name} {host} can be reached by others: {how}"
-        return None
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        return is_loopback(self.host)
+    def clashes(self) -> Iterator[Clash]:
+        """Settings that are given and have no effect, as another has switched off what they are for."""
+        if self.profile == "bench":
+            yield from given(self, _NOT_FOR_STUBS, "profile", "profile bench answers with stubs")
+        if self.chat_model not in ("auto", "openai"):
+            yield from given(self, _OF_MODEL_SERVERS, "chat_model", f"{self.chat_model} thinks (chat_model)")
+        if not self.vision:
+            yield from given(self, ("vision_device",), "vision", "nothing is looked at (vision is false)")
+        if self.workers == 1:
+            yield from given(self, ("worker_memory_mb",), "workers", "there is one worker; set workers, such as 2")
 
     @property
     def serves_tls(self) -> bool:
@@ -383,7 +377,8 @@ class Settings(
 
 def load_settings(flags: dict[str, Any], config: Path | None = None, *, serves: bool = True) -> Settings:
     """Merge the sources. ``flags`` holds only what was given; ``serves``: whether a server is started with them, which
-    then has to be :attr:`~Settings.unsafe` in no way. Raises :class:`SettingsError`."""
+    then must be :attr:`~Settings.unsafe` in no way and have no :meth:`~Settings.clashes`. Those of two sources are
+    settled. Raises :class:`SettingsError`."""
     from_file = read_file(config) if config is not None else {}
     names = Settings.model_fields
     check_environment(os.environ, names)
@@ -395,6 +390,10 @@ def load_settings(flags: dict[str, Any], config: Path | None = None, *, serves: 
         raise SettingsError(explainer.problems(error.errors(include_url=False))) from error
     except UnreadableError as error:
         raise SettingsError(explainer.unreadable(error)) from error
-    if serves and settings.unsafe is not None:
-        raise SettingsError(settings.unsafe)
+    settings, passed_over = settled(settings, Origins(flags, os.environ, from_file))
+    if serves:
+        for words in passed_over:
+            log.warning("%s", words)
+        if problem := settings.unsafe or next(map(str, settings.clashes()), None):
+            raise SettingsError(problem)
     return settings

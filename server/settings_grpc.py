@@ -1,11 +1,11 @@
-"""Settings of the port that speaks gRPC: a part of :mod:`server.settings`."""
+"""Settings of the port that speaks gRPC, and who reaches it and that of HTTP: a part of :mod:`server.settings`."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
 
@@ -20,11 +20,29 @@ class GrpcSettings(BaseSettings):
     """The most megabytes of a message, either way."""
 
     host: str = "127.0.0.1"
+    api_key: SecretStr | None = None
 
     @property
     def host_of_grpc(self) -> str:
         """Where gRPC is spoken."""
         return self.grpc_host or self.host
+
+    @property
+    def unsafe(self) -> str | None:
+        """Why a server must not be started so: others reach it, and no key keeps them out; ``None`` when it may."""
+        if self.api_key is not None:
+            return None
+        grpc = self.host_of_grpc if self.grpc_port is not None else self.host
+        for name, host in (("host", self.host), ("grpc_host", grpc)):
+            if not is_loopback(host):
+                how = "set an API key (--api-key or VISAVIS_API_KEY), or listen on 127.0.0.1"
+                return f"{name} {host} can be reached by others: {how}"
+        return None
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _is_grpc_asked_for(self) -> Self:

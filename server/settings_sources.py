@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -195,3 +197,84 @@ class Explainer:
         if variable(name) in self._environment:
             return f" ({variable(name)})"
         return f" ({self._file})" if self._file is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """The setting ``name`` has no effect, as ``switch`` is what it is; ``why`` says so."""
+
+    name: str
+    switch: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: has no effect, as {self.why}"
+
+
+class Clashing(BaseSettings):
+    """Settings that tell which of them have no effect."""
+
+    @abstractmethod
+    def clashes(self) -> Iterable[Clash]:
+        """Those that are given and have none."""
+
+
+C = TypeVar("C", bound=Clashing)
+
+
+def given(settings: BaseSettings, names: Iterable[str], switch: str, why: str) -> Iterator[Clash]:
+    """Clashes of those of ``names`` that are given, and not as their default."""
+    for name in names:
+        if name in settings.model_fields_set and getattr(settings, name) != type(settings).model_fields[name].default:
+            yield Clash(name, switch, why)
+
+
+class Origins:
+    """Where each setting came from; the strongest source of those that have it counts."""
+
+    def __init__(self, flags: Iterable[str], environment: Mapping[str, str], file: Iterable[str]) -> None:
+        self._sources = (set(flags), {name.upper() for name, value in environment.items() if value}, set(file))
+
+    def rank(self, name: str) -> int:
+        """The place of its source, 0 being the strongest, and 3 its default."""
+        words = (name, variable(name), name)
+        return next((rank for rank, names in enumerate(self._sources) if words[rank] in names), len(words))
+
+    def said(self, name: str) -> str:
+        """Its source in words."""
+        return ("the flags", "the environment", "the file", "the defaults")[self.rank(name)]
+
+    def differ(self, clash: Clash) -> bool:
+        """Whether both settings are given, by different sources."""
+        ranks = self.rank(clash.name), self.rank(clash.switch)
+        return ranks[0] != ranks[1] and max(ranks) < len(self._sources)
+
+
+def settled(settings: C, origins: Origins) -> tuple[C, list[str]]:
+    """``settings`` in which clashes of two sources are settled by passing over one setting, and what is to be told of
+    it. Clashes within a source, or with a default, are left."""
+    told: list[str] = []
+    while clash := next(filter(origins.differ, settings.clashes()), None):
+        lost = clash.switch if _wins(clash, settings, origins) else clash.name
+        why = f"{clash.name} of {origins.said(clash.name)} is stronger" if lost == clash.switch else clash.why
+        told.append(f"{lost} of {origins.said(lost)} is passed over, as {why}")
+        settings = _without(settings, lost)
+    return settings, told
+
+
+def _wins(clash: Clash, settings: BaseSettings, origins: Origins) -> bool:
+    """Whether the switch gives way: ``llm_url`` says as well as ``chat_model`` who thinks.
+
+    What else is switched off stays so: the name of a device must not turn vision on, and a key alone asks for no
+    server. A chat model with adapters stays, too: they were made for it.
+    """
+    if clash.switch != "chat_model" or clash.name not in ("llm_url", "llm_model"):
+        return False
+    return origins.rank(clash.name) < origins.rank("chat_model") and "chat_adapters" not in settings.model_fields_set
+
+
+def _without(settings: C, name: str) -> C:
+    """A copy that has the default of ``name``."""
+    left = settings.model_copy(update={name: type(settings).model_fields[name].default})
+    left.model_fields_set.discard(name)
+    return left

@@ -76,7 +76,10 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
         ({"bench_tone_seconds": 0}, "bench_tone_seconds"),
         ({"bench_echo": True}, "bench_echo: .* needs profile bench, not auto"),
         ({"bench_tone_seconds": 3.0}, "bench_tone_seconds: needs profile bench, not auto"),
-        ({"profile": "bench", "chat_model": "starter"}, "chat_model: profile bench answers with stubs"),
+        (
+            {"profile": "bench", "chat_model": "starter"},
+            "chat_model: has no effect, as profile bench answers with stubs",
+        ),
         ({"chat_adapters": {"calm": "calm"}}, "chat_adapters: needs chat_model"),
         ({"chat_adapter": "calm"}, "chat_adapter: there is no adapter 'calm'"),
         ({"chat_adapters": {"calm": ""}, "chat_model": "x"}, "chat_adapters.*: is empty: it must be the path"),
@@ -93,7 +96,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch):
             "'20' is no size for 0; a size is such as 20GiB",
         ),
         ({"model_server_key": "secret"}, "model_server_key: needs model_server"),
-        ({"worker_memory_mb": 512}, "worker_memory_mb: is for one of several workers; set workers, such as 2"),
+        ({"worker_memory_mb": 512}, "worker_memory_mb: has no effect, as there is one worker; set workers, such as 2"),
         (
             {"llm_url": "http://a/v1", "chat_model": "starter"},
             r"llm_url: has no effect, as starter thinks \(chat_model",
@@ -124,6 +127,55 @@ def test_what_goes_together_is_taken():
     load_settings({"vision": False, "vision_device": "cpu"})
     load_settings({"vision": False, "vision_threads": 7})  # which also draw: subtitles, and pictures for the model
     load_settings({"profile": "bench", "voice": None, "language": ""})
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "flags", "taken", "told"),
+    [
+        ("", {"LLM_URL": "http://a/v1"}, {"chat_model": "starter"}, {"llm_url": None}, "llm_url of the environment"),
+        ("", {"LLM_API_KEY": "k"}, {"profile": "bench"}, {"llm_api_key": None}, "llm_api_key of the environment"),
+        ("chat_model: starter", {}, {"profile": "bench"}, {"chat_model": "auto"}, "chat_model of the file"),
+        ("chat_model: starter", {"llm_url": "http://a/v1"}, {}, {"chat_model": "auto"}, "chat_model of the file"),
+        ("chat_model: starter", {"LLM_API_KEY": "k"}, {}, {"chat_model": "starter"}, "llm_api_key of the environment"),
+        ("vision: false", {"VISION_DEVICE": "gpu"}, {}, {"vision": False}, "vision_device of the environment"),
+        ("workers: 1", {"WORKER_MEMORY_MB": "512"}, {}, {"worker_memory_mb": None}, "worker_memory_mb of the env"),
+        (
+            "chat_model: /a.gguf\nchat_adapters: {a: /b.gguf}",
+            {},
+            {"llm_url": "http://a/v1"},
+            {"chat_model": "/a.gguf", "llm_url": None},
+            "llm_url of the flags",
+        ),
+    ],
+)
+def test_of_two_sources_the_stronger_is_taken(tmp_path, monkeypatch, caplog, file, variables, flags, taken, told):
+    config = tmp_path / "visavis.yaml"
+    config.write_text(file)
+    for name, value in variables.items():
+        monkeypatch.setenv(f"VISAVIS_{name}", value)
+    settings = load_settings(flags, config)
+    assert {name: getattr(settings, name) for name in taken} == taken
+    assert f"{told}" in caplog.text
+    assert "is passed over, as" in caplog.text
+
+
+def test_what_has_no_effect_is_refused_within_one_source(tmp_path, monkeypatch):
+    config = tmp_path / "visavis.yaml"
+    config.write_text("chat_model: starter\nllm_url: http://a/v1\n")
+    with pytest.raises(SettingsError, match="llm_url: has no effect, as starter thinks"):
+        load_settings({}, config)
+    monkeypatch.setenv("VISAVIS_CHAT_MODEL", "starter")
+    monkeypatch.setenv("VISAVIS_LLM_MODEL", "a")
+    with pytest.raises(SettingsError, match="llm_model: has no effect"):
+        load_settings({})
+
+
+def test_only_a_server_needs_settings_with_an_effect(monkeypatch):
+    monkeypatch.setenv("VISAVIS_WORKER_MEMORY_MB", "2048")
+    assert load_settings({}, serves=False).worker_memory_mb == 2048
+    with pytest.raises(SettingsError, match="worker_memory_mb: has no effect"):
+        load_settings({})
+    assert run(["pipelines", "list", "--json"]) == 0
 
 
 PATHS = sorted(

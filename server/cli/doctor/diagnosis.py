@@ -163,6 +163,8 @@ def _system(facts: Facts, settings: Settings) -> Iterator[Check]:
         yield Check("network", "gRPC port", "missing" if facts.grpc_problem else "ok", detail)
     if settings.unsafe is not None:
         yield Check("network", "key", "missing", settings.unsafe, KEY_REMEDY)
+    for clash in settings.clashes():
+        yield Check("system", "settings", "missing", str(clash))
     if facts.udp_problem is not None:
         yield Check("network", "media", "missing", f"no UDP socket can be opened: {facts.udp_problem}")
     yield from _https(facts, settings)

@@ -47,10 +47,11 @@ async def build(row: Row, place: Place) -> Loaded:
 
 def flags_of(row: Row, place: Place) -> dict[str, Any]:
     """The settings of a server that would load what the row says."""
-    flags: dict[str, Any] = {"device": row.device, "download": place.download, "language": row.language}
+    flags: dict[str, Any] = {"device": row.device, "download": place.download}
     flags |= {name: value for name, value in (("models", place.models), ("cache", place.cache)) if value is not None}
     if row.model == BENCH:
         return {**flags, "profile": BENCH}
+    flags["language"] = row.language  # stubs know none
     if row.stage in _MODELS and row.model != "auto":
         flags[_MODELS[row.stage]] = row.model
     return flags

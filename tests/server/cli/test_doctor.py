@@ -369,6 +369,11 @@ def taken() -> Iterator[int]:
         ({"cache": "/etc/passwd"}, "cache", "/etc/passwd: /etc/passwd is no folder"),
         ({"idle_prompt": "hey"}, "asked for", "idle_prompt: needs idle_prompt_seconds above 0"),
         ({"host": "0.0.0.0"}, "key", "host 0.0.0.0 can be reached by others: set an API key"),
+        (
+            {"vision": False, "vision_device": "gpu"},
+            "settings",
+            "vision_device: has no effect, as nothing is looked at",
+        ),
         ({"grpc_port": "TAKEN"}, "gRPC port", "cannot listen on 127.0.0.1:"),
     ],
 )

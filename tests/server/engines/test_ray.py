@@ -28,7 +28,7 @@ from pipelines.routing.definition import SHIPPED, load
 from server.engines.parts import Parts
 from server.engines.remote.engines import Servers
 from server.engines.remote.ray import RayEngines
-from server.engines.remote.replicas import build, flags_of
+from server.engines.remote.replicas import build, check, flags_of
 from server.engines.stages import llm, stt, tts
 from server.settings import SettingsError, load_settings
 from tests.fakes.clock import FakeClock
@@ -254,6 +254,18 @@ def test_a_row_becomes_the_settings_of_a_server() -> None:
     assert flags["device"] == "cuda"
     assert flags["language"] == "de"
     assert flags["models"] == Path("/srv/models")
+
+
+@pytest.mark.parametrize(
+    "variable", ["LLM_URL=http://a/v1", "LLM_API_KEY=k", "WORKER_MEMORY_MB=2048", "CHAT_MODEL=starter", "LANGUAGE=de"]
+)
+@pytest.mark.parametrize(
+    "row", [Row(stage="llm", model="smollm2-360m-instruct"), Row(stage="stt", model="bench", language="de")]
+)
+def test_a_row_is_loaded_whatever_the_environment_of_a_node_says(row, variable, monkeypatch) -> None:
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(f"VISAVIS_{name}", value)
+    check(row, Place())
 
 
 # -------------------------------------------------------------------------------------------------- settings
