@@ -58,6 +58,7 @@ LEAST_KEY = 8
 REQUESTS_OFF_LOOPBACK = 600.0
 """A minute for one address, where the server can be reached by others and nothing else is set."""
 
+LEAST_MODELS_MB = 64
 _OF_MODEL_SERVERS = ("llm_url", "llm_model", "llm_api_key")
 _NOT_FOR_STUBS = (
     *("stt_model", "chat_model", "tts_model", "remote_stages", "voice", "language", "stt_task"),
@@ -219,7 +220,7 @@ class Settings(
     empty: none."""
     voice: str | None = Field(None, min_length=1)
     """Voice of new sessions; default: the pipeline's, or the engine's first."""
-    memory_mb: int | None = Field(None, ge=64)
+    memory_mb: int | None = Field(None, ge=LEAST_MODELS_MB)
     """Megabytes for models, of all workers together; the least recently used are unloaded. Default: what there is."""
     unload_minutes: float = Field(0.0, ge=0)
     """Minutes without use after which a model is unloaded (the next turn waits for it); 0 keeps all."""

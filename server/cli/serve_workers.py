@@ -30,7 +30,7 @@ from server.grpc.extra import grpc_listener
 from server.http.lobby import create_lobby
 from server.http.web_server import WebServer
 from server.observability.logs import process_log
-from server.settings import Settings, SettingsError
+from server.settings import LEAST_MODELS_MB, Settings, SettingsError
 from server.workers.count import MIB, Count, count_for
 from server.workers.doors import Claim
 from server.workers.front import FRONT, Front, create_front
@@ -131,11 +131,16 @@ def _of_a_worker(settings: Settings, cores: int, count: int, doors: Mapping[str,
     """What each worker is told: its part of the processors and of the memory, and the ports that one of them has.
 
     Settings that say how many are for each worker where they are set; those that say how much memory, for all together.
+    Raises :class:`SettingsError` where ``memory_mb`` is too little for so many.
     """
     given = settings.model_fields_set
-    memory = {"phrase_cache_mb": settings.phrase_cache_mb // count}
+    phrases = settings.phrase_cache_mb
+    memory = {"phrase_cache_mb": max(1, phrases // count) if phrases else 0}  # 0 would switch it off
     if settings.memory_mb is not None:
-        memory["memory_mb"] = max(1, settings.memory_mb // count)
+        memory["memory_mb"] = settings.memory_mb // count
+        if memory["memory_mb"] < LEAST_MODELS_MB:
+            least = f"must be at least {LEAST_MODELS_MB * count} for {count} workers ({LEAST_MODELS_MB} for each)"
+            raise SettingsError(f"memory_mb: {least}, not {settings.memory_mb}")
     threads = {} if "vision_threads" in given else {"vision_threads": max(1, cores // 2)}
     processes = {} if "stt_processes" in given else {"stt_processes": max(1, settings.stt_processes // count)}
     return settings.model_copy(update={"workers": 1, **threads, **processes, **memory, **doors})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from server.cli.serve_workers import _of_a_worker
-from server.settings import load_settings
+from server.settings import SettingsError, load_settings
 
 
 def test_memory_is_divided_among_workers() -> None:
@@ -13,3 +15,11 @@ def test_memory_is_divided_among_workers() -> None:
     assert (one.workers, one.vision_threads, one.grpc_port) == (1, 3, 5)
     usual = _of_a_worker(load_settings({"workers": 2}), 1, 2, {})
     assert (usual.memory_mb, usual.phrase_cache_mb) == (None, 16)
+
+
+def test_no_worker_gets_less_than_a_setting_may_be() -> None:
+    small = _of_a_worker(load_settings({"workers": 8, "phrase_cache_mb": 4, "memory_mb": 512}), 1, 8, {})
+    assert (small.phrase_cache_mb, small.memory_mb) == (1, 64)
+    assert _of_a_worker(load_settings({"workers": 8, "phrase_cache_mb": 0}), 1, 8, {}).phrase_cache_mb == 0
+    with pytest.raises(SettingsError, match=r"memory_mb: must be at least 512 for 8 workers \(64 for each\), not 511"):
+        _of_a_worker(load_settings({"workers": 8, "memory_mb": 511}), 1, 8, {})
