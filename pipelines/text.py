@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipelines.errors import listed
@@ -91,3 +92,11 @@ def header_value(value: str) -> str:
 
 def _plain(word: str) -> str:
     return word.lower().replace("_", "-")
+
+
+def in_home(path: Path) -> Path:
+    """``path`` with the folder that its ``~`` or ``~USER`` stands for. Raises :class:`ValueError`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, or none of this number and no HOME, as in some containers
+        raise ValueError(f"{str(path)!r}: {path.parts[0]} is no known home folder; give the whole path") from None

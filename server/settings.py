@@ -36,6 +36,7 @@ from server.settings_sources import (
     Clash,
     Clashing,
     Explainer,
+    NamedModel,
     NamedPath,
     Origins,
     SettingsError,
@@ -133,7 +134,6 @@ class Settings(
     """What the assistant may do by itself, where a model for it is here; empty: nothing."""
     tool_secrets: dict[str, SecretStr] = {}
     """What stands for ``${NAME}`` in the headers and variables of tools."""
-
     wyoming_port: int | None = Field(None, ge=0, le=65535)
     """TCP port on which the engines speak Wyoming, for Home Assistant; 0 takes a free one. Default: none."""
     wyoming_host: str = Field("127.0.0.1", min_length=1)
@@ -190,13 +190,13 @@ class Settings(
     """Megabytes of memory, of all workers together, for phrases that were spoken and so need no synthesis; 0: none."""
     device: Literal["auto", "cpu", "cuda", "igpu", "npu"] = "auto"
     """Where models run; ``auto``: on the best device that each library can use here."""
-    stt_model: str = Field("auto", min_length=1)
+    stt_model: NamedModel = Field("auto", min_length=1)
     """Who listens: ``auto``, an engine that needs no model, a speech-to-text model of the catalogue, or a folder."""
     language: str = ""
     """Code of the language that is spoken, such as ``en``; empty: what the model knows, or detects."""
     stt_task: Literal["transcribe", "translate"] = "transcribe"
     """``translate``: into English, whatever is spoken; needs a Whisper that has learned it."""
-    chat_model: str = Field("auto", min_length=1)
+    chat_model: NamedModel = Field("auto", min_length=1)
     """Who thinks: ``auto``, an engine of its own name, a model of the catalogue, a folder with one, a GGUF file, or
     ``OWNER/NAME-GGUF[:QUANTISATION]`` on the hub."""
     chat_quantization: Quantization | None = None
@@ -211,7 +211,7 @@ class Settings(
     """How a chat model on transformers that is larger than one GPU is dealt out to several."""
     chat_max_memory: dict[str, str] = {}
     """The most that it takes of each: number of the GPU, or cpu → such as 20GiB."""
-    tts_model: str = Field("auto", min_length=1)
+    tts_model: NamedModel = Field("auto", min_length=1)
     """Who speaks: ``auto``, an engine that needs no model, or a text-to-speech model of the catalogue."""
     ensembles: NamedPath | None = None
     """A YAML file with models of tasks that are made of others."""
@@ -233,7 +233,7 @@ class Settings(
     """Its API key, if it has one."""
     models: NamedPath | None = None
     """A folder with model files, tried before anything is downloaded."""
-    cache: NamedPath = Path("~/.cache/visavis")
+    cache: NamedPath = Field(Path("~/.cache/visavis"), validate_default=True)
     """Where downloaded models are kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSourc
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from pipelines.routing.stage_types import explained
-from pipelines.text import nearest, unknown
+from pipelines.text import in_home, nearest, unknown
 
 PREFIX = "VISAVIS_"
 """Of the names in the environment."""
@@ -43,8 +43,18 @@ def not_empty(value: object) -> object:
     return value
 
 
-NamedPath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(Path.expanduser)]
+NamedPath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(in_home)]
 """A file or folder that is named; no shell expands ``~`` in the environment or in a file."""
+
+
+def _in_known_home(value: str) -> str:
+    if value.startswith("~"):
+        in_home(Path(value))
+    return value
+
+
+NamedModel = Annotated[str, AfterValidator(_in_known_home)]
+"""A word for a model, or a file or folder with one, as it is written."""
 
 S = TypeVar("S", bound=BaseSettings)
 

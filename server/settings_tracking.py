@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from pipelines.text import in_home
 from server.settings_sources import NamedPath, not_empty
 
 
@@ -33,7 +34,7 @@ class TrackingSettings(BaseSettings):
     @classmethod
     def _is_folder(cls, value: Path | Literal["off"]) -> Path | Literal["off"]:
         """No shell expands ``~`` in the environment or in a file."""
-        return value.expanduser() if isinstance(value, Path) else value
+        return in_home(value) if isinstance(value, Path) else value
 
     @model_validator(mode="after")
     def _is_kept(self) -> Self:

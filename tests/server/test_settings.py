@@ -185,6 +185,25 @@ PATHS = sorted(
 )
 
 
+@pytest.mark.parametrize("name", [*PATHS, "chat_model", "chat_adapters", "ice_servers"])
+def test_a_home_that_nobody_has_is_named(name):
+    path = "~nobody-has-this-name/x"
+    shapes = {"chat_adapters": {"a": path}, "ice_servers": [{"urls": "turn:a", "secret_file": path}]}
+    with pytest.raises(SettingsError, match=rf"^{name}.*~nobody-has-this-name is no known home folder; give the whole"):
+        load_settings({name: shapes.get(name, path)}, serves=False)
+
+
+def test_where_the_user_has_no_home_the_cache_is_asked_for(monkeypatch):
+    def homeless(path):
+        if path.parts[:1] == ("~",):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(SettingsError, match=r"^cache: .*~ is no known home folder"):
+        load_settings({})
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_an_empty_path_is_refused_and_not_read_as_the_folder_of_the_start(name):
     assert {"recordings", "models", "cache", "tools", "history_folder", "error_reports", "tls_key"} <= {*PATHS}

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator
 
 from pipelines.errors import ModelError
 from pipelines.interfaces.llm import Scaled
-from pipelines.text import unknown
+from pipelines.text import in_home, unknown
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MOST_ADAPTERS = 64
@@ -234,7 +234,7 @@ def _expanded(value: object) -> object:
         return value
     if value in ("", None):
         raise ValueError("is empty: it must be the path of an adapter, or the shares of others")
-    return Path(str(value)).expanduser()
+    return in_home(Path(str(value)))
 
 
 Given = Annotated[dict[str, Annotated[Path | dict[str, float], BeforeValidator(_expanded)]], BeforeValidator(_named)]

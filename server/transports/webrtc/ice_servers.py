@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from pipelines.text import in_home
+
 log = logging.getLogger(__name__)
 
 DEFAULT_TTL = 86_400
@@ -75,7 +77,7 @@ class IceServer(BaseModel):
     @field_validator("secret_file")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
-        return value if value is None else value.expanduser()
+        return value if value is None else in_home(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> IceServer:
