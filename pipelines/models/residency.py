@@ -76,7 +76,7 @@ class Residency:
         with self._mover.lock:
             entry = self._mover.entries.get(plan.key)
             if entry is None or entry.plan.version != plan.version:
-                if entry is not None:
+                if entry is not None and entry.state != "unloaded":
                     self._mover.replaced.append(entry)
                 entry = self._mover.entries[plan.key] = Entry(plan)
         return _Managed(self._mover, entry)

@@ -54,7 +54,7 @@ class Mover:
         self.limits = limits
         self.entries: dict[Key, Entry] = {}
         self.replaced: list[Entry] = []
-        """Older versions of some of them, which are unloaded as soon as nobody uses them."""
+        """Older versions of some of them that are in memory; they are unloaded as soon as nobody uses them."""
         self.transitions: Counter[tuple[Key, Transition]] = Counter()
         self.lock = threading.Lock()
         """Guards the entries and the counter; held for moments."""
@@ -98,6 +98,10 @@ class Mover:
         self._begin_move(entry, "loading")
         self._emit(entry, "loading")
         begun = self._clock.now()
+        with self.lock:
+            if self.entries.get(entry.plan.key) is not entry:
+                self._forget(entry)
+                self.replaced.append(entry)  # whoever still holds an older version has asked for it once more
         try:
             self.unload_replaced()
             self._make_room(entry)
@@ -106,6 +110,7 @@ class Mover:
             with self.lock:
                 entry.state, entry.code, entry.problem = "unloaded", error.code, error.message
                 entry.failures += 1
+                self._forget(entry)
             self._emit(entry, "failed", message=error.message)
             raise
         seconds = self._clock.now() - begun
@@ -205,7 +210,12 @@ class Mover:
         for entry in gone:
             with self.lock:
                 entry.state = "unloaded"
+                self._forget(entry)
             self._emit(entry, transition, size=entry.size)
+
+    def _forget(self, entry: Entry) -> None:
+        """Of an older version nothing is left. With :attr:`lock` held."""
+        self.replaced = [one for one in self.replaced if one is not entry]
 
     def _drop(self, entry: Entry) -> bool:
         """Let go of the model unless somebody has leased it meanwhile."""

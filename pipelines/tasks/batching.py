@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +100,10 @@ class ModelWorker:
         self._budget = BUDGETS.get(device, GPU_BUDGET)
         self._deserted: deque[_Stream] = deque()
         self._closing: set[asyncio.Task[None]] = set()
+        self._users = 0
+        self._retired = False
+        self.closed = False
+        """Whether it takes nothing more."""
         self._worker: batching.BatchWorker[_Item | _Step, Any] = batching.BatchWorker(
             resident.name,
             self._serve,
@@ -122,7 +126,8 @@ class ModelWorker:
                 if error.code != "out_of_memory":
                     raise
         item = _Item(job, spec.cost(job), spec.batch)
-        done: Done = await self._worker.submit(item, group=(spec.group(job), item.length), deadline=deadline)
+        with self.in_use():
+            done: Done = await self._worker.submit(item, group=(spec.group(job), item.length), deadline=deadline)
         return done
 
     async def _drained(self, spec: Spec, job: Job[Any, Any], deadline: float | None) -> Done:
@@ -137,16 +142,19 @@ class ModelWorker:
         """Pieces, the last of which is :class:`Done`. Closing it ends the work. Raises :class:`PipelineError`."""
         stream = _Stream(self._resident, spec, job)
         group = ("stream", id(stream))
-        try:
-            while (piece := await self._worker.submit(_Step(stream), group=group, deadline=deadline)) is not stream.END:
-                deadline = None
-                yield piece
-        finally:
-            stream.stopped = True
-            self._deserted.append(stream)
-            task = asyncio.ensure_future(self._close(stream, group))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        with self.in_use():
+            try:
+                while (
+                    piece := await self._worker.submit(_Step(stream), group=group, deadline=deadline)
+                ) is not stream.END:
+                    deadline = None
+                    yield piece
+            finally:
+                stream.stopped = True
+                self._deserted.append(stream)
+                task = asyncio.ensure_future(self._close(stream, group))
+                self._closing.add(task)
+                task.add_done_callback(self._has_closed)
 
     def load(self) -> None:
         """Bring the model into memory. Blocks. Raises :class:`PipelineError`."""
@@ -162,11 +170,35 @@ class ModelWorker:
         """Items in the queue."""
         return self._worker.waiting
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Until the context ends it may be asked, :meth:`retire` or not. On the event loop."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._close_if_done()
+
+    def retire(self) -> None:
+        """End the thread as soon as nobody uses it. On the event loop."""
+        self._retired = True
+        self._close_if_done()
+
     def close(self) -> None:
         """End the thread. Idempotent."""
+        self.closed = True
         self._worker.close()
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _has_closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self._users and not self._closing:
+            self.close()
 
     async def _close(self, stream: _Stream, group: Any) -> None:
         with suppress(PipelineError):  # a full queue will come to it: what is deserted is ended before each batch

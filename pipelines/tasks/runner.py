@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -30,6 +30,10 @@ class Backends(Protocol):
 
     async def checked(self, spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job[Any, Any]:
         """The item as the task reads it."""
+        ...
+
+    def current(self, spec: Spec, model: TaskModel) -> TaskModel:
+        """The model in the revision that is here now."""
         ...
 
     async def backends(self, spec: Spec, model: TaskModel) -> list[ModelWorker]:
@@ -74,44 +78,57 @@ class ModelRunner:
             raise TaskError("unsupported_value", f"stream: {self.spec.name} gives its result in one piece")
         job = await self._service.checked(self.spec, inputs, parameters or {})
         problems: list[PipelineError] = []
-        for model in self.models:
-            for worker in await self._workers(model, problems):
-                begun = False
-                pieces = worker.stream(self.spec, job, self._service.deadline())
-                try:
-                    async with aclosing(pieces):
-                        while (piece := await _next(pieces, worker.name)) is not None:
-                            begun = True
-                            yield self._by(piece, model) if isinstance(piece, Done) else piece
-                    return
-                except ModelError as error:
-                    if begun or not self._goes_on(error):
-                        raise
-                    problems.append(error)
+        for known in self.models:
+            with ExitStack() as held:
+                model, workers = await self._workers(known, problems, held)
+                for worker in workers:
+                    begun = False
+                    pieces = worker.stream(self.spec, job, self._service.deadline())
+                    try:
+                        async with aclosing(pieces):
+                            while (piece := await _next(pieces, worker.name)) is not None:
+                                begun = True
+                                yield self._by(piece, model) if isinstance(piece, Done) else piece
+                        return
+                    except ModelError as error:
+                        if begun or not self._goes_on(error):
+                            raise
+                        problems.append(error)
         raise problems[-1]
 
     async def _computed(self, job: Job[Any, Any]) -> Done:
         problems: list[PipelineError] = []
-        for model in self.models:
-            for worker in await self._workers(model, problems):
-                try:
-                    with foreign_errors(TaskError, "task_failed", worker.name):
-                        return self._by(await worker.run(self.spec, job, self._service.deadline()), model)
-                except ModelError as error:
-                    if not self._goes_on(error):
-                        raise
-                    problems.append(error)
+        for known in self.models:
+            with ExitStack() as held:
+                model, workers = await self._workers(known, problems, held)
+                for worker in workers:
+                    try:
+                        with foreign_errors(TaskError, "task_failed", worker.name):
+                            return self._by(await worker.run(self.spec, job, self._service.deadline()), model)
+                    except ModelError as error:
+                        if not self._goes_on(error):
+                            raise
+                        problems.append(error)
         raise problems[-1]
 
-    async def _workers(self, model: TaskModel, problems: list[PipelineError]) -> Sequence[ModelWorker]:
-        """Who can run ``model``; if nobody can and there are others, why not is added to ``problems``."""
+    async def _workers(
+        self, model: TaskModel, problems: list[PipelineError], held: ExitStack
+    ) -> tuple[TaskModel, Sequence[ModelWorker]]:
+        """``model`` as it is here now and who can run it, in use until ``held`` ends; if nobody can and there are
+        others, why not is added to ``problems``."""
         try:
-            return await self._service.backends(self.spec, model)
+            workers = await self._service.backends(self.spec, model)
         except ModelError as error:
             if not self._goes_on(error):
                 raise
             problems.append(error)
-            return ()
+            workers = []
+        for worker in workers:  # the second is asked when the first has failed, which another revision may outrun
+            held.enter_context(worker.in_use())
+        return self._current(model), workers
+
+    def _current(self, model: TaskModel) -> TaskModel:
+        return self._service.current(self.spec, model)
 
     def _goes_on(self, error: ModelError) -> bool:
         return error.code in (USELESS if self._any_model else NO_ROOM)
@@ -124,7 +141,7 @@ class ModelRunner:
         """Changes with everything that the result depends on."""
         parts = [
             self.spec.name,
-            [[model.id, model.revision, str(model.folder)] for model in self.models],
+            [[model.id, model.revision, str(model.folder)] for model in map(self._current, self.models)],
             job.inputs.model_dump(mode="json"),
             job.parameters.model_dump(mode="json"),
         ]

@@ -85,8 +85,11 @@ class TaskService:
         self._reader = Worker("task-items", inbox=4096)
         self._workers: dict[_Place, ModelWorker] = {}
         self._replaced: list[ModelWorker] = []
-        """Of older versions: what has begun on them is finished."""
+        """Of older versions: what has begun on them is finished, then each ends by itself."""
         self._found: dict[str, tuple[float, list[TaskModel]]] = {}
+        self._current: dict[_Origin, tuple[int, TaskModel]] = {}
+        """Where each model lies, and since which look that is known."""
+        self._looks = 0
         self._devices: Devices | None = None
         self.cache: ResultCache[str, Done] = ResultCache(CACHE_BYTES, CACHE_SECONDS, weigh=_weight, clock=self._clock)
 
@@ -155,8 +158,8 @@ class TaskService:
         """Look for the models of ``task`` off the event loop; what asks right after this need not."""
         spec = spec_of(task, self._registry)
         if spec.needs_model and self._known(spec) is None:
-            found = await self._reader.run(partial(self._models.here, spec, take=True))
-            self._found[spec.name] = (self._clock.now(), found)
+            look = self._next_look()
+            self._know(spec, look, await self._reader.run(partial(self._models.here, spec, take=True)))
 
     async def checked(self, spec: Spec, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job[Any, Any]:
         """The item as the task reads it. Raises :class:`TaskError` (``invalid_value``), beginning with the field."""
@@ -181,6 +184,12 @@ class TaskService:
         if not isinstance(runner, ModelRunner) or not runner.spec.needs_model:
             raise TaskError("unsupported_value", f"model: {task} has no model of its own to be loaded")
         return (await self.backends(runner.spec, runner.models[0]))[0].load
+
+    def current(self, spec: Spec, model: TaskModel) -> TaskModel:
+        """``model`` in the revision that the newest look at the disk has found, whichever task looked: who asks for
+        one that was found earlier must not bring it back."""
+        _, newest = self._current.get(_Origin(spec.files, model.origin, model.id), (0, model))
+        return replace(model, folder=newest.folder, revision=newest.revision)
 
     def deadline(self) -> float | None:
         """Until when the running task's item must have begun."""
@@ -223,9 +232,21 @@ class TaskService:
     def _usable(self, spec: Spec) -> list[TaskModel]:
         """Models that are here and may be asked for, the preferred first."""
         if (found := self._known(spec)) is None:
-            found = self._models.here(spec, take=False)
-            self._found[spec.name] = (self._clock.now(), found)
+            found = self._know(spec, self._next_look(), self._models.here(spec, take=False))
         return [model for model in found if self._may(model.id)]
+
+    def _next_look(self) -> int:
+        self._looks += 1
+        return self._looks
+
+    def _know(self, spec: Spec, look: int, found: list[TaskModel]) -> list[TaskModel]:
+        """``found`` is here; of two looks at a time the one that began later counts."""
+        self._found[spec.name] = (self._clock.now(), found)
+        for model in found:
+            key = _Origin(spec.files, model.origin, model.id)
+            if look >= self._current.get(key, (0, model))[0]:
+                self._current[key] = (look, model)
+        return found
 
     def _chosen(self, spec: Spec, asked: str) -> list[TaskModel]:
         """The models that may do it, in order."""
@@ -251,6 +272,7 @@ class TaskService:
         raise TaskError("unknown_model", f"model: {unknown('model', asked[:200], [one.id for one in usable])}")
 
     def _worker(self, spec: Spec, model: TaskModel, device: str) -> ModelWorker:
+        model = self.current(spec, model)
         key = _Place(spec.load, spec.run, model.origin, model.folder, model.revision, device)
         if key not in self._workers:
             name = (
@@ -272,15 +294,27 @@ class TaskService:
     def _replacing(self, name: str, place: _Place) -> str:
         """The version of the model that is to be loaded from ``place``.
 
-        Workers of another revision of it get no more work. What lies elsewhere under the same name is no other
-        revision: all who ask for the name share what was loaded first.
+        What lies elsewhere under the same name is no other revision: all who ask for the name share what was loaded
+        first. When another revision comes to where one of them lies, none of their workers gets more work.
         """
         same = [key for key, worker in self._workers.items() if worker.name == name and key.device == place.device]
-        other = [key for key in same if (key.folder, key.revision) != (place.folder, place.revision)]
-        for key in [key for key in other if key.origin == place.origin]:
-            self._replaced.append(self._workers.pop(key))
-        version = next((key for key in other if key in self._workers), place)
+        here = (place.folder, place.revision)
+        if any(key.origin == place.origin and (key.folder, key.revision) != here for key in same):
+            self._replaced = [worker for worker in self._replaced if not worker.closed]
+            for key in same:
+                self._replaced.append(worker := self._workers.pop(key))
+                worker.retire()
+            same = []
+        version = same[0] if same else place
         return f"{version.folder} {version.revision}"
+
+
+class _Origin(NamedTuple):
+    """What revisions of one model have in common. The same id means a folder to one task and a file to another."""
+
+    files: str
+    origin: str
+    model: str
 
 
 class _Place(NamedTuple):

@@ -27,7 +27,7 @@ from pipelines.routing.routes.llm import FallbackModel
 from pipelines.routing.routes.route import Route
 from pipelines.routing.routes.rung import Engine, Rung
 from pipelines.routing.routes.speech import FallbackRecognizer, FallbackVoice, PatientRecognizer
-from pipelines.routing.routes.task import RoutedTask, TaskEngine
+from pipelines.routing.routes.task import CurrentRunner, RoutedTask, TaskEngine
 from pipelines.routing.second_opinion import Doubt, SecondOpinion
 from pipelines.routing.stage_types import StageType
 from pipelines.runtime.temperature import Temperatures
@@ -309,10 +309,11 @@ class RoutedEngines:
             return Rung(None, Condition("cpu", model=stage.model, unable=f"for {task} there is {listed(here, 9)}"))
         name = names[0]
         try:
-            runner = tasks.runner(task, name)
+            tasks.runner(task, name)
         except TaskError as error:
             return Rung(None, Condition("cpu", model=name, unable=error.message))
         facts = Condition("cpu", model=name, also=self._names(stage.model))
+        runner = CurrentRunner(tasks, task, name)
         return self._kept("task", task, name, lambda: self._warm(TaskEngine(name, runner), facts))
 
     def _seeing(self, stage: Stage) -> Condition:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from pipelines.errors import foreign_errors, guarded
-from pipelines.interfaces.task import CALLERS_FAULT, Done, TaskError, TaskRunner
+from pipelines.interfaces.task import CALLERS_FAULT, Done, TaskError, TaskRunner, Tasks
 from pipelines.routing import run
 from pipelines.routing.policy import hedge_after
 from pipelines.routing.routes.attempts import Attempt
@@ -24,6 +24,30 @@ class TaskEngine:
 
     async def close(self) -> None:
         """The model is its owner's to close."""
+
+
+class CurrentRunner:
+    """A task with a model as it is here when it is run: a runner that is kept would keep the revision of its day.
+
+    A :class:`~pipelines.interfaces.task.TaskRunner`; it also raises what :meth:`Tasks.runner` does.
+    """
+
+    def __init__(self, tasks: Tasks, task: str, model: str) -> None:
+        self._tasks = tasks
+        self._task = task
+        self._model = model
+
+    async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
+        """The result of one item."""
+        return await self._tasks.runner(self._task, self._model).run(inputs, parameters)
+
+    async def stream(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Pieces of the result, then the whole."""
+        async with aclosing(self._tasks.runner(self._task, self._model).stream(inputs, parameters)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 class RoutedTask(Route[TaskEngine]):

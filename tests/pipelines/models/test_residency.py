@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -85,6 +86,28 @@ def test_another_version_is_another_model_and_the_one_before_goes_when_it_is_fre
         assert model == "new"
     bench.residency.add(Loadable("stt", lambda: "newest", version="3"))
     assert bench.residency.status()[0].state == "unloaded"
+
+
+def test_of_a_version_before_nothing_is_kept_that_is_not_in_memory():
+    bench = Bench()
+    held = [bench.residency.add(Loadable("stt", partial(str, version), version=str(version))) for version in range(9)]
+    assert not bench.residency._mover.replaced, "they were never loaded"
+    for _ in range(3):
+        with held[0].lease() as older, held[-1].lease() as newest:
+            assert (older, newest) == ("0", "8")
+            bench.residency.sweep(bench.clock.now())
+            assert len(bench.residency._mover.replaced) == 1
+        bench.residency.sweep(bench.clock.now())
+        assert not bench.residency._mover.replaced, "unloaded, though it was replaced before it was loaded"
+
+
+def test_a_version_before_that_cannot_be_loaded_is_not_kept():
+    bench = Bench()
+    old = bench.residency.add(Loadable("stt", lambda: 1 / 0, version="1"))
+    bench.residency.add(Loadable("stt", lambda: "new", version="2"))
+    with pytest.raises(ModelError), old.lease():
+        pass
+    assert not bench.residency._mover.replaced
 
 
 def test_two_precisions_are_two_models():

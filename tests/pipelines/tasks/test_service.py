@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,13 @@ class Echo:
         self.began, self.gate = threading.Event(), threading.Event()
         self.gate.set()
         self.ended = threading.Event()
+        self.loading, self.at_load = threading.Event(), threading.Event()
+        self.at_load.set()
 
     def load(self, folder: Path, device: str, dtype: str) -> Any:
         self.loads.append((folder.name, device))
+        self.loading.set()
+        self.at_load.wait()
         if (error := self.unable.get((folder.name, device))) is not None:
             raise error
         return folder.name
@@ -248,21 +253,105 @@ async def test_views_of_one_model_share_it_and_its_batches(tasks: TaskService, e
     assert len(echo.loads) == 1
 
 
+def pull(home: Path, revision: str) -> None:
+    """What the hub's cache looks like when ``main`` has become ``revision``."""
+    if not (home / "snapshots" / revision).exists():
+        folder(home / "snapshots", revision, loud=True)
+    (home / "refs").mkdir(exist_ok=True)
+    (home / "refs/main").write_text(revision)
+
+
+@dataclass
+class Pulled:
+    """A service with one model, of which revisions are pulled."""
+
+    home: Path
+    tasks: TaskService
+    clock: FakeClock
+
+    async def pull(self, letter: str, *found_by: str) -> None:
+        """The revision is here from now on, and those tasks look; what the others have found before is kept."""
+        pull(self.home, letter * 40)
+        for task in found_by:
+            self.tasks._found.pop(task, None)
+            await self.tasks.look(task)
+
+
+@pytest.fixture
+async def pulled(tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pulled]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    clock = FakeClock()
+    service = TaskService(None, Residency(), lambda: devices("cpu"), TaskOptions(), REGISTRY, clock=clock)
+    yield Pulled(tmp_path / "models--own--thing", service, clock)
+    service.close()
+
+
+async def test_who_asks_with_an_older_revision_gets_the_newest_and_brings_none_back(pulled: Pulled, echo: Echo) -> None:
+    await pulled.pull("a", "shout", "calm")
+    kept = pulled.tasks.runner("shout")
+    assert (await kept.run({"text": "x"})).revision == "a" * 12
+    (before,) = pulled.tasks.workers()
+    await pulled.pull("b", "shout")
+    for text in ("c", "d", "e"):
+        for runner in (kept, pulled.tasks.runner("shout"), pulled.tasks.runner("calm")):
+            assert (await runner.run({"text": text})).revision == "b" * 12
+    assert [name[0] for name, _ in echo.loads] == ["a", "b"]
+    assert before.closed
+    await pulled.pull("a", "calm")
+    assert (await kept.run({"text": "x"})).revision == "a" * 12, "rolled back"
+    assert [name[0] for name, _ in echo.loads] == ["a", "b", "a"]
+    assert len(pulled.tasks.workers()) == 1
+    assert [worker.closed for worker in pulled.tasks._replaced] == [True]
+
+
+async def test_a_look_that_began_earlier_brings_no_revision_back(pulled: Pulled) -> None:
+    await pulled.pull("a", "shout")
+    earlier = pulled.tasks._models.here(SHOUT, take=False)
+    number = pulled.tasks._next_look()
+    await pulled.pull("b", "calm")
+    pulled.tasks._know(SHOUT, number, earlier)
+    assert (await pulled.tasks.runner("shout").run({"text": "x"})).revision == "b" * 12
+
+
+async def test_a_stream_that_has_begun_is_finished_by_its_revision_whose_thread_then_ends(pulled: Pulled) -> None:
+    await pulled.pull("a", "shout")
+    async with aclosing(pulled.tasks.runner("shout").stream({"text": "abc"})) as pieces:
+        first = await anext(pieces)
+        (before,) = pulled.tasks.workers()
+        await pulled.pull("b", "shout")
+        assert (await pulled.tasks.runner("shout").run({"text": "x"})).revision == "b" * 12
+        assert not before.closed
+        rest = [piece async for piece in pieces]
+    assert [first, *rest[:-1]] == ["a", "b", "c"]
+    assert rest[-1].revision == "a" * 12
+    await until(lambda: before.closed)
+
+
+async def test_a_revision_that_is_replaced_meanwhile_still_has_its_second_device(pulled: Pulled, echo: Echo) -> None:
+    pulled.tasks._survey = lambda: devices("cuda", "cpu")
+    await pulled.pull("a", "shout")
+    echo.unable = {("a" * 40, "cuda"): ModelError("does_not_fit", "too large")}
+    echo.at_load.clear()
+    asked = asyncio.ensure_future(pulled.tasks.runner("shout").run({"text": "x"}))
+    assert await asyncio.to_thread(echo.loading.wait, PATIENCE)
+    await pulled.pull("b", "shout")
+    newer = asyncio.ensure_future(pulled.tasks.runner("shout").run({"text": "y"}))
+    await until(lambda: len(pulled.tasks._replaced) == 2)
+    echo.at_load.set()
+    assert (await asked).revision == "a" * 12
+    assert (await newer).revision == "b" * 12
+    await until(lambda: all(worker.closed for worker in pulled.tasks._replaced))
+
+
 async def test_a_revision_that_replaces_another_is_what_answers(
     tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     home, clock, residency = tmp_path / "models--own--thing", FakeClock(), Residency()
-
-    def pull(revision: str) -> None:
-        folder(home / "snapshots", revision, loud=True)
-        (home / "refs").mkdir(exist_ok=True)
-        (home / "refs/main").write_text(revision)
-
     service = TaskService(None, residency, lambda: devices("cpu"), TaskOptions(), REGISTRY, clock=clock)
     try:
         for revision in ("a" * 40, "b" * 40):
-            pull(revision)
+            pull(home, revision)
             clock.advance(services.KEPT_SECONDS + 1)
             for task in ("shout", "calm"):
                 await service.look(task)

@@ -182,6 +182,8 @@ class FakeTasks:
     def __init__(self, **models: Sequence[str]) -> None:
         self._models = {name.replace("_", "-"): list(ids) for name, ids in models.items()}
         self.asked: list[tuple[str, str]] = []
+        self.revision = ""
+        """Of what runners are made for from now on."""
 
     def models(self, task: str) -> Sequence[str]:
         return self._models.get(task, ())
@@ -190,14 +192,14 @@ class FakeTasks:
         return "" if task in self._models else f"no model for {task} is here"
 
     def runner(self, task: str, model: str = "auto") -> Any:
-        fakes = self
+        fakes, revision = self, self.revision
 
         class Runner:
             async def run(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Done:
                 fakes.asked.append((task, model))
                 if "bad" in inputs:
                     raise TaskError("invalid_value", "bad: is bad")
-                return Done(dict(inputs))
+                return Done(dict(inputs), revision=revision)
 
             async def stream(
                 self, inputs: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
@@ -225,6 +227,16 @@ async def test_tasks_are_backends_too() -> None:
     with pytest.raises(TaskError, match="cpu: no model for ocr is here"):
         await made.task(*stage("image_to_text"), "ocr").run({})
     assert planned(made, stage("embedding"))[0] == ("cpu", "minilm", "running")
+
+
+async def test_a_task_is_asked_for_its_model_with_each_run_and_keeps_none() -> None:
+    tasks = FakeTasks(feature_extraction=("minilm",))
+    made = engines(tasks=lambda: tasks)
+    runner = made.task(*stage("embedding"), "feature-extraction")
+    for revision in ("a", "b"):
+        tasks.revision = revision
+        assert (await runner.run({"inputs": "x"})).revision == revision
+        assert [piece.revision async for piece in runner.stream({}) if isinstance(piece, Done)] == [revision]
 
 
 async def test_detectors_are_those_of_this_machine() -> None:
