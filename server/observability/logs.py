@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from rich.logging import RichHandler
 
 from media.clock import Clock
 from server.observability.output import written_aside
-from server.observability.reports.redaction import causes, code_of
+from server.observability.reports.redaction import came_from, causes, code_of
 
 PERIOD_SECONDS = 60.0
 """For which a kind is counted."""
@@ -124,8 +125,21 @@ def _traceback(error: BaseException | None, *, withheld: bool) -> str:
     """
     if error is None:
         return ""
-    texts = ["".join(_described(one, withheld=withheld)) for one in (error, *causes(error))]
-    return "\n\nThat led to:\n\n".join(reversed(texts))
+    return _with_origins(error, {id(one) for one in (error, *causes(error))}, withheld=withheld)
+
+
+def _with_origins(error: BaseException, left: set[int], *, withheld: bool) -> str:
+    """``error`` after what it came from, and below it, further in, what it holds if it is a group: one part did not
+    lead to another. Only those in ``left`` are told, each once."""
+    left.discard(id(error))
+    text = "".join(_described(error, withheld=withheld))
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        if id(part) in left:
+            text += "\n  One of its parts:\n" + indent(_with_origins(part, left, withheld=withheld), "    ")
+    origin = came_from(error)
+    if origin is None or id(origin) not in left:
+        return text
+    return _with_origins(origin, left, withheld=withheld) + "\n\nThat led to:\n\n" + text
 
 
 def _described(error: BaseException, *, withheld: bool) -> Iterator[str]:

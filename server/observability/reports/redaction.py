@@ -101,12 +101,16 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while waiting and len(seen) <= MOST_CAUSES:
         one = waiting.pop(0)
         inside = list(one.exceptions) if isinstance(one, BaseExceptionGroup) else []
-        came_from = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        for other in (*inside, came_from):
+        for other in (*inside, came_from(one)):
             if other is not None and id(other) not in seen and len(seen) <= MOST_CAUSES:
                 seen.add(id(other))
                 waiting.append(other)
                 yield other
+
+
+def came_from(error: BaseException) -> BaseException | None:
+    """What it was raised from, or in the handling of."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def changed_settings(settings: BaseModel) -> dict[str, Any]:

@@ -146,6 +146,48 @@ def test_messages_that_hold_a_value_are_not_told():
     assert "in raised" in text
 
 
+def told(error: BaseException) -> list[str]:
+    """The lines about an exception."""
+    failed = record("failed")
+    failed.exc_info = (type(error), error, error.__traceback__)
+    return SafeFormatter().format(failed).splitlines()[1:]
+
+
+def caused(error: BaseException, origin: BaseException) -> BaseException:
+    error.__cause__ = origin
+    return error
+
+
+def test_parts_of_a_group_are_not_told_as_what_led_to_each_other():
+    inner = ExceptionGroup("inner", [caused(OSError("full"), OSError("disk")), ValueError("Davos")])
+    group = ExceptionGroup("outer", [inner, OSError("net")])
+    assert [line for line in told(caused(RuntimeError("end"), group)) if line.strip()] == [
+        "  ExceptionGroup: outer (2 sub-exceptions)",
+        "    One of its parts:",
+        "      ExceptionGroup: inner (2 sub-exceptions)",
+        "        One of its parts:",
+        "          OSError: disk",
+        "          That led to:",
+        "          OSError: full",
+        "        One of its parts:",
+        "          ValueError",
+        "    One of its parts:",
+        "      OSError: net",
+        "  That led to:",
+        "  RuntimeError: end",
+    ]
+
+
+def test_each_exception_is_told_once_and_not_without_end():
+    first, second = OSError("first"), OSError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert [line.strip() for line in told(first) if "OSError" in line] == ["OSError: second", "OSError: first"]
+    of_one = caused(ExceptionGroup("group", [first]), first)
+    assert sum("first" in line for line in told(of_one)) == 1
+    many = ExceptionGroup("many", [OSError(str(n)) for n in range(99)])
+    assert 2 <= sum("OSError" in line for line in told(many)) <= 9
+
+
 def test_no_message_is_told_of_what_was_given_words_that_were_said():
     text = raised(withheld=True)
     assert "FileNotFoundError: ENOENT" in text
