@@ -10,7 +10,6 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,6 +159,8 @@ class _Part:
         self._assistant = None if taps.assistant is None else taps.assistant.follow()
         self._video = taps.video.follow() if taps.video is not None and wish.video else None
         self._files: RecordingFiles | None = None
+        self._unwritten: Batch | None = None
+        """What has been taken to be written, until the worker begins with it."""
 
     async def run(self, stem: Path) -> RecordingReason:
         """Record until it is to end; why it did."""
@@ -187,13 +188,31 @@ class _Part:
     async def _write_all(self, files: RecordingFiles) -> RecordingReason:
         while True:
             ending = await self._ended_within(WRITE_EVERY_SECONDS)
-            with suppress(EngineBusyError):  # others write, too: what waits is written the next time
-                await self._worker.run(files.write, self._batch())
+            try:
+                late = self._unwritten is not None
+                await self._write(files)
+                if late:
+                    await self._write(files)
+            except EngineBusyError as error:  # others write, too: what waits is written the next time
+                if error.code != "engine_busy":
+                    raise
             self.size = files.size
             if ending:
                 return "asked"
             if (reached := self._reached()) is not None:
                 return reached
+
+    async def _write(self, files: RecordingFiles) -> None:
+        """Have written what an earlier attempt has left, else what has come since."""
+        if self._unwritten is None:
+            self._unwritten = self._batch()
+        await self._worker.run(self._write_taken, files)
+
+    def _write_taken(self, files: RecordingFiles) -> None:
+        """On the worker's thread: a job that was refused, or cancelled before it began, has taken nothing."""
+        batch, self._unwritten = self._unwritten, None
+        if batch is not None:
+            files.write(batch)
 
     def _reached(self) -> RecordingReason | None:
         """The limit that is reached, if one is."""
@@ -258,22 +277,30 @@ class _Part:
                 fan_out.leave(channel)  # type: ignore[arg-type]
 
     async def _close(self, files: RecordingFiles) -> None:
+        rest = self._batch()
         try:
-            with suppress(EngineBusyError):
-                await self._worker.run(_finish, files, self._batch())
+            while True:
+                try:
+                    await self._worker.run(self._finish, files, rest)
+                    break
+                except EngineBusyError as error:
+                    if error.code != "engine_busy":
+                        raise
+                await self._clock.sleep(WRITE_EVERY_SECONDS)
             self.size = files.size
         except (OSError, DiskFullError, PipelineError) as error:
             log.warning("the recording of %s is not whole: %s", self._session.id, error)
+
+    def _finish(self, files: RecordingFiles, rest: Batch) -> None:
+        """On the worker's thread."""
+        try:
+            self._write_taken(files)
+            files.write(rest)
+        finally:
+            files.close()
 
     def _failed(self, error: Exception) -> RecordingReason:
         if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL):
             return "disk_full"
         log.warning("recording %s failed: %s", self._session.id, error)
         return "failed"
-
-
-def _finish(files: RecordingFiles, batch: Batch) -> None:
-    try:
-        files.write(batch)
-    finally:
-        files.close()
