@@ -118,6 +118,8 @@ def changed_settings(settings: BaseModel) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
+        if name not in settings.model_fields_set:  # a default may be written otherwise than it is kept, as ~ is
+            continue
         if value == info.get_default(call_default_factory=True, validated_data={}):
             continue
         told[name] = value if isinstance(value, bool | int | float) or value in _choices(info.annotation) else SET

@@ -118,13 +118,13 @@ def test_settings_tell_numbers_and_choices_and_of_all_else_that_they_are_set() -
         "instructions": "You are Ada's butler",
         "llm_url": "http://ada.example/v1",
         "tool_secrets": {"WEATHER": "token"},
-        "chat_model": "starter",
+        "llm_model": "adas-own",
         "device": "cpu",
         "vision": False,
         "workers": 3,
     }
     told = changed_settings(load_settings(given_))
-    hidden = dict.fromkeys(("api_key", "instructions", "llm_url", "tool_secrets", "chat_model"), SET)
+    hidden = dict.fromkeys(("api_key", "instructions", "llm_url", "tool_secrets", "llm_model"), SET)
     assert told == hidden | {"device": "cpu", "vision": False, "workers": 3}
 
 
