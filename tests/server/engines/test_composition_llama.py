@@ -39,7 +39,7 @@ RULES = str(load(load_settings({}).pipeline).pipelines[0].stage("text_generation
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_process, "__file__", stand_in.__file__)
-    monkeypatch.setattr("server.engines.model_servers._named", lambda parts: [])
+    monkeypatch.setattr("server.engines.model_servers._named", lambda parts, model: [])
 
 
 @pytest.fixture

@@ -286,7 +286,7 @@ def test_which_folders_draw_and_which_film(tiny):
 def test_without_the_package_it_is_told_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     monkeypatch.setattr("pipelines.tasks.image.generation.diffusion.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"needs the package diffusers: pip install 'visavis\[diffusion\]'") as refused:
+    with pytest.raises(ModelError, match=r"needs the package diffusers: pip install '\.\[diffusion\]'") as refused:
         drawing.load(tmp_path, "cpu", "float32")
     assert refused.value.code == "model_not_here"
 
