@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 TESTS = Path(__file__).parents[1] / "tests"
-GROUPS = (("browser", "interop", "loopback"), ("pipelines", "benchmarks", "media", "pipecat"))
+GROUPS = (("browser", "interop", "loopback"), ("pipelines", "benchmarks", "media", "pipecat", "docs"))
 """Folders that together take about as long as all the rest of ``tests``, which is another group. No more than these:
 tests in real time suffer where many processes compute at a time."""
 
